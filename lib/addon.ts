@@ -1,0 +1,143 @@
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { arch, platform } from "node:process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { TorchclipError } from "./errors.js";
+
+/** The native boundary: everything that the .node file exports, once. Memory is checked there, meaning here. */
+export interface Addon {
+  Engine: new () => NativeEngine;
+  /** One decoded picture (uint8 [height, width, channels]) into slot `slot` of uint8 [.., size, size, 3]. */
+  preprocess(
+    pixels: Uint8Array,
+    width: number,
+    height: number,
+    channels: number,
+    size: number,
+    out: Uint8Array,
+    slot: number,
+  ): Promise<void>;
+  /** out[i * bRows + j] = a_i . b_j, at once, on the calling thread. */
+  similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out: Float32Array): void;
+  topK(
+    queries: Float32Array,
+    queryRows: number,
+    base: Float32Array,
+    baseRows: number,
+    dim: number,
+    k: number,
+    device: string,
+    indices: Int32Array,
+    scores: Float32Array,
+  ): Promise<void>;
+  writeArtifact(spec: ArtifactSpec, path: string): Promise<void>;
+  systemInfo(): NativeSystem;
+}
+
+export interface NativeEngine {
+  load(path: string, device: string, precision: string, threads: number): Promise<NativeInfo>;
+  /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits. */
+  encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
+  encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface NativeInfo {
+  imageSize: number;
+  contextLength: number;
+  embedDim: number;
+  vocabSize: number;
+  /** exp of the learned parameter: logits = logitScale × cosine. */
+  logitScale: number;
+  device: string;
+  precision: "fp32" | "bf16" | "fp16";
+  /** Why `auto` chose the CPU; empty where it was asked for. */
+  deviceNote: string;
+  extra: Record<string, string>;
+}
+
+export interface NativeSystem {
+  version: string;
+  libtorch: string;
+  cpuCapability: string;
+  cpuFeatures: string[];
+  cudaBuilt: boolean;
+  cudaDevices: number;
+}
+
+export interface TensorPart {
+  file: string;
+  offset: number;
+  bytes: number;
+  /** safetensors' names: F32, F16, BF16, F64, I64. */
+  dtype: string;
+  shape: number[];
+}
+
+/** See native/core/model/writer.h. */
+export interface ArtifactSpec {
+  modules: { path: string; source: string }[];
+  tensors: { name: string; parts: TensorPart[]; transpose: boolean; buffer: boolean; dtype: "F32" | "F16" }[];
+  attributes: Record<string, number | number[]>;
+  extraFiles: Record<string, string>;
+}
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const require = createRequire(import.meta.url);
+let loaded: Addon | undefined;
+
+/** Loads the addon on first use, so that what needs no engine works without it. */
+export function addon(): Addon {
+  loaded ??= loadAddon(candidates());
+  return loaded;
+}
+
+function candidates(): string[] {
+  return [join(root, "build", "Release", "torchclip.node"), join(root, "prebuilds", `${platform}-${arch}`, "torchclip.node")];
+}
+
+/** Exported for tests: tries the files in order; the error says what was found, what is needed, and what mends it. */
+export function loadAddon(files: string[]): Addon {
+  const tried: string[] = [];
+  let cause: unknown;
+  for (const file of files) {
+    if (!existsSync(file)) {
+      tried.push(`${file}: no such file`);
+      continue;
+    }
+    try {
+      return require(file) as Addon;
+    } catch (error) {
+      cause = error;
+      tried.push(`${file}: ${(error as Error).message.split("\n")[0]}`);
+    }
+  }
+  throw new TorchclipError("E_ADDON", explain(tried, cause), { cause });
+}
+
+function explain(tried: string[], cause: unknown): string {
+  const text = String((cause as Error | undefined)?.message ?? "");
+  const library = /lib(torch|c10)[\w.]*\.so|torch_cpu\.dll|libtorch[\w.]*\.dylib/.exec(text)?.[0];
+  const reason = !cause
+    ? "the native addon has not been built on this machine"
+    : library
+      ? `the addon needs ${library} of libtorch, which was moved or removed since it was built`
+      : /GLIBCXX|GLIBC_/.test(text)
+        ? "the addon was built with a newer C++ library than this system has"
+        : /NODE_MODULE_VERSION|different Node\.js/.test(text)
+          ? "the addon was built for another Node.js"
+          : "the addon does not load";
+  return [
+    `torchclip cannot start: ${reason}.`,
+    `Found: Node ${process.version} on ${platform}-${arch}; tried`,
+    ...tried.map((t) => `  ${t}`),
+    "Needed: the addon built here, with CMake >= 3.22, a C++20 compiler and libtorch 2.11 to 2.14.",
+    `To mend it: npm --prefix ${JSON.stringify(root)} run build`,
+  ].join("\n");
+}
+
+/** The version in package.json. */
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+}

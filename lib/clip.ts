@@ -1,0 +1,403 @@
+import { availableParallelism } from "node:os";
+import { addon, type NativeEngine, type NativeInfo } from "./addon.js";
+import { softmax, similarity, type Embeddings } from "./embeddings.js";
+import { abortedError, checkAborted, toTorchclipError, TorchclipError } from "./errors.js";
+import { decodeImage, imageName, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
+import type { ModelConfig } from "./models/config.js";
+import { resolveModel, type ResolveOptions } from "./models/resolve.js";
+import { BpeTokenizer, type TokenizerJson } from "./text/bpe.js";
+import { checkTemplates, fillTemplate } from "./text/prompts.js";
+import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
+
+export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
+export type Precision = "auto" | "fp32" | "bf16" | "fp16";
+
+export interface LoadOptions extends ResolveOptions {
+  /** Default "auto": CUDA where it works, else the CPU (`clip.info.deviceNote` says why). "cuda" never falls back. */
+  device?: Device;
+  /** Default "auto": fp32. */
+  precision?: Precision;
+  /** Compute threads on a CPU. Default 0: one a core. */
+  threads?: number;
+}
+
+export interface ClipInfo {
+  /** Path of the artifact in use. */
+  path: string;
+  config: ModelConfig;
+  imageSize: number;
+  contextLength: number;
+  embedDim: number;
+  vocabSize: number;
+  /** exp of the learned parameter: logits = logitScale × cosine. */
+  logitScale: number;
+  /** The device in use: "cpu", "cuda:0" … */
+  device: string;
+  precision: "fp32" | "bf16" | "fp16";
+  /** Why `auto` chose the CPU; empty where the CPU was asked for. */
+  deviceNote: string;
+}
+
+/** Seconds of each stage, added up over all pictures (read, decode and resize overlap with forward). */
+export interface StageTimes {
+  read: number;
+  decode: number;
+  resize: number;
+  forward: number;
+}
+
+export interface BatchOptions extends DecodeOptions {
+  /** Pictures in one forward pass. Default 32. */
+  batchSize?: number;
+  /** Divide each embedding by its L2 norm. Default true. */
+  normalize?: boolean;
+  /** "throw" (default): the first bad item rejects, with its index and name. "collect": see `errors` of the result. */
+  onError?: "throw" | "collect";
+  /** Stage times are added to it. */
+  times?: StageTimes;
+}
+
+export interface EncodedImages extends Embeddings {
+  /** With onError "collect": the error of each bad item at its index; its row is NaN. */
+  errors: (TorchclipError | undefined)[];
+}
+
+export interface EncodedTexts extends Embeddings {
+  /** Which texts were cut at the context length (only with truncate: "end"). */
+  truncated: boolean[];
+}
+
+export interface EncodeTextOptions extends TokenizeOptions {
+  batchSize?: number;
+  normalize?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Resized and cropped RGB before normalisation: uint8 [rows, height, width, 3]. */
+export interface Preprocessed {
+  data: Uint8Array;
+  rows: number;
+  height: number;
+  width: number;
+  errors: (TorchclipError | undefined)[];
+}
+
+export interface Prediction {
+  label: string;
+  /** Index in the labels that were given. */
+  index: number;
+  cosine: number;
+  /** logitScale × cosine. */
+  logit: number;
+  /** softmax of the logits over the labels given: a share among these labels, not a calibrated probability. */
+  probability: number;
+}
+
+export interface ClassifyOptions extends DecodeOptions {
+  /** `{}` is the label. Default "a photo of a {}". Several are averaged as CLIP does. */
+  template?: string | string[];
+  /** How many predictions, best first. Default 5. */
+  topK?: number;
+}
+
+const DEFAULT_BATCH = 32;
+
+/** Loads a model by name, alias or path. See LoadOptions. */
+export async function load(model: string, options: LoadOptions = {}): Promise<Clip> {
+  checkLoadOptions(options);
+  checkAborted(options.signal);
+  const path = await resolveModel(model, options);
+  checkAborted(options.signal);
+  const engine = new (addon().Engine)();
+  let native: NativeInfo;
+  try {
+    native = await engine.load(path, options.device ?? "auto", options.precision ?? "auto", options.threads ?? 0);
+  } catch (error) {
+    await engine.close();
+    throw toTorchclipError(error, "E_INTERNAL", { subject: model });
+  }
+  const clip = new Clip(engine, path, native);
+  if (options.signal?.aborted) {
+    await clip.close();
+    throw abortedError(options.signal);
+  }
+  return clip;
+}
+
+function checkLoadOptions(o: LoadOptions): void {
+  const bad = (name: string, value: unknown, wanted: string) =>
+    new TorchclipError("E_ARGUMENT", `${name} must be ${wanted}, not ${JSON.stringify(value)}`, { subject: name });
+  if (o.device !== undefined && !/^(auto|cpu|cuda(:\d+)?)$/.test(o.device)) throw bad("device", o.device, "auto, cpu, cuda or cuda:N");
+  if (o.precision !== undefined && !["auto", "fp32", "bf16", "fp16"].includes(o.precision)) throw bad("precision", o.precision, "auto, fp32, bf16 or fp16");
+  if (o.threads !== undefined && !(Number.isInteger(o.threads) && o.threads >= 0 && o.threads <= 1024)) throw bad("threads", o.threads, "a whole number in 0 to 1024");
+}
+
+/** A loaded model. Made by `load`; frees its memory on `close`. */
+export class Clip {
+  readonly info: ClipInfo;
+  private readonly tokenizer: BpeTokenizer;
+  private closing: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(
+    private readonly engine: NativeEngine,
+    path: string,
+    native: NativeInfo,
+  ) {
+    const { extra, ...sizes } = native;
+    this.info = { path, config: JSON.parse(extra["torchclip.json"]) as ModelConfig, ...sizes };
+    this.tokenizer = new BpeTokenizer(JSON.parse(extra["tokenizer.json"]) as TokenizerJson);
+  }
+
+  /** Embeddings of pictures, float32 [images.length, embedDim], in their order. */
+  async encodeImages(images: readonly ImageInput[], options: BatchOptions = {}): Promise<EncodedImages> {
+    checkList(images, "images");
+    const dim = this.info.embedDim;
+    const data = new Float32Array(images.length * dim);
+    const errors: (TorchclipError | undefined)[] = new Array(images.length).fill(undefined);
+    let row = 0;
+    for await (const batch of this.streamImages(images, options)) {
+      data.set(batch.data, row * dim);
+      batch.errors.forEach((e, i) => (errors[row + i] = e));
+      row += batch.rows;
+    }
+    return { data, rows: images.length, dim, errors };
+  }
+
+  /**
+   * The same, a batch at a time. While one batch is in the model the next one is decoded; nothing is read further
+   * ahead than that until the consumer asks (back-pressure).
+   */
+  async *streamImages(images: Iterable<ImageInput> | AsyncIterable<ImageInput>, options: BatchOptions = {}): AsyncGenerator<EncodedImages> {
+    const batchSize = checkBatchSize(options.batchSize);
+    this.checkOpen();
+    const cancel = new Int32Array(1);
+    const source = chunks(images, batchSize);
+    let first = 0;
+    // The promise is wrapped: an async function would wait for a bare one, and nothing would overlap.
+    const next = async (): Promise<{ result: Promise<EncodedImages> } | undefined> => {
+      checkAborted(options.signal);
+      const { value, done } = await source.next();
+      if (done) return undefined;
+      const from = first;
+      first += value.length;
+      const prepared = await this.prepare(value, from, options);
+      const result = this.encodePrepared(prepared, options, cancel);
+      result.catch(() => {}); // awaited below; an earlier failure may leave it behind
+      return { result };
+    };
+    const stop = () => Atomics.store(cancel, 0, 1);
+    options.signal?.addEventListener("abort", stop, { once: true });
+    try {
+      let running = await next();
+      while (running) {
+        const following = next();
+        following.catch(() => {});
+        yield await settleUnlessAborted(running.result, options.signal);
+        running = await following;
+      }
+    } catch (error) {
+      throw toTorchclipError(error);
+    } finally {
+      stop();
+      options.signal?.removeEventListener("abort", stop);
+      await source.return(undefined);
+    }
+  }
+
+  /** Embeddings of texts, float32 [texts.length, embedDim]. Throws E_TEXT_TOO_LONG unless truncate is "end". */
+  async encodeTexts(texts: readonly string[], options: EncodeTextOptions = {}): Promise<EncodedTexts> {
+    checkList(texts, "texts");
+    this.checkOpen();
+    checkAborted(options.signal);
+    const batchSize = checkBatchSize(options.batchSize ?? 64);
+    const tokens = this.tokenize(texts, options);
+    const dim = this.info.embedDim;
+    const data = new Float32Array(texts.length * dim);
+    const cancel = new Int32Array(1);
+    const stop = () => Atomics.store(cancel, 0, 1);
+    options.signal?.addEventListener("abort", stop, { once: true });
+    try {
+      for (let start = 0; start < texts.length; start += batchSize) {
+        const rows = Math.min(batchSize, texts.length - start);
+        const ids = trimPadding(tokens, start, rows);
+        const out = data.subarray(start * dim, (start + rows) * dim);
+        const run = this.engine.encodeTokens(ids.data, rows, ids.length, out, options.normalize ?? true, cancel);
+        await settleUnlessAborted(run, options.signal);
+      }
+    } catch (error) {
+      throw toTorchclipError(error);
+    } finally {
+      options.signal?.removeEventListener("abort", stop);
+    }
+    return { data, rows: texts.length, dim, truncated: tokens.truncated };
+  }
+
+  /** Exactly the pixels that the model is fed, before normalisation: uint8 [rows, size, size, 3]. */
+  async preprocess(images: readonly ImageInput[], options: Omit<BatchOptions, "batchSize" | "normalize"> = {}): Promise<Preprocessed> {
+    checkList(images, "images");
+    const { data, rows, errors } = await this.prepare(images, 0, options);
+    return { data, rows, height: this.info.imageSize, width: this.info.imageSize, errors };
+  }
+
+  /** Exactly the ids that the model is fed: int32 [rows, contextLength], padded with zeros. */
+  tokenize(texts: readonly string[], options: TokenizeOptions = {}): Tokens {
+    checkList(texts, "texts");
+    return tokenize(this.tokenizer, texts, this.info.contextLength, options);
+  }
+
+  /** One class embedding a label: the normalised mean of the normalised embeddings of its prompts. */
+  async encodeClasses(labels: readonly string[], templates: readonly string[], options: EncodeTextOptions = {}): Promise<Embeddings> {
+    checkTemplates(templates);
+    if (labels.length === 0) throw new TorchclipError("E_ARGUMENT", "no labels were given", { subject: "labels" });
+    const prompts = labels.flatMap((label) => templates.map((t) => fillTemplate(t, label)));
+    const e = await this.encodeTexts(prompts, options);
+    if (templates.length === 1) return e;
+    const data = new Float32Array(labels.length * e.dim);
+    const mean = new Float64Array(e.dim);
+    labels.forEach((_, l) => {
+      mean.fill(0);
+      for (let t = 0; t < templates.length; t++) {
+        for (let i = 0; i < e.dim; i++) mean[i] += e.data[(l * templates.length + t) * e.dim + i];
+      }
+      const norm = Math.hypot(...mean);
+      for (let i = 0; i < e.dim; i++) data[l * e.dim + i] = mean[i] / norm;
+    });
+    return { data, rows: labels.length, dim: e.dim };
+  }
+
+  /** The labels ranked for one picture. */
+  async classify(image: ImageInput, labels: readonly string[], options: ClassifyOptions = {}): Promise<Prediction[]> {
+    checkList(labels, "labels");
+    const { template = "a photo of a {}", topK = 5 } = options;
+    if (!Number.isInteger(topK) || topK < 1) throw new TorchclipError("E_ARGUMENT", `topK must be a whole number of at least 1, not ${topK}`, { subject: "topK" });
+    const classes = await this.encodeClasses(labels, typeof template === "string" ? [template] : template, { signal: options.signal });
+    const picture = await this.encodeImages([image], options);
+    const cosines = similarity(picture, classes);
+    const probabilities = softmax(cosines, this.info.logitScale);
+    return labels
+      .map((label, index) => ({ label, index, cosine: cosines[index], logit: cosines[index] * this.info.logitScale, probability: probabilities[index] }))
+      .sort((a, b) => b.probability - a.probability || a.index - b.index)
+      .slice(0, topK);
+  }
+
+  /** Waits for the batch that runs, refuses those that wait (E_CLOSED), frees the model. Safe to call twice. */
+  close(): Promise<void> {
+    this.closing ??= this.engine.close();
+    return this.closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private checkOpen(): void {
+    if (this.closing) throw new TorchclipError("E_CLOSED", "the model is closed");
+  }
+
+  /** Decodes and resizes a batch; bad items are thrown or collected. */
+  private async prepare(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
+    const size = this.info.imageSize;
+    const data = new Uint8Array(images.length * size * size * 3);
+    const errors: (TorchclipError | undefined)[] = new Array(images.length).fill(undefined);
+    const { times } = options;
+    const one = async (i: number) => {
+      checkAborted(options.signal);
+      let raw: RawImage;
+      try {
+        raw = await decodeImage(images[i], options, times);
+        const start = performance.now();
+        await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, size, data, i);
+        if (times) times.resize += (performance.now() - start) / 1000;
+      } catch (error) {
+        const index = firstIndex + i;
+        const known = toTorchclipError(error, "E_IMAGE_DECODE");
+        if (known.code === "E_ABORTED") throw known;
+        const named = new TorchclipError(known.code, `image ${index}: ${known.message}`, { index, subject: imageName(images[i]), cause: known.cause });
+        if (options.onError !== "collect") throw named;
+        errors[i] = named;
+      }
+    };
+    await forEachLimited(images.length, availableParallelism() + 1, one);
+    return { data, rows: images.length, errors };
+  }
+
+  private async encodePrepared(prepared: { data: Uint8Array; rows: number; errors: (TorchclipError | undefined)[] }, options: BatchOptions, cancel: Int32Array): Promise<EncodedImages> {
+    const { rows, errors } = prepared;
+    const dim = this.info.embedDim;
+    const data = new Float32Array(rows * dim);
+    const seconds = await this.engine.encodeImages(prepared.data, rows, data, options.normalize ?? true, cancel);
+    if (options.times) options.times.forward += seconds;
+    errors.forEach((e, i) => e && data.fill(NaN, i * dim, (i + 1) * dim));
+    return { data, rows, dim, errors };
+  }
+}
+
+function checkList(list: unknown, name: string): void {
+  if (!Array.isArray(list)) throw new TorchclipError("E_ARGUMENT", `${name} must be an array`, { subject: name });
+}
+
+function checkBatchSize(batchSize = DEFAULT_BATCH): number {
+  if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 65536) {
+    throw new TorchclipError("E_ARGUMENT", `batchSize must be a whole number in 1 to 65536, not ${batchSize}`, { subject: "batchSize" });
+  }
+  return batchSize;
+}
+
+/** Rejects as soon as the signal fires; native code keeps its buffers alive until it is done with them. */
+function settleUnlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise<T>((resolve, reject) => {
+    const abort = () => reject(abortedError(signal));
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** Runs `work` for 0 … n-1, at most `limit` at once; rejects with the failure of the lowest index that failed first. */
+async function forEachLimited(n: number, limit: number, work: (i: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  let failed = false;
+  const worker = async () => {
+    while (next < n && !failed) {
+      try {
+        await work(next++);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: Math.min(limit, n) }, worker));
+  const failures = results.filter((r) => r.status === "rejected").map((r) => r.reason as TorchclipError);
+  if (failures.length) throw failures.sort((a, b) => (a.index ?? -1) - (b.index ?? -1))[0];
+}
+
+async function* chunks<T>(items: Iterable<T> | AsyncIterable<T>, size: number): AsyncGenerator<T[], void, undefined> {
+  let chunk: T[] = [];
+  for await (const item of items) {
+    chunk.push(item);
+    if (chunk.length === size) {
+      yield chunk;
+      chunk = [];
+    }
+  }
+  if (chunk.length) yield chunk;
+}
+
+/** Rows [start, start + rows) without the columns that are padding in all of them: exact, because text is causal. */
+function trimPadding(tokens: Tokens, start: number, rows: number): { data: Int32Array; length: number } {
+  let length = 1;
+  for (let r = start; r < start + rows; r++) {
+    let end = tokens.length;
+    while (end > length && tokens.data[r * tokens.length + end - 1] === 0) end--;
+    length = Math.max(length, end);
+  }
+  const data = new Int32Array(rows * length);
+  for (let r = 0; r < rows; r++) {
+    const from = (start + r) * tokens.length;
+    data.set(tokens.data.subarray(from, from + length), r * length);
+  }
+  return { data, length };
+}

@@ -1,0 +1,94 @@
+import { below, pick, seededRandom, type Random } from "../../util/random.js";
+
+/**
+ * The data set `scenes`: coloured shapes on a pale ground, drawn from a seed. Its classes are the 24 pairs of
+ * a colour and a shape; a picture shows one to three of its shape, at any place.
+ */
+export const COLORS = { red: "#d62728", green: "#2ca02c", blue: "#1f4fd6", yellow: "#f2c500", purple: "#8a2be2", orange: "#ff7f0e" } as const;
+export const SHAPES = ["circle", "square", "triangle", "star"] as const;
+export type Color = keyof typeof COLORS;
+export type Shape = (typeof SHAPES)[number];
+
+export interface Scene {
+  color: Color;
+  shape: Shape;
+  /** Centres and radii in pixels of the 448 × 448 picture. */
+  items: { x: number; y: number; r: number; turn: number }[];
+  background: string;
+}
+
+export const SCENE_CLASSES: readonly string[] = (Object.keys(COLORS) as Color[]).flatMap((c) => SHAPES.map((s) => `${c} ${s}`));
+
+const SIZE = 448;
+const GROUNDS = ["#ffffff", "#f4f1ea", "#e8eef4", "#e9f2e6", "#eeeeee"];
+
+/** A random scene of one class; `count` shapes (default 1 to 3) that do not touch each other. */
+export function scene(random: Random, classId = below(random, SCENE_CLASSES.length), count = 1 + below(random, 3)): Scene {
+  const [color, shape] = SCENE_CLASSES[classId].split(" ") as [Color, Shape];
+  const items: Scene["items"] = [];
+  while (items.length < count) {
+    const r = 44 + random() * (count === 1 ? 76 : 36);
+    const x = r + 6 + random() * (SIZE - 2 * r - 12);
+    const y = r + 6 + random() * (SIZE - 2 * r - 12);
+    const free = items.every((o) => Math.hypot(o.x - x, o.y - y) > o.r + r + 8);
+    if (free) items.push({ x, y, r, turn: (random() - 0.5) * 0.5 });
+  }
+  return { color, shape, items, background: pick(random, GROUNDS) };
+}
+
+/** The i-th picture of a split of the data set; the splits' seeds do not meet. */
+export function datasetScene(split: "train" | "valid" | "test", classId: number, index: number): Scene {
+  const base = { train: 0x1000000, valid: 0x2000000, test: 0x3000000 }[split];
+  return scene(seededRandom(base + classId * 65536 + index), classId);
+}
+
+export function sceneSvg(s: Scene): string {
+  const fill = COLORS[s.color];
+  const marks = s.items.map((i) => shapeSvg(s.shape, i.x, i.y, i.r, i.turn, fill)).join("");
+  return (
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${SIZE}" height="${SIZE}">` +
+    `<rect width="${SIZE}" height="${SIZE}" fill="${s.background}"/>${marks}</svg>`
+  );
+}
+
+function shapeSvg(shape: Shape, x: number, y: number, r: number, turn: number, fill: string): string {
+  if (shape === "circle") return `<circle cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" r="${r.toFixed(2)}" fill="${fill}"/>`;
+  const corners =
+    shape === "square" ? ring(x, y, r, 4, turn + Math.PI / 4) : shape === "triangle" ? ring(x, y, r, 3, turn - Math.PI / 2) : star(x, y, r, turn);
+  return `<polygon points="${corners.map(([a, b]) => `${a.toFixed(2)},${b.toFixed(2)}`).join(" ")}" fill="${fill}"/>`;
+}
+
+function ring(x: number, y: number, r: number, n: number, turn: number): [number, number][] {
+  return Array.from({ length: n }, (_, i) => {
+    const a = turn + (2 * Math.PI * i) / n;
+    return [x + r * Math.cos(a), y + r * Math.sin(a)];
+  });
+}
+
+function star(x: number, y: number, r: number, turn: number): [number, number][] {
+  return Array.from({ length: 10 }, (_, i) => {
+    const a = turn - Math.PI / 2 + (Math.PI * i) / 5;
+    const q = i % 2 ? r * 0.42 : r;
+    return [x + q * Math.cos(a), y + q * Math.sin(a)];
+  });
+}
+
+const COUNTS = ["one", "two", "three"];
+
+/** Captions that are true of a scene, for training: class, count, and place where there is one shape. */
+export function sceneCaptions(s: Scene): string[] {
+  const name = `${s.color} ${s.shape}`;
+  const article = s.color === "orange" ? "an" : "a";
+  const n = s.items.length;
+  const captions = [`a photo of ${article} ${name}`, `a photo of a ${name}`, `${article} ${name}`, n === 1 ? `one ${name}` : `${COUNTS[n - 1]} ${name}s`];
+  if (n === 1) {
+    const { x, y } = s.items[0];
+    const side = x < SIZE * 0.42 ? "left" : x > SIZE * 0.58 ? "right" : "";
+    const end = y < SIZE * 0.42 ? "top" : y > SIZE * 0.58 ? "bottom" : "";
+    if (side) captions.push(`${article} ${name} on the ${side}`);
+    if (end) captions.push(`${article} ${name} at the ${end}`);
+  } else {
+    captions.push(`a photo of ${COUNTS[n - 1]} ${name}s`);
+  }
+  return captions;
+}

@@ -1,0 +1,81 @@
+import { stat } from "node:fs/promises";
+import { TorchclipError } from "../errors.js";
+import { settings } from "../settings.js";
+import { ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS, type PromptSet } from "../text/prompts.js";
+import { Dataset } from "./dataset.js";
+import { renderedDemoFolder, scenesFolder } from "./demo/generate.js";
+import { folderDataset } from "./folder.js";
+import { manifestDataset } from "./manifest.js";
+import { renderedSst2, renderedSst2Folder } from "./rendered-sst2.js";
+
+export { Dataset, type Sample, type SplitCount } from "./dataset.js";
+export { textPng, textSvg, type TextPictureOptions } from "./render/text.js";
+export { renderFolder, type RenderOptions } from "./render/folder.js";
+export { readSentences } from "./manifest.js";
+
+export interface DatasetOptions {
+  /** Default "test" where the set has splits. "val" and "valid" mean the same. */
+  split?: string;
+  /** For `rendered-sst2`: a folder with its files, instead of the download. */
+  root?: string;
+  /** For a manifest: class names in order of their ids. */
+  classes?: string[];
+  cacheDir?: string;
+  offline?: boolean;
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number | undefined) => void;
+}
+
+interface Entry {
+  name: string;
+  description: string;
+  splits: string;
+  open(options: DatasetOptions): Promise<Dataset>;
+}
+
+/** The data sets by name. */
+export const DATASETS: readonly Entry[] = [
+  {
+    name: "rendered-demo",
+    description: "generated short film reviews in large letters, negative or positive; drawn on this machine",
+    splits: "train 400, valid 160, test 640",
+    open: async (o) => {
+      const folder = await renderedDemoFolder({ cacheDir: settings(o).cacheDir, signal: o.signal, onProgress: o.onProgress });
+      return withPrompts(await folderDataset(folder, o.split ?? "test", "rendered-demo"), [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], "drawn by torchclip");
+    },
+  },
+  {
+    name: "scenes",
+    description: "coloured shapes, 24 classes (colour and shape); drawn on this machine",
+    splits: "train 240, valid 120, test 480",
+    open: async (o) => {
+      const folder = await scenesFolder({ cacheDir: settings(o).cacheDir, signal: o.signal, onProgress: o.onProgress });
+      return withPrompts(await folderDataset(folder, o.split ?? "test", "scenes"), [ARTICLE_PROMPTS], "drawn by torchclip");
+    },
+  },
+  {
+    name: "rendered-sst2",
+    description: "Rendered SST2 (OpenAI): film-review sentences as 448 × 448 pictures, negative or positive",
+    splits: "train 6920, valid 872, test 1821",
+    open: async (o) => {
+      const at = settings(o);
+      const folder = await renderedSst2Folder({ ...at, root: o.root, signal: o.signal, onProgress: o.onProgress });
+      return withPrompts(await renderedSst2(folder, o.split ?? "test"), [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], "OpenAI, rendered-sst2.tgz");
+    },
+  },
+];
+
+/** A data set by name, by folder (a class a folder), or by manifest (.csv, .tsv, .jsonl). */
+export async function loadDataset(nameOrPath: string, options: DatasetOptions = {}): Promise<Dataset> {
+  const entry = DATASETS.find((d) => d.name === nameOrPath);
+  if (entry) return entry.open(options);
+  const info = await stat(nameOrPath).catch(() => undefined);
+  if (info?.isDirectory()) return folderDataset(nameOrPath, options.split);
+  if (info?.isFile() && /\.(csv|tsv|jsonl)$/i.test(nameOrPath)) return manifestDataset(nameOrPath, options);
+  const names = DATASETS.map((d) => d.name).join(", ");
+  throw new TorchclipError("E_DATASET_NOT_FOUND", `"${nameOrPath}" is neither a known data set (${names}), a folder, nor a .csv, .tsv or .jsonl file`, { subject: nameOrPath });
+}
+
+function withPrompts(d: Dataset, prompts: PromptSet[], source: string): Dataset {
+  return new Dataset({ name: d.name, split: d.split, classes: [...d.classes], samples: [...d], splits: [...d.splits], prompts, source });
+}

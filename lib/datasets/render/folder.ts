@@ -1,0 +1,32 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { checkAborted, TorchclipError } from "../../errors.js";
+import { textPng, type TextPictureOptions } from "./text.js";
+
+export interface RenderOptions extends TextPictureOptions {
+  /** Class folders by label, e.g. ["negative", "positive"] for labels 0 and 1. Default: the label itself. */
+  classes?: readonly string[];
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Sentences as pictures in Rendered SST2's layout: OUT/CLASS/NNNNN.png. Returns the paths, in order.
+ * Throws E_LABEL_UNKNOWN for a numeric label that `classes` does not have.
+ */
+export async function renderFolder(sentences: readonly { text: string; label: string | number }[], out: string, options: RenderOptions = {}): Promise<string[]> {
+  const files: string[] = [];
+  for (const [i, { text, label }] of sentences.entries()) {
+    checkAborted(options.signal);
+    const folder = options.classes ? (options.classes[Number(label)] ?? (options.classes.includes(String(label)) ? String(label) : undefined)) : String(label);
+    if (folder === undefined || /[/\\]|^\.*$/.test(folder)) {
+      throw new TorchclipError("E_LABEL_UNKNOWN", `sentence ${i}: the label "${label}" is none of ${options.classes?.join(", ") ?? "the names that a folder can have"}`, { index: i });
+    }
+    const file = join(out, folder, `${String(i).padStart(5, "0")}.png`);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, textPng(text, options));
+    files.push(file);
+    options.onProgress?.(i + 1, sentences.length);
+  }
+  return files;
+}

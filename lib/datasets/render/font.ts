@@ -1,0 +1,46 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import opentype from "opentype.js";
+
+/** The packaged faces (npm package dejavu-fonts-ttf), so that pictures do not depend on the machine's fonts. */
+export type Face = "DejaVuSans" | "DejaVuSans-Bold" | "DejaVuSansCondensed" | "DejaVuSansCondensed-Bold" | "DejaVuSerif";
+
+const require = createRequire(import.meta.url);
+const loaded = new Map<Face, opentype.Font>();
+
+/** Width of one line in pixels at an em size of `fontSize`. */
+export function lineWidth(face: opentype.Font, line: string, fontSize: number): number {
+  let units = 0;
+  for (const { advance } of glyphs(face, line)) units += advance;
+  return (units * fontSize) / face.unitsPerEm;
+}
+
+/** The outlines of one line whose baseline starts at (x, y), as SVG path data. */
+export function linePath(face: opentype.Font, line: string, x: number, y: number, fontSize: number): string {
+  const scale = fontSize / face.unitsPerEm;
+  let data = "";
+  for (const { glyph, advance } of glyphs(face, line)) {
+    data += glyph.getPath(x, y, fontSize).toPathData(2);
+    x += advance * scale;
+  }
+  return data;
+}
+
+/** One glyph a code point, kerned; the fonts' substitutions (ligatures) are left aside on purpose. */
+function glyphs(face: opentype.Font, line: string): { glyph: opentype.Glyph; advance: number }[] {
+  const chars = [...line].map((c) => face.charToGlyph(c));
+  return chars.map((glyph, i) => ({
+    glyph,
+    advance: (glyph.advanceWidth ?? 0) + (i + 1 < chars.length ? face.getKerningValue(glyph, chars[i + 1]) : 0),
+  }));
+}
+
+export function font(face: Face): opentype.Font {
+  let f = loaded.get(face);
+  if (!f) {
+    const bytes = readFileSync(require.resolve(`dejavu-fonts-ttf/ttf/${face}.ttf`));
+    f = opentype.parse(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer);
+    loaded.set(face, f);
+  }
+  return f;
+}

@@ -1,0 +1,150 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+import { TorchclipError } from "../errors.js";
+
+/** Decoded pixels: uint8 [height, width, channels], rows packed; channels 1 (grey), 3 (RGB), 4 (RGBA, alpha ignored). */
+export interface RawImage {
+  data: Uint8Array;
+  width: number;
+  height: number;
+  channels: 1 | 3 | 4;
+}
+
+/** A path, the bytes of an encoded file, a `file:` or `http(s):` URL, or decoded pixels. */
+export type ImageInput = string | URL | Uint8Array | RawImage;
+
+export interface DecodeOptions {
+  /** Turn the picture as its EXIF orientation says. Default false, as CLIP's reference. */
+  autoRotate?: boolean;
+  /** Refuse pictures with more pixels, before anything is allocated. Default 268,402,689 (16,383 × 16,383). */
+  maxPixels?: number;
+  signal?: AbortSignal;
+}
+
+/** Seconds that went into a picture. */
+export interface DecodeTimes {
+  read: number;
+  decode: number;
+}
+
+const MAX_PIXELS = 0x3fff * 0x3fff;
+const MAX_SIDE = 1 << 24;
+
+/** The name of an input in messages. */
+export function imageName(image: ImageInput): string {
+  if (typeof image === "string") return image;
+  if (image instanceof URL) return image.href;
+  if (image instanceof Uint8Array) return `<${image.byteLength} bytes>`;
+  return `<${image.width} × ${image.height} pixels>`;
+}
+
+/**
+ * Decodes as Pillow's `Image.open(…).convert("RGB")` does: colour profiles and (unless asked for) EXIF orientation
+ * are ignored, alpha is dropped, a GIF or TIFF gives its first frame.
+ */
+export async function decodeImage(image: ImageInput, options: DecodeOptions = {}, times?: DecodeTimes): Promise<RawImage> {
+  if (isRaw(image)) return checkRaw(image);
+  const start = performance.now();
+  const bytes = await readBytes(image, options.signal);
+  const read = performance.now();
+  try {
+    return await decodeBytes(bytes, imageName(image), options);
+  } finally {
+    if (times) {
+      times.read += (read - start) / 1000;
+      times.decode += (performance.now() - read) / 1000;
+    }
+  }
+}
+
+function isRaw(image: ImageInput): image is RawImage {
+  return typeof image === "object" && !(image instanceof Uint8Array) && !(image instanceof URL);
+}
+
+function checkRaw(image: RawImage): RawImage {
+  const { data, width, height, channels } = image ?? {};
+  const fits =
+    (data instanceof Uint8Array || (data as unknown) instanceof Uint8ClampedArray) &&
+    Number.isInteger(width) &&
+    Number.isInteger(height) &&
+    width >= 1 &&
+    height >= 1 &&
+    width <= MAX_SIDE &&
+    height <= MAX_SIDE &&
+    (channels === 1 || channels === 3 || channels === 4);
+  if (!fits) {
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      "an image is a path, a URL, a Buffer of an encoded file, or { data: Uint8Array, width, height, channels: 1 | 3 | 4 }",
+    );
+  }
+  if (data.length !== width * height * channels) {
+    throw new TorchclipError("E_ARGUMENT", `raw pixels: data holds ${data.length} bytes, ${width} × ${height} × ${channels} needs ${width * height * channels}`);
+  }
+  return data instanceof Uint8Array ? image : { ...image, data: new Uint8Array((data as Uint8ClampedArray).buffer) };
+}
+
+async function readBytes(image: string | URL | Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
+  if (image instanceof Uint8Array) return image;
+  const text = image instanceof URL ? image.href : image;
+  try {
+    if (/^https?:/i.test(text)) {
+      const response = await fetch(text, { signal });
+      if (!response.ok) throw new Error(`HTTP ${response.status} ${response.statusText}`);
+      return new Uint8Array(await response.arrayBuffer());
+    }
+    return await readFile(/^file:/i.test(text) ? fileURLToPath(text) : text, { signal });
+  } catch (cause) {
+    if (signal?.aborted) throw new TorchclipError("E_ABORTED", "aborted", { cause });
+    throw new TorchclipError("E_IMAGE_READ", `cannot read ${text}: ${(cause as Error).message}`, { subject: text, cause });
+  }
+}
+
+async function decodeBytes(bytes: Uint8Array, name: string, options: DecodeOptions): Promise<RawImage> {
+  const maxPixels = options.maxPixels ?? MAX_PIXELS;
+  if (bytes.byteLength === 0) throw new TorchclipError("E_IMAGE_DECODE", `${name} is empty (0 bytes)`, { subject: name });
+  try {
+    const open = () => sharp(bytes, { ignoreIcc: true, failOn: "truncated", limitInputPixels: false });
+    const { width, height, space, depth, channels } = await open().metadata();
+    if (width * height > maxPixels) {
+      throw new TorchclipError("E_IMAGE_TOO_LARGE", `${name}: ${width} × ${height} pixels are more than the limit of ${maxPixels}`, { subject: name });
+    }
+    let picture = open();
+    if (options.autoRotate) picture = picture.autoOrient();
+    if (space === "cmyk") {
+      const raw = await picture.pipelineColourspace("cmyk").toColourspace("cmyk").raw().toBuffer({ resolveWithObject: true });
+      return cmykToRgb(raw.data, raw.info.width, raw.info.height, raw.info.channels);
+    }
+    if (depth === "ushort" && (space === "grey16" || space === "b-w") && channels === 1) {
+      const raw = await picture.toColourspace("grey16").raw({ depth: "ushort" }).toBuffer({ resolveWithObject: true });
+      return grey16(raw.data, raw.info.width, raw.info.height, raw.info.channels);
+    }
+    const { data, info } = await picture.removeAlpha().toColourspace(channels < 3 ? "b-w" : "srgb").raw().toBuffer({ resolveWithObject: true });
+    return { data, width: info.width, height: info.height, channels: info.channels as 1 | 3 };
+  } catch (cause) {
+    if (cause instanceof TorchclipError) throw cause;
+    const message = (cause as Error).message.split("\n")[0];
+    throw new TorchclipError("E_IMAGE_DECODE", `cannot decode ${name}: ${message}`, { subject: name, cause });
+  }
+}
+
+/** Pillow's cmyk2rgb (src/libImaging/Convert.c): out = nk - MULDIV255(ink, nk), nk = 255 - black. */
+function cmykToRgb(ink: Uint8Array, width: number, height: number, channels: number): RawImage {
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0, o = 0; o < data.length; i += channels) {
+    const nk = 255 - ink[i + 3];
+    for (let c = 0; c < 3; c++) {
+      const t = ink[i + c] * nk + 128;
+      data[o++] = Math.max(0, nk - (((t >> 8) + t) >> 8));
+    }
+  }
+  return { data, width, height, channels: 3 };
+}
+
+/** Pillow reads a 16-bit grey PNG as "I;16", whose conversion to RGB clips at 255 (it does not scale). */
+function grey16(bytes: Buffer, width: number, height: number, channels: number): RawImage {
+  const data = new Uint8Array(width * height);
+  for (let i = 0; i < data.length; i++) data[i] = Math.min(255, bytes.readUInt16LE(2 * channels * i));
+  return { data, width, height, channels: 1 };
+}

@@ -1,0 +1,25 @@
+export { load, Clip } from "./clip.js";
+export type {
+  BatchOptions,
+  ClassifyOptions,
+  ClipInfo,
+  Device,
+  EncodedImages,
+  EncodedTexts,
+  EncodeTextOptions,
+  LoadOptions,
+  Precision,
+  Prediction,
+  Preprocessed,
+  StageTimes,
+} from "./clip.js";
+export { normalizeRows, similarity, softmax, topK } from "./embeddings.js";
+export type { Embeddings, SimilarityOptions, TopK } from "./embeddings.js";
+export { TorchclipError } from "./errors.js";
+export type { ErrorCode } from "./errors.js";
+export type { DecodeOptions, ImageInput, RawImage } from "./images/decode.js";
+export { importModel } from "./models/import.js";
+export type { ImportOptions, ImportSource } from "./models/import.js";
+export type { ModelConfig } from "./models/config.js";
+export { MODELS as models } from "./models/registry.js";
+export type { TokenizeOptions, Tokens } from "./text/tokenize.js";

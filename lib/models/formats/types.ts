@@ -1,0 +1,15 @@
+import type { TensorPart } from "../../addon.js";
+
+/** Weights found in a file: where each named tensor lies. Nothing is read into memory. */
+export interface WeightFile {
+  format: "safetensors" | "torch";
+  tensors: Map<string, TensorPart>;
+  metadata: Record<string, string>;
+}
+
+/** Bytes of one element, by safetensors' names of types. */
+export const ELEMENT_BYTES: Record<string, number> = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
+
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}

@@ -1,0 +1,77 @@
+import { stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { TorchclipError } from "../errors.js";
+import { settings, type Settings } from "../settings.js";
+import { sha256File } from "../util/files.js";
+import { download } from "./download.js";
+import { TorchArchive } from "./formats/torch-zip.js";
+import { findSource, importModel, type ImportOptions, type ImportSource } from "./import.js";
+import { findModel, MODELS, type ModelEntry } from "./registry.js";
+
+export interface ResolveOptions extends ImportOptions {
+  cacheDir?: string;
+  /** Never use the network; also TORCHCLIP_OFFLINE. */
+  offline?: boolean;
+  /** Tried before the official addresses: base URL. */
+  mirror?: string;
+  onProgress?: (event: { what: string; done: number; total: number | undefined }) => void;
+}
+
+const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+const IMPORT_VERSION = 1; // raised when imports of the same file come out different
+
+/** The artifact of a model given by name, alias or path: downloaded and imported into the cache where needed. */
+export async function resolveModel(model: string, options: ResolveOptions = {}): Promise<string> {
+  if (typeof model !== "string" || model === "") throw new TorchclipError("E_ARGUMENT", "model must be a name or a path", { subject: "model" });
+  const at = settings(options);
+  if (options.mirror) at.hubMirror = at.openaiMirror = options.mirror;
+  const entry = findModel(model);
+  const onDisk = await stat(model).catch(() => undefined);
+  if (entry && !onDisk) return resolveEntry(entry, at, options);
+  if (!onDisk) {
+    const names = MODELS.map((m) => m.name).join(", ");
+    throw new TorchclipError("E_MODEL_NOT_FOUND", `"${model}" is neither a file, a folder nor a known model (${names})`, { subject: model });
+  }
+  return resolvePath(model, at, options);
+}
+
+async function resolveEntry(entry: ModelEntry, at: Settings, options: ResolveOptions): Promise<string> {
+  if (entry.bundled) return join(packageRoot, entry.bundled);
+  const folder = join(at.cacheDir, "models", entry.name.replaceAll("/", "--"));
+  const files: string[] = [];
+  const artifact = join(folder, `torchclip-${IMPORT_VERSION}.pt`);
+  if (await stat(artifact).catch(() => undefined)) return artifact;
+  for (const file of entry.files) {
+    const target = join(folder, file.name);
+    files.push(
+      await download({
+        urls: file.urls(at),
+        target,
+        hash: file.sha256,
+        offline: at.offline,
+        signal: options.signal,
+        onProgress: (done, total) => options.onProgress?.({ what: `${entry.name}: ${file.name}`, done, total }),
+      }),
+    );
+  }
+  const source: ImportSource = files.length === 1 ? { weights: files[0] } : await findSource(folder);
+  await importModel(source, artifact, { name: entry.name, signal: options.signal });
+  return artifact;
+}
+
+/** A path: an artifact is used as it is; weights are imported once, under the hash of their content. */
+async function resolvePath(path: string, at: Settings, options: ResolveOptions): Promise<string> {
+  const info = await stat(path);
+  if (info.isFile() && !path.endsWith(".safetensors")) {
+    const archive = await TorchArchive.open(path);
+    if (archive.has("extra/torchclip.json")) return path;
+  }
+  const source = await findSource(path);
+  const hash = await sha256File(source.weights, options.signal);
+  const artifact = join(at.cacheDir, "imports", `${hash.slice(0, 32)}-${IMPORT_VERSION}.pt`);
+  if (!(await stat(artifact).catch(() => undefined))) {
+    await importModel(source, artifact, { name: options.name ?? basename(path), activation: options.activation, signal: options.signal });
+  }
+  return artifact;
+}

@@ -1,0 +1,111 @@
+/**
+ * CLIP's byte-level BPE (openai/CLIP, clip/simple_tokenizer.py; Hugging Face's CLIPTokenizerFast): the vocabulary and
+ * merges come from a `tokenizer.json`.
+ */
+export interface TokenizerJson {
+  model: { vocab: Record<string, number>; merges: (string | [string, string])[]; [other: string]: unknown };
+}
+
+export const START = "<|startoftext|>";
+export const END = "<|endoftext|>";
+
+/** Words as CLIP cuts them; the text is lower case and its white space single by then. */
+const WORDS = /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/gu;
+const CACHE_LIMIT = 65536;
+
+export class BpeTokenizer {
+  readonly startId: number;
+  readonly endId: number;
+  readonly vocabSize: number;
+  private readonly vocab: Map<string, number>;
+  private readonly ranks: Map<string, number>;
+  private readonly cache = new Map<string, number[]>();
+
+  constructor(json: TokenizerJson) {
+    this.vocab = new Map(Object.entries(json.model.vocab));
+    this.ranks = new Map(json.model.merges.map((m, i) => [typeof m === "string" ? m : `${m[0]} ${m[1]}`, i]));
+    this.vocabSize = Math.max(...this.vocab.values()) + 1;
+    this.startId = this.id(START);
+    this.endId = this.id(END);
+  }
+
+  /** The ids of a text, start and end included, not cut. */
+  encode(text: string): number[] {
+    const ids = [this.startId];
+    for (const word of clean(text).match(WORDS) ?? []) for (const id of this.word(word)) ids.push(id);
+    ids.push(this.endId);
+    return ids;
+  }
+
+  private id(token: string): number {
+    const id = this.vocab.get(token);
+    // As the reference: what the vocabulary lacks (never with all bytes in it) reads as the end token.
+    return id ?? this.vocab.get(END)!;
+  }
+
+  private word(word: string): number[] {
+    const known = this.cache.get(word);
+    if (known) return known;
+    const ids = word === START || word === END ? [this.id(word)] : this.merge(bytesAsText(word)).map((t) => this.id(t));
+    if (this.cache.size >= CACHE_LIMIT) this.cache.clear();
+    this.cache.set(word, ids);
+    return ids;
+  }
+
+  private merge(letters: string[]): string[] {
+    const parts = letters.slice();
+    parts[parts.length - 1] += "</w>";
+    while (parts.length > 1) {
+      let best = -1;
+      let bestRank = Infinity;
+      for (let i = 0; i + 1 < parts.length; i++) {
+        const rank = this.ranks.get(`${parts[i]} ${parts[i + 1]}`);
+        if (rank !== undefined && rank < bestRank) {
+          bestRank = rank;
+          best = i;
+        }
+      }
+      if (best < 0) break;
+      const [a, b] = [parts[best], parts[best + 1]];
+      // The reference joins every occurrence of the pair, left to right, in one round.
+      let to = best;
+      for (let from = best; from < parts.length; to++) {
+        if (from + 1 < parts.length && parts[from] === a && parts[from + 1] === b) {
+          parts[to] = a + b;
+          from += 2;
+        } else {
+          parts[to] = parts[from++];
+        }
+      }
+      parts.length = to;
+    }
+    return parts;
+  }
+}
+
+/** NFC, single spaces, lower case: the normaliser of CLIP's tokenizer.json. */
+function clean(text: string): string {
+  return text.normalize("NFC").replace(/\s+/gu, " ").toLowerCase();
+}
+
+// GPT-2's map of bytes to printable letters (bytes_to_unicode): printable bytes are themselves, in the order of
+// CLIP's vocabulary first; the others get letters from U+0100 on.
+const PRINTABLE = [range(33, 126), range(161, 172), range(174, 255)].flat();
+const OTHERS = range(0, 255).filter((b) => !PRINTABLE.includes(b));
+const BYTE_LETTERS: string[] = [];
+for (const b of PRINTABLE) BYTE_LETTERS[b] = String.fromCharCode(b);
+OTHERS.forEach((b, i) => (BYTE_LETTERS[b] = String.fromCharCode(256 + i)));
+const utf8 = new TextEncoder();
+
+/** The letters of all bytes in the order of CLIP's vocabulary. */
+export function byteVocabulary(): string[] {
+  return [...PRINTABLE, ...OTHERS].map((b) => BYTE_LETTERS[b]);
+}
+
+function bytesAsText(word: string): string[] {
+  return Array.from(utf8.encode(word), (b) => BYTE_LETTERS[b]);
+}
+
+function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}

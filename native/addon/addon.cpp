@@ -1,0 +1,24 @@
+// The export table.
+#include <napi.h>
+
+#include "engine_object.h"
+#include "environment.h"
+#include "functions.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  using namespace torchclip::addon;
+  env.SetInstanceData(new Environment(env));
+  exports.Set("Engine", EngineObject::define(env));
+  exports.Set("preprocess", Napi::Function::New(env, preprocess));
+  exports.Set("similarity", Napi::Function::New(env, similarity));
+  exports.Set("topK", Napi::Function::New(env, top_k));
+  exports.Set("writeArtifact", Napi::Function::New(env, write_artifact));
+  exports.Set("systemInfo", Napi::Function::New(env, system_info));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(torchclip, init)

@@ -1,0 +1,50 @@
+#include "async.h"
+
+namespace torchclip::addon {
+
+Napi::Error to_js(Napi::Env env, const core::Failure& failure) {
+  auto error = Napi::Error::New(env, failure.message);
+  error.Set("code", torchclip_status_name(failure.status));
+  return error;
+}
+
+void Job::settle(Napi::Env env) {
+  if (failure.status == TORCHCLIP_OK) {
+    deferred_.Resolve(result(env));
+  } else {
+    deferred_.Reject(to_js(env, failure).Value());
+  }
+}
+
+// The references died with their environment; deleting them once more would touch freed memory.
+void Job::abandon() {
+  for (auto& reference : kept_) reference.SuppressDestruct();
+}
+
+Channel::Channel(Napi::Env env) {
+  function_ = Function::New(env, "torchclip", 0, 1, this);
+  function_.Unref(env);
+}
+
+void Channel::begin(Napi::Env env) {
+  if (pending_++ == 0) function_.Ref(env);
+}
+
+void Channel::finish(Job* job) { function_.NonBlockingCall(job); }
+
+Napi::Value Channel::fail_now(Napi::Env env, std::unique_ptr<Job> job) {
+  job->failure = core::current_failure();
+  job->settle(env);
+  return job->promise();
+}
+
+void Channel::deliver(Napi::Env env, Napi::Function, Channel* self, Job* job) {
+  std::unique_ptr<Job> owned(job);
+  // A null environment is being torn down: nobody waits, and its references went with it.
+  if (env == nullptr) return owned->abandon();
+  if (--self->pending_ == 0) self->function_.Unref(env);
+  Napi::HandleScope scope(env);
+  owned->settle(env);
+}
+
+}  // namespace torchclip::addon

@@ -1,0 +1,64 @@
+// Work that leaves the JavaScript thread and comes back as a settled promise.
+//
+// Lifetime rules: a Job is made and destroyed on the JavaScript thread, which alone touches its N-API values.
+// Other threads call `run` and `settle` only. An environment with nothing pending lets the process exit
+// (the channel is unreferenced); its teardown hook stops the threads before the environment goes away.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "runtime/error.h"
+#include "runtime/worker_pool.h"
+
+namespace torchclip::addon {
+
+class Channel;
+
+class Job {
+ public:
+  explicit Job(Napi::Env env) : deferred_(Napi::Promise::Deferred::New(env)) {}
+  virtual ~Job() = default;
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+  // Keeps a buffer or object alive (and its memory in place) until the promise is settled.
+  void keep(const Napi::Value& value) { kept_.push_back(Napi::Persistent(value.As<Napi::Object>())); }
+
+  core::Failure failure;
+
+ protected:
+  // The value that the promise resolves with; on the JavaScript thread.
+  virtual Napi::Value result(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  friend class Channel;
+  void settle(Napi::Env env);
+  void abandon();
+
+  Napi::Promise::Deferred deferred_;
+  std::vector<Napi::ObjectReference> kept_;
+};
+
+// One per environment: carries finished jobs back to its JavaScript thread.
+class Channel {
+ public:
+  explicit Channel(Napi::Env env);
+
+  // From any thread, once per job that `begin` announced.
+  void finish(Job* job);
+  // On the JavaScript thread, before the job is handed to another thread: keeps the process alive meanwhile.
+  void begin(Napi::Env env);
+  // Hands over a job that could not be started: settles it with the exception in flight.
+  Napi::Value fail_now(Napi::Env env, std::unique_ptr<Job> job);
+
+ private:
+  static void deliver(Napi::Env env, Napi::Function, Channel* self, Job* job);
+  using Function = Napi::TypedThreadSafeFunction<Channel, Job, Channel::deliver>;
+  Function function_;
+  int pending_ = 0;
+};
+
+Napi::Error to_js(Napi::Env env, const core::Failure& failure);
+
+}  // namespace torchclip::addon

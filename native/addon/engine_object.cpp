@@ -1,0 +1,147 @@
+#include "engine_object.h"
+
+#include <chrono>
+
+#include "arguments.h"
+
+namespace torchclip::addon {
+namespace {
+
+class LoadJob : public Job {
+ public:
+  using Job::Job;
+  core::ModelInfo info;
+
+ protected:
+  Napi::Value result(Napi::Env env) override {
+    auto o = Napi::Object::New(env);
+    o.Set("imageSize", info.image_size);
+    o.Set("contextLength", info.context_length);
+    o.Set("embedDim", info.embed_dim);
+    o.Set("vocabSize", info.vocab_size);
+    o.Set("logitScale", info.logit_scale);
+    o.Set("device", info.device);
+    o.Set("precision", info.precision);
+    o.Set("deviceNote", info.device_note);
+    auto extra = Napi::Object::New(env);
+    for (const auto& [name, content] : info.extra) extra.Set(name, content);
+    o.Set("extra", extra);
+    return o;
+  }
+};
+
+// Resolves with the seconds that the forward pass took.
+class RunJob : public Job {
+ public:
+  using Job::Job;
+  double seconds = 0;
+
+ protected:
+  Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, seconds); }
+};
+
+class CloseJob : public Job {
+ public:
+  using Job::Job;
+};
+
+}  // namespace
+
+Napi::Function EngineObject::define(Napi::Env env) {
+  return DefineClass(env, "Engine",
+                     {InstanceMethod("load", &EngineObject::load), InstanceMethod("encodeImages", &EngineObject::encode_images),
+                      InstanceMethod("encodeTokens", &EngineObject::encode_tokens), InstanceMethod("close", &EngineObject::close)});
+}
+
+EngineObject::EngineObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<EngineObject>(info), engines_(Environment::of(info.Env()).engines()) {
+  engines_->insert(engine_);
+}
+
+// Collected without close(): the environment forgets the engine, and the last reference closes it.
+EngineObject::~EngineObject() { engines_->erase(engine_); }
+
+// load(path: string, device: string, precision: string, threads: number): Promise<NativeInfo>
+Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
+  auto& environment = Environment::of(info.Env());
+  core::RunnerOptions options{text(info[1], "device"), text(info[2], "precision"),
+                              static_cast<std::int32_t>(whole(info[3], 0, 1024, "threads"))};
+  auto job = std::make_unique<LoadJob>(info.Env());
+  job->keep(info.This());
+  auto promise = job->promise();
+  LoadJob* raw = job.get();
+  auto engine = engine_.get();
+  try {
+    engine->load(text(info[0], "path"), options, [&environment, engine, raw](const core::Failure& failure) {
+      raw->failure = failure;
+      if (failure.status == TORCHCLIP_OK) raw->info = engine->info();
+      environment.channel.finish(raw);
+    });
+  } catch (const core::Error&) {
+    return environment.channel.fail_now(info.Env(), std::move(job));
+  }
+  environment.channel.begin(info.Env());
+  job.release();
+  return promise;
+}
+
+// encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>
+Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
+  const auto& model = engine_->info();
+  const auto rows = whole(info[1], 1, 1 << 20, "rows");
+  const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array, rows * 3 * model.image_size * model.image_size, "pixels");
+  auto* out = elements_of<float>(info[2], napi_float32_array, rows * model.embed_dim, "out");
+  const bool normalize = info[3].ToBoolean();
+  return run(info, info[4], {info[0], info[2]}, [=](core::Runner& r) { r.encode_images(pixels, rows, out, normalize); });
+}
+
+// encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>
+Napi::Value EngineObject::encode_tokens(const Napi::CallbackInfo& info) {
+  const auto& model = engine_->info();
+  const auto rows = whole(info[1], 1, 1 << 24, "rows");
+  const auto length = static_cast<std::int32_t>(whole(info[2], 1, std::max(1, model.context_length), "length"));
+  const auto* ids = elements_of<std::int32_t>(info[0], napi_int32_array, rows * length, "ids");
+  auto* out = elements_of<float>(info[3], napi_float32_array, rows * model.embed_dim, "out");
+  const bool normalize = info[4].ToBoolean();
+  return run(info, info[5], {info[0], info[3]}, [=](core::Runner& r) { r.encode_tokens(ids, rows, length, out, normalize); });
+}
+
+Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value& cancel,
+                              std::initializer_list<Napi::Value> keep, std::function<void(core::Runner&)> work) {
+  auto& environment = Environment::of(info.Env());
+  const auto* flag = elements_of<std::int32_t>(cancel, napi_int32_array, 1, "cancel");
+  auto job = std::make_unique<RunJob>(info.Env());
+  job->keep(info.This());
+  job->keep(cancel);
+  for (const auto& value : keep) job->keep(value);
+  auto promise = job->promise();
+  RunJob* raw = job.get();
+  try {
+    engine_->run(
+        [raw, work = std::move(work)](core::Runner& runner) {
+          const auto start = std::chrono::steady_clock::now();
+          work(runner);
+          raw->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        },
+        flag,
+        [&environment, raw](const core::Failure& failure) {
+          raw->failure = failure;
+          environment.channel.finish(raw);
+        });
+  } catch (const core::Error&) {
+    return environment.channel.fail_now(info.Env(), std::move(job));
+  }
+  environment.channel.begin(info.Env());
+  job.release();
+  return promise;
+}
+
+// close(): Promise<void>; the running batch is waited for on the pool, never on the JavaScript thread.
+Napi::Value EngineObject::close(const Napi::CallbackInfo& info) {
+  auto& environment = Environment::of(info.Env());
+  auto job = std::make_unique<CloseJob>(info.Env());
+  job->keep(info.This());
+  return environment.start<CloseJob>(info.Env(), std::move(job), [engine = engine_](CloseJob&) { engine->close(); });
+}
+
+}  // namespace torchclip::addon

@@ -1,0 +1,27 @@
+// The JavaScript object that holds an engine. See lib/addon.ts for the signatures.
+#pragma once
+
+#include "environment.h"
+
+namespace torchclip::addon {
+
+class EngineObject : public Napi::ObjectWrap<EngineObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit EngineObject(const Napi::CallbackInfo& info);
+  ~EngineObject() override;
+
+ private:
+  Napi::Value load(const Napi::CallbackInfo& info);
+  Napi::Value encode_images(const Napi::CallbackInfo& info);
+  Napi::Value encode_tokens(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+
+  Napi::Value run(const Napi::CallbackInfo& info, const Napi::Value& cancel, std::initializer_list<Napi::Value> keep,
+                  std::function<void(core::Runner&)> work);
+
+  std::shared_ptr<core::Engine> engine_ = std::make_shared<core::Engine>();
+  std::shared_ptr<EngineSet> engines_;
+};
+
+}  // namespace torchclip::addon

@@ -1,0 +1,57 @@
+// What one JavaScript environment (the main thread or a worker) owns: its channel, its worker pool, its engines.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <set>
+
+#include "async.h"
+#include "engine.h"
+
+namespace torchclip::addon {
+
+// Shared with the engine objects, which may be collected after their environment's data.
+using EngineSet = std::set<std::shared_ptr<core::Engine>>;
+
+class Environment {
+ public:
+  explicit Environment(Napi::Env env);
+
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+
+  Channel channel;
+  core::WorkerPool& pool();
+  const std::shared_ptr<EngineSet>& engines() const { return engines_; }
+
+  // Starts `work` on the pool as a promise; `job` carries what it needs.
+  template <typename J>
+  Napi::Value start(Napi::Env env, std::unique_ptr<J> job, std::function<void(J&)> work) {
+    auto promise = job->promise();
+    J* raw = job.get();
+    try {
+      pool().post([this, raw, work = std::move(work)](bool cancelled) {
+        try {
+          if (cancelled) throw core::Error(TORCHCLIP_E_CLOSED, "the process is ending");
+          work(*raw);
+        } catch (...) {
+          raw->failure = core::current_failure();
+        }
+        channel.finish(raw);
+      });
+    } catch (...) {
+      return channel.fail_now(env, std::move(job));
+    }
+    channel.begin(env);
+    job.release();
+    return promise;
+  }
+
+ private:
+  void stop();
+
+  std::shared_ptr<EngineSet> engines_ = std::make_shared<EngineSet>();
+  std::unique_ptr<core::WorkerPool> pool_;
+};
+
+}  // namespace torchclip::addon

@@ -1,0 +1,131 @@
+#include "functions.h"
+
+#include "arguments.h"
+#include "environment.h"
+#include "image/preprocess.h"
+#include "model/writer.h"
+#include "runtime/system.h"
+#include "search/top_k.h"
+
+namespace torchclip::addon {
+namespace {
+
+class PlainJob : public Job {
+ public:
+  using Job::Job;
+};
+
+}  // namespace
+
+// preprocess(pixels: Uint8Array, width: number, height: number, channels: number, size: number,
+//            out: Uint8Array, slot: number): Promise<void>
+Napi::Value preprocess(const Napi::CallbackInfo& info) {
+  const auto width = static_cast<std::int32_t>(whole(info[1], 1, 1 << 24, "width"));
+  const auto height = static_cast<std::int32_t>(whole(info[2], 1, 1 << 24, "height"));
+  const auto channels = static_cast<std::int32_t>(whole(info[3], 1, 4, "channels"));
+  const auto size = static_cast<std::int32_t>(whole(info[4], 1, 1 << 14, "size"));
+  const auto slot = static_cast<std::size_t>(whole(info[6], 0, 1 << 20, "slot"));
+  const std::size_t bytes = static_cast<std::size_t>(size) * size * 3;
+  const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array, static_cast<std::size_t>(width) * height * channels, "pixels");
+  auto* out = elements_of<std::uint8_t>(info[5], napi_uint8_array, (slot + 1) * bytes, "out") + slot * bytes;
+  auto job = std::make_unique<PlainJob>(info.Env());
+  job->keep(info[0]);
+  job->keep(info[5]);
+  return Environment::of(info.Env()).start<PlainJob>(info.Env(), std::move(job), [=](PlainJob&) {
+    core::preprocess({pixels, width, height, channels}, size, out);
+  });
+}
+
+// similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out: Float32Array): void
+Napi::Value similarity(const Napi::CallbackInfo& info) {
+  const auto a_rows = whole(info[1], 1, 1 << 30, "aRows"), b_rows = whole(info[3], 1, 1 << 30, "bRows");
+  const auto dim = static_cast<std::int32_t>(whole(info[4], 1, 1 << 20, "dim"));
+  const auto* a = elements_of<float>(info[0], napi_float32_array, a_rows * dim, "a");
+  const auto* b = elements_of<float>(info[2], napi_float32_array, b_rows * dim, "b");
+  auto* out = elements_of<float>(info[6], napi_float32_array, a_rows * b_rows, "out");
+  try {
+    core::similarity(a, a_rows, b, b_rows, dim, text(info[5], "device").c_str(), out);
+  } catch (const std::exception&) {
+    throw to_js(info.Env(), core::current_failure());
+  }
+  return info.Env().Undefined();
+}
+
+// topK(queries: Float32Array, queryRows: number, base: Float32Array, baseRows: number, dim: number, k: number,
+//      device: string, indices: Int32Array, scores: Float32Array): Promise<void>
+Napi::Value top_k(const Napi::CallbackInfo& info) {
+  const auto query_rows = whole(info[1], 1, 1 << 30, "queryRows"), base_rows = whole(info[3], 1, 1 << 30, "baseRows");
+  const auto dim = static_cast<std::int32_t>(whole(info[4], 1, 1 << 20, "dim"));
+  const auto k = static_cast<std::int32_t>(whole(info[5], 1, base_rows, "k"));
+  const auto* queries = elements_of<float>(info[0], napi_float32_array, query_rows * dim, "queries");
+  const auto* base = elements_of<float>(info[2], napi_float32_array, base_rows * dim, "base");
+  auto* indices = elements_of<std::int32_t>(info[7], napi_int32_array, query_rows * k, "indices");
+  auto* scores = elements_of<float>(info[8], napi_float32_array, query_rows * k, "scores");
+  auto job = std::make_unique<PlainJob>(info.Env());
+  for (const int i : {0, 2, 7, 8}) job->keep(info[i]);
+  return Environment::of(info.Env()).start<PlainJob>(info.Env(), std::move(job), [=, device = text(info[6], "device")](PlainJob&) {
+    core::top_k(queries, query_rows, base, base_rows, dim, k, device.c_str(), indices, scores);
+  });
+}
+
+// writeArtifact(spec: ArtifactSpec, path: string): Promise<void>
+Napi::Value write_artifact(const Napi::CallbackInfo& info) {
+  core::ArtifactSpec spec;
+  const auto from = info[0].As<Napi::Object>();
+  const auto each = [](const Napi::Value& list, auto&& visit) {
+    const auto array = list.As<Napi::Array>();
+    for (std::uint32_t i = 0; i < array.Length(); ++i) visit(array.Get(i).As<Napi::Object>());
+  };
+  const auto string_of = [](const Napi::Object& o, const char* key) { return text(o.Get(key), key); };
+  each(from.Get("modules"), [&](const Napi::Object& m) { spec.modules.push_back({string_of(m, "path"), string_of(m, "source")}); });
+  each(from.Get("tensors"), [&](const Napi::Object& t) {
+    core::TensorSpec tensor{string_of(t, "name"), {}, t.Get("transpose").ToBoolean(), t.Get("buffer").ToBoolean(), string_of(t, "dtype")};
+    each(t.Get("parts"), [&](const Napi::Object& p) {
+      core::TensorPart part{string_of(p, "file"), static_cast<std::uint64_t>(whole(p.Get("offset"), 0, 1LL << 52, "offset")),
+                            static_cast<std::uint64_t>(whole(p.Get("bytes"), 0, 1LL << 52, "bytes")), string_of(p, "dtype"), {}};
+      const auto shape = p.Get("shape").As<Napi::Array>();
+      for (std::uint32_t i = 0; i < shape.Length(); ++i) part.shape.push_back(whole(shape.Get(i), 0, 1LL << 40, "shape"));
+      tensor.parts.push_back(std::move(part));
+    });
+    spec.tensors.push_back(std::move(tensor));
+  });
+  const auto attributes = from.Get("attributes").As<Napi::Object>();
+  for (const auto& entry : attributes) {
+    const auto name = entry.first.ToString().Utf8Value();
+    const Napi::Value value = entry.second;
+    if (value.IsArray()) {
+      std::vector<double> numbers;
+      const auto array = value.As<Napi::Array>();
+      for (std::uint32_t i = 0; i < array.Length(); ++i) numbers.push_back(array.Get(i).As<Napi::Number>().DoubleValue());
+      spec.attributes[name] = std::move(numbers);
+    } else {
+      spec.attributes[name] = static_cast<std::int64_t>(whole(value, -(1LL << 52), 1LL << 52, "attribute"));
+    }
+  }
+  const auto extra = from.Get("extraFiles").As<Napi::Object>();
+  for (const auto& entry : extra) {
+    const Napi::Value value = entry.second;
+    spec.extra_files[entry.first.ToString().Utf8Value()] = text(value, "extra file");
+  }
+  auto job = std::make_unique<PlainJob>(info.Env());
+  return Environment::of(info.Env()).start<PlainJob>(
+      info.Env(), std::move(job),
+      [spec = std::move(spec), path = text(info[1], "path")](PlainJob&) { core::write_artifact(spec, path); });
+}
+
+// systemInfo(): NativeSystem
+Napi::Value system_info(const Napi::CallbackInfo& info) {
+  const auto system = core::system_info();
+  auto o = Napi::Object::New(info.Env());
+  o.Set("version", TORCHCLIP_VERSION);
+  o.Set("libtorch", system.libtorch);
+  o.Set("cpuCapability", system.cpu_capability);
+  o.Set("cudaBuilt", system.cuda_built);
+  o.Set("cudaDevices", system.cuda_devices);
+  auto features = Napi::Array::New(info.Env());
+  for (const auto& feature : system.cpu_features) features.Set(features.Length(), feature);
+  o.Set("cpuFeatures", features);
+  return o;
+}
+
+}  // namespace torchclip::addon

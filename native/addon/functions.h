@@ -1,0 +1,14 @@
+// Functions of the addon that need no engine. See lib/addon.ts for their signatures.
+#pragma once
+
+#include <napi.h>
+
+namespace torchclip::addon {
+
+Napi::Value preprocess(const Napi::CallbackInfo& info);
+Napi::Value similarity(const Napi::CallbackInfo& info);
+Napi::Value top_k(const Napi::CallbackInfo& info);
+Napi::Value write_artifact(const Napi::CallbackInfo& info);
+Napi::Value system_info(const Napi::CallbackInfo& info);
+
+}  // namespace torchclip::addon

@@ -1,0 +1,158 @@
+// The C ABI (torchclip.h) over core::Engine: arguments checked, exceptions turned into statuses.
+#include <cstring>
+#include <future>
+
+#include "engine.h"
+#include "image/preprocess.h"
+#include "search/top_k.h"
+#include "torchclip/torchclip.h"
+
+struct torchclip_engine {
+  torchclip::core::Engine engine;
+};
+
+namespace {
+
+using torchclip::core::Engine;
+using torchclip::core::Error;
+using torchclip::core::Failure;
+
+torchclip_status report(const Failure& failure, torchclip_error* error) {
+  if (error) {
+    error->status = failure.status;
+    std::strncpy(error->message, failure.message.c_str(), sizeof error->message - 1);
+    error->message[sizeof error->message - 1] = '\0';
+  }
+  return failure.status;
+}
+
+void require(bool condition, const char* what) {
+  if (!condition) throw Error(TORCHCLIP_E_ARGUMENT, what);
+}
+
+template <typename Work>
+torchclip_status guarded(torchclip_error* error, Work&& work) {
+  try {
+    work();
+    return report({}, error);
+  } catch (...) {
+    return report(torchclip::core::current_failure(), error);
+  }
+}
+
+// Starts queued work and waits for its end; `start` is given the callback that ends it.
+template <typename Start>
+void wait(Start&& start) {
+  std::promise<Failure> promise;
+  start([&promise](const Failure& failure) { promise.set_value(failure); });
+  const Failure failure = promise.get_future().get();
+  if (failure.status != TORCHCLIP_OK) throw Error(failure.status, failure.message);
+}
+
+void copy_text(char* to, std::size_t size, const std::string& text) {
+  std::strncpy(to, text.c_str(), size - 1);
+  to[size - 1] = '\0';
+}
+
+}  // namespace
+
+uint32_t torchclip_abi_version(void) { return TORCHCLIP_ABI_VERSION; }
+
+const char* torchclip_version(void) { return TORCHCLIP_VERSION; }
+
+const char* torchclip_status_name(torchclip_status status) {
+  switch (status) {
+    case TORCHCLIP_OK: return "OK";
+    case TORCHCLIP_E_ARGUMENT: return "E_ARGUMENT";
+    case TORCHCLIP_E_MODEL_NOT_FOUND: return "E_MODEL_NOT_FOUND";
+    case TORCHCLIP_E_MODEL_CORRUPT: return "E_MODEL_CORRUPT";
+    case TORCHCLIP_E_MODEL_UNSAFE: return "E_MODEL_UNSAFE";
+    case TORCHCLIP_E_CUDA_UNAVAILABLE: return "E_CUDA_UNAVAILABLE";
+    case TORCHCLIP_E_OUT_OF_MEMORY: return "E_OUT_OF_MEMORY";
+    case TORCHCLIP_E_ABORTED: return "E_ABORTED";
+    case TORCHCLIP_E_BUSY: return "E_BUSY";
+    case TORCHCLIP_E_CLOSED: return "E_CLOSED";
+    case TORCHCLIP_E_WRITE: return "E_WRITE";
+    case TORCHCLIP_E_INTERNAL: break;
+  }
+  return "E_INTERNAL";
+}
+
+torchclip_engine* torchclip_open(const char* path, const torchclip_options* options, torchclip_error* error) {
+  std::unique_ptr<torchclip_engine> engine;
+  const auto status = guarded(error, [&] {
+    require(path, "path is NULL");
+    torchclip::core::RunnerOptions chosen;
+    if (options && options->device) chosen.device = options->device;
+    if (options && options->precision) chosen.precision = options->precision;
+    if (options) chosen.threads = options->threads;
+    engine = std::make_unique<torchclip_engine>();
+    wait([&](Engine::Done done) { engine->engine.load(path, chosen, std::move(done)); });
+  });
+  return status == TORCHCLIP_OK ? engine.release() : nullptr;
+}
+
+void torchclip_close(torchclip_engine* engine) { delete engine; }
+
+torchclip_status torchclip_info(const torchclip_engine* engine, torchclip_model_info* info, torchclip_error* error) {
+  return guarded(error, [&] {
+    require(engine && info, "engine or info is NULL");
+    const auto& from = engine->engine.info();
+    info->image_size = from.image_size;
+    info->context_length = from.context_length;
+    info->embed_dim = from.embed_dim;
+    info->vocab_size = from.vocab_size;
+    info->logit_scale = from.logit_scale;
+    copy_text(info->device, sizeof info->device, from.device);
+    copy_text(info->precision, sizeof info->precision, from.precision);
+  });
+}
+
+torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint8_t* pixels, int32_t width,
+                                      int32_t height, int32_t channels, uint8_t* out, torchclip_error* error) {
+  return guarded(error, [&] {
+    require(engine && out, "engine or out is NULL");
+    torchclip::core::preprocess({pixels, width, height, channels}, engine->engine.info().image_size, out);
+  });
+}
+
+torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t* batch, int64_t rows, float* out,
+                                         int32_t normalize, torchclip_error* error) {
+  return guarded(error, [&] {
+    require(engine && batch && out, "engine, batch or out is NULL");
+    require(rows > 0, "rows must be at least 1");
+    wait([&](Engine::Done done) {
+      engine->engine.run([&](auto& runner) { runner.encode_images(batch, rows, out, normalize != 0); }, nullptr, std::move(done));
+    });
+  });
+}
+
+torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t* ids, int64_t rows, int32_t length,
+                                         float* out, int32_t normalize, torchclip_error* error) {
+  return guarded(error, [&] {
+    require(engine && ids && out, "engine, ids or out is NULL");
+    require(rows > 0, "rows must be at least 1");
+    require(length > 0 && length <= engine->engine.info().context_length, "length must be in 1 to context_length");
+    wait([&](Engine::Done done) {
+      engine->engine.run([&](auto& runner) { runner.encode_tokens(ids, rows, length, out, normalize != 0); }, nullptr, std::move(done));
+    });
+  });
+}
+
+torchclip_status torchclip_similarity(const float* a, int64_t a_rows, const float* b, int64_t b_rows, int32_t dim,
+                                      float* out, torchclip_error* error) {
+  return guarded(error, [&] {
+    require(a && b && out, "a, b or out is NULL");
+    require(a_rows > 0 && b_rows > 0 && dim > 0, "a_rows, b_rows and dim must be at least 1");
+    torchclip::core::similarity(a, a_rows, b, b_rows, dim, "cpu", out);
+  });
+}
+
+torchclip_status torchclip_top_k(const float* queries, int64_t query_rows, const float* base, int64_t base_rows,
+                                 int32_t dim, int32_t k, int32_t* indices, float* scores, torchclip_error* error) {
+  return guarded(error, [&] {
+    require(queries && base && indices && scores, "queries, base, indices or scores is NULL");
+    require(query_rows > 0 && base_rows > 0 && dim > 0, "query_rows, base_rows and dim must be at least 1");
+    torchclip::core::top_k(queries, query_rows, base, base_rows, dim, k, "cpu", indices, scores);
+  });
+}

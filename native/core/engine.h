@@ -1,0 +1,40 @@
+// One loaded model with its device thread. The addon and the C ABI are two thin faces of this class.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "model/runner.h"
+#include "runtime/error.h"
+#include "runtime/worker_pool.h"
+
+namespace torchclip::core {
+
+class Engine {
+ public:
+  // Waiting batches beyond this are refused with E_BUSY.
+  static constexpr std::size_t kQueueLimit = 1024;
+  using Done = std::function<void(const Failure&)>;
+
+  Engine() : thread_(1, kQueueLimit) {}
+  ~Engine() { close(); }
+
+  // Each call returns at once; `done` is called exactly once, on the device thread (or, where the engine is closed
+  // first, on the closing thread with E_CLOSED). Throws Error(E_CLOSED / E_BUSY) where the job cannot be queued.
+  void load(std::string path, RunnerOptions options, Done done);
+  // `cancel` may be null; where *cancel is not zero when the batch's turn comes, it ends with E_ABORTED.
+  void run(std::function<void(Runner&)> work, const volatile std::int32_t* cancel, Done done);
+
+  // Lets the running batch end, fails the waiting ones with E_CLOSED, frees the model.
+  void close() noexcept;
+
+  const ModelInfo& info() const { return info_; }
+
+ private:
+  std::unique_ptr<Runner> runner_;  // used on thread_ alone, until that has stopped
+  ModelInfo info_;
+  WorkerPool thread_;
+};
+
+}  // namespace torchclip::core

@@ -1,0 +1,159 @@
+#include "image/resize.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace torchclip::core {
+namespace {
+
+constexpr int kPrecisionBits = 32 - 8 - 2;  // PRECISION_BITS in Resample.c
+
+double bilinear(double x) {
+  x = std::abs(x);
+  return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+double bicubic(double x) {
+  constexpr double a = -0.5;
+  x = std::abs(x);
+  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0.0;
+}
+
+// The taps of one output row or column: input positions [first, first + count) and their fixed-point weights.
+struct Taps {
+  std::int32_t first, count;
+};
+
+struct Kernel {
+  std::vector<Taps> taps;
+  std::vector<std::int32_t> weights;  // [taps.size(), size]
+  std::int32_t size;
+};
+
+// precompute_coeffs and normalize_coeffs_8bpc of Resample.c, for the outputs [begin, begin + length) alone.
+Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::int32_t length, Filter filter) {
+  const double scale = static_cast<double>(in) / static_cast<double>(out);
+  const double filter_scale = std::max(scale, 1.0);
+  const double support = (filter == Filter::kBicubic ? 2.0 : 1.0) * filter_scale;
+  const double inverse = 1.0 / filter_scale;
+  Kernel k;
+  k.size = static_cast<std::int32_t>(std::ceil(support)) * 2 + 1;
+  k.taps.resize(length);
+  k.weights.assign(static_cast<std::size_t>(length) * k.size, 0);
+  std::vector<double> w(k.size);
+  for (std::int32_t i = 0; i < length; ++i) {
+    const double center = (static_cast<double>(begin + i) + 0.5) * scale;
+    const std::int32_t first = std::max(static_cast<std::int32_t>(center - support + 0.5), 0);
+    const std::int32_t last = std::min(static_cast<std::int32_t>(center + support + 0.5), in);
+    const std::int32_t count = last - first;
+    double sum = 0.0;
+    for (std::int32_t x = 0; x < count; ++x) {
+      const double at = (x + first - center + 0.5) * inverse;
+      w[x] = filter == Filter::kBicubic ? bicubic(at) : bilinear(at);
+      sum += w[x];
+    }
+    std::int32_t* fixed = &k.weights[static_cast<std::size_t>(i) * k.size];
+    for (std::int32_t x = 0; x < count; ++x) {
+      const double v = (sum != 0.0 ? w[x] / sum : w[x]) * (1 << kPrecisionBits);
+      fixed[x] = static_cast<std::int32_t>(v < 0 ? v - 0.5 : v + 0.5);
+    }
+    k.taps[i] = {first, count};
+  }
+  return k;
+}
+
+inline std::uint8_t clip8(std::int32_t v) {
+  return static_cast<std::uint8_t>(std::clamp(v >> kPrecisionBits, 0, 255));
+}
+
+template <int C>
+void horizontal_row(const std::uint8_t* in, const Kernel& k, std::uint8_t* out) {
+  const auto n = static_cast<std::int32_t>(k.taps.size());
+  for (std::int32_t i = 0; i < n; ++i) {
+    const auto [first, count] = k.taps[i];
+    const std::int32_t* w = &k.weights[static_cast<std::size_t>(i) * k.size];
+    const std::uint8_t* p = in + static_cast<std::size_t>(first) * C;
+    std::int32_t r = 1 << (kPrecisionBits - 1), g = r, b = r;
+    for (std::int32_t x = 0; x < count; ++x, p += C) {
+      r += p[0] * w[x];
+      if constexpr (C >= 3) {
+        g += p[1] * w[x];
+        b += p[2] * w[x];
+      }
+    }
+    out[3 * i] = clip8(r);
+    out[3 * i + 1] = C >= 3 ? clip8(g) : clip8(r);
+    out[3 * i + 2] = C >= 3 ? clip8(b) : clip8(r);
+  }
+}
+
+// No horizontal scaling: the window's columns as they are, as RGB.
+void copy_row(const std::uint8_t* in, int channels, std::int64_t left, std::int32_t width, std::uint8_t* out) {
+  const std::uint8_t* p = in + left * channels;
+  for (std::int32_t i = 0; i < width; ++i, p += channels) {
+    out[3 * i] = p[0];
+    out[3 * i + 1] = channels >= 3 ? p[1] : p[0];
+    out[3 * i + 2] = channels >= 3 ? p[2] : p[0];
+  }
+}
+
+}  // namespace
+
+void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_height, const Window& window,
+                   Filter filter, std::uint8_t* out) {
+  const bool scale_x = new_width != image.width;
+  const bool scale_y = new_height != image.height;
+  Kernel kx, ky;
+  if (scale_x) kx = make_kernel(image.width, new_width, window.left, window.width, filter);
+  // Input rows that the window needs.
+  std::int32_t first = static_cast<std::int32_t>(window.top), last = first + window.height;
+  if (scale_y) {
+    ky = make_kernel(image.height, new_height, window.top, window.height, filter);
+    first = ky.taps.front().first;
+    last = 0;
+    for (const auto& t : ky.taps) {
+      first = std::min(first, t.first);
+      last = std::max(last, t.first + t.count);
+    }
+  }
+
+  const std::size_t row = static_cast<std::size_t>(window.width) * 3;
+  std::vector<std::uint8_t> rows;
+  std::uint8_t* narrow = out;
+  if (scale_y) {
+    rows.resize(row * (last - first));
+    narrow = rows.data();
+  }
+  for (std::int32_t y = first; y < last; ++y) {
+    const std::uint8_t* in = image.pixels + static_cast<std::size_t>(y) * image.width * image.channels;
+    std::uint8_t* to = narrow + row * (y - first);
+    if (!scale_x) {
+      copy_row(in, image.channels, window.left, window.width, to);
+    } else if (image.channels == 3) {
+      horizontal_row<3>(in, kx, to);
+    } else if (image.channels == 4) {
+      horizontal_row<4>(in, kx, to);
+    } else {
+      horizontal_row<1>(in, kx, to);
+    }
+  }
+  if (!scale_y) return;
+
+  std::vector<std::int32_t> sums(row);
+  for (std::int32_t y = 0; y < window.height; ++y) {
+    const auto [start, count] = ky.taps[y];
+    const std::int32_t* w = &ky.weights[static_cast<std::size_t>(y) * ky.size];
+    std::fill(sums.begin(), sums.end(), 1 << (kPrecisionBits - 1));
+    for (std::int32_t i = 0; i < count; ++i) {
+      const std::uint8_t* in = narrow + row * (start - first + i);
+      const std::int32_t weight = w[i];
+      for (std::size_t x = 0; x < row; ++x) sums[x] += in[x] * weight;
+    }
+    std::uint8_t* to = out + row * y;
+    for (std::size_t x = 0; x < row; ++x) to[x] = clip8(sums[x]);
+  }
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,28 @@
+// Pillow's 8-bit resampling (src/libImaging/Resample.c), bit for bit: coefficients in double, rounded to
+// 22-bit fixed point; a horizontal pass, rounded to uint8, then a vertical pass.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace torchclip::core {
+
+enum class Filter { kBilinear, kBicubic };
+
+// A window of the resized picture: the part of it that the crop keeps.
+struct Window {
+  std::int64_t left, top;
+  std::int32_t width, height;
+};
+
+struct Image {
+  const std::uint8_t* pixels;  // uint8 [height, width, channels], rows packed
+  std::int32_t width, height, channels;  // channels 1 (grey), 3 (RGB) or 4 (RGBA, alpha ignored)
+};
+
+// Writes the window of `image` resized to new_width x new_height as RGB, uint8 [window.height, window.width, 3].
+// Only pixels that the window needs are computed, so extreme aspect ratios cost nothing extra.
+void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_height, const Window& window,
+                   Filter filter, std::uint8_t* out);
+
+}  // namespace torchclip::core

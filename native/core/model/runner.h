@@ -1,0 +1,45 @@
+// Runs a model artifact: uint8 pictures or token ids in, float32 embeddings out. This is the generic runner,
+// which calls the TorchScript methods of the artifact; it runs any export and is the reference for tests.
+// libtorch stays behind the pointer, so that includers compile without it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace torchclip::core {
+
+struct RunnerOptions {
+  std::string device = "auto";     // auto | cpu | cuda | cuda:N
+  std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16
+  std::int32_t threads = 0;        // compute threads on a CPU; 0: one a core
+};
+
+struct ModelInfo {
+  std::int32_t image_size = 0, context_length = 0, embed_dim = 0, vocab_size = 0;
+  float logit_scale = 0;  // exp of the learned parameter
+  std::string device, precision, device_note;  // what is used; device_note: why `auto` is not CUDA, or empty
+  std::map<std::string, std::string> extra;    // torchclip.json, tokenizer.json: the artifact's extra files
+};
+
+class Runner {
+ public:
+  // Checks the artifact's code (see safety.h), loads it and moves it to the device. Call it, and everything
+  // else here, on the thread that will run the model.
+  Runner(const std::string& path, const RunnerOptions& options);
+  ~Runner();
+
+  const ModelInfo& info() const noexcept;
+
+  // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim].
+  void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize);
+  // ids: int32 [rows, length], length <= context_length; out: float [rows, embed_dim].
+  void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace torchclip::core

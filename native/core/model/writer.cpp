@@ -1,0 +1,128 @@
+#include "model/writer.h"
+
+#include <fstream>
+
+#include "model/torch.h"
+#include "runtime/error.h"
+
+namespace torchclip::core {
+namespace {
+
+c10::ScalarType dtype_of(const std::string& name) {
+  if (name == "F32") return at::kFloat;
+  if (name == "F16") return at::kHalf;
+  if (name == "BF16") return at::kBFloat16;
+  if (name == "F64") return at::kDouble;
+  if (name == "I64") return at::kLong;
+  throw Error(TORCHCLIP_E_MODEL_CORRUPT, "unknown element type " + name);
+}
+
+at::Tensor read_part(const TensorPart& part, const std::string& name) {
+  auto tensor = at::empty(part.shape, dtype_of(part.dtype));
+  if (tensor.nbytes() != part.bytes) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + ": " + std::to_string(part.bytes) + " bytes in " + part.file +
+                                               " do not make its shape (" + std::to_string(tensor.nbytes()) + ")");
+  }
+  std::ifstream in(part.file, std::ios::binary);
+  in.seekg(static_cast<std::streamoff>(part.offset));
+  in.read(static_cast<char*>(tensor.mutable_data_ptr()), static_cast<std::streamsize>(part.bytes));
+  if (!in) throw Error(TORCHCLIP_E_MODEL_CORRUPT, part.file + " ends before " + name);
+  return tensor;
+}
+
+at::Tensor read_tensor(const TensorSpec& spec) {
+  std::vector<at::Tensor> parts;
+  for (const auto& part : spec.parts) parts.push_back(read_part(part, spec.name));
+  auto tensor = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
+  if (spec.transpose) tensor = tensor.t();
+  return tensor.to(dtype_of(spec.dtype)).contiguous();
+}
+
+struct Node {
+  torch::jit::Module module;
+  std::vector<std::pair<std::string, std::unique_ptr<Node>>> children;
+
+  explicit Node(const std::string& path)
+      : module(c10::QualifiedName("__torch__.torchclip." + (path.empty() ? "CLIP" : "m_" + path))) {}
+};
+
+// The tree of modules named by dotted paths; made first, filled, then joined from the leaves up, because a
+// child's type must be whole when its parent registers it.
+class Tree {
+ public:
+  Node& at(const std::string& path) {
+    Node* node = &root_;
+    std::string so_far;
+    for (std::size_t start = 0; start < path.size();) {
+      const auto end = std::min(path.find('.', start), path.size());
+      const auto name = path.substr(start, end - start);
+      so_far += (so_far.empty() ? "" : "_") + name;
+      Node* next = nullptr;
+      for (auto& [child_name, child] : node->children) {
+        if (child_name == name) next = child.get();
+      }
+      if (!next) {
+        node->children.emplace_back(name, std::make_unique<Node>(so_far));
+        next = node->children.back().second.get();
+      }
+      node = next;
+      start = end + 1;
+    }
+    return *node;
+  }
+
+  torch::jit::Module join(const std::map<std::string, std::string>& sources) { return join(root_, "", sources); }
+
+ private:
+  static torch::jit::Module join(Node& node, const std::string& path, const std::map<std::string, std::string>& sources) {
+    for (auto& [name, child] : node.children) {
+      node.module.register_module(name, join(*child, path.empty() ? name : path + "." + name, sources));
+    }
+    const auto source = sources.find(path);
+    if (source != sources.end()) node.module.define(source->second);
+    return node.module;
+  }
+
+  Node root_{""};
+};
+
+}  // namespace
+
+void write_artifact(const ArtifactSpec& spec, const std::string& path) {
+  c10::NoGradGuard no_grad;
+  Tree tree;
+  std::map<std::string, std::string> sources;
+  for (const auto& module : spec.modules) {
+    tree.at(module.path);
+    sources[module.path] = module.source;
+  }
+  for (const auto& tensor : spec.tensors) {
+    const auto dot = tensor.name.rfind('.');
+    const bool nested = dot != std::string::npos;
+    auto& owner = tree.at(nested ? tensor.name.substr(0, dot) : "").module;
+    const auto name = nested ? tensor.name.substr(dot + 1) : tensor.name;
+    if (tensor.buffer) {
+      owner.register_buffer(name, read_tensor(tensor));
+    } else {
+      owner.register_parameter(name, read_tensor(tensor), false);
+    }
+  }
+  auto& root = tree.at("").module;
+  for (const auto& [name, value] : spec.attributes) {
+    if (const auto* whole = std::get_if<std::int64_t>(&value)) {
+      root.register_attribute(name, c10::IntType::get(), *whole);
+    } else {
+      root.register_attribute(name, c10::ListType::ofFloats(), std::get<std::vector<double>>(value));
+    }
+  }
+  auto module = tree.join(sources);
+  module.eval();
+  try {
+    module.save(path, torch::jit::ExtraFilesMap(spec.extra_files.begin(), spec.extra_files.end()));
+  } catch (const std::exception& e) {
+    const std::string text = e.what();
+    throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + text.substr(0, text.find('\n')));
+  }
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,53 @@
+#include "runtime/worker_pool.h"
+
+#include "runtime/error.h"
+
+namespace torchclip::core {
+
+WorkerPool::WorkerPool(unsigned threads, std::size_t limit) : limit_(limit) {
+  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { loop(); });
+}
+
+WorkerPool::~WorkerPool() { stop(); }
+
+void WorkerPool::post(std::function<void(bool)> job) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) throw Error(TORCHCLIP_E_CLOSED, "the engine is closed");
+    if (jobs_.size() >= limit_) {
+      throw Error(TORCHCLIP_E_BUSY, "the queue is full (" + std::to_string(limit_) + " waiting jobs)");
+    }
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+void WorkerPool::stop() noexcept {
+  std::deque<std::function<void(bool)>> waiting;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    waiting.swap(jobs_);
+  }
+  wake_.notify_all();
+  for (auto& job : waiting) job(true);
+  for (auto& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
+void WorkerPool::loop() {
+  for (;;) {
+    std::function<void(bool)> job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job(false);
+  }
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,39 @@
+// Long-lived threads with one bounded queue. With one thread it is an engine's device thread (OpenMP binds its
+// workers to the thread that calls, so every forward pass of a device runs on one thread); with several it is the
+// pool for work that is neither the device's nor libuv's: preprocessing, top-k, writing artifacts.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace torchclip::core {
+
+class WorkerPool {
+ public:
+  // Waiting jobs beyond `limit` are refused with E_BUSY: the queue never grows without bound and never blocks.
+  explicit WorkerPool(unsigned threads, std::size_t limit = 4096);
+  ~WorkerPool();  // = stop()
+
+  // `job` runs on one of the threads, in order of posting. Where the pool is stopped first, it is called with
+  // `cancelled` true on the stopping thread instead, so that whoever waits is always told. Jobs must not throw.
+  void post(std::function<void(bool cancelled)> job);
+
+  // Lets running jobs end, cancels the waiting ones, joins. Safe to call twice, not from a job.
+  void stop() noexcept;
+
+ private:
+  void loop();
+
+  const std::size_t limit_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void(bool)>> jobs_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace torchclip::core

@@ -1,0 +1,17 @@
+// Cosine matrix and exact top-k over normalised rows. The interface is final; both run through libtorch's GEMM.
+#pragma once
+
+#include <cstdint>
+
+namespace torchclip::core {
+
+// out[i, j] = a[i] . b[j]; a: float [a_rows, dim], b: float [b_rows, dim], out: float [a_rows, b_rows].
+void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows, std::int32_t dim,
+                const char* device, float* out);
+
+// The k largest inner products of each query, largest first, equal scores by row number.
+// indices: int32 [query_rows, k], scores: float [query_rows, k]; throws Error(E_ARGUMENT) unless 1 <= k <= base_rows.
+void top_k(const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows, std::int32_t dim,
+           std::int32_t k, const char* device, std::int32_t* indices, float* scores);
+
+}  // namespace torchclip::core

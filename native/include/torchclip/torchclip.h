@@ -1,0 +1,109 @@
+/*
+ * The C ABI of torchclip: CLIP image and text embeddings in any native service.
+ *
+ * Every function is thread-safe. Functions that can fail return a torchclip_status (0 is success) and, where
+ * `error` is not NULL, describe the failure there. Nothing here prints, aborts or throws.
+ * Embeddings are row-major float32, [rows, embedding dimension].
+ */
+#ifndef TORCHCLIP_H
+#define TORCHCLIP_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define TORCHCLIP_API __declspec(dllexport)
+#else
+#define TORCHCLIP_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised when a struct or signature below changes incompatibly. */
+#define TORCHCLIP_ABI_VERSION 1
+
+typedef enum torchclip_status {
+  TORCHCLIP_OK = 0,
+  TORCHCLIP_E_ARGUMENT = 1,        /* a value outside its documented range */
+  TORCHCLIP_E_MODEL_NOT_FOUND = 2, /* no such file */
+  TORCHCLIP_E_MODEL_CORRUPT = 3,   /* truncated, not an artifact, or a tensor does not fit */
+  TORCHCLIP_E_MODEL_UNSAFE = 4,    /* its code calls something outside the allow-list */
+  TORCHCLIP_E_CUDA_UNAVAILABLE = 5,
+  TORCHCLIP_E_OUT_OF_MEMORY = 6,
+  TORCHCLIP_E_ABORTED = 7,
+  TORCHCLIP_E_BUSY = 8, /* the engine's queue is full */
+  TORCHCLIP_E_CLOSED = 9,
+  TORCHCLIP_E_WRITE = 10, /* a file could not be written */
+  TORCHCLIP_E_INTERNAL = 11
+} torchclip_status;
+
+typedef struct torchclip_error {
+  torchclip_status status;
+  char message[1024]; /* UTF-8, NUL-terminated, cut where longer */
+} torchclip_error;
+
+typedef struct torchclip_options {
+  const char* device;    /* "auto", "cpu", "cuda", "cuda:N"; NULL: "auto" */
+  const char* precision; /* "auto", "fp32", "bf16", "fp16"; NULL: "auto" (fp32) */
+  int32_t threads;       /* compute threads of this engine on a CPU; 0: one a core */
+} torchclip_options;
+
+typedef struct torchclip_model_info {
+  int32_t image_size;     /* side of the square input, pixels */
+  int32_t context_length; /* token ids of one text, padding included */
+  int32_t embed_dim;      /* floats of one embedding */
+  int32_t vocab_size;     /* token ids are in [0, vocab_size) */
+  float logit_scale;      /* exp of the learned scale: logits = logit_scale * cosine */
+  char device[16];        /* what is used: "cpu", "cuda:0" ... */
+  char precision[8];      /* what is used: "fp32" ... */
+} torchclip_model_info;
+
+typedef struct torchclip_engine torchclip_engine;
+
+TORCHCLIP_API uint32_t torchclip_abi_version(void);
+TORCHCLIP_API const char* torchclip_version(void);
+/* "E_ARGUMENT" ...; the same names as in JavaScript. Never NULL. */
+TORCHCLIP_API const char* torchclip_status_name(torchclip_status status);
+
+/* Loads an artifact (.pt written by `torchclip import` or by load() in JavaScript). NULL on failure.
+ * `options` may be NULL. The engine owns one thread that runs the model; close it with torchclip_close. */
+TORCHCLIP_API torchclip_engine* torchclip_open(const char* path, const torchclip_options* options,
+                                               torchclip_error* error);
+/* Waits for the batch that runs, then frees everything. NULL is allowed. */
+TORCHCLIP_API void torchclip_close(torchclip_engine* engine);
+
+TORCHCLIP_API torchclip_status torchclip_info(const torchclip_engine* engine, torchclip_model_info* info,
+                                              torchclip_error* error);
+
+/* One picture into one slot of a batch: shorter side to image_size (bicubic, antialiased, bit-exact with
+ * Pillow), centre crop. `pixels`: uint8 [height, width, channels], no padding between rows, channels 1
+ * (grey), 3 (RGB) or 4 (RGBA, alpha ignored). `out`: uint8 [image_size, image_size, 3]. */
+TORCHCLIP_API torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint8_t* pixels,
+                                                    int32_t width, int32_t height, int32_t channels, uint8_t* out,
+                                                    torchclip_error* error);
+
+/* `batch`: uint8 [rows, image_size, image_size, 3] from torchclip_preprocess. `out`: float [rows, embed_dim].
+ * normalize: nonzero divides each row by its L2 norm. */
+TORCHCLIP_API torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t* batch, int64_t rows,
+                                                       float* out, int32_t normalize, torchclip_error* error);
+
+/* `ids`: int32 [rows, length], each row start token, text, end token, then zeros; length <= context_length. */
+TORCHCLIP_API torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t* ids, int64_t rows,
+                                                       int32_t length, float* out, int32_t normalize,
+                                                       torchclip_error* error);
+
+/* Inner products of normalised rows (cosines). `out`: float [a_rows, b_rows]. */
+TORCHCLIP_API torchclip_status torchclip_similarity(const float* a, int64_t a_rows, const float* b, int64_t b_rows,
+                                                    int32_t dim, float* out, torchclip_error* error);
+
+/* The k largest inner products of each query, largest first, equal scores by row number.
+ * `indices` and `scores`: [queries, k]; 1 <= k <= rows. */
+TORCHCLIP_API torchclip_status torchclip_top_k(const float* queries, int64_t query_rows, const float* base,
+                                               int64_t base_rows, int32_t dim, int32_t k, int32_t* indices,
+                                               float* scores, torchclip_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,71 @@
+// C++ face of the C ABI (torchclip.h): RAII and exceptions, header-only, so that no C++ type crosses the
+// library's boundary. Shapes and meanings are documented in torchclip.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "torchclip.h"
+
+namespace torchclip {
+
+class Exception : public std::runtime_error {
+ public:
+  explicit Exception(const torchclip_error& error) : std::runtime_error(error.message), status_(error.status) {}
+  torchclip_status status() const noexcept { return status_; }
+  const char* code() const noexcept { return torchclip_status_name(status_); }
+
+ private:
+  torchclip_status status_;
+};
+
+class Clip {
+ public:
+  explicit Clip(const std::string& path, const torchclip_options& options = {}) {
+    torchclip_error error{};
+    engine_.reset(torchclip_open(path.c_str(), &options, &error));
+    if (!engine_) throw Exception(error);
+    check(torchclip_info(engine_.get(), &info_, &error), error);
+  }
+
+  const torchclip_model_info& info() const noexcept { return info_; }
+
+  // uint8 [height, width, channels] to uint8 [image_size, image_size, 3].
+  std::vector<std::uint8_t> preprocess(const std::uint8_t* pixels, std::int32_t width, std::int32_t height,
+                                       std::int32_t channels) const {
+    std::vector<std::uint8_t> out(static_cast<std::size_t>(info_.image_size) * info_.image_size * 3);
+    torchclip_error error{};
+    check(torchclip_preprocess(engine_.get(), pixels, width, height, channels, out.data(), &error), error);
+    return out;
+  }
+
+  std::vector<float> encode_images(const std::uint8_t* batch, std::int64_t rows, bool normalize = true) {
+    std::vector<float> out(static_cast<std::size_t>(rows) * info_.embed_dim);
+    torchclip_error error{};
+    check(torchclip_encode_images(engine_.get(), batch, rows, out.data(), normalize, &error), error);
+    return out;
+  }
+
+  std::vector<float> encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length,
+                                   bool normalize = true) {
+    std::vector<float> out(static_cast<std::size_t>(rows) * info_.embed_dim);
+    torchclip_error error{};
+    check(torchclip_encode_tokens(engine_.get(), ids, rows, length, out.data(), normalize, &error), error);
+    return out;
+  }
+
+ private:
+  static void check(torchclip_status status, const torchclip_error& error) {
+    if (status != TORCHCLIP_OK) throw Exception(error);
+  }
+  struct Close {
+    void operator()(torchclip_engine* engine) const { torchclip_close(engine); }
+  };
+  std::unique_ptr<torchclip_engine, Close> engine_;
+  torchclip_model_info info_{};
+};
+
+}  // namespace torchclip
