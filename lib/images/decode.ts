@@ -58,6 +58,11 @@ export async function decodeImage(image: ImageInput, options: DecodeOptions = {}
   }
 }
 
+/** The bytes of an encoded picture, or decoded pixels as they were given; for showing a picture in a report. */
+export async function readImageFile(image: ImageInput): Promise<Uint8Array | RawImage> {
+  return isRaw(image) ? checkRaw(image) : readBytes(image);
+}
+
 function isRaw(image: ImageInput): image is RawImage {
   return typeof image === "object" && !(image instanceof Uint8Array) && !(image instanceof URL);
 }

@@ -105,7 +105,10 @@ async function fetchSome(url: string, part: string, from: number, options: Downl
   const length = response.headers.get("content-length");
   const total = length === null ? undefined : done + Number(length);
   const body = Readable.fromWeb(response.body as import("node:stream/web").ReadableStream);
-  body.on("data", (chunk: Buffer) => options.onProgress?.((done += chunk.length), total, url));
+  body.on("data", (chunk: Buffer) => {
+    done += chunk.length;
+    options.onProgress?.(done, total, url);
+  });
   try {
     await pipeline(body, createWriteStream(part, { flags: resumed ? "a" : "w" }), { signal: options.signal });
   } catch (error) {

@@ -85,7 +85,9 @@ export class BpeTokenizer {
 
 /** NFC, single spaces, lower case: the normaliser of CLIP's tokenizer.json. */
 function clean(text: string): string {
-  return text.normalize("NFC").replace(/\s+/gu, " ").toLowerCase();
+  const single = text.normalize("NFC").replace(/\s+/gu, " ");
+  // The reference lowers each character alone, so a final capital sigma does not become a final small one.
+  return single.includes("Σ") ? Array.from(single, (c) => c.toLowerCase()).join("") : single.toLowerCase();
 }
 
 // GPT-2's map of bytes to printable letters (bytes_to_unicode): printable bytes are themselves, in the order of

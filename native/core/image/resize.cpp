@@ -101,59 +101,93 @@ void copy_row(const std::uint8_t* in, int channels, std::int64_t left, std::int3
 
 }  // namespace
 
+namespace {
+
+// Input positions [first, last) that the taps touch.
+struct Range {
+  std::int32_t first, last;
+};
+
+Range touched(const Kernel& k) {
+  Range r{k.taps.front().first, 0};
+  for (const auto& t : k.taps) {
+    r.first = std::min(r.first, t.first);
+    r.last = std::max(r.last, t.first + t.count);
+  }
+  return r;
+}
+
+// Output row y of a vertical pass: `in` is the row at position `origin`, rows `stride` bytes apart, `bytes` wide.
+void vertical_row(const std::uint8_t* in, std::size_t stride, std::int32_t origin, std::size_t bytes, const Kernel& k,
+                  std::int32_t y, std::vector<std::int32_t>& sums, std::uint8_t* out) {
+  const auto [first, count] = k.taps[y];
+  const std::int32_t* w = &k.weights[static_cast<std::size_t>(y) * k.size];
+  sums.assign(bytes, 1 << (kPrecisionBits - 1));
+  for (std::int32_t i = 0; i < count; ++i) {
+    const std::uint8_t* row = in + stride * (first - origin + i);
+    const std::int32_t weight = w[i];
+    for (std::size_t x = 0; x < bytes; ++x) sums[x] += row[x] * weight;
+  }
+  for (std::size_t x = 0; x < bytes; ++x) out[x] = clip8(sums[x]);
+}
+
+void horizontal(const std::uint8_t* in, int channels, const Kernel& k, std::uint8_t* out) {
+  if (channels == 3) {
+    horizontal_row<3>(in, k, out);
+  } else if (channels == 4) {
+    horizontal_row<4>(in, k, out);
+  } else {
+    horizontal_row<1>(in, k, out);
+  }
+}
+
+}  // namespace
+
 void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_height, const Window& window,
                    Filter filter, std::uint8_t* out) {
-  const bool scale_x = new_width != image.width;
-  const bool scale_y = new_height != image.height;
+  const bool scale_x = new_width != image.width, scale_y = new_height != image.height;
   Kernel kx, ky;
   if (scale_x) kx = make_kernel(image.width, new_width, window.left, window.width, filter);
-  // Input rows that the window needs.
-  std::int32_t first = static_cast<std::int32_t>(window.top), last = first + window.height;
-  if (scale_y) {
-    ky = make_kernel(image.height, new_height, window.top, window.height, filter);
-    first = ky.taps.front().first;
-    last = 0;
-    for (const auto& t : ky.taps) {
-      first = std::min(first, t.first);
-      last = std::max(last, t.first + t.count);
+  if (scale_y) ky = make_kernel(image.height, new_height, window.top, window.height, filter);
+  const std::size_t row = static_cast<std::size_t>(window.width) * 3;
+  const std::size_t stride = static_cast<std::size_t>(image.width) * image.channels;
+  std::vector<std::int32_t> sums;
+
+  // Since Pillow 13 (Resample.c, ImagingResampleInner): where the height shrinks by more than twice what the width
+  // does, the vertical pass comes first. The order shows in the rounding between the passes.
+  const std::int64_t less_height = image.height - new_height, less_width = image.width - new_width;
+  if (scale_x && scale_y && less_height > 0 && less_height > 2 * less_width) {
+    const Range columns = touched(kx);
+    for (auto& t : kx.taps) t.first -= columns.first;
+    const std::size_t bytes = static_cast<std::size_t>(columns.last - columns.first) * image.channels;
+    std::vector<std::uint8_t> narrow(bytes);
+    const std::uint8_t* in = image.pixels + static_cast<std::size_t>(columns.first) * image.channels;
+    for (std::int32_t y = 0; y < window.height; ++y) {
+      vertical_row(in, stride, 0, bytes, ky, y, sums, narrow.data());
+      horizontal(narrow.data(), image.channels, kx, out + row * y);
     }
+    return;
   }
 
-  const std::size_t row = static_cast<std::size_t>(window.width) * 3;
-  std::vector<std::uint8_t> rows;
+  const Range rows = scale_y ? touched(ky)
+                             : Range{static_cast<std::int32_t>(window.top), static_cast<std::int32_t>(window.top) + window.height};
+  std::vector<std::uint8_t> between;
   std::uint8_t* narrow = out;
   if (scale_y) {
-    rows.resize(row * (last - first));
-    narrow = rows.data();
+    between.resize(row * (rows.last - rows.first));
+    narrow = between.data();
   }
-  for (std::int32_t y = first; y < last; ++y) {
-    const std::uint8_t* in = image.pixels + static_cast<std::size_t>(y) * image.width * image.channels;
-    std::uint8_t* to = narrow + row * (y - first);
-    if (!scale_x) {
-      copy_row(in, image.channels, window.left, window.width, to);
-    } else if (image.channels == 3) {
-      horizontal_row<3>(in, kx, to);
-    } else if (image.channels == 4) {
-      horizontal_row<4>(in, kx, to);
+  for (std::int32_t y = rows.first; y < rows.last; ++y) {
+    const std::uint8_t* in = image.pixels + stride * y;
+    std::uint8_t* to = narrow + row * (y - rows.first);
+    if (scale_x) {
+      horizontal(in, image.channels, kx, to);
     } else {
-      horizontal_row<1>(in, kx, to);
+      copy_row(in, image.channels, window.left, window.width, to);
     }
   }
   if (!scale_y) return;
-
-  std::vector<std::int32_t> sums(row);
-  for (std::int32_t y = 0; y < window.height; ++y) {
-    const auto [start, count] = ky.taps[y];
-    const std::int32_t* w = &ky.weights[static_cast<std::size_t>(y) * ky.size];
-    std::fill(sums.begin(), sums.end(), 1 << (kPrecisionBits - 1));
-    for (std::int32_t i = 0; i < count; ++i) {
-      const std::uint8_t* in = narrow + row * (start - first + i);
-      const std::int32_t weight = w[i];
-      for (std::size_t x = 0; x < row; ++x) sums[x] += in[x] * weight;
-    }
-    std::uint8_t* to = out + row * y;
-    for (std::size_t x = 0; x < row; ++x) to[x] = clip8(sums[x]);
-  }
+  for (std::int32_t y = 0; y < window.height; ++y) vertical_row(narrow, row, rows.first, row, ky, y, sums, out + row * y);
 }
 
 }  // namespace torchclip::core

@@ -1,5 +1,5 @@
-// Pillow's 8-bit resampling (src/libImaging/Resample.c), bit for bit: coefficients in double, rounded to
-// 22-bit fixed point; a horizontal pass, rounded to uint8, then a vertical pass.
+// The 8-bit resampling of Pillow 13 (src/libImaging/Resample.c), bit for bit: coefficients in double, rounded to
+// 22-bit fixed point; one pass a direction, rounded to uint8 between them.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from "commander";
+import { packageVersion } from "../addon.js";
+import { classifyCommand } from "./classify.js";
+import { datasetsCommand } from "./datasets.js";
+import { doctorCommand } from "./doctor.js";
+import { evalCommand } from "./eval.js";
+import { importCommand } from "./import.js";
+import { exitCode, note } from "./io.js";
+import { modelsCommand } from "./models.js";
+
+const program = new Command("torchclip").description("CLIP for Node.js: zero-shot classification and evaluation").version(packageVersion()).exitOverride();
+for (const add of [classifyCommand, evalCommand, modelsCommand, datasetsCommand, importCommand, doctorCommand]) add(program);
+// exitOverride is not inherited by commands that exist already.
+const override = (command: Command): void => {
+  command.exitOverride();
+  command.commands.forEach(override);
+};
+override(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else {
+    const { code, message } = error as { code?: string; message: string };
+    note(`torchclip: ${code ? `${code}: ` : ""}${message}`);
+    process.exitCode = exitCode(error);
+  }
+}

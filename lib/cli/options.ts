@@ -1,0 +1,50 @@
+import { InvalidArgumentError, Option, type Command } from "commander";
+import type { Device, LoadOptions, Precision } from "../clip.js";
+import { progressBar } from "./io.js";
+
+export interface ModelFlags {
+  model: string;
+  device: Device;
+  precision: Precision;
+  threads: number;
+  cacheDir?: string;
+  offline?: boolean;
+  mirror?: string;
+}
+
+export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const n = Number(text);
+    if (!Number.isInteger(n) || n < least || n > most) throw new InvalidArgumentError(`it must be a whole number of at least ${least}.`);
+    return n;
+  };
+}
+
+/** The flags of every command that loads a model. */
+export function modelOptions(command: Command): Command {
+  return command
+    .option("-m, --model <name|path>", "model name, or path of an artifact or of weights", "tiny")
+    .addOption(new Option("-d, --device <device>", "auto, cpu, cuda or cuda:N").default("auto"))
+    .addOption(new Option("--precision <type>", "precision of the forward pass").choices(["auto", "fp32", "bf16", "fp16"]).default("auto"))
+    .addOption(new Option("--threads <n>", "compute threads on a CPU; 0: one a core").argParser(whole(0, 1024)).default(0))
+    .option("--cache-dir <folder>", "where models and generated data sets are kept")
+    .option("--offline", "never use the network")
+    .option("--mirror <url>", "base URL that is tried before the official one");
+}
+
+export function loadOptions(flags: ModelFlags, signal: AbortSignal): LoadOptions {
+  const bar = progressBar("download");
+  return {
+    device: flags.device,
+    precision: flags.precision,
+    threads: flags.threads,
+    cacheDir: flags.cacheDir,
+    offline: flags.offline,
+    mirror: flags.mirror,
+    signal,
+    onProgress: ({ done, total }) => {
+      bar.update(done, total);
+      if (done === total) bar.stop();
+    },
+  };
+}

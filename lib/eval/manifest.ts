@@ -1,0 +1,46 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { cpus } from "node:os";
+import { dirname, join } from "node:path";
+import { addon, packageVersion } from "../addon.js";
+import type { Clip } from "../clip.js";
+import type { Dataset } from "../datasets/dataset.js";
+import type { ZeroShotResult } from "./zero-shot.js";
+
+/** Everything that a reader needs to repeat a result, or to see why another differs. */
+export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, run: { seed: number; batchSize: number; autoRotate: boolean }) {
+  const { config, device, deviceNote, precision, logitScale } = clip.info;
+  const system = addon().systemInfo();
+  return {
+    model: { name: config.name, architecture: config.architecture, activation: config.activation, weights: config.source, logitScale },
+    device,
+    ...(deviceNote ? { deviceNote } : {}),
+    precision,
+    preprocessing: { ...config.preprocessing, imageSize: config.vision.imageSize, exifOrientation: run.autoRotate ? "applied" : "ignored" },
+    prompts: { ...result.prompts, classNames: result.classNames },
+    dataset: { name: data.name, split: data.split, source: data.source, classes: data.classes, splits: data.splits },
+    counts: { pictures: data.length, evaluated: result.predictions.length, skipped: result.skipped.length },
+    seed: run.seed,
+    batchSize: run.batchSize,
+    seconds: result.times,
+    machine: { cpu: cpus()[0]?.model.trim() ?? "unknown", cores: cpus().length, cpuFeatures: system.cpuFeatures, libtorchKernels: system.cpuCapability },
+    versions: { torchclip: packageVersion(), node: process.version, libtorch: system.libtorch, sharp: versionOf("sharp") },
+  };
+}
+
+export type RunManifest = ReturnType<typeof runManifest>;
+
+/** The version of an installed dependency, from the package.json above its entry point. */
+export function versionOf(name: string): string {
+  let folder = dirname(createRequire(import.meta.url).resolve(name));
+  for (;;) {
+    try {
+      const found = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { name?: string; version?: string };
+      if (found.name === name && found.version) return found.version;
+    } catch {
+      // Not in this folder: look above.
+    }
+    if (dirname(folder) === folder) return "unknown";
+    folder = dirname(folder);
+  }
+}

@@ -1,0 +1,89 @@
+import * as vega from "vega";
+import { compile, type TopLevelSpec } from "vega-lite";
+import { rocCurve, type Metrics } from "../eval/metrics.js";
+import type { ZeroShotResult } from "../eval/zero-shot.js";
+
+/** Colours that read on white and on the report's dark ground; the page sets the text colour by CSS. */
+const BLUE = "#3b82f6";
+const GREY = "#8b949e";
+const CONFIG = {
+  background: "transparent",
+  font: "system-ui, sans-serif",
+  axis: { labelColor: GREY, titleColor: GREY, gridColor: "#8b949e33", domainColor: GREY, tickColor: GREY, labelFontSize: 12, titleFontSize: 13 },
+  legend: { labelColor: GREY, titleColor: GREY },
+  title: { color: GREY, fontSize: 15 },
+  view: { stroke: null },
+} as const;
+
+async function svg(spec: Omit<TopLevelSpec, "$schema" | "config">): Promise<string> {
+  const compiled = compile({ $schema: "https://vega.github.io/schema/vega-lite/v6.json", config: CONFIG, ...spec } as TopLevelSpec).spec;
+  const view = new vega.View(vega.parse(compiled), { renderer: "none" });
+  try {
+    return await view.toSVG();
+  } finally {
+    view.finalize();
+  }
+}
+
+/** Rows true classes, columns predicted; each cell coloured by its share of the row. */
+export function confusionChart(metrics: Metrics, classes: readonly string[]): Promise<string> {
+  const values = metrics.confusion.flatMap((row, t) => {
+    const total = row.reduce((a, b) => a + b, 0);
+    return row.map((count, p) => ({ truth: classes[t], predicted: classes[p], count, share: total ? count / total : 0 }));
+  });
+  const cell = classes.length <= 4 ? 96 : classes.length <= 12 ? 44 : 20;
+  const axis = { sort: null, type: "nominal" as const };
+  return svg({
+    data: { values },
+    width: cell * classes.length,
+    height: cell * classes.length,
+    encoding: { x: { field: "predicted", ...axis, title: "predicted class", axis: { labelAngle: classes.length <= 4 ? 0 : -45 } }, y: { field: "truth", ...axis, title: "true class" } },
+    layer: [
+      { mark: "rect", encoding: { color: { field: "share", type: "quantitative", scale: { domain: [0, 1], range: ["#dbeafe", "#1d4ed8"] }, title: "share of row" } } },
+      ...(classes.length <= 12
+        ? [
+            {
+              mark: { type: "text" as const, fontSize: classes.length <= 4 ? 18 : 12 },
+              encoding: { text: { field: "count", type: "quantitative" as const }, color: { condition: { test: "datum.share > 0.5", value: "white" }, value: "#0f172a" } },
+            },
+          ]
+        : []),
+    ],
+  } as never);
+}
+
+/** ROC curve of the second class with the diagonal of chance. */
+export function rocChart(result: ZeroShotResult): Promise<string> {
+  const truth = result.predictions.map((p) => p.label);
+  const scores = result.predictions.map((p) => p.probabilities[1]);
+  return svg({
+    width: 300,
+    height: 300,
+    layer: [
+      { data: { values: [{ fpr: 0, tpr: 0 }, { fpr: 1, tpr: 1 }] }, mark: { type: "line", color: GREY, strokeDash: [4, 4] }, encoding: rocAxes },
+      { data: { values: rocCurve(truth, scores) }, mark: { type: "line", color: BLUE, strokeWidth: 2.5, interpolate: "linear" }, encoding: { ...rocAxes, order: { field: "fpr" } } },
+    ],
+  } as never);
+}
+const rocAxes = {
+  x: { field: "fpr", type: "quantitative", title: "false positive rate", scale: { domain: [0, 1] } },
+  y: { field: "tpr", type: "quantitative", title: "true positive rate", scale: { domain: [0, 1] } },
+};
+
+/** Share of right answers against the probability shown; on the diagonal the model is calibrated. */
+export function reliabilityChart(metrics: Metrics): Promise<string> {
+  const values = metrics.calibration.bins.filter((b) => b.count > 0);
+  const axes = {
+    x: { field: "confidence", type: "quantitative", title: "probability shown", scale: { domain: [0, 1] } },
+    y: { field: "accuracy", type: "quantitative", title: "share of right answers", scale: { domain: [0, 1] } },
+  };
+  return svg({
+    width: 300,
+    height: 300,
+    layer: [
+      { data: { values: [{ confidence: 0, accuracy: 0 }, { confidence: 1, accuracy: 1 }] }, mark: { type: "line", color: GREY, strokeDash: [4, 4] }, encoding: axes },
+      { data: { values }, mark: { type: "line", color: BLUE, strokeWidth: 2 }, encoding: axes },
+      { data: { values }, mark: { type: "point", filled: true, color: BLUE }, encoding: { ...axes, size: { field: "count", type: "quantitative", title: "pictures", scale: { range: [30, 400] } } } },
+    ],
+  } as never);
+}

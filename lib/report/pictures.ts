@@ -1,0 +1,70 @@
+import { Resvg } from "@resvg/resvg-js";
+import sharp from "sharp";
+import { font, linePath, lineWidth } from "../datasets/render/font.js";
+import { readImageFile, type ImageInput } from "../images/decode.js";
+
+/** One picture of a figure. `correct` colours its caption; leave it out for plain black. */
+export interface Tile {
+  image: ImageInput;
+  lines: string[];
+  correct?: boolean;
+}
+
+const INK = "#1a1a1a";
+const GREEN = "#1a7f37";
+const RED = "#cf222e";
+const FACE = "DejaVuSans";
+
+/** A single picture with its title above it, as PNG. */
+export async function examplePng(tile: Tile): Promise<Buffer> {
+  return figure([tile], { columns: 1, side: 448, fontSize: 20 });
+}
+
+/** A grid of pictures with their captions (green right, red wrong), as PNG. */
+export async function gridPng(tiles: readonly Tile[], columns = Math.min(5, tiles.length)): Promise<Buffer> {
+  return figure(tiles, { columns, side: 240, fontSize: 15 });
+}
+
+async function figure(tiles: readonly Tile[], style: { columns: number; side: number; fontSize: number }): Promise<Buffer> {
+  const { columns, side, fontSize } = style;
+  const gap = 16;
+  const step = fontSize * 1.35;
+  const captions = Math.max(...tiles.map((t) => t.lines.length));
+  const cellHeight = side + captions * step + 12 + gap;
+  const rows = Math.ceil(tiles.length / columns);
+  const width = columns * (side + gap) + gap;
+  const height = rows * cellHeight + gap;
+  const cells = await Promise.all(
+    tiles.map(async (tile, i) => {
+      const x = gap + (i % columns) * (side + gap);
+      const y = gap + Math.floor(i / columns) * cellHeight;
+      const color = tile.correct === undefined ? INK : tile.correct ? GREEN : RED;
+      const text = tile.lines.map((l, n) => `<path fill="${n === 0 ? color : INK}" d="${fittedPath(l, x, y + fontSize + n * step, fontSize, side)}"/>`).join("");
+      const top = y + captions * step + 8;
+      return `${text}<image x="${x}" y="${top}" width="${side}" height="${side}" href="${await dataUrl(tile.image, side)}"/><rect x="${x}" y="${top}" width="${side}" height="${side}" fill="none" stroke="${color}" stroke-width="${tile.correct === undefined ? 1 : 3}"/>`;
+    }),
+  );
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><rect width="${width}" height="${height}" fill="#ffffff"/>${cells.join("")}</svg>`;
+  return new Resvg(svg, { font: { loadSystemFonts: false } }).render().asPng();
+}
+
+/** A line that is made smaller, then cut with an ellipsis, to fit its cell. */
+function fittedPath(text: string, x: number, y: number, fontSize: number, width: number): string {
+  const face = font(FACE);
+  let size = fontSize;
+  while (size > fontSize * 0.75 && lineWidth(face, text, size) > width) size -= 1;
+  let shown = text;
+  while (shown.length > 1 && lineWidth(face, shown, size) > width) shown = `${shown.slice(0, -2)}…`;
+  return linePath(face, shown, x, y, size);
+}
+
+/** A picture small enough for its cell, whole, on grey where it is not square. */
+export async function dataUrl(image: ImageInput, side: number): Promise<string> {
+  const input = await readImageFile(image);
+  const options = input instanceof Uint8Array ? {} : { raw: { width: input.width, height: input.height, channels: input.channels } };
+  const png = await sharp(input instanceof Uint8Array ? input : input.data, options)
+    .resize(side * 2, side * 2, { fit: "contain", background: "#dddddd", withoutEnlargement: false })
+    .png({ compressionLevel: 9 })
+    .toBuffer();
+  return `data:image/png;base64,${png.toString("base64")}`;
+}

@@ -1,0 +1,67 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Dataset } from "../datasets/dataset.js";
+import type { RunManifest } from "../eval/manifest.js";
+import type { ZeroShotResult } from "../eval/zero-shot.js";
+import { writeFileWhole } from "../util/files.js";
+import { seededRandom, shuffle } from "../util/random.js";
+import { reportHtml } from "./html.js";
+import { examplePng, gridPng } from "./pictures.js";
+import { topPredictions } from "./text.js";
+
+export interface SavedFiles {
+  results: string;
+  predictions: string;
+  example: string;
+  grid: string;
+  report: string;
+}
+
+const GRID = 10;
+
+/** Writes results.json, predictions.csv, example.png, grid.png and report.html into a folder, each whole. */
+export async function saveResults(folder: string, data: Dataset, result: ZeroShotResult, manifest: RunManifest, exampleIndex: number): Promise<SavedFiles> {
+  await mkdir(folder, { recursive: true });
+  const { predictions, metrics, skipped } = result;
+  const files: SavedFiles = {
+    results: join(folder, "results.json"),
+    predictions: join(folder, "predictions.csv"),
+    example: join(folder, "example.png"),
+    grid: join(folder, "grid.png"),
+    report: join(folder, "report.html"),
+  };
+  await writeFileWhole(files.results, JSON.stringify({ manifest, metrics, skipped }, null, 2) + "\n");
+  await writeFileWhole(files.predictions, predictionsCsv(data, result));
+  const shown = predictions.find((p) => p.index === exampleIndex) ?? predictions[0];
+  const example = await examplePng({ image: data.at(shown.index).image, lines: [`${data.classes[shown.label]} (${data.name} ${data.split}[${shown.index}])`] });
+  await writeFileWhole(files.example, example);
+  const chosen = shuffle(seededRandom(manifest.seed), predictions.slice()).slice(0, GRID).sort((a, b) => a.index - b.index);
+  const grid = await gridPng(
+    chosen.map((p) => ({
+      image: data.at(p.index).image,
+      correct: p.predicted === p.label,
+      lines: [`${data.classes[p.predicted]} ${(100 * p.probabilities[p.predicted]).toFixed(1)}%`, `true: ${data.classes[p.label]}`],
+    })),
+  );
+  await writeFileWhole(files.grid, grid);
+  const exampleText = topPredictions(ranked(result.classNames, shown.probabilities, 5));
+  await writeFileWhole(files.report, await reportHtml({ data, result, manifest, examplePng: example, exampleText, gridPng: grid }));
+  return files;
+}
+
+/** Classes by falling probability. */
+export function ranked(classNames: readonly string[], probabilities: readonly number[], k: number): { label: string; probability: number }[] {
+  return classNames
+    .map((label, i) => ({ label, probability: probabilities[i] }))
+    .sort((a, b) => b.probability - a.probability)
+    .slice(0, k);
+}
+
+function predictionsCsv(data: Dataset, { predictions }: ZeroShotResult): string {
+  const cell = (v: string | number) => (/[",\n\r]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v));
+  const head = ["index", "picture", "true", "predicted", "correct", "probability", ...data.classes.map((c) => `p(${c})`)];
+  const lines = predictions.map((p) =>
+    [p.index, p.name, data.classes[p.label], data.classes[p.predicted], p.label === p.predicted ? 1 : 0, p.probabilities[p.predicted], ...p.probabilities].map(cell).join(","),
+  );
+  return [head.map(cell).join(","), ...lines, ""].join("\n");
+}

@@ -1,0 +1,32 @@
+// The few lines that the CTest suites need: CHECK counts, a test's main returns failures().
+#pragma once
+
+#include <cstdio>
+
+namespace torchclip::test {
+
+inline int& failures() {
+  static int count = 0;
+  return count;
+}
+
+inline void check(bool ok, const char* what, const char* file, int line) {
+  if (ok) return;
+  ++failures();
+  std::fprintf(stderr, "%s:%d: %s\n", file, line, what);
+}
+
+// The code of the Error that `work` throws, or TORCHCLIP_OK.
+template <typename Error, typename Work>
+int status_of(Work&& work) {
+  try {
+    work();
+  } catch (const Error& e) {
+    return e.status();
+  }
+  return 0;
+}
+
+}  // namespace torchclip::test
+
+#define CHECK(condition) torchclip::test::check((condition), #condition, __FILE__, __LINE__)

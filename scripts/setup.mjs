@@ -1,0 +1,50 @@
+// What `npm run demo`, `npm test` and `npm run build` share: does what is missing, says what it does, does nothing twice.
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const note = (text) => process.stderr.write(`${text}\n`);
+
+/** Packages, TypeScript, libtorch, addon. */
+export async function setup() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) throw new Error(`torchclip needs Node >= 20.19; this is ${process.version}`);
+  packages();
+  typescript();
+  const { buildNative } = await import("../dist/setup/build.js");
+  await buildNative(note);
+}
+
+function packages() {
+  const lock = join(root, "package-lock.json");
+  if (!existsSync(lock)) return; // an installed package: its dependencies came with it
+  once("packages", "node_modules/.torchclip-packages", [lock], "npm ci", () => npm(["ci", "--no-audit", "--no-fund"]));
+}
+
+function typescript() {
+  const folder = join(root, "lib");
+  if (!existsSync(folder)) return; // an installed package holds dist/ only
+  const sources = readdirSync(folder, { recursive: true }).map((f) => join(folder, f)).filter((f) => statSync(f).isFile());
+  once("TypeScript", "dist/.torchclip-sources", [...sources.sort(), join(root, "tsconfig.json")], "compiling", () =>
+    execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc")], { cwd: root, stdio: "inherit" }),
+  );
+}
+
+/** Runs `work` unless its inputs are those of the last time. */
+function once(what, stampFile, inputs, doing, work) {
+  const hash = createHash("sha256");
+  for (const file of inputs) hash.update(file.slice(root.length)).update(readFileSync(file));
+  const key = hash.digest("hex");
+  const stamp = join(root, stampFile);
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === key) return note(`${what}: up to date`);
+  note(`${what}: ${doing}`);
+  work();
+  writeFileSync(stamp, key);
+}
+
+function npm(args) {
+  execFileSync("npm", args, { cwd: root, stdio: ["ignore", "ignore", "inherit"], shell: process.platform === "win32" });
+}

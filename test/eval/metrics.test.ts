@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { computeMetrics, wilson } from "../../lib/eval/metrics.js";
+import { golden, largestDifference } from "../support/index.js";
+
+interface Case {
+  truth: number[];
+  probabilities: number[][];
+  classes: number;
+  accuracy: number;
+  precision: number[];
+  recall: number[];
+  f1: number[];
+  macro: number[];
+  confusion: number[][];
+  balanced: number;
+  rocAuc?: number;
+  averagePrecision?: number;
+}
+
+describe("metrics equal scikit-learn's to 1e-12", () => {
+  golden<Case[]>("metrics").forEach((c, n) => {
+    it(`case ${n}: ${c.truth.length} pictures, ${c.classes} classes`, () => {
+      const names = Array.from({ length: c.classes }, (_, i) => `class ${i}`);
+      const m = computeMetrics(c.truth.map((label, i) => ({ label, probabilities: c.probabilities[i] })), names);
+      const near = (a: number, b: number) => assert.ok(Math.abs(a - b) <= 1e-12, `${a} and ${b}`);
+      near(m.accuracy, c.accuracy);
+      near(m.meanPerClassRecall, c.balanced);
+      assert.ok(largestDifference(m.perClass.map((p) => p.precision), c.precision) <= 1e-12);
+      assert.ok(largestDifference(m.perClass.map((p) => p.recall), c.recall) <= 1e-12);
+      assert.ok(largestDifference(m.perClass.map((p) => p.f1), c.f1) <= 1e-12);
+      assert.ok(largestDifference([m.macro.precision, m.macro.recall, m.macro.f1], c.macro) <= 1e-12);
+      assert.deepEqual(m.confusion, c.confusion);
+      if (c.rocAuc !== undefined) {
+        near(m.binary!.rocAuc, c.rocAuc);
+        near(m.binary!.averagePrecision, c.averagePrecision!);
+      }
+      assert.ok(m.accuracyInterval.low < m.accuracy && m.accuracy < m.accuracyInterval.high);
+    });
+  });
+
+  it("calibration error of a known case", () => {
+    const items = [
+      { label: 0, probabilities: [0.9, 0.1] },
+      { label: 1, probabilities: [0.9, 0.1] },
+    ];
+    assert.ok(Math.abs(computeMetrics(items, ["a", "b"]).calibration.ece - 0.4) < 1e-12);
+  });
+
+  it("Wilson's interval of 8 in 10", () => {
+    const { low, high } = wilson(8, 10);
+    assert.ok(Math.abs(low - 0.4901625) < 1e-6 && Math.abs(high - 0.9433178) < 1e-6);
+  });
+});

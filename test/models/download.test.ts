@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { download } from "../../lib/models/download.js";
+import { errorOf, temporaryFolder } from "../support/index.js";
+
+const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 31) & 255));
+const hash = createHash("sha256").update(bytes).digest("hex");
+
+describe("download", () => {
+  const folder = temporaryFolder();
+  let server: Server;
+  let base: string;
+  let requests: (string | undefined)[];
+  let respond: (request: IncomingMessage, response: ServerResponse) => void;
+  let n = 0;
+  const target = () => join(folder, `file-${n++}`);
+
+  before(async () => {
+    server = createServer((request, response) => {
+      requests.push(request.headers.range);
+      respond(request, response);
+    });
+    await new Promise<void>((r) => server.listen(0, "127.0.0.1", r));
+    base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  after(() => server.close());
+  beforeEach(() => (requests = []));
+
+  const serve = (request: IncomingMessage, response: ServerResponse, most = Infinity): void => {
+    const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+    response.writeHead(from ? 206 : 200, { "content-length": bytes.length - from });
+    const part = bytes.subarray(from, Math.min(bytes.length, from + most));
+    response.write(part, () => (part.length === bytes.length - from ? response.end() : response.destroy()));
+  };
+
+  it("resumes where the connection was cut", async () => {
+    respond = (request, response) => serve(request, response, 100_000);
+    const to = target();
+    await download({ urls: [base], target: to, hash });
+    assert.deepEqual(readFileSync(to), bytes);
+    assert.ok(requests.length >= 3 && requests.slice(1).some((r) => r && r !== "bytes=0-"), `requests: ${requests.join()}`);
+    assert.ok(!existsSync(`${to}.part`));
+  });
+
+  it("starts again from a server that ignores ranges", async () => {
+    let first = true;
+    respond = (_request, response) => {
+      response.writeHead(200, { "content-length": bytes.length });
+      if (first) response.write(bytes.subarray(0, 1000), () => response.destroy());
+      else response.end(bytes);
+      first = false;
+    };
+    const to = target();
+    await download({ urls: [base], target: to, hash });
+    assert.deepEqual(readFileSync(to), bytes);
+  });
+
+  it("wrong bytes: E_HASH_MISMATCH, and nothing stays", async () => {
+    respond = (_request, response) => response.end(Buffer.alloc(300_000, 7));
+    const to = target();
+    assert.equal((await errorOf(() => download({ urls: [base], target: to, hash }))).code, "E_HASH_MISMATCH");
+    assert.deepEqual(readdirSync(folder).filter((f) => to.endsWith(f) || f.startsWith(`${to}.`)), []);
+  });
+
+  it("a mirror that fails is followed by the next address", async () => {
+    respond = (request, response) => {
+      if (request.url === "/mirror") response.writeHead(500).end();
+      else serve(request, response);
+    };
+    const to = target();
+    await download({ urls: [`${base}/mirror`, `${base}/official`], target: to, hash });
+    assert.deepEqual(readFileSync(to), bytes);
+  });
+
+  it("an address that is not there: E_DOWNLOAD with what was tried", async () => {
+    respond = (_request, response) => response.writeHead(404).end();
+    const error = await errorOf(() => download({ urls: [`${base}/a`, `${base}/b`], target: target(), hash }));
+    assert.equal(error.code, "E_DOWNLOAD");
+    assert.match(error.message, /\/a: HTTP 404[^]*\/b: HTTP 404/);
+  });
+
+  it("two at once fetch it once", async () => {
+    respond = (request, response) => setTimeout(() => serve(request, response), 100);
+    const to = target();
+    await Promise.all([download({ urls: [base], target: to, hash }), download({ urls: [base], target: to, hash })]);
+    assert.equal(requests.length, 1);
+  });
+
+  it("a full disk: E_WRITE, and the part is removed", async function () {
+    if (!existsSync("/dev/full")) return this.skip();
+    respond = (request, response) => serve(request, response);
+    const to = target();
+    const { symlinkSync } = await import("node:fs");
+    symlinkSync("/dev/full", `${to}.part`);
+    const error = await errorOf(() => download({ urls: [base], target: to, hash }));
+    assert.equal(error.code, "E_WRITE");
+    assert.ok(!existsSync(to));
+  });
+
+  it("aborted while running: E_ABORTED; a later call resumes", async () => {
+    const controller = new AbortController();
+    respond = (request, response) => {
+      if (request.headers.range) return serve(request, response);
+      response.writeHead(200, { "content-length": bytes.length });
+      response.write(bytes.subarray(0, 100_000), () => setTimeout(() => controller.abort(), 50));
+    };
+    const to = target();
+    assert.equal((await errorOf(() => download({ urls: [base], target: to, hash, signal: controller.signal }))).code, "E_ABORTED");
+    await download({ urls: [base], target: to, hash });
+    assert.deepEqual(readFileSync(to), bytes);
+    assert.match(requests.at(-1) ?? "", /bytes=\d+-/);
+  });
+
+  it("what is in the cache is not fetched", async () => {
+    const to = target();
+    writeFileSync(to, "here");
+    await download({ urls: [base], target: to, hash, offline: true });
+    assert.equal(requests.length, 0);
+  });
+});
