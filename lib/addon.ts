@@ -9,15 +9,7 @@ import { TorchclipError } from "./errors.js";
 export interface Addon {
   Engine: new () => NativeEngine;
   /** One decoded picture (uint8 [height, width, channels]) into slot `slot` of uint8 [.., size, size, 3]. */
-  preprocess(
-    pixels: Uint8Array,
-    width: number,
-    height: number,
-    channels: number,
-    size: number,
-    out: Uint8Array,
-    slot: number,
-  ): Promise<void>;
+  preprocess(pixels: Uint8Array, width: number, height: number, channels: number, size: number, out: Uint8Array, slot: number): Promise<void>;
   /** out[i * bRows + j] = a_i . b_j, at once, on the calling thread. */
   similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out: Float32Array): void;
   topK(
@@ -33,6 +25,8 @@ export interface Addon {
   ): Promise<void>;
   writeArtifact(spec: ArtifactSpec, path: string): Promise<void>;
   systemInfo(): NativeSystem;
+  /** Ends all work of this thread's engines and joins their threads; for the process's end alone. */
+  shutdown(): void;
 }
 
 export interface NativeEngine {
@@ -89,7 +83,12 @@ let loaded: Addon | undefined;
 
 /** Loads the addon on first use, so that what needs no engine works without it. */
 export function addon(): Addon {
-  loaded ??= loadAddon(candidates());
+  if (!loaded) {
+    const native = loadAddon(candidates());
+    // exit() destroys what the engines' threads still use: they end first, with the batch that runs.
+    process.once("exit", () => native.shutdown());
+    loaded = native;
+  }
   return loaded;
 }
 

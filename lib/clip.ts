@@ -101,6 +101,7 @@ export interface ClassifyOptions extends DecodeOptions {
 }
 
 const DEFAULT_BATCH = 32;
+const MAX_REUSED = 256; // pictures; larger batches get memory of their own
 
 /** Loads a model by name, alias or path. See LoadOptions. */
 export async function load(model: string, options: LoadOptions = {}): Promise<Clip> {
@@ -129,7 +130,8 @@ function checkLoadOptions(o: LoadOptions): void {
     new TorchclipError("E_ARGUMENT", `${name} must be ${wanted}, not ${JSON.stringify(value)}`, { subject: name });
   if (o.device !== undefined && !/^(auto|cpu|cuda(:\d+)?)$/.test(o.device)) throw bad("device", o.device, "auto, cpu, cuda or cuda:N");
   if (o.precision !== undefined && !["auto", "fp32", "bf16", "fp16"].includes(o.precision)) throw bad("precision", o.precision, "auto, fp32, bf16 or fp16");
-  if (o.threads !== undefined && !(Number.isInteger(o.threads) && o.threads >= 0 && o.threads <= 1024)) throw bad("threads", o.threads, "a whole number in 0 to 1024");
+  if (o.threads !== undefined && !(Number.isInteger(o.threads) && o.threads >= 0 && o.threads <= 1024))
+    throw bad("threads", o.threads, "a whole number in 0 to 1024");
 }
 
 /** A loaded model. Made by `load`; frees its memory on `close`. */
@@ -154,7 +156,7 @@ export class Clip {
     checkList(images, "images");
     const dim = this.info.embedDim;
     const data = new Float32Array(images.length * dim);
-    const errors: (TorchclipError | undefined)[] = new Array(images.length).fill(undefined);
+    const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
     let row = 0;
     for await (const batch of this.streamImages(images, options)) {
       data.set(batch.data, row * dim);
@@ -173,6 +175,8 @@ export class Clip {
     this.checkOpen();
     const cancel = new Int32Array(1);
     const source = chunks(images, batchSize);
+    const free: Buffer[] = [];
+    const bytes = this.info.imageSize ** 2 * 3;
     let first = 0;
     // The promise is wrapped: an async function would wait for a bare one, and nothing would overlap.
     const next = async (): Promise<{ result: Promise<EncodedImages> } | undefined> => {
@@ -181,8 +185,10 @@ export class Clip {
       if (done) return undefined;
       const from = first;
       first += value.length;
-      const prepared = await this.prepare(value, from, options);
-      const result = this.encodePrepared(prepared, options, cancel);
+      // Filling fresh memory would cost the event loop milliseconds a batch: buffers come from the last batches.
+      const buffer = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(batchSize, MAX_REUSED) * bytes);
+      const prepared = await this.prepare(value, from, options, value.length * bytes <= buffer.length ? buffer : undefined);
+      const result = this.encodePrepared(prepared, options, cancel).finally(() => free.push(buffer));
       result.catch(() => {}); // awaited below; an earlier failure may leave it behind
       return { result };
     };
@@ -270,7 +276,8 @@ export class Clip {
   async classify(image: ImageInput, labels: readonly string[], options: ClassifyOptions = {}): Promise<Prediction[]> {
     checkList(labels, "labels");
     const { template = "a photo of a {}", topK = 5 } = options;
-    if (!Number.isInteger(topK) || topK < 1) throw new TorchclipError("E_ARGUMENT", `topK must be a whole number of at least 1, not ${topK}`, { subject: "topK" });
+    if (!Number.isInteger(topK) || topK < 1)
+      throw new TorchclipError("E_ARGUMENT", `topK must be a whole number of at least 1, not ${topK}`, { subject: "topK" });
     const classes = await this.encodeClasses(labels, typeof template === "string" ? [template] : template, { signal: options.signal });
     const picture = await this.encodeImages([image], options);
     const cosines = similarity(picture, classes);
@@ -296,10 +303,10 @@ export class Clip {
   }
 
   /** Decodes and resizes a batch; bad items are thrown or collected. */
-  private async prepare(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
+  private async prepare(images: readonly ImageInput[], firstIndex: number, options: BatchOptions, buffer?: Uint8Array) {
     const size = this.info.imageSize;
-    const data = new Uint8Array(images.length * size * size * 3);
-    const errors: (TorchclipError | undefined)[] = new Array(images.length).fill(undefined);
+    const data = buffer ?? new Uint8Array(images.length * size * size * 3);
+    const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
     const { times } = options;
     const one = async (i: number) => {
       checkAborted(options.signal);
@@ -322,7 +329,11 @@ export class Clip {
     return { data, rows: images.length, errors };
   }
 
-  private async encodePrepared(prepared: { data: Uint8Array; rows: number; errors: (TorchclipError | undefined)[] }, options: BatchOptions, cancel: Int32Array): Promise<EncodedImages> {
+  private async encodePrepared(
+    prepared: { data: Uint8Array; rows: number; errors: (TorchclipError | undefined)[] },
+    options: BatchOptions,
+    cancel: Int32Array,
+  ): Promise<EncodedImages> {
     const { rows, errors } = prepared;
     const dim = this.info.embedDim;
     const data = new Float32Array(rows * dim);

@@ -46,7 +46,10 @@ export async function topK(queries: Embeddings, base: Embeddings, k: number, opt
 }
 
 function checkPair(a: Embeddings, b: Embeddings): void {
-  for (const [name, e] of [["first", a], ["second", b]] as const) {
+  for (const [name, e] of [
+    ["first", a],
+    ["second", b],
+  ] as const) {
     if (!(e?.data instanceof Float32Array) || e.data.length !== e.rows * e.dim) {
       throw new TorchclipError("E_ARGUMENT", `the ${name} embeddings are not { data: Float32Array of rows × dim, rows, dim }`);
     }

@@ -27,7 +27,9 @@ function packages() {
 function typescript() {
   const folder = join(root, "lib");
   if (!existsSync(folder)) return; // an installed package holds dist/ only
-  const sources = readdirSync(folder, { recursive: true }).map((f) => join(folder, f)).filter((f) => statSync(f).isFile());
+  const sources = readdirSync(folder, { recursive: true })
+    .map((f) => join(folder, f))
+    .filter((f) => statSync(f).isFile());
   once("TypeScript", "dist/.torchclip-sources", [...sources.sort(), join(root, "tsconfig.json")], "compiling", () =>
     execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc")], { cwd: root, stdio: "inherit" }),
   );

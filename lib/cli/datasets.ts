@@ -35,7 +35,13 @@ export function datasetsCommand(program: Command): void {
     .action(async (file: string, flags: { out: string; classes: string; size: number; fontSize?: number }) => {
       const bar = progressBar("render");
       const sentences = await readSentences(file);
-      const files = await renderFolder(sentences, flags.out, { classes: list(flags.classes), size: flags.size, fontSize: flags.fontSize, signal: interruptSignal(), onProgress: bar.update });
+      const files = await renderFolder(sentences, flags.out, {
+        classes: list(flags.classes),
+        size: flags.size,
+        fontSize: flags.fontSize,
+        signal: interruptSignal(),
+        onProgress: bar.update,
+      });
       bar.stop();
       process.stdout.write(`${files.length} pictures in ${flags.out}\n`);
     });

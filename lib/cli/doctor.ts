@@ -26,7 +26,8 @@ export function doctorCommand(program: Command): void {
         offline: at.offline,
       };
       const advice: string[] = [];
-      if (!system.cudaBuilt) advice.push("For a GPU: build with TORCHCLIP_CUDA=cu126 (or cu128, cu130), or point TORCHCLIP_LIBTORCH at a CUDA libtorch, then npm run build.");
+      if (!system.cudaBuilt)
+        advice.push("For a GPU: build with TORCHCLIP_CUDA=cu126 (or cu128, cu130), or point TORCHCLIP_LIBTORCH at a CUDA libtorch, then npm run build.");
       else if (system.cudaDevices === 0) advice.push("libtorch has CUDA, but no device or driver was found: check nvidia-smi.");
       if (!system.cpuFeatures.includes("avx2") && process.arch === "x64") advice.push("This CPU has no AVX2; everything works, slowly.");
       if (flags.json) {

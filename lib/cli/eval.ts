@@ -58,7 +58,14 @@ async function run(flags: Flags): Promise<void> {
   const signal = interruptSignal();
   const print = flags.json ? () => {} : (text: string) => process.stdout.write(`${text}\n`);
   const drawing = progressBar("data set");
-  let data = await loadDataset(flags.dataset, { split: flags.split, root: flags.root, cacheDir: flags.cacheDir, offline: flags.offline, signal, onProgress: drawing.update });
+  let data = await loadDataset(flags.dataset, {
+    split: flags.split,
+    root: flags.root,
+    cacheDir: flags.cacheDir,
+    offline: flags.offline,
+    signal,
+    onProgress: drawing.update,
+  });
   drawing.stop();
   if (flags.sample) data = data.sample(flags.sample, flags.seed);
   if (flags.limit) data = data.limit(flags.limit);
@@ -82,7 +89,8 @@ async function run(flags: Flags): Promise<void> {
       signal,
       onProgress: bar.update,
     }).finally(() => bar.stop());
-    if (result.predictions.length === 0) throw new TorchclipError("E_DATASET_EMPTY", `none of the ${data.length} pictures of ${data.name} could be read`, { subject: data.name });
+    if (result.predictions.length === 0)
+      throw new TorchclipError("E_DATASET_EMPTY", `none of the ${data.length} pictures of ${data.name} could be read`, { subject: data.name });
     const manifest = runManifest(clip, data, result, { seed: flags.seed, batchSize: flags.batchSize, autoRotate: flags.autoRotate ?? false });
     const files = await saveResults(flags.out, data, result, manifest, flags.example);
     await removeJournal(journal);
@@ -91,7 +99,9 @@ async function run(flags: Flags): Promise<void> {
       return;
     }
     const shown = result.predictions.find((p) => p.index === flags.example) ?? result.predictions[0];
-    print(`Picture ${shown.index} (${shown.name}), true class: ${data.classes[shown.label]}\nPrompt: "${result.prompts.templates[0]}" (${result.prompts.source})\n`);
+    print(
+      `Picture ${shown.index} (${shown.name}), true class: ${data.classes[shown.label]}\nPrompt: "${result.prompts.templates[0]}" (${result.prompts.source})\n`,
+    );
     print(`${topPredictions(ranked(result.classNames, shown.probabilities, 5))}\n`);
     print(`${metricsText(result, data.classes)}\n\n${timesText(result.times)}`);
     print(`Saved: ${Object.values(files).join(", ")}`);

@@ -17,13 +17,16 @@ export function note(text: string): void {
 }
 
 /** A progress bar on a terminal; elsewhere nothing. */
-export function progressBar(what: string): { update(done: number, total: number | undefined): void; stop(): void } {
+export function progressBar(what: string): { update: (done: number, total: number | undefined) => void; stop: () => void } {
   let bar: Bar | undefined;
   return {
     update(done, total) {
       if (!process.stderr.isTTY || !total) return;
       if (!bar) {
-        bar = new Bar({ stream: process.stderr, format: `${what} [{bar}] {percentage}% | {value}/{total} | {eta_formatted} left`, hideCursor: true }, Presets.rect);
+        bar = new Bar(
+          { stream: process.stderr, format: `${what} [{bar}] {percentage}% | {value}/{total} | {eta_formatted} left`, hideCursor: true },
+          Presets.rect,
+        );
         bar.start(total, done);
       }
       bar.setTotal(total);
@@ -46,5 +49,8 @@ export function exitCode(error: unknown): number {
 }
 
 export function list(value: string | undefined): string[] | undefined {
-  return value?.split(",").map((s) => s.trim()).filter(Boolean);
+  return value
+    ?.split(",")
+    .map((s) => s.trim())
+    .filter(Boolean);
 }

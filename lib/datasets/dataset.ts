@@ -48,7 +48,8 @@ export class Dataset implements Iterable<Sample> {
     this.prompts = init.prompts ?? [];
     this.source = init.source ?? "";
     this.splits = init.splits ?? [countSplit(init.split, init.samples, init.classes.length)];
-    if (init.samples.length === 0) throw new TorchclipError("E_DATASET_EMPTY", `the data set ${init.name} (${init.split}) holds no pictures`, { subject: init.name });
+    if (init.samples.length === 0)
+      throw new TorchclipError("E_DATASET_EMPTY", `the data set ${init.name} (${init.split}) holds no pictures`, { subject: init.name });
   }
 
   get length(): number {
@@ -77,7 +78,15 @@ export class Dataset implements Iterable<Sample> {
   }
 
   private with(samples: Sample[]): Dataset {
-    return new Dataset({ name: this.name, split: this.split, classes: [...this.classes], samples, splits: [...this.splits], prompts: [...this.prompts], source: this.source });
+    return new Dataset({
+      name: this.name,
+      split: this.split,
+      classes: [...this.classes],
+      samples,
+      splits: [...this.splits],
+      prompts: [...this.prompts],
+      source: this.source,
+    });
   }
 }
 

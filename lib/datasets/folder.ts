@@ -17,9 +17,14 @@ export function splitFolders(split: string): string[] {
  */
 export async function folderDataset(root: string, split?: string, name = root): Promise<Dataset> {
   const top = await folders(root);
-  const known = top.filter((f) => Object.values(SPLITS).flat().includes(f));
+  const known = Object.values(SPLITS)
+    .flat()
+    .filter((f) => top.includes(f));
   if (known.length === 0 || known.length < top.length) {
-    if (split && split !== "all") throw new TorchclipError("E_DATASET_NOT_FOUND", `${root} has no splits; its folders are classes (${top.slice(0, 5).join(", ") || "none"})`, { subject: root });
+    if (split && split !== "all")
+      throw new TorchclipError("E_DATASET_NOT_FOUND", `${root} has no splits; its folders are classes (${top.slice(0, 5).join(", ") || "none"})`, {
+        subject: root,
+      });
     return new Dataset({ name, split: "all", classes: top, samples: await samplesIn(root, top) });
   }
   const wanted = split ? known.find((f) => splitFolders(split).includes(f)) : (known.find((f) => f === "test") ?? known[0]);
@@ -39,7 +44,10 @@ async function folders(root: string): Promise<string[]> {
   const entries = await readdir(root, { withFileTypes: true }).catch((cause: unknown) => {
     throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read the folder ${root}: ${(cause as Error).message}`, { subject: root, cause });
   });
-  return entries.filter((e) => e.isDirectory()).map((e) => e.name).sort();
+  return entries
+    .filter((e) => e.isDirectory())
+    .map((e) => e.name)
+    .sort();
 }
 
 async function samplesIn(root: string, classes: readonly string[]): Promise<Sample[]> {

@@ -41,7 +41,11 @@ export const DATASETS: readonly Entry[] = [
     splits: "train 400, valid 160, test 640",
     open: async (o) => {
       const folder = await renderedDemoFolder({ cacheDir: settings(o).cacheDir, signal: o.signal, onProgress: o.onProgress });
-      return withPrompts(await folderDataset(folder, o.split ?? "test", "rendered-demo"), [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], "drawn by torchclip");
+      return withPrompts(
+        await folderDataset(folder, o.split ?? "test", "rendered-demo"),
+        [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS],
+        "drawn by torchclip",
+      );
     },
   },
   {
@@ -73,7 +77,9 @@ export async function loadDataset(nameOrPath: string, options: DatasetOptions = 
   if (info?.isDirectory()) return folderDataset(nameOrPath, options.split);
   if (info?.isFile() && /\.(csv|tsv|jsonl)$/i.test(nameOrPath)) return manifestDataset(nameOrPath, options);
   const names = DATASETS.map((d) => d.name).join(", ");
-  throw new TorchclipError("E_DATASET_NOT_FOUND", `"${nameOrPath}" is neither a known data set (${names}), a folder, nor a .csv, .tsv or .jsonl file`, { subject: nameOrPath });
+  throw new TorchclipError("E_DATASET_NOT_FOUND", `"${nameOrPath}" is neither a known data set (${names}), a folder, nor a .csv, .tsv or .jsonl file`, {
+    subject: nameOrPath,
+  });
 }
 
 function withPrompts(d: Dataset, prompts: PromptSet[], source: string): Dataset {

@@ -27,7 +27,10 @@ export async function manifestDataset(file: string, options: ManifestOptions = {
     const byName = classes.indexOf(row.label);
     const id = byName >= 0 ? byName : /^\d+$/.test(row.label) ? Number(row.label) : -1;
     if (id < 0 || id >= classes.length) {
-      throw new TorchclipError("E_LABEL_UNKNOWN", `${file}:${row.line}: the label "${row.label}" is none of ${classes.slice(0, 10).join(", ")}`, { subject: file, index: row.line });
+      throw new TorchclipError("E_LABEL_UNKNOWN", `${file}:${row.line}: the label "${row.label}" is none of ${classes.slice(0, 10).join(", ")}`, {
+        subject: file,
+        index: row.line,
+      });
     }
     return id;
   };
@@ -40,7 +43,8 @@ export async function manifestDataset(file: string, options: ManifestOptions = {
   }
   const split = options.split ?? (bySplit.has("test") ? "test" : ([...bySplit.keys()][0] ?? "all"));
   const samples = bySplit.get(split);
-  if (!samples && bySplit.size) throw new TorchclipError("E_DATASET_NOT_FOUND", `${file} has no split "${split}"; it has ${[...bySplit.keys()].join(", ")}`, { subject: file });
+  if (!samples && bySplit.size)
+    throw new TorchclipError("E_DATASET_NOT_FOUND", `${file} has no split "${split}"; it has ${[...bySplit.keys()].join(", ")}`, { subject: file });
   const splits = [...bySplit].map(([name, list]) => countSplit(name, list, classes.length));
   return new Dataset({ name: options.name ?? file, split, classes, samples: samples ?? [], splits });
 }
@@ -53,18 +57,31 @@ async function readRows(file: string): Promise<Row[]> {
   try {
     records =
       extname(file) === ".jsonl"
-        ? text.split("\n").filter((l) => l.trim()).map((l) => JSON.parse(l) as Record<string, unknown>)
-        : parse(text, { columns: true, delimiter: extname(file) === ".tsv" ? "\t" : ",", skip_empty_lines: true, bom: true, quote: extname(file) === ".tsv" ? null : '"' });
+        ? text
+            .split("\n")
+            .filter((l) => l.trim())
+            .map((l) => JSON.parse(l) as Record<string, unknown>)
+        : parse(text, {
+            columns: true,
+            delimiter: extname(file) === ".tsv" ? "\t" : ",",
+            skip_empty_lines: true,
+            bom: true,
+            quote: extname(file) === ".tsv" ? null : '"',
+          });
   } catch (cause) {
     throw new TorchclipError("E_DATASET_FORMAT", `${file}: ${(cause as Error).message}`, { subject: file, cause });
   }
   const header = extname(file) === ".jsonl" ? 1 : 2;
   return records.map((r, i) => {
     const path = r.path ?? r.image ?? r.file;
-    if (typeof path !== "string" || r.label === undefined) {
-      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${i + header}: needs the columns path and label; it has ${Object.keys(r).join(", ")}`, { subject: file, index: i + header });
+    const { label, split } = r;
+    if (typeof path !== "string" || !(typeof label === "string" || typeof label === "number")) {
+      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${i + header}: needs the columns path and label; it has ${Object.keys(r).join(", ")}`, {
+        subject: file,
+        index: i + header,
+      });
     }
-    return { path, label: String(r.label), split: r.split === undefined || r.split === "" ? "all" : String(r.split), line: i + header };
+    return { path, label: String(label), split: typeof split === "string" && split ? split : "all", line: i + header };
   });
 }
 

@@ -41,9 +41,13 @@ export async function renderedSst2(folder: string, split: string): Promise<Datas
   for (const { split: name, byClass } of data.splits) {
     const expected = RENDERED_SST2_COUNTS[name === "val" ? "valid" : name];
     if (expected && expected.join() !== byClass.join()) {
-      throw new TorchclipError("E_DATASET_FORMAT", `${folder}: the split ${name} has ${byClass.join(" + ")} pictures (negative + positive), Rendered SST2 has ${expected.join(" + ")}`, {
-        subject: folder,
-      });
+      throw new TorchclipError(
+        "E_DATASET_FORMAT",
+        `${folder}: the split ${name} has ${byClass.join(" + ")} pictures (negative + positive), Rendered SST2 has ${expected.join(" + ")}`,
+        {
+          subject: folder,
+        },
+      );
     }
   }
   return data;

@@ -75,7 +75,15 @@ export function computeMetrics(items: readonly Scored[], classes: readonly strin
   for (let round = 0; round < resamples; round++) {
     for (let i = 0; i < n; i++) rows[i] = below(random, n);
     const t = Array.from(rows, (r) => truth[r]);
-    f1s.push(macroF1(confusionMatrix(t, Array.from(rows, (r) => predicted[r]), classes.length)));
+    f1s.push(
+      macroF1(
+        confusionMatrix(
+          t,
+          Array.from(rows, (r) => predicted[r]),
+          classes.length,
+        ),
+      ),
+    );
     if (binary) {
       const s = Array.from(rows, (r) => scores[r]);
       const auc = rocAuc(t, s);

@@ -58,7 +58,9 @@ export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptio
   const prompts = options.prompts ?? data.prompts[0] ?? ARTICLE_PROMPTS;
   const classNames = options.classNames ?? [...data.classes];
   if (classNames.length !== data.classes.length) {
-    throw new TorchclipError("E_ARGUMENT", `${classNames.length} class names for the ${data.classes.length} classes of ${data.name}`, { subject: "classNames" });
+    throw new TorchclipError("E_ARGUMENT", `${classNames.length} class names for the ${data.classes.length} classes of ${data.name}`, {
+      subject: "classNames",
+    });
   }
   const batchSize = options.batchSize ?? 32;
   const times = { read: 0, decode: 0, resize: 0, forward: 0, post: 0, total: 0 };
@@ -84,7 +86,8 @@ export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptio
       const error = batch.errors[r];
       const i = start + r;
       if (error) {
-        if (options.onError === "fail") throw new TorchclipError(error.code, `${samples[i].name}: ${error.message}`, { index: i, subject: samples[i].name, cause: error });
+        if (options.onError === "fail")
+          throw new TorchclipError(error.code, `${samples[i].name}: ${error.message}`, { index: i, subject: samples[i].name, cause: error });
         line.rows.push({ i, error: { code: error.code, message: error.message } });
       } else {
         line.rows.push({ i, cosines: Array.from(cosines.subarray(r * classes.rows, (r + 1) * classes.rows)) });
@@ -120,7 +123,15 @@ function predict(rows: JournalLine["rows"], samples: readonly Sample[], scale: n
 }
 
 /** What must be equal for a journal to be continued. */
-function runKey(clip: Clip, data: Dataset, prompts: PromptSet, classNames: string[], batchSize: number, options: ZeroShotOptions, samples: readonly Sample[]): string {
+function runKey(
+  clip: Clip,
+  data: Dataset,
+  prompts: PromptSet,
+  classNames: string[],
+  batchSize: number,
+  options: ZeroShotOptions,
+  samples: readonly Sample[],
+): string {
   const names = createHash("sha256");
   for (const s of samples) names.update(`${s.name}\t${s.label}\n`);
   const { config, device, precision } = clip.info;
@@ -151,9 +162,13 @@ class Journal {
     const batches: JournalLine[] = [];
     if (lines[0]) {
       if (lines[0] !== this.key) {
-        throw new TorchclipError("E_ARGUMENT", `${this.file} belongs to another evaluation (model, data set, prompts, batch size or device differ); leave out --resume to start anew`, {
-          subject: this.file,
-        });
+        throw new TorchclipError(
+          "E_ARGUMENT",
+          `${this.file} belongs to another evaluation (model, data set, prompts, batch size or device differ); leave out --resume to start anew`,
+          {
+            subject: this.file,
+          },
+        );
       }
       for (const line of lines.slice(1, -1)) batches.push(JSON.parse(line) as JournalLine);
     }

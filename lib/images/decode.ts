@@ -85,7 +85,10 @@ function checkRaw(image: RawImage): RawImage {
     );
   }
   if (data.length !== width * height * channels) {
-    throw new TorchclipError("E_ARGUMENT", `raw pixels: data holds ${data.length} bytes, ${width} × ${height} × ${channels} needs ${width * height * channels}`);
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      `raw pixels: data holds ${data.length} bytes, ${width} × ${height} × ${channels} needs ${width * height * channels}`,
+    );
   }
   return data instanceof Uint8Array ? image : { ...image, data: new Uint8Array((data as Uint8ClampedArray).buffer) };
 }
@@ -125,7 +128,11 @@ async function decodeBytes(bytes: Uint8Array, name: string, options: DecodeOptio
       const raw = await picture.toColourspace("grey16").raw({ depth: "ushort" }).toBuffer({ resolveWithObject: true });
       return grey16(raw.data, raw.info.width, raw.info.height, raw.info.channels);
     }
-    const { data, info } = await picture.removeAlpha().toColourspace(channels < 3 ? "b-w" : "srgb").raw().toBuffer({ resolveWithObject: true });
+    const { data, info } = await picture
+      .removeAlpha()
+      .toColourspace(channels < 3 ? "b-w" : "srgb")
+      .raw()
+      .toBuffer({ resolveWithObject: true });
     return { data, width: info.width, height: info.height, channels: info.channels as 1 | 3 };
   } catch (cause) {
     if (cause instanceof TorchclipError) throw cause;

@@ -31,7 +31,9 @@ export async function download(options: DownloadOptions): Promise<string> {
   const { target, urls } = options;
   if (await exists(target)) return target;
   if (options.offline) {
-    throw new TorchclipError("E_OFFLINE", `${target} is not in the cache, and the network is off (offline mode). It comes from ${urls[0]}`, { subject: target });
+    throw new TorchclipError("E_OFFLINE", `${target} is not in the cache, and the network is off (offline mode). It comes from ${urls[0]}`, {
+      subject: target,
+    });
   }
   await mkdir(dirname(target), { recursive: true });
   const release = await lockfile
@@ -92,7 +94,10 @@ async function fetchWhole(url: string, options: DownloadOptions): Promise<void> 
 
 /** One request; true when the file is complete. */
 async function fetchSome(url: string, part: string, from: number, options: DownloadOptions): Promise<boolean> {
-  const response = await fetch(url, { headers: from ? { range: `bytes=${from}-`, "accept-encoding": "identity" } : { "accept-encoding": "identity" }, signal: options.signal });
+  const response = await fetch(url, {
+    headers: from ? { range: `bytes=${from}-`, "accept-encoding": "identity" } : { "accept-encoding": "identity" },
+    signal: options.signal,
+  });
   if (response.status === 416) {
     // Nothing after `from`: the part is complete, or longer than the file (then the hash tells).
     return true;

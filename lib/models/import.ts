@@ -49,7 +49,9 @@ export async function importModel(source: ImportSource, output: string, options:
   const layout = clipVit.layoutOf(weights);
   if (!layout) {
     const some = [...weights.tensors.keys()].slice(0, 3).join(", ");
-    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file} is no architecture that this version knows; its first keys are ${some || "none"}`, { subject: file });
+    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file} is no architecture that this version knows; its first keys are ${some || "none"}`, {
+      subject: file,
+    });
   }
   const mapped = clipVit.mapKeys(weights);
   const hints = await readHints(source, weights, layout, options);
@@ -129,7 +131,9 @@ async function readHints(
     );
   }
   if (options.activation && options.activation !== activation) {
-    throw new TorchclipError("E_ARGUMENT", `activation "${options.activation}" was asked for, the checkpoint's own config says "${activation}"`, { subject: "activation" });
+    throw new TorchclipError("E_ARGUMENT", `activation "${options.activation}" was asked for, the checkpoint's own config says "${activation}"`, {
+      subject: "activation",
+    });
   }
   return { ...hints, activation };
 }

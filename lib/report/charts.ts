@@ -37,14 +37,23 @@ export function confusionChart(metrics: Metrics, classes: readonly string[]): Pr
     data: { values },
     width: cell * classes.length,
     height: cell * classes.length,
-    encoding: { x: { field: "predicted", ...axis, title: "predicted class", axis: { labelAngle: classes.length <= 4 ? 0 : -45 } }, y: { field: "truth", ...axis, title: "true class" } },
+    encoding: {
+      x: { field: "predicted", ...axis, title: "predicted class", axis: { labelAngle: classes.length <= 4 ? 0 : -45 } },
+      y: { field: "truth", ...axis, title: "true class" },
+    },
     layer: [
-      { mark: "rect", encoding: { color: { field: "share", type: "quantitative", scale: { domain: [0, 1], range: ["#dbeafe", "#1d4ed8"] }, title: "share of row" } } },
+      {
+        mark: "rect",
+        encoding: { color: { field: "share", type: "quantitative", scale: { domain: [0, 1], range: ["#dbeafe", "#1d4ed8"] }, title: "share of row" } },
+      },
       ...(classes.length <= 12
         ? [
             {
               mark: { type: "text" as const, fontSize: classes.length <= 4 ? 18 : 12 },
-              encoding: { text: { field: "count", type: "quantitative" as const }, color: { condition: { test: "datum.share > 0.5", value: "white" }, value: "#0f172a" } },
+              encoding: {
+                text: { field: "count", type: "quantitative" as const },
+                color: { condition: { test: "datum.share > 0.5", value: "white" }, value: "#0f172a" },
+              },
             },
           ]
         : []),
@@ -60,8 +69,21 @@ export function rocChart(result: ZeroShotResult): Promise<string> {
     width: 300,
     height: 300,
     layer: [
-      { data: { values: [{ fpr: 0, tpr: 0 }, { fpr: 1, tpr: 1 }] }, mark: { type: "line", color: GREY, strokeDash: [4, 4] }, encoding: rocAxes },
-      { data: { values: rocCurve(truth, scores) }, mark: { type: "line", color: BLUE, strokeWidth: 2.5, interpolate: "linear" }, encoding: { ...rocAxes, order: { field: "fpr" } } },
+      {
+        data: {
+          values: [
+            { fpr: 0, tpr: 0 },
+            { fpr: 1, tpr: 1 },
+          ],
+        },
+        mark: { type: "line", color: GREY, strokeDash: [4, 4] },
+        encoding: rocAxes,
+      },
+      {
+        data: { values: rocCurve(truth, scores) },
+        mark: { type: "line", color: BLUE, strokeWidth: 2.5, interpolate: "linear" },
+        encoding: { ...rocAxes, order: { field: "fpr" } },
+      },
     ],
   } as never);
 }
@@ -81,9 +103,22 @@ export function reliabilityChart(metrics: Metrics): Promise<string> {
     width: 300,
     height: 300,
     layer: [
-      { data: { values: [{ confidence: 0, accuracy: 0 }, { confidence: 1, accuracy: 1 }] }, mark: { type: "line", color: GREY, strokeDash: [4, 4] }, encoding: axes },
+      {
+        data: {
+          values: [
+            { confidence: 0, accuracy: 0 },
+            { confidence: 1, accuracy: 1 },
+          ],
+        },
+        mark: { type: "line", color: GREY, strokeDash: [4, 4] },
+        encoding: axes,
+      },
       { data: { values }, mark: { type: "line", color: BLUE, strokeWidth: 2 }, encoding: axes },
-      { data: { values }, mark: { type: "point", filled: true, color: BLUE }, encoding: { ...axes, size: { field: "count", type: "quantitative", title: "pictures", scale: { range: [30, 400] } } } },
+      {
+        data: { values },
+        mark: { type: "point", filled: true, color: BLUE },
+        encoding: { ...axes, size: { field: "count", type: "quantitative", title: "pictures", scale: { range: [30, 400] } } },
+      },
     ],
   } as never);
 }

@@ -37,7 +37,9 @@ export async function reportHtml(parts: ReportParts): Promise<string> {
   const confusion = await confusionChart(m, data.classes);
   const charts = [
     chart("Confusion matrix", "Each row is a true class; where its pictures went.", confusion),
-    ...(m.binary ? [chart("ROC curve", `Trade-off between finding "${encode(data.classes[1])}" and false alarms as the threshold moves.`, await rocChart(result))] : []),
+    ...(m.binary
+      ? [chart("ROC curve", `Trade-off between finding "${encode(data.classes[1])}" and false alarms as the threshold moves.`, await rocChart(result))]
+      : []),
     chart("Reliability", "A point on the diagonal: the probability shown is as often right as it says.", await reliabilityChart(m)),
   ];
   return `<!doctype html>
@@ -68,14 +70,28 @@ function figures({ data, result }: ReportParts): string {
   ];
   if (m.binary) {
     const plain = (x: number) => x.toFixed(3);
-    all.push(["ROC AUC", plain(m.binary.rocAuc), `Chance that a random “${data.classes[1]}” picture scores above a random “${data.classes[0]}” one.`, range(m.binary.rocAucInterval, plain)]);
-    all.push(["Average precision", plain(m.binary.averagePrecision), "Precision averaged over all thresholds.", range(m.binary.averagePrecisionInterval, plain)]);
+    all.push([
+      "ROC AUC",
+      plain(m.binary.rocAuc),
+      `Chance that a random “${data.classes[1]}” picture scores above a random “${data.classes[0]}” one.`,
+      range(m.binary.rocAucInterval, plain),
+    ]);
+    all.push([
+      "Average precision",
+      plain(m.binary.averagePrecision),
+      "Precision averaged over all thresholds.",
+      range(m.binary.averagePrecisionInterval, plain),
+    ]);
   } else {
-    for (const { k, accuracy } of m.topK) if (k > 1) all.push([`Top-${k}`, percent(accuracy), `Share of pictures with their true class among the ${k} most likely.`, ""]);
+    for (const { k, accuracy } of m.topK)
+      if (k > 1) all.push([`Top-${k}`, percent(accuracy), `Share of pictures with their true class among the ${k} most likely.`, ""]);
   }
   all.push(["Calibration error", percent(m.calibration.ece), "Mean gap between the probability shown and how often it was right (15 bins).", ""]);
   return all
-    .map(([name, value, meaning, interval]) => `<div class="figure"><span>${name}</span><b>${value}</b>${interval ? `<span>${interval}</span>` : ""}<span>${encode(meaning)}</span></div>`)
+    .map(
+      ([name, value, meaning, interval]) =>
+        `<div class="figure"><span>${name}</span><b>${value}</b>${interval ? `<span>${interval}</span>` : ""}<span>${encode(meaning)}</span></div>`,
+    )
     .join("");
 }
 

@@ -39,7 +39,9 @@ async function figure(tiles: readonly Tile[], style: { columns: number; side: nu
       const x = gap + (i % columns) * (side + gap);
       const y = gap + Math.floor(i / columns) * cellHeight;
       const color = tile.correct === undefined ? INK : tile.correct ? GREEN : RED;
-      const text = tile.lines.map((l, n) => `<path fill="${n === 0 ? color : INK}" d="${fittedPath(l, x, y + fontSize + n * step, fontSize, side)}"/>`).join("");
+      const text = tile.lines
+        .map((l, n) => `<path fill="${n === 0 ? color : INK}" d="${fittedPath(l, x, y + fontSize + n * step, fontSize, side)}"/>`)
+        .join("");
       const top = y + captions * step + 8;
       return `${text}<image x="${x}" y="${top}" width="${side}" height="${side}" href="${await dataUrl(tile.image, side)}"/><rect x="${x}" y="${top}" width="${side}" height="${side}" fill="none" stroke="${color}" stroke-width="${tile.correct === undefined ? 1 : 3}"/>`;
     }),

@@ -35,7 +35,9 @@ export async function saveResults(folder: string, data: Dataset, result: ZeroSho
   const shown = predictions.find((p) => p.index === exampleIndex) ?? predictions[0];
   const example = await examplePng({ image: data.at(shown.index).image, lines: [`${data.classes[shown.label]} (${data.name} ${data.split}[${shown.index}])`] });
   await writeFileWhole(files.example, example);
-  const chosen = shuffle(seededRandom(manifest.seed), predictions.slice()).slice(0, GRID).sort((a, b) => a.index - b.index);
+  const chosen = shuffle(seededRandom(manifest.seed), predictions.slice())
+    .slice(0, GRID)
+    .sort((a, b) => a.index - b.index);
   const grid = await gridPng(
     chosen.map((p) => ({
       image: data.at(p.index).image,
@@ -61,7 +63,9 @@ function predictionsCsv(data: Dataset, { predictions }: ZeroShotResult): string 
   const cell = (v: string | number) => (/[",\n\r]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v));
   const head = ["index", "picture", "true", "predicted", "correct", "probability", ...data.classes.map((c) => `p(${c})`)];
   const lines = predictions.map((p) =>
-    [p.index, p.name, data.classes[p.label], data.classes[p.predicted], p.label === p.predicted ? 1 : 0, p.probabilities[p.predicted], ...p.probabilities].map(cell).join(","),
+    [p.index, p.name, data.classes[p.label], data.classes[p.predicted], p.label === p.predicted ? 1 : 0, p.probabilities[p.predicted], ...p.probabilities]
+      .map(cell)
+      .join(","),
   );
   return [head.map(cell).join(","), ...lines, ""].join("\n");
 }

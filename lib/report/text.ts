@@ -18,7 +18,10 @@ export function modelLines(clip: Clip): string {
 }
 
 export function datasetLines(data: Dataset): string {
-  const splits = data.splits.map((s) => `  ${s.split.padEnd(6)} ${String(s.total).padStart(6)}${data.classes.length <= 4 ? ` = ${s.byClass.map((n, c) => `${n} ${data.classes[c]}`).join(" + ")}` : ""}`);
+  const splits = data.splits.map(
+    (s) =>
+      `  ${s.split.padEnd(6)} ${String(s.total).padStart(6)}${data.classes.length <= 4 ? ` = ${s.byClass.map((n, c) => `${n} ${data.classes[c]}`).join(" + ")}` : ""}`,
+  );
   return [`Data set: ${data.name}, split ${data.split}, ${data.length} pictures, ${data.classes.length} classes`, ...splits].join("\n");
 }
 
@@ -31,7 +34,8 @@ export function metricsText(result: ZeroShotResult, classes: readonly string[]):
     `Recall:    ${percent(m.macro.recall)}  of a class's pictures were found, mean over classes`,
     `F1:        ${percent(m.macro.f1)}  harmonic mean of precision and recall, mean over classes (${interval(m.macro.f1Interval)})`,
   ];
-  for (const { k, accuracy } of m.topK) if (k > 1) lines.push(`Top-${k}:     ${percent(accuracy)}  of the pictures have their true class among the ${k} most likely`);
+  for (const { k, accuracy } of m.topK)
+    if (k > 1) lines.push(`Top-${k}:     ${percent(accuracy)}  of the pictures have their true class among the ${k} most likely`);
   if (m.binary) {
     lines.push(
       `ROC AUC:   ${m.binary.rocAuc.toFixed(4)}   chance that a random "${classes[1]}" picture scores above a random "${classes[0]}" one (${m.binary.rocAucInterval.low.toFixed(4)} to ${m.binary.rocAucInterval.high.toFixed(4)}, bootstrap)`,
@@ -43,7 +47,9 @@ export function metricsText(result: ZeroShotResult, classes: readonly string[]):
     const width = Math.max(5, ...classes.map((c) => c.length));
     lines.push("", `${"class".padEnd(width)}  precision  recall      F1  pictures`);
     for (const c of m.perClass) {
-      lines.push(`${c.name.padEnd(width)}  ${percent(c.precision).padStart(9)}  ${percent(c.recall).padStart(6)}  ${percent(c.f1).padStart(6)}  ${String(c.support).padStart(8)}`);
+      lines.push(
+        `${c.name.padEnd(width)}  ${percent(c.precision).padStart(9)}  ${percent(c.recall).padStart(6)}  ${percent(c.f1).padStart(6)}  ${String(c.support).padStart(8)}`,
+      );
     }
   }
   if (skipped.length) {

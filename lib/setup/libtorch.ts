@@ -67,12 +67,9 @@ export async function findLibtorch(options: FindOptions = {}): Promise<string> {
 const SOURCES: readonly Source[] = [
   {
     name: "TORCHCLIP_LIBTORCH",
-    find: async () => {
-      if (!env.TORCHCLIP_LIBTORCH) throw new Error("not set");
-      return env.TORCHCLIP_LIBTORCH;
-    },
+    find: () => (env.TORCHCLIP_LIBTORCH ? Promise.resolve(env.TORCHCLIP_LIBTORCH) : Promise.reject(new Error("not set"))),
   },
-  { name: "cache", find: async () => cacheFolder() },
+  { name: "cache", find: () => Promise.resolve(cacheFolder()) },
   { name: "installed Python torch", find: pythonTorch },
   { name: "official archive", find: officialArchive },
   { name: "pip download", find: pipDownload },
@@ -119,7 +116,14 @@ async function officialArchive(options: FindOptions): Promise<string> {
   if (!archive) throw new Error(`no archive with a known SHA-256 for ${key}`);
   const file = join(settings().cacheDir, "libtorch", `${LIBTORCH_VERSION}-${flavour()}.zip`);
   options.note?.(`libtorch: fetching ${archive.url}`);
-  await download({ urls: [archive.url], target: file, hash: archive.sha256, offline: settings().offline, onProgress: options.onProgress, signal: options.signal });
+  await download({
+    urls: [archive.url],
+    target: file,
+    hash: archive.sha256,
+    offline: settings().offline,
+    onProgress: options.onProgress,
+    signal: options.signal,
+  });
   return unpack(file, /^libtorch\//, options);
 }
 
@@ -130,7 +134,9 @@ async function pipDownload(options: FindOptions): Promise<string> {
   await mkdir(folder, { recursive: true });
   try {
     options.note?.(`libtorch: pip download --no-deps torch==${LIBTORCH_VERSION}`);
-    await run(env.PYTHON || "python3", ["-m", "pip", "download", "--no-deps", "--quiet", "--dest", folder, `torch==${LIBTORCH_VERSION}`], { signal: options.signal });
+    await run(env.PYTHON || "python3", ["-m", "pip", "download", "--no-deps", "--quiet", "--dest", folder, `torch==${LIBTORCH_VERSION}`], {
+      signal: options.signal,
+    });
     const wheel = (await readdir(folder)).find((f) => f.endsWith(".whl"));
     if (!wheel) throw new Error("pip fetched no wheel");
     return await unpack(join(folder, wheel), /^torch\/(?=(lib|include)\/)/, options);
@@ -163,4 +169,3 @@ async function unpack(file: string, prefix: RegExp, options: FindOptions): Promi
 function openEntry(zip: yauzl.ZipFile, entry: yauzl.Entry): Promise<NodeJS.ReadableStream> {
   return new Promise((resolve, reject) => zip.openReadStream(entry, (error, stream) => (error ? reject(error) : resolve(stream))));
 }
-

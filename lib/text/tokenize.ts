@@ -25,10 +25,14 @@ export function tokenize(tokenizer: BpeTokenizer, texts: readonly string[], leng
     if (ids.length > length) {
       if (options.truncate !== "end") {
         const shown = text.length > 60 ? `${text.slice(0, 60)}…` : text;
-        throw new TorchclipError("E_TEXT_TOO_LONG", `text ${row} has ${ids.length} tokens, more than the context of ${length}: "${shown}" (truncate: "end" cuts it)`, {
-          index: row,
-          subject: text,
-        });
+        throw new TorchclipError(
+          "E_TEXT_TOO_LONG",
+          `text ${row} has ${ids.length} tokens, more than the context of ${length}: "${shown}" (truncate: "end" cuts it)`,
+          {
+            index: row,
+            subject: text,
+          },
+        );
       }
       ids = [...ids.slice(0, length - 1), tokenizer.endId];
     }

@@ -16,6 +16,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("topK", Napi::Function::New(env, top_k));
   exports.Set("writeArtifact", Napi::Function::New(env, write_artifact));
   exports.Set("systemInfo", Napi::Function::New(env, system_info));
+  exports.Set("shutdown", Napi::Function::New(env, shutdown));
   return exports;
 }
 

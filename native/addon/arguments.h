@@ -30,8 +30,10 @@ T* elements_of(const Napi::Value& value, napi_typedarray_type type, std::size_t 
 
 inline std::int64_t whole(const Napi::Value& value, std::int64_t least, std::int64_t most, const char* what) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1e300;
-  if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) || number != static_cast<double>(static_cast<std::int64_t>(number))) {
-    throw Napi::RangeError::New(value.Env(), std::string(what) + " is not a whole number in " + std::to_string(least) + " to " + std::to_string(most));
+  if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) ||
+      number != static_cast<double>(static_cast<std::int64_t>(number))) {
+    throw Napi::RangeError::New(value.Env(), std::string(what) + " is not a whole number in " + std::to_string(least) +
+                                                 " to " + std::to_string(most));
   }
   return static_cast<std::int64_t>(number);
 }

@@ -30,7 +30,9 @@ void Channel::begin(Napi::Env env) {
   if (pending_++ == 0) function_.Ref(env);
 }
 
-void Channel::finish(Job* job) { function_.NonBlockingCall(job); }
+void Channel::finish(Job* job) {
+  if (!muted_) function_.NonBlockingCall(job);
+}
 
 Napi::Value Channel::fail_now(Napi::Env env, std::unique_ptr<Job> job) {
   job->failure = core::current_failure();
@@ -43,8 +45,12 @@ void Channel::deliver(Napi::Env env, Napi::Function, Channel* self, Job* job) {
   // A null environment is being torn down: nobody waits, and its references went with it.
   if (env == nullptr) return owned->abandon();
   if (--self->pending_ == 0) self->function_.Unref(env);
-  Napi::HandleScope scope(env);
-  owned->settle(env);
+  try {
+    Napi::HandleScope scope(env);
+    owned->settle(env);
+  } catch (const Napi::Error&) {
+    // A worker that is being terminated refuses every call into JavaScript; nobody waits there any more.
+  }
 }
 
 }  // namespace torchclip::addon

@@ -7,7 +7,9 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <memory>
+#include <vector>
 
 #include "runtime/error.h"
 #include "runtime/worker_pool.h"
@@ -47,6 +49,8 @@ class Channel {
 
   // From any thread, once per job that `begin` announced.
   void finish(Job* job);
+  // From any thread: nothing is carried back any more (the process is ending); finished jobs are left as they are.
+  void mute() { muted_ = true; }
   // On the JavaScript thread, before the job is handed to another thread: keeps the process alive meanwhile.
   void begin(Napi::Env env);
   // Hands over a job that could not be started: settles it with the exception in flight.
@@ -57,6 +61,7 @@ class Channel {
   using Function = Napi::TypedThreadSafeFunction<Channel, Job, Channel::deliver>;
   Function function_;
   int pending_ = 0;
+  std::atomic<bool> muted_ = false;
 };
 
 Napi::Error to_js(Napi::Env env, const core::Failure& failure);

@@ -48,9 +48,10 @@ class CloseJob : public Job {
 }  // namespace
 
 Napi::Function EngineObject::define(Napi::Env env) {
-  return DefineClass(env, "Engine",
-                     {InstanceMethod("load", &EngineObject::load), InstanceMethod("encodeImages", &EngineObject::encode_images),
-                      InstanceMethod("encodeTokens", &EngineObject::encode_tokens), InstanceMethod("close", &EngineObject::close)});
+  return DefineClass(
+      env, "Engine",
+      {InstanceMethod("load", &EngineObject::load), InstanceMethod("encodeImages", &EngineObject::encode_images),
+       InstanceMethod("encodeTokens", &EngineObject::encode_tokens), InstanceMethod("close", &EngineObject::close)});
 }
 
 EngineObject::EngineObject(const Napi::CallbackInfo& info)
@@ -85,17 +86,21 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   return promise;
 }
 
-// encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>
+// encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array):
+// Promise<number>
 Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   const auto& model = engine_->info();
   const auto rows = whole(info[1], 1, 1 << 20, "rows");
-  const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array, rows * 3 * model.image_size * model.image_size, "pixels");
+  const auto* pixels =
+      elements_of<std::uint8_t>(info[0], napi_uint8_array, rows * 3 * model.image_size * model.image_size, "pixels");
   auto* out = elements_of<float>(info[2], napi_float32_array, rows * model.embed_dim, "out");
   const bool normalize = info[3].ToBoolean();
-  return run(info, info[4], {info[0], info[2]}, [=](core::Runner& r) { r.encode_images(pixels, rows, out, normalize); });
+  return run(info, info[4], {info[0], info[2]},
+             [=](core::Runner& r) { r.encode_images(pixels, rows, out, normalize); });
 }
 
-// encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>
+// encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel:
+// Int32Array): Promise<number>
 Napi::Value EngineObject::encode_tokens(const Napi::CallbackInfo& info) {
   const auto& model = engine_->info();
   const auto rows = whole(info[1], 1, 1 << 24, "rows");
@@ -103,7 +108,8 @@ Napi::Value EngineObject::encode_tokens(const Napi::CallbackInfo& info) {
   const auto* ids = elements_of<std::int32_t>(info[0], napi_int32_array, rows * length, "ids");
   auto* out = elements_of<float>(info[3], napi_float32_array, rows * model.embed_dim, "out");
   const bool normalize = info[4].ToBoolean();
-  return run(info, info[5], {info[0], info[3]}, [=](core::Runner& r) { r.encode_tokens(ids, rows, length, out, normalize); });
+  return run(info, info[5], {info[0], info[3]},
+             [=](core::Runner& r) { r.encode_tokens(ids, rows, length, out, normalize); });
 }
 
 Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value& cancel,

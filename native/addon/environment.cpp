@@ -1,10 +1,37 @@
 #include "environment.h"
 
+#include <cstdlib>
+#include <mutex>
 #include <thread>
 
 namespace torchclip::addon {
 
+namespace {
+
+std::mutex all_mutex;
+std::set<Environment*> all;
+
+}  // namespace
+
+// exit() on the main thread (an uncaught error, process.exit) runs no environment's hooks, but it does destroy the
+// statics of libtorch; threads that still compute would crash then. lib/addon.ts stops them on the process's "exit"
+// event; this is the second net, for exits without that event. It comes too late for statics that libtorch made
+// after it was registered.
+void Environment::stop_all() {
+  std::lock_guard lock(all_mutex);
+  for (auto* environment : all) {
+    environment->channel.mute();
+    environment->stop();
+  }
+}
+
 Environment::Environment(Napi::Env env) : channel(env) {
+  static const int registered = std::atexit(stop_all);
+  (void)registered;
+  {
+    std::lock_guard lock(all_mutex);
+    all.insert(this);
+  }
   // Hooks run last-added first, so this one runs before the channel's own.
   env.AddCleanupHook([this] { stop(); });
 }
@@ -12,6 +39,11 @@ Environment::Environment(Napi::Env env) : channel(env) {
 core::WorkerPool& Environment::pool() {
   if (!pool_) pool_ = std::make_unique<core::WorkerPool>(std::max(1u, std::thread::hardware_concurrency()), 65536);
   return *pool_;
+}
+
+Environment::~Environment() {
+  std::lock_guard lock(all_mutex);
+  all.erase(this);
 }
 
 void Environment::stop() {

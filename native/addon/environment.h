@@ -17,8 +17,12 @@ using EngineSet = std::set<std::shared_ptr<core::Engine>>;
 class Environment {
  public:
   explicit Environment(Napi::Env env);
+  ~Environment();
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+
+  // Ends running work, cancels waiting work, joins the threads. Safe to call twice.
+  void stop();
 
   Channel channel;
   core::WorkerPool& pool();
@@ -48,7 +52,7 @@ class Environment {
   }
 
  private:
-  void stop();
+  static void stop_all();
 
   std::shared_ptr<EngineSet> engines_ = std::make_shared<EngineSet>();
   std::unique_ptr<core::WorkerPool> pool_;

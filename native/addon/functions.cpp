@@ -26,7 +26,8 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto size = static_cast<std::int32_t>(whole(info[4], 1, 1 << 14, "size"));
   const auto slot = static_cast<std::size_t>(whole(info[6], 0, 1 << 20, "slot"));
   const std::size_t bytes = static_cast<std::size_t>(size) * size * 3;
-  const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array, static_cast<std::size_t>(width) * height * channels, "pixels");
+  const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array,
+                                                 static_cast<std::size_t>(width) * height * channels, "pixels");
   auto* out = elements_of<std::uint8_t>(info[5], napi_uint8_array, (slot + 1) * bytes, "out") + slot * bytes;
   auto job = std::make_unique<PlainJob>(info.Env());
   job->keep(info[0]);
@@ -36,7 +37,8 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   });
 }
 
-// similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out: Float32Array): void
+// similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out:
+// Float32Array): void
 Napi::Value similarity(const Napi::CallbackInfo& info) {
   const auto a_rows = whole(info[1], 1, 1 << 30, "aRows"), b_rows = whole(info[3], 1, 1 << 30, "bRows");
   const auto dim = static_cast<std::int32_t>(whole(info[4], 1, 1 << 20, "dim"));
@@ -63,9 +65,10 @@ Napi::Value top_k(const Napi::CallbackInfo& info) {
   auto* scores = elements_of<float>(info[8], napi_float32_array, query_rows * k, "scores");
   auto job = std::make_unique<PlainJob>(info.Env());
   for (const int i : {0, 2, 7, 8}) job->keep(info[i]);
-  return Environment::of(info.Env()).start<PlainJob>(info.Env(), std::move(job), [=, device = text(info[6], "device")](PlainJob&) {
-    core::top_k(queries, query_rows, base, base_rows, dim, k, device.c_str(), indices, scores);
-  });
+  return Environment::of(info.Env())
+      .start<PlainJob>(info.Env(), std::move(job), [=, device = text(info[6], "device")](PlainJob&) {
+        core::top_k(queries, query_rows, base, base_rows, dim, k, device.c_str(), indices, scores);
+      });
 }
 
 // writeArtifact(spec: ArtifactSpec, path: string): Promise<void>
@@ -77,14 +80,21 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
     for (std::uint32_t i = 0; i < array.Length(); ++i) visit(array.Get(i).As<Napi::Object>());
   };
   const auto string_of = [](const Napi::Object& o, const char* key) { return text(o.Get(key), key); };
-  each(from.Get("modules"), [&](const Napi::Object& m) { spec.modules.push_back({string_of(m, "path"), string_of(m, "source")}); });
+  each(from.Get("modules"), [&](const Napi::Object& m) {
+    spec.modules.push_back({string_of(m, "path"), string_of(m, "source")});
+  });
   each(from.Get("tensors"), [&](const Napi::Object& t) {
-    core::TensorSpec tensor{string_of(t, "name"), {}, t.Get("transpose").ToBoolean(), t.Get("buffer").ToBoolean(), string_of(t, "dtype")};
+    core::TensorSpec tensor{
+        string_of(t, "name"), {}, t.Get("transpose").ToBoolean(), t.Get("buffer").ToBoolean(), string_of(t, "dtype")};
     each(t.Get("parts"), [&](const Napi::Object& p) {
-      core::TensorPart part{string_of(p, "file"), static_cast<std::uint64_t>(whole(p.Get("offset"), 0, 1LL << 52, "offset")),
-                            static_cast<std::uint64_t>(whole(p.Get("bytes"), 0, 1LL << 52, "bytes")), string_of(p, "dtype"), {}};
+      core::TensorPart part{string_of(p, "file"),
+                            static_cast<std::uint64_t>(whole(p.Get("offset"), 0, 1LL << 52, "offset")),
+                            static_cast<std::uint64_t>(whole(p.Get("bytes"), 0, 1LL << 52, "bytes")),
+                            string_of(p, "dtype"),
+                            {}};
       const auto shape = p.Get("shape").As<Napi::Array>();
-      for (std::uint32_t i = 0; i < shape.Length(); ++i) part.shape.push_back(whole(shape.Get(i), 0, 1LL << 40, "shape"));
+      for (std::uint32_t i = 0; i < shape.Length(); ++i)
+        part.shape.push_back(whole(shape.Get(i), 0, 1LL << 40, "shape"));
       tensor.parts.push_back(std::move(part));
     });
     spec.tensors.push_back(std::move(tensor));
@@ -96,7 +106,8 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
     if (value.IsArray()) {
       std::vector<double> numbers;
       const auto array = value.As<Napi::Array>();
-      for (std::uint32_t i = 0; i < array.Length(); ++i) numbers.push_back(array.Get(i).As<Napi::Number>().DoubleValue());
+      for (std::uint32_t i = 0; i < array.Length(); ++i)
+        numbers.push_back(array.Get(i).As<Napi::Number>().DoubleValue());
       spec.attributes[name] = std::move(numbers);
     } else {
       spec.attributes[name] = static_cast<std::int64_t>(whole(value, -(1LL << 52), 1LL << 52, "attribute"));
@@ -108,9 +119,10 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
     spec.extra_files[entry.first.ToString().Utf8Value()] = text(value, "extra file");
   }
   auto job = std::make_unique<PlainJob>(info.Env());
-  return Environment::of(info.Env()).start<PlainJob>(
-      info.Env(), std::move(job),
-      [spec = std::move(spec), path = text(info[1], "path")](PlainJob&) { core::write_artifact(spec, path); });
+  return Environment::of(info.Env())
+      .start<PlainJob>(info.Env(), std::move(job), [spec = std::move(spec), path = text(info[1], "path")](PlainJob&) {
+        core::write_artifact(spec, path);
+      });
 }
 
 // systemInfo(): NativeSystem
@@ -126,6 +138,14 @@ Napi::Value system_info(const Napi::CallbackInfo& info) {
   for (const auto& feature : system.cpu_features) features.Set(features.Length(), feature);
   o.Set("cpuFeatures", features);
   return o;
+}
+
+// shutdown(): void
+Napi::Value shutdown(const Napi::CallbackInfo& info) {
+  auto& environment = Environment::of(info.Env());
+  environment.channel.mute();
+  environment.stop();
+  return info.Env().Undefined();
 }
 
 }  // namespace torchclip::addon

@@ -10,5 +10,6 @@ Napi::Value similarity(const Napi::CallbackInfo& info);
 Napi::Value top_k(const Napi::CallbackInfo& info);
 Napi::Value write_artifact(const Napi::CallbackInfo& info);
 Napi::Value system_info(const Napi::CallbackInfo& info);
+Napi::Value shutdown(const Napi::CallbackInfo& info);
 
 }  // namespace torchclip::addon

@@ -62,18 +62,30 @@ const char* torchclip_version(void) { return TORCHCLIP_VERSION; }
 
 const char* torchclip_status_name(torchclip_status status) {
   switch (status) {
-    case TORCHCLIP_OK: return "OK";
-    case TORCHCLIP_E_ARGUMENT: return "E_ARGUMENT";
-    case TORCHCLIP_E_MODEL_NOT_FOUND: return "E_MODEL_NOT_FOUND";
-    case TORCHCLIP_E_MODEL_CORRUPT: return "E_MODEL_CORRUPT";
-    case TORCHCLIP_E_MODEL_UNSAFE: return "E_MODEL_UNSAFE";
-    case TORCHCLIP_E_CUDA_UNAVAILABLE: return "E_CUDA_UNAVAILABLE";
-    case TORCHCLIP_E_OUT_OF_MEMORY: return "E_OUT_OF_MEMORY";
-    case TORCHCLIP_E_ABORTED: return "E_ABORTED";
-    case TORCHCLIP_E_BUSY: return "E_BUSY";
-    case TORCHCLIP_E_CLOSED: return "E_CLOSED";
-    case TORCHCLIP_E_WRITE: return "E_WRITE";
-    case TORCHCLIP_E_INTERNAL: break;
+    case TORCHCLIP_OK:
+      return "OK";
+    case TORCHCLIP_E_ARGUMENT:
+      return "E_ARGUMENT";
+    case TORCHCLIP_E_MODEL_NOT_FOUND:
+      return "E_MODEL_NOT_FOUND";
+    case TORCHCLIP_E_MODEL_CORRUPT:
+      return "E_MODEL_CORRUPT";
+    case TORCHCLIP_E_MODEL_UNSAFE:
+      return "E_MODEL_UNSAFE";
+    case TORCHCLIP_E_CUDA_UNAVAILABLE:
+      return "E_CUDA_UNAVAILABLE";
+    case TORCHCLIP_E_OUT_OF_MEMORY:
+      return "E_OUT_OF_MEMORY";
+    case TORCHCLIP_E_ABORTED:
+      return "E_ABORTED";
+    case TORCHCLIP_E_BUSY:
+      return "E_BUSY";
+    case TORCHCLIP_E_CLOSED:
+      return "E_CLOSED";
+    case TORCHCLIP_E_WRITE:
+      return "E_WRITE";
+    case TORCHCLIP_E_INTERNAL:
+      break;
   }
   return "E_INTERNAL";
 }
@@ -122,7 +134,8 @@ torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t
     require(engine && batch && out, "engine, batch or out is NULL");
     require(rows > 0, "rows must be at least 1");
     wait([&](Engine::Done done) {
-      engine->engine.run([&](auto& runner) { runner.encode_images(batch, rows, out, normalize != 0); }, nullptr, std::move(done));
+      engine->engine.run([&](auto& runner) { runner.encode_images(batch, rows, out, normalize != 0); }, nullptr,
+                         std::move(done));
     });
   });
 }
@@ -134,7 +147,8 @@ torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t
     require(rows > 0, "rows must be at least 1");
     require(length > 0 && length <= engine->engine.info().context_length, "length must be in 1 to context_length");
     wait([&](Engine::Done done) {
-      engine->engine.run([&](auto& runner) { runner.encode_tokens(ids, rows, length, out, normalize != 0); }, nullptr, std::move(done));
+      engine->engine.run([&](auto& runner) { runner.encode_tokens(ids, rows, length, out, normalize != 0); }, nullptr,
+                         std::move(done));
     });
   });
 }

@@ -48,7 +48,8 @@ int main(int, char** argv) {
   CHECK(indices[0] == 0 && indices[1] == 3 && indices[2] == 2 && scores[0] == 1);
   CHECK(torchclip_top_k(query, 1, base, 4, 2, 5, indices, scores, &error) == TORCHCLIP_E_ARGUMENT);
   float matrix[4];
-  CHECK(torchclip_similarity(query, 1, base, 4, 2, matrix, &error) == TORCHCLIP_OK && std::abs(matrix[2] - 0.6f) < 1e-6f);
+  CHECK(torchclip_similarity(query, 1, base, 4, 2, matrix, &error) == TORCHCLIP_OK &&
+        std::abs(matrix[2] - 0.6f) < 1e-6f);
   CHECK(torchclip_similarity(nullptr, 1, base, 4, 2, matrix, &error) == TORCHCLIP_E_ARGUMENT);
   torchclip_close(nullptr);
   return torchclip::test::failures();

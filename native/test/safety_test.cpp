@@ -1,6 +1,6 @@
 // What the allow-list lets through and what it refuses.
-#include "check.h"
 #include "model/safety.h"
+#include "check.h"
 #include "runtime/error.h"
 
 using namespace torchclip::core;
@@ -14,9 +14,12 @@ int status(const std::string& body) {
 }  // namespace
 
 int main() {
-  CHECK(status("  def forward(self, x: Tensor) -> Tensor:\n    return torch.relu(torch.linear(x, self.w, None))\n") == TORCHCLIP_OK);
-  CHECK(status("  def forward(self, x: Tensor) -> Tensor:\n    return (getattr(self.blocks, \"0\")).forward(x, )\n") == TORCHCLIP_OK);
-  CHECK(status("  def forward(self, x: Tensor) -> Tensor:\n    return ops.prim.NumToTensor(torch.size(x, 0))\n") == TORCHCLIP_OK);
+  CHECK(status("  def forward(self, x: Tensor) -> Tensor:\n    return torch.relu(torch.linear(x, self.w, None))\n") ==
+        TORCHCLIP_OK);
+  CHECK(status("  def forward(self, x: Tensor) -> Tensor:\n    return (getattr(self.blocks, \"0\")).forward(x, )\n") ==
+        TORCHCLIP_OK);
+  CHECK(status("  def forward(self, x: Tensor) -> Tensor:\n    return ops.prim.NumToTensor(torch.size(x, 0))\n") ==
+        TORCHCLIP_OK);
 
   const char* unsafe[] = {
       "  def forward(self, x: Tensor) -> Tensor:\n    torch.save([x], \"f\")\n    return x\n",
@@ -29,11 +32,13 @@ int main() {
       "  def __setstate__(self, s: Tensor) -> NoneType:\n    return None\n",
       "  def __getstate__(self) -> Tensor:\n    return self.w\n",
       // A method of the archive's own does not make an operator of the same name harmless.
-      "  def save(self, x: Tensor) -> Tensor:\n    return x\n  def forward(self, x: Tensor) -> Tensor:\n    return x.save(\"f\")\n",
+      "  def save(self, x: Tensor) -> Tensor:\n    return x\n  def forward(self, x: Tensor) -> Tensor:\n    return "
+      "x.save(\"f\")\n",
   };
   for (const char* body : unsafe) CHECK(status(body) == TORCHCLIP_E_MODEL_UNSAFE);
   CHECK(torchclip::test::status_of<Error>([] { check_source("t.py", "import os\n"); }) == TORCHCLIP_E_MODEL_UNSAFE);
-  CHECK(torchclip::test::status_of<Error>([] { check_source("t.py", "class M(Module):\n  def f(self:\n"); }) == TORCHCLIP_E_MODEL_CORRUPT);
+  CHECK(torchclip::test::status_of<Error>([] { check_source("t.py", "class M(Module):\n  def f(self:\n"); }) ==
+        TORCHCLIP_E_MODEL_CORRUPT);
   CHECK(torchclip::test::status_of<Error>([] { check_artifact("/nowhere.pt"); }) == TORCHCLIP_E_MODEL_CORRUPT);
   return torchclip::test::failures();
 }

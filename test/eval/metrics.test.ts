@@ -21,13 +21,31 @@ describe("metrics equal scikit-learn's to 1e-12", () => {
   golden<Case[]>("metrics").forEach((c, n) => {
     it(`case ${n}: ${c.truth.length} pictures, ${c.classes} classes`, () => {
       const names = Array.from({ length: c.classes }, (_, i) => `class ${i}`);
-      const m = computeMetrics(c.truth.map((label, i) => ({ label, probabilities: c.probabilities[i] })), names);
+      const m = computeMetrics(
+        c.truth.map((label, i) => ({ label, probabilities: c.probabilities[i] })),
+        names,
+      );
       const near = (a: number, b: number) => assert.ok(Math.abs(a - b) <= 1e-12, `${a} and ${b}`);
       near(m.accuracy, c.accuracy);
       near(m.meanPerClassRecall, c.balanced);
-      assert.ok(largestDifference(m.perClass.map((p) => p.precision), c.precision) <= 1e-12);
-      assert.ok(largestDifference(m.perClass.map((p) => p.recall), c.recall) <= 1e-12);
-      assert.ok(largestDifference(m.perClass.map((p) => p.f1), c.f1) <= 1e-12);
+      assert.ok(
+        largestDifference(
+          m.perClass.map((p) => p.precision),
+          c.precision,
+        ) <= 1e-12,
+      );
+      assert.ok(
+        largestDifference(
+          m.perClass.map((p) => p.recall),
+          c.recall,
+        ) <= 1e-12,
+      );
+      assert.ok(
+        largestDifference(
+          m.perClass.map((p) => p.f1),
+          c.f1,
+        ) <= 1e-12,
+      );
       assert.ok(largestDifference([m.macro.precision, m.macro.recall, m.macro.f1], c.macro) <= 1e-12);
       assert.deepEqual(m.confusion, c.confusion);
       if (c.rocAuc !== undefined) {

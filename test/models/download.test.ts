@@ -63,7 +63,10 @@ describe("download", () => {
     respond = (_request, response) => response.end(Buffer.alloc(300_000, 7));
     const to = target();
     assert.equal((await errorOf(() => download({ urls: [base], target: to, hash }))).code, "E_HASH_MISMATCH");
-    assert.deepEqual(readdirSync(folder).filter((f) => to.endsWith(f) || f.startsWith(`${to}.`)), []);
+    assert.deepEqual(
+      readdirSync(folder).filter((f) => to.endsWith(f) || f.startsWith(`${to}.`)),
+      [],
+    );
   });
 
   it("a mirror that fails is followed by the next address", async () => {

@@ -87,7 +87,16 @@ describe("import", () => {
 
   it("a missing tensor is named", async () => {
     const weights = join(folder, "short.safetensors");
-    writeFileSync(weights, safetensors({ "visual.conv1.weight": { dtype: "F32", shape: [0, 3, 2, 2], data_offsets: [0, 0] }, "visual.class_embedding": { dtype: "F32", shape: [0], data_offsets: [0, 0] } }, Buffer.alloc(0)));
+    writeFileSync(
+      weights,
+      safetensors(
+        {
+          "visual.conv1.weight": { dtype: "F32", shape: [0, 3, 2, 2], data_offsets: [0, 0] },
+          "visual.class_embedding": { dtype: "F32", shape: [0], data_offsets: [0, 0] },
+        },
+        Buffer.alloc(0),
+      ),
+    );
     const error = await errorOf(() => importModel({ weights }, join(folder, "d.pt"), { activation: "gelu" }));
     assert.equal(error.code, "E_MODEL_CORRUPT");
     assert.match(error.message, /positional_embedding is missing/);

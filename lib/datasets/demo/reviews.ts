@@ -13,13 +13,55 @@ export interface Review {
 }
 
 const POSITIVE = [
-  "superb", "great", "lovely", "funny", "brilliant", "moving", "clever", "fresh", "charming", "gripping", "warm",
-  "witty", "joyful", "amazing", "tender", "vivid", "perfect", "delicate", "smart", "beautiful", "stunning", "elegant",
-  "honest", "magical",
+  "superb",
+  "great",
+  "lovely",
+  "funny",
+  "brilliant",
+  "moving",
+  "clever",
+  "fresh",
+  "charming",
+  "gripping",
+  "warm",
+  "witty",
+  "joyful",
+  "amazing",
+  "tender",
+  "vivid",
+  "perfect",
+  "delicate",
+  "smart",
+  "beautiful",
+  "stunning",
+  "elegant",
+  "honest",
+  "magical",
 ];
 const NEGATIVE = [
-  "awful", "boring", "bad", "dull", "stupid", "terrible", "weak", "clumsy", "tedious", "lazy", "empty", "hollow",
-  "messy", "painful", "shallow", "silly", "stale", "ugly", "lifeless", "bland", "horrible", "pointless", "noisy",
+  "awful",
+  "boring",
+  "bad",
+  "dull",
+  "stupid",
+  "terrible",
+  "weak",
+  "clumsy",
+  "tedious",
+  "lazy",
+  "empty",
+  "hollow",
+  "messy",
+  "painful",
+  "shallow",
+  "silly",
+  "stale",
+  "ugly",
+  "lifeless",
+  "bland",
+  "horrible",
+  "pointless",
+  "noisy",
   "tired",
 ];
 const NOUNS = ["film", "movie", "story", "cast", "plot", "script", "drama", "comedy", "ending", "scene", "thriller", "romance"];
@@ -50,7 +92,10 @@ function splitOf(sentence: string): ReviewSplit {
 export function reviews(split: ReviewSplit, count: number, seed = 7): Review[] {
   const chosen: Review[] = [];
   for (const label of [0, 1] as const) {
-    const pool = shuffle(seededRandom(seed + label), allSentences(label).filter((s) => splitOf(s) === split));
+    const pool = shuffle(
+      seededRandom(seed + label),
+      allSentences(label).filter((s) => splitOf(s) === split),
+    );
     const wanted = Math.ceil((count - label) / 2);
     if (wanted > pool.length) throw new RangeError(`reviews: the split "${split}" has only ${pool.length} sentences a class`);
     for (const text of pool.slice(0, wanted)) chosen.push({ text, label });

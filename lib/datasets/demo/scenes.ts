@@ -53,8 +53,7 @@ export function sceneSvg(s: Scene): string {
 
 function shapeSvg(shape: Shape, x: number, y: number, r: number, turn: number, fill: string): string {
   if (shape === "circle") return `<circle cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" r="${r.toFixed(2)}" fill="${fill}"/>`;
-  const corners =
-    shape === "square" ? ring(x, y, r, 4, turn + Math.PI / 4) : shape === "triangle" ? ring(x, y, r, 3, turn - Math.PI / 2) : star(x, y, r, turn);
+  const corners = shape === "square" ? ring(x, y, r, 4, turn + Math.PI / 4) : shape === "triangle" ? ring(x, y, r, 3, turn - Math.PI / 2) : star(x, y, r, turn);
   return `<polygon points="${corners.map(([a, b]) => `${a.toFixed(2)},${b.toFixed(2)}`).join(" ")}" fill="${fill}"/>`;
 }
 

@@ -14,13 +14,21 @@ export interface RenderOptions extends TextPictureOptions {
  * Sentences as pictures in Rendered SST2's layout: OUT/CLASS/NNNNN.png. Returns the paths, in order.
  * Throws E_LABEL_UNKNOWN for a numeric label that `classes` does not have.
  */
-export async function renderFolder(sentences: readonly { text: string; label: string | number }[], out: string, options: RenderOptions = {}): Promise<string[]> {
+export async function renderFolder(
+  sentences: readonly { text: string; label: string | number }[],
+  out: string,
+  options: RenderOptions = {},
+): Promise<string[]> {
   const files: string[] = [];
   for (const [i, { text, label }] of sentences.entries()) {
     checkAborted(options.signal);
     const folder = options.classes ? (options.classes[Number(label)] ?? (options.classes.includes(String(label)) ? String(label) : undefined)) : String(label);
     if (folder === undefined || /[/\\]|^\.*$/.test(folder)) {
-      throw new TorchclipError("E_LABEL_UNKNOWN", `sentence ${i}: the label "${label}" is none of ${options.classes?.join(", ") ?? "the names that a folder can have"}`, { index: i });
+      throw new TorchclipError(
+        "E_LABEL_UNKNOWN",
+        `sentence ${i}: the label "${label}" is none of ${options.classes?.join(", ") ?? "the names that a folder can have"}`,
+        { index: i },
+      );
     }
     const file = join(out, folder, `${String(i).padStart(5, "0")}.png`);
     await mkdir(dirname(file), { recursive: true });

@@ -39,7 +39,7 @@ export function font(face: Face): opentype.Font {
   let f = loaded.get(face);
   if (!f) {
     const bytes = readFileSync(require.resolve(`dejavu-fonts-ttf/ttf/${face}.ttf`));
-    f = opentype.parse(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer);
+    f = opentype.parse(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
     loaded.set(face, f);
   }
   return f;

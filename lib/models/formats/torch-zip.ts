@@ -72,7 +72,8 @@ export class TorchArchive {
   range(name: string): Record {
     const record = this.records.get(name);
     if (!record) throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: the archive lacks ${name}`, { subject: this.file });
-    if (record.compressed) throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} is compressed, which PyTorch does not write`, { subject: this.file });
+    if (record.compressed)
+      throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} is compressed, which PyTorch does not write`, { subject: this.file });
     return record;
   }
 }
@@ -84,7 +85,11 @@ export class TorchArchive {
 export async function readTorchArchive(file: string): Promise<WeightFile> {
   const archive = await TorchArchive.open(file);
   const root = unpickle(await archive.read("data.pkl"), `${file}/data.pkl`);
-  const result: WeightFile = { format: "torch", tensors: new Map(), metadata: archive.has("code/__torch__.py") || archive.has("constants.pkl") ? { torchscript: "1" } : {} };
+  const result: WeightFile = {
+    format: "torch",
+    tensors: new Map(),
+    metadata: archive.has("code/__torch__.py") || archive.has("constants.pkl") ? { torchscript: "1" } : {},
+  };
   for (const [name, tensor] of namedTensors(root)) {
     const { storage, shape, stride, offset } = tensor;
     const size = ELEMENT_BYTES[storage.dtype];
@@ -99,7 +104,9 @@ export async function readTorchArchive(file: string): Promise<WeightFile> {
     });
     if (!packed) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${name} is not stored row by row`, { subject: file });
     if (!Number.isSafeInteger(count) || (offset + count) * size > record.bytes) {
-      throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${name} needs ${(offset + count) * size} bytes, its storage has ${record.bytes}`, { subject: file });
+      throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${name} needs ${(offset + count) * size} bytes, its storage has ${record.bytes}`, {
+        subject: file,
+      });
     }
     result.tensors.set(name, { file, offset: record.offset + offset * size, bytes: count * size, dtype: storage.dtype, shape });
   }

@@ -19,7 +19,8 @@ void preprocess(const Image& image, std::int32_t size, std::uint8_t* out) {
   const auto [pixels, w, h, channels] = image;
   if (!pixels || w < 1 || h < 1 || (channels != 1 && channels != 3 && channels != 4)) {
     throw Error(TORCHCLIP_E_ARGUMENT, "a picture needs at least 1 x 1 pixels and 1, 3 or 4 channels, not " +
-                                          std::to_string(w) + " x " + std::to_string(h) + " x " + std::to_string(channels));
+                                          std::to_string(w) + " x " + std::to_string(h) + " x " +
+                                          std::to_string(channels));
   }
   const std::int32_t shorter = w < h ? w : h;
   // int(size * long / short): Python's / is a division of exact integers rounded to double, then truncated.

@@ -64,9 +64,7 @@ Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::i
   return k;
 }
 
-inline std::uint8_t clip8(std::int32_t v) {
-  return static_cast<std::uint8_t>(std::clamp(v >> kPrecisionBits, 0, 255));
-}
+inline std::uint8_t clip8(std::int32_t v) { return static_cast<std::uint8_t>(std::clamp(v >> kPrecisionBits, 0, 255)); }
 
 template <int C>
 void horizontal_row(const std::uint8_t* in, const Kernel& k, std::uint8_t* out) {
@@ -169,8 +167,9 @@ void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_
     return;
   }
 
-  const Range rows = scale_y ? touched(ky)
-                             : Range{static_cast<std::int32_t>(window.top), static_cast<std::int32_t>(window.top) + window.height};
+  const Range rows =
+      scale_y ? touched(ky)
+              : Range{static_cast<std::int32_t>(window.top), static_cast<std::int32_t>(window.top) + window.height};
   std::vector<std::uint8_t> between;
   std::uint8_t* narrow = out;
   if (scale_y) {
@@ -187,7 +186,8 @@ void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_
     }
   }
   if (!scale_y) return;
-  for (std::int32_t y = 0; y < window.height; ++y) vertical_row(narrow, row, rows.first, row, ky, y, sums, out + row * y);
+  for (std::int32_t y = 0; y < window.height; ++y)
+    vertical_row(narrow, row, rows.first, row, ky, y, sums, out + row * y);
 }
 
 }  // namespace torchclip::core

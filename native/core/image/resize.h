@@ -16,7 +16,7 @@ struct Window {
 };
 
 struct Image {
-  const std::uint8_t* pixels;  // uint8 [height, width, channels], rows packed
+  const std::uint8_t* pixels;            // uint8 [height, width, channels], rows packed
   std::int32_t width, height, channels;  // channels 1 (grey), 3 (RGB) or 4 (RGBA, alpha ignored)
 };
 

@@ -31,7 +31,7 @@ c10::Device choose_device(const std::string& wanted, std::string& note) {
   }
   if (index >= 0 && index < count) return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
   const bool built = at::hasCUDA();
-  const std::string reason = !built ? "this libtorch is built without CUDA"
+  const std::string reason = !built  ? "this libtorch is built without CUDA"
                              : count ? "this machine has " + std::to_string(count) + " CUDA device(s)"
                                      : "no CUDA device or driver was found";
   if (!automatic) throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, wanted + " is not available: " + reason);
@@ -75,7 +75,7 @@ struct Runner::State {
 };
 
 Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(std::make_unique<State>()) {
-  struct stat file{};
+  struct stat file {};
   if (stat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) {
     throw Error(TORCHCLIP_E_MODEL_NOT_FOUND, "no such file: " + path);
   }
@@ -103,7 +103,8 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     const auto std = s.module.attr("image_std").toDoubleVector();
     for (int c = 0; c < 3; ++c) {
       for (int v = 0; v < 256; ++v) {
-        s.table[c][v] = (static_cast<float>(v) / 255.0f - static_cast<float>(mean.at(c))) / static_cast<float>(std.at(c));
+        s.table[c][v] =
+            (static_cast<float>(v) / 255.0f - static_cast<float>(mean.at(c))) / static_cast<float>(std.at(c));
       }
     }
     s.module.get_method("encode_image");
@@ -141,15 +142,17 @@ void Runner::encode_images(const std::uint8_t* pixels, std::int64_t rows, float*
   s.write(s.run("encode_image", input.to(s.device, s.dtype)), out, normalize);
 }
 
-void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize) {
+void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out,
+                           bool normalize) {
   auto& s = *state_;
   c10::InferenceMode inference;
   auto input = at::empty({rows, length}, at::kLong);
   auto* to = input.mutable_data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < rows * length; ++i) {
     if (ids[i] < 0 || ids[i] >= s.info.vocab_size) {
-      throw Error(TORCHCLIP_E_ARGUMENT, "token id " + std::to_string(ids[i]) + " of text " + std::to_string(i / length) +
-                                            " is outside the vocabulary (" + std::to_string(s.info.vocab_size) + ")");
+      throw Error(TORCHCLIP_E_ARGUMENT, "token id " + std::to_string(ids[i]) + " of text " +
+                                            std::to_string(i / length) + " is outside the vocabulary (" +
+                                            std::to_string(s.info.vocab_size) + ")");
     }
     to[i] = ids[i];
   }

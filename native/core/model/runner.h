@@ -18,7 +18,7 @@ struct RunnerOptions {
 
 struct ModelInfo {
   std::int32_t image_size = 0, context_length = 0, embed_dim = 0, vocab_size = 0;
-  float logit_scale = 0;  // exp of the learned parameter
+  float logit_scale = 0;                       // exp of the learned parameter
   std::string device, precision, device_note;  // what is used; device_note: why `auto` is not CUDA, or empty
   std::map<std::string, std::string> extra;    // torchclip.json, tokenizer.json: the artifact's extra files
 };

@@ -74,7 +74,8 @@ class Tree {
   torch::jit::Module join(const std::map<std::string, std::string>& sources) { return join(root_, "", sources); }
 
  private:
-  static torch::jit::Module join(Node& node, const std::string& path, const std::map<std::string, std::string>& sources) {
+  static torch::jit::Module join(Node& node, const std::string& path,
+                                 const std::map<std::string, std::string>& sources) {
     for (auto& [name, child] : node.children) {
       node.module.register_module(name, join(*child, path.empty() ? name : path + "." + name, sources));
     }

@@ -1,5 +1,11 @@
 #include "runtime/worker_pool.h"
 
+#if defined(__linux__)
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "runtime/error.h"
 
 namespace torchclip::core {
@@ -36,7 +42,17 @@ void WorkerPool::stop() noexcept {
   }
 }
 
+// Compute yields to the threads that feed it: on a machine whose cores are all busy, the caller's event loop is
+// woken at once instead of after a time slice. Threads that OpenMP starts from here inherit it.
+static void lower_priority() {
+#if defined(__linux__)
+  constexpr int kNice = 15;
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
+#endif
+}
+
 void WorkerPool::loop() {
+  lower_priority();
   for (;;) {
     std::function<void(bool)> job;
     {

@@ -1,0 +1,45 @@
+/* One picture and one text through the C ABI: encode MODEL.pt
+ * The picture is a red square drawn here; the text comes as token ids, which the model's tokenizer.json defines. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <torchclip/torchclip.h>
+
+static int fail(const torchclip_error* error) {
+  fprintf(stderr, "%s: %s\n", torchclip_status_name(error->status), error->message);
+  return 1;
+}
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    fprintf(stderr, "usage: encode MODEL.pt\n");
+    return 2;
+  }
+  torchclip_error error;
+  torchclip_engine* engine = torchclip_open(argv[1], NULL, &error);
+  if (!engine) return fail(&error);
+  torchclip_model_info info;
+  if (torchclip_info(engine, &info, &error)) return fail(&error);
+  printf("%s on %s: embedding dimension %d\n", argv[1], info.device, info.embed_dim);
+
+  enum { WIDTH = 320, HEIGHT = 240 };
+  uint8_t* picture = calloc(WIDTH * HEIGHT, 3);
+  uint8_t* input = malloc((size_t)info.image_size * info.image_size * 3);
+  float* image = malloc(sizeof(float) * info.embed_dim);
+  float* text = malloc(sizeof(float) * info.embed_dim);
+  for (int i = 0; i < WIDTH * HEIGHT; i++) picture[3 * i] = 255;
+
+  const int32_t ids[] = {info.vocab_size - 2, 320, info.vocab_size - 1}; /* start, "a", end */
+  float cosine;
+  if (torchclip_preprocess(engine, picture, WIDTH, HEIGHT, 3, input, &error)) return fail(&error);
+  if (torchclip_encode_images(engine, input, 1, image, 1, &error)) return fail(&error);
+  if (torchclip_encode_tokens(engine, ids, 1, 3, text, 1, &error)) return fail(&error);
+  if (torchclip_similarity(image, 1, text, 1, info.embed_dim, &cosine, &error)) return fail(&error);
+  printf("cosine of the picture and the text: %.4f\n", cosine);
+
+  free(picture);
+  free(input);
+  free(image);
+  free(text);
+  torchclip_close(engine);
+  return 0;
+}

@@ -1,0 +1,28 @@
+// `npm run check`: types, lint and format of TypeScript and C++. With --fix (`npm run format`) it mends what it can.
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "./setup.mjs";
+
+const fix = process.argv.includes("--fix");
+const bin = (...path) => [process.execPath, join(root, "node_modules", ...path)];
+const sources = readdirSync(join(root, "native"), { recursive: true })
+  .filter((f) => /\.(cpp|h|hpp|cu|c)$/.test(f))
+  .map((f) => join("native", f));
+const steps = [
+  ["types", [...bin("typescript/bin/tsc"), "--noEmit", "-p", "test/tsconfig.json"]],
+  ["lint", [...bin("eslint/bin/eslint.js"), "lib", "test", "scripts", ...(fix ? ["--fix"] : [])]],
+  ["format of TypeScript", [...bin("prettier/bin/prettier.cjs"), fix ? "--write" : "--check", "--log-level", "warn", "lib", "test", "scripts", "bench"]],
+  ["format of C++", ["clang-format", ...(fix ? ["-i"] : ["--dry-run", "-Werror"]), ...sources]],
+];
+let failed = false;
+for (const [name, [command, ...args]] of steps) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: "inherit" });
+  if (error?.code === "ENOENT") {
+    process.stdout.write(`${name}: skipped, ${command} is not installed\n`);
+    continue;
+  }
+  process.stdout.write(`${name}: ${status === 0 ? "ok" : "FAILED"}\n`);
+  failed ||= status !== 0;
+}
+process.exit(failed ? 1 : 0);

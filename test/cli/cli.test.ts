@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fixture, root, temporaryFolder } from "../support/index.js";
+
+const folder = temporaryFolder();
+const cache = join(folder, "cache");
+const main = join(root, "dist", "cli", "main.js");
+
+function cli(...args: string[]) {
+  return spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env: { ...process.env, TORCHCLIP_CACHE: cache } });
+}
+
+interface Results {
+  manifest: {
+    counts: { evaluated: number; skipped: number };
+    model: { weights: { sha256: string } };
+    prompts: { templates: string[] };
+    seconds: Record<string, number>;
+  };
+  metrics: { accuracy: number; count: number };
+}
+
+describe("torchclip eval", function () {
+  this.timeout(300_000);
+  const out = join(folder, "out");
+
+  it("does the main job: model, data set, example, metrics, files", () => {
+    const { status, stdout, stderr } = cli("eval", "-o", out);
+    assert.equal(status, 0, stderr);
+    for (const part of [
+      /Model: tiny .* on cpu, fp32/,
+      /test +640 = 320 negative \+ 320 positive/,
+      /Top predictions:\n\n +\w+: \d+\.\d\d%\n/,
+      /Accuracy: +9\d\.\d\d%/,
+      /Precision:/,
+      /Recall:/,
+    ]) {
+      assert.match(stdout, part);
+    }
+    assert.deepEqual(readdirSync(out).sort(), ["example.png", "grid.png", "predictions.csv", "report.html", "results.json"]);
+    const results = JSON.parse(readFileSync(join(out, "results.json"), "utf8")) as Results;
+    assert.ok(results.metrics.accuracy > 0.9, "held-out reviews are read, not guessed");
+    assert.match(results.manifest.model.weights.sha256, /^[0-9a-f]{64}$/);
+    assert.equal(readFileSync(join(out, "predictions.csv"), "utf8").trim().split("\n").length, 641);
+    const html = readFileSync(join(out, "report.html"), "utf8");
+    assert.ok(html.includes("<svg") && html.includes("data:image/png;base64,"));
+    assert.ok(!/(src|href)="(?!data:)/.test(html), "the report is self-contained");
+  });
+
+  it("scenes: 24 classes", () => {
+    const { status, stdout } = cli("eval", "-s", "scenes", "-o", join(folder, "scenes"), "--json");
+    assert.equal(status, 0);
+    assert.ok((JSON.parse(stdout) as Results).metrics.accuracy > 0.9);
+  });
+
+  it("unreadable pictures are skipped and counted, or stop it", () => {
+    const data = join(folder, "pictures");
+    for (const c of ["negative", "positive"]) {
+      mkdirSync(join(data, c), { recursive: true });
+      copyFileSync(fixture("images/rgb.png"), join(data, c, "a.png"));
+    }
+    writeFileSync(join(data, "positive", "b.png"), "this is text");
+    const skip = cli("eval", "-s", data, "-o", join(folder, "skip"));
+    assert.equal(skip.status, 0, skip.stderr);
+    assert.match(skip.stdout, /Skipped: 1 pictures[^]*positive\/b\.png/);
+    const fail = cli("eval", "-s", data, "-o", join(folder, "fail"), "--on-error", "fail");
+    assert.equal(fail.status, 1);
+    assert.match(fail.stderr, /E_IMAGE_DECODE.*b\.png/);
+  });
+
+  it("--resume continues a stopped evaluation to the same result as an unbroken one", async () => {
+    const broken = join(folder, "broken");
+    const journal = join(broken, "evaluation.journal");
+    const child = spawn(process.execPath, [main, "eval", "-o", broken, "-b", "16"], { env: { ...process.env, TORCHCLIP_CACHE: cache } });
+    const closed = new Promise<number | null>((r) => child.on("close", r));
+    while (!existsSync(journal) || readFileSync(journal, "utf8").split("\n").length < 8) await new Promise((r) => setTimeout(r, 10));
+    child.kill("SIGINT");
+    assert.equal(await closed, 130);
+    const lines = readFileSync(journal, "utf8").split("\n").length;
+    assert.ok(lines < 42, "it stopped before the end");
+    writeFileSync(journal, readFileSync(journal, "utf8") + '{"start":9,"ro'); // a line that a kill cut
+    const other = cli("eval", "-o", broken, "-b", "8", "--resume");
+    assert.equal(other.status, 2, "another batch size is another evaluation");
+    assert.equal(cli("eval", "-o", broken, "-b", "16", "--resume").status, 0);
+    assert.equal(cli("eval", "-o", join(folder, "whole"), "-b", "16").status, 0);
+    assert.equal(readFileSync(join(broken, "predictions.csv"), "utf8"), readFileSync(join(folder, "whole", "predictions.csv"), "utf8"));
+    assert.ok(!existsSync(journal));
+  });
+});
+
+describe("torchclip", () => {
+  it("classify prints the ranked labels, or JSON", () => {
+    const picture = fixture("images/rgb.png");
+    assert.match(cli("classify", picture, "--labels", "red circle,blue square").stdout, /Top predictions:/);
+    const json = JSON.parse(cli("classify", picture, "--labels", "a,b", "--json").stdout) as { predictions: { probability: number }[] }[];
+    assert.ok(Math.abs(json[0].predictions.reduce((s, p) => s + p.probability, 0) - 1) < 1e-6);
+  });
+
+  it("models, datasets and doctor say what there is", () => {
+    assert.match(cli("models").stdout, /tiny[^]*ViT-B\/32/);
+    assert.match(cli("datasets").stdout, /rendered-sst2/);
+    assert.match(cli("doctor").stdout, /libtorch +2\.\d+/);
+    JSON.parse(cli("doctor", "--json").stdout);
+  });
+
+  it("datasets render makes pictures of a TSV", () => {
+    const tsv = join(folder, "s.tsv");
+    writeFileSync(tsv, "a great film\t1\nso bad\t0\n");
+    const { status, stderr } = cli("datasets", "render", tsv, "-o", join(folder, "drawn"));
+    assert.equal(status, 0, stderr);
+    assert.ok(existsSync(join(folder, "drawn", "positive", "00000.png")) && existsSync(join(folder, "drawn", "negative", "00001.png")));
+  });
+
+  const usage: [string, string[], number][] = [
+    ["an unknown option", ["eval", "--frobnicate"], 2],
+    ["a batch of 0", ["eval", "-b", "0"], 2],
+    ["no labels", ["classify", "x.png"], 2],
+    ["an unknown model", ["classify", "x.png", "-l", "a", "-m", "nothing"], 1],
+    ["--help", ["--help"], 0],
+  ];
+  for (const [what, args, code] of usage) it(`${what}: exit ${code}`, () => assert.equal(cli(...args).status, code));
+});

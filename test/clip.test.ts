@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import { load, similarity, topK, TorchclipError, type Clip } from "../lib/index.js";
+import { errorOf, fixture, largestDifference, tinyModel } from "./support/index.js";
+import { picture } from "./support/noise.js";
+
+const good = picture(1, 64, 48, 3);
+
+describe("Clip", () => {
+  let clip: Clip;
+  before(async () => (clip = await load(tinyModel)));
+  after(() => clip.close());
+
+  it("classifies: probabilities sum to 1, best first, logit = scale × cosine", async () => {
+    const p = await clip.classify(good, ["a", "b", "c"], { topK: 3 });
+    assert.ok(Math.abs(p.reduce((s, x) => s + x.probability, 0) - 1) < 1e-9);
+    assert.ok(p[0].probability >= p[1].probability && p[1].probability >= p[2].probability);
+    for (const x of p) assert.ok(Math.abs(x.logit - x.cosine * clip.info.logitScale) < 1e-9);
+    assert.equal((await clip.classify(good, ["a", "b", "c"], { topK: 1 })).length, 1);
+  });
+
+  it("embeddings are normalised unless asked otherwise", async () => {
+    const norm = (d: Float32Array) => Math.hypot(...d);
+    assert.ok(Math.abs(norm((await clip.encodeImages([good])).data) - 1) < 1e-5);
+    assert.ok(Math.abs(norm((await clip.encodeImages([good], { normalize: false })).data) - 1) > 1e-2);
+    assert.ok(Math.abs(norm((await clip.encodeTexts(["x"])).data) - 1) < 1e-5);
+  });
+
+  it("a bad image rejects with its index and name", async () => {
+    const error = await errorOf(() => clip.encodeImages([good, good, "/nowhere/x.jpg", good]));
+    assert.ok(error instanceof TorchclipError);
+    assert.deepEqual([error.code, error.index, error.subject], ["E_IMAGE_READ", 2, "/nowhere/x.jpg"]);
+    assert.match(error.message, /image 2/);
+  });
+
+  it('onError "collect" keeps the order, holds each error, and its row is NaN', async () => {
+    const bad = Buffer.from("no picture");
+    const images = [good, bad, fixture("images/rgb.png"), "/nowhere/y.png", good];
+    const e = await clip.encodeImages(images, { onError: "collect", batchSize: 2 });
+    assert.deepEqual(
+      e.errors.map((x) => x?.code),
+      [undefined, "E_IMAGE_DECODE", undefined, "E_IMAGE_READ", undefined],
+    );
+    assert.deepEqual(
+      e.errors.map((x) => x?.index),
+      [undefined, 1, undefined, 3, undefined],
+    );
+    assert.ok(e.data.subarray(e.dim, 2 * e.dim).every(Number.isNaN));
+    const alone = await clip.encodeImages([good]);
+    assert.ok(largestDifference(e.data.subarray(4 * e.dim), alone.data) < 1e-6);
+  });
+
+  it("batches of every size give the same rows", async () => {
+    const images = Array.from({ length: 7 }, (_, i) => picture(i, 50 + i, 40, 3));
+    const one = await clip.encodeImages(images, { batchSize: 1 });
+    for (const batchSize of [2, 3, 7, 64]) assert.ok(largestDifference((await clip.encodeImages(images, { batchSize })).data, one.data) < 1e-5);
+  });
+
+  it("streams in order with back-pressure", async () => {
+    let taken = 0;
+    function* endless() {
+      for (;;) {
+        taken++;
+        yield good;
+      }
+    }
+    let batches = 0;
+    for await (const b of clip.streamImages(endless(), { batchSize: 4 })) {
+      assert.equal(b.rows, 4);
+      await new Promise((r) => setTimeout(r, 20));
+      assert.ok(taken <= (batches + 3) * 4, `${taken} taken after ${batches} batches`);
+      if (++batches === 3) break;
+    }
+  });
+
+  it("a text longer than the context: an error that names it, or cut on request", async () => {
+    const long = "word ".repeat(100);
+    const error = await errorOf(() => clip.encodeTexts(["short", long]));
+    assert.deepEqual([error.code, error.index], ["E_TEXT_TOO_LONG", 1]);
+    const cut = await clip.encodeTexts(["short", long], { truncate: "end" });
+    assert.deepEqual(cut.truncated, [false, true]);
+    const { data, length } = clip.tokenize([long], { truncate: "end" });
+    assert.equal(data[length - 1], clip.info.vocabSize - 1);
+  });
+
+  it("aborting rejects with E_ABORTED, before and while running", async () => {
+    assert.equal((await errorOf(() => clip.encodeImages([good], { signal: AbortSignal.abort() }))).code, "E_ABORTED");
+    const controller = new AbortController();
+    const many = Array.from({ length: 400 }, () => good);
+    setTimeout(() => controller.abort(), 30);
+    assert.equal((await errorOf(() => clip.encodeImages(many, { batchSize: 8, signal: controller.signal }))).code, "E_ABORTED");
+    assert.equal((await clip.encodeImages([good])).rows, 1, "the engine works on");
+  });
+
+  it("empty lists give empty results", async () => {
+    assert.deepEqual([(await clip.encodeImages([])).rows, (await clip.encodeTexts([])).rows], [0, 0]);
+  });
+
+  const bad: [string, () => unknown, string][] = [
+    ["batch 0", () => clip.encodeImages([good], { batchSize: 0 }), "E_ARGUMENT"],
+    ["images that are no list", () => clip.encodeImages("x.jpg" as never), "E_ARGUMENT"],
+    ["a text that is no string", () => clip.encodeTexts([3 as never]), "E_ARGUMENT"],
+    ["a template without {}", () => clip.classify(good, ["a"], { template: "a photo" }), "E_ARGUMENT"],
+    ["no labels", () => clip.classify(good, []), "E_ARGUMENT"],
+    ["device abacus", () => load(tinyModel, { device: "abacus" as never }), "E_ARGUMENT"],
+    ["precision fp8", () => load(tinyModel, { precision: "fp8" as never }), "E_ARGUMENT"],
+    ["threads -1", () => load(tinyModel, { threads: -1 }), "E_ARGUMENT"],
+    ["CUDA that is not there", () => load(tinyModel, { device: "cuda:99" }), "E_CUDA_UNAVAILABLE"],
+  ];
+  for (const [what, work, code] of bad) it(`${what}: ${code}`, async () => assert.equal((await errorOf(work)).code, code));
+});
+
+describe("a closed engine", () => {
+  const methods: [string, (c: Clip) => unknown][] = [
+    ["encodeImages", (c) => c.encodeImages([good])],
+    ["encodeTexts", (c) => c.encodeTexts(["x"])],
+    ["classify", (c) => c.classify(good, ["a", "b"])],
+  ];
+  for (const [name, call] of methods) {
+    it(`${name}: E_CLOSED`, async () => {
+      const clip = await load(tinyModel);
+      await clip.close();
+      await clip.close();
+      assert.equal((await errorOf(() => call(clip))).code, "E_CLOSED");
+    });
+  }
+
+  it("closing while batches wait settles all of them", async () => {
+    const clip = await load(tinyModel);
+    const work = Array.from({ length: 5 }, () =>
+      clip.encodeImages(Array.from({ length: 64 }, () => good)).then(
+        () => "done",
+        (e: TorchclipError) => e.code,
+      ),
+    );
+    await new Promise((r) => setTimeout(r, 20));
+    await clip.close();
+    for (const outcome of await Promise.all(work)) assert.ok(outcome === "done" || outcome === "E_CLOSED", outcome);
+  });
+});
+
+describe("similarity and top-k", () => {
+  const random = (rows: number, dim: number, seed: number) => {
+    const data = Float32Array.from({ length: rows * dim }, (_, i) => Math.sin(i * 12.9898 + seed) * 0.1);
+    return { data, rows, dim };
+  };
+
+  it("equal a brute-force check in float64", async () => {
+    const a = random(5, 32, 1);
+    const b = random(300, 32, 2);
+    const s = similarity(a, b);
+    const exact = (q: number, r: number) => Array.from({ length: 32 }, (_, i) => a.data[q * 32 + i] * b.data[r * 32 + i]).reduce((x, y) => x + y, 0);
+    for (let q = 0; q < 5; q++) for (let r = 0; r < 300; r++) assert.ok(Math.abs(s[q * 300 + r] - exact(q, r)) < 1e-6);
+    const top = await topK(a, b, 7);
+    for (let q = 0; q < 5; q++) {
+      const order = Array.from({ length: 300 }, (_, r) => r).sort((x, y) => s[q * 300 + y] - s[q * 300 + x] || x - y);
+      assert.deepEqual([...top.indices.subarray(q * 7, q * 7 + 7)], order.slice(0, 7));
+    }
+  });
+
+  it("ties go by row; k is lowered to the rows there are", async () => {
+    const q = { data: new Float32Array([1, 0]), rows: 1, dim: 2 };
+    const b = { data: new Float32Array([0, 1, 1, 0, 1, 0]), rows: 3, dim: 2 };
+    const top = await topK(q, b, 10);
+    assert.deepEqual([...top.indices], [1, 2, 0]);
+  });
+
+  it("different dimensions or k 0: E_ARGUMENT", async () => {
+    assert.equal((await errorOf(() => similarity(random(1, 2, 0), random(1, 3, 0)))).code, "E_ARGUMENT");
+    assert.equal((await errorOf(() => topK(random(1, 2, 0), random(1, 2, 0), 0))).code, "E_ARGUMENT");
+  });
+});
