@@ -48,11 +48,11 @@ def sha(array):
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def preprocessing_cases():
+def preprocessing_cases(count=216, largest=700):
     sizes = [(1, 1), (1, 2), (2, 1), (3, 500), (500, 3), (224, 224), (224, 225), (225, 224), (223, 224), (448, 448), (640, 480), (480, 640), (1, 4000), (4000, 1), (8000, 60), (60, 8000), (1000, 999), (2000, 1500)]
     rng = np.random.default_rng(3)
-    while len(sizes) < 216:
-        sizes.append((int(rng.integers(1, 700)), int(rng.integers(1, 700))))
+    while len(sizes) < count:
+        sizes.append((int(rng.integers(1, largest)), int(rng.integers(1, largest))))
     cases = []
     for i, (w, h) in enumerate(sizes):
         channels = (3, 1, 4)[i % 3] if i >= 18 else 3
@@ -222,4 +222,5 @@ def main():
         print(name, os.path.getsize(f"{GOLDENS}/{name}.json"), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,48 +4,19 @@ import { basename, dirname, join } from "node:path";
 import { addon } from "../../lib/addon.js";
 import { load } from "../../lib/index.js";
 import { readSafetensors } from "../../lib/models/formats/safetensors.js";
-import { readTorchArchive } from "../../lib/models/formats/torch-zip.js";
 import { unpickle } from "../../lib/models/formats/unpickler.js";
 import { importModel } from "../../lib/models/import.js";
 import { errorOf, temporaryFolder, tinyModel } from "../support/index.js";
+import { safetensors, tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
 const folder = temporaryFolder();
-
-function safetensors(header: object, data: Uint8Array): Buffer {
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
-  return Buffer.concat([length, text, data]);
-}
-
-/** The tensors of the tiny artifact as one .safetensors file in OpenAI's layout. */
-async function tinyAsSafetensors(file: string): Promise<void> {
-  const weights = await readTorchArchive(tinyModel);
-  const bytes = readFileSync(tinyModel);
-  const header: Record<string, unknown> = { __metadata__: { config: JSON.stringify({ activation: "quick_gelu", vision_heads: 4, text_heads: 2 }) } };
-  const parts: Buffer[] = [];
-  let at = 0;
-  for (const [name, t] of weights.tensors) {
-    header[name] = { dtype: t.dtype, shape: t.shape, data_offsets: [at, at + t.bytes] };
-    parts.push(bytes.subarray(t.offset, t.offset + t.bytes));
-    at += t.bytes;
-  }
-  writeFileSync(file, safetensors(header, Buffer.concat(parts)));
-}
-
-async function tokenizerOf(model: string): Promise<string> {
-  const engine = new (addon().Engine)();
-  const { extra } = await engine.load(model, "cpu", "fp32", 0);
-  await engine.close();
-  return extra["tokenizer.json"];
-}
 
 describe("import", () => {
   it("reads a TorchScript .pt as data and safetensors to the same embeddings", async () => {
     const tokenizer = join(folder, "tokenizer.json");
-    writeFileSync(tokenizer, await tokenizerOf(tinyModel));
+    writeFileSync(tokenizer, await tinyTokenizer());
     const weights = join(folder, "model.safetensors");
-    await tinyAsSafetensors(weights);
+    writeFileSync(weights, await tinySafetensors());
     await importModel({ weights, tokenizer }, join(folder, "a.pt"));
     await importModel({ weights: tinyModel, tokenizer }, join(folder, "b.pt"));
     const texts = ["a red circle", "superb film"];
@@ -72,12 +43,7 @@ describe("import", () => {
 
   it("an unknown activation is asked for, never guessed", async () => {
     const weights = join(folder, "bare.safetensors");
-    const { tensors } = await readSafetensors(join(folder, "model.safetensors"));
-    const bytes = readFileSync(join(folder, "model.safetensors"));
-    const header: Record<string, unknown> = {};
-    const base = Math.min(...[...tensors.values()].map((t) => t.offset));
-    for (const [name, t] of tensors) header[name] = { dtype: t.dtype, shape: t.shape, data_offsets: [t.offset - base, t.offset - base + t.bytes] };
-    writeFileSync(weights, safetensors(header, bytes.subarray(base)));
+    writeFileSync(weights, await tinySafetensors(false));
     const source = { weights, tokenizer: join(folder, "tokenizer.json") };
     const error = await errorOf(() => importModel(source, join(folder, "c.pt")));
     assert.equal(error.code, "E_MODEL_UNSUPPORTED");
@@ -144,14 +110,15 @@ describe("untrusted weight files", () => {
     assert.equal((await errorOf(() => load(file))).code, "E_MODEL_CORRUPT");
   });
 
-  it("an artifact whose code was damaged never loads: E_MODEL_CORRUPT", async () => {
+  it("an artifact whose code was damaged never loads", async () => {
     const changed = Buffer.from(readFileSync(tinyModel));
     const at = changed.indexOf(Buffer.from("code/__torch__"));
     assert.ok(at > 0, "the archive has code");
     changed.fill(0x5a, at + 120, at + 180);
     const file = join(folder, "changed.pt");
     writeFileSync(file, changed);
-    assert.equal((await errorOf(() => load(file))).code, "E_MODEL_CORRUPT");
+    // What the damaged bytes unpack to decides which: no archive, no code, or code that is not allowed.
+    assert.match((await errorOf(() => load(file))).code ?? "", /^E_MODEL_(CORRUPT|UNSAFE)$/);
   });
 
   it("an artifact that calls another operator: E_MODEL_UNSAFE, before any of it runs", async () => {
