@@ -51,6 +51,7 @@ const CALLABLE = new Set([
   "torch.jit._pickle build_doublelist",
   "torch.jit._pickle build_boollist",
   "torch.jit._pickle build_tensorlist",
+  "torch.jit._pickle restore_type_tag",
 ]);
 const MAX_DEPTH_OF_MEMO = 10_000_000;
 
