@@ -48,5 +48,12 @@ function once(what, stampFile, inputs, doing, work) {
 }
 
 function npm(args) {
-  execFileSync("npm", args, { cwd: root, stdio: ["ignore", "ignore", "inherit"], shell: process.platform === "win32" });
+  // onnxruntime-node (a neighbour in tests) would fetch CUDA libraries that nothing here uses.
+  const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" };
+  execFileSync("npm", args, {
+    env,
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit"],
+    shell: process.platform === "win32",
+  });
 }
