@@ -1,12 +1,11 @@
-import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import lockfile from "proper-lockfile";
 import { TorchclipError } from "../errors.js";
-import { sha256File } from "../util/files.js";
+import { hashFile } from "../util/files.js";
 
 export interface DownloadOptions {
   /** Tried in order. */
@@ -83,7 +82,7 @@ async function fetchWhole(url: string, options: DownloadOptions): Promise<void> 
     }
   }
   if (options.hash) {
-    const actual = options.hash.startsWith("md5:") ? `md5:${await md5File(part)}` : await sha256File(part);
+    const actual = options.hash.startsWith("md5:") ? `md5:${await hashFile(part, "md5")}` : await hashFile(part, "sha256");
     if (actual !== options.hash) {
       await rm(part, { force: true });
       throw new TorchclipError("E_HASH_MISMATCH", `${url} has hash ${actual}, expected ${options.hash}; nothing of it was kept`, { subject: url });
@@ -125,10 +124,4 @@ async function fetchSome(url: string, part: string, from: number, options: Downl
     throw error;
   }
   return total === undefined || done >= total;
-}
-
-async function md5File(path: string): Promise<string> {
-  const hash = createHash("md5");
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest("hex");
 }

@@ -4,7 +4,7 @@ import { addon, type ArtifactSpec } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import type { TokenizerJson } from "../text/bpe.js";
 import { clipTokenizerJson } from "../text/clip-vocabulary.js";
-import { sha256File, writeWhole } from "../util/files.js";
+import { hashFile, writeWhole } from "../util/files.js";
 import * as clipVit from "./architectures/clip-vit.js";
 import { CLIP_MEAN, CLIP_STD, type ModelConfig } from "./config.js";
 import { readSafetensors } from "./formats/safetensors.js";
@@ -24,6 +24,8 @@ export interface ImportSource {
   weights: string;
   config?: string;
   tokenizer?: string;
+  /** Of the weights, where it is known already. */
+  sha256?: string;
 }
 
 /** Finds the weights in a path that the user gave. */
@@ -66,7 +68,7 @@ export async function importModel(source: ImportSource, output: string, options:
     ...sizes,
     preprocessing: { resize: "shortest-edge", interpolation: "bicubic", crop: "center", mean: CLIP_MEAN, std: CLIP_STD },
     storedDtype: stored === "F16" ? "fp16" : "fp32",
-    source: { file: basename(file), sha256: await sha256File(file, options.signal), format: `${weights.format}/${layout}` },
+    source: { file: basename(file), sha256: source.sha256 ?? (await hashFile(file, "sha256", options.signal)), format: `${weights.format}/${layout}` },
   };
   const spec: ArtifactSpec = {
     modules: clipVit.sources(config),

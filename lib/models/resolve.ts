@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TorchclipError } from "../errors.js";
 import { settings, type Settings } from "../settings.js";
-import { sha256File } from "../util/files.js";
+import { hashFile } from "../util/files.js";
 import { download } from "./download.js";
 import { TorchArchive } from "./formats/torch-zip.js";
 import { findSource, importModel, type ImportOptions, type ImportSource } from "./import.js";
@@ -68,10 +68,10 @@ async function resolvePath(path: string, at: Settings, options: ResolveOptions):
     if (archive.has("extra/torchclip.json")) return path;
   }
   const source = await findSource(path);
-  const hash = await sha256File(source.weights, options.signal);
+  const hash = await hashFile(source.weights, "sha256", options.signal);
   const artifact = join(at.cacheDir, "imports", `${hash.slice(0, 32)}-${IMPORT_VERSION}.pt`);
   if (!(await stat(artifact).catch(() => undefined))) {
-    await importModel(source, artifact, { name: options.name ?? basename(path), activation: options.activation, signal: options.signal });
+    await importModel({ ...source, sha256: hash }, artifact, { name: options.name ?? basename(path), activation: options.activation, signal: options.signal });
   }
   return artifact;
 }

@@ -61,64 +61,33 @@ export function confusionChart(metrics: Metrics, classes: readonly string[]): Pr
   } as never);
 }
 
+/** A square chart of two shares in 0 … 1, with its diagonal below the given layers. */
+function unitSquare(x: { field: string; title: string }, y: { field: string; title: string }, values: object[], marks: object[]): Promise<string> {
+  const axis = (a: { field: string; title: string }) => ({ ...a, type: "quantitative", scale: { domain: [0, 1] } });
+  const ends = [0, 1].map((end) => ({ [x.field]: end, [y.field]: end }));
+  return svg({
+    width: 300,
+    height: 300,
+    encoding: { x: axis(x), y: axis(y) },
+    layer: [{ data: { values: ends }, mark: { type: "line", color: GREY, strokeDash: [4, 4] } }, ...marks.map((layer) => ({ data: { values }, ...layer }))],
+  } as never);
+}
+
 /** ROC curve of the second class with the diagonal of chance. */
 export function rocChart(result: ZeroShotResult): Promise<string> {
   const truth = result.predictions.map((p) => p.label);
   const scores = result.predictions.map((p) => p.probabilities[1]);
-  return svg({
-    width: 300,
-    height: 300,
-    layer: [
-      {
-        data: {
-          values: [
-            { fpr: 0, tpr: 0 },
-            { fpr: 1, tpr: 1 },
-          ],
-        },
-        mark: { type: "line", color: GREY, strokeDash: [4, 4] },
-        encoding: rocAxes,
-      },
-      {
-        data: { values: rocCurve(truth, scores) },
-        mark: { type: "line", color: BLUE, strokeWidth: 2.5, interpolate: "linear" },
-        encoding: { ...rocAxes, order: { field: "fpr" } },
-      },
-    ],
-  } as never);
+  return unitSquare({ field: "fpr", title: "false positive rate" }, { field: "tpr", title: "true positive rate" }, rocCurve(truth, scores), [
+    { mark: { type: "line", color: BLUE, strokeWidth: 2.5, interpolate: "linear" }, encoding: { order: { field: "fpr" } } },
+  ]);
 }
-const rocAxes = {
-  x: { field: "fpr", type: "quantitative", title: "false positive rate", scale: { domain: [0, 1] } },
-  y: { field: "tpr", type: "quantitative", title: "true positive rate", scale: { domain: [0, 1] } },
-};
 
 /** Share of right answers against the probability shown; on the diagonal the model is calibrated. */
 export function reliabilityChart(metrics: Metrics): Promise<string> {
   const values = metrics.calibration.bins.filter((b) => b.count > 0);
-  const axes = {
-    x: { field: "confidence", type: "quantitative", title: "probability shown", scale: { domain: [0, 1] } },
-    y: { field: "accuracy", type: "quantitative", title: "share of right answers", scale: { domain: [0, 1] } },
-  };
-  return svg({
-    width: 300,
-    height: 300,
-    layer: [
-      {
-        data: {
-          values: [
-            { confidence: 0, accuracy: 0 },
-            { confidence: 1, accuracy: 1 },
-          ],
-        },
-        mark: { type: "line", color: GREY, strokeDash: [4, 4] },
-        encoding: axes,
-      },
-      { data: { values }, mark: { type: "line", color: BLUE, strokeWidth: 2 }, encoding: axes },
-      {
-        data: { values },
-        mark: { type: "point", filled: true, color: BLUE },
-        encoding: { ...axes, size: { field: "count", type: "quantitative", title: "pictures", scale: { range: [30, 400] } } },
-      },
-    ],
-  } as never);
+  const size = { field: "count", type: "quantitative", title: "pictures", scale: { range: [30, 400] } };
+  return unitSquare({ field: "confidence", title: "probability shown" }, { field: "accuracy", title: "share of right answers" }, values, [
+    { mark: { type: "line", color: BLUE, strokeWidth: 2 } },
+    { mark: { type: "point", filled: true, color: BLUE }, encoding: { size } },
+  ]);
 }

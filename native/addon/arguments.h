@@ -8,11 +8,6 @@
 
 namespace torchclip::addon {
 
-struct Bytes {
-  void* data;
-  std::size_t length;
-};
-
 // The memory of a typed array of `type`; throws a TypeError naming `what` otherwise, or where it holds fewer than
 // `elements` elements.
 template <typename T>

@@ -1,30 +1,14 @@
 import assert from "node:assert/strict";
 import { addon } from "../../lib/addon.js";
-import { golden, sha256 } from "../support/index.js";
-import { picture } from "../support/noise.js";
-
-interface Case {
-  seed: number;
-  width: number;
-  height: number;
-  channels: 1 | 3 | 4;
-  size: number;
-  sha256: string;
-}
+import { golden } from "../support/index.js";
+import { differing, type PreprocessingCase } from "../support/preprocessing.js";
 
 describe("preprocessing", () => {
-  const cases = golden<Case[]>("preprocessing");
+  const cases = golden<PreprocessingCase[]>("preprocessing");
 
   it(`is bit-exact with Pillow over ${cases.length} sizes and modes`, async () => {
     assert.ok(cases.length >= 200);
-    const different: string[] = [];
-    for (const c of cases) {
-      const p = picture(c.seed, c.width, c.height, c.channels);
-      const out = new Uint8Array(c.size * c.size * 3);
-      await addon().preprocess(p.data, p.width, p.height, p.channels, c.size, out, 0);
-      if (sha256(out) !== c.sha256) different.push(`${c.width}×${c.height}×${c.channels} → ${c.size}`);
-    }
-    assert.deepEqual(different, []);
+    assert.deepEqual(await differing(cases), []);
   });
 
   it("refuses buffers that are too small, before touching them", () => {

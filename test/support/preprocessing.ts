@@ -1,0 +1,25 @@
+import { addon } from "../../lib/addon.js";
+import { sha256 } from "./index.js";
+import { picture } from "./noise.js";
+
+/** A picture of noise and the hash of what Pillow makes of it (scripts/goldens/write.py). */
+export interface PreprocessingCase {
+  seed: number;
+  width: number;
+  height: number;
+  channels: 1 | 3 | 4;
+  size: number;
+  sha256: string;
+}
+
+/** The cases whose result here has other bytes, by their sizes. */
+export async function differing(cases: readonly PreprocessingCase[]): Promise<string[]> {
+  const different: string[] = [];
+  for (const c of cases) {
+    const p = picture(c.seed, c.width, c.height, c.channels);
+    const out = new Uint8Array(c.size * c.size * 3);
+    await addon().preprocess(p.data, p.width, p.height, p.channels, c.size, out, 0);
+    if (sha256(out) !== c.sha256) different.push(`${c.width}×${c.height}×${c.channels} → ${c.size}`);
+  }
+  return different;
+}
