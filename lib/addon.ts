@@ -56,7 +56,8 @@ export interface NativeSystem {
   libtorch: string;
   cpuCapability: string;
   cpuFeatures: string[];
-  cudaBuilt: boolean;
+  /** Why no CUDA device can be used; empty where one can. */
+  cudaProblem: string;
   cudaDevices: number;
 }
 

@@ -21,14 +21,13 @@ export function doctorCommand(program: Command): void {
         cpu: `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores`,
         cpuFeatures: system.cpuFeatures,
         libtorchKernels: system.cpuCapability,
-        cuda: system.cudaBuilt ? `${system.cudaDevices} device(s)` : "this libtorch is built without CUDA",
+        cuda: system.cudaProblem || `${system.cudaDevices} device(s)`,
         cache: `${at.cacheDir}${existsSync(at.cacheDir) ? "" : " (not there yet)"}`,
         offline: at.offline,
       };
       const advice: string[] = [];
-      if (!system.cudaBuilt)
-        advice.push("For a GPU: build with TORCHCLIP_CUDA=cu126 (or cu128, cu130), or point TORCHCLIP_LIBTORCH at a CUDA libtorch, then npm run build.");
-      else if (system.cudaDevices === 0) advice.push("libtorch has CUDA, but no device or driver was found: check nvidia-smi.");
+      if (/without CUDA/.test(system.cudaProblem))
+        advice.push("For a GPU: TORCHCLIP_CUDA=1 npm run build (fetches a CUDA libtorch), or point TORCHCLIP_LIBTORCH at one and npm run build.");
       if (!system.cpuFeatures.includes("avx2") && process.arch === "x64") advice.push("This CPU has no AVX2; everything works, slowly.");
       if (flags.json) {
         process.stdout.write(`${JSON.stringify({ ...found, advice }, null, 2)}\n`);

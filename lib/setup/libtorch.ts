@@ -3,6 +3,7 @@ import { createWriteStream } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { arch, env, platform } from "node:process";
 import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import yauzl from "yauzl";
@@ -13,16 +14,32 @@ import { writeWhole } from "../util/files.js";
 
 const run = promisify(execFile);
 
-/** The libtorch that is fetched; 2.11 to 2.14 are built against. */
+/** The libtorch that is fetched, and the package with CUDA (TORCHCLIP_CUDA=1); 2.11 to 2.14 are built against. */
 export const LIBTORCH_VERSION = "2.13.0";
+export const CUDA_LIBTORCH_VERSION = "2.14.1";
 const OLDEST = [2, 11];
 const NEWEST = [2, 14];
 
+const DOWNLOADS = "https://download.pytorch.org/libtorch";
 /**
- * Official archives by platform and flavour (cpu, or cu126 … by TORCHCLIP_CUDA) with their SHA-256. An archive whose
- * hash is not known here is not fetched: an unchecked library is never linked.
+ * Official archives by platform and flavour (cpu, or cu130 by TORCHCLIP_CUDA) with their SHA-256. PyTorch publishes no
+ * list of hashes; each of these is pinned alike by at least two unrelated public projects. An archive whose hash is not
+ * known here is not fetched: an unchecked library is never linked.
  */
-const ARCHIVES: Record<string, { url: string; sha256: string } | undefined> = {};
+const ARCHIVES: Record<string, { url: string; sha256: string } | undefined> = {
+  "linux-x64-cpu": {
+    url: `${DOWNLOADS}/cpu/libtorch-shared-with-deps-2.13.0%2Bcpu.zip`,
+    sha256: "edbf4cbed78433d803e90a65f1752e57783d164bce66c95c0872b2ab8f5c159e",
+  },
+  "linux-x64-cu130": {
+    url: `${DOWNLOADS}/cu130/libtorch-shared-with-deps-2.13.0%2Bcu130.zip`,
+    sha256: "945c5a3d946a28b387ad9dc9fddda7ba03e35fae1375b84ebff15df789436f82",
+  },
+  "darwin-arm64-cpu": {
+    url: `${DOWNLOADS}/cpu/libtorch-macos-arm64-2.13.0.zip`,
+    sha256: "1e10c6c4dc2764150c9fb2ad28e1889191302734e7f939108e5d2f22f21a06f8",
+  },
+};
 
 export interface FindOptions {
   note?: (text: string) => void;
@@ -75,12 +92,19 @@ const SOURCES: readonly Source[] = [
   { name: "pip download", find: pipDownload },
 ];
 
+/** "cpu"; "cuda" by TORCHCLIP_CUDA=1; or the CUDA of an official archive ("cu130"), which brings no NVIDIA libraries. */
 function flavour(): string {
-  return env.TORCHCLIP_CUDA || "cpu";
+  const wanted = env.TORCHCLIP_CUDA ?? "";
+  return wanted === "" || wanted === "0" ? "cpu" : /^cu\d+$/.test(wanted) ? wanted : "cuda";
 }
 
+function wantedVersion(): string {
+  return flavour() === "cuda" ? CUDA_LIBTORCH_VERSION : LIBTORCH_VERSION;
+}
+
+/** NVIDIA's libraries lie beside `torch/`, as in Python's site-packages: libtorch looks for them there. */
 function cacheFolder(): string {
-  return join(settings().cacheDir, "libtorch", `${LIBTORCH_VERSION}-${flavour()}`);
+  return join(settings().cacheDir, "libtorch", `${wantedVersion()}-${flavour()}`, "torch");
 }
 
 /** Headers, libraries and a version in range; throws with what is missing. */
@@ -114,7 +138,7 @@ async function officialArchive(options: FindOptions): Promise<string> {
   const key = `${platform}-${arch}-${flavour()}`;
   const archive = ARCHIVES[key];
   if (!archive) throw new Error(`no archive with a known SHA-256 for ${key}`);
-  const file = join(settings().cacheDir, "libtorch", `${LIBTORCH_VERSION}-${flavour()}.zip`);
+  const file = join(settings().cacheDir, "libtorch", `${wantedVersion()}-${flavour()}.zip`);
   options.note?.(`libtorch: fetching ${archive.url}`);
   await download({
     urls: [archive.url],
@@ -124,45 +148,86 @@ async function officialArchive(options: FindOptions): Promise<string> {
     onProgress: options.onProgress,
     signal: options.signal,
   });
-  return unpack(file, /^libtorch\//, options);
+  return unpack([{ file, prefix: /^libtorch\//, to: "torch" }], options);
 }
 
-/** The package registry's own wheel: pip checks its hash. */
+/** The package registry's own wheels: pip checks their hashes. */
 async function pipDownload(options: FindOptions): Promise<string> {
   if (settings().offline) throw new Error("the network is off (TORCHCLIP_OFFLINE)");
   const folder = join(settings().cacheDir, "libtorch", `pip-${process.pid}`);
   await mkdir(folder, { recursive: true });
+  const pip = async (...args: string[]): Promise<string[]> => {
+    options.note?.(`libtorch: pip download ${args.join(" ")}`);
+    const before = new Set(await readdir(folder));
+    await run(env.PYTHON || "python3", ["-m", "pip", "download", "--quiet", "--dest", folder, ...args], { signal: options.signal });
+    return (await readdir(folder)).filter((f) => f.endsWith(".whl") && !before.has(f)).map((f) => join(folder, f));
+  };
   try {
-    options.note?.(`libtorch: pip download --no-deps torch==${LIBTORCH_VERSION}`);
-    await run(env.PYTHON || "python3", ["-m", "pip", "download", "--no-deps", "--quiet", "--dest", folder, `torch==${LIBTORCH_VERSION}`], {
-      signal: options.signal,
-    });
-    const wheel = (await readdir(folder)).find((f) => f.endsWith(".whl"));
+    const [wheel] = await pip("--no-deps", `torch==${wantedVersion()}`);
     if (!wheel) throw new Error("pip fetched no wheel");
-    return await unpack(join(folder, wheel), /^torch\/(?=(lib|include)\/)/, options);
+    const archives: Archive[] = [{ file: wheel, prefix: /^torch\/(?=(lib|include)\/)/, to: "torch" }];
+    // A registry may serve a CUDA build under the plain name: its CPU half, too, needs two small NVIDIA libraries.
+    const needed = nvidiaPackages(await wheelMetadata(wheel), flavour() === "cpu");
+    if (needed.length) {
+      for (const file of await pip(...needed)) archives.push({ file, prefix: /^nvidia\//, to: "nvidia" });
+    }
+    return await unpack(archives, options);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** Entries below `prefix` of a zip, into the cache; the folder appears under its name when it is whole. */
-async function unpack(file: string, prefix: RegExp, options: FindOptions): Promise<string> {
+async function wheelMetadata(wheel: string): Promise<string> {
+  const zip = await yauzl.openPromise(wheel, { lazyEntries: true });
+  for await (const entry of zip.eachEntry()) {
+    if (/^[^/]+\.dist-info\/METADATA$/.test(entry.fileName)) return text(await openEntry(zip, entry));
+  }
+  throw new Error(`${wheel} has no METADATA`);
+}
+
+/**
+ * The NVIDIA packages that a torch wheel's METADATA names, as requirements for pip; with `runtimeOnly` those that
+ * libtorch_cpu itself is linked with (cudart and cupti). Exported for tests.
+ */
+export function nvidiaPackages(metadata: string, runtimeOnly: boolean): string[] {
+  const found: string[] = [];
+  for (const [, requirement] of metadata.matchAll(/^Requires-Dist: ((?:cuda-toolkit|nvidia-)[^;\n]*)/gm)) {
+    const toolkit = /^cuda-toolkit\[[^\]]*\](.*)$/.exec(requirement.trim());
+    if (!runtimeOnly) found.push(requirement.trim());
+    else if (toolkit) found.push(`cuda-toolkit[cudart,cupti]${toolkit[1]}`);
+    else if (/^nvidia-cuda-(runtime|cupti)/.test(requirement)) found.push(requirement.trim());
+  }
+  return found;
+}
+
+interface Archive {
+  file: string;
+  /** Entries below it are taken … */
+  prefix: RegExp;
+  /** … into this folder beside the others. */
+  to: "torch" | "nvidia";
+}
+
+/** Entries of zips, into the cache; the folder appears under its name when it is whole. */
+async function unpack(archives: Archive[], options: FindOptions): Promise<string> {
   const target = cacheFolder();
-  await rm(target, { recursive: true, force: true });
-  await writeWhole(target, async (temporary) => {
-    const zip = await yauzl.openPromise(file, { lazyEntries: true });
-    let done = 0;
-    for await (const entry of zip.eachEntry()) {
-      options.onProgress?.(++done, zip.entryCount);
-      if (entry.fileName.endsWith("/") || !prefix.test(entry.fileName)) continue;
-      const to = join(temporary, entry.fileName.replace(prefix, ""));
-      await mkdir(dirname(to), { recursive: true });
-      await pipeline(await openEntry(zip, entry), createWriteStream(to));
-      if (/\.so(\.|$)/.test(to)) await chmod(to, 0o755);
+  await rm(dirname(target), { recursive: true, force: true });
+  await writeWhole(dirname(target), async (temporary) => {
+    for (const { file, prefix, to } of archives) {
+      const zip = await yauzl.openPromise(file, { lazyEntries: true });
+      let done = 0;
+      for await (const entry of zip.eachEntry()) {
+        options.onProgress?.(++done, zip.entryCount);
+        if (entry.fileName.endsWith("/") || !prefix.test(entry.fileName)) continue;
+        const path = join(temporary, to, entry.fileName.replace(prefix, ""));
+        await mkdir(dirname(path), { recursive: true });
+        await pipeline(await openEntry(zip, entry), createWriteStream(path));
+        if (/\.so(\.|$)/.test(path)) await chmod(path, 0o755);
+      }
     }
-    await checkLibtorch(temporary);
+    await checkLibtorch(join(temporary, "torch"));
   });
-  if (file.endsWith(".zip")) await rm(file, { force: true });
+  for (const { file } of archives) await rm(file, { force: true });
   return target;
 }
 

@@ -18,14 +18,14 @@ if(TORCHCLIP_LIBTORCH_VERSION VERSION_LESS 2.11 OR TORCHCLIP_LIBTORCH_VERSION VE
 endif()
 message(STATUS "libtorch ${TORCHCLIP_LIBTORCH_VERSION} at ${TORCHCLIP_LIBTORCH}")
 
+# Only the CPU half is linked: the CUDA half, where there is one, is loaded when a GPU is asked for (see
+# core/runtime/cuda_library.h), so that a missing driver or NVIDIA library is an error message and no crash at start.
 add_library(libtorch INTERFACE)
 target_include_directories(libtorch SYSTEM INTERFACE
   "${TORCHCLIP_LIBTORCH}/include" "${TORCHCLIP_LIBTORCH}/include/torch/csrc/api/include")
-foreach(name torch torch_cpu c10 torch_cuda c10_cuda)
-  find_library(TORCHCLIP_LIB_${name} ${name} PATHS "${TORCHCLIP_LIBTORCH}/lib" NO_DEFAULT_PATH)
-  if(TORCHCLIP_LIB_${name})
-    # A backend such as torch_cuda registers itself when it is loaded; nothing refers to its symbols.
-    target_link_libraries(libtorch INTERFACE "-Wl,--no-as-needed" "${TORCHCLIP_LIB_${name}}" "-Wl,--as-needed")
-  endif()
+foreach(name torch_cpu c10)
+  find_library(TORCHCLIP_LIB_${name} ${name} PATHS "${TORCHCLIP_LIBTORCH}/lib" NO_DEFAULT_PATH REQUIRED)
+  target_link_libraries(libtorch INTERFACE "${TORCHCLIP_LIB_${name}}")
 endforeach()
-target_link_options(libtorch INTERFACE "-Wl,-rpath,${TORCHCLIP_LIBTORCH}/lib" "-Wl,-rpath-link,${TORCHCLIP_LIBTORCH}/lib")
+target_link_libraries(libtorch INTERFACE ${CMAKE_DL_LIBS})
+target_link_options(libtorch INTERFACE "-Wl,-rpath,${TORCHCLIP_LIBTORCH}/lib")

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { load } from "../../lib/index.js";
 import { download } from "../../lib/models/download.js";
-import { errorOf, temporaryFolder, tinyModel } from "../support/index.js";
+import { errorOf, root, temporaryFolder, tinyModel } from "../support/index.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
 const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 31) & 255));
@@ -58,6 +60,22 @@ describe("download", () => {
     };
     const to = target();
     await download({ urls: [base], target: to, hash });
+    assert.deepEqual(readFileSync(to), bytes);
+  });
+
+  it("two processes that want the same file fetch it once", async () => {
+    respond = (request, response) => setTimeout(() => serve(request, response), 1500);
+    const to = target();
+    const module = JSON.stringify(join(root, "dist", "models", "download.js"));
+    const script = join(folder, "fetch.mjs");
+    writeFileSync(script, `import { download } from ${module}; console.log(await download(${JSON.stringify({ urls: [base], target: to, hash })}));`);
+    const run = promisify(execFile);
+    const results = await Promise.all([1, 2, 3].map(() => run(process.execPath, [script])));
+    assert.deepEqual(
+      results.map((r) => r.stdout.trim()),
+      [to, to, to],
+    );
+    assert.equal(requests.length, 1);
     assert.deepEqual(readFileSync(to), bytes);
   });
 

@@ -7,6 +7,7 @@
 
 #include "model/safety.h"
 #include "model/torch.h"
+#include "runtime/cuda_library.h"
 #include "runtime/error.h"
 
 namespace torchclip::core {
@@ -20,7 +21,8 @@ c10::Device choose_device(const std::string& wanted, std::string& note) {
   if (!automatic && wanted != "cuda" && wanted.rfind("cuda:", 0) != 0) {
     throw Error(TORCHCLIP_E_ARGUMENT, "device must be auto, cpu, cuda or cuda:N, not \"" + wanted + "\"");
   }
-  const auto count = torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
+  const auto& problem = cuda_problem();
+  const int count = problem.empty() ? static_cast<int>(torch::cuda::device_count()) : 0;
   int index = 0;
   if (wanted.size() > 5) {
     try {
@@ -30,10 +32,8 @@ c10::Device choose_device(const std::string& wanted, std::string& note) {
     }
   }
   if (index >= 0 && index < count) return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
-  const bool built = at::hasCUDA();
-  const std::string reason = !built  ? "this libtorch is built without CUDA"
-                             : count ? "this machine has " + std::to_string(count) + " CUDA device(s)"
-                                     : "no CUDA device or driver was found";
+  const std::string reason =
+      count ? "this machine has " + std::to_string(count) + " CUDA device(s)" : problem;
   if (!automatic) throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, wanted + " is not available: " + reason);
   note = reason;
   return c10::kCPU;

@@ -1,6 +1,7 @@
 #include "runtime/system.h"
 
 #include "model/torch.h"
+#include "runtime/cuda_library.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -41,8 +42,8 @@ SystemInfo system_info() {
   s.libtorch = TORCH_VERSION;
   s.cpu_capability = at::get_cpu_capability();
   s.cpu_features = cpu_features();
-  s.cuda_built = at::hasCUDA();
-  s.cuda_devices = torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
+  s.cuda_problem = cuda_problem();
+  s.cuda_devices = s.cuda_problem.empty() ? static_cast<int>(torch::cuda::device_count()) : 0;
   return s;
 }
 
