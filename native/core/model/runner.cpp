@@ -32,8 +32,7 @@ c10::Device choose_device(const std::string& wanted, std::string& note) {
     }
   }
   if (index >= 0 && index < count) return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
-  const std::string reason =
-      count ? "this machine has " + std::to_string(count) + " CUDA device(s)" : problem;
+  const std::string reason = count ? "this machine has " + std::to_string(count) + " CUDA device(s)" : problem;
   if (!automatic) throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, wanted + " is not available: " + reason);
   note = reason;
   return c10::kCPU;
