@@ -9,7 +9,7 @@ import { TorchclipError } from "./errors.js";
 export interface Addon {
   Engine: new () => NativeEngine;
   /** One decoded picture (uint8 [height, width, channels]) into slot `slot` of uint8 [.., size, size, 3]. */
-  preprocess(pixels: Uint8Array, width: number, height: number, channels: number, size: number, out: Uint8Array, slot: number): Promise<void>;
+  preprocess(pixels: Uint8Array, width: number, height: number, channels: number, transform: NativeTransform, out: Uint8Array, slot: number): Promise<void>;
   /** out[i * bRows + j] = a_i . b_j, at once, on the calling thread. */
   similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out: Float32Array): void;
   topK(
@@ -29,6 +29,16 @@ export interface Addon {
   shutdown(): void;
 }
 
+/** See native/core/image/preprocess.h. */
+export interface NativeTransform {
+  size: number;
+  /** 0 shorter side and crop, 1 squash, 2 longer side and fill. */
+  resize: number;
+  /** 0 bicubic, 1 bilinear. */
+  filter: number;
+  fill: number;
+}
+
 export interface NativeEngine {
   load(path: string, device: string, precision: string, threads: number): Promise<NativeInfo>;
   /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits. */
@@ -44,6 +54,10 @@ export interface NativeInfo {
   vocabSize: number;
   /** exp of the learned parameter: logits = logitScale × cosine. */
   logitScale: number;
+  /** Added to scaled cosines; 0 where the model has none. */
+  logitBias: number;
+  /** Padding may be left away. */
+  trims: boolean;
   device: string;
   precision: "fp32" | "bf16" | "fp16";
   /** Why `auto` chose the CPU; empty where it was asked for. */
@@ -67,13 +81,16 @@ export interface TensorPart {
   bytes: number;
   /** safetensors' names: F32, F16, BF16, F64, I64. */
   dtype: string;
+  /** As in the file. */
   shape: number[];
+  /** The tensor is the transpose of the matrix in the file. */
+  transpose?: boolean;
 }
 
 /** See native/core/model/writer.h. */
 export interface ArtifactSpec {
   modules: { path: string; source: string }[];
-  tensors: { name: string; parts: TensorPart[]; transpose: boolean; buffer: boolean; dtype: "F32" | "F16" }[];
+  tensors: { name: string; parts: TensorPart[]; buffer: boolean; dtype: "F32" | "F16" | "BF16" }[];
   attributes: Record<string, number | number[]>;
   extraFiles: Record<string, string>;
 }

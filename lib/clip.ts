@@ -1,13 +1,14 @@
 import { availableParallelism } from "node:os";
-import { addon, type NativeEngine, type NativeInfo } from "./addon.js";
+import { addon, type NativeEngine, type NativeInfo, type NativeTransform } from "./addon.js";
 import { softmax, similarity, type Embeddings } from "./embeddings.js";
 import { abortedError, checkAborted, toTorchclipError, TorchclipError } from "./errors.js";
 import { decodeImage, imageName, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
-import type { ModelConfig } from "./models/config.js";
+import { nativeTransform, readConfig, type ModelConfig } from "./models/config.js";
 import { resolveModel, type ResolveOptions } from "./models/resolve.js";
-import { BpeTokenizer, type TokenizerJson } from "./text/bpe.js";
+import type { TokenizerJson } from "./text/bpe.js";
 import { checkTemplates, fillTemplate } from "./text/prompts.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
+import { makeTokenizer, type Tokenizer } from "./text/tokenizer.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 export type Precision = "auto" | "fp32" | "bf16" | "fp16";
@@ -29,8 +30,10 @@ export interface ClipInfo {
   contextLength: number;
   embedDim: number;
   vocabSize: number;
-  /** exp of the learned parameter: logits = logitScale × cosine. */
+  /** exp of the learned parameter: logits = logitScale × cosine + logitBias. */
   logitScale: number;
+  /** Of models trained with the sigmoid loss (SigLIP); 0 for the others. */
+  logitBias: number;
   /** The device in use: "cpu", "cuda:0" … */
   device: string;
   precision: "fp32" | "bf16" | "fp16";
@@ -87,9 +90,12 @@ export interface Prediction {
   /** Index in the labels that were given. */
   index: number;
   cosine: number;
-  /** logitScale × cosine. */
+  /** logitScale × cosine + logitBias. */
   logit: number;
-  /** softmax of the logits over the labels given: a share among these labels, not a calibrated probability. */
+  /**
+   * softmax of the logits over the labels given: a share among these labels, not a calibrated probability. For models
+   * with the sigmoid loss (info.config.loss): sigmoid of the label's own logit; such shares need not add up to 1.
+   */
   probability: number;
 }
 
@@ -137,7 +143,9 @@ function checkLoadOptions(o: LoadOptions): void {
 /** A loaded model. Made by `load`; frees its memory on `close`. */
 export class Clip {
   readonly info: ClipInfo;
-  private readonly tokenizer: BpeTokenizer;
+  private readonly tokenizer: Tokenizer;
+  private readonly transform: NativeTransform;
+  private readonly trims: boolean;
   private closing: Promise<void> | undefined;
 
   /** @internal */
@@ -146,9 +154,12 @@ export class Clip {
     path: string,
     native: NativeInfo,
   ) {
-    const { extra, ...sizes } = native;
-    this.info = { path, config: JSON.parse(extra["torchclip.json"]) as ModelConfig, ...sizes };
-    this.tokenizer = new BpeTokenizer(JSON.parse(extra["tokenizer.json"]) as TokenizerJson);
+    const { extra, trims, ...sizes } = native;
+    const config = readConfig(extra["torchclip.json"]);
+    this.info = { path, config, ...sizes };
+    this.tokenizer = makeTokenizer(JSON.parse(extra["tokenizer.json"]) as TokenizerJson, config.tokenizer);
+    this.transform = nativeTransform(config.preprocessing, sizes.imageSize);
+    this.trims = trims;
   }
 
   /** Embeddings of pictures, float32 [images.length, embedDim], in their order. */
@@ -216,19 +227,30 @@ export class Clip {
     checkList(texts, "texts");
     this.checkOpen();
     checkAborted(options.signal);
+    checkBatchSize(options.batchSize);
+    return this.encodeTokens(this.tokenize(texts, options), options);
+  }
+
+  /** The same for token ids, as `tokenize` gives them. */
+  async encodeTokens(tokens: Tokens, options: Omit<EncodeTextOptions, "truncate"> = {}): Promise<EncodedTexts> {
+    this.checkOpen();
+    checkAborted(options.signal);
     const batchSize = checkBatchSize(options.batchSize ?? 64);
-    const tokens = this.tokenize(texts, options);
+    const { rows, length } = tokens;
+    if (!(tokens.data instanceof Int32Array) || tokens.data.length !== rows * length || length < 1 || length > this.info.contextLength) {
+      throw new TorchclipError("E_ARGUMENT", `tokens must be int32 [rows, length] with a length in 1 to ${this.info.contextLength}`, { subject: "tokens" });
+    }
     const dim = this.info.embedDim;
-    const data = new Float32Array(texts.length * dim);
+    const data = new Float32Array(rows * dim);
     const cancel = new Int32Array(1);
     const stop = () => Atomics.store(cancel, 0, 1);
     options.signal?.addEventListener("abort", stop, { once: true });
     try {
-      for (let start = 0; start < texts.length; start += batchSize) {
-        const rows = Math.min(batchSize, texts.length - start);
-        const ids = trimPadding(tokens, start, rows);
-        const out = data.subarray(start * dim, (start + rows) * dim);
-        const run = this.engine.encodeTokens(ids.data, rows, ids.length, out, options.normalize ?? true, cancel);
+      for (let start = 0; start < rows; start += batchSize) {
+        const count = Math.min(batchSize, rows - start);
+        const ids = trimPadding(tokens, start, count, this.trims, this.tokenizer.config.padId);
+        const out = data.subarray(start * dim, (start + count) * dim);
+        const run = this.engine.encodeTokens(ids.data, count, ids.length, out, options.normalize ?? true, cancel);
         await settleUnlessAborted(run, options.signal);
       }
     } catch (error) {
@@ -236,7 +258,7 @@ export class Clip {
     } finally {
       options.signal?.removeEventListener("abort", stop);
     }
-    return { data, rows: texts.length, dim, truncated: tokens.truncated };
+    return { data, rows, dim, truncated: tokens.truncated };
   }
 
   /** Exactly the pixels that the model is fed, before normalisation: uint8 [rows, size, size, 3]. */
@@ -246,7 +268,7 @@ export class Clip {
     return { data, rows, height: this.info.imageSize, width: this.info.imageSize, errors };
   }
 
-  /** Exactly the ids that the model is fed: int32 [rows, contextLength], padded with zeros. */
+  /** Exactly the ids that the model is fed: int32 [rows, contextLength], padded. */
   tokenize(texts: readonly string[], options: TokenizeOptions = {}): Tokens {
     checkList(texts, "texts");
     return tokenize(this.tokenizer, texts, this.info.contextLength, options);
@@ -281,9 +303,10 @@ export class Clip {
     const classes = await this.encodeClasses(labels, typeof template === "string" ? [template] : template, { signal: options.signal });
     const picture = await this.encodeImages([image], options);
     const cosines = similarity(picture, classes);
-    const probabilities = softmax(cosines, this.info.logitScale);
+    const { logitScale, logitBias, config } = this.info;
+    const probabilities = config.loss === "sigmoid" ? cosines.map((c) => 1 / (1 + Math.exp(-(c * logitScale + logitBias)))) : softmax(cosines, logitScale);
     return labels
-      .map((label, index) => ({ label, index, cosine: cosines[index], logit: cosines[index] * this.info.logitScale, probability: probabilities[index] }))
+      .map((label, index) => ({ label, index, cosine: cosines[index], logit: cosines[index] * logitScale + logitBias, probability: probabilities[index] }))
       .sort((a, b) => b.probability - a.probability || a.index - b.index)
       .slice(0, topK);
   }
@@ -314,7 +337,7 @@ export class Clip {
       try {
         raw = await decodeImage(images[i], options, times);
         const start = performance.now();
-        await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, size, data, i);
+        await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, this.transform, data, i);
         if (times) times.resize += (performance.now() - start) / 1000;
       } catch (error) {
         const index = firstIndex + i;
@@ -397,12 +420,12 @@ async function* chunks<T>(items: Iterable<T> | AsyncIterable<T>, size: number): 
   if (chunk.length) yield chunk;
 }
 
-/** Rows [start, start + rows) without the columns that are padding in all of them: exact, because text is causal. */
-function trimPadding(tokens: Tokens, start: number, rows: number): { data: Int32Array; length: number } {
-  let length = 1;
+/** Rows [start, start + rows) without the columns that are padding in all of them: exact, where text is causal. */
+function trimPadding(tokens: Tokens, start: number, rows: number, trims: boolean, padId: number): { data: Int32Array; length: number } {
+  let length = trims ? 1 : tokens.length;
   for (let r = start; r < start + rows; r++) {
     let end = tokens.length;
-    while (end > length && tokens.data[r * tokens.length + end - 1] === 0) end--;
+    while (end > length && tokens.data[r * tokens.length + end - 1] === padId) end--;
     length = Math.max(length, end);
   }
   const data = new Int32Array(rows * length);

@@ -12,11 +12,18 @@ export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, r
   const { config, device, deviceNote, precision, logitScale } = clip.info;
   const system = addon().systemInfo();
   return {
-    model: { name: config.name, architecture: config.architecture, activation: config.activation, weights: config.source, logitScale },
+    model: {
+      name: config.name,
+      architecture: config.architecture,
+      activation: "activation" in config.image ? config.image.activation : undefined,
+      loss: config.loss,
+      weights: config.source,
+      logitScale,
+    },
     device,
     ...(deviceNote ? { deviceNote } : {}),
     precision,
-    preprocessing: { ...config.preprocessing, imageSize: config.vision.imageSize, exifOrientation: run.autoRotate ? "applied" : "ignored" },
+    preprocessing: { ...config.preprocessing, imageSize: config.image.imageSize, exifOrientation: run.autoRotate ? "applied" : "ignored" },
     prompts: { ...result.prompts, classNames: result.classNames },
     dataset: { name: data.name, split: data.split, source: data.source, classes: data.classes, splits: data.splits },
     counts: { pictures: data.length, evaluated: result.predictions.length, skipped: result.skipped.length },

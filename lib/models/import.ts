@@ -4,84 +4,140 @@ import { addon, type ArtifactSpec } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import type { TokenizerJson } from "../text/bpe.js";
 import { clipTokenizerJson } from "../text/clip-vocabulary.js";
+import { readSentencePiece } from "../text/sentencepiece.js";
+import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
 import { hashFile, writeWhole } from "../util/files.js";
-import * as clipVit from "./architectures/clip-vit.js";
-import { CLIP_MEAN, CLIP_STD, type ModelConfig } from "./config.js";
-import { readSafetensors } from "./formats/safetensors.js";
-import { readTorchArchive } from "./formats/torch-zip.js";
-import type { WeightFile } from "./formats/types.js";
+import { artifactTensors, recognise, rootSource, type Recognised } from "./architectures/index.js";
+import { CLIP_MEAN, CLIP_STD, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
+import { readWeights, type WeightFile } from "./formats/index.js";
+import { huggingFaceHints, openClipHints, type Hints } from "./hints.js";
+import { namedArchitecture } from "./named.js";
 
 export interface ImportOptions {
   /** Name that results show. Default: the file's. */
   name?: string;
-  /** Asked for only where neither the checkpoint's config nor its known source says it. */
-  activation?: ModelConfig["activation"];
+  /** open_clip's name of the architecture, such as "ViT-H-14-quickgelu", where no config lies beside the weights. */
+  arch?: string;
+  /** Asked for only where neither the checkpoint's config, `arch` nor its known source says it. */
+  activation?: Activation;
   signal?: AbortSignal;
 }
 
-/** The weights and their neighbours: a file, or a folder with model.safetensors, config.json, tokenizer.json. */
+/** The weights and their neighbours in a folder. */
 export interface ImportSource {
+  /** A weight file, or the index of several. */
   weights: string;
+  /** transformers' config.json, or open_clip_config.json. */
   config?: string;
+  preprocessor?: string;
+  /** tokenizer.json, or a SentencePiece model. */
   tokenizer?: string;
   /** Of the weights, where it is known already. */
   sha256?: string;
 }
 
-/** Finds the weights in a path that the user gave. */
+/** Names that folders of published models use, the preferred first. */
+export const WEIGHT_NAMES = [
+  "model.safetensors",
+  "open_clip_model.safetensors",
+  "model.safetensors.index.json",
+  "pytorch_model.bin",
+  "open_clip_pytorch_model.bin",
+  "pytorch_model.bin.index.json",
+  "onnx/model.onnx",
+  "model.onnx",
+  "model.pt",
+];
+const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
+const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
+
+/** Finds the weights in a path that the user gave, and what lies beside them. */
 export async function findSource(path: string): Promise<ImportSource> {
   const info = await stat(path).catch(() => undefined);
   if (!info) throw new TorchclipError("E_MODEL_NOT_FOUND", `no such file or folder: ${path}`, { subject: path });
-  const beside = async (folder: string, name: string) => ((await stat(join(folder, name)).catch(() => undefined))?.isFile() ? join(folder, name) : undefined);
+  const first = async (folder: string, names: readonly string[]): Promise<string | undefined> => {
+    for (const name of names) {
+      const file = join(folder, name);
+      if ((await stat(file).catch(() => undefined))?.isFile()) return file;
+    }
+    return undefined;
+  };
+  const beside = async (folder: string) => ({
+    config: await configBeside(folder, first),
+    preprocessor: await first(folder, ["preprocessor_config.json"]),
+    tokenizer: await first(folder, TOKENIZER_NAMES),
+  });
   if (info.isFile()) {
-    const folder = dirname(path);
-    // A config beside a file counts only where the file has the name that such a folder's weights have.
-    const inFolder = basename(path) === "model.safetensors";
-    return inFolder ? { weights: path, config: await beside(folder, "config.json"), tokenizer: await beside(folder, "tokenizer.json") } : { weights: path };
+    // A config beside a file counts only where the file has a name that such a folder's weights have.
+    const name = basename(path);
+    if (WEIGHT_NAMES.includes(name)) return { weights: path, ...(await beside(dirname(path))) };
+    return { weights: path };
   }
-  const weights = (await beside(path, "model.safetensors")) ?? (await beside(path, "model.pt"));
-  if (!weights) throw new TorchclipError("E_MODEL_NOT_FOUND", `${path} holds neither model.safetensors nor model.pt`, { subject: path });
-  return { weights, config: await beside(path, "config.json"), tokenizer: await beside(path, "tokenizer.json") };
+  const weights = await first(path, WEIGHT_NAMES);
+  if (!weights) throw new TorchclipError("E_MODEL_NOT_FOUND", `${path} holds none of ${WEIGHT_NAMES.join(", ")}`, { subject: path });
+  return { weights, ...(await beside(path)) };
+}
+
+/** open_clip's config wins, but for weights in transformers' own file and layout. */
+async function configBeside(folder: string, first: (folder: string, names: readonly string[]) => Promise<string | undefined>): Promise<string | undefined> {
+  return first(folder, CONFIG_NAMES);
 }
 
 /** Reads weights in any known format and writes the artifact to `output`, whole or not at all. */
 export async function importModel(source: ImportSource, output: string, options: ImportOptions = {}): Promise<ModelConfig> {
   const file = source.weights;
   const weights = await readWeights(file);
-  const layout = clipVit.layoutOf(weights);
-  if (!layout) {
-    const some = [...weights.tensors.keys()].slice(0, 3).join(", ");
-    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file} is no architecture that this version knows; its first keys are ${some || "none"}`, {
-      subject: file,
-    });
-  }
-  const mapped = clipVit.mapKeys(weights);
-  const hints = await readHints(source, weights, layout, options);
-  const sizes = clipVit.sizes(mapped, file, hints);
-  const tokenizer = await readTokenizer(source, sizes.text.vocabSize);
-  const stored = weights.tensors.get(layout === "openai" ? "visual.conv1.weight" : "vision_model.embeddings.patch_embedding.weight")!.dtype;
+  const found = recognise(weights, file);
+  const hints = await readHints(source, weights, found, options);
+  const image = found.image.tower.configure(found.image.shapes, hints.image);
+  const text = found.text.tower.configure(found.text.shapes, hints.text);
+  const embedDim = embeddingDimension(found, image, text);
+  const { json, config: tokenizer } = await readTokenizer(source, found, text, hints);
+  const stored = storedDtype(weights);
+  const preprocessing: Preprocessing = { resize: "shortest", interpolation: "bicubic", mean: CLIP_MEAN, std: CLIP_STD, fill: 0, ...hints.preprocessing };
+  const sigmoid = found.root.has("logit_bias");
   const config: ModelConfig = {
-    formatVersion: 1,
-    architecture: clipVit.name,
+    formatVersion: 2,
+    architecture: `${image.kind}+${text.kind}`,
     name: options.name ?? basename(file),
-    activation: hints.activation,
-    ...sizes,
-    preprocessing: { resize: "shortest-edge", interpolation: "bicubic", crop: "center", mean: CLIP_MEAN, std: CLIP_STD },
-    storedDtype: stored === "F16" ? "fp16" : "fp32",
-    source: { file: basename(file), sha256: source.sha256 ?? (await hashFile(file, "sha256", options.signal)), format: `${weights.format}/${layout}` },
-  };
-  const spec: ArtifactSpec = {
-    modules: clipVit.sources(config),
-    tensors: clipVit.artifactTensors(config, mapped, file),
-    attributes: {
-      image_size: config.vision.imageSize,
-      context_length: config.text.contextLength,
-      embed_dim: config.embedDim,
-      vocab_size: config.text.vocabSize,
-      image_mean: config.preprocessing.mean,
-      image_std: config.preprocessing.std,
+    embedDim,
+    image,
+    text,
+    loss: sigmoid ? "sigmoid" : "softmax",
+    preprocessing,
+    tokenizer,
+    storedDtype: stored === "F16" ? "fp16" : stored === "BF16" ? "bf16" : "fp32",
+    source: {
+      file: basename(file),
+      sha256: source.sha256 ?? (await hashFile(file, "sha256", options.signal)),
+      format: `${weights.format}/${found.image.layout}+${found.text.layout}`,
     },
-    extraFiles: { "torchclip.json": JSON.stringify(config, null, 2), "tokenizer.json": JSON.stringify(tokenizer) },
+  };
+  const dtype = stored === "F16" || stored === "BF16" ? stored : "F32";
+  const root = new Map<string, number[]>([["logit_scale", []]]);
+  if (sigmoid) root.set("logit_bias", []);
+  const spec: ArtifactSpec = {
+    modules: [...found.image.tower.sources(image), ...found.text.tower.sources(text), { path: "", source: rootSource() }],
+    tensors: [
+      ...artifactTensors(found.image.tower.shapes(image, embedDim), found.image.tensors, dtype, file),
+      ...artifactTensors(found.text.tower.shapes(text, embedDim), found.text.tensors, dtype, file),
+      ...artifactTensors(root, found.root, dtype, file),
+    ],
+    attributes: {
+      image_size: image.imageSize,
+      image_resize: ["shortest", "squash", "longest"].indexOf(preprocessing.resize),
+      image_filter: preprocessing.interpolation === "bicubic" ? 0 : 1,
+      image_fill: preprocessing.fill,
+      image_mean: preprocessing.mean,
+      image_std: preprocessing.std,
+      context_length: text.contextLength,
+      vocab_size: text.vocabSize,
+      embed_dim: embedDim,
+      pad_id: tokenizer.padId,
+      // Without what follows its end a causal text gives the same embedding; a masked one as well.
+      text_trims: (text.kind === "transformer" && text.causal && text.pool !== "last" && !text.appendedToken) || text.kind === "roberta" ? 1 : 0,
+    },
+    extraFiles: { "torchclip.json": JSON.stringify(config, null, 2), "tokenizer.json": JSON.stringify(json) },
   };
   try {
     await writeWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
@@ -91,64 +147,133 @@ export async function importModel(source: ImportSource, output: string, options:
   return config;
 }
 
-async function readWeights(file: string): Promise<WeightFile> {
-  if (file.endsWith(".safetensors")) return readSafetensors(file);
-  return readTorchArchive(file);
+/** Width of the last matrix of either tower; they must agree. */
+function embeddingDimension(found: Recognised, image: ModelConfig["image"], text: ModelConfig["text"]): number {
+  const last = (tensors: Recognised["image"]["tensors"], names: readonly string[]): number | undefined => {
+    for (const name of names) {
+      const entry = tensors.get(name);
+      if (!entry) continue;
+      const { shape, transpose } = entry.parts[0];
+      const [rows, columns] = transpose ? [shape[1], shape[0]] : shape;
+      return name.endsWith("proj") || name.endsWith("text_projection") ? columns : rows;
+    }
+    return undefined;
+  };
+  const projections = ["visual.proj", "visual.attnpool.c_proj.weight", "visual.project.proj.weight", "visual.project.mlp.fc2.weight", "visual.project.weight"];
+  const dimension =
+    last(found.image.tensors, projections) ??
+    last(found.text.tensors, ["text.text_projection", "text.proj.2", "text.proj.0"]) ??
+    ("width" in image && typeof image.width === "number" ? image.width : undefined);
+  if (dimension) return dimension;
+  return text.width;
 }
 
-interface HfConfig {
-  vision_config?: { hidden_act?: string; num_attention_heads?: number };
-  text_config?: { hidden_act?: string; num_attention_heads?: number };
+/** The type that most bytes are stored in. */
+function storedDtype(weights: WeightFile): string {
+  const bytes = new Map<string, number>();
+  for (const t of weights.tensors.values()) bytes.set(t.dtype, (bytes.get(t.dtype) ?? 0) + t.bytes);
+  return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "F32";
 }
 
-/** Activation and heads: from the checkpoint's config, else from its known source, else from the caller. */
-async function readHints(
-  source: ImportSource,
-  weights: WeightFile,
-  layout: "openai" | "huggingface",
-  options: ImportOptions,
-): Promise<clipVit.Hints & { activation: ModelConfig["activation"] }> {
-  const known = (a: string | undefined) => (a === "quick_gelu" || a === "gelu" ? a : undefined);
-  const hints: clipVit.Hints = {};
-  if (source.config) {
-    const config = JSON.parse(await readFile(source.config, "utf8")) as HfConfig;
-    // transformers' defaults for CLIP: quick_gelu; vision 12 heads, text 8.
-    hints.activation = known(config.vision_config?.hidden_act ?? "quick_gelu");
-    hints.visionHeads = config.vision_config?.num_attention_heads;
-    hints.textHeads = config.text_config?.num_attention_heads;
-  } else if (weights.metadata.config) {
-    const config = JSON.parse(weights.metadata.config) as { activation?: string; vision_heads?: number; text_heads?: number };
-    hints.activation = known(config.activation);
-    hints.visionHeads = config.vision_heads;
-    hints.textHeads = config.text_heads;
-  } else if (layout === "openai" && weights.metadata.torchscript) {
-    hints.activation = "quick_gelu"; // OpenAI's own archives; nobody else publishes this layout with code
+type Json = Record<string, unknown>;
+
+async function readJson(file: string): Promise<Json> {
+  try {
+    const value = JSON.parse(await readFile(file, "utf8")) as unknown;
+    if (!value || typeof value !== "object") throw new Error("it is no object");
+    return value as Json;
+  } catch (cause) {
+    throw new TorchclipError("E_MODEL_CORRUPT", `${file} cannot be read as JSON: ${(cause as Error).message}`, { subject: file, cause });
   }
-  const activation = hints.activation ?? options.activation;
-  if (!activation) {
+}
+
+/**
+ * What the shapes do not tell: from the config beside the weights, from `arch`, from what torchclip itself or OpenAI
+ * wrote. The activation is never guessed (open_clip #771, #915): where nothing says it, it is asked for.
+ */
+async function readHints(source: ImportSource, weights: WeightFile, found: Recognised, options: ImportOptions): Promise<Hints> {
+  const hints = await knownHints(source, weights, found, options);
+  const needed = found.image.tower.kind === "vit" || found.text.tower.kind === "transformer";
+  const said = hints?.text.activation ?? hints?.image.activation;
+  if (options.activation && said && options.activation !== said) {
+    throw new TorchclipError("E_ARGUMENT", `activation "${options.activation}" was asked for, ${hints!.source} says "${said}"`, { subject: "activation" });
+  }
+  if (hints && (said || !needed)) return hints;
+  if (needed && !options.activation) {
     throw new TorchclipError(
       "E_MODEL_UNSUPPORTED",
-      `${source.weights}: nothing says whether its activation is QuickGELU or GELU; put its config.json beside it, or say activation: "quick_gelu" or "gelu"`,
+      `${source.weights}: nothing says whether its activation is QuickGELU or GELU; put its config beside it, name its architecture (arch: "ViT-B-32-quickgelu", --arch), or say activation: "quick_gelu" or "gelu"`,
       { subject: source.weights },
     );
   }
-  if (options.activation && options.activation !== activation) {
-    throw new TorchclipError("E_ARGUMENT", `activation "${options.activation}" was asked for, the checkpoint's own config says "${activation}"`, {
-      subject: "activation",
-    });
-  }
-  return { ...hints, activation };
+  const { activation } = options;
+  return { image: { activation, ...hints?.image }, text: { activation, ...hints?.text }, preprocessing: {}, clean: "openai", ...hints, source: "the options" };
 }
 
-async function readTokenizer(source: ImportSource, vocabSize: number): Promise<TokenizerJson> {
-  const json = source.tokenizer ? (JSON.parse(await readFile(source.tokenizer, "utf8")) as TokenizerJson) : clipTokenizerJson();
-  const count = Object.keys(json.model?.vocab ?? {}).length;
-  if (count !== vocabSize) {
+async function knownHints(source: ImportSource, weights: WeightFile, found: Recognised, options: ImportOptions): Promise<Hints | undefined> {
+  if (options.arch) {
+    const { model, preprocess } = namedArchitecture(options.arch);
+    return openClipHints(model, preprocess, `architecture ${options.arch}`);
+  }
+  if (source.config) {
+    const config = await readJson(source.config);
+    if (config.model_cfg) return openClipHints(config.model_cfg as Json, (config.preprocess_cfg ?? {}) as Json, source.config);
+    if (config.vision_config || config.model_type) {
+      return huggingFaceHints(config, source.preprocessor ? await readJson(source.preprocessor) : undefined, source.config);
+    }
+  }
+  const own = weights.metadata.config; // scripts/train-tiny
+  if (own) {
+    const c = JSON.parse(own) as { activation?: Activation; vision_heads?: number; text_heads?: number };
+    return {
+      image: { activation: c.activation, heads: c.vision_heads },
+      text: { activation: c.activation, heads: c.text_heads },
+      preprocessing: {},
+      clean: "none",
+      source: "its metadata",
+    };
+  }
+  // OpenAI's own archives: nobody else publishes this layout with code.
+  if (weights.metadata.torchscript && found.text.layout === "openai") {
+    return { image: { activation: "quick_gelu" }, text: { activation: "quick_gelu" }, preprocessing: {}, clean: "openai", source: "OpenAI's archive" };
+  }
+  return undefined;
+}
+
+/** The tokenizer.json of the artifact and how it is used. */
+async function readTokenizer(
+  source: ImportSource,
+  found: Recognised,
+  text: ModelConfig["text"],
+  hints: Hints,
+): Promise<{ json: TokenizerJson; config: TokenizerConfig }> {
+  const ownVocabulary = !source.tokenizer || (found.text.layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
+  const from = ownVocabulary ? "CLIP's own vocabulary" : source.tokenizer!;
+  const json = ownVocabulary
+    ? clipTokenizerJson()
+    : source.tokenizer!.endsWith(".json")
+      ? ((await readJson(source.tokenizer!)) as unknown as TokenizerJson)
+      : await readSentencePiece(source.tokenizer!);
+  const count = vocabularySize(json);
+  // Embeddings may be padded to a round number, never be fewer than the tokens.
+  if (count > text.vocabSize || (ownVocabulary && count !== text.vocabSize)) {
     throw new TorchclipError(
       "E_MODEL_CORRUPT",
-      `${source.tokenizer ?? "CLIP's own vocabulary"} has ${count} tokens, the model's embedding has ${vocabSize} rows${source.tokenizer ? "" : "; put its tokenizer.json beside it"}`,
+      `${from} has ${count} tokens, the model's embedding has ${text.vocabSize} rows${source.tokenizer ? "" : "; put its tokenizer.json beside it"}`,
       { subject: source.tokenizer },
     );
   }
-  return json;
+  const clip = isClipBpe(json);
+  const padId = clip ? 0 : (hints.text.padId ?? (text.kind === "roberta" ? text.padId : tokenId(json, ["<pad>", "[PAD]"])) ?? 0);
+  const end = clip ? undefined : tokenId(json, ["</s>", "<eos>", "[SEP]"]);
+  const config: TokenizerConfig = {
+    kind: clip ? "clip" : "huggingface",
+    clean: hints.clean ?? (clip ? "openai" : "none"),
+    padId,
+    endId: clip ? count - 1 : (end ?? null),
+  };
+  makeTokenizer(json, config).encode("a"); // refuses what cannot be used
+  return { json, config };
 }
+
+const CLIP_VOCABULARY = 49408;

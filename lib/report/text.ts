@@ -14,7 +14,7 @@ export function topPredictions(predictions: readonly Pick<Prediction, "label" | 
 
 export function modelLines(clip: Clip): string {
   const { config, device, deviceNote, precision } = clip.info;
-  return `Model: ${config.name} (${config.architecture}, ${config.vision.imageSize} px) on ${device}, ${precision}${deviceNote ? ` (no CUDA: ${deviceNote})` : ""}`;
+  return `Model: ${config.name} (${config.architecture}, ${config.image.imageSize} px) on ${device}, ${precision}${deviceNote ? ` (no CUDA: ${deviceNote})` : ""}`;
 }
 
 export function datasetLines(data: Dataset): string {

@@ -1,5 +1,5 @@
 import { TorchclipError } from "../errors.js";
-import type { BpeTokenizer } from "./bpe.js";
+import type { Tokenizer } from "./tokenizer.js";
 
 /** Padded ids, int32 [rows, length], and which texts were cut. */
 export interface Tokens {
@@ -14,9 +14,10 @@ export interface TokenizeOptions {
   truncate?: "error" | "end";
 }
 
-/** Rows of start, text, end, then zeros, as openai/CLIP's `clip.tokenize`. Throws E_TEXT_TOO_LONG with the text's index. */
-export function tokenize(tokenizer: BpeTokenizer, texts: readonly string[], length: number, options: TokenizeOptions = {}): Tokens {
-  const data = new Int32Array(texts.length * length);
+/** Rows of a text's ids, then padding, as openai/CLIP's `clip.tokenize`. Throws E_TEXT_TOO_LONG with the text's index. */
+export function tokenize(tokenizer: Tokenizer, texts: readonly string[], length: number, options: TokenizeOptions = {}): Tokens {
+  const { padId, endId } = tokenizer.config;
+  const data = new Int32Array(texts.length * length).fill(padId);
   const truncated: boolean[] = [];
   texts.forEach((text, row) => {
     if (typeof text !== "string") throw new TorchclipError("E_ARGUMENT", `text ${row} is not a string`, { index: row });
@@ -34,7 +35,7 @@ export function tokenize(tokenizer: BpeTokenizer, texts: readonly string[], leng
           },
         );
       }
-      ids = [...ids.slice(0, length - 1), tokenizer.endId];
+      ids = endId === null ? ids.slice(0, length) : [...ids.slice(0, length - 1), endId];
     }
     data.set(ids, row * length);
   });

@@ -20,6 +20,8 @@ class LoadJob : public Job {
     o.Set("embedDim", info.embed_dim);
     o.Set("vocabSize", info.vocab_size);
     o.Set("logitScale", info.logit_scale);
+    o.Set("logitBias", info.logit_bias);
+    o.Set("trims", info.trims);
     o.Set("device", info.device);
     o.Set("precision", info.precision);
     o.Set("deviceNote", info.device_note);

@@ -17,15 +17,19 @@ class PlainJob : public Job {
 
 }  // namespace
 
-// preprocess(pixels: Uint8Array, width: number, height: number, channels: number, size: number,
+// preprocess(pixels: Uint8Array, width: number, height: number, channels: number, transform: NativeTransform,
 //            out: Uint8Array, slot: number): Promise<void>
 Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto width = static_cast<std::int32_t>(whole(info[1], 1, 1 << 24, "width"));
   const auto height = static_cast<std::int32_t>(whole(info[2], 1, 1 << 24, "height"));
   const auto channels = static_cast<std::int32_t>(whole(info[3], 1, 4, "channels"));
-  const auto size = static_cast<std::int32_t>(whole(info[4], 1, 1 << 14, "size"));
+  const auto given = info[4].As<Napi::Object>();
+  const core::Transform transform{static_cast<std::int32_t>(whole(given.Get("size"), 1, 1 << 14, "size")),
+                                  static_cast<core::Resize>(whole(given.Get("resize"), 0, 2, "resize")),
+                                  static_cast<core::Filter>(whole(given.Get("filter"), 0, 1, "filter")),
+                                  static_cast<std::uint8_t>(whole(given.Get("fill"), 0, 255, "fill"))};
   const auto slot = static_cast<std::size_t>(whole(info[6], 0, 1 << 20, "slot"));
-  const std::size_t bytes = static_cast<std::size_t>(size) * size * 3;
+  const std::size_t bytes = static_cast<std::size_t>(transform.size) * transform.size * 3;
   const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array,
                                                  static_cast<std::size_t>(width) * height * channels, "pixels");
   auto* out = elements_of<std::uint8_t>(info[5], napi_uint8_array, (slot + 1) * bytes, "out") + slot * bytes;
@@ -33,7 +37,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   job->keep(info[0]);
   job->keep(info[5]);
   return Environment::of(info.Env()).start<PlainJob>(info.Env(), std::move(job), [=](PlainJob&) {
-    core::preprocess({pixels, width, height, channels}, size, out);
+    core::preprocess({pixels, width, height, channels}, transform, out);
   });
 }
 
@@ -84,14 +88,14 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
     spec.modules.push_back({string_of(m, "path"), string_of(m, "source")});
   });
   each(from.Get("tensors"), [&](const Napi::Object& t) {
-    core::TensorSpec tensor{
-        string_of(t, "name"), {}, t.Get("transpose").ToBoolean(), t.Get("buffer").ToBoolean(), string_of(t, "dtype")};
+    core::TensorSpec tensor{string_of(t, "name"), {}, t.Get("buffer").ToBoolean(), string_of(t, "dtype")};
     each(t.Get("parts"), [&](const Napi::Object& p) {
       core::TensorPart part{string_of(p, "file"),
                             static_cast<std::uint64_t>(whole(p.Get("offset"), 0, 1LL << 52, "offset")),
                             static_cast<std::uint64_t>(whole(p.Get("bytes"), 0, 1LL << 52, "bytes")),
                             string_of(p, "dtype"),
-                            {}};
+                            {},
+                            p.Get("transpose").ToBoolean()};
       const auto shape = p.Get("shape").As<Napi::Array>();
       for (std::uint32_t i = 0; i < shape.Length(); ++i)
         part.shape.push_back(whole(shape.Get(i), 0, 1LL << 40, "shape"));

@@ -115,6 +115,8 @@ torchclip_status torchclip_info(const torchclip_engine* engine, torchclip_model_
     info->embed_dim = from.embed_dim;
     info->vocab_size = from.vocab_size;
     info->logit_scale = from.logit_scale;
+    info->logit_bias = from.logit_bias;
+    info->pad_id = from.pad_id;
     copy_text(info->device, sizeof info->device, from.device);
     copy_text(info->precision, sizeof info->precision, from.precision);
   });
@@ -124,7 +126,7 @@ torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint
                                       int32_t height, int32_t channels, uint8_t* out, torchclip_error* error) {
   return guarded(error, [&] {
     require(engine && out, "engine or out is NULL");
-    torchclip::core::preprocess({pixels, width, height, channels}, engine->engine.info().image_size, out);
+    torchclip::core::preprocess({pixels, width, height, channels}, engine->engine.info().transform, out);
   });
 }
 

@@ -172,10 +172,10 @@ def tiny():
     extra = {"torchclip.json": "", "tokenizer.json": ""}
     artifact = torch.jit.load("models/tiny.pt", _extra_files=extra)
     config = json.loads(extra["torchclip.json"])
-    v, t = config["vision"], config["text"]
+    v, t = config["image"], config["text"]
     train.Activation.forward = lambda self, x: x * torch.sigmoid(1.702 * x)
     model = train.CLIP(dict(embed_dim=config["embedDim"], vision_width=v["width"], vision_layers=v["layers"], vision_heads=v["heads"], text_width=t["width"], text_layers=t["layers"], text_heads=t["heads"], vocab_size=t["vocabSize"])).eval()
-    model.load_state_dict({k: p.float() for k, p in artifact.state_dict().items()})
+    model.load_state_dict({k.removeprefix("text."): p.float() for k, p in artifact.state_dict().items()})
     tok = Tokenizer.from_str(extra["tokenizer.json"].decode())
     texts = TEXTS[:2] + ["a photo of a red circle", "superb film"]
     ids = train.ids_of(tok, texts)

@@ -1,4 +1,5 @@
 import { addon } from "../../lib/addon.js";
+import { nativeTransform } from "../../lib/models/config.js";
 import { sha256 } from "./index.js";
 import { picture } from "./noise.js";
 
@@ -9,6 +10,10 @@ export interface PreprocessingCase {
   height: number;
   channels: 1 | 3 | 4;
   size: number;
+  /** Default: the shorter side, bicubic. */
+  resize?: "shortest" | "squash" | "longest";
+  interpolation?: "bicubic" | "bilinear";
+  fill?: number;
   sha256: string;
 }
 
@@ -18,8 +23,10 @@ export async function differing(cases: readonly PreprocessingCase[]): Promise<st
   for (const c of cases) {
     const p = picture(c.seed, c.width, c.height, c.channels);
     const out = new Uint8Array(c.size * c.size * 3);
-    await addon().preprocess(p.data, p.width, p.height, p.channels, c.size, out, 0);
-    if (sha256(out) !== c.sha256) different.push(`${c.width}×${c.height}×${c.channels} → ${c.size}`);
+    const { resize = "shortest", interpolation = "bicubic", fill = 0 } = c;
+    const transform = nativeTransform({ resize, interpolation, fill, mean: [], std: [] }, c.size);
+    await addon().preprocess(p.data, p.width, p.height, p.channels, transform, out, 0);
+    if (sha256(out) !== c.sha256) different.push(`${c.width}×${c.height}×${c.channels} → ${c.size} ${resize} ${interpolation}`);
   }
   return different;
 }

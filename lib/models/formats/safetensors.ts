@@ -1,4 +1,5 @@
-import { open, stat } from "node:fs/promises";
+import { open, readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { TorchclipError } from "../../errors.js";
 import { elements, ELEMENT_BYTES, type WeightFile } from "./types.js";
 
@@ -51,4 +52,35 @@ export async function readSafetensors(file: string): Promise<WeightFile> {
   } finally {
     await handle.close();
   }
+}
+
+const MAX_INDEX = 64 << 20;
+
+/** A model in several .safetensors (or .bin) files, by its index (model.safetensors.index.json). */
+export async function readIndex(file: string, readShard: (path: string) => Promise<WeightFile>): Promise<WeightFile> {
+  const corrupt = (what: string, cause?: unknown) => new TorchclipError("E_MODEL_CORRUPT", `${file}: ${what}`, { subject: file, cause });
+  if ((await stat(file)).size > MAX_INDEX) throw corrupt("too large for an index");
+  let map: Record<string, string>;
+  try {
+    map = (JSON.parse(await readFile(file, "utf8")) as { weight_map: Record<string, string> }).weight_map;
+    if (!map || typeof map !== "object" || !Object.values(map).every((v) => typeof v === "string")) throw new Error("no weight_map");
+  } catch (cause) {
+    throw corrupt(`no readable index: ${(cause as Error).message}`, cause);
+  }
+  const shards = new Map<string, WeightFile>();
+  const result: WeightFile = { format: "safetensors", tensors: new Map(), metadata: {} };
+  for (const [key, name] of Object.entries(map)) {
+    if (basename(name) !== name)
+      throw new TorchclipError("E_MODEL_UNSAFE", `${file}: ${key} lies in ${JSON.stringify(name)}, outside the model's folder`, { subject: file });
+    let shard = shards.get(name);
+    if (!shard) {
+      const path = join(dirname(file), name);
+      if (!(await stat(path).catch(() => undefined))) throw corrupt(`${name} is missing`);
+      shards.set(name, (shard = await readShard(path)));
+    }
+    const tensor = shard.tensors.get(key);
+    if (!tensor) throw corrupt(`${name} lacks ${key}`);
+    result.tensors.set(key, tensor);
+  }
+  return result;
 }

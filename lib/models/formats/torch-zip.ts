@@ -1,8 +1,8 @@
 import { open } from "node:fs/promises";
 import yauzl from "yauzl";
 import { TorchclipError } from "../../errors.js";
-import { ELEMENT_BYTES, elements, type WeightFile } from "./types.js";
-import { namedTensors, unpickle } from "./unpickler.js";
+import { ELEMENT_BYTES, elements, type StoredTensor, type WeightFile } from "./types.js";
+import { namedTensors, unpickle, type PickledTensor } from "./unpickler.js";
 
 const MAX_PICKLE = 256 << 20;
 
@@ -91,24 +91,37 @@ export async function readTorchArchive(file: string): Promise<WeightFile> {
     metadata: archive.has("code/__torch__.py") || archive.has("constants.pkl") ? { torchscript: "1" } : {},
   };
   for (const [name, tensor] of namedTensors(root)) {
-    const { storage, shape, stride, offset } = tensor;
-    const size = ELEMENT_BYTES[storage.dtype];
-    const count = elements(shape);
-    const record = archive.range(`data/${storage.key}`);
-    let step = 1;
-    const packed = shape.every((_, i) => {
-      const axis = shape.length - 1 - i;
-      const fits = shape[axis] === 1 || stride[axis] === step;
-      step *= shape[axis];
-      return fits;
-    });
-    if (!packed) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${name} is not stored row by row`, { subject: file });
-    if (!Number.isSafeInteger(count) || (offset + count) * size > record.bytes) {
-      throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${name} needs ${(offset + count) * size} bytes, its storage has ${record.bytes}`, {
-        subject: file,
-      });
-    }
-    result.tensors.set(name, { file, offset: record.offset + offset * size, bytes: count * size, dtype: storage.dtype, shape });
+    const record = archive.range(`data/${tensor.storage.key}`);
+    result.tensors.set(name, placeTensor(file, name, tensor, record.offset, record.bytes));
   }
   return result;
+}
+
+/** Where a pickled tensor lies in its storage, which is a range of the file. */
+export function placeTensor(file: string, name: string, tensor: PickledTensor, storageOffset: number, storageBytes: number): StoredTensor {
+  const { storage, shape, stride, offset } = tensor;
+  const size = ELEMENT_BYTES[storage.dtype];
+  const count = elements(shape);
+  const whole = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
+  if (![...shape, ...stride, offset, count].every(whole) || shape.length !== stride.length) {
+    throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${name} has a malformed shape`, { subject: file });
+  }
+  if ((offset + count) * size > storageBytes) {
+    throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${name} needs ${(offset + count) * size} bytes, its storage has ${storageBytes}`, { subject: file });
+  }
+  const place = { file, offset: storageOffset + offset * size, bytes: count * size, dtype: storage.dtype };
+  if (rowByRow(shape, stride)) return { ...place, shape };
+  if (shape.length === 2 && rowByRow(shape.slice().reverse(), stride.slice().reverse()))
+    return { ...place, shape: shape.slice().reverse(), stored: "transposed" };
+  throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${name} is stored neither row by row nor column by column`, { subject: file });
+}
+
+function rowByRow(shape: number[], stride: number[]): boolean {
+  let step = 1;
+  return shape.every((_, i) => {
+    const axis = shape.length - 1 - i;
+    const fits = shape[axis] === 1 || stride[axis] === step;
+    step *= shape[axis];
+    return fits;
+  });
 }

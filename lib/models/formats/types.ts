@@ -1,9 +1,15 @@
 import type { TensorPart } from "../../addon.js";
 
+/** A tensor where it lies in a file. */
+export interface StoredTensor extends TensorPart {
+  /** The file holds the transpose of the matrix that its name stands for. */
+  stored?: "transposed";
+}
+
 /** Weights found in a file: where each named tensor lies. Nothing is read into memory. */
 export interface WeightFile {
-  format: "safetensors" | "torch";
-  tensors: Map<string, TensorPart>;
+  format: "safetensors" | "torch" | "onnx";
+  tensors: Map<string, StoredTensor>;
   metadata: Record<string, string>;
 }
 

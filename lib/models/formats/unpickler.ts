@@ -46,6 +46,7 @@ const STORAGES: Record<string, string> = {
 const CALLABLE = new Set([
   "collections OrderedDict",
   "torch._utils _rebuild_tensor_v2",
+  "torch._utils _rebuild_tensor",
   "torch._utils _rebuild_parameter",
   "torch.jit._pickle build_intlist",
   "torch.jit._pickle build_doublelist",
@@ -57,6 +58,13 @@ const MAX_DEPTH_OF_MEMO = 10_000_000;
 
 export function unpickle(bytes: Buffer, name: string): unknown {
   return new Unpickler(bytes, name).run();
+}
+
+/** The first of several pickles in a row, and how many bytes it takes. */
+export function unpickleFirst(bytes: Buffer, name: string): { value: unknown; length: number } {
+  const reader = new Unpickler(bytes, name);
+  const value = reader.run();
+  return { value, length: reader.position };
 }
 
 class Mark {}
@@ -71,6 +79,11 @@ class Unpickler {
     private readonly bytes: Buffer,
     private readonly name: string,
   ) {}
+
+  /** Bytes read so far. */
+  get position(): number {
+    return this.at;
+  }
 
   run(): unknown {
     try {
@@ -313,7 +326,7 @@ class Unpickler {
     if (name === "collections OrderedDict") return new Map();
     if (name === "torch._utils _rebuild_parameter") return args[0];
     if (name.startsWith("torch.jit._pickle ")) return args[0];
-    if (name === "torch._utils _rebuild_tensor_v2") {
+    if (name === "torch._utils _rebuild_tensor_v2" || name === "torch._utils _rebuild_tensor") {
       const [storage, offset, shape, stride] = args as [PickledStorage, number, number[], number[]];
       if (storage?.kind !== "storage" || !Array.isArray(shape) || !Array.isArray(stride)) throw this.corrupt("a malformed tensor");
       return { kind: "tensor", storage, offset, shape, stride } satisfies PickledTensor;

@@ -1,13 +1,26 @@
-// CLIP's image transform up to uint8: Resize(size, bicubic), CenterCrop(size), RGB.
+// A CLIP model's image transform up to uint8: resize, crop or fill, RGB.
 #pragma once
 
 #include "image/resize.h"
 
 namespace torchclip::core {
 
-// `out`: uint8 [size, size, 3]. Geometry as torchvision's Resize and CenterCrop on a PIL image (what
-// openai/CLIP's clip.py `_transform` calls): the longer side is int(size * long / short), the crop's origin is
-// round half to even. Throws Error(E_ARGUMENT) for a picture without pixels or with other than 1, 3, 4 channels.
-void preprocess(const Image& image, std::int32_t size, std::uint8_t* out);
+enum class Resize {
+  kShortest,  // the shorter side to the size, then the centre crop: torchvision's Resize and CenterCrop (OpenAI)
+  kSquash,    // both sides to the size (SigLIP)
+  kLongest,   // the longer side to the size, the rest filled: open_clip's ResizeKeepRatio and CenterCropOrPad
+};
+
+struct Transform {
+  std::int32_t size = 0;
+  Resize resize = Resize::kShortest;
+  Filter filter = Filter::kBicubic;
+  std::uint8_t fill = 0;  // grey level of what kLongest fills
+};
+
+// `out`: uint8 [size, size, 3]. Geometry as torchvision and open_clip on a PIL image. For kShortest: the longer side is
+// int(size * long / short), the crop's origin is round half to even. Throws Error(E_ARGUMENT) for a picture without
+// pixels or with other than 1, 3, 4 channels.
+void preprocess(const Image& image, const Transform& transform, std::uint8_t* out);
 
 }  // namespace torchclip::core

@@ -7,7 +7,7 @@
 
 namespace torchclip::core {
 
-enum class Filter { kBilinear, kBicubic };
+enum class Filter { kBicubic, kBilinear };
 
 // A window of the resized picture: the part of it that the crop keeps.
 struct Window {

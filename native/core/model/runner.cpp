@@ -97,6 +97,18 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     info.context_length = whole("context_length");
     info.embed_dim = whole("embed_dim");
     info.vocab_size = whole("vocab_size");
+    // Artifacts of format 1 lack what OpenAI's models do not need.
+    const auto optional = [&](const char* name, std::int64_t otherwise) {
+      return static_cast<std::int32_t>(s.module.hasattr(name) ? s.module.attr(name).toInt() : otherwise);
+    };
+    info.transform = {info.image_size, static_cast<Resize>(optional("image_resize", 0)),
+                      static_cast<Filter>(optional("image_filter", 0)),
+                      static_cast<std::uint8_t>(optional("image_fill", 0))};
+    info.pad_id = optional("pad_id", 0);
+    info.trims = optional("text_trims", 1) != 0;
+    if (s.module.hasattr("logit_bias")) {
+      info.logit_bias = s.module.attr("logit_bias").toTensor().to(c10::kCPU, at::kFloat).item<float>();
+    }
     info.logit_scale = std::exp(s.module.attr("logit_scale").toTensor().to(c10::kCPU, at::kFloat).item<float>());
     const auto mean = s.module.attr("image_mean").toDoubleVector();
     const auto std = s.module.attr("image_std").toDoubleVector();

@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+#include "image/preprocess.h"
+
 namespace torchclip::core {
 
 struct RunnerOptions {
@@ -19,6 +21,10 @@ struct RunnerOptions {
 struct ModelInfo {
   std::int32_t image_size = 0, context_length = 0, embed_dim = 0, vocab_size = 0;
   float logit_scale = 0;                       // exp of the learned parameter
+  float logit_bias = 0;                        // added to scaled cosines; 0 where the model has none
+  Transform transform;                         // what preprocess() does for this model
+  std::int32_t pad_id = 0;                     // fills a row of token ids after its end
+  bool trims = true;                           // padding may be left away: the text encoder is causal
   std::string device, precision, device_note;  // what is used; device_note: why `auto` is not CUDA, or empty
   std::map<std::string, std::string> extra;    // torchclip.json, tokenizer.json: the artifact's extra files
 };

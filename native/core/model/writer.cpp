@@ -27,14 +27,13 @@ at::Tensor read_part(const TensorPart& part, const std::string& name) {
   in.seekg(static_cast<std::streamoff>(part.offset));
   in.read(static_cast<char*>(tensor.mutable_data_ptr()), static_cast<std::streamsize>(part.bytes));
   if (!in) throw Error(TORCHCLIP_E_MODEL_CORRUPT, part.file + " ends before " + name);
-  return tensor;
+  return part.transpose ? tensor.t() : tensor;
 }
 
 at::Tensor read_tensor(const TensorSpec& spec) {
   std::vector<at::Tensor> parts;
   for (const auto& part : spec.parts) parts.push_back(read_part(part, spec.name));
   auto tensor = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
-  if (spec.transpose) tensor = tensor.t();
   return tensor.to(dtype_of(spec.dtype)).contiguous();
 }
 

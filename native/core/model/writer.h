@@ -16,14 +16,14 @@ struct TensorPart {
   std::uint64_t offset = 0, bytes = 0;
   std::string dtype;  // "F32", "F16", "BF16", "F64", "I64": safetensors' names
   std::vector<std::int64_t> shape;
+  bool transpose = false;  // of a matrix, before it is joined to the other parts
 };
 
 struct TensorSpec {
   std::string name;               // dotted path in the module, e.g. "visual.conv1.weight"
   std::vector<TensorPart> parts;  // concatenated along the first axis
-  bool transpose = false;         // of a matrix, after concatenation
   bool buffer = false;            // a buffer instead of a parameter
-  std::string dtype;              // stored as: "F32" or "F16"
+  std::string dtype;              // stored as: "F32", "F16" or "BF16"
 };
 
 struct ModuleSpec {

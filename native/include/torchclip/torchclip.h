@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Raised when a struct or signature below changes incompatibly. */
-#define TORCHCLIP_ABI_VERSION 1
+#define TORCHCLIP_ABI_VERSION 2
 
 typedef enum torchclip_status {
   TORCHCLIP_OK = 0,
@@ -54,7 +54,9 @@ typedef struct torchclip_model_info {
   int32_t context_length; /* token ids of one text, padding included */
   int32_t embed_dim;      /* floats of one embedding */
   int32_t vocab_size;     /* token ids are in [0, vocab_size) */
-  float logit_scale;      /* exp of the learned scale: logits = logit_scale * cosine */
+  int32_t pad_id;         /* fills a row of token ids after its end */
+  float logit_scale;      /* exp of the learned scale: logits = logit_scale * cosine + logit_bias */
+  float logit_bias;       /* 0 where the model has none */
   char device[16];        /* what is used: "cpu", "cuda:0" ... */
   char precision[8];      /* what is used: "fp32" ... */
 } torchclip_model_info;
@@ -76,8 +78,8 @@ TORCHCLIP_API void torchclip_close(torchclip_engine* engine);
 TORCHCLIP_API torchclip_status torchclip_info(const torchclip_engine* engine, torchclip_model_info* info,
                                               torchclip_error* error);
 
-/* One picture into one slot of a batch: shorter side to image_size (bicubic, antialiased, bit-exact with
- * Pillow), centre crop. `pixels`: uint8 [height, width, channels], no padding between rows, channels 1
+/* One picture into one slot of a batch, resized and cropped as the model wants it (antialiased, bit-exact with
+ * Pillow). `pixels`: uint8 [height, width, channels], no padding between rows, channels 1
  * (grey), 3 (RGB) or 4 (RGBA, alpha ignored). `out`: uint8 [image_size, image_size, 3]. */
 TORCHCLIP_API torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint8_t* pixels,
                                                     int32_t width, int32_t height, int32_t channels, uint8_t* out,
@@ -88,7 +90,7 @@ TORCHCLIP_API torchclip_status torchclip_preprocess(const torchclip_engine* engi
 TORCHCLIP_API torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t* batch, int64_t rows,
                                                        float* out, int32_t normalize, torchclip_error* error);
 
-/* `ids`: int32 [rows, length], each row start token, text, end token, then zeros; length <= context_length. */
+/* `ids`: int32 [rows, length], each row start token, text, end token, then pad_id; length <= context_length. */
 TORCHCLIP_API torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t* ids, int64_t rows,
                                                        int32_t length, float* out, int32_t normalize,
                                                        torchclip_error* error);

@@ -1,0 +1,115 @@
+import { TorchclipError } from "../errors.js";
+import { ProtobufFile, type Field } from "../models/formats/protobuf.js";
+import type { TokenizerJson } from "./bpe.js";
+
+interface Piece {
+  text: string;
+  score: number;
+  type: number;
+}
+
+const NORMAL = 1;
+const UNKNOWN = 2;
+const CONTROL = 3;
+const USER_DEFINED = 4;
+const BYTE = 6;
+const UNIGRAM = 1;
+const SPACE = "▁";
+
+/**
+ * A SentencePiece model (sentencepiece_model.proto) as a tokenizer.json, as transformers converts it
+ * (convert_slow_tokenizer.py, SpmConverter): Unigram with the model's own character map, an end token after the text.
+ */
+export async function readSentencePiece(file: string): Promise<TokenizerJson> {
+  const input = await ProtobufFile.open(file).catch((cause: unknown) => {
+    throw new TorchclipError("E_MODEL_NOT_FOUND", `${file} cannot be opened: ${(cause as Error).message}`, { subject: file, cause });
+  });
+  try {
+    const pieces: Piece[] = [];
+    const trainer = new Map<number, bigint>();
+    const normalizer = new Map<number, bigint>();
+    let charsmap: Buffer = Buffer.alloc(0);
+    // ModelProto: pieces = 1, trainer_spec = 2, normalizer_spec = 3
+    for await (const field of input.fields(0, input.size)) {
+      if (field.number === 1) pieces.push(await readPiece(input, field));
+      else if (field.number === 2) await readNumbers(input, field, trainer);
+      else if (field.number === 3) {
+        await readNumbers(input, field, normalizer);
+        for await (const inner of input.fields(field.offset, field.bytes)) if (inner.number === 2) charsmap = await input.read(inner);
+      }
+    }
+    if (!pieces.length) throw new Error("it has no pieces");
+    // TrainerSpec: model_type = 3
+    if (Number(trainer.get(3) ?? 1n) !== UNIGRAM) {
+      throw new TorchclipError(
+        "E_MODEL_UNSUPPORTED",
+        `${file} is no Unigram model; convert it to tokenizer.json (transformers: AutoTokenizer.save_pretrained)`,
+        { subject: file },
+      );
+    }
+    return toTokenizerJson(pieces, charsmap, normalizer);
+  } catch (error) {
+    if (error instanceof TorchclipError) throw error;
+    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable SentencePiece model: ${(error as Error).message}`, { subject: file, cause: error });
+  } finally {
+    await input.close();
+  }
+}
+
+/** SentencePiece: piece = 1, score = 2, type = 3 */
+async function readPiece(input: ProtobufFile, at: Field): Promise<Piece> {
+  const piece: Piece = { text: "", score: 0, type: NORMAL };
+  for await (const field of input.fields(at.offset, at.bytes)) {
+    if (field.number === 1) piece.text = await input.text(field);
+    else if (field.number === 2) piece.score = (await input.read(field)).readFloatLE();
+    else if (field.number === 3) piece.type = Number(field.value);
+  }
+  return piece;
+}
+
+async function readNumbers(input: ProtobufFile, at: Field, into: Map<number, bigint>): Promise<void> {
+  for await (const field of input.fields(at.offset, at.bytes)) if (field.wire === 0) into.set(field.number, field.value);
+}
+
+function toTokenizerJson(pieces: Piece[], charsmap: Buffer, normalizer: Map<number, bigint>): TokenizerJson {
+  const special = (p: Piece) => p.type === CONTROL || p.type === UNKNOWN || p.type === USER_DEFINED;
+  const end = pieces.findIndex((p) => p.type === CONTROL && /^<\/s>$|^<eos>$/.test(p.text));
+  // NormalizerSpec: add_dummy_prefix = 3, remove_extra_whitespaces = 4, both true unless said otherwise
+  const prefix = normalizer.get(3) !== 0n;
+  const squeeze = normalizer.get(4) !== 0n;
+  return {
+    version: "1.0",
+    added_tokens: pieces.flatMap((p, id) =>
+      special(p) ? [{ id, content: p.text, single_word: false, lstrip: false, rstrip: false, normalized: false, special: p.type !== USER_DEFINED }] : [],
+    ),
+    normalizer: {
+      type: "Sequence",
+      normalizers: [
+        ...(charsmap.length ? [{ type: "Precompiled", precompiled_charsmap: charsmap.toString("base64") }] : []),
+        ...(squeeze
+          ? [
+              { type: "Strip", strip_left: true, strip_right: true },
+              { type: "Replace", pattern: { Regex: " {2,}" }, content: " " },
+            ]
+          : []),
+      ],
+    },
+    pre_tokenizer: { type: "Metaspace", replacement: SPACE, prepend_scheme: prefix ? "always" : "never", split: false },
+    post_processor:
+      end < 0
+        ? null
+        : {
+            type: "TemplateProcessing",
+            single: [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: pieces[end].text, type_id: 0 } }],
+            pair: [],
+            special_tokens: { [pieces[end].text]: { id: pieces[end].text, ids: [end], tokens: [pieces[end].text] } },
+          },
+    decoder: { type: "Metaspace", replacement: SPACE, prepend_scheme: prefix ? "always" : "never" },
+    model: {
+      type: "Unigram",
+      unk_id: pieces.findIndex((p) => p.type === UNKNOWN),
+      vocab: pieces.map((p) => [p.text, p.score]),
+      byte_fallback: pieces.some((p) => p.type === BYTE),
+    },
+  } as unknown as TokenizerJson;
+}
