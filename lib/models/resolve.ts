@@ -88,7 +88,7 @@ interface KnownHash {
 /** SHA-256 of a file, remembered by its path, size and time of change: hashing gigabytes takes seconds. */
 async function weightsHash(file: string, folder: string, signal: AbortSignal | undefined): Promise<string> {
   const index = join(folder, "hashes.json");
-  const known = await readFile(index, "utf8")
+  const known: Record<string, KnownHash> = await readFile(index, "utf8")
     .then((text) => JSON.parse(text) as Record<string, KnownHash>)
     .catch(() => ({}));
   const path = resolve(file);
