@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { env, platform } from "node:process";
@@ -10,8 +11,14 @@ export interface Settings {
   cacheDir: string;
   /** Never use the network. */
   offline: boolean;
-  /** Base URL used in place of https://huggingface.co. */
+  /** Base URL that is tried before the hub's own. */
   hubMirror: string | undefined;
+  /** HF_ENDPOINT: base URL used in place of https://huggingface.co. */
+  hubEndpoint: string | undefined;
+  /** Cache of the hub's files, shared with Python's huggingface_hub. */
+  hubCache: string;
+  /** HF_TOKEN, or the file that Python's login wrote. */
+  hubToken: string | undefined;
   /** Base URL used in place of OpenAI's file server. */
   openaiMirror: string | undefined;
 }
@@ -19,10 +26,28 @@ export interface Settings {
 export function settings(overrides: { cacheDir?: string; offline?: boolean } = {}): Settings {
   return {
     cacheDir: resolve(overrides.cacheDir ?? env.TORCHCLIP_CACHE ?? join(systemCache(), "torchclip")),
-    offline: overrides.offline ?? /^(1|true|yes)$/i.test(env.TORCHCLIP_OFFLINE ?? ""),
+    offline: overrides.offline ?? (isSet(env.TORCHCLIP_OFFLINE) || isSet(env.HF_HUB_OFFLINE)),
     hubMirror: env.TORCHCLIP_HUB_MIRROR || undefined,
     openaiMirror: env.TORCHCLIP_OPENAI_MIRROR || undefined,
+    hubEndpoint: env.HF_ENDPOINT || undefined,
+    hubCache: resolve(overrides.cacheDir ? join(overrides.cacheDir, "hub") : (env.HF_HUB_CACHE ?? join(hubHome(), "hub"))),
+    hubToken: env.HF_TOKEN || savedToken(),
   };
+}
+
+const isSet = (value: string | undefined): boolean => /^(1|true|yes|on)$/i.test(value ?? "");
+
+/** As Python's huggingface_hub finds it, on every system. */
+function hubHome(): string {
+  return env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface");
+}
+
+function savedToken(): string | undefined {
+  try {
+    return readFileSync(env.HF_TOKEN_PATH ?? join(hubHome(), "token"), "utf8").trim() || undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function systemCache(): string {

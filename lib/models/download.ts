@@ -11,8 +11,10 @@ export interface DownloadOptions {
   /** Tried in order. */
   urls: string[];
   target: string;
-  /** Expected SHA-256 in hex (or "md5:…"); the file appears under its name only when it matches. */
+  /** Expected SHA-256 in hex (or "md5:…", "git:…" for a git blob's); the file appears under its name only when it matches. */
   hash?: string;
+  /** Sent with each request. */
+  headers?: Record<string, string>;
   offline?: boolean;
   signal?: AbortSignal;
   /** Bytes so far and in all (undefined while unknown). */
@@ -82,7 +84,7 @@ async function fetchWhole(url: string, options: DownloadOptions): Promise<void> 
     }
   }
   if (options.hash) {
-    const actual = options.hash.startsWith("md5:") ? `md5:${await hashFile(part, "md5")}` : await hashFile(part, "sha256");
+    const actual = await hashAs(options.hash, part);
     if (actual !== options.hash) {
       await rm(part, { force: true });
       throw new TorchclipError("E_HASH_MISMATCH", `${url} has hash ${actual}, expected ${options.hash}; nothing of it was kept`, { subject: url });
@@ -91,10 +93,16 @@ async function fetchWhole(url: string, options: DownloadOptions): Promise<void> 
   await rename(part, options.target);
 }
 
+async function hashAs(like: string, file: string): Promise<string> {
+  if (like.startsWith("md5:")) return `md5:${await hashFile(file, "md5")}`;
+  if (!like.startsWith("git:")) return hashFile(file, "sha256");
+  return `git:${await hashFile(file, "sha1", undefined, `blob ${(await stat(file)).size}\0`)}`;
+}
+
 /** One request; true when the file is complete. */
 async function fetchSome(url: string, part: string, from: number, options: DownloadOptions): Promise<boolean> {
   const response = await fetch(url, {
-    headers: from ? { range: `bytes=${from}-`, "accept-encoding": "identity" } : { "accept-encoding": "identity" },
+    headers: { ...options.headers, "accept-encoding": "identity", ...(from ? { range: `bytes=${from}-` } : {}) },
     signal: options.signal,
   });
   if (response.status === 416) {

@@ -8,8 +8,8 @@ import { readSentencePiece } from "../text/sentencepiece.js";
 import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
 import { hashFile, writeWhole } from "../util/files.js";
 import { artifactTensors, recognise, rootSource, type Recognised } from "./architectures/index.js";
-import { CLIP_MEAN, CLIP_STD, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
-import { readWeights, type WeightFile } from "./formats/index.js";
+import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
+import { readWeights, TorchArchive, type WeightFile } from "./formats/index.js";
 import { huggingFaceHints, openClipHints, type Hints } from "./hints.js";
 import { namedArchitecture } from "./named.js";
 
@@ -48,8 +48,9 @@ export const WEIGHT_NAMES = [
   "model.onnx",
   "model.pt",
 ];
-const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
-const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
+export const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
+export const PREPROCESSOR_NAMES = ["preprocessor_config.json"];
+export const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
 
 /** Finds the weights in a path that the user gave, and what lies beside them. */
 export async function findSource(path: string): Promise<ImportSource> {
@@ -63,8 +64,8 @@ export async function findSource(path: string): Promise<ImportSource> {
     return undefined;
   };
   const beside = async (folder: string) => ({
-    config: await configBeside(folder, first),
-    preprocessor: await first(folder, ["preprocessor_config.json"]),
+    config: await first(folder, CONFIG_NAMES),
+    preprocessor: await first(folder, PREPROCESSOR_NAMES),
     tokenizer: await first(folder, TOKENIZER_NAMES),
   });
   if (info.isFile()) {
@@ -76,11 +77,6 @@ export async function findSource(path: string): Promise<ImportSource> {
   const weights = await first(path, WEIGHT_NAMES);
   if (!weights) throw new TorchclipError("E_MODEL_NOT_FOUND", `${path} holds none of ${WEIGHT_NAMES.join(", ")}`, { subject: path });
   return { weights, ...(await beside(path)) };
-}
-
-/** open_clip's config wins, but for weights in transformers' own file and layout. */
-async function configBeside(folder: string, first: (folder: string, names: readonly string[]) => Promise<string | undefined>): Promise<string | undefined> {
-  return first(folder, CONFIG_NAMES);
 }
 
 /** Reads weights in any known format and writes the artifact to `output`, whole or not at all. */
@@ -277,3 +273,8 @@ async function readTokenizer(
 }
 
 const CLIP_VOCABULARY = 49408;
+
+/** The config inside an artifact. */
+export async function readArtifactConfig(artifact: string): Promise<ModelConfig> {
+  return readConfig((await (await TorchArchive.open(artifact)).read("extra/torchclip.json")).toString("utf8"));
+}

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { open, readFile, stat } from "node:fs/promises";
+import { open, readFile, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TorchclipError } from "../errors.js";
@@ -7,76 +7,210 @@ import { settings, type Settings } from "../settings.js";
 import { hashFile, writeFileWhole } from "../util/files.js";
 import { download } from "./download.js";
 import { TorchArchive } from "./formats/torch-zip.js";
-import { findSource, importModel, type ImportOptions, type ImportSource } from "./import.js";
-import { findModel, MODELS, type ModelEntry } from "./registry.js";
+import { HubRepository, hashFromBlob, parseHubId, type HubId } from "./hub.js";
+import { CONFIG_NAMES, findSource, importModel, PREPROCESSOR_NAMES, TOKENIZER_NAMES, WEIGHT_NAMES, type ImportOptions, type ImportSource } from "./import.js";
+import { findModel, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
 
 export interface ResolveOptions extends ImportOptions {
+  /** Where imported models are kept; with it, the hub's files too (below `hub`), otherwise Python's own cache holds those. */
   cacheDir?: string;
-  /** Never use the network; also TORCHCLIP_OFFLINE. */
+  /** Never use the network; also TORCHCLIP_OFFLINE, HF_HUB_OFFLINE. */
   offline?: boolean;
   /** Tried before the official addresses: base URL. */
   mirror?: string;
+  /** Ask the hub again, although the model is installed. */
+  refresh?: boolean;
   onProgress?: (event: { what: string; done: number; total: number | undefined }) => void;
+}
+
+/** A model that was loaded by name once. */
+export interface InstalledModel {
+  artifact: string;
+  /** The weights that it was made of, and what lay beside them. */
+  files: string[];
+  importVersion: number;
 }
 
 const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const IMPORT_VERSION = 2; // raised when imports of the same file come out different
 
-/** The artifact of a model given by name, alias or path: downloaded and imported into the cache where needed. */
+/**
+ * The artifact of a model: by a name of `models`, by a hub id ("org/name", "org/name@revision"), or by the path of an
+ * artifact, of weights, or of a folder with weights. Downloaded and imported into the cache where that was not done yet;
+ * an installed one needs no network.
+ */
 export async function resolveModel(model: string, options: ResolveOptions = {}): Promise<string> {
   if (typeof model !== "string" || model === "") throw new TorchclipError("E_ARGUMENT", "model must be a name or a path", { subject: "model" });
-  const at = settings(options);
-  if (options.mirror) at.hubMirror = at.openaiMirror = options.mirror;
-  const entry = findModel(model);
-  const onDisk = await stat(model).catch(() => undefined);
-  if (entry && !onDisk) return resolveEntry(entry, at, options);
-  if (!onDisk) {
-    const names = MODELS.map((m) => m.name).join(", ");
-    throw new TorchclipError("E_MODEL_NOT_FOUND", `"${model}" is neither a file, a folder nor a known model (${names})`, { subject: model });
-  }
-  return resolvePath(model, at, options);
+  const at = modelSettings(options);
+  if (await stat(model).catch(() => undefined)) return (await resolvePath(model, at, options)).artifact;
+  const { name, origin } = namedOrigin(model);
+  if (origin.kind === "bundled") return join(packageRoot, origin.path);
+  const known = (await installedModels(at))[name];
+  if (known && !options.refresh && !options.arch && !options.activation) return known.artifact;
+  const source = origin.kind === "file" ? await fetchFile(name, origin, at, options) : await fetchHub(name, origin, at, options);
+  const arch = options.arch ?? (origin.kind === "hub" && !source.config ? origin.arch : undefined);
+  const installed = await importOnce(source, at, { ...options, arch, name: options.name ?? name });
+  await remember(name, installed, at);
+  return installed.artifact;
 }
 
-async function resolveEntry(entry: ModelEntry, at: Settings, options: ResolveOptions): Promise<string> {
-  if (entry.bundled) return join(packageRoot, entry.bundled);
-  const folder = join(at.cacheDir, "models", entry.name.replaceAll("/", "--"));
-  const files: string[] = [];
-  const artifact = join(folder, `torchclip-${IMPORT_VERSION}.pt`);
-  if (await stat(artifact).catch(() => undefined)) return artifact;
-  for (const file of entry.files) {
-    const target = join(folder, file.name);
-    files.push(
-      await download({
-        urls: file.urls(at),
-        target,
-        hash: file.sha256,
-        offline: at.offline,
-        signal: options.signal,
-        onProgress: (done, total) => options.onProgress?.({ what: `${entry.name}: ${file.name}`, done, total }),
-      }),
-    );
+export function modelSettings(options: ResolveOptions): Settings {
+  const at = settings(options);
+  return options.mirror ? { ...at, hubMirror: options.mirror, openaiMirror: options.mirror } : at;
+}
+
+/** A name of the registry or a hub id. */
+function namedOrigin(model: string): { name: string; origin: ModelOrigin | { kind: "hub"; repo: string; revision: string; arch?: string } } {
+  const entry: ModelEntry | undefined = findModel(model);
+  if (entry) return { name: entry.name, origin: entry.origin };
+  const id = parseHubId(model);
+  // "ViT-B/99" is a misspelt name, and "no-such/file.pt" a path, rather than a repository.
+  if (id && !/^(ViT|RN\d)|\.(pt|pth|bin|safetensors|onnx)$/i.test(model)) {
+    return { name: id.revision === "main" ? id.repo : `${id.repo}@${id.revision}`, origin: { kind: "hub", ...id } };
   }
-  const source: ImportSource = files.length === 1 ? { weights: files[0] } : await findSource(folder);
-  await importModel(source, artifact, { name: entry.name, signal: options.signal });
-  return artifact;
+  const near = MODELS.filter((m) => m.name.toLowerCase().startsWith(model.toLowerCase().slice(0, 5)));
+  const names = (near.length ? near : MODELS)
+    .slice(0, 12)
+    .map((m) => m.name)
+    .join(", ");
+  throw new TorchclipError(
+    "E_MODEL_NOT_FOUND",
+    `"${model}" is neither a file, a folder, a hub id (org/name) nor a known model (${names}, …; \`torchclip models\` lists all)`,
+    { subject: model },
+  );
+}
+
+async function fetchFile(name: string, { file }: ModelOrigin & { kind: "file" }, at: Settings, options: ResolveOptions): Promise<ImportSource> {
+  const weights = await download({
+    urls: file.urls(at),
+    target: join(at.cacheDir, "downloads", file.sha256, file.name),
+    hash: file.sha256,
+    offline: at.offline,
+    signal: options.signal,
+    onProgress: (done, total) => options.onProgress?.({ what: `${name}: ${file.name}`, done, total }),
+  });
+  return { weights, sha256: file.sha256 };
+}
+
+/** The files of a hub repository that an import reads, and no others. */
+async function fetchHub(name: string, origin: { repo: string; revision?: string }, at: Settings, options: ResolveOptions): Promise<ImportSource> {
+  const id: HubId = { repo: origin.repo, revision: origin.revision ?? "main" };
+  const onProgress = (file: string, done: number, total: number | undefined) => options.onProgress?.({ what: `${name}: ${file}`, done, total });
+  const hub = new HubRepository(id, at, { signal: options.signal, onProgress });
+  const config = await hub.first(CONFIG_NAMES);
+  // Repositories that serve both libraries hold the weights twice: open_clip's go with open_clip's config.
+  const openClip = config !== undefined && basename(config) === CONFIG_NAMES[0];
+  const weights = await hub.first(openClip ? [...WEIGHT_NAMES].sort((a, b) => Number(b.startsWith("open_clip")) - Number(a.startsWith("open_clip"))) : WEIGHT_NAMES);
+  if (!weights) {
+    if (at.offline) {
+      throw new TorchclipError("E_OFFLINE", `${id.repo} at ${id.revision} is not in ${at.hubCache}, and the network is off (offline mode)`, { subject: id.repo });
+    }
+    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${id.repo} holds none of ${WEIGHT_NAMES.join(", ")}`, { subject: id.repo });
+  }
+  if (weights.endsWith(".index.json")) await fetchShards(weights, hub);
+  if (weights.endsWith(".onnx")) await hub.file(`${weights.includes("/onnx/") ? "onnx/" : ""}${basename(weights)}_data`);
+  return { weights, config, preprocessor: await hub.first(PREPROCESSOR_NAMES), tokenizer: await hub.first(TOKENIZER_NAMES) };
+}
+
+async function fetchShards(index: string, hub: HubRepository): Promise<void> {
+  const shards = await readFile(index, "utf8")
+    .then((text) => new Set(Object.values((JSON.parse(text) as { weight_map: Record<string, string> }).weight_map)))
+    .catch((cause: unknown) => {
+      throw new TorchclipError("E_MODEL_CORRUPT", `${index} is no index of shards: ${(cause as Error).message}`, { subject: index, cause });
+    });
+  for (const shard of shards) {
+    if (!/^[\w.-]+$/.test(shard)) throw new TorchclipError("E_MODEL_CORRUPT", `${index} names the shard "${shard}"`, { subject: index });
+    if (!(await hub.file(shard))) throw new TorchclipError("E_MODEL_CORRUPT", `${index} names ${shard}, which the repository lacks`, { subject: index });
+  }
 }
 
 /** A path: an artifact is used as it is; weights are imported once, under the hash of their content. */
-async function resolvePath(path: string, at: Settings, options: ResolveOptions): Promise<string> {
+async function resolvePath(path: string, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
   const info = await stat(path);
-  if (info.isFile() && (await isArtifact(path))) return path;
-  const source = await findSource(path);
-  const { arch, activation, signal } = options;
+  if (info.isFile() && (await isArtifact(path))) return { artifact: path, files: [], importVersion: IMPORT_VERSION };
+  return importOnce(await findSource(path), at, { ...options, name: options.name ?? basename(path) });
+}
+
+async function importOnce(source: ImportSource, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
+  const { name, arch, activation, signal } = options;
   const folder = join(at.cacheDir, "imports");
-  const sha256 = await weightsHash(source.weights, folder, signal);
+  const sha256 = source.sha256 ?? (await hashFromBlob(source.weights)) ?? (await weightsHash(source.weights, folder, signal));
   // The same weights with another config or tokenizer are another model.
+  const beside = [source.config, source.preprocessor, source.tokenizer];
   const key = createHash("sha256").update(JSON.stringify([IMPORT_VERSION, sha256, arch, activation]));
-  for (const file of [source.config, source.preprocessor, source.tokenizer]) key.update(file ? await readFile(file) : "-");
+  for (const file of beside) key.update(file ? await readFile(file) : "-");
   const artifact = join(folder, `${key.digest("hex").slice(0, 32)}.pt`);
   if (!(await stat(artifact).catch(() => undefined))) {
-    await importModel({ ...source, sha256 }, artifact, { name: options.name ?? basename(path), arch, activation, signal });
+    await importModel({ ...source, sha256 }, artifact, { name, arch, activation, signal });
   }
-  return artifact;
+  return { artifact, files: [source.weights, ...beside.filter((f): f is string => !!f)], importVersion: IMPORT_VERSION };
+}
+
+const installedFile = (at: Settings): string => join(at.cacheDir, "models.json");
+
+async function readInstalled(at: Settings): Promise<Record<string, InstalledModel>> {
+  return readFile(installedFile(at), "utf8")
+    .then((text) => JSON.parse(text) as Record<string, InstalledModel>)
+    .catch(() => ({}));
+}
+
+/** The models that were loaded by name and are still there. */
+export async function installedModels(at: Settings): Promise<Record<string, InstalledModel>> {
+  const found: Record<string, InstalledModel> = {};
+  for (const [name, model] of Object.entries(await readInstalled(at))) {
+    if (model.importVersion === IMPORT_VERSION && (await stat(model.artifact).catch(() => undefined))) found[name] = model;
+  }
+  return found;
+}
+
+async function remember(name: string, model: InstalledModel, at: Settings): Promise<void> {
+  await writeFileWhole(installedFile(at), JSON.stringify({ ...(await readInstalled(at)), [name]: model }, null, 1));
+}
+
+/** The installed model of a name; E_MODEL_NOT_FOUND where it is not installed. */
+export async function installedModel(model: string, at: Settings): Promise<InstalledModel & { name: string }> {
+  const { name, origin } = namedOrigin(model);
+  if (origin.kind === "bundled") return { name, artifact: join(packageRoot, origin.path), files: [], importVersion: IMPORT_VERSION };
+  const known = (await installedModels(at))[name];
+  if (!known) throw new TorchclipError("E_MODEL_NOT_FOUND", `"${name}" is not installed; \`torchclip models pull ${name}\` installs it`, { subject: model });
+  return { ...known, name };
+}
+
+/** Removes a model's artifact and, with `weights`, the files that it was made of. Returns what was removed. */
+export async function removeModel(model: string, at: Settings, options: { weights?: boolean } = {}): Promise<string[]> {
+  const { name, artifact, files } = await installedModel(model, at);
+  if (artifact.startsWith(packageRoot)) throw new TorchclipError("E_ARGUMENT", `${name} is a part of torchclip`, { subject: model });
+  const all = await readInstalled(at);
+  delete all[name];
+  const shared = Object.values(all).some((other) => other.artifact === artifact);
+  const doomed = shared ? [] : [artifact];
+  if (options.weights) {
+    const used = new Set(Object.values(all).flatMap((other) => other.files));
+    for (const file of files.filter((f) => !used.has(f))) {
+      doomed.push(file);
+      const blob = await realpath(file).catch(() => undefined);
+      if (blob && blob !== file) doomed.push(blob);
+    }
+  }
+  for (const file of doomed) await rm(file, { force: true });
+  await writeFileWhole(installedFile(at), JSON.stringify(all, null, 1));
+  return doomed;
+}
+
+/** Reads every byte of a model's artifact against its checksums, and the weights against the hash in their name. */
+export async function verifyModel(model: string, at: Settings, signal?: AbortSignal): Promise<string[]> {
+  const { artifact, files } = await installedModel(model, at);
+  await (await TorchArchive.open(artifact)).verify(signal);
+  const checked = [artifact];
+  for (const file of files) {
+    const expected = (await hashFromBlob(file)) ?? /\/downloads\/([0-9a-f]{64})\//.exec(file.replaceAll("\\", "/"))?.[1];
+    if (!expected) continue;
+    if (!(await stat(file).catch(() => undefined))) continue; // removed to save space: the artifact does not need it
+    const actual = await hashFile(file, "sha256", signal);
+    if (actual !== expected) throw new TorchclipError("E_HASH_MISMATCH", `${file} has SHA-256 ${actual}, expected ${expected}`, { subject: file });
+    checked.push(file);
+  }
+  return checked;
 }
 
 interface KnownHash {

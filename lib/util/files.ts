@@ -3,9 +3,9 @@ import { createReadStream } from "node:fs";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
-/** Hash of a file's content, in hex. */
-export async function hashFile(path: string, algorithm: "sha256" | "md5", signal?: AbortSignal): Promise<string> {
-  const hash = createHash(algorithm);
+/** Hash of a file's content, in hex; `prefix` is hashed before it. */
+export async function hashFile(path: string, algorithm: "sha256" | "sha1" | "md5", signal?: AbortSignal, prefix = ""): Promise<string> {
+  const hash = createHash(algorithm).update(prefix);
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) hash.update(chunk as Buffer);
   return hash.digest("hex");
 }

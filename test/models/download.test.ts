@@ -6,10 +6,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { load } from "../../lib/index.js";
 import { download } from "../../lib/models/download.js";
-import { errorOf, root, temporaryFolder, tinyModel } from "../support/index.js";
-import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
+import { errorOf, root, temporaryFolder } from "../support/index.js";
 
 const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 31) & 255));
 const hash = createHash("sha256").update(bytes).digest("hex");
@@ -143,37 +141,5 @@ describe("download", () => {
     writeFileSync(to, "here");
     await download({ urls: [base], target: to, hash, offline: true });
     assert.equal(requests.length, 0);
-  });
-});
-
-describe("load by name through a mirror", () => {
-  const folder = temporaryFolder();
-
-  it("fetches, imports once, and then needs no network", async () => {
-    const files: Record<string, Buffer> = {
-      "config.json": Buffer.from(
-        JSON.stringify({ vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 }, text_config: { num_attention_heads: 2 } }),
-      ),
-      "tokenizer.json": Buffer.from(await tinyTokenizer()),
-      "model.safetensors": await tinySafetensors(),
-    };
-    let requests = 0;
-    const server = createServer((request, response) => {
-      requests++;
-      const [, name] = /^\/openai\/clip-vit-base-patch32\/resolve\/main\/(.+)$/.exec(request.url ?? "") ?? [];
-      if (files[name]) response.end(files[name]);
-      else response.writeHead(404).end();
-    });
-    await new Promise<void>((r) => server.listen(0, "127.0.0.1", r));
-    const mirror = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const name = "openai/clip-vit-base-patch32";
-    const first = await load(name, { cacheDir: folder, mirror });
-    await first.close();
-    assert.equal(requests, 3);
-    server.close();
-    const second = await load(name, { cacheDir: folder, offline: true });
-    const tiny = await load(tinyModel);
-    assert.deepEqual((await second.encodeTexts(["a red circle"])).data, (await tiny.encodeTexts(["a red circle"])).data);
-    await Promise.all([second.close(), tiny.close()]);
   });
 });

@@ -1,6 +1,9 @@
+import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
+import { crc32, createInflateRaw } from "node:zlib";
 import yauzl from "yauzl";
-import { TorchclipError } from "../../errors.js";
+import { checkAborted, TorchclipError } from "../../errors.js";
 import { ELEMENT_BYTES, elements, type StoredTensor, type WeightFile } from "./types.js";
 import { namedTensors, unpickle, type PickledTensor } from "./unpickler.js";
 
@@ -10,7 +13,10 @@ interface Record {
   /** Where the record's bytes lie in the file; PyTorch stores them without compression. */
   offset: number;
   bytes: number;
+  /** libtorch deflates records of code, never tensors. */
   compressed: boolean;
+  storedBytes: number;
+  crc32: number;
 }
 
 /** The records of a PyTorch archive (state dict or TorchScript), by name without the archive's own folder. */
@@ -40,7 +46,7 @@ export class TorchArchive {
         const offset = entry.relativeOffsetOfLocalHeader + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
         if (offset + entry.compressedSize > zip.fileSize) throw new Error(`${entry.fileName} ends beyond the end of the file`);
         const name = entry.fileName.slice(entry.fileName.indexOf("/") + 1);
-        records.set(name, { offset, bytes: entry.uncompressedSize, compressed: entry.compressionMethod !== 0 });
+        records.set(name, { offset, bytes: entry.uncompressedSize, compressed: entry.compressionMethod !== 0, storedBytes: entry.compressedSize, crc32: entry.crc32 });
       }
       return new TorchArchive(file, records);
     } catch (cause) {
@@ -66,6 +72,27 @@ export class TorchArchive {
       return bytes;
     } finally {
       await handle.close();
+    }
+  }
+
+  /** Reads every record and compares its CRC-32; E_MODEL_CORRUPT names the first that differs. */
+  async verify(signal?: AbortSignal): Promise<void> {
+    for (const [name, record] of this.records) {
+      let crc = 0;
+      if (record.storedBytes > 0) {
+        const range = { start: record.offset, end: record.offset + record.storedBytes - 1, highWaterMark: 1 << 20, signal };
+        const stored = createReadStream(this.file, range);
+        const add = async (chunks: AsyncIterable<Buffer>) => {
+          for await (const chunk of chunks) crc = crc32(chunk, crc);
+        };
+        try {
+          await (record.compressed ? pipeline(stored, createInflateRaw(), add) : pipeline(stored, add));
+        } catch (error) {
+          checkAborted(signal);
+          throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} cannot be read: ${(error as Error).message}`, { subject: this.file, cause: error });
+        }
+      }
+      if (crc !== record.crc32) throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} does not match its checksum`, { subject: this.file });
     }
   }
 

@@ -1,0 +1,177 @@
+import { mkdir, readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
+import { dirname, join, posix, relative } from "node:path";
+import { TorchclipError } from "../errors.js";
+import type { Settings } from "../settings.js";
+import { temporaryName, writeFileWhole } from "../util/files.js";
+import { download } from "./download.js";
+
+/** A model repository of the Hugging Face hub, at one revision (branch, tag or commit). */
+export interface HubId {
+  repo: string;
+  revision: string;
+}
+
+export interface HubOptions {
+  signal?: AbortSignal;
+  onProgress?: (file: string, done: number, total: number | undefined) => void;
+}
+
+const OFFICIAL = "https://huggingface.co";
+const NAME = /^(?:hf-hub:|hf:\/\/)?([\w.-]+\/[\w.-]+)(?:@([\w./-]+))?$/;
+
+/** "org/name", "org/name@revision", "hf-hub:org/name"; undefined for anything else. */
+export function parseHubId(text: string): HubId | undefined {
+  const [, repo, revision = "main"] = NAME.exec(text) ?? [];
+  if (!repo || /^\.|\/\.|\.\.|--/.test(repo) || revision.includes("..")) return undefined;
+  return { repo, revision };
+}
+
+/**
+ * The folder of one repository in a cache laid out as Python's huggingface_hub does it, so that either finds what the
+ * other downloaded: blobs/<etag>, snapshots/<commit>/<file> (links to blobs) and refs/<revision> (a commit).
+ */
+export class HubRepository {
+  private readonly folder: string;
+  private commit: string | undefined;
+
+  constructor(
+    private readonly id: HubId,
+    private readonly at: Settings,
+    private readonly options: HubOptions = {},
+  ) {
+    this.folder = join(at.hubCache, `models--${id.repo.replaceAll("/", "--")}`);
+  }
+
+  /** The first of these files that the repository has, downloaded where it is not in the cache. */
+  async first(names: readonly string[]): Promise<string | undefined> {
+    if (this.at.offline) return this.cached(names);
+    for (const name of names) {
+      const file = await this.file(name);
+      if (file) return file;
+    }
+    return undefined;
+  }
+
+  /** A file's path in the cache; undefined where the repository does not have it. */
+  async file(name: string): Promise<string | undefined> {
+    if (this.at.offline) return this.cached([name]);
+    const failures: string[] = [];
+    let missing = true; // every server that answered says so
+    for (const endpoint of this.endpoints()) {
+      try {
+        return await this.fetch(endpoint, name);
+      } catch (error) {
+        if (this.options.signal?.aborted) throw new TorchclipError("E_ABORTED", "aborted", { cause: error });
+        if (error instanceof TorchclipError && ["E_WRITE", "E_HASH_MISMATCH", "E_LOCKED"].includes(error.code)) throw error;
+        missing &&= error instanceof TorchclipError && error.code === "E_MODEL_NOT_FOUND";
+        failures.push(`${endpoint}: ${reason(error)}`);
+      }
+    }
+    const cached = await this.cached([name]);
+    if (cached) return cached; // no network, but at hand
+    throw new TorchclipError(missing ? "E_MODEL_NOT_FOUND" : "E_DOWNLOAD", `could not read ${this.id.repo}/${name} at ${this.id.revision}:\n  ${failures.join("\n  ")}`, { subject: this.id.repo });
+  }
+
+  private endpoints(): string[] {
+    return [this.at.hubMirror, this.at.hubEndpoint ?? OFFICIAL].filter((b): b is string => !!b).map((b) => b.replace(/\/+$/, ""));
+  }
+
+  private async cached(names: readonly string[]): Promise<string | undefined> {
+    const { revision } = this.id;
+    const commit = /^[0-9a-f]{40}$/.test(revision) ? revision : await readFile(join(this.folder, "refs", revision), "utf8").catch(() => undefined);
+    if (!commit) return undefined;
+    for (const name of names) {
+      const path = join(this.folder, "snapshots", commit.trim(), name);
+      if ((await stat(path).catch(() => undefined))?.isFile()) return path;
+    }
+    return undefined;
+  }
+
+  private async fetch(endpoint: string, name: string): Promise<string | undefined> {
+    // All files of one call come from one commit, whatever is pushed meanwhile.
+    const url = `${endpoint}/${this.id.repo}/resolve/${encodeURIComponent(this.commit ?? this.id.revision)}/${name}`;
+    const known = await this.cached([name]);
+    if (known && this.commit && dirnameAt(known, name).endsWith(this.commit)) return known;
+    const head = await this.head(url);
+    if (!head) return undefined;
+    const { commit, etag } = head;
+    this.commit ??= commit;
+    const blob = join(this.folder, "blobs", etag);
+    const hash = /^[0-9a-f]{64}$/.test(etag) ? etag : /^[0-9a-f]{40}$/.test(etag) ? `git:${etag}` : undefined;
+    await download({
+      urls: [url],
+      target: blob,
+      hash,
+      headers: this.headers(),
+      signal: this.options.signal,
+      onProgress: (done, total) => this.options.onProgress?.(name, done, total),
+    });
+    const link = join(this.folder, "snapshots", commit, ...name.split("/"));
+    await placeLink(blob, link);
+    if (commit !== this.id.revision) await writeFileWhole(join(this.folder, "refs", ...this.id.revision.split("/")), commit);
+    return link;
+  }
+
+  private headers(): Record<string, string> {
+    return this.at.hubToken ? { authorization: `Bearer ${this.at.hubToken}` } : {};
+  }
+
+  /** Commit and etag of a file; undefined where the revision does not have it. */
+  private async head(url: string): Promise<{ commit: string; etag: string } | undefined> {
+    let response: Response;
+    for (let hops = 0; ; hops++) {
+      const headers = { ...this.headers(), "accept-encoding": "identity" };
+      response = await fetch(url, { method: "HEAD", redirect: "manual", headers, signal: this.options.signal });
+      // A renamed repository redirects on the same host; another host is the store of large files.
+      const to = response.headers.get("location");
+      const next = to ? new URL(to, url) : undefined;
+      if (!next || next.host !== new URL(url).host || hops === 5) break;
+      url = next.href;
+    }
+    const code = response.headers.get("x-error-code");
+    if (response.status === 404 && (code === "EntryNotFound" || code === null)) return undefined;
+    if (response.status === 404) {
+      throw new TorchclipError("E_MODEL_NOT_FOUND", code === "RevisionNotFound" ? "it has no such revision" : "there is no such repository", { subject: url });
+    }
+    if (response.status === 401 || response.status === 403) {
+      const what = code === "GatedRepo" ? "its licence has to be accepted on the hub first" : "no such repository, or it is private";
+      throw new TorchclipError("E_DOWNLOAD", `HTTP ${response.status}: ${what}; a token is read from HF_TOKEN or from Python's login`, { subject: url });
+    }
+    if (response.status >= 400) throw new TorchclipError("E_DOWNLOAD", `HTTP ${response.status} ${response.statusText}`, { subject: url });
+    const etag = (response.headers.get("x-linked-etag") ?? response.headers.get("etag") ?? "").replace(/^W\//, "").replaceAll('"', "");
+    const commit = response.headers.get("x-repo-commit") ?? "";
+    if (!/^[\w.-]{8,}$/.test(etag) || !/^[0-9a-f]{40}$/.test(commit)) {
+      throw new TorchclipError("E_DOWNLOAD", "it does not answer as the hub does (no commit or etag in its headers)", { subject: url });
+    }
+    return { commit, etag };
+  }
+}
+
+function reason(error: unknown): string {
+  const { message, cause } = error as { message: string; cause?: { message?: string } };
+  return cause?.message && !(error instanceof TorchclipError) ? `${message} (${cause.message})` : message;
+}
+
+/** SHA-256 of a file in a hub cache, where its blob's name tells it (large files). */
+export async function hashFromBlob(path: string): Promise<string | undefined> {
+  const target = await readlink(path).catch(() => undefined);
+  const name = target && posix.basename(target.replaceAll("\\", "/"));
+  return name && /^[0-9a-f]{64}$/.test(name) && target.replaceAll("\\", "/").includes("/blobs/") ? name : undefined;
+}
+
+const dirnameAt = (path: string, name: string): string => path.slice(0, path.length - name.length - 1);
+
+/** A relative link, as Python makes it; where links are not allowed (Windows) the file itself moves there. */
+async function placeLink(blob: string, link: string): Promise<void> {
+  if (await stat(link).catch(() => undefined)) return;
+  await mkdir(dirname(link), { recursive: true });
+  const temporary = temporaryName(link);
+  try {
+    await symlink(relative(dirname(link), blob), temporary);
+    await rename(temporary, link);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+    await rename(blob, link);
+  }
+}

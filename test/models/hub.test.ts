@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { load } from "../../lib/index.js";
+import { parseHubId } from "../../lib/models/hub.js";
+import { installedModel, installedModels, modelSettings, removeModel, verifyModel } from "../../lib/models/resolve.js";
+import { errorOf, temporaryFolder, tinyModel } from "../support/index.js";
+import { fakeHub, type FakeHub } from "../support/hub.js";
+import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
+
+const config = { vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 }, text_config: { num_attention_heads: 2 } };
+
+describe("the hub", () => {
+  let files: Record<string, Buffer>;
+  let hub: FakeHub | undefined;
+  const repo = "someone/some-clip";
+  before(async () => {
+    files = {
+      "config.json": Buffer.from(JSON.stringify(config)),
+      "tokenizer.json": Buffer.from(await tinyTokenizer()),
+      "model.safetensors": await tinySafetensors(),
+    };
+  });
+  afterEach(() => hub?.close());
+
+  it("ids: org/name, a revision, hf-hub:, and what is none", () => {
+    assert.deepEqual(parseHubId("a/b"), { repo: "a/b", revision: "main" });
+    assert.deepEqual(parseHubId("hf-hub:a/b.c@refs/pr/3"), { repo: "a/b.c", revision: "refs/pr/3" });
+    for (const none of ["a", "../b", "a/..", "a/b/c", "a/b@../x", "/a/b"]) assert.equal(parseHubId(none), undefined, none);
+  });
+
+  it("fetches what an import reads, once, into the layout that Python shares; then needs no network", async () => {
+    hub = await fakeHub(repo, files);
+    const cacheDir = temporaryFolder();
+    const first = await load(repo, { cacheDir, mirror: hub.url });
+    await first.close();
+    assert.deepEqual(
+      hub.requests.filter((r) => r.startsWith("GET")),
+      ["GET config.json", "GET model.safetensors", "GET tokenizer.json"],
+    );
+    const folder = join(cacheDir, "hub", "models--someone--some-clip");
+    assert.equal(readFileSync(join(folder, "refs", "main"), "utf8"), hub.commit);
+    const link = join(folder, "snapshots", hub.commit, "model.safetensors");
+    assert.ok(lstatSync(link).isSymbolicLink());
+    assert.match(readlinkSync(link), /^\.\.\/\.\.\/blobs\/[0-9a-f]{64}$/);
+    assert.deepEqual(readFileSync(link), files["model.safetensors"]);
+    assert.ok(readdirSync(join(folder, "blobs")).every((name) => /^([0-9a-f]{64}|[0-9a-f]{40})$/.test(name)));
+    hub.close();
+    const second = await load(repo, { cacheDir, offline: true });
+    const tiny = await load(tinyModel);
+    assert.deepEqual((await second.encodeTexts(["a red circle"])).data, (await tiny.encodeTexts(["a red circle"])).data);
+    await Promise.all([second.close(), tiny.close()]);
+  });
+
+  it("what is in the cache is not downloaded again", async () => {
+    hub = await fakeHub(repo, files);
+    const cacheDir = temporaryFolder();
+    await (await load(repo, { cacheDir, mirror: hub.url })).close();
+    hub.requests.length = 0;
+    await (await load(repo, { cacheDir, mirror: hub.url, refresh: true })).close();
+    assert.ok(hub.requests.length > 0 && hub.requests.every((r) => r.startsWith("HEAD")), hub.requests.join());
+  });
+
+  it("a gated repository needs a token, which the store of large files never sees", async () => {
+    hub = await fakeHub(repo, files, { gated: true });
+    const cacheDir = temporaryFolder();
+    const error = await errorOf(() => load(repo, { cacheDir, mirror: hub!.url }));
+    assert.equal(error.code, "E_DOWNLOAD");
+    assert.match(error.message, /licence has to be accepted.*HF_TOKEN/);
+    process.env.HF_TOKEN = "hf_secret";
+    try {
+      await (await load(repo, { cacheDir, mirror: hub.url })).close();
+    } finally {
+      delete process.env.HF_TOKEN;
+    }
+    assert.ok(hub.tokens.has("Bearer hf_secret"));
+    assert.ok(hub.tokens.has("store -") && !hub.tokens.has("store Bearer hf_secret"));
+  });
+
+  it("bytes that do not match the etag: E_HASH_MISMATCH, nothing stays", async () => {
+    hub = await fakeHub(repo, files, { wrong: "model.safetensors" });
+    const cacheDir = temporaryFolder();
+    assert.equal((await errorOf(() => load(repo, { cacheDir, mirror: hub!.url }))).code, "E_HASH_MISMATCH");
+    const folder = join(cacheDir, "hub", "models--someone--some-clip");
+    assert.ok(!existsSync(join(folder, "snapshots", hub.commit, "model.safetensors")));
+    assert.deepEqual(
+      readdirSync(join(folder, "blobs")).filter((name) => name.length !== 40),
+      [],
+    );
+  });
+
+  it("a revision and a repository that are not there are named", async () => {
+    hub = await fakeHub(repo, files);
+    const at = { cacheDir: temporaryFolder(), mirror: hub.url };
+    process.env.HF_ENDPOINT = hub.url;
+    try {
+      assert.match((await errorOf(() => load(`${repo}@v9`, at))).message, /no such revision/);
+      assert.match((await errorOf(() => load("no/body", at))).message, /no such repository/);
+    } finally {
+      delete process.env.HF_ENDPOINT;
+    }
+  });
+
+  it("shards named by an index are fetched with it", async () => {
+    const whole = files["model.safetensors"];
+    const header = JSON.parse(whole.subarray(8, 8 + Number(whole.readBigUInt64LE(0))).toString()) as Record<string, unknown>;
+    const names = Object.keys(header).filter((n) => n !== "__metadata__");
+    const index = { weight_map: Object.fromEntries(names.map((n) => [n, "part-1.safetensors"])) };
+    const { "model.safetensors": _, ...rest } = files;
+    hub = await fakeHub(repo, { ...rest, "model.safetensors.index.json": Buffer.from(JSON.stringify(index)), "part-1.safetensors": whole });
+    await (await load(repo, { cacheDir: temporaryFolder(), mirror: hub.url })).close();
+    assert.ok(hub.requests.includes("GET part-1.safetensors"));
+    hub.close();
+    hub = await fakeHub(repo, { ...rest, "model.safetensors.index.json": Buffer.from('{"weight_map": {"a": "../../x"}}') });
+    assert.match((await errorOf(() => load(repo, { cacheDir: temporaryFolder(), mirror: hub!.url }))).message, /names the shard/);
+  });
+
+  it("installed models: listed, verified, damaged, removed", async () => {
+    hub = await fakeHub(repo, files);
+    const cacheDir = temporaryFolder();
+    const at = modelSettings({ cacheDir });
+    await (await load(repo, { cacheDir, mirror: hub.url })).close();
+    assert.deepEqual(Object.keys(await installedModels(at)), [repo]);
+    assert.equal((await verifyModel(repo, at)).length, 2); // the artifact and the large file
+    const { artifact, files: parts } = await installedModel(repo, at);
+    const bytes = readFileSync(artifact);
+    bytes[bytes.length >> 1] ^= 1;
+    writeFileSync(artifact, bytes);
+    assert.equal((await errorOf(() => verifyModel(repo, at))).code, "E_MODEL_CORRUPT");
+    await removeModel(repo, at, { weights: true });
+    assert.ok(!existsSync(artifact) && parts.every((file) => !existsSync(file)));
+    assert.deepEqual(readdirSync(join(cacheDir, "hub", "models--someone--some-clip", "blobs")), []);
+    assert.equal((await errorOf(() => installedModel(repo, at))).code, "E_MODEL_NOT_FOUND");
+  });
+});

@@ -1,0 +1,53 @@
+import { createHash } from "node:crypto";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+
+export interface FakeHub {
+  url: string;
+  /** "HEAD file" and "GET file", in their order. */
+  requests: string[];
+  commit: string;
+  /** Authorization headers that came. */
+  tokens: Set<string | undefined>;
+  close: () => void;
+}
+
+/** A server that answers as the hub does for one repository: commit and etag in headers, large files from another host. */
+export async function fakeHub(repo: string, files: Record<string, Buffer>, options: { gated?: boolean; wrong?: string } = {}): Promise<FakeHub> {
+  const hub: FakeHub = { url: "", requests: [], commit: "c".repeat(40), tokens: new Set(), close: () => {} };
+  const large = (name: string) => !name.endsWith(".json");
+  const etag = (name: string) =>
+    large(name)
+      ? createHash("sha256").update(files[name]).digest("hex")
+      : createHash("sha1").update(`blob ${files[name].length}\0`).update(files[name]).digest("hex");
+  const store = createServer((request, response) => {
+    hub.tokens.add(`store ${request.headers.authorization ?? "-"}`);
+    const name = decodeURIComponent((request.url ?? "").slice(1));
+    response.end(name === options.wrong ? Buffer.alloc(files[name].length) : files[name]);
+  });
+  const server = createServer((request, response) => {
+    hub.tokens.add(request.headers.authorization);
+    const [, at, revision, name] = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(request.url ?? "") ?? [];
+    hub.requests.push(`${request.method} ${name}`);
+    const fail = (status: number, code: string) => response.writeHead(status, { "x-error-code": code }).end();
+    if (at !== repo) return fail(404, "RepoNotFound");
+    if (options.gated && !request.headers.authorization) return fail(401, "GatedRepo");
+    if (revision !== "main" && revision !== hub.commit) return fail(404, "RevisionNotFound");
+    if (!files[name]) return fail(404, "EntryNotFound");
+    const headers = { "x-repo-commit": hub.commit, etag: `"${etag(name)}"`, "x-linked-size": files[name].length };
+    if (large(name)) {
+      const location = `http://localhost:${(store.address() as AddressInfo).port}/${name}`;
+      return response.writeHead(302, { ...headers, "x-linked-etag": `"${etag(name)}"`, location }).end();
+    }
+    response.writeHead(200, { ...headers, "content-length": files[name].length });
+    response.end(request.method === "HEAD" ? undefined : files[name]);
+  });
+  await new Promise<void>((r) => server.listen(0, "127.0.0.1", r));
+  await new Promise<void>((r) => store.listen(0, "localhost", r));
+  hub.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  hub.close = () => {
+    server.close();
+    store.close();
+  };
+  return hub;
+}
