@@ -22,10 +22,7 @@ export function modelsCommand(program: Command): void {
     .option("--cache-dir <folder>", "where models are kept")
     .action(list);
   const one = (name: string, description: string) =>
-    models
-      .command(`${name} <model...>`)
-      .description(description)
-      .option("--cache-dir <folder>", "where models are kept");
+    models.command(`${name} <model...>`).description(description).option("--cache-dir <folder>", "where models are kept");
   one("pull", "downloads and imports; asks the hub for a newer revision where it is installed already")
     .option("--offline", "never use the network")
     .option("--mirror <url>", "base URL that is tried before the official one")

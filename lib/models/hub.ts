@@ -69,7 +69,11 @@ export class HubRepository {
     }
     const cached = await this.cached([name]);
     if (cached) return cached; // no network, but at hand
-    throw new TorchclipError(missing ? "E_MODEL_NOT_FOUND" : "E_DOWNLOAD", `could not read ${this.id.repo}/${name} at ${this.id.revision}:\n  ${failures.join("\n  ")}`, { subject: this.id.repo });
+    throw new TorchclipError(
+      missing ? "E_MODEL_NOT_FOUND" : "E_DOWNLOAD",
+      `could not read ${this.id.repo}/${name} at ${this.id.revision}:\n  ${failures.join("\n  ")}`,
+      { subject: this.id.repo },
+    );
   }
 
   private endpoints(): string[] {

@@ -31,7 +31,15 @@ const OPENAI = "https://openaipublic.azureedge.net";
 const TABLE_11 = "Radford et al. 2021, table 11";
 
 /** OpenAI's names, their file, its SHA-256 (openai/CLIP, clip/clip.py, `_MODELS`) and published accuracies. */
-const OPENAI_MODELS: readonly (readonly [name: string, openClip: string, file: string, sha256: string, size: string, renderedSst2?: number, imagenet?: number])[] = [
+const OPENAI_MODELS: readonly (readonly [
+  name: string,
+  openClip: string,
+  file: string,
+  sha256: string,
+  size: string,
+  renderedSst2?: number,
+  imagenet?: number,
+])[] = [
   ["RN50", "RN50", "RN50.pt", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "102 M"],
   ["RN101", "RN101", "RN101.pt", "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599", "120 M"],
   ["RN50x4", "RN50x4", "RN50x4.pt", "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd", "178 M"],

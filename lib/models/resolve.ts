@@ -100,10 +100,14 @@ async function fetchHub(name: string, origin: { repo: string; revision?: string 
   const config = await hub.first(CONFIG_NAMES);
   // Repositories that serve both libraries hold the weights twice: open_clip's go with open_clip's config.
   const openClip = config !== undefined && basename(config) === CONFIG_NAMES[0];
-  const weights = await hub.first(openClip ? [...WEIGHT_NAMES].sort((a, b) => Number(b.startsWith("open_clip")) - Number(a.startsWith("open_clip"))) : WEIGHT_NAMES);
+  const weights = await hub.first(
+    openClip ? [...WEIGHT_NAMES].sort((a, b) => Number(b.startsWith("open_clip")) - Number(a.startsWith("open_clip"))) : WEIGHT_NAMES,
+  );
   if (!weights) {
     if (at.offline) {
-      throw new TorchclipError("E_OFFLINE", `${id.repo} at ${id.revision} is not in ${at.hubCache}, and the network is off (offline mode)`, { subject: id.repo });
+      throw new TorchclipError("E_OFFLINE", `${id.repo} at ${id.revision} is not in ${at.hubCache}, and the network is off (offline mode)`, {
+        subject: id.repo,
+      });
     }
     throw new TorchclipError("E_MODEL_UNSUPPORTED", `${id.repo} holds none of ${WEIGHT_NAMES.join(", ")}`, { subject: id.repo });
   }

@@ -46,7 +46,13 @@ export class TorchArchive {
         const offset = entry.relativeOffsetOfLocalHeader + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
         if (offset + entry.compressedSize > zip.fileSize) throw new Error(`${entry.fileName} ends beyond the end of the file`);
         const name = entry.fileName.slice(entry.fileName.indexOf("/") + 1);
-        records.set(name, { offset, bytes: entry.uncompressedSize, compressed: entry.compressionMethod !== 0, storedBytes: entry.compressedSize, crc32: entry.crc32 });
+        records.set(name, {
+          offset,
+          bytes: entry.uncompressedSize,
+          compressed: entry.compressionMethod !== 0,
+          storedBytes: entry.compressedSize,
+          crc32: entry.crc32,
+        });
       }
       return new TorchArchive(file, records);
     } catch (cause) {
@@ -89,7 +95,10 @@ export class TorchArchive {
           await (record.compressed ? pipeline(stored, createInflateRaw(), add) : pipeline(stored, add));
         } catch (error) {
           checkAborted(signal);
-          throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} cannot be read: ${(error as Error).message}`, { subject: this.file, cause: error });
+          throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} cannot be read: ${(error as Error).message}`, {
+            subject: this.file,
+            cause: error,
+          });
         }
       }
       if (crc !== record.crc32) throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} does not match its checksum`, { subject: this.file });
