@@ -40,11 +40,13 @@ export interface NativeTransform {
 }
 
 export interface NativeEngine {
-  load(path: string, device: string, precision: string, threads: number): Promise<NativeInfo>;
-  /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits. */
+  load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean): Promise<NativeInfo>;
+  /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends it before its next layer. */
   encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
   encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
   close(): Promise<void>;
+  /** Bytes of the weights and the workspace, batches that wait. */
+  memory(): { weights: number; workspace: number; waiting: number };
 }
 
 export interface NativeInfo {
@@ -59,7 +61,10 @@ export interface NativeInfo {
   /** Padding may be left away. */
   trims: boolean;
   device: string;
-  precision: "fp32" | "bf16" | "fp16";
+  precision: "fp32" | "bf16" | "fp16" | "int8";
+  /** Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" … */
+  imageRunner: string;
+  textRunner: string;
   /** Why `auto` chose the CPU; empty where it was asked for. */
   deviceNote: string;
   extra: Record<string, string>;

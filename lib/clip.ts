@@ -11,15 +11,19 @@ import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js"
 import { makeTokenizer, type Tokenizer } from "./text/tokenizer.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
-export type Precision = "auto" | "fp32" | "bf16" | "fp16";
+export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
 
 export interface LoadOptions extends ResolveOptions {
   /** Default "auto": CUDA where it works, else the CPU (`clip.info.deviceNote` says why). "cuda" never falls back. */
   device?: Device;
-  /** Default "auto": fp32. */
+  /** Default "fp32". "int8": on a CPU. "auto": the fastest whose measured cosine to fp32 is at least 0.9995; see docs. */
   precision?: Precision;
   /** Compute threads on a CPU. Default 0: one a core. */
   threads?: number;
+  /** "auto" (default): the fast runner for the towers that it knows. "generic": the artifact's TorchScript for both. */
+  runner?: "auto" | "generic";
+  /** The same bits for an input whatever else is in its batch. The fast runner always gives that; TorchScript then runs one by one. */
+  deterministic?: boolean;
 }
 
 export interface ClipInfo {
@@ -36,7 +40,12 @@ export interface ClipInfo {
   logitBias: number;
   /** The device in use: "cpu", "cuda:0" … */
   device: string;
-  precision: "fp32" | "bf16" | "fp16";
+  /** What is computed in; `requestedPrecision` is what was asked for. */
+  precision: "fp32" | "bf16" | "fp16" | "int8";
+  requestedPrecision: Precision;
+  /** Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" … */
+  imageRunner: string;
+  textRunner: string;
   /** Why `auto` chose the CPU; empty where the CPU was asked for. */
   deviceNote: string;
 }
@@ -106,6 +115,7 @@ export interface ClassifyOptions extends DecodeOptions {
   topK?: number;
 }
 
+const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8"];
 const DEFAULT_BATCH = 32;
 const MAX_REUSED = 256; // pictures; larger batches get memory of their own
 
@@ -118,12 +128,19 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
   const engine = new (addon().Engine)();
   let native: NativeInfo;
   try {
-    native = await engine.load(path, options.device ?? "auto", options.precision ?? "auto", options.threads ?? 0);
+    native = await engine.load(
+      path,
+      options.device ?? "auto",
+      options.precision ?? "fp32",
+      options.threads ?? 0,
+      options.runner === "generic",
+      options.deterministic ?? false,
+    );
   } catch (error) {
     await engine.close();
     throw toTorchclipError(error, "E_INTERNAL", { subject: model });
   }
-  const clip = new Clip(engine, path, native);
+  const clip = new Clip(engine, path, native, options.precision ?? "fp32");
   if (options.signal?.aborted) {
     await clip.close();
     throw abortedError(options.signal);
@@ -135,7 +152,8 @@ function checkLoadOptions(o: LoadOptions): void {
   const bad = (name: string, value: unknown, wanted: string) =>
     new TorchclipError("E_ARGUMENT", `${name} must be ${wanted}, not ${JSON.stringify(value)}`, { subject: name });
   if (o.device !== undefined && !/^(auto|cpu|cuda(:\d+)?)$/.test(o.device)) throw bad("device", o.device, "auto, cpu, cuda or cuda:N");
-  if (o.precision !== undefined && !["auto", "fp32", "bf16", "fp16"].includes(o.precision)) throw bad("precision", o.precision, "auto, fp32, bf16 or fp16");
+  if (o.precision !== undefined && !PRECISIONS.includes(o.precision)) throw bad("precision", o.precision, "auto, fp32, bf16, fp16 or int8");
+  if (o.runner !== undefined && !["auto", "generic"].includes(o.runner)) throw bad("runner", o.runner, "auto or generic");
   if (o.threads !== undefined && !(Number.isInteger(o.threads) && o.threads >= 0 && o.threads <= 1024))
     throw bad("threads", o.threads, "a whole number in 0 to 1024");
 }
@@ -153,10 +171,11 @@ export class Clip {
     private readonly engine: NativeEngine,
     path: string,
     native: NativeInfo,
+    requestedPrecision: Precision,
   ) {
     const { extra, trims, ...sizes } = native;
     const config = readConfig(extra["torchclip.json"]);
-    this.info = { path, config, ...sizes };
+    this.info = { path, config, requestedPrecision, ...sizes };
     this.tokenizer = makeTokenizer(JSON.parse(extra["tokenizer.json"]) as TokenizerJson, config.tokenizer);
     this.transform = nativeTransform(config.preprocessing, sizes.imageSize);
     this.trims = trims;
@@ -315,6 +334,11 @@ export class Clip {
   close(): Promise<void> {
     this.closing ??= this.engine.close();
     return this.closing;
+  }
+
+  /** Bytes that the weights and the workspace hold, and how many batches wait for the device. */
+  memoryUsage(): { weights: number; workspace: number; waiting: number } {
+    return this.engine.memory();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

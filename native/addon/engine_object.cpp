@@ -24,6 +24,8 @@ class LoadJob : public Job {
     o.Set("trims", info.trims);
     o.Set("device", info.device);
     o.Set("precision", info.precision);
+    o.Set("imageRunner", info.image_runner);
+    o.Set("textRunner", info.text_runner);
     o.Set("deviceNote", info.device_note);
     auto extra = Napi::Object::New(env);
     for (const auto& [name, content] : info.extra) extra.Set(name, content);
@@ -53,7 +55,8 @@ Napi::Function EngineObject::define(Napi::Env env) {
   return DefineClass(
       env, "Engine",
       {InstanceMethod("load", &EngineObject::load), InstanceMethod("encodeImages", &EngineObject::encode_images),
-       InstanceMethod("encodeTokens", &EngineObject::encode_tokens), InstanceMethod("close", &EngineObject::close)});
+       InstanceMethod("encodeTokens", &EngineObject::encode_tokens), InstanceMethod("close", &EngineObject::close),
+       InstanceMethod("memory", &EngineObject::memory)});
 }
 
 EngineObject::EngineObject(const Napi::CallbackInfo& info)
@@ -64,11 +67,13 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info)
 // Collected without close(): the environment forgets the engine, and the last reference closes it.
 EngineObject::~EngineObject() { engines_->erase(engine_); }
 
-// load(path: string, device: string, precision: string, threads: number): Promise<NativeInfo>
+// load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean):
+// Promise<NativeInfo>
 Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   auto& environment = Environment::of(info.Env());
   core::RunnerOptions options{text(info[1], "device"), text(info[2], "precision"),
-                              static_cast<std::int32_t>(whole(info[3], 0, 1024, "threads"))};
+                              static_cast<std::int32_t>(whole(info[3], 0, 1024, "threads")), info[4].ToBoolean(),
+                              info[5].ToBoolean()};
   auto job = std::make_unique<LoadJob>(info.Env());
   job->keep(info.This());
   auto promise = job->promise();
@@ -97,8 +102,9 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
       elements_of<std::uint8_t>(info[0], napi_uint8_array, rows * 3 * model.image_size * model.image_size, "pixels");
   auto* out = elements_of<float>(info[2], napi_float32_array, rows * model.embed_dim, "out");
   const bool normalize = info[3].ToBoolean();
-  return run(info, info[4], {info[0], info[2]},
-             [=](core::Runner& r) { r.encode_images(pixels, rows, out, normalize); });
+  return run(info, info[4], {info[0], info[2]}, [=](core::Runner& r, const volatile std::int32_t* cancel) {
+    r.encode_images(pixels, rows, out, normalize, cancel);
+  });
 }
 
 // encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel:
@@ -110,12 +116,13 @@ Napi::Value EngineObject::encode_tokens(const Napi::CallbackInfo& info) {
   const auto* ids = elements_of<std::int32_t>(info[0], napi_int32_array, rows * length, "ids");
   auto* out = elements_of<float>(info[3], napi_float32_array, rows * model.embed_dim, "out");
   const bool normalize = info[4].ToBoolean();
-  return run(info, info[5], {info[0], info[3]},
-             [=](core::Runner& r) { r.encode_tokens(ids, rows, length, out, normalize); });
+  return run(info, info[5], {info[0], info[3]}, [=](core::Runner& r, const volatile std::int32_t* cancel) {
+    r.encode_tokens(ids, rows, length, out, normalize, cancel);
+  });
 }
 
 Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value& cancel,
-                              std::initializer_list<Napi::Value> keep, std::function<void(core::Runner&)> work) {
+                              std::initializer_list<Napi::Value> keep, Work work) {
   auto& environment = Environment::of(info.Env());
   const auto* flag = elements_of<std::int32_t>(cancel, napi_int32_array, 1, "cancel");
   auto job = std::make_unique<RunJob>(info.Env());
@@ -126,9 +133,9 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value&
   RunJob* raw = job.get();
   try {
     engine_->run(
-        [raw, work = std::move(work)](core::Runner& runner) {
+        [raw, flag, work = std::move(work)](core::Runner& runner) {
           const auto start = std::chrono::steady_clock::now();
-          work(runner);
+          work(runner, flag);
           raw->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         },
         flag,
@@ -142,6 +149,16 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value&
   environment.channel.begin(info.Env());
   job.release();
   return promise;
+}
+
+// memory(): { weights: number, workspace: number, waiting: number }: bytes, and batches that wait or run.
+Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
+  const auto use = engine_->memory();
+  auto o = Napi::Object::New(info.Env());
+  o.Set("weights", static_cast<double>(use.weights));
+  o.Set("workspace", static_cast<double>(use.workspace));
+  o.Set("waiting", static_cast<double>(engine_->waiting()));
+  return o;
 }
 
 // close(): Promise<void>; the running batch is waited for on the pool, never on the JavaScript thread.

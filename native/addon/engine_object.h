@@ -16,9 +16,12 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value encode_images(const Napi::CallbackInfo& info);
   Napi::Value encode_tokens(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
+  Napi::Value memory(const Napi::CallbackInfo& info);
+
+  using Work = std::function<void(core::Runner&, const volatile std::int32_t* cancel)>;
 
   Napi::Value run(const Napi::CallbackInfo& info, const Napi::Value& cancel, std::initializer_list<Napi::Value> keep,
-                  std::function<void(core::Runner&)> work);
+                  Work work);
 
   std::shared_ptr<core::Engine> engine_ = std::make_shared<core::Engine>();
   std::shared_ptr<EngineSet> engines_;

@@ -23,6 +23,7 @@ void Engine::load(std::string path, RunnerOptions options, Done done) {
     done(attempt([&] {
       runner_ = std::make_unique<Runner>(path, options);
       info_ = runner_->info();
+      remember();
     }));
   });
 }
@@ -34,13 +35,21 @@ void Engine::run(std::function<void(Runner&)> work, const volatile std::int32_t*
     done(attempt([&] {
       if (!runner_) throw Error(TORCHCLIP_E_CLOSED, "the engine has no model");
       work(*runner_);
+      remember();
     }));
   });
+}
+
+void Engine::remember() {
+  const auto use = runner_->memory();
+  weights_ = use.weights;
+  workspace_ = use.workspace;
 }
 
 void Engine::close() noexcept {
   thread_.stop();
   runner_.reset();
+  weights_ = workspace_ = 0;
 }
 
 }  // namespace torchclip::core

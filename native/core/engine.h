@@ -1,6 +1,7 @@
 // One loaded model with its device thread. The addon and the C ABI are two thin faces of this class.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,10 +31,16 @@ class Engine {
   void close() noexcept;
 
   const ModelInfo& info() const { return info_; }
+  // As of the last batch that ended.
+  MemoryUse memory() const noexcept { return {weights_.load(), workspace_.load()}; }
+  std::size_t waiting() { return thread_.waiting(); }
 
  private:
+  void remember();
+
   std::unique_ptr<Runner> runner_;  // used on thread_ alone, until that has stopped
   ModelInfo info_;
+  std::atomic<std::uint64_t> weights_{0}, workspace_{0};
   WorkerPool thread_;
 };
 

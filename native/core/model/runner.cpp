@@ -4,7 +4,9 @@
 
 #include <cmath>
 #include <thread>
+#include <unordered_map>
 
+#include "model/fast/towers.h"
 #include "model/safety.h"
 #include "model/torch.h"
 #include "runtime/cuda_library.h"
@@ -39,10 +41,11 @@ c10::Device choose_device(const std::string& wanted, std::string& note) {
 }
 
 c10::ScalarType choose_dtype(const std::string& precision) {
-  if (precision == "auto" || precision == "fp32") return at::kFloat;
+  // What the generic runner does instead of int8 is float32.
+  if (precision == "auto" || precision == "fp32" || precision == "int8") return at::kFloat;
   if (precision == "bf16") return at::kBFloat16;
   if (precision == "fp16") return at::kHalf;
-  throw Error(TORCHCLIP_E_ARGUMENT, "precision must be auto, fp32, bf16 or fp16, not \"" + precision + "\"");
+  throw Error(TORCHCLIP_E_ARGUMENT, "precision must be auto, fp32, bf16, fp16 or int8, not \"" + precision + "\"");
 }
 
 const char* dtype_name(c10::ScalarType type) {
@@ -52,13 +55,22 @@ const char* dtype_name(c10::ScalarType type) {
 }  // namespace
 
 struct Runner::State {
-  torch::jit::Module module;
+  torch::jit::Module module;  // empty where both towers are fast
   c10::Device device = c10::kCPU;
   c10::ScalarType dtype = at::kFloat;
   ModelInfo info;
+  bool deterministic = false;
   // (v / 255 - mean) / std for each channel and byte value, in the order of ToTensor and Normalize: so the
   // result has the reference's bits.
   float table[3][256];
+
+  std::unique_ptr<Team> team;
+  std::unique_ptr<ImageTower> image;  // null: generic
+  std::unique_ptr<TextTower> text;
+  Workspace workspace;
+  std::uint64_t genericBytes = 0;
+
+  Context context() const { return {*kernels(), *team}; }
 
   at::Tensor run(const char* method, at::Tensor input) {
     torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // no re-specialisation for each batch size
@@ -66,12 +78,62 @@ struct Runner::State {
   }
 
   void write(at::Tensor rows, float* out, bool normalize) const {
-    rows = rows.to(at::kFloat);
-    if (normalize) rows = rows / rows.norm(2, {1}, true);
-    rows = rows.to(c10::kCPU).contiguous();
+    rows = rows.to(at::kFloat).to(c10::kCPU).contiguous();
     std::copy_n(rows.const_data_ptr<float>(), rows.numel(), out);
+    if (normalize) normalize_rows(out, rows.size(0), rows.size(1));
   }
+
+  static void normalize_rows(float* out, std::int64_t rows, std::int64_t dim) {
+    for (std::int64_t r = 0; r < rows; ++r, out += dim) {
+      double squares = 0;
+      for (std::int64_t i = 0; i < dim; ++i) squares += static_cast<double>(out[i]) * out[i];
+      const auto norm = static_cast<float>(std::sqrt(squares));
+      for (std::int64_t i = 0; i < dim; ++i) out[i] /= norm;
+    }
+  }
+
+  void build_fast(const RunnerOptions& options, int threads, const std::vector<double>& mean,
+                  const std::vector<double>& std);
 };
+
+// The towers that the fast runner knows, from the parameters of the loaded module; what they took over is freed there.
+void Runner::State::build_fast(const RunnerOptions& options, int threads, const std::vector<double>& mean,
+                               const std::vector<double>& std) {
+  const auto* table = kernels();
+  if (options.generic || !table || !device.is_cpu() || options.precision == "fp16") return;
+  const Type type = options.precision == "bf16" ? Type::bf16 : options.precision == "int8" ? Type::s8 : Type::f32;
+  if (!table->multiply[static_cast<int>(type)]) return;
+  std::unordered_map<std::string, at::Tensor> tensors;
+  for (const auto& p : module.named_parameters()) tensors.emplace(p.name, p.value);
+  for (const auto& p : module.named_buffers()) tensors.emplace(p.name, p.value);
+  const Weights weights = [&](const std::string& name) -> Tensor {
+    const auto at = tensors.find(name);
+    if (at == tensors.end()) return {};
+    auto kept = std::make_shared<at::Tensor>(at->second.to(at::kFloat).contiguous());
+    const auto sizes = kept->sizes();
+    return {kept->const_data_ptr<float>(), {sizes.begin(), sizes.end()}, kept};
+  };
+  const auto config = Json::parse(info.extra["torchclip.json"]);
+  team = std::make_unique<Team>(threads);
+  image = ImageTower::make(context(), type, weights, config["image"], info.embed_dim, mean.data(), std.data());
+  text = TextTower::make(context(), type, weights, config["text"], info.embed_dim);
+  const std::string name = std::string("fast ") +
+                           (type == Type::bf16 ? "bf16"
+                            : type == Type::s8 ? "int8"
+                                               : "fp32") +
+                           " (" + table->name + ")";
+  if (image) info.image_runner = name;
+  if (text) info.text_runner = name;
+  if (image && text) {
+    module = torch::jit::Module("empty");
+  } else {
+    const auto prefix = std::string(image ? "visual." : "text.");
+    for (const auto& [key, tensor] : tensors) {
+      if ((image || text) && key.rfind(prefix, 0) == 0) tensor.set_data(at::empty({0}, tensor.options()));
+    }
+  }
+  if (!image && !text) team.reset();
+}
 
 Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(std::make_unique<State>()) {
   struct stat file {};
@@ -82,7 +144,9 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
   s.device = choose_device(options.device, s.info.device_note);
   s.dtype = choose_dtype(options.precision);
   const auto cores = std::max(1u, std::thread::hardware_concurrency());
-  at::set_num_threads(options.threads > 0 ? options.threads : static_cast<int>(cores));
+  const int threads = options.threads > 0 ? options.threads : static_cast<int>(cores);
+  at::set_num_threads(threads);
+  s.deterministic = options.deterministic;
   check_artifact(path);
 
   torch::jit::ExtraFilesMap extra;
@@ -90,7 +154,7 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
   try {
     s.module = torch::jit::load(path, c10::kCPU, extra);
     s.module.eval();
-    s.module.to(s.device, s.dtype);
+    for (auto& [name, text] : extra) s.info.extra[name] = text;
     auto& info = s.info;
     const auto whole = [&](const char* name) { return static_cast<std::int32_t>(s.module.attr(name).toInt()); };
     info.image_size = whole("image_size");
@@ -120,6 +184,12 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     }
     s.module.get_method("encode_image");
     s.module.get_method("encode_text");
+    const std::string generic = std::string("generic ") + dtype_name(s.dtype) + " (TorchScript)";
+    s.info.image_runner = s.info.text_runner = generic;
+    s.build_fast(options, threads, mean, std);
+    if (!s.image || !s.text) s.module.to(s.device, s.dtype);
+    for (const auto& p : s.module.parameters()) s.genericBytes += p.nbytes();
+    for (const auto& p : s.module.buffers()) s.genericBytes += p.nbytes();
   } catch (const std::exception& e) {
     const auto failure = current_failure();
     if (failure.status == TORCHCLIP_E_OUT_OF_MEMORY) throw;
@@ -127,47 +197,69 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, path + " is not a whole torchclip artifact: " + text);
   }
   s.info.device = s.device.str();
-  s.info.precision = dtype_name(s.dtype);
-  for (auto& [name, text] : extra) s.info.extra[name] = text;
+  s.info.precision = (s.image || s.text) && options.precision == "int8" ? "int8" : dtype_name(s.dtype);
 }
 
 Runner::~Runner() = default;
 
 const ModelInfo& Runner::info() const noexcept { return state_->info; }
 
-void Runner::encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize) {
-  auto& s = *state_;
-  c10::InferenceMode inference;
-  const std::int64_t side = s.info.image_size, plane = side * side;
-  auto input = at::empty({rows, 3, side, side}, at::kFloat);
-  float* to = input.mutable_data_ptr<float>();
-  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const std::uint8_t* from = pixels + r * plane * 3;
-      float* row = to + r * plane * 3;
-      for (std::int64_t i = 0; i < plane; ++i) {
-        for (int c = 0; c < 3; ++c) row[c * plane + i] = s.table[c][from[3 * i + c]];
-      }
-    }
-  });
-  s.write(s.run("encode_image", input.to(s.device, s.dtype)), out, normalize);
+MemoryUse Runner::memory() const {
+  const auto& s = *state_;
+  return {s.genericBytes + (s.image ? s.image->bytes() : 0) + (s.text ? s.text->bytes() : 0), s.workspace.bytes()};
 }
 
-void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out,
-                           bool normalize) {
+void Runner::encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
   auto& s = *state_;
+  const std::int64_t side = s.info.image_size, plane = side * side, dim = s.info.embed_dim;
+  if (s.image) {
+    s.image->encode(s.context(), s.workspace, pixels, rows, out, cancel);
+    if (normalize) State::normalize_rows(out, rows, dim);
+    return;
+  }
+  const std::int64_t together = s.deterministic ? 1 : rows;
   c10::InferenceMode inference;
-  auto input = at::empty({rows, length}, at::kLong);
-  auto* to = input.mutable_data_ptr<std::int64_t>();
+  for (std::int64_t first = 0; first < rows; first += together) {
+    check_cancel(cancel);
+    auto input = at::empty({together, 3, side, side}, at::kFloat);
+    float* to = input.mutable_data_ptr<float>();
+    at::parallel_for(0, together, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const std::uint8_t* from = pixels + (first + r) * plane * 3;
+        float* row = to + r * plane * 3;
+        for (std::int64_t i = 0; i < plane; ++i) {
+          for (int c = 0; c < 3; ++c) row[c * plane + i] = s.table[c][from[3 * i + c]];
+        }
+      }
+    });
+    s.write(s.run("encode_image", input.to(s.device, s.dtype)), out + first * dim, normalize);
+  }
+}
+
+void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
+                           Cancel cancel) {
+  auto& s = *state_;
   for (std::int64_t i = 0; i < rows * length; ++i) {
     if (ids[i] < 0 || ids[i] >= s.info.vocab_size) {
       throw Error(TORCHCLIP_E_ARGUMENT, "token id " + std::to_string(ids[i]) + " of text " +
                                             std::to_string(i / length) + " is outside the vocabulary (" +
                                             std::to_string(s.info.vocab_size) + ")");
     }
-    to[i] = ids[i];
   }
-  s.write(s.run("encode_text", input.to(s.device)), out, normalize);
+  const std::int64_t dim = s.info.embed_dim;
+  if (s.text) {
+    s.text->encode(s.context(), s.workspace, ids, rows, length, out, cancel);
+    if (normalize) State::normalize_rows(out, rows, dim);
+    return;
+  }
+  const std::int64_t together = s.deterministic ? 1 : rows;
+  c10::InferenceMode inference;
+  for (std::int64_t first = 0; first < rows; first += together) {
+    check_cancel(cancel);
+    auto input = at::empty({together, length}, at::kLong);
+    std::copy_n(ids + first * length, together * length, input.mutable_data_ptr<std::int64_t>());
+    s.write(s.run("encode_text", input.to(s.device)), out + first * dim, normalize);
+  }
 }
 
 }  // namespace torchclip::core

@@ -1,6 +1,7 @@
-// Runs a model artifact: uint8 pictures or token ids in, float32 embeddings out. This is the generic runner,
-// which calls the TorchScript methods of the artifact; it runs any export and is the reference for tests.
-// libtorch stays behind the pointer, so that includers compile without it.
+// Runs a model artifact: uint8 pictures or token ids in, float32 embeddings out. Two ways, one result: the generic one
+// calls the TorchScript methods of the artifact, runs any export on any device, and is the reference for tests; the
+// fast one (model/fast) runs the Transformer towers that torchclip itself exports on a CPU with AVX2 or AVX-512. Each
+// tower takes the fast way where there is one. libtorch stays behind the pointer, so that includers compile without it.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,12 @@ namespace torchclip::core {
 
 struct RunnerOptions {
   std::string device = "auto";     // auto | cpu | cuda | cuda:N
-  std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16
+  std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8
   std::int32_t threads = 0;        // compute threads on a CPU; 0: one a core
+  bool generic = false;            // TorchScript for both towers, whatever the machine has
+  // The same bits for a picture or text whatever shares its batch. The fast runner always gives that; the generic one
+  // runs a row at a time.
+  bool deterministic = false;
 };
 
 struct ModelInfo {
@@ -26,7 +31,12 @@ struct ModelInfo {
   std::int32_t pad_id = 0;                     // fills a row of token ids after its end
   bool trims = true;                           // padding may be left away: the text encoder is causal
   std::string device, precision, device_note;  // what is used; device_note: why `auto` is not CUDA, or empty
+  std::string image_runner, text_runner;       // "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" ...
   std::map<std::string, std::string> extra;    // torchclip.json, tokenizer.json: the artifact's extra files
+};
+
+struct MemoryUse {
+  std::uint64_t weights = 0, workspace = 0;  // bytes
 };
 
 class Runner {
@@ -38,10 +48,16 @@ class Runner {
 
   const ModelInfo& info() const noexcept;
 
-  // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim].
-  void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize);
+  // What the weights and the reused workspace hold now.
+  MemoryUse memory() const;
+
+  // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim]. Where *cancel turns not zero, the fast runner ends
+  // with Error(E_ABORTED) before its next layer; `cancel` may be null.
+  void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
+                     const volatile std::int32_t* cancel = nullptr);
   // ids: int32 [rows, length], length <= context_length; out: float [rows, embed_dim].
-  void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize);
+  void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
+                     const volatile std::int32_t* cancel = nullptr);
 
  private:
   struct State;

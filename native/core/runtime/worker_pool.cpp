@@ -28,6 +28,11 @@ void WorkerPool::post(std::function<void(bool)> job) {
   wake_.notify_one();
 }
 
+std::size_t WorkerPool::waiting() {
+  std::lock_guard lock(mutex_);
+  return jobs_.size();
+}
+
 void WorkerPool::stop() noexcept {
   std::deque<std::function<void(bool)>> waiting;
   {

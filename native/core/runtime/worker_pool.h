@@ -22,6 +22,9 @@ class WorkerPool {
   // `cancelled` true on the stopping thread instead, so that whoever waits is always told. Jobs must not throw.
   void post(std::function<void(bool cancelled)> job);
 
+  // Jobs that wait, not counting those that run.
+  std::size_t waiting();
+
   // Lets running jobs end, cancels the waiting ones, joins. Safe to call twice, not from a job.
   void stop() noexcept;
 

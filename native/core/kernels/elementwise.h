@@ -1,0 +1,244 @@
+// Layer norm, attention and dot products, for the instruction set that this file is compiled for.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/gemm.h"
+#include "kernels/steps.h"
+
+namespace {
+
+using torchclip::core::Attention;
+using torchclip::core::kAttentionRows;
+using torchclip::core::round_up;
+
+// One value as (x - mean) * inverse * gamma + beta, or x itself where there is no norm.
+struct Affine {
+  float mean = 0, inverse = 1;
+  const float *gamma = nullptr, *beta = nullptr;
+  Floats at(const float* x, std::int64_t i) const {
+    const Floats v = load(x + i);
+    if (!gamma) return v;
+    const Floats y = (v - all(mean)) * all(inverse) * load(gamma + i);
+    return beta ? y + load(beta + i) : y;
+  }
+  float one(const float* x, std::int64_t i) const {
+    if (!gamma) return x[i];
+    const float y = (x[i] - mean) * inverse * gamma[i];
+    return beta ? y + beta[i] : y;
+  }
+};
+
+inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+inline float larger(float a, float b) { return a > b ? a : b; }
+
+inline void normalize_row(const float* x, std::int64_t width, const float* gamma, const float* beta, float eps,
+                          Type type, char* out, float* scale, std::int32_t* sum) {
+  const std::int64_t whole = width / kLanes * kLanes;
+  Affine f;
+  if (gamma) {
+    Floats total = zero();
+    for (std::int64_t i = 0; i < whole; i += kLanes) total = total + load(x + i);
+    float mean = sum_of(total);
+    for (std::int64_t i = whole; i < width; ++i) mean += x[i];
+    mean /= static_cast<float>(width);
+    Floats squares = zero();
+    for (std::int64_t i = 0; i < whole; i += kLanes) {
+      const Floats d = load(x + i) - all(mean);
+      squares = fma(d, d, squares);
+    }
+    float variance = sum_of(squares);
+    for (std::int64_t i = whole; i < width; ++i) variance += (x[i] - mean) * (x[i] - mean);
+    f = {mean, 1.0f / square_root(variance / static_cast<float>(width) + eps), gamma, beta};
+  }
+  if (type == Type::f32) {
+    auto* to = reinterpret_cast<float*>(out);
+    for (std::int64_t i = 0; i < whole; i += kLanes) store(to + i, f.at(x, i));
+    for (std::int64_t i = whole; i < width; ++i) to[i] = f.one(x, i);
+  } else if (type == Type::bf16) {
+    auto* to = reinterpret_cast<std::uint16_t*>(out);
+    for (std::int64_t i = 0; i < whole; i += kLanes) store_bf16(to + i, f.at(x, i));
+    for (std::int64_t i = whole; i < width; ++i) {
+      std::uint16_t lanes[kLanes];
+      store_bf16(lanes, all(f.one(x, i)));
+      to[i] = lanes[0];
+    }
+    for (std::int64_t i = width; i < round_up(width, 2); ++i) to[i] = 0;
+  } else {
+    Floats most = zero();
+    for (std::int64_t i = 0; i < whole; i += kLanes) most = max_of(most, magnitude(f.at(x, i)));
+    float largest = max_of(most);
+    for (std::int64_t i = whole; i < width; ++i) {
+      const float v = f.one(x, i);
+      largest = larger(largest, v < 0 ? -v : v);
+    }
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    auto* to = reinterpret_cast<std::int8_t*>(out);
+    Ints total = to_ints(zero());
+    for (std::int64_t i = 0; i < whole; i += kLanes) {
+      const Ints q = to_ints(f.at(x, i) * all(inverse));
+      total = add(total, q);
+      store_bytes(to + i, q);
+    }
+    std::int32_t rest = sum_of(total);
+    for (std::int64_t i = whole; i < width; ++i) {
+      to[i] = static_cast<std::int8_t>(_mm_cvtss_si32(_mm_set_ss(f.one(x, i) * inverse)));
+      rest += to[i];
+    }
+    for (std::int64_t i = width; i < round_up(width, 4); ++i) to[i] = 0;
+    *scale = largest / 127.0f;
+    *sum = rest;
+  }
+}
+
+void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gamma,
+                const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
+                std::int32_t* sums) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    normalize_row(x + r * ldx, width, gamma, beta, eps, type, static_cast<char*>(out) + r * ldo,
+                  scales ? scales + r : nullptr, sums ? sums + r : nullptr);
+  }
+}
+
+// exp(s - max) of the first `count` scores of a row, zeros up to `padded`; returns their sum.
+inline float soften(float* s, std::int64_t count, std::int64_t padded) {
+  for (std::int64_t i = count; i < padded; ++i) s[i] = -3e38f;
+  Floats most = all(-3e38f);
+  const std::int64_t used = round_up(count, kLanes);
+  for (std::int64_t i = 0; i < used; i += kLanes) most = max_of(most, load(s + i));
+  const Floats largest = all(max_of(most));
+  Floats total = zero();
+  for (std::int64_t i = 0; i < used; i += kLanes) {
+    const Floats e = exponential(load(s + i) - largest);
+    store(s + i, e);
+    total = total + e;
+  }
+  // The exponential of what was filled in is tiny and not zero.
+  float extra = 0;
+  for (std::int64_t i = count; i < used; ++i) extra += s[i];
+  for (std::int64_t i = count; i < padded; ++i) s[i] = 0;
+  return sum_of(total) - extra;
+}
+
+void attention(const Attention& t) {
+  constexpr int R = FloatStep::kRows;
+  static_assert(R <= kAttentionRows);
+  const std::int64_t padded = round_up(t.keys, kPanel), wide = round_up(t.width, kPanel);
+  float* keys = t.scratch;                           // panels of 32 keys: [width][32]
+  float* values = keys + padded * t.width;           // panels of 32 columns: [keys][32]
+  float* scores = values + t.keys * wide;            // [R][padded]
+  float* result = scores + kAttentionRows * padded;  // [R][32]
+  for (std::int64_t p = 0; p < padded; p += kPanel) {
+    float* panel = keys + p * t.width;
+    for (std::int64_t l = 0; l < kPanel; ++l) {
+      if (p + l < t.keys) {
+        const float* from = t.k + (p + l) * t.ldk;
+        for (std::int64_t d = 0; d < t.width; ++d) panel[d * kPanel + l] = from[d];
+      } else {
+        for (std::int64_t d = 0; d < t.width; ++d) panel[d * kPanel + l] = 0;
+      }
+    }
+  }
+  for (std::int64_t c = 0; c < wide; c += kPanel) {
+    const std::int64_t n = smaller(kPanel, t.width - c);
+    float* panel = values + c * t.keys;
+    for (std::int64_t i = 0; i < t.keys; ++i) {
+      const float* from = t.v + i * t.ldk + c;
+      if (n == kPanel) {
+        for (int j = 0; j < kWide; ++j) store(panel + i * kPanel + j * kLanes, load(from + j * kLanes));
+      } else {
+        for (std::int64_t j = 0; j < kPanel; ++j) panel[i * kPanel + j] = j < n ? from[j] : 0;
+      }
+    }
+  }
+  const std::int64_t before = t.keys - t.queries;  // keys that every query sees
+  const std::int64_t blocks = (t.queries + R - 1) / R;
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    const std::int64_t begin = b * t.queries / blocks, end = (b + 1) * t.queries / blocks;
+    const int rows = static_cast<int>(end - begin);
+    const std::int64_t seen = t.causal ? before + end : t.keys, panels = round_up(seen, kPanel) / kPanel;
+    Floats sums[R * kWide];
+    for (std::int64_t p = 0; p < panels; ++p) {
+      tile_of<FloatStep, R>(rows, reinterpret_cast<const char*>(t.q + begin * t.ldq), t.ldq * 4,
+                            reinterpret_cast<const char*>(keys + p * kPanel * t.width), t.width, sums);
+      for (int r = 0; r < rows; ++r) {
+        for (int i = 0; i < kWide; ++i) store(scores + r * padded + p * kPanel + i * kLanes, sums[r * kWide + i]);
+      }
+    }
+    float inverse[R];
+    for (int r = 0; r < rows; ++r) {
+      const std::int64_t count = t.causal ? before + begin + r + 1 : t.keys;
+      inverse[r] = 1.0f / soften(scores + r * padded, count, panels * kPanel);
+    }
+    for (std::int64_t c = 0; c < wide; c += kPanel) {
+      tile_of<FloatStep, R>(rows, reinterpret_cast<const char*>(scores), padded * 4,
+                            reinterpret_cast<const char*>(values + c * t.keys), seen, sums);
+      for (int r = 0; r < rows; ++r) {
+        for (int i = 0; i < kWide; ++i) store(result + r * kPanel + i * kLanes, sums[r * kWide + i] * all(inverse[r]));
+      }
+      Product p;
+      p.columns = t.width;
+      p.out = t.out;
+      p.ldo = t.ldo;
+      p.outType = t.outType;
+      finish(p, result, begin, rows, c);
+    }
+  }
+}
+
+template <int Rows, int Queries>
+void dot_block(const float* base, std::int64_t dim, const float* queries, float* out, std::int64_t ldo) {
+  Floats sum[Rows][Queries];
+  for (int r = 0; r < Rows; ++r) {
+    for (int q = 0; q < Queries; ++q) sum[r][q] = zero();
+  }
+  const std::int64_t whole = dim / kLanes * kLanes;
+  for (std::int64_t i = 0; i < whole; i += kLanes) {
+    Floats x[Queries];
+#pragma GCC unroll 4
+    for (int q = 0; q < Queries; ++q) x[q] = load(queries + q * dim + i);
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+      const Floats b = load(base + r * dim + i);
+#pragma GCC unroll 4
+      for (int q = 0; q < Queries; ++q) sum[r][q] = fma(b, x[q], sum[r][q]);
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    for (int q = 0; q < Queries; ++q) {
+      float total = sum_of(sum[r][q]);
+      for (std::int64_t i = whole; i < dim; ++i) total += base[r * dim + i] * queries[q * dim + i];
+      out[q * ldo + r] = total;
+    }
+  }
+}
+
+template <int Queries>
+void dots_of(const float* base, std::int64_t rows, std::int64_t dim, const float* queries, float* out,
+             std::int64_t ldo) {
+  constexpr int R = kLanes == 16 ? 4 : 2;
+  std::int64_t r = 0;
+  for (; r + R <= rows; r += R) dot_block<R, Queries>(base + r * dim, dim, queries, out + r, ldo);
+  for (; r < rows; ++r) dot_block<1, Queries>(base + r * dim, dim, queries, out + r, ldo);
+}
+
+void dots(const float* base, std::int64_t rows, std::int64_t dim, const float* queries, std::int64_t count, float* out,
+          std::int64_t ldo) {
+  for (std::int64_t q = 0; q < count;) {
+    const auto left = count - q;
+    const float* x = queries + q * dim;
+    float* to = out + q * ldo;
+    if (left >= 4) {
+      dots_of<4>(base, rows, dim, x, to, ldo);
+      q += 4;
+    } else if (left >= 2) {
+      dots_of<2>(base, rows, dim, x, to, ldo);
+      q += 2;
+    } else {
+      dots_of<1>(base, rows, dim, x, to, ldo);
+      q += 1;
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,23 @@
+// What each file that is compiled for an instruction set gives to the tables of kernels.cpp.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace torchclip::core {
+
+struct Part {
+  Kernels::Multiply floats, pairs;  // pairs: int8 without VNNI
+  std::int32_t floatRows, pairRows;
+  decltype(Kernels::layerNorm) layerNorm;
+  decltype(Kernels::attention) attention;
+  decltype(Kernels::dots) dots;
+};
+struct FastProduct {
+  Kernels::Multiply multiply;
+  std::int32_t rows;
+};
+
+extern const Part avx2_part, avx512_part;
+extern const FastProduct avx2_vnni_int8, avx512_vnni_int8, avx512_bf16;
+
+}  // namespace torchclip::core

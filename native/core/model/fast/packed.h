@@ -1,0 +1,101 @@
+// Weights in the layout of kernels.h, and the product of rows with them on a team of threads.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "runtime/team.h"
+
+namespace torchclip::core {
+
+// Memory of one long-lived block, aligned for the kernels and in huge pages where the system has them.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes);
+  template <typename T>
+  T* as() const noexcept {
+    return static_cast<T*>(data_.get());
+  }
+  std::size_t bytes() const noexcept { return bytes_; }
+  // Makes it at least that large; what it held is lost.
+  void grow(std::size_t bytes) {
+    if (bytes > bytes_) *this = Buffer(bytes);
+  }
+
+ private:
+  std::shared_ptr<void> data_;
+  std::size_t bytes_ = 0;
+};
+
+// A float32 tensor of the model, kept by its owner or by `keep`.
+struct Tensor {
+  const float* data = nullptr;
+  std::vector<std::int64_t> shape;
+  std::shared_ptr<const void> keep;
+  std::int64_t rows() const { return shape.empty() ? 1 : shape[0]; }
+  std::int64_t inner() const {
+    std::int64_t n = 1;
+    for (std::size_t i = 1; i < shape.size(); ++i) n *= shape[i];
+    return n;
+  }
+};
+
+// The model's parameters by their names in the artifact, as float32; an empty tensor where there is none.
+using Weights = std::function<Tensor(const std::string& name)>;
+
+struct Context {
+  const Kernels& kernels;
+  Team& team;
+};
+
+// A Linear layer: out = A W^T + bias.
+class Linear {
+ public:
+  Linear() = default;
+  // weight: [columns, inner], row stride `inner`. `scale` multiplies columns (and their bias): scale[i], or all by
+  // scale_all.
+  Linear(const Context& context, Type type, const float* weight, const float* bias, std::int64_t columns,
+         std::int64_t inner, const float* scale = nullptr, float scale_all = 1);
+
+  Type type() const noexcept { return type_; }
+  std::int64_t columns() const noexcept { return columns_; }
+  std::int64_t inner() const noexcept { return inner_; }
+  std::size_t bytes() const noexcept { return packed_.bytes() + bias_.size() * 8; }
+  explicit operator bool() const noexcept { return columns_ > 0; }
+
+  struct Input {
+    const void* data;
+    std::int64_t stride;                 // bytes
+    const float* scales = nullptr;       // s8 alone
+    const std::int32_t* sums = nullptr;  // s8 alone
+  };
+  struct Output {
+    void* data;
+    std::int64_t stride;  // elements
+    Type type = Type::f32;
+    Activation activation = Activation::none;
+    const float* residual = nullptr;
+    std::int64_t residualStride = 0;
+  };
+  // `groups` products of `rows` rows each: group g reads and writes at these distances from the first (bytes of input,
+  // elements of output); the residual is the same for all groups unless it is the output.
+  void multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out, std::int64_t groups = 1,
+                std::int64_t input_distance = 0, std::int64_t output_distance = 0) const;
+
+ private:
+  Type type_ = Type::f32;
+  std::int64_t columns_ = 0, inner_ = 0, steps_ = 0;
+  Buffer packed_;
+  std::vector<float> bias_, scales_;
+};
+
+// Bytes of a row of `inner` elements of a product's input.
+constexpr std::int64_t row_bytes(Type type, std::int64_t inner) {
+  return round_up(inner, step_of(type)) * size_of(type);
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,210 @@
+#include "model/fast/transformer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "runtime/error.h"
+
+namespace torchclip::core {
+namespace {
+
+constexpr std::int64_t kRowsOfTask = 16;
+
+Tensor need(const Weights& weights, const std::string& name) {
+  auto tensor = weights(name);
+  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
+  return tensor;
+}
+
+}  // namespace
+
+Norm::Norm(const Weights& weights, const std::string& key, float epsilon)
+    : gamma(need(weights, key + ".weight")), beta(weights(key + ".bias")), eps(epsilon) {}
+
+std::size_t Workspace::bytes() const {
+  std::size_t n = 0;
+  for (const Buffer* b : {&x, &input, &qkv, &mixed, &hidden, &few, &scratch, &scales, &sums}) n += b->bytes();
+  return n;
+}
+
+void check_cancel(Cancel cancel) {
+  if (cancel && *cancel) throw Error(TORCHCLIP_E_ABORTED, "aborted");
+}
+
+Activation activation_named(const std::string& name) {
+  if (name == "quick_gelu") return Activation::quick_gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "gelu") return Activation::gelu;
+  throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the activation \"" + name + "\" is none of this version's");
+}
+
+Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
+                      std::int64_t width, const Norm* norm, Type type, Workspace& workspace, Buffer& to) {
+  const std::int64_t bytes = row_bytes(type, width);
+  to.grow(static_cast<std::size_t>(rows * bytes));
+  workspace.scales.grow(static_cast<std::size_t>(rows) * 4);
+  workspace.sums.grow(static_cast<std::size_t>(rows) * 4);
+  auto* scales = workspace.scales.as<float>();
+  auto* sums = workspace.sums.as<std::int32_t>();
+  context.team.each((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
+    const std::int64_t first = task * kRowsOfTask, n = std::min(kRowsOfTask, rows - first);
+    context.kernels.layerNorm(x + first * stride, stride, n, width, norm ? norm->gamma.data : nullptr,
+                              norm ? norm->beta.data : nullptr, norm ? norm->eps : 0, type,
+                              to.as<char>() + first * bytes, bytes, scales + first, sums + first);
+  });
+  return {to.as<void>(), bytes, scales, sums};
+}
+
+Transformer::Transformer(const Context& context, Type type, const Weights& weights, const std::string& prefix,
+                         const Json& config, bool causal)
+    : type_(type),
+      width_(static_cast<std::int64_t>(config["width"].number())),
+      heads_(static_cast<std::int64_t>(config["heads"].number())),
+      mlp_(static_cast<std::int64_t>(config["mlpWidth"].number())),
+      causal_(causal),
+      activation_(activation_named(config["activation"].text())) {
+  const auto layers = static_cast<std::int64_t>(config["layers"].number());
+  const auto eps = static_cast<float>(config["eps"].number(1e-5));
+  const auto shaped = [&](const std::string& name, std::int64_t rows, std::int64_t inner) {
+    auto tensor = need(weights, name);
+    if (tensor.rows() != rows || tensor.inner() != inner) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " has another shape than the model's settings say");
+    }
+    return tensor;
+  };
+  const auto linear = [&](const std::string& weight, const std::string& bias, std::int64_t columns, std::int64_t inner,
+                          const Tensor& scale) {
+    const auto w = shaped(weight, columns, inner);
+    const auto b = shaped(bias, columns, 1);
+    return Linear(context, type, w.data, b.data, columns, inner, scale.data);
+  };
+  for (std::int64_t i = 0; i < layers; ++i) {
+    const std::string key = prefix + ".resblocks." + std::to_string(i);
+    Block b;
+    b.norm1 = Norm(weights, key + ".ln_1", eps);
+    b.norm2 = Norm(weights, key + ".ln_2", eps);
+    const auto w = shaped(key + ".attn.in_proj_weight", 3 * width_, width_);
+    const auto bias = shaped(key + ".attn.in_proj_bias", 3 * width_, 1);
+    // Queries are divided by the square root of the head's width in the weights already.
+    const float scale = 1.0f / std::sqrt(static_cast<float>(width_) / static_cast<float>(heads_));
+    if (i + 1 == layers) {
+      b.query = Linear(context, type, w.data, bias.data, width_, width_, nullptr, scale);
+      b.keyValue = Linear(context, type, w.data + width_ * width_, bias.data + width_, 2 * width_, width_);
+    } else {
+      std::vector<float> scales(3 * width_, 1.0f);
+      std::fill_n(scales.begin(), width_, scale);
+      b.query = Linear(context, type, w.data, bias.data, 3 * width_, width_, scales.data());
+    }
+    b.out = linear(key + ".attn.out_proj.weight", key + ".attn.out_proj.bias", width_, width_,
+                   weights(key + ".ls_1.gamma"));
+    b.up = linear(key + ".mlp.c_fc.weight", key + ".mlp.c_fc.bias", mlp_, width_, {});
+    b.down = linear(key + ".mlp.c_proj.weight", key + ".mlp.c_proj.bias", width_, mlp_, weights(key + ".ls_2.gamma"));
+    blocks_.push_back(std::move(b));
+  }
+}
+
+std::size_t Transformer::bytes() const {
+  std::size_t n = 0;
+  for (const auto& b : blocks_) {
+    n += b.query.bytes() + b.keyValue.bytes() + b.out.bytes() + b.up.bytes() + b.down.bytes();
+  }
+  return n;
+}
+
+void Transformer::attend(const Context& context, Workspace& workspace, const Sequences& sequences,
+                         const std::int64_t* pooled, const float* queries, std::int64_t query_stride, const float* keys,
+                         std::int64_t key_stride, void* out, Type out_type) const {
+  const std::int64_t head = width_ / heads_;
+  std::int64_t longest = 0;
+  for (std::int64_t s = 0; s < sequences.count(); ++s) {
+    longest = std::max(longest, sequences.starts[s + 1] - sequences.starts[s]);
+  }
+  // Each task its own scratch memory: as many tasks as threads, each taking several heads.
+  const std::int64_t floats = attention_scratch(longest, head);
+  const std::int64_t work = sequences.count() * heads_;
+  const std::int64_t tasks = std::min<std::int64_t>(work, context.team.size() == 1 ? 1 : context.team.size() * 4);
+  workspace.scratch.grow(static_cast<std::size_t>(tasks * floats) * 4);
+  context.team.each(tasks, [&](std::int64_t task) {
+    for (std::int64_t i = task * work / tasks; i < (task + 1) * work / tasks; ++i) {
+      const std::int64_t s = i / heads_, column = i % heads_ * head, start = sequences.starts[s];
+      Attention t;
+      t.keys = sequences.starts[s + 1] - start;
+      t.width = head;
+      t.queries = pooled ? 1 : t.keys;
+      const std::int64_t row = pooled ? s : start;
+      t.q = queries + row * query_stride + column;
+      t.ldq = query_stride;
+      t.k = keys + start * key_stride + column;
+      t.v = t.k + width_;
+      t.ldk = key_stride;
+      if (pooled && causal_) t.keys = pooled[s] - start + 1;  // nothing after it is seen
+      t.causal = causal_ && !pooled;
+      t.out = static_cast<char*>(out) + (row * width_ + column) * size_of(out_type);
+      t.ldo = width_;
+      t.outType = out_type;
+      t.scratch = workspace.scratch.as<float>() + task * floats;
+      context.kernels.attention(t);
+    }
+  });
+}
+
+void Transformer::feed_forward(const Context& context, Workspace& workspace, const Block& block, float* x,
+                               std::int64_t rows) const {
+  const auto in = convert(context, x, width_, rows, width_, &block.norm2, type_, workspace, workspace.input);
+  // int8 needs a row's largest value before it can be stored, so the hidden layer is float32 first.
+  const Type kept = type_ == Type::s8 ? Type::f32 : type_;
+  const std::int64_t stride = row_bytes(kept, mlp_) / size_of(kept);
+  workspace.hidden.grow(static_cast<std::size_t>(rows * row_bytes(kept, mlp_)));
+  block.up.multiply(context, in, rows, {workspace.hidden.as<void>(), stride, kept, activation_});
+  Linear::Input hidden{workspace.hidden.as<void>(), row_bytes(kept, mlp_)};
+  if (kept != type_) {
+    hidden =
+        convert(context, workspace.hidden.as<float>(), stride, rows, mlp_, nullptr, type_, workspace, workspace.input);
+  }
+  block.down.multiply(context, hidden, rows, {x, width_, Type::f32, Activation::none, x, width_});
+}
+
+void Transformer::run(const Context& context, Workspace& w, const Sequences& sequences, const std::int64_t* pooled,
+                      Cancel cancel) const {
+  const std::int64_t tokens = sequences.tokens(), count = sequences.count();
+  float* x = w.x.as<float>();
+  const Type kept = type_ == Type::s8 ? Type::f32 : type_;
+  w.qkv.grow(static_cast<std::size_t>(tokens * 3 * width_) * 4);
+  w.mixed.grow(static_cast<std::size_t>(tokens * width_) * 4);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    check_cancel(cancel);
+    const Block& b = blocks_[i];
+    const bool last = i + 1 == blocks_.size();
+    const auto in = convert(context, x, width_, tokens, width_, &b.norm1, type_, w, w.input);
+    float* qkv = w.qkv.as<float>();
+    std::int64_t rows = tokens;
+    float* residual = x;
+    if (!last) {
+      b.query.multiply(context, in, tokens, {qkv, 3 * width_});
+      attend(context, w, sequences, nullptr, qkv, 3 * width_, qkv + width_, 3 * width_, w.mixed.as<void>(), kept);
+    } else {
+      b.keyValue.multiply(context, in, tokens, {qkv, 2 * width_});
+      float* queries = qkv + tokens * 2 * width_;
+      if (pooled) {
+        rows = count;
+        w.few.grow(static_cast<std::size_t>(count * width_) * 4);
+        residual = w.few.as<float>();
+        for (std::int64_t s = 0; s < count; ++s) {
+          std::memcpy(residual + s * width_, x + pooled[s] * width_, static_cast<std::size_t>(width_) * 4);
+        }
+        const auto few = convert(context, residual, width_, count, width_, &b.norm1, type_, w, w.input);
+        b.query.multiply(context, few, count, {queries, width_});
+      } else {
+        b.query.multiply(context, in, tokens, {queries, width_});
+      }
+      attend(context, w, sequences, pooled, queries, width_, qkv, 2 * width_, w.mixed.as<void>(), kept);
+    }
+    Linear::Input mixed{w.mixed.as<void>(), row_bytes(kept, width_)};
+    if (kept != type_) mixed = convert(context, w.mixed.as<float>(), width_, rows, width_, nullptr, type_, w, w.input);
+    b.out.multiply(context, mixed, rows, {residual, width_, Type::f32, Activation::none, residual, width_});
+    feed_forward(context, w, b, residual, rows);
+  }
+}
+
+}  // namespace torchclip::core

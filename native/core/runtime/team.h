@@ -1,0 +1,48 @@
+// Threads that compute one thing together: the caller and its helpers share the tasks of `each` by a counter, so that
+// a core that is taken away for a moment does not hold up the others. Helpers spin for a few microseconds between two
+// calls and then sleep.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace torchclip::core {
+
+class Team {
+ public:
+  explicit Team(int threads);  // the caller included
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const noexcept { return static_cast<int>(helpers_.size()) + 1; }
+
+  // work(i) for each i in [0, count), in no fixed order; returns when all are done. Call it from one thread at a time;
+  // `work` must not throw.
+  template <typename Work>
+  void each(std::int64_t count, Work&& work) {
+    run(count, &work, [](void* w, std::int64_t i) { (*static_cast<std::remove_reference_t<Work>*>(w))(i); });
+  }
+
+ private:
+  using Call = void (*)(void*, std::int64_t);
+  void run(std::int64_t count, void* work, Call call);
+  void help();
+
+  // The round, whether it may still be joined, and how many helpers are in it: a helper that wakes late finds the
+  // round closed and is not waited for.
+  static constexpr std::uint64_t kOpen = 1u << 31, kJoined = kOpen - 1, kRound = std::uint64_t{1} << 32;
+  std::atomic<std::uint64_t> state_{0};
+  std::atomic<std::uint32_t> wake_{0};
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::int64_t> next_{0};
+  std::int64_t count_ = 0;
+  void* work_ = nullptr;
+  Call call_ = nullptr;
+  std::vector<std::thread> helpers_;
+};
+
+}  // namespace torchclip::core
