@@ -261,22 +261,10 @@ export class Clip {
     }
     const dim = this.info.embedDim;
     const data = new Float32Array(rows * dim);
-    const cancel = new Int32Array(1);
-    const stop = () => Atomics.store(cancel, 0, 1);
-    options.signal?.addEventListener("abort", stop, { once: true });
-    try {
-      for (let start = 0; start < rows; start += batchSize) {
-        const count = Math.min(batchSize, rows - start);
-        const ids = trimPadding(tokens, start, count, this.trims, this.tokenizer.config.padId);
-        const out = data.subarray(start * dim, (start + count) * dim);
-        const run = this.engine.encodeTokens(ids.data, count, ids.length, out, options.normalize ?? true, cancel);
-        await settleUnlessAborted(run, options.signal);
-      }
-    } catch (error) {
-      throw toTorchclipError(error);
-    } finally {
-      options.signal?.removeEventListener("abort", stop);
-    }
+    await this.inBatches(rows, batchSize, options.signal, (start, count, cancel) => {
+      const ids = trimPadding(tokens, start, count, this.trims, this.tokenizer.config.padId);
+      return this.engine.encodeTokens(ids.data, count, ids.length, data.subarray(start * dim, (start + count) * dim), options.normalize ?? true, cancel);
+    });
     return { data, rows, dim, truncated: tokens.truncated };
   }
 
@@ -285,6 +273,30 @@ export class Clip {
     checkList(images, "images");
     const { data, rows, errors } = await this.prepare(images, 0, options);
     return { data, rows, height: this.info.imageSize, width: this.info.imageSize, errors };
+  }
+
+  /** Embeddings of pixels as `preprocess` gives them; what costs time before is done then. */
+  async encodePixels(pixels: Omit<Preprocessed, "errors">, options: Pick<BatchOptions, "normalize" | "signal" | "batchSize"> = {}): Promise<Embeddings> {
+    this.checkOpen();
+    checkAborted(options.signal);
+    const batchSize = checkBatchSize(options.batchSize);
+    const { rows, height, width } = pixels;
+    const size = this.info.imageSize;
+    if (!(pixels.data instanceof Uint8Array) || height !== size || width !== size || pixels.data.length !== rows * size * size * 3) {
+      throw new TorchclipError("E_ARGUMENT", `pixels must be uint8 [rows, ${size}, ${size}, 3], as preprocess gives them`, { subject: "pixels" });
+    }
+    const dim = this.info.embedDim;
+    const data = new Float32Array(rows * dim);
+    await this.inBatches(rows, batchSize, options.signal, (start, count, cancel) =>
+      this.engine.encodeImages(
+        pixels.data.subarray(start * size * size * 3, (start + count) * size * size * 3),
+        count,
+        data.subarray(start * dim, (start + count) * dim),
+        options.normalize ?? true,
+        cancel,
+      ),
+    );
+    return { data, rows, dim };
   }
 
   /** Exactly the ids that the model is fed: int32 [rows, contextLength], padded. */
@@ -343,6 +355,27 @@ export class Clip {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Runs rows [start, start + count) after one another; ends with the signal. */
+  private async inBatches(
+    rows: number,
+    batchSize: number,
+    signal: AbortSignal | undefined,
+    run: (start: number, count: number, cancel: Int32Array) => Promise<unknown>,
+  ): Promise<void> {
+    const cancel = new Int32Array(1);
+    const stop = () => Atomics.store(cancel, 0, 1);
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      for (let start = 0; start < rows; start += batchSize) {
+        await settleUnlessAborted(run(start, Math.min(batchSize, rows - start), cancel), signal);
+      }
+    } catch (error) {
+      throw toTorchclipError(error);
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
   }
 
   private checkOpen(): void {

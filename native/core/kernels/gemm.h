@@ -133,7 +133,7 @@ void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, st
   // Tiles of nearly the same height, instead of full ones and a flat last one.
   const std::int64_t tiles = (count + R - 1) / R;
   for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
-    const char* weights = static_cast<const char*>(p.weights) + panel * p.steps * kPanel * 4;
+    const char* weights = static_cast<const char*>(p.weights) + panel * p.panelSteps * kPanel * 4;
     for (std::int64_t t = 0; t < tiles; ++t) {
       const std::int64_t begin = row_begin + t * count / tiles;
       const int rows = static_cast<int>(row_begin + (t + 1) * count / tiles - begin);

@@ -27,7 +27,8 @@ struct Product {
   const void* a = nullptr;             // [rows, steps * step_of(type)], row stride lda bytes, zeros past the inner size
   std::int64_t lda = 0;                // bytes
   const void* weights = nullptr;       // packed panels
-  std::int64_t steps = 0;              // inner size / step_of(type), rounded up
+  std::int64_t steps = 0;           // of this product: inner size / step_of(type), rounded up, or a part of them
+  std::int64_t panelSteps = 0;      // of the packed weights: the distance between panels
   std::int64_t columns = 0;            // of W; the last panel may be partly filled
   const float* bias = nullptr;         // [columns rounded up to 32] or null
   const float* columnScale = nullptr;  // s8 alone: [columns rounded up to 32]

@@ -14,21 +14,21 @@ namespace {
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kLine = 64;
 // Rows that a task multiplies with one panel after another should stay in a core's second cache.
-constexpr std::int64_t kCachedBytes = 384 << 10;
-constexpr std::int64_t kTasksPerThread = 8;
+constexpr std::int64_t kCachedBytes = 256 << 10;
+constexpr std::int64_t kTasksPerThread = 24;
+// A longer inner side is added up in passes of this many steps, so that many rows of A and a panel fit that cache.
+constexpr std::int64_t kPassSteps = 1024;
 
 }  // namespace
 
-Buffer::Buffer(std::size_t bytes) {
-  const std::size_t align = bytes >= kHugePage ? kHugePage : kLine;
-  const std::size_t whole = (std::max(bytes, kLine) + align - 1) / align * align;
-  void* data = std::aligned_alloc(align, whole);
-  if (!data) throw std::bad_alloc();
+Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
+  void* data = nullptr;
+  const bool huge = bytes >= kHugePage;
+  if (posix_memalign(&data, huge ? kHugePage : kLine, std::max(bytes, kLine)) != 0) throw std::bad_alloc();
 #if defined(__linux__)
-  if (align == kHugePage) madvise(data, whole, MADV_HUGEPAGE);
+  if (huge) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   data_ = {data, std::free};
-  bytes_ = whole;
 }
 
 Linear::Linear(const Context& context, Type type, const float* weight, const float* bias, std::int64_t columns,
@@ -66,8 +66,11 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
   const auto run = context.kernels.multiply[kind];
   const std::int64_t panels = round_up(columns_, kPanel) / kPanel;
   const std::int64_t tile = context.kernels.tileRows[kind];
-  const std::int64_t cached =
-      std::max<std::int64_t>(tile, kCachedBytes / std::max<std::int64_t>(1, in.stride) / tile * tile);
+  // Sums can only be continued where they are stored as they are.
+  const bool splits = type_ != Type::s8 && out.type == Type::f32 && out.activation == Activation::none;
+  const std::int64_t passes = splits ? (steps_ + kPassSteps - 1) / kPassSteps : 1;
+  const std::int64_t pass_bytes = round_up(steps_, passes) / passes * 4;
+  const std::int64_t cached = std::max(tile, kCachedBytes / pass_bytes / tile * tile);
   const std::int64_t blocks = (rows + cached - 1) / cached;
   // Enough tasks for all threads, each of as many panels as that leaves.
   const std::int64_t wanted = context.team.size() == 1 ? 1 : context.team.size() * kTasksPerThread;
@@ -75,10 +78,8 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
   context.team.each(groups * blocks * parts, [&](std::int64_t task) {
     const std::int64_t part = task % parts, block = task / parts % blocks, group = task / parts / blocks;
     Product p;
-    p.a = static_cast<const char*>(in.data) + group * input_distance;
     p.lda = in.stride;
-    p.weights = packed_.as<void>();
-    p.steps = steps_;
+    p.panelSteps = steps_;
     p.columns = columns_;
     p.bias = bias_.data();
     p.columnScale = scales_.data();
@@ -90,7 +91,17 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
     p.outType = out.type;
     p.residual = out.residual == out.data && out.residual ? static_cast<const float*>(p.out) : out.residual;
     p.ldr = out.residualStride;
-    run(p, block * rows / blocks, (block + 1) * rows / blocks, part * panels / parts, (part + 1) * panels / parts);
+    const char* a = static_cast<const char*>(in.data) + group * input_distance;
+    for (std::int64_t pass = 0; pass < passes; ++pass) {
+      const std::int64_t from = pass * steps_ / passes, to = (pass + 1) * steps_ / passes;
+      p.a = a + from * 4;
+      p.weights = packed_.as<char>() + from * kPanel * 4;
+      p.steps = to - from;
+      run(p, block * rows / blocks, (block + 1) * rows / blocks, part * panels / parts, (part + 1) * panels / parts);
+      p.bias = nullptr;
+      p.residual = static_cast<const float*>(p.out);
+      p.ldr = p.ldo;
+    }
   });
 }
 

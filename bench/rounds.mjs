@@ -1,0 +1,80 @@
+// What the comparisons share: interleaved rounds, medians of ratios with their spread, the machine's features.
+import { cpus } from "node:os";
+import { readFileSync } from "node:fs";
+
+/** A repeatable generator of numbers in [0, 1). */
+export function random(seed = 1) {
+  let s = seed >>> 0;
+  return () => ((s = (Math.imul(s, 1664525) + 1013904223) >>> 0), s / 2 ** 32);
+}
+
+/** Pictures of smooth colours and noise: uint8 [rows, size, size, 3]. */
+export function pictures(rows, size, seed = 1) {
+  const next = random(seed);
+  const data = new Uint8Array(rows * size * size * 3);
+  for (let r = 0; r < rows; r++) {
+    const waves = Array.from({ length: 9 }, () => next() * 6);
+    for (let y = 0, i = r * size * size * 3; y < size; y++) {
+      for (let x = 0; x < size; x++) {
+        for (let c = 0; c < 3; c++) data[i++] = 128 + 90 * Math.sin((waves[c] * x) / size + (waves[c + 3] * y) / size + waves[c + 6]) + 30 * next();
+      }
+    }
+  }
+  return { data, rows, height: size, width: size };
+}
+
+const median = (values) => {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+};
+
+/**
+ * Runs all contenders in turn, `rounds` times after one unmeasured round: `contenders` is { name: async () => items done }.
+ * Gives each one's median items a second, and for a ratio the rounds' own ratios, so that what else the machine does
+ * falls on both sides.
+ */
+export async function race(contenders, { rounds = 7, seconds = 0.5 } = {}) {
+  const speeds = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
+  for (let round = -1; round < rounds; round++) {
+    for (const [name, work] of Object.entries(contenders)) {
+      const start = performance.now();
+      let items = 0;
+      do items += await work();
+      while (performance.now() - start < seconds * 1000);
+      if (round >= 0) speeds[name].push(items / ((performance.now() - start) / 1000));
+    }
+  }
+  return {
+    speed: (name) => median(speeds[name]),
+    ratio(name, other) {
+      const ratios = speeds[name].map((s, i) => s / speeds[other][i]);
+      return { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) };
+    },
+  };
+}
+
+export function machine() {
+  const flags = readFileSync("/proc/cpuinfo", "utf8");
+  const has = ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"].filter((f) => new RegExp(`\\b${f}\\b`).test(flags));
+  return `${cpus()[0].model.trim()}, ${cpus().length} cores, ${has.join(" ")}`;
+}
+
+export const showRatio = ({ median, low, high }) => `${median.toFixed(2)} × (${low.toFixed(2)} to ${high.toFixed(2)})`;
+
+/** Least cosine between rows of two sets of embeddings. */
+export function leastCosine(a, b, rows, dim) {
+  let least = 1;
+  for (let r = 0; r < rows; r++) {
+    let ab = 0,
+      aa = 0,
+      bb = 0;
+    for (let i = r * dim; i < (r + 1) * dim; i++) {
+      ab += a[i] * b[i];
+      aa += a[i] * a[i];
+      bb += b[i] * b[i];
+    }
+    least = Math.min(least, ab / Math.sqrt(aa * bb));
+  }
+  return least;
+}
