@@ -132,11 +132,12 @@ void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, st
   if (count <= 0) return;
   // Tiles of nearly the same height, instead of full ones and a flat last one.
   const std::int64_t tiles = (count + R - 1) / R;
-  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
-    const char* weights = static_cast<const char*>(p.weights) + panel * p.panelSteps * kPanel * 4;
-    for (std::int64_t t = 0; t < tiles; ++t) {
-      const std::int64_t begin = row_begin + t * count / tiles;
-      const int rows = static_cast<int>(row_begin + (t + 1) * count / tiles - begin);
+  // The rows of a tile stay in the first cache while all panels pass by, which stay in the second one.
+  for (std::int64_t t = 0; t < tiles; ++t) {
+    const std::int64_t begin = row_begin + t * count / tiles;
+    const int rows = static_cast<int>(row_begin + (t + 1) * count / tiles - begin);
+    for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
+      const char* weights = static_cast<const char*>(p.weights) + panel * p.panelSteps * kPanel * 4;
       typename Step::Sum sums[R * kWide];
       tile_of<Step, R>(rows, static_cast<const char*>(p.a) + begin * p.lda, p.lda, weights, p.steps, sums);
       alignas(64) float values[R * kPanel];

@@ -13,9 +13,11 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kLine = 64;
-// Rows that a task multiplies with one panel after another should stay in a core's second cache.
-constexpr std::int64_t kCachedBytes = 256 << 10;
+// Panels that a task multiplies its rows with should stay in a core's second cache.
+constexpr std::int64_t kCachedBytes = 384 << 10;
+constexpr std::int64_t kBlockRows = 448;  // the more, the less often weights are read again
 constexpr std::int64_t kTasksPerThread = 24;
+constexpr std::int64_t kFewerTasks = 6;  // as many times fewer suffice where more would split rows
 // A longer inner side is added up in passes of this many steps, so that many rows of A and a panel fit that cache.
 constexpr std::int64_t kPassSteps = 1024;
 
@@ -69,12 +71,13 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
   // Sums can only be continued where they are stored as they are.
   const bool splits = type_ != Type::s8 && out.type == Type::f32 && out.activation == Activation::none;
   const std::int64_t passes = splits ? (steps_ + kPassSteps - 1) / kPassSteps : 1;
-  const std::int64_t pass_bytes = round_up(steps_, passes) / passes * 4;
-  const std::int64_t cached = std::max(tile, kCachedBytes / pass_bytes / tile * tile);
-  const std::int64_t blocks = (rows + cached - 1) / cached;
-  // Enough tasks for all threads, each of as many panels as that leaves.
+  const std::int64_t pass_bytes = round_up(steps_, passes) / passes * kPanel * 4;
+  const std::int64_t together = std::max<std::int64_t>(1, kCachedBytes / pass_bytes);
+  // Enough tasks for all threads: first of fewer panels, then of fewer rows.
   const std::int64_t wanted = context.team.size() == 1 ? 1 : context.team.size() * kTasksPerThread;
-  const std::int64_t parts = std::min(panels, std::max<std::int64_t>(1, wanted / (blocks * groups)));
+  std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+  const std::int64_t parts = std::min(panels, std::max((panels + together - 1) / together, wanted / (blocks * groups)));
+  blocks = std::min((rows + tile - 1) / tile, std::max(blocks, wanted / kFewerTasks / (parts * groups)));
   context.team.each(groups * blocks * parts, [&](std::int64_t task) {
     const std::int64_t part = task % parts, block = task / parts % blocks, group = task / parts / blocks;
     Product p;
