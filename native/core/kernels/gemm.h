@@ -65,8 +65,6 @@ inline Floats activate(Activation activation, Floats v) {
       return gelu(v);
     case Activation::gelu_tanh:
       return gelu_tanh(v);
-    case Activation::relu:
-      return max_of(v, zero());
     case Activation::silu:
       return swish(v, 1.0f);
     default:
@@ -88,8 +86,9 @@ inline void finish(const Product& p, const float* v, std::int64_t row, int rows,
     for (int i = 0; i < kWide; ++i) {
       y[i] = load(v + r * kPanel + i * kLanes);
       if (p.bias) y[i] = y[i] + load(p.bias + column + i * kLanes);
-      y[i] = activate(p.activation, y[i]);
+      if (p.activation != Activation::relu) y[i] = activate(p.activation, y[i]);
       if (residual) y[i] = y[i] + load(residual + i * kLanes);
+      if (p.activation == Activation::relu) y[i] = max_of(y[i], zero());
     }
     if (p.outType == Type::f32) {
       float* out = static_cast<float*>(p.out) + (row + r) * p.ldo + column;

@@ -21,7 +21,7 @@ constexpr std::int64_t step_of(Type type) { return type == Type::f32 ? 1 : type 
 constexpr std::int64_t size_of(Type type) { return 4 / step_of(type); }
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
-// out = activation(A x W * scales + bias) + residual, for rows [row_begin, row_end) and panels [panel_begin,
+// out = activation(A x W * scales + bias) + residual, or relu(A x W * scales + bias + residual) as ResNets have it, for rows [row_begin, row_end) and panels [panel_begin,
 // panel_end).
 struct Product {
   const void* a = nullptr;             // [rows, steps * step_of(type)], row stride lda bytes, zeros past the inner size

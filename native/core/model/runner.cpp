@@ -60,9 +60,7 @@ struct Runner::State {
   c10::ScalarType dtype = at::kFloat;
   ModelInfo info;
   bool deterministic = false;
-  // (v / 255 - mean) / std for each channel and byte value, in the order of ToTensor and Normalize: so the
-  // result has the reference's bits.
-  float table[3][256];
+  std::unique_ptr<PixelTable> table;
 
   std::unique_ptr<Team> team;
   std::unique_ptr<ImageTower> image;  // null: generic
@@ -92,17 +90,15 @@ struct Runner::State {
     }
   }
 
-  void build_fast(const RunnerOptions& options, int threads, const std::vector<double>& mean,
-                  const std::vector<double>& std);
+  void build_fast(const RunnerOptions& options, int threads);
 };
 
 // The towers that the fast runner knows, from the parameters of the loaded module; what they took over is freed there.
-void Runner::State::build_fast(const RunnerOptions& options, int threads, const std::vector<double>& mean,
-                               const std::vector<double>& std) {
-  const auto* table = kernels();
-  if (options.generic || !table || !device.is_cpu() || options.precision == "fp16") return;
+void Runner::State::build_fast(const RunnerOptions& options, int threads) {
+  const auto* machine = kernels();
+  if (options.generic || !machine || !device.is_cpu() || options.precision == "fp16") return;
   const Type type = options.precision == "bf16" ? Type::bf16 : options.precision == "int8" ? Type::s8 : Type::f32;
-  if (!table->multiply[static_cast<int>(type)]) return;
+  if (!machine->multiply[static_cast<int>(type)]) return;
   std::unordered_map<std::string, at::Tensor> tensors;
   for (const auto& p : module.named_parameters()) tensors.emplace(p.name, p.value);
   for (const auto& p : module.named_buffers()) tensors.emplace(p.name, p.value);
@@ -115,15 +111,13 @@ void Runner::State::build_fast(const RunnerOptions& options, int threads, const 
   };
   const auto config = Json::parse(info.extra["torchclip.json"]);
   team = std::make_unique<Team>(threads);
-  image = ImageTower::make(context(), type, weights, config["image"], info.embed_dim, mean.data(), std.data());
+  image = ImageTower::make(context(), type, weights, config["image"], info.embed_dim, *table);
   text = TextTower::make(context(), type, weights, config["text"], info.embed_dim);
-  const std::string name = std::string("fast ") +
-                           (type == Type::bf16 ? "bf16"
-                            : type == Type::s8 ? "int8"
-                                               : "fp32") +
-                           " (" + table->name + ")";
-  if (image) info.image_runner = name;
-  if (text) info.text_runner = name;
+  const auto name = [&](Type t) {
+    return std::string("fast ") + (t == Type::bf16 ? "bf16" : t == Type::s8 ? "int8" : "fp32") + " (" + machine->name + ")";
+  };
+  if (image) info.image_runner = name(image->type());
+  if (text) info.text_runner = name(type);
   if (image && text) {
     module = torch::jit::Module("empty");
   } else {
@@ -176,17 +170,13 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     info.logit_scale = std::exp(s.module.attr("logit_scale").toTensor().to(c10::kCPU, at::kFloat).item<float>());
     const auto mean = s.module.attr("image_mean").toDoubleVector();
     const auto std = s.module.attr("image_std").toDoubleVector();
-    for (int c = 0; c < 3; ++c) {
-      for (int v = 0; v < 256; ++v) {
-        s.table[c][v] =
-            (static_cast<float>(v) / 255.0f - static_cast<float>(mean.at(c))) / static_cast<float>(std.at(c));
-      }
-    }
+    if (mean.size() != 3 || std.size() != 3) throw Error(TORCHCLIP_E_MODEL_CORRUPT, "its mean and std are not three each");
+    s.table = std::make_unique<PixelTable>(mean.data(), std.data());
     s.module.get_method("encode_image");
     s.module.get_method("encode_text");
     const std::string generic = std::string("generic ") + dtype_name(s.dtype) + " (TorchScript)";
     s.info.image_runner = s.info.text_runner = generic;
-    s.build_fast(options, threads, mean, std);
+    s.build_fast(options, threads);
     if (!s.image || !s.text) s.module.to(s.device, s.dtype);
     for (const auto& p : s.module.parameters()) s.genericBytes += p.nbytes();
     for (const auto& p : s.module.buffers()) s.genericBytes += p.nbytes();
@@ -228,7 +218,7 @@ void Runner::encode_images(const std::uint8_t* pixels, std::int64_t rows, float*
         const std::uint8_t* from = pixels + (first + r) * plane * 3;
         float* row = to + r * plane * 3;
         for (std::int64_t i = 0; i < plane; ++i) {
-          for (int c = 0; c < 3; ++c) row[c * plane + i] = s.table[c][from[3 * i + c]];
+          for (int c = 0; c < 3; ++c) row[c * plane + i] = s.table->value[c][from[3 * i + c]];
         }
       }
     });

@@ -61,50 +61,68 @@ Linear::Linear(const Context& context, Type type, const float* weight, const flo
   });
 }
 
+std::int64_t Linear::passes(const Output& out) const {
+  // Sums can only be continued where they are stored as they are.
+  const bool splits = type_ != Type::s8 && out.type == Type::f32 && out.activation == Activation::none;
+  return splits ? (steps_ + kPassSteps - 1) / kPassSteps : 1;
+}
+
+void Linear::part(const Kernels& kernels, const Input& in, const Output& out, std::int64_t row_begin,
+                  std::int64_t row_end, std::int64_t panel_begin, std::int64_t panel_end) const {
+  Product p;
+  p.lda = in.stride;
+  p.panelSteps = steps_;
+  p.columns = columns_;
+  p.bias = bias_.data();
+  p.columnScale = scales_.data();
+  p.rowScale = in.scales;
+  p.rowSum = in.sums;
+  p.activation = out.activation;
+  p.out = out.data;
+  p.ldo = out.stride;
+  p.outType = out.type;
+  p.residual = out.residual;
+  p.ldr = out.residualStride;
+  const std::int64_t count = passes(out);
+  for (std::int64_t pass = 0; pass < count; ++pass) {
+    const std::int64_t from = pass * steps_ / count, to = (pass + 1) * steps_ / count;
+    p.a = static_cast<const char*>(in.data) + from * 4;
+    p.weights = packed_.as<char>() + from * kPanel * 4;
+    p.steps = to - from;
+    kernels.multiply[static_cast<int>(type_)](p, row_begin, row_end, panel_begin, panel_end);
+    p.bias = nullptr;
+    p.residual = static_cast<const float*>(p.out);
+    p.ldr = p.ldo;
+  }
+}
+
+void Linear::multiply_here(const Kernels& kernels, const Input& in, std::int64_t rows, const Output& out) const {
+  part(kernels, in, out, 0, rows, 0, round_up(columns_, kPanel) / kPanel);
+}
+
 void Linear::multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out,
                       std::int64_t groups, std::int64_t input_distance, std::int64_t output_distance) const {
   if (rows <= 0 || groups <= 0) return;
-  const auto kind = static_cast<int>(type_);
-  const auto run = context.kernels.multiply[kind];
   const std::int64_t panels = round_up(columns_, kPanel) / kPanel;
-  const std::int64_t tile = context.kernels.tileRows[kind];
-  // Sums can only be continued where they are stored as they are.
-  const bool splits = type_ != Type::s8 && out.type == Type::f32 && out.activation == Activation::none;
-  const std::int64_t passes = splits ? (steps_ + kPassSteps - 1) / kPassSteps : 1;
-  const std::int64_t pass_bytes = round_up(steps_, passes) / passes * kPanel * 4;
-  const std::int64_t together = std::max<std::int64_t>(1, kCachedBytes / pass_bytes);
+  const std::int64_t tile = context.kernels.tileRows[static_cast<int>(type_)];
+  const std::int64_t panel_bytes = steps_ / passes(out) * kPanel * 4;
+  const std::int64_t together = std::max<std::int64_t>(1, kCachedBytes / std::max<std::int64_t>(1, panel_bytes));
   // Enough tasks for all threads: first of fewer panels, then of fewer rows.
   const std::int64_t wanted = context.team.size() == 1 ? 1 : context.team.size() * kTasksPerThread;
   std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
   const std::int64_t parts = std::min(panels, std::max((panels + together - 1) / together, wanted / (blocks * groups)));
   blocks = std::min((rows + tile - 1) / tile, std::max(blocks, wanted / kFewerTasks / (parts * groups)));
   context.team.each(groups * blocks * parts, [&](std::int64_t task) {
-    const std::int64_t part = task % parts, block = task / parts % blocks, group = task / parts / blocks;
-    Product p;
-    p.lda = in.stride;
-    p.panelSteps = steps_;
-    p.columns = columns_;
-    p.bias = bias_.data();
-    p.columnScale = scales_.data();
-    p.rowScale = in.scales ? in.scales + group * rows : nullptr;
-    p.rowSum = in.sums ? in.sums + group * rows : nullptr;
-    p.activation = out.activation;
-    p.out = static_cast<char*>(out.data) + group * output_distance * size_of(out.type);
-    p.ldo = out.stride;
-    p.outType = out.type;
-    p.residual = out.residual == out.data && out.residual ? static_cast<const float*>(p.out) : out.residual;
-    p.ldr = out.residualStride;
-    const char* a = static_cast<const char*>(in.data) + group * input_distance;
-    for (std::int64_t pass = 0; pass < passes; ++pass) {
-      const std::int64_t from = pass * steps_ / passes, to = (pass + 1) * steps_ / passes;
-      p.a = a + from * 4;
-      p.weights = packed_.as<char>() + from * kPanel * 4;
-      p.steps = to - from;
-      run(p, block * rows / blocks, (block + 1) * rows / blocks, part * panels / parts, (part + 1) * panels / parts);
-      p.bias = nullptr;
-      p.residual = static_cast<const float*>(p.out);
-      p.ldr = p.ldo;
-    }
+    const std::int64_t i = task % parts, block = task / parts % blocks, group = task / parts / blocks;
+    Input from = in;
+    from.data = static_cast<const char*>(in.data) + group * input_distance;
+    if (in.scales) from.scales += group * rows;
+    if (in.sums) from.sums += group * rows;
+    Output to = out;
+    to.data = static_cast<char*>(out.data) + group * output_distance * size_of(out.type);
+    if (out.residual == out.data) to.residual = static_cast<const float*>(to.data);
+    part(context.kernels, from, to, block * rows / blocks, (block + 1) * rows / blocks, i * panels / parts,
+         (i + 1) * panels / parts);
   });
 }
 

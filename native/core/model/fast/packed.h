@@ -86,7 +86,14 @@ class Linear {
   void multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out, std::int64_t groups = 1,
                 std::int64_t input_distance = 0, std::int64_t output_distance = 0) const;
 
+  // The same on the calling thread alone.
+  void multiply_here(const Kernels& kernels, const Input& in, std::int64_t rows, const Output& out) const;
+
  private:
+  void part(const Kernels& kernels, const Input& in, const Output& out, std::int64_t row_begin, std::int64_t row_end,
+            std::int64_t panel_begin, std::int64_t panel_end) const;
+  std::int64_t passes(const Output& out) const;
+
   Type type_ = Type::f32;
   std::int64_t columns_ = 0, inner_ = 0, steps_ = 0;
   Buffer packed_;

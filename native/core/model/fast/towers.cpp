@@ -53,14 +53,34 @@ void project(const Context& context, const Norm* norm, const Linear& projection,
 
 }  // namespace
 
+PixelTable::PixelTable(const double* mean, const double* std) {
+  for (int c = 0; c < 3; ++c) {
+    for (int v = 0; v < 256; ++v) {
+      value[c][v] = (static_cast<float>(v) / 255.0f - static_cast<float>(mean[c])) / static_cast<float>(std[c]);
+    }
+  }
+}
+
 std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Type type, const Weights& weights,
-                                             const Json& config, std::int64_t embed_dim, const double* mean,
-                                             const double* std) {
+                                             const Json& config, std::int64_t embed_dim, const PixelTable& pixels) {
+  if (VitTower::knows(config)) return std::make_unique<VitTower>(context, type, weights, config, embed_dim, pixels);
+  if (config["kind"].text() == "resnet") {
+    return std::make_unique<ResnetTower>(context, type, weights, config, embed_dim, pixels);
+  }
+  return nullptr;
+}
+
+bool VitTower::knows(const Json& config) {
   const auto pool = config["pool"].text();
-  if (config["kind"].text() != "vit" || !config["stem"].items().empty() || !plain_widths(config)) return nullptr;
-  if (pool != "token" && pool != "average" && pool != "map") return nullptr;
-  auto tower = std::make_unique<ImageTower>();
-  auto& t = *tower;
+  return config["kind"].text() == "vit" && config["stem"].items().empty() && plain_widths(config) &&
+         (pool == "token" || pool == "average" || pool == "map");
+}
+
+VitTower::VitTower(const Context& context, Type type, const Weights& weights, const Json& config,
+                   std::int64_t embed_dim, const PixelTable& pixels)
+    : table_(pixels) {
+  const auto pool = config["pool"].text();
+  auto& t = *this;
   t.type_ = type;
   t.patchType_ = type != Type::s8 ? type : context.kernels.multiply[1] ? Type::bf16 : Type::f32;
   t.pool_ = pool == "token" ? Pool::token : pool == "average" ? Pool::average : Pool::map;
@@ -72,11 +92,6 @@ std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Type type, 
   t.classToken_ = config["classToken"].boolean();
   t.normAfterPool_ = config["normAfterPool"].boolean();
   const auto eps = static_cast<float>(config["eps"].number(1e-5));
-  for (int c = 0; c < 3; ++c) {
-    for (int v = 0; v < 256; ++v) {
-      t.table_[c][v] = (static_cast<float>(v) / 255.0f - static_cast<float>(mean[c])) / static_cast<float>(std[c]);
-    }
-  }
   const std::int64_t width = t.width_, patches = t.grid_ * t.grid_;
   const auto conv = need(weights, "visual.conv1.weight");
   const auto positions = need(weights, "visual.positional_embedding");
@@ -120,15 +135,14 @@ std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Type type, 
     m.down = linear(context, Type::f32, weights, key + ".mlp.fc2");
     m.activation = activation_named(config["activation"].text());
   }
-  return tower;
 }
 
-std::size_t ImageTower::bytes() const {
+std::size_t VitTower::bytes() const {
   return patches_.bytes() + projection_.bytes() + positions_.size() * 4 + transformer_.bytes() + map_.keyValue.bytes() +
          map_.out.bytes() + map_.up.bytes() + map_.down.bytes();
 }
 
-void ImageTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
+void VitTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                         float* out, Cancel cancel) const {
   const std::int64_t chunk = std::max<std::int64_t>(1, kChunkTokens / (grid_ * grid_ + 1));
   const std::int64_t chunks = (rows + chunk - 1) / chunk;
@@ -138,7 +152,7 @@ void ImageTower::encode(const Context& context, Workspace& workspace, const std:
   }
 }
 
-void ImageTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
+void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
                               float* out, Cancel cancel) const {
   const std::int64_t patches = grid_ * grid_, extra = classToken_ ? 1 : 0, length = patches + extra;
   const std::int64_t inner = 3 * patch_ * patch_, stride = row_bytes(patchType_, inner);
@@ -149,7 +163,7 @@ void ImageTower::encode_chunk(const Context& context, Workspace& w, const std::u
   // Each patch a row of the product's input, in the order of the convolution's weights: channel, line, column.
   std::uint16_t brain[3][256];
   for (int c = 0; c < 3; ++c) {
-    for (int v = 0; v < 256; ++v) brain[c][v] = to_bf16(table_[c][v]);
+    for (int v = 0; v < 256; ++v) brain[c][v] = to_bf16(table_.value[c][v]);
   }
   context.team.each(rows * grid_, [&](std::int64_t task) {
     const std::int64_t image = task / grid_, gy = task % grid_;
@@ -170,7 +184,7 @@ void ImageTower::encode_chunk(const Context& context, Workspace& w, const std::u
     };
     char* line = w.input.as<char>() + (image * patches + gy * grid_) * stride;
     if (patchType_ == Type::f32) {
-      fill(reinterpret_cast<float*>(line), table_);
+      fill(reinterpret_cast<float*>(line), table_.value);
     } else {
       fill(reinterpret_cast<std::uint16_t*>(line), brain);
     }
@@ -224,7 +238,7 @@ void ImageTower::encode_chunk(const Context& context, Workspace& w, const std::u
   project(context, before ? nullptr : &postNorm_, projection_, pooled, rows, width_, out);
 }
 
-void ImageTower::pool_map(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {
+void VitTower::pool_map(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {
   const auto& m = map_;
   const std::int64_t tokens = sequences.tokens(), rows = sequences.count(), head = width_ / m.heads;
   const std::int64_t length = sequences.starts[1], mlp = m.up.columns();

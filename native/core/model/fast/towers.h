@@ -17,16 +17,35 @@ struct MapPool {
   Activation activation = Activation::none;
 };
 
+// (v / 255 - mean) / std of each channel and byte, in the order of ToTensor and Normalize: the reference's bits.
+struct PixelTable {
+  float value[3][256];
+  PixelTable(const double* mean, const double* std);
+};
+
 class ImageTower {
  public:
   // Null where the settings name something that only the generic runner does.
   static std::unique_ptr<ImageTower> make(const Context& context, Type type, const Weights& weights, const Json& config,
-                                          std::int64_t embed_dim, const double* mean, const double* std);
+                                          std::int64_t embed_dim, const PixelTable& pixels);
+  virtual ~ImageTower() = default;
 
   // pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], not normalised.
+  virtual void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
+                      float* out, Cancel cancel) const = 0;
+  virtual std::size_t bytes() const = 0;
+  virtual Type type() const = 0;  // of its products; not always what was asked for
+};
+
+class VitTower : public ImageTower {
+ public:
+  VitTower(const Context& context, Type type, const Weights& weights, const Json& config, std::int64_t embed_dim,
+           const PixelTable& pixels);
+  static bool knows(const Json& config);
   void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
-              Cancel cancel) const;
-  std::size_t bytes() const;
+              Cancel cancel) const override;
+  std::size_t bytes() const override;
+  Type type() const override { return type_; }
 
  private:
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
@@ -37,7 +56,7 @@ class ImageTower {
   std::int64_t size_ = 0, patch_ = 0, grid_ = 0, width_ = 0, embedDim_ = 0;
   bool classToken_ = false, normAfterPool_ = false;
   enum class Pool { token, average, map } pool_ = Pool::token;
-  float table_[3][256];           // normalised value of each channel and byte
+  PixelTable table_;
   std::vector<float> positions_;  // [grid^2, width], with the patch embedding's bias
   std::vector<float> classRow_;   // class embedding and its position
   Linear patches_, projection_;
@@ -45,6 +64,36 @@ class ImageTower {
   bool hasPreNorm_ = false;
   Transformer transformer_;
   MapPool map_;
+};
+
+// CLIP's modified ResNet (lib/models/architectures/image-resnet.ts): batch norms are folded into the convolutions, which
+// are products over pixels; int8 runs as bf16, or float32.
+class ResnetTower : public ImageTower {
+ public:
+  ResnetTower(const Context& context, Type type, const Weights& weights, const Json& config, std::int64_t embed_dim,
+              const PixelTable& pixels);
+  void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
+              Cancel cancel) const override;
+  std::size_t bytes() const override;
+  Type type() const override { return type_; }
+
+ private:
+  struct Block {
+    Linear conv1, conv2, conv3, skip;
+    std::int64_t stride = 1;
+  };
+  void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images,
+                    float* out, Cancel cancel) const;
+  void stem(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images) const;
+  void pool(const Context& context, Workspace& workspace, std::int64_t images, float* out) const;
+
+  Type type_ = Type::f32;
+  std::int64_t size_ = 0, width_ = 0, heads_ = 0, embedDim_ = 0;
+  PixelTable table_;
+  Linear stem_[3];
+  std::vector<Block> blocks_;
+  Tensor positions_;
+  Linear query_, keyValue_, projection_;
 };
 
 class TextTower {

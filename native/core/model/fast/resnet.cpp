@@ -1,0 +1,287 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "model/fast/towers.h"
+#include "runtime/error.h"
+
+namespace torchclip::core {
+namespace {
+
+constexpr std::int64_t kChunkImages = 8;
+constexpr float kBatchNormEps = 1e-5f;
+constexpr std::int64_t kExpansion = 4, kTaps = 9, kHeadWidth = 64;
+// Neighbourhoods of pixels are gathered by each task into its own core's cache where this many rows fit there, else
+// for all pixels before the product.
+constexpr std::int64_t kGatherRows = 112, kGatherBytes = 512 << 10;
+
+Tensor need(const Weights& weights, const std::string& name) {
+  auto tensor = weights(name);
+  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
+  return tensor;
+}
+
+// A convolution and the batch norm after it: weights [columns, taps, channels], so that a row of the product's input is
+// one pixel after another.
+Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
+                   const std::string& norm) {
+  const auto w = need(weights, conv + ".weight");
+  const auto gamma = need(weights, norm + ".weight"), beta = need(weights, norm + ".bias");
+  const auto mean = need(weights, norm + ".running_mean"), variance = need(weights, norm + ".running_var");
+  const std::int64_t columns = w.rows(), channels = w.shape.at(1), taps = w.inner() / channels;
+  std::vector<float> turned(static_cast<std::size_t>(columns * taps * channels)), bias(columns);
+  for (std::int64_t n = 0; n < columns; ++n) {
+    const float scale = gamma.data[n] / std::sqrt(variance.data[n] + kBatchNormEps);
+    bias[n] = beta.data[n] - mean.data[n] * scale;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      for (std::int64_t t = 0; t < taps; ++t) {
+        turned[(n * taps + t) * channels + c] = w.data[(n * channels + c) * taps + t] * scale;
+      }
+    }
+  }
+  return Linear(context, type, turned.data(), bias.data(), columns, taps * channels);
+}
+
+// Rows of a 3 x 3 convolution's input, with zeros around the picture. in: [images, side, side, channels].
+void gather(const char* in, std::int64_t side, std::int64_t pixel_bytes, std::int64_t begin, std::int64_t end,
+            char* to) {
+  for (std::int64_t r = begin; r < end; ++r) {
+    const std::int64_t x = r % side, y = r / side % side, image = r / (side * side);
+    for (std::int64_t dy = -1; dy <= 1; ++dy) {
+      for (std::int64_t dx = -1; dx <= 1; ++dx, to += pixel_bytes) {
+        if (y + dy < 0 || y + dy >= side || x + dx < 0 || x + dx >= side) {
+          std::memset(to, 0, static_cast<std::size_t>(pixel_bytes));
+        } else {
+          std::memcpy(to, in + ((image * side + y + dy) * side + x + dx) * pixel_bytes, static_cast<std::size_t>(pixel_bytes));
+        }
+      }
+    }
+  }
+}
+
+void convolve(const Context& context, const Linear& conv, Buffer& whole, const void* in, std::int64_t images,
+              std::int64_t side, std::int64_t channels, const Linear::Output& out) {
+  const std::int64_t pixel = channels * size_of(conv.type()), stride = pixel * kTaps, rows = images * side * side;
+  const auto* from = static_cast<const char*>(in);
+  const bool own = stride * kGatherRows <= kGatherBytes;
+  if (!own) whole.grow(static_cast<std::size_t>(rows * stride));
+  context.team.each((rows + kGatherRows - 1) / kGatherRows, [&](std::int64_t task) {
+    const std::int64_t begin = task * kGatherRows, end = std::min(rows, begin + kGatherRows);
+    if (!own) return gather(from, side, pixel, begin, end, whole.as<char>() + begin * stride);
+    alignas(64) static thread_local char mine[kGatherBytes];
+    gather(from, side, pixel, begin, end, mine);
+    Linear::Output to = out;
+    to.data = static_cast<char*>(out.data) + begin * out.stride * size_of(out.type);
+    conv.multiply_here(context.kernels, {mine, stride}, end - begin, to);
+  });
+  if (!own) conv.multiply(context, {whole.as<void>(), stride}, rows, out);
+}
+
+// Mean of 2 x 2 pixels: [images, side, side, channels] to half the side.
+void halve(const Context& context, const float* in, std::int64_t images, std::int64_t side, std::int64_t channels,
+           float* out) {
+  const std::int64_t half = side / 2;
+  context.team.each(images * half, [&](std::int64_t task) {
+    const std::int64_t image = task / half, y = task % half;
+    const float* top = in + (image * side + 2 * y) * side * channels;
+    const float* bottom = top + side * channels;
+    float* to = out + task * half * channels;
+    for (std::int64_t x = 0; x < half; ++x, top += 2 * channels, bottom += 2 * channels, to += channels) {
+      for (std::int64_t c = 0; c < channels; ++c) {
+        to[c] = (top[c] + top[channels + c] + bottom[c] + bottom[channels + c]) * 0.25f;
+      }
+    }
+  });
+}
+
+}  // namespace
+
+ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weights, const Json& config,
+                         std::int64_t embed_dim, const PixelTable& pixels)
+    : type_(type != Type::s8 ? type : context.kernels.multiply[1] ? Type::bf16 : Type::f32),
+      size_(static_cast<std::int64_t>(config["imageSize"].number())),
+      width_(static_cast<std::int64_t>(config["width"].number())),
+      heads_(static_cast<std::int64_t>(config["heads"].number())),
+      embedDim_(embed_dim),
+      table_(pixels) {
+  for (int i = 0; i < 3; ++i) {
+    const auto n = std::to_string(i + 1);
+    stem_[i] = convolution(context, type_, weights, "visual.conv" + n, "visual.bn" + n);
+  }
+  const auto& layers = config["layers"].items();
+  for (std::size_t stage = 0; stage < layers.size(); ++stage) {
+    for (int i = 0; i < static_cast<int>(layers[stage].number()); ++i) {
+      const std::string key = "visual.layer" + std::to_string(stage + 1) + "." + std::to_string(i);
+      Block b;
+      b.conv1 = convolution(context, type_, weights, key + ".conv1", key + ".bn1");
+      b.conv2 = convolution(context, type_, weights, key + ".conv2", key + ".bn2");
+      b.conv3 = convolution(context, type_, weights, key + ".conv3", key + ".bn3");
+      if (i == 0) b.skip = convolution(context, type_, weights, key + ".downsample.0", key + ".downsample.1");
+      b.stride = i == 0 && stage > 0 ? 2 : 1;
+      blocks_.push_back(std::move(b));
+    }
+  }
+  const std::string key = "visual.attnpool";
+  positions_ = need(weights, key + ".positional_embedding");
+  const auto kw = need(weights, key + ".k_proj.weight"), vw = need(weights, key + ".v_proj.weight");
+  const auto kb = need(weights, key + ".k_proj.bias"), vb = need(weights, key + ".v_proj.bias");
+  std::vector<float> both(kw.data, kw.data + kw.rows() * kw.inner()), bias(kb.data, kb.data + kb.rows());
+  both.insert(both.end(), vw.data, vw.data + vw.rows() * vw.inner());
+  bias.insert(bias.end(), vb.data, vb.data + vb.rows());
+  keyValue_ = Linear(context, type_, both.data(), bias.data(), 2 * kw.rows(), kw.inner());
+  const auto q = need(weights, key + ".q_proj.weight");
+  const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadWidth));
+  query_ = Linear(context, Type::f32, q.data, need(weights, key + ".q_proj.bias").data, q.rows(), q.inner(), nullptr, scale);
+  const auto c = need(weights, key + ".c_proj.weight");
+  projection_ = Linear(context, Type::f32, c.data, need(weights, key + ".c_proj.bias").data, c.rows(), c.inner());
+}
+
+std::size_t ResnetTower::bytes() const {
+  std::size_t n = query_.bytes() + keyValue_.bytes() + projection_.bytes();
+  for (const auto& s : stem_) n += s.bytes();
+  for (const auto& b : blocks_) n += b.conv1.bytes() + b.conv2.bytes() + b.conv3.bytes() + b.skip.bytes();
+  return n;
+}
+
+void ResnetTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
+                         float* out, Cancel cancel) const {
+  const std::int64_t chunks = (rows + kChunkImages - 1) / kChunkImages;
+  for (std::int64_t i = 0; i < chunks; ++i) {
+    const std::int64_t begin = i * rows / chunks, end = (i + 1) * rows / chunks;
+    encode_chunk(context, workspace, pixels + begin * size_ * size_ * 3, end - begin, out + begin * embedDim_, cancel);
+  }
+}
+
+// Pictures to the features after the stem: workspace.x, float32 [images, size / 4, size / 4, width].
+void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t images) const {
+  const std::int64_t side = size_ / 2, rows = images * side * side, inner = stem_[0].inner();
+  const std::int64_t stride = row_bytes(type_, inner), half = stem_[0].columns();
+  w.input.grow(static_cast<std::size_t>(rows * stride));
+  context.team.each(images * side, [&](std::int64_t task) {
+    const std::int64_t image = task / side, y = task % side;
+    const std::uint8_t* from = pixels + image * size_ * size_ * 3;
+    char* line = w.input.as<char>() + task * side * stride;
+    for (std::int64_t x = 0; x < side; ++x, line += stride) {
+      float values[32] = {};
+      std::int64_t n = 0;
+      for (std::int64_t dy = -1; dy <= 1; ++dy) {
+        for (std::int64_t dx = -1; dx <= 1; ++dx, n += 3) {
+          const std::int64_t sy = 2 * y + dy, sx = 2 * x + dx;
+          if (sy < 0 || sy >= size_ || sx < 0 || sx >= size_) continue;
+          for (int c = 0; c < 3; ++c) values[n + c] = table_.value[c][from[(sy * size_ + sx) * 3 + c]];
+        }
+      }
+      if (type_ == Type::f32) {
+        std::memcpy(line, values, static_cast<std::size_t>(stride));
+      } else {
+        for (std::int64_t i = 0; i < stride / 2; ++i) reinterpret_cast<std::uint16_t*>(line)[i] = to_bf16(values[i]);
+      }
+    }
+  });
+  const std::int64_t bytes = rows * width_ * 4;
+  w.mixed.grow(static_cast<std::size_t>(bytes));
+  w.hidden.grow(static_cast<std::size_t>(bytes));
+  stem_[0].multiply(context, {w.input.as<void>(), stride}, rows, {w.mixed.as<void>(), half, type_, Activation::relu});
+  convolve(context, stem_[1], w.qkv, w.mixed.as<void>(), images, side, half,
+           {w.hidden.as<void>(), half, type_, Activation::relu});
+  convolve(context, stem_[2], w.qkv, w.hidden.as<void>(), images, side, half,
+           {w.mixed.as<void>(), width_, Type::f32, Activation::relu});
+  w.x.grow(static_cast<std::size_t>(rows * width_));
+  halve(context, w.mixed.as<float>(), images, side, width_, w.x.as<float>());
+}
+
+void ResnetTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t images,
+                               float* out, Cancel cancel) const {
+  stem(context, w, pixels, images);
+  std::int64_t side = size_ / 4, channels = width_;
+  for (const Block& b : blocks_) {
+    check_cancel(cancel);
+    const std::int64_t rows = images * side * side, planes = b.conv1.columns(), wide = planes * kExpansion;
+    const std::int64_t next = side / b.stride, few = images * next * next;
+    // float32 is read as it is, bf16 needs the copy
+    const auto typed = [&](const float* x, std::int64_t n, std::int64_t c, Buffer& copy) -> Linear::Input {
+      if (type_ == Type::f32) return {x, c * 4};
+      return convert(context, x, c, n, c, nullptr, type_, w, copy);
+    };
+    w.hidden.grow(static_cast<std::size_t>(rows * planes * 4));
+    w.mixed.grow(static_cast<std::size_t>(rows * planes * 4));
+    const auto in = typed(w.x.as<float>(), rows, channels, w.input);
+    b.conv1.multiply(context, in, rows, {w.hidden.as<void>(), planes, type_, Activation::relu});
+    const Type kept = b.stride == 1 ? type_ : Type::f32;
+    convolve(context, b.conv2, w.qkv, w.hidden.as<void>(), images, side, planes,
+             {w.mixed.as<void>(), planes, kept, Activation::relu});
+    Linear::Input y{w.mixed.as<void>(), planes * size_of(type_)};
+    if (b.stride != 1) {
+      halve(context, w.mixed.as<float>(), images, side, planes, w.hidden.as<float>());
+      y = typed(w.hidden.as<float>(), few, planes, w.mixed);
+    }
+    if (!b.skip) {
+      float* x = w.x.as<float>();
+      b.conv3.multiply(context, y, rows, {x, wide, Type::f32, Activation::relu, x, wide});
+    } else {
+      w.few.grow(static_cast<std::size_t>(few * wide) * 4);
+      Linear::Input skip = in;
+      if (b.stride != 1) {
+        w.scratch.grow(static_cast<std::size_t>(few * channels) * 4);
+        halve(context, w.x.as<float>(), images, side, channels, w.scratch.as<float>());
+        skip = typed(w.scratch.as<float>(), few, channels, w.input);
+      }
+      float* sum = w.few.as<float>();
+      b.skip.multiply(context, skip, few, {sum, wide});
+      b.conv3.multiply(context, y, few, {sum, wide, Type::f32, Activation::relu, sum, wide});
+      std::swap(w.x, w.few);
+    }
+    side = next;
+    channels = wide;
+  }
+  pool(context, w, images, out);
+}
+
+// The mean of all positions asks, all positions and the mean answer.
+void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images, float* out) const {
+  const std::int64_t positions = positions_.rows(), wide = positions_.inner(), head = wide / heads_;
+  w.hidden.grow(static_cast<std::size_t>(images * positions * wide) * 4);
+  float* tokens = w.hidden.as<float>();
+  context.team.each(images, [&](std::int64_t i) {
+    const float* x = w.x.as<float>() + i * (positions - 1) * wide;
+    float* mean = tokens + i * positions * wide;
+    std::fill_n(mean, wide, 0.0f);
+    for (std::int64_t p = 0; p + 1 < positions; ++p) {
+      for (std::int64_t d = 0; d < wide; ++d) {
+        mean[d] += x[p * wide + d];
+        mean[(p + 1) * wide + d] = x[p * wide + d] + positions_.data[(p + 1) * wide + d];
+      }
+    }
+    for (std::int64_t d = 0; d < wide; ++d) mean[d] = mean[d] / static_cast<float>(positions - 1) + positions_.data[d];
+  });
+  const std::int64_t rows = images * positions;
+  const auto in = type_ == Type::f32 ? Linear::Input{tokens, wide * 4}
+                                     : convert(context, tokens, wide, rows, wide, nullptr, type_, w, w.input);
+  w.qkv.grow(static_cast<std::size_t>(rows * 2 * wide) * 4);
+  keyValue_.multiply(context, in, rows, {w.qkv.as<void>(), 2 * wide});
+  w.few.grow(static_cast<std::size_t>(images * wide) * 4);
+  query_.multiply(context, {tokens, positions * wide * 4}, images, {w.few.as<void>(), wide});
+  w.mixed.grow(static_cast<std::size_t>(images * wide) * 4);
+  const std::int64_t floats = attention_scratch(positions, head);
+  w.scratch.grow(static_cast<std::size_t>(images * floats) * 4);
+  context.team.each(images, [&](std::int64_t i) {
+    for (std::int64_t h = 0; h < heads_; ++h) {
+      Attention t;
+      t.q = w.few.as<float>() + i * wide + h * head;
+      t.ldq = wide;
+      t.k = w.qkv.as<float>() + i * positions * 2 * wide + h * head;
+      t.v = t.k + wide;
+      t.ldk = 2 * wide;
+      t.queries = 1;
+      t.keys = positions;
+      t.width = head;
+      t.out = w.mixed.as<float>() + i * wide + h * head;
+      t.ldo = wide;
+      t.scratch = w.scratch.as<float>() + i * floats;
+      context.kernels.attention(t);
+    }
+  });
+  projection_.multiply(context, {w.mixed.as<void>(), wide * 4}, images, {out, embedDim_});
+}
+
+}  // namespace torchclip::core
