@@ -57,55 +57,93 @@ void tile_of(int rows, const char* a, std::int64_t lda, const char* weights, std
   tile<Step, R>(a, lda, weights, steps, out);
 }
 
-inline Floats activate(Activation activation, Floats v) {
-  switch (activation) {
-    case Activation::quick_gelu:
-      return swish(v, 1.702f);  // openai/CLIP, clip/model.py, QuickGELU
-    case Activation::gelu:
-      return gelu(v);
-    case Activation::gelu_tanh:
-      return gelu_tanh(v);
-    case Activation::silu:
-      return swish(v, 1.0f);
-    default:
-      return v;
+template <Activation A>
+Floats activate(Floats v) {
+  if constexpr (A == Activation::quick_gelu) return swish(v, 1.702f);  // openai/CLIP, clip/model.py, QuickGELU
+  if constexpr (A == Activation::gelu) return gelu(v);
+  if constexpr (A == Activation::gelu_tanh) return gelu_tanh(v);
+  if constexpr (A == Activation::silu) return swish(v, 1.0f);
+  return v;
+}
+
+// Sums of products to results, for a whole panel of columns; `v` is [rows][kPanel] floats.
+template <Activation A, bool Residual, bool Brain>
+void finish_whole(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
+  Floats bias[kWide];
+  for (int i = 0; i < kWide; ++i) bias[i] = p.bias ? load(p.bias + column + i * kLanes) : zero();
+  const float* residual = Residual ? p.residual + row * p.ldr + column : nullptr;
+  auto* floats = Brain ? nullptr : static_cast<float*>(p.out) + row * p.ldo + column;
+  auto* brains = Brain ? static_cast<std::uint16_t*>(p.out) + row * p.ldo + column : nullptr;
+  for (int r = 0; r < rows; ++r) {
+    for (int i = 0; i < kWide; ++i) {
+      Floats y = activate<A>(load(v + r * kPanel + i * kLanes) + bias[i]);
+      if constexpr (Residual) y = y + load(residual + i * kLanes);
+      if constexpr (A == Activation::relu) y = max_of(y, zero());
+      if constexpr (Brain) {
+        store_bf16(brains + i * kLanes, y);
+      } else {
+        store(floats + i * kLanes, y);
+      }
+    }
+    if constexpr (Residual) residual += p.ldr;
+    if constexpr (Brain) {
+      brains += p.ldo;
+    } else {
+      floats += p.ldo;
+    }
   }
 }
 
-// Sums of products to results; `v` is [rows][kPanel] floats.
+template <Activation A>
+void finish_as(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
+  const bool brain = p.outType != Type::f32;
+  if (p.residual && brain) return finish_whole<A, true, true>(p, v, row, rows, column);
+  if (p.residual) return finish_whole<A, true, false>(p, v, row, rows, column);
+  if (brain) return finish_whole<A, false, true>(p, v, row, rows, column);
+  finish_whole<A, false, false>(p, v, row, rows, column);
+}
+
 inline void finish(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
-  const std::int64_t width = smaller(kPanel, p.columns - column);
-  for (int r = 0; r < rows; ++r) {
-    alignas(64) float tail[kPanel];
-    const float* residual = p.residual ? p.residual + (row + r) * p.ldr + column : nullptr;
-    if (residual && width < kPanel) {
-      for (int i = 0; i < width; ++i) tail[i] = residual[i];
-      residual = tail;
-    }
-    Floats y[kWide];
-    for (int i = 0; i < kWide; ++i) {
-      y[i] = load(v + r * kPanel + i * kLanes);
-      if (p.bias) y[i] = y[i] + load(p.bias + column + i * kLanes);
-      if (p.activation != Activation::relu) y[i] = activate(p.activation, y[i]);
-      if (residual) y[i] = y[i] + load(residual + i * kLanes);
-      if (p.activation == Activation::relu) y[i] = max_of(y[i], zero());
-    }
-    if (p.outType == Type::f32) {
-      float* out = static_cast<float*>(p.out) + (row + r) * p.ldo + column;
-      float* to = width == kPanel ? out : tail;
-      for (int i = 0; i < kWide; ++i) store(to + i * kLanes, y[i]);
-      if (to == tail) {
-        for (int i = 0; i < width; ++i) out[i] = tail[i];
+  const std::int64_t width = p.columns - column;
+  if (width < kPanel) {  // by way of whole rows beside it
+    alignas(64) float residual[kPanel] = {}, out[kPanel];
+    Product one = p;
+    one.out = out;
+    one.outType = Type::f32;
+    one.bias = p.bias ? p.bias + column : nullptr;
+    one.columns = kPanel;
+    for (int r = 0; r < rows; ++r) {
+      if (p.residual) {
+        for (int i = 0; i < width; ++i) residual[i] = p.residual[(row + r) * p.ldr + column + i];
+        one.residual = residual;
       }
-    } else {
-      auto* out = static_cast<std::uint16_t*>(p.out) + (row + r) * p.ldo + column;
-      std::uint16_t part[kPanel];
-      std::uint16_t* to = width == kPanel ? out : part;
-      for (int i = 0; i < kWide; ++i) store_bf16(to + i * kLanes, y[i]);
-      if (to == part) {
-        for (int i = 0; i < width; ++i) out[i] = part[i];
+      finish(one, v + r * kPanel, 0, 1, 0);
+      for (int i = 0; i < width; ++i) {
+        const std::int64_t at = (row + r) * p.ldo + column + i;
+        if (p.outType == Type::f32) {
+          static_cast<float*>(p.out)[at] = out[i];
+        } else {
+          std::uint16_t brain[kLanes];
+          store_bf16(brain, all(out[i]));
+          static_cast<std::uint16_t*>(p.out)[at] = brain[0];
+        }
       }
     }
+    return;
+  }
+  switch (p.activation) {
+    case Activation::quick_gelu:
+      return finish_as<Activation::quick_gelu>(p, v, row, rows, column);
+    case Activation::gelu:
+      return finish_as<Activation::gelu>(p, v, row, rows, column);
+    case Activation::gelu_tanh:
+      return finish_as<Activation::gelu_tanh>(p, v, row, rows, column);
+    case Activation::silu:
+      return finish_as<Activation::silu>(p, v, row, rows, column);
+    case Activation::relu:
+      return finish_as<Activation::relu>(p, v, row, rows, column);
+    default:
+      return finish_as<Activation::none>(p, v, row, rows, column);
   }
 }
 
