@@ -8,6 +8,8 @@ import { TorchclipError } from "./errors.js";
 /** The native boundary: everything that the .node file exports, once. Memory is checked there, meaning here. */
 export interface Addon {
   Engine: new () => NativeEngine;
+  /** An empty index of a type and dimension, or a mapped .npy of float32. */
+  Index: { new (type: 0 | 1 | 2, dim: number): NativeIndex; new (path: string): NativeIndex };
   /** One decoded picture (uint8 [height, width, channels]) into slot `slot` of uint8 [.., size, size, 3]. */
   preprocess(pixels: Uint8Array, width: number, height: number, channels: number, transform: NativeTransform, out: Uint8Array, slot: number): Promise<void>;
   /** out[i * bRows + j] = a_i . b_j, at once, on the calling thread. */
@@ -47,6 +49,17 @@ export interface NativeEngine {
   close(): Promise<void>;
   /** Bytes of the weights and the workspace, batches that wait. */
   memory(): { weights: number; workspace: number; waiting: number };
+}
+
+/** See native/core/search/index.h. */
+export interface NativeIndex {
+  add(rows: Float32Array, count: number): Promise<void>;
+  search(queries: Float32Array, count: number, k: number, allowed: Uint8Array | null, indices: Int32Array, scores: Float32Array): Promise<void>;
+  /** Rows [start, start + count) as float32. */
+  read(start: number, count: number, out: Float32Array): void;
+  rows(): number;
+  dim(): number;
+  bytes(): number;
 }
 
 export interface NativeInfo {

@@ -4,9 +4,13 @@ import { softmax, similarity, type Embeddings } from "./embeddings.js";
 import { abortedError, checkAborted, toTorchclipError, TorchclipError } from "./errors.js";
 import { decodeImage, imageName, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
 import { nativeTransform, readConfig, type ModelConfig } from "./models/config.js";
+import { readArtifactConfig } from "./models/import.js";
+import { choosePrecision, type PrecisionChoice } from "./models/precision.js";
 import { resolveModel, type ResolveOptions } from "./models/resolve.js";
+import { EmbeddingIndex, type IndexOptions } from "./search/index.js";
 import type { TokenizerJson } from "./text/bpe.js";
 import { checkTemplates, fillTemplate } from "./text/prompts.js";
+import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
 import { makeTokenizer, type Tokenizer } from "./text/tokenizer.js";
 
@@ -43,6 +47,8 @@ export interface ClipInfo {
   /** What is computed in; `requestedPrecision` is what was asked for. */
   precision: "fp32" | "bf16" | "fp16" | "int8";
   requestedPrecision: Precision;
+  /** With precision "auto" on a CPU: what was measured. */
+  precisionChoice?: PrecisionChoice;
   /** Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" … */
   imageRunner: string;
   textRunner: string;
@@ -125,22 +131,26 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
   checkAborted(options.signal);
   const path = await resolveModel(model, options);
   checkAborted(options.signal);
-  const engine = new (addon().Engine)();
-  let native: NativeInfo;
-  try {
-    native = await engine.load(
-      path,
-      options.device ?? "auto",
-      options.precision ?? "fp32",
-      options.threads ?? 0,
-      options.runner === "generic",
-      options.deterministic ?? false,
-    );
-  } catch (error) {
-    await engine.close();
-    throw toTorchclipError(error, "E_INTERNAL", { subject: model });
+  const requested = options.precision ?? "fp32";
+  const open = async (precision: Precision) => {
+    const engine = new (addon().Engine)();
+    const { device = "auto", threads = 0, runner, deterministic = false } = options;
+    try {
+      return { engine, info: await engine.load(path, device, precision, threads, runner === "generic", deterministic) };
+    } catch (error) {
+      await engine.close();
+      throw toTorchclipError(error, "E_INTERNAL", { subject: model });
+    }
+  };
+  let choice: PrecisionChoice | undefined;
+  // A GPU computes everything in fp16 well; on a CPU it is measured.
+  const onCpu = requested === "auto" && (options.device === "cpu" || addon().systemInfo().cudaDevices === 0);
+  if (onCpu && options.runner !== "generic") {
+    const { source } = await readArtifactConfig(path);
+    choice = await choosePrecision(open, source.sha256, options.threads ?? 0, settings(options).cacheDir);
   }
-  const clip = new Clip(engine, path, native, options.precision ?? "fp32");
+  const { engine, info } = await open(choice?.chosen ?? (requested === "auto" && !onCpu ? "fp16" : requested));
+  const clip = new Clip(engine, path, info, requested, choice);
   if (options.signal?.aborted) {
     await clip.close();
     throw abortedError(options.signal);
@@ -172,10 +182,11 @@ export class Clip {
     path: string,
     native: NativeInfo,
     requestedPrecision: Precision,
+    precisionChoice?: PrecisionChoice,
   ) {
     const { extra, trims, ...sizes } = native;
     const config = readConfig(extra["torchclip.json"]);
-    this.info = { path, config, requestedPrecision, ...sizes };
+    this.info = { path, config, requestedPrecision, ...(precisionChoice ? { precisionChoice } : {}), ...sizes };
     this.tokenizer = makeTokenizer(JSON.parse(extra["tokenizer.json"]) as TokenizerJson, config.tokenizer);
     this.transform = nativeTransform(config.preprocessing, sizes.imageSize);
     this.trims = trims;
@@ -348,6 +359,13 @@ export class Clip {
     return this.closing;
   }
 
+  /** An index of this model's embedding dimension, with `embeddings` in it where they are given. */
+  async index(embeddings?: Embeddings, options: IndexOptions = {}): Promise<EmbeddingIndex> {
+    const index = EmbeddingIndex.create(this.info.embedDim, options);
+    if (embeddings) await index.add(embeddings);
+    return index;
+  }
+
   /** Bytes that the weights and the workspace hold, and how many batches wait for the device. */
   memoryUsage(): { weights: number; workspace: number; waiting: number } {
     return this.engine.memory();
@@ -392,7 +410,7 @@ export class Clip {
       checkAborted(options.signal);
       let raw: RawImage;
       try {
-        raw = await decodeImage(images[i], options, times);
+        raw = await decodeImage(images[i], { ...options, size }, times);
         const start = performance.now();
         await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, this.transform, data, i);
         if (times) times.resize += (performance.now() - start) / 1000;

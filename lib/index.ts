@@ -1,3 +1,5 @@
+export { Batcher } from "./batcher.js";
+export type { BatcherOptions } from "./batcher.js";
 export { load, Clip } from "./clip.js";
 export type {
   BatchOptions,
@@ -15,11 +17,14 @@ export type {
 } from "./clip.js";
 export { normalizeRows, similarity, softmax, topK } from "./embeddings.js";
 export type { Embeddings, SimilarityOptions, TopK } from "./embeddings.js";
+export { EmbeddingIndex } from "./search/index.js";
+export type { IndexOptions, IndexPrecision, SearchOptions } from "./search/index.js";
 export { TorchclipError } from "./errors.js";
 export type { ErrorCode } from "./errors.js";
 export type { DecodeOptions, ImageInput, RawImage } from "./images/decode.js";
 export { importModel } from "./models/import.js";
 export type { ImportOptions, ImportSource } from "./models/import.js";
 export type { ModelConfig } from "./models/config.js";
+export type { MeasuredPrecision, PrecisionChoice } from "./models/precision.js";
 export { MODELS as models } from "./models/registry.js";
 export type { TokenizeOptions, Tokens } from "./text/tokenize.js";

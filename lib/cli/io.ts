@@ -16,21 +16,29 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** A progress bar on a terminal; elsewhere nothing. */
-export function progressBar(what: string): { update: (done: number, total: number | undefined) => void; stop: () => void } {
+/** A progress bar on a terminal, with the rate in `unit` where one is given; elsewhere nothing. */
+export function progressBar(what: string, unit?: string): { update: (done: number, total: number | undefined) => void; stop: () => void } {
   let bar: Bar | undefined;
+  let began = 0;
+  let first = 0;
   return {
     update(done, total) {
       if (!process.stderr.isTTY || !total) return;
       if (!bar) {
         bar = new Bar(
-          { stream: process.stderr, format: `${what} [{bar}] {percentage}% | {value}/{total} | {eta_formatted} left`, hideCursor: true },
+          {
+            stream: process.stderr,
+            format: `${what} [{bar}] {percentage}% | {value}/{total} | {eta_formatted} left${unit ? ` | {rate} ${unit}` : ""}`,
+            hideCursor: true,
+          },
           Presets.rect,
         );
-        bar.start(total, done);
+        began = performance.now();
+        first = done;
+        bar.start(total, done, { rate: "0" });
       }
       bar.setTotal(total);
-      bar.update(done);
+      bar.update(done, { rate: (((done - first) * 1000) / Math.max(1, performance.now() - began)).toFixed(1) });
     },
     stop() {
       bar?.stop();

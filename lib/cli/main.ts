@@ -4,13 +4,21 @@ import { packageVersion } from "../addon.js";
 import { classifyCommand } from "./classify.js";
 import { datasetsCommand } from "./datasets.js";
 import { doctorCommand } from "./doctor.js";
+import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
 import { importCommand } from "./import.js";
 import { exitCode, note } from "./io.js";
 import { modelsCommand } from "./models.js";
+import { searchCommand } from "./search.js";
 
-const program = new Command("torchclip").description("CLIP for Node.js: zero-shot classification and evaluation").version(packageVersion()).exitOverride();
-for (const add of [classifyCommand, evalCommand, modelsCommand, datasetsCommand, importCommand, doctorCommand]) add(program);
+// A reader that has seen enough (`| head`) is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+
+const program = new Command("torchclip")
+  .description("CLIP for Node.js: zero-shot classification, evaluation, embeddings and search")
+  .version(packageVersion())
+  .exitOverride();
+for (const add of [classifyCommand, evalCommand, embedCommand, searchCommand, modelsCommand, datasetsCommand, importCommand, doctorCommand]) add(program);
 // exitOverride is not inherited by commands that exist already.
 const override = (command: Command): void => {
   command.exitOverride();

@@ -19,6 +19,11 @@ export interface DecodeOptions {
   autoRotate?: boolean;
   /** Refuse pictures with more pixels, before anything is allocated. Default 268,402,689 (16,383 × 16,383). */
   maxPixels?: number;
+  /**
+   * Let the JPEG decoder leave out detail that the resize would throw away (by 2, 4 or 8, never below twice the model's
+   * size). Default false: the pixels are then no longer the reference's bits; what it costs is in docs/precision.md.
+   */
+  fastDecode?: boolean;
   signal?: AbortSignal;
 }
 
@@ -43,7 +48,7 @@ export function imageName(image: ImageInput): string {
  * Decodes as Pillow's `Image.open(…).convert("RGB")` does: colour profiles and (unless asked for) EXIF orientation
  * are ignored, alpha is dropped, a GIF or TIFF gives its first frame.
  */
-export async function decodeImage(image: ImageInput, options: DecodeOptions = {}, times?: DecodeTimes): Promise<RawImage> {
+export async function decodeImage(image: ImageInput, options: DecodeOptions & { size?: number } = {}, times?: DecodeTimes): Promise<RawImage> {
   if (isRaw(image)) return checkRaw(image);
   const start = performance.now();
   const bytes = await readBytes(image, options.signal);
@@ -109,16 +114,24 @@ async function readBytes(image: string | URL | Uint8Array, signal?: AbortSignal)
   }
 }
 
-async function decodeBytes(bytes: Uint8Array, name: string, options: DecodeOptions): Promise<RawImage> {
+/** How much smaller the JPEG decoder may make a picture whose shorter side is to become `size`. */
+function shrinkFactor(shorter: number, size: number): number {
+  return [8, 4, 2].find((f) => shorter / f >= 2 * size) ?? 1;
+}
+
+async function decodeBytes(bytes: Uint8Array, name: string, options: DecodeOptions & { size?: number }): Promise<RawImage> {
   const maxPixels = options.maxPixels ?? MAX_PIXELS;
   if (bytes.byteLength === 0) throw new TorchclipError("E_IMAGE_DECODE", `${name} is empty (0 bytes)`, { subject: name });
   try {
     const open = () => sharp(bytes, { ignoreIcc: true, failOn: "truncated", limitInputPixels: false });
-    const { width, height, space, depth, channels } = await open().metadata();
+    const { width, height, space, depth, channels, format } = await open().metadata();
     if (width * height > maxPixels) {
       throw new TorchclipError("E_IMAGE_TOO_LARGE", `${name}: ${width} × ${height} pixels are more than the limit of ${maxPixels}`, { subject: name });
     }
     let picture = open();
+    const shrink = options.fastDecode && options.size && format === "jpeg" && space !== "cmyk" ? shrinkFactor(Math.min(width, height), options.size) : 1;
+    // A resize by exactly the factor is done by the decoder alone.
+    if (shrink > 1) picture = picture.resize(Math.ceil(width / shrink), Math.ceil(height / shrink), { fit: "fill", fastShrinkOnLoad: true });
     if (options.autoRotate) picture = picture.autoOrient();
     if (space === "cmyk") {
       const raw = await picture.pipelineColourspace("cmyk").toColourspace("cmyk").raw().toBuffer({ resolveWithObject: true });

@@ -5,7 +5,8 @@ import type { Interval } from "../eval/metrics.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { confusionChart, reliabilityChart, rocChart } from "./charts.js";
 
-const STYLE = `
+/** What the pages share; light and dark. */
+export const STYLE = `
 :root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --ground: #ffffff; --card: #f6f8fa; --line: #d1d9e0; --good: #1a7f37; --bad: #cf222e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #f0f6fc; --soft: #9198a1; --ground: #0d1117; --card: #151b23; --line: #3d444d; --good: #3fb950; --bad: #f85149; } }
 * { box-sizing: border-box; }

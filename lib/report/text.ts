@@ -60,9 +60,14 @@ export function metricsText(result: ZeroShotResult, classes: readonly string[]):
   return lines.join("\n");
 }
 
+/** The stage that took longest. */
+export function slowestStage(times: object): string {
+  return (Object.entries(times) as [string, number][]).reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+}
+
 /** The stage times with the slowest stage named. */
 export function timesText(times: ZeroShotResult["times"]): string {
-  const stages = (["read", "decode", "resize", "forward", "post"] as const).map((s) => [s, times[s]] as const);
-  const slowest = stages.reduce((a, b) => (b[1] > a[1] ? b : a));
-  return `Time: ${times.total.toFixed(1)} s (${stages.map(([s, t]) => `${s} ${t.toFixed(1)}`).join(", ")}; read, decode and resize overlap with forward). Slowest: ${slowest[0]}.`;
+  const { total, ...stages } = times;
+  const shown = Object.entries(stages).map(([s, t]) => `${s} ${t.toFixed(1)}`);
+  return `Time: ${total.toFixed(1)} s (${shown.join(", ")}; read, decode and resize overlap with forward). Slowest: ${slowestStage(stages)}.`;
 }

@@ -4,6 +4,7 @@
 #include "engine_object.h"
 #include "environment.h"
 #include "functions.h"
+#include "index_object.h"
 
 namespace {
 
@@ -11,6 +12,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   using namespace torchclip::addon;
   env.SetInstanceData(new Environment(env));
   exports.Set("Engine", EngineObject::define(env));
+  exports.Set("Index", IndexObject::define(env));
   exports.Set("preprocess", Napi::Function::New(env, preprocess));
   exports.Set("similarity", Napi::Function::New(env, similarity));
   exports.Set("topK", Napi::Function::New(env, top_k));

@@ -4,6 +4,6 @@
 namespace torchclip::core {
 
 const Part avx512_part = {
-    multiply<FloatStep>, multiply<PairStep>, FloatStep::kRows, PairStep::kRows, layer_norm, attention, dots};
+    multiply<FloatStep>, multiply<PairStep>, FloatStep::kRows, PairStep::kRows, layer_norm, attention, scan, dots};
 
 }  // namespace torchclip::core

@@ -186,6 +186,24 @@ void attention(const Attention& t) {
   }
 }
 
+void scan(const float* scores, std::int64_t rows, const float* limits, void* state,
+          void (*found)(void*, std::int64_t, int, float)) {
+  for (std::int64_t r = 0; r < rows; ++r, scores += kPanel) {
+    for (int i = 0; i < kWide; ++i) {
+      const Floats v = load(scores + i * kLanes), limit = load(limits + i * kLanes);
+#if defined(__AVX512F__)
+      unsigned hits = _mm512_cmp_ps_mask(v, limit, _CMP_GE_OQ);
+#else
+      auto hits = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(v, limit, _CMP_GE_OQ)));
+#endif
+      for (; hits; hits &= hits - 1) {
+        const int lane = __builtin_ctz(hits) + i * kLanes;
+        found(state, r, lane, scores[lane]);
+      }
+    }
+  }
+}
+
 template <int Rows, int Queries>
 void dot_block(const float* base, std::int64_t dim, const float* queries, float* out, std::int64_t ldo) {
   Floats sum[Rows][Queries];

@@ -21,14 +21,14 @@ constexpr std::int64_t step_of(Type type) { return type == Type::f32 ? 1 : type 
 constexpr std::int64_t size_of(Type type) { return 4 / step_of(type); }
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
-// out = activation(A x W * scales + bias) + residual, or relu(A x W * scales + bias + residual) as ResNets have it, for rows [row_begin, row_end) and panels [panel_begin,
-// panel_end).
+// out = activation(A x W * scales + bias) + residual, or relu(A x W * scales + bias + residual) as ResNets have it, for
+// rows [row_begin, row_end) and panels [panel_begin, panel_end).
 struct Product {
   const void* a = nullptr;             // [rows, steps * step_of(type)], row stride lda bytes, zeros past the inner size
   std::int64_t lda = 0;                // bytes
   const void* weights = nullptr;       // packed panels
-  std::int64_t steps = 0;           // of this product: inner size / step_of(type), rounded up, or a part of them
-  std::int64_t panelSteps = 0;      // of the packed weights: the distance between panels
+  std::int64_t steps = 0;              // of this product: inner size / step_of(type), rounded up, or a part of them
+  std::int64_t panelSteps = 0;         // of the packed weights: the distance between panels
   std::int64_t columns = 0;            // of W; the last panel may be partly filled
   const float* bias = nullptr;         // [columns rounded up to 32] or null
   const float* columnScale = nullptr;  // s8 alone: [columns rounded up to 32]
@@ -74,6 +74,12 @@ struct Kernels {
                     const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
                     std::int32_t* sums);
   void (*attention)(const Attention&);
+  // out[q * ldo + r] = base[r] . queries[q]: fp32 [rows, dim] and [count, dim], for few queries, at the speed of
+  // memory.
+  // Each score of scores[rows][32] that is at least its column's limit is given to `found` (which may raise the
+  // limits).
+  void (*scan)(const float* scores, std::int64_t rows, const float* limits, void* state,
+               void (*found)(void* state, std::int64_t row, int column, float score));
   // out[q * ldo + r] = base[r] . queries[q]: fp32 [rows, dim] and [count, dim], for few queries, at the speed of
   // memory.
   void (*dots)(const float* base, std::int64_t rows, std::int64_t dim, const float* queries, std::int64_t count,

@@ -10,6 +10,7 @@ struct Part {
   std::int32_t floatRows, pairRows;
   decltype(Kernels::layerNorm) layerNorm;
   decltype(Kernels::attention) attention;
+  decltype(Kernels::scan) scan;
   decltype(Kernels::dots) dots;
 };
 struct FastProduct {

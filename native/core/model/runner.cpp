@@ -114,7 +114,11 @@ void Runner::State::build_fast(const RunnerOptions& options, int threads) {
   image = ImageTower::make(context(), type, weights, config["image"], info.embed_dim, *table);
   text = TextTower::make(context(), type, weights, config["text"], info.embed_dim);
   const auto name = [&](Type t) {
-    return std::string("fast ") + (t == Type::bf16 ? "bf16" : t == Type::s8 ? "int8" : "fp32") + " (" + machine->name + ")";
+    return std::string("fast ") +
+           (t == Type::bf16 ? "bf16"
+            : t == Type::s8 ? "int8"
+                            : "fp32") +
+           " (" + machine->name + ")";
   };
   if (image) info.image_runner = name(image->type());
   if (text) info.text_runner = name(type);
@@ -170,7 +174,8 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     info.logit_scale = std::exp(s.module.attr("logit_scale").toTensor().to(c10::kCPU, at::kFloat).item<float>());
     const auto mean = s.module.attr("image_mean").toDoubleVector();
     const auto std = s.module.attr("image_std").toDoubleVector();
-    if (mean.size() != 3 || std.size() != 3) throw Error(TORCHCLIP_E_MODEL_CORRUPT, "its mean and std are not three each");
+    if (mean.size() != 3 || std.size() != 3)
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "its mean and std are not three each");
     s.table = std::make_unique<PixelTable>(mean.data(), std.data());
     s.module.get_method("encode_image");
     s.module.get_method("encode_text");

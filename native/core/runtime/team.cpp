@@ -18,7 +18,7 @@ void relax() {
 }  // namespace
 
 Team::Team(int threads) {
-  for (int i = 1; i < threads; ++i) helpers_.emplace_back([this] { help(); });
+  for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });
 }
 
 Team::~Team() {
@@ -30,7 +30,7 @@ Team::~Team() {
 
 void Team::run(std::int64_t count, void* work, Call call) {
   if (helpers_.empty() || count < 2) {
-    for (std::int64_t i = 0; i < count; ++i) call(work, i);
+    for (std::int64_t i = 0; i < count; ++i) call(work, i, 0);
     return;
   }
   count_ = count;
@@ -41,7 +41,7 @@ void Team::run(std::int64_t count, void* work, Call call) {
                std::memory_order_release);
   wake_.fetch_add(1, std::memory_order_release);
   wake_.notify_all();
-  for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) call(work, i);
+  for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) call(work, i, 0);
   state_.fetch_and(~kOpen, std::memory_order_acq_rel);
   for (int spins = 0; (state_.load(std::memory_order_acquire) & kJoined) != 0;) {
     if (++spins < kSpins) {
@@ -52,7 +52,7 @@ void Team::run(std::int64_t count, void* work, Call call) {
   }
 }
 
-void Team::help() {
+void Team::help(int who) {
   std::uint32_t seen = 0;
   for (;;) {
     for (int spins = 0; wake_.load(std::memory_order_acquire) == seen;) {
@@ -71,7 +71,7 @@ void Team::help() {
     }
     if (!joined) continue;
     const auto count = count_;
-    for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) call_(work_, i);
+    for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) call_(work_, i, who);
     state_.fetch_sub(1, std::memory_order_acq_rel);
   }
 }

@@ -20,17 +20,24 @@ class Team {
 
   int size() const noexcept { return static_cast<int>(helpers_.size()) + 1; }
 
-  // work(i) for each i in [0, count), in no fixed order; returns when all are done. Call it from one thread at a time;
-  // `work` must not throw.
+  // work(i), or work(i, who) with the number of the thread in [0, size()), for each i in [0, count), in no fixed order;
+  // returns when all are done. Call it from one thread at a time; `work` must not throw.
   template <typename Work>
   void each(std::int64_t count, Work&& work) {
-    run(count, &work, [](void* w, std::int64_t i) { (*static_cast<std::remove_reference_t<Work>*>(w))(i); });
+    run(count, &work, [](void* w, std::int64_t i, int who) {
+      auto& call = *static_cast<std::remove_reference_t<Work>*>(w);
+      if constexpr (std::is_invocable_v<Work&, std::int64_t, int>) {
+        call(i, who);
+      } else {
+        call(i);
+      }
+    });
   }
 
  private:
-  using Call = void (*)(void*, std::int64_t);
+  using Call = void (*)(void*, std::int64_t, int);
   void run(std::int64_t count, void* work, Call call);
-  void help();
+  void help(int who);
 
   // The round, whether it may still be joined, and how many helpers are in it: a helper that wakes late finds the
   // round closed and is not waited for.

@@ -6,6 +6,7 @@
 
 #include "model/torch.h"
 #include "runtime/error.h"
+#include "search/index.h"
 
 namespace torchclip::core {
 namespace {
@@ -42,8 +43,15 @@ void select(const float* row, std::int64_t n, std::int32_t k, std::vector<std::i
 
 void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows, std::int32_t dim,
                 const char* device, float* out) {
-  c10::InferenceMode inference;
   const auto on = device_of(device);
+  if (on.is_cpu() && kernels()) {
+    auto& search = SearchTeam::get();
+    std::lock_guard lock(search.mutex);
+    const Context context{*kernels(), search.team};
+    const Linear packed(context, Type::f32, b, nullptr, b_rows, dim);
+    return packed.multiply(context, {a, dim * 4}, a_rows, {out, b_rows});
+  }
+  c10::InferenceMode inference;
   const auto scores = at::mm(view(a, a_rows, dim, on), view(b, b_rows, dim, on).t()).to(c10::kCPU).contiguous();
   std::copy_n(scores.const_data_ptr<float>(), scores.numel(), out);
 }
@@ -53,8 +61,13 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
   if (k < 1 || k > base_rows) {
     throw Error(TORCHCLIP_E_ARGUMENT, "k must be in 1 to " + std::to_string(base_rows) + ", not " + std::to_string(k));
   }
-  c10::InferenceMode inference;
   const auto on = device_of(device);
+  if (on.is_cpu() && kernels()) {
+    Index index(Type::f32, dim);
+    index.borrow(base, base_rows, nullptr);
+    return index.search(queries, query_rows, k, nullptr, {indices, scores});
+  }
+  c10::InferenceMode inference;
   const auto rows = view(base, base_rows, dim, on).t();
   std::vector<std::int32_t> order;
   for (std::int64_t start = 0; start < query_rows; start += kQueriesAtOnce) {

@@ -100,6 +100,22 @@ void Linear::multiply_here(const Kernels& kernels, const Input& in, std::int64_t
   part(kernels, in, out, 0, rows, 0, round_up(columns_, kPanel) / kPanel);
 }
 
+void Linear::multiply_panel(const Kernels& kernels, const Input& in, std::int64_t rows, const Output& out,
+                            std::int64_t panel) const {
+  Product p;
+  p.a = in.data;
+  p.lda = in.stride;
+  p.weights = packed_.as<char>() + panel * steps_ * kPanel * 4;
+  p.steps = p.panelSteps = steps_;
+  p.columns = kPanel;
+  p.columnScale = scales_.empty() ? nullptr : scales_.data() + panel * kPanel;
+  p.rowScale = in.scales;
+  p.rowSum = in.sums;
+  p.out = out.data;
+  p.ldo = out.stride;
+  kernels.multiply[static_cast<int>(type_)](p, 0, rows, 0, 1);
+}
+
 void Linear::multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out,
                       std::int64_t groups, std::int64_t input_distance, std::int64_t output_distance) const {
   if (rows <= 0 || groups <= 0) return;

@@ -88,6 +88,9 @@ class Linear {
 
   // The same on the calling thread alone.
   void multiply_here(const Kernels& kernels, const Input& in, std::int64_t rows, const Output& out) const;
+  // One panel of 32 columns alone: out is [rows, 32].
+  void multiply_panel(const Kernels& kernels, const Input& in, std::int64_t rows, const Output& out,
+                      std::int64_t panel) const;
 
  private:
   void part(const Kernels& kernels, const Input& in, const Output& out, std::int64_t row_begin, std::int64_t row_end,

@@ -52,7 +52,8 @@ void gather(const char* in, std::int64_t side, std::int64_t pixel_bytes, std::in
         if (y + dy < 0 || y + dy >= side || x + dx < 0 || x + dx >= side) {
           std::memset(to, 0, static_cast<std::size_t>(pixel_bytes));
         } else {
-          std::memcpy(to, in + ((image * side + y + dy) * side + x + dx) * pixel_bytes, static_cast<std::size_t>(pixel_bytes));
+          std::memcpy(to, in + ((image * side + y + dy) * side + x + dx) * pixel_bytes,
+                      static_cast<std::size_t>(pixel_bytes));
         }
       }
     }
@@ -98,7 +99,9 @@ void halve(const Context& context, const float* in, std::int64_t images, std::in
 
 ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weights, const Json& config,
                          std::int64_t embed_dim, const PixelTable& pixels)
-    : type_(type != Type::s8 ? type : context.kernels.multiply[1] ? Type::bf16 : Type::f32),
+    : type_(type != Type::s8              ? type
+            : context.kernels.multiply[1] ? Type::bf16
+                                          : Type::f32),
       size_(static_cast<std::int64_t>(config["imageSize"].number())),
       width_(static_cast<std::int64_t>(config["width"].number())),
       heads_(static_cast<std::int64_t>(config["heads"].number())),
@@ -131,7 +134,8 @@ ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weigh
   keyValue_ = Linear(context, type_, both.data(), bias.data(), 2 * kw.rows(), kw.inner());
   const auto q = need(weights, key + ".q_proj.weight");
   const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadWidth));
-  query_ = Linear(context, Type::f32, q.data, need(weights, key + ".q_proj.bias").data, q.rows(), q.inner(), nullptr, scale);
+  query_ =
+      Linear(context, Type::f32, q.data, need(weights, key + ".q_proj.bias").data, q.rows(), q.inner(), nullptr, scale);
   const auto c = need(weights, key + ".c_proj.weight");
   projection_ = Linear(context, Type::f32, c.data, need(weights, key + ".c_proj.bias").data, c.rows(), c.inner());
 }

@@ -143,7 +143,7 @@ std::size_t VitTower::bytes() const {
 }
 
 void VitTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
-                        float* out, Cancel cancel) const {
+                      float* out, Cancel cancel) const {
   const std::int64_t chunk = std::max<std::int64_t>(1, kChunkTokens / (grid_ * grid_ + 1));
   const std::int64_t chunks = (rows + chunk - 1) / chunk;
   for (std::int64_t i = 0; i < chunks; ++i) {  // of nearly the same size
@@ -153,7 +153,7 @@ void VitTower::encode(const Context& context, Workspace& workspace, const std::u
 }
 
 void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
-                              float* out, Cancel cancel) const {
+                            float* out, Cancel cancel) const {
   const std::int64_t patches = grid_ * grid_, extra = classToken_ ? 1 : 0, length = patches + extra;
   const std::int64_t inner = 3 * patch_ * patch_, stride = row_bytes(patchType_, inner);
   w.x.grow(static_cast<std::size_t>(rows * length * width_) * 4);

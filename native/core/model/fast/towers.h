@@ -66,8 +66,8 @@ class VitTower : public ImageTower {
   MapPool map_;
 };
 
-// CLIP's modified ResNet (lib/models/architectures/image-resnet.ts): batch norms are folded into the convolutions, which
-// are products over pixels; int8 runs as bf16, or float32.
+// CLIP's modified ResNet (lib/models/architectures/image-resnet.ts): batch norms are folded into the convolutions,
+// which are products over pixels; int8 runs as bf16, or float32.
 class ResnetTower : public ImageTower {
  public:
   ResnetTower(const Context& context, Type type, const Weights& weights, const Json& config, std::int64_t embed_dim,

@@ -1,0 +1,71 @@
+import { readFile } from "node:fs/promises";
+import { Argument, Option, type Command } from "commander";
+import { load } from "../clip.js";
+import { embedImages, embedTexts } from "../embed/embed.js";
+import { imageSource } from "../embed/sources.js";
+import { TorchclipError } from "../errors.js";
+import { slowestStage } from "../report/text.js";
+import { interruptSignal, note, progressBar } from "./io.js";
+import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
+
+interface Flags extends ModelFlags {
+  out: string;
+  texts?: string;
+  batchSize?: number;
+  truncate?: boolean;
+  autoRotate?: boolean;
+  fastDecode?: boolean;
+  json?: boolean;
+}
+
+export function embedCommand(program: Command): void {
+  modelOptions(program.command("embed").description("embeddings of many pictures or texts into a .npy or .parquet file; goes on after a stop"))
+    .addArgument(new Argument("[input]", "a folder, a .tar, or a list of pictures: .csv, .tsv, .jsonl (column path or image), .txt"))
+    .option("--texts <file>", "embed the lines of a file instead of pictures")
+    .requiredOption("-o, --out <file>", "OUT.npy (float32 [rows, dim], names in OUT.npy.json) or OUT.parquet (name, embedding, error)")
+    .addOption(new Option("-b, --batch-size <n>", "pictures or texts in one forward pass").argParser(whole(1, 65536)))
+    .option("--truncate", "cut texts that are longer than the context instead of failing")
+    .option("--auto-rotate", "turn pictures as their EXIF orientation says (CLIP's reference does not)")
+    .option("--fast-decode", "let the JPEG decoder leave out detail that the resize throws away; faster, not bit-exact")
+    .option("--json", "print the summary as JSON")
+    .action(run);
+}
+
+async function run(input: string | undefined, flags: Flags): Promise<void> {
+  if ((input === undefined) === (flags.texts === undefined))
+    throw new TorchclipError("E_ARGUMENT", "give either pictures (a folder, list or .tar) or --texts FILE", { subject: "input" });
+  const signal = interruptSignal();
+  const texts = flags.texts ? (await readFile(flags.texts, "utf8")).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
+  const source = texts ? undefined : await imageSource(input!);
+  const clip = await load(flags.model, loadOptions(flags, signal));
+  const bar = progressBar("embed", texts ? "texts/s" : "images/s");
+  try {
+    const options = {
+      input: flags.texts ?? input!,
+      batchSize: flags.batchSize,
+      autoRotate: flags.autoRotate,
+      fastDecode: flags.fastDecode,
+      truncate: flags.truncate ? ("end" as const) : undefined,
+      signal,
+      onProgress: bar.update,
+    };
+    const result = await (texts ? embedTexts(clip, texts, flags.out, options) : embedImages(clip, source!, flags.out, options)).finally(() => bar.stop());
+    const rate = (result.rows - result.resumed) / result.seconds;
+    if (flags.json) {
+      process.stdout.write(`${JSON.stringify({ ...result, out: flags.out, perSecond: rate, precision: clip.info.precision, device: clip.info.device })}\n`);
+      return;
+    }
+    for (const e of result.errors.slice(0, 10)) note(`row ${e.index}: ${e.code}: ${e.message}`);
+    if (result.errors.length > 10) note(`… and ${result.errors.length - 10} more that could not be read`);
+    const resumed = result.resumed ? `, ${result.resumed} of them by an earlier run` : "";
+    process.stdout.write(
+      `${result.rows} rows of ${clip.info.embedDim} in ${flags.out}${resumed}; ${rate.toFixed(1)} ${texts ? "texts" : "images"}/s on ${clip.info.device}, ${clip.info.precision}` +
+        `${texts ? "" : `; slowest stage: ${slowestStage(result.times)}`}\n`,
+    );
+  } catch (error) {
+    if (signal.aborted) note("Stopped. The same command goes on where it was.");
+    throw error;
+  } finally {
+    await clip.close();
+  }
+}

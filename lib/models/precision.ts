@@ -1,0 +1,108 @@
+import { createHash } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { addon, packageVersion, type NativeEngine, type NativeInfo } from "../addon.js";
+import { seededRandom } from "../util/random.js";
+import { writeFileWhole } from "../util/files.js";
+
+/** Least cosine to fp32, over the check images and texts, that "auto" accepts. */
+export const AUTO_COSINE = 0.9995;
+const CHECK_IMAGES = 8;
+const CHECK_TEXTS = 8;
+const ROUNDS = 3;
+
+type Fast = "fp32" | "bf16" | "int8";
+
+export interface MeasuredPrecision {
+  precision: Fast;
+  /** Least cosine to fp32 over the check images and texts. */
+  cosine: number;
+  /** Seconds of the check images; the fastest of a few rounds. */
+  seconds: number;
+}
+
+export interface PrecisionChoice {
+  chosen: Fast;
+  measured: MeasuredPrecision[];
+}
+
+/**
+ * What `precision: "auto"` means for a model on this CPU: each precision is loaded once and measured on pictures made
+ * here; the fastest whose cosine to fp32 is at least AUTO_COSINE is taken. The choice is remembered in the cache folder
+ * for this model, CPU, thread count and version.
+ */
+export async function choosePrecision(
+  open: (precision: Fast) => Promise<{ engine: NativeEngine; info: NativeInfo }>,
+  weights: string,
+  threads: number,
+  cacheDir: string,
+): Promise<PrecisionChoice> {
+  const { cpuFeatures } = addon().systemInfo();
+  const key = createHash("sha256")
+    .update(JSON.stringify([packageVersion(), weights, cpuFeatures, threads, process.env.TORCHCLIP_ISA ?? ""]))
+    .digest("hex");
+  const file = join(cacheDir, "precision", `${key.slice(0, 32)}.json`);
+  try {
+    return JSON.parse(await readFile(file, "utf8")) as PrecisionChoice;
+  } catch {
+    // not measured yet
+  }
+  const measured: MeasuredPrecision[] = [];
+  let reference: Float32Array | undefined;
+  for (const precision of ["fp32", "bf16", "int8"] as const) {
+    const { engine, info } = await open(precision);
+    try {
+      // What this machine does not compute faster is no candidate.
+      if (precision !== "fp32" && !info.imageRunner.startsWith("fast") && !info.textRunner.startsWith("fast")) continue;
+      const { embeddings, seconds } = await check(engine, info);
+      reference ??= embeddings;
+      measured.push({ precision, cosine: leastCosine(reference, embeddings, info.embedDim), seconds });
+    } finally {
+      await engine.close();
+    }
+  }
+  const chosen = measured.filter((m) => m.cosine >= AUTO_COSINE).reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision;
+  const choice = { chosen, measured };
+  await mkdir(join(cacheDir, "precision"), { recursive: true }).catch(() => {});
+  await writeFileWhole(file, JSON.stringify(choice)).catch(() => {}); // a cache that cannot be written only costs time
+  return choice;
+}
+
+async function check(engine: NativeEngine, info: NativeInfo): Promise<{ embeddings: Float32Array; seconds: number }> {
+  const next = seededRandom(1);
+  const size = info.imageSize;
+  const pixels = new Uint8Array(CHECK_IMAGES * size * size * 3);
+  for (let r = 0, i = 0; r < CHECK_IMAGES; r++) {
+    const waves = Array.from({ length: 9 }, () => next() * 8);
+    for (let y = 0; y < size; y++) {
+      for (let x = 0; x < size; x++) {
+        for (let c = 0; c < 3; c++) pixels[i++] = 128 + 100 * Math.sin((waves[c] * x + waves[c + 3] * y) / size + waves[c + 6]) + 20 * next();
+      }
+    }
+  }
+  const length = Math.min(16, info.contextLength);
+  const ids = new Int32Array(CHECK_TEXTS * length);
+  for (let r = 0; r < CHECK_TEXTS; r++) {
+    ids[r * length] = info.vocabSize - 2;
+    for (let i = 1; i < length - 1; i++) ids[r * length + i] = Math.floor(next() * (info.vocabSize - 2));
+    ids[(r + 1) * length - 1] = info.vocabSize - 1;
+  }
+  const embeddings = new Float32Array((CHECK_IMAGES + CHECK_TEXTS) * info.embedDim);
+  const cancel = new Int32Array(1);
+  await engine.encodeTokens(ids, CHECK_TEXTS, length, embeddings.subarray(CHECK_IMAGES * info.embedDim), true, cancel);
+  let seconds = Infinity;
+  for (let round = 0; round < ROUNDS; round++) {
+    seconds = Math.min(seconds, await engine.encodeImages(pixels, CHECK_IMAGES, embeddings, true, cancel));
+  }
+  return { embeddings, seconds };
+}
+
+function leastCosine(a: Float32Array, b: Float32Array, dim: number): number {
+  let least = 1;
+  for (let start = 0; start < a.length; start += dim) {
+    let cosine = 0;
+    for (let i = start; i < start + dim; i++) cosine += a[i] * b[i];
+    least = Math.min(least, cosine);
+  }
+  return least;
+}

@@ -1,0 +1,39 @@
+import { join } from "node:path";
+import { encode } from "html-entities";
+import { STYLE } from "./html.js";
+import { dataUrl, gridPng, type Tile } from "./pictures.js";
+
+export interface FoundPictures {
+  query: string;
+  /** Best first; `name` is a path inside the folder of the pictures. */
+  hits: readonly { name: string; score: number }[];
+}
+
+const SIDE = 220;
+
+/** The pictures found, a row of captions each: rank, score, name. */
+export async function contactSheetPng(found: readonly FoundPictures[], root: string): Promise<Buffer> {
+  const tiles = found.flatMap(({ query, hits }) =>
+    hits.map((h, i): Tile => ({ image: join(root, h.name), lines: [`${i + 1}. ${query}`, `${h.score.toFixed(4)}  ${h.name}`] })),
+  );
+  return gridPng(tiles);
+}
+
+/** The same as one self-contained page. */
+export async function contactSheetHtml(found: readonly FoundPictures[], root: string): Promise<string> {
+  const sections: string[] = [];
+  for (const { query, hits } of found) {
+    const figures = await Promise.all(
+      hits.map(
+        async (h, i) =>
+          `<figure><img alt="${encode(h.name)}" width="${SIDE}" height="${SIDE}" src="${await dataUrl(join(root, h.name), SIDE)}"><figcaption>${i + 1}. <b>${h.score.toFixed(4)}</b><br>${encode(h.name)}</figcaption></figure>`,
+      ),
+    );
+    sections.push(`<h2>${encode(query)}</h2><div class="sheet">${figures.join("")}</div>`);
+  }
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${encode(found.map((f) => f.query).join(", "))}: torchclip search</title>
+<style>${STYLE}.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 16px; } figure { margin: 0; } figcaption { font-size: .85rem; overflow-wrap: anywhere; }</style></head><body>
+<h1>Search</h1>${sections.join("\n")}</body></html>
+`;
+}
