@@ -105,7 +105,7 @@ void Runner::State::build_fast(const RunnerOptions& options, int threads) {
   const Weights weights = [&](const std::string& name) -> Tensor {
     const auto at = tensors.find(name);
     if (at == tensors.end()) return {};
-    auto kept = std::make_shared<at::Tensor>(at->second.to(at::kFloat).contiguous());
+    auto kept = std::make_shared<at::Tensor>(at->second.detach().to(at::kFloat).contiguous());
     const auto sizes = kept->sizes();
     return {kept->const_data_ptr<float>(), {sizes.begin(), sizes.end()}, kept};
   };
@@ -251,8 +251,12 @@ void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int3
   c10::InferenceMode inference;
   for (std::int64_t first = 0; first < rows; first += together) {
     check_cancel(cancel);
-    auto input = at::empty({together, length}, at::kLong);
-    std::copy_n(ids + first * length, together * length, input.mutable_data_ptr<std::int64_t>());
+    std::int64_t own = length;
+    if (s.deterministic && s.info.trims) {  // the padding that other rows of the batch need must not matter
+      while (own > 1 && ids[first * length + own - 1] == s.info.pad_id) --own;
+    }
+    auto input = at::empty({together, own}, at::kLong);
+    std::copy_n(ids + first * length, together * own, input.mutable_data_ptr<std::int64_t>());
     s.write(s.run("encode_text", input.to(s.device)), out + first * dim, normalize);
   }
 }

@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parquetReadObjects, asyncBufferFromFile } from "hyparquet";
+import sharp from "sharp";
+import tar from "tar-stream";
+import { Batcher, EmbeddingIndex, load } from "../../lib/index.js";
+import { errorOf, root, temporaryFolder, tinyModel } from "../support/index.js";
+
+const cli = (...args: string[]) => spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...args], { encoding: "utf8" });
+
+async function makePictures(folder: string, count: number): Promise<void> {
+  mkdirSync(join(folder, "sub"), { recursive: true });
+  for (let i = 0; i < count; i++) {
+    const background = { r: (i * 37) % 256, g: (i * 91) % 256, b: (i * 53) % 256 };
+    await sharp({ create: { width: 40 + (i % 7), height: 30, channels: 3, background } })
+      .png()
+      .toFile(join(folder, i % 2 ? "sub" : "", `${String(i).padStart(3, "0")}.png`));
+  }
+}
+
+describe("embed and search", function () {
+  this.timeout(120_000);
+  let folder: string;
+  before(async () => {
+    folder = join(temporaryFolder(), "pictures");
+    await makePictures(folder, 40);
+  });
+
+  it("a folder with a bad picture to .npy and .parquet: the same rows, the error told, its row NaN", async () => {
+    const work = temporaryFolder();
+    const input = join(work, "in");
+    cpSync(folder, input, { recursive: true });
+    writeFileSync(join(input, "zz.png"), "no picture");
+    const npy = cli("embed", input, "-o", join(work, "a.npy"), "-m", tinyModel);
+    assert.equal(npy.status, 0, npy.stderr);
+    assert.match(npy.stderr, /row 40: E_IMAGE_DECODE.*zz\.png/);
+    assert.match(npy.stdout, /^41 rows of 192 .* slowest stage: (read|decode|resize|forward)/);
+    const about = JSON.parse(readFileSync(join(work, "a.npy.json"), "utf8")) as { names: string[]; errors: { index: number }[] };
+    assert.equal(about.names[40], "zz.png");
+    assert.deepEqual(
+      about.errors.map((e) => e.index),
+      [40],
+    );
+    assert.ok(!existsSync(join(work, "a.npy.partial")));
+    assert.equal(cli("embed", input, "-o", join(work, "a.parquet"), "-m", tinyModel).status, 0);
+    const rows = await parquetReadObjects({ file: await asyncBufferFromFile(join(work, "a.parquet")) });
+    const index = await EmbeddingIndex.open(join(work, "a.npy"));
+    assert.deepEqual(Float32Array.from(rows[5].embedding as number[]), index.vector(5));
+    assert.equal(rows[5].name, about.names[5]);
+    assert.match(rows[40].error as string, /^E_IMAGE_DECODE/);
+    assert.equal(rows[5].error, null);
+    const found = cli("search", join(work, "a.npy"), join(input, about.names[3]), "-k", "2", "-m", tinyModel, "--json", "--sheet", join(work, "s.html"));
+    assert.equal(found.status, 0, found.stderr);
+    const [{ hits }] = JSON.parse(found.stdout) as { hits: { name: string; score: number }[] }[];
+    assert.equal(hits[0].name, about.names[3]);
+    assert.ok(hits[0].score > 0.9999);
+    assert.match(readFileSync(join(work, "s.html"), "utf8"), /data:image\/png/);
+  });
+
+  it("a .tar and a list give the folder's embeddings; texts too", async () => {
+    const work = temporaryFolder();
+    const pack = tar.pack();
+    pack.entry({ name: "a.png" }, readFileSync(join(folder, "000.png")));
+    pack.entry({ name: "note.txt" }, "no picture");
+    pack.entry({ name: "b.png" }, readFileSync(join(folder, "002.png")));
+    pack.finalize();
+    const chunks: Buffer[] = [];
+    for await (const c of pack) chunks.push(c as Buffer);
+    writeFileSync(join(work, "x.tar"), Buffer.concat(chunks));
+    writeFileSync(join(folder, "list.csv"), "path,label\n000.png,1\n002.png,2\n");
+    writeFileSync(join(work, "t.txt"), "a cat\na dog\n");
+    for (const [name, ...args] of [
+      ["tar", join(work, "x.tar")],
+      ["csv", join(folder, "list.csv")],
+      ["texts", "--texts", join(work, "t.txt")],
+    ]) {
+      const r = cli("embed", ...args, "-o", join(work, `${name}.npy`), "-m", tinyModel);
+      assert.equal(r.status, 0, r.stderr);
+    }
+    assert.deepEqual(readFileSync(join(work, "tar.npy")), readFileSync(join(work, "csv.npy")));
+    assert.equal((await EmbeddingIndex.open(join(work, "texts.npy"))).rows, 2);
+    writeFileSync(join(work, "cut.tar"), Buffer.concat(chunks).subarray(0, 700));
+    assert.match(cli("embed", join(work, "cut.tar"), "-o", join(work, "cut.npy"), "-m", tinyModel).stderr, /E_DATASET_FORMAT/);
+    assert.ok(!existsSync(join(work, "cut.npy")));
+    assert.equal(cli("embed", folder, "-o", join(work, "x.csv"), "-m", tinyModel).status, 2);
+    assert.equal(cli("embed", "-o", join(work, "x.npy"), "-m", tinyModel).status, 2);
+  });
+
+  it("killed at random moments, it goes on and ends with the same file", async () => {
+    const work = temporaryFolder();
+    assert.equal(cli("embed", folder, "-o", join(work, "whole.npy"), "-m", tinyModel, "-b", "3").status, 0);
+    const args = [join(root, "dist/cli/main.js"), "embed", folder, "-o", join(work, "killed.npy"), "-m", tinyModel, "-b", "3"];
+    let kills = 0;
+    for (let i = 0; i < 6; i++) {
+      const child = spawn(process.execPath, args, { stdio: "ignore" });
+      const timer = setTimeout(() => child.kill("SIGKILL"), 350 + 60 * i);
+      const signal = await new Promise<string | null>((resolve) => child.on("exit", (_, s) => resolve(s)));
+      clearTimeout(timer);
+      if (signal) kills++;
+      else break;
+    }
+    assert.ok(kills > 0);
+    // The lock of a killed process is stale after 15 s at most.
+    for (let i = 0; i < 20 && !existsSync(join(work, "killed.npy")); i++) {
+      const r = spawnSync(process.execPath, args, { encoding: "utf8" });
+      if (r.status === 0) break;
+      assert.match(r.stderr, /E_LOCKED/);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+    assert.deepEqual(readFileSync(join(work, "killed.npy")), readFileSync(join(work, "whole.npy")));
+  });
+
+  it("fast decode: cosine above 0.99 on a large JPEG, and not the same bits", async () => {
+    const clip = await load(tinyModel, { device: "cpu" });
+    const noise = Buffer.from(Uint8Array.from({ length: 1200 * 1600 * 3 }, (_, i) => 128 + 80 * Math.sin(i / 900) + ((i * 7919) % 23)));
+    const jpeg = await sharp(noise, { raw: { width: 1600, height: 1200, channels: 3 } })
+      .jpeg()
+      .toBuffer();
+    const [exact, fast] = [await clip.encodeImages([jpeg]), await clip.encodeImages([jpeg], { fastDecode: true })];
+    const cosine = exact.data.reduce((s, x, i) => s + x * fast.data[i], 0);
+    assert.ok(cosine > 0.99 && cosine < 1, `cosine ${cosine}`);
+    assert.notDeepEqual(exact.data, fast.data);
+    await clip.close();
+  });
+});
+
+describe("batcher", () => {
+  it("merges concurrent calls, keeps each one's error to itself, refuses beyond its limit", async () => {
+    const clip = await load(tinyModel, { device: "cpu" });
+    const side = clip.info.imageSize;
+    const picture = (v: number) => ({ data: new Uint8Array(side * side * 3).fill(v), width: side, height: side, channels: 3 as const });
+    const batcher = new Batcher(clip, { maxBatch: 8, maxDelay: 20, maxWaiting: 12 });
+    const calls = Array.from({ length: 12 }, (_, i) => (i === 5 ? batcher.encodeImage(Buffer.from("no picture")) : batcher.encodeImage(picture(i * 20))));
+    assert.equal((await errorOf(() => batcher.encodeImage(picture(1)))).code, "E_BUSY");
+    const results = await Promise.allSettled(calls);
+    assert.deepEqual(results.map((r) => r.status).filter((s) => s === "rejected").length, 1);
+    assert.equal(((results[5] as PromiseRejectedResult).reason as { code: string }).code, "E_IMAGE_DECODE");
+    const alone = await clip.encodeImages([picture(60)]);
+    assert.deepEqual((results[3] as PromiseFulfilledResult<Float32Array>).value, alone.data);
+    assert.equal(batcher.waiting, 0);
+    const texts = await Promise.all(["a cat", "a dog"].map((t) => batcher.encodeText(t)));
+    assert.deepEqual(texts[1], (await clip.encodeTexts(["a dog"])).data);
+    assert.throws(() => new Batcher(clip, { maxBatch: 0 }), { code: "E_ARGUMENT" });
+    await clip.close();
+  });
+});

@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { load, type Clip, type Embeddings, type Precision } from "../lib/index.js";
+import { addon } from "../lib/addon.js";
+import { errorOf, root, tinyModel } from "./support/index.js";
+import { noise } from "./support/noise.js";
+
+const TEXTS = ["a cat", "a photo of a very small dog that is sitting", "", "the film is bad", "bad"];
+
+function pixels(clip: Clip, rows: number) {
+  const size = clip.info.imageSize;
+  const data = new Uint8Array(rows * size * size * 3);
+  for (let i = 0; i < data.length; i++) {
+    const row = Math.floor(i / (size * size * 3));
+    data[i] = Math.max(0, Math.min(255, 128 + 90 * Math.sin((i % (size * 3)) / (20 + 9 * row) + row) + ((noise(7, i) >>> 24) - 128) / 4));
+  }
+  return { data, rows, height: size, width: size };
+}
+
+function compare(a: Embeddings, b: Embeddings) {
+  let difference = 0;
+  let cosine = 1;
+  for (let r = 0; r < a.rows; r++) {
+    let sum = 0;
+    for (let i = r * a.dim; i < (r + 1) * a.dim; i++) {
+      difference = Math.max(difference, Math.abs(a.data[i] - b.data[i]));
+      sum += a.data[i] * b.data[i];
+    }
+    cosine = Math.min(cosine, sum);
+  }
+  return { difference, cosine };
+}
+
+const LEAST: Record<string, number> = { bf16: 0.9995, int8: 0.999 };
+
+describe("fast runner against TorchScript", () => {
+  let generic: Clip;
+  let images: Embeddings;
+  let texts: Embeddings;
+  before(async () => {
+    generic = await load(tinyModel, { runner: "generic", device: "cpu" });
+    images = await generic.encodePixels(pixels(generic, 7));
+    texts = await generic.encodeTexts(TEXTS);
+  });
+  after(() => generic.close());
+
+  it("fp32: within 1e-5; bf16: cosine at least 0.9995; int8: at least 0.999", async function () {
+    assert.match(generic.info.imageRunner, /^generic fp32/);
+    for (const precision of ["fp32", "bf16", "int8"] as Precision[]) {
+      const clip = await load(tinyModel, { precision, device: "cpu" });
+      try {
+        if (precision === "fp32" && !clip.info.imageRunner.startsWith("fast")) this.skip(); // no AVX2
+        for (const [mine, theirs] of [
+          [await clip.encodePixels(pixels(clip, 7)), images],
+          [await clip.encodeTexts(TEXTS), texts],
+        ]) {
+          const { difference, cosine } = compare(mine, theirs);
+          if (precision === "fp32") assert.ok(difference <= 1e-5, `largest difference ${difference}`);
+          else assert.ok(cosine >= LEAST[precision], `${precision} cosine ${cosine}`);
+        }
+        assert.equal(clip.info.requestedPrecision, precision);
+      } finally {
+        await clip.close();
+      }
+    }
+  });
+
+  it("every instruction set of this machine, each in a process of its own", function () {
+    this.timeout(120_000);
+    const features = addon().systemInfo().cpuFeatures;
+    const sets = ["avx2", ...(features.includes("avx512f") ? ["avx512"] : []), "none"];
+    for (const isa of sets) {
+      const script = `
+        import { load } from "torchclip";
+        const out = {};
+        for (const precision of ["fp32", "int8"]) {
+          const clip = await load(${JSON.stringify(tinyModel)}, { precision, device: "cpu" });
+          const e = await clip.encodeTexts(${JSON.stringify(TEXTS)});
+          out[precision] = { runner: clip.info.textRunner, data: Array.from(e.data) };
+          await clip.close();
+        }
+        process.stdout.write(JSON.stringify(out));`;
+      const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+        cwd: root,
+        env: { ...process.env, TORCHCLIP_ISA: isa },
+        encoding: "utf8",
+      });
+      assert.ok(stdout, stderr);
+      const out = JSON.parse(stdout) as Record<string, { runner: string; data: number[] }>;
+      assert.match(out.fp32.runner, isa === "none" ? /^generic/ : new RegExp(`^fast fp32 \\(${isa}`));
+      const as = (data: number[]) => ({ data: Float32Array.from(data), rows: texts.rows, dim: texts.dim });
+      assert.ok(compare(as(out.fp32.data), texts).difference <= 1e-5, isa);
+      assert.ok(compare(as(out.int8.data), texts).cosine >= LEAST.int8, isa);
+    }
+  });
+
+  it("the same bits for any batch size, in each precision; deterministic TorchScript too", async () => {
+    for (const options of [
+      { precision: "fp32" },
+      { precision: "bf16", deterministic: true },
+      { precision: "int8" },
+      { runner: "generic", deterministic: true },
+    ] as const) {
+      const clip = await load(tinyModel, { device: "cpu", ...options });
+      const all = pixels(clip, 7);
+      const one = all.data.length / 7;
+      const together = await clip.encodePixels(all);
+      const alone = await clip.encodePixels({ ...all, data: all.data.slice(4 * one, 5 * one), rows: 1 });
+      assert.deepEqual(alone.data, together.data.slice(4 * clip.info.embedDim, 5 * clip.info.embedDim), JSON.stringify(options));
+      const t = await clip.encodeTexts(TEXTS);
+      assert.deepEqual((await clip.encodeTexts([TEXTS[3]])).data, t.data.slice(3 * t.dim, 4 * t.dim));
+      await clip.close();
+    }
+  });
+
+  it("memoryUsage: weights of int8 are smaller; the workspace does not grow over equal batches", async () => {
+    const clip = await load(tinyModel, { precision: "int8", device: "cpu" });
+    const { weights } = generic.memoryUsage();
+    assert.ok(clip.memoryUsage().weights < weights || clip.info.imageRunner.startsWith("generic"));
+    await clip.encodePixels(pixels(clip, 4));
+    const first = clip.memoryUsage().workspace;
+    for (let i = 0; i < 5; i++) await clip.encodePixels(pixels(clip, 4));
+    assert.equal(clip.memoryUsage().workspace, first);
+    await clip.close();
+    assert.equal(clip.memoryUsage().weights, 0);
+  });
+
+  it("precision auto: the fastest whose measured cosine is at least 0.9995, remembered", async () => {
+    const clip = await load(tinyModel, { precision: "auto", device: "cpu" });
+    const choice = clip.info.precisionChoice!;
+    assert.equal(choice.chosen, clip.info.precision);
+    const fit = choice.measured.filter((m) => m.cosine >= 0.9995);
+    assert.equal(fit.reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision, choice.chosen);
+    const again = await load(tinyModel, { precision: "auto", device: "cpu" });
+    assert.deepEqual(again.info.precisionChoice, choice);
+    await Promise.all([clip.close(), again.close()]);
+  });
+
+  it("refuses pixels of another size and unknown runners", async () => {
+    assert.equal((await errorOf(() => generic.encodePixels({ data: new Uint8Array(12), rows: 1, height: 2, width: 2 }))).code, "E_ARGUMENT");
+    assert.equal((await errorOf(() => load(tinyModel, { runner: "swift" as "auto" }))).code, "E_ARGUMENT");
+  });
+});

@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { EmbeddingIndex, normalizeRows, type Embeddings } from "../../lib/index.js";
+import { addon } from "../../lib/addon.js";
+import { errorOf, temporaryFolder } from "../support/index.js";
+import { noise } from "../support/noise.js";
+
+function vectors(rows: number, dim: number, seed: number): Embeddings {
+  return normalizeRows({ data: Float32Array.from({ length: rows * dim }, (_, i) => noise(seed, i) / 2 ** 31 - 1), rows, dim });
+}
+
+/** In fp64, ties by row number. */
+function bruteForce(queries: Embeddings, base: Embeddings, k: number, allowed: (row: number) => boolean = () => true) {
+  return Array.from({ length: queries.rows }, (_, q) =>
+    Array.from({ length: base.rows }, (_, row) => {
+      let score = 0;
+      for (let i = 0; i < base.dim; i++) score += queries.data[q * base.dim + i] * base.data[row * base.dim + i];
+      return { row, score };
+    })
+      .filter((h) => allowed(h.row))
+      .sort((a, b) => b.score - a.score || a.row - b.row)
+      .slice(0, k),
+  );
+}
+
+describe("embedding index", () => {
+  before(function () {
+    if (!addon().systemInfo().cpuFeatures.includes("avx2")) this.skip();
+  });
+
+  it("equals a brute-force search in fp64, for few and many queries, odd sizes and dimensions", async () => {
+    for (const [rows, dim, queries, k] of [
+      [1000, 512, 1, 10],
+      [1000, 512, 8, 10],
+      [1003, 100, 9, 7],
+      [5, 3, 2, 9],
+      [2000, 64, 300, 25],
+      [449, 33, 33, 449],
+    ]) {
+      const base = vectors(rows, dim, 1);
+      const q = vectors(queries, dim, 2);
+      const index = EmbeddingIndex.create(dim);
+      await index.add({ ...base, data: base.data.subarray(0, 3 * dim), rows: 3 });
+      await index.add({ ...base, data: base.data.subarray(3 * dim), rows: rows - 3 });
+      const found = await index.search(q, k);
+      const expected = bruteForce(q, base, k);
+      assert.equal(found.k, Math.min(k, rows));
+      for (let i = 0; i < queries; i++) {
+        for (let j = 0; j < found.k; j++) {
+          const at = i * found.k + j;
+          assert.ok(Math.abs(found.scores[at] - expected[i][j].score) < 2e-6, `${rows} × ${dim}: score ${j} of query ${i}`);
+          // Rows may change places only where their scores are equal up to rounding.
+          const own = expected[i].find((h) => h.row === found.indices[at]);
+          assert.ok(own && Math.abs(own.score - expected[i][j].score) < 2e-6, `${rows} × ${dim}: row ${j} of query ${i}`);
+        }
+      }
+    }
+  });
+
+  it("equal scores by row number, also over many equal rows", async () => {
+    for (const precision of ["fp32", "int8"] as const) {
+      const index = EmbeddingIndex.create(4, { precision });
+      const row = [0.5, 0.5, 0.5, 0.5];
+      await index.add({ data: Float32Array.from(Array.from({ length: 3000 }, () => row).flat()), rows: 3000, dim: 4 });
+      for (const queries of [1, 20]) {
+        const found = await index.search({ data: Float32Array.from(Array.from({ length: queries }, () => row).flat()), rows: queries, dim: 4 }, 5);
+        assert.deepEqual(Array.from(found.indices), Array.from({ length: queries }, () => [0, 1, 2, 3, 4]).flat());
+      }
+    }
+  });
+
+  it("bf16 and int8: recall@10 at least 0.97 and 0.9 on random vectors, the hardest case", async () => {
+    const base = vectors(4000, 256, 3);
+    const queries = vectors(40, 256, 4);
+    const expected = bruteForce(queries, base, 10);
+    const bf16 = addon().systemInfo().cpuFeatures.includes("avx512_bf16");
+    for (const [precision, least] of [...(bf16 ? [["bf16", 0.97] as const] : []), ["int8", 0.9] as const]) {
+      const index = EmbeddingIndex.create(256, { precision });
+      await index.add(base);
+      const found = await index.search(queries, 10);
+      let hits = 0;
+      expected.forEach((list, q) => list.forEach((h) => (hits += found.indices.subarray(q * 10, q * 10 + 10).includes(h.row) ? 1 : 0)));
+      assert.ok(hits / 400 >= least, `${precision}: ${hits / 400}`);
+      assert.ok(index.bytes < base.data.byteLength);
+    }
+  });
+
+  it("a filter leaves rows out; too few are told by row -1 and NaN; NaN rows are never found", async () => {
+    const base = vectors(1000, 32, 5);
+    base.data.fill(NaN, 0, 32);
+    const index = EmbeddingIndex.create(32);
+    await index.add(base);
+    const allowed = new Uint8Array(125);
+    for (const row of [0, 10, 20, 990]) allowed[row >> 3] |= 1 << (row & 7);
+    for (const queries of [1, 40]) {
+      const q = vectors(queries, 32, 6);
+      const found = await index.search(q, 5, { allowed });
+      const expected = bruteForce(q, base, 5, (row) => [10, 20, 990].includes(row));
+      for (let i = 0; i < queries; i++) {
+        assert.deepEqual(Array.from(found.indices.subarray(i * 5, i * 5 + 5)), [...expected[i].map((h) => h.row), -1, -1]);
+        assert.ok(Number.isNaN(found.scores[i * 5 + 4]));
+      }
+    }
+  });
+
+  it("saved, mapped, read in another precision; damaged files are refused", async () => {
+    const folder = temporaryFolder();
+    const file = join(folder, "a.npy");
+    const base = vectors(500, 48, 7);
+    const index = EmbeddingIndex.create(48, { precision: "int8" });
+    await index.add(base);
+    await index.save(file);
+    const q = vectors(3, 48, 8);
+    const before = await index.search(q, 10);
+    assert.deepEqual((await (await EmbeddingIndex.open(file, { precision: "int8" })).search(q, 10)).indices, before.indices);
+    const mapped = await EmbeddingIndex.open(file);
+    assert.deepEqual([mapped.rows, mapped.dim, mapped.bytes], [500, 48, 0]);
+    assert.deepEqual(mapped.vector(7), index.vector(7));
+    assert.equal((await errorOf(() => mapped.add(base))).code, "E_ARGUMENT");
+    const bytes = readFileSync(file);
+    for (const [name, damaged] of [
+      ["short", bytes.subarray(0, 5000)],
+      ["magic", Buffer.concat([Buffer.from("x"), bytes.subarray(1)])],
+      ["type", Buffer.from(bytes.toString("latin1").replace("<f4", "<f8"), "latin1")],
+      ["shape", Buffer.from(bytes.toString("latin1").replace("(500, 48)", "(900, 48)"), "latin1")],
+      ["empty", Buffer.alloc(0)],
+    ] as const) {
+      writeFileSync(join(folder, name), damaged);
+      const error = await errorOf(() => EmbeddingIndex.open(join(folder, name)));
+      assert.equal(error.code, "E_MODEL_CORRUPT", name);
+      assert.match(error.message, new RegExp(name));
+    }
+    assert.equal((await errorOf(() => EmbeddingIndex.open(join(folder, "none.npy")))).code, "E_MODEL_NOT_FOUND");
+  });
+
+  it("refuses other dimensions, k of 0, short filters", async () => {
+    const index = EmbeddingIndex.create(4);
+    await index.add(vectors(9, 4, 9));
+    for (const call of [
+      () => index.add(vectors(1, 5, 1)),
+      () => index.search(vectors(1, 5, 1), 1),
+      () => index.search(vectors(1, 4, 1), 0),
+      () => index.search(vectors(1, 4, 1), 1, { allowed: new Uint8Array(1) }),
+      () => Promise.resolve(EmbeddingIndex.create(0)),
+      () => Promise.resolve(index.vector(9)),
+    ])
+      assert.equal((await errorOf(async () => call())).code, "E_ARGUMENT");
+  });
+});
