@@ -26,6 +26,8 @@ export interface Addon {
     scores: Float32Array,
   ): Promise<void>;
   writeArtifact(spec: ArtifactSpec, path: string): Promise<void>;
+  /** Operations a second of the machine's matrix product in fp32 (0), bf16 (1) or int8 (2); 0 where it has none. */
+  productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>;
   systemInfo(): NativeSystem;
   /** Ends all work of this thread's engines and joins their threads; for the process's end alone. */
   shutdown(): void;

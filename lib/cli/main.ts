@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../addon.js";
+import { benchCommand } from "./bench.js";
 import { classifyCommand } from "./classify.js";
 import { datasetsCommand } from "./datasets.js";
 import { doctorCommand } from "./doctor.js";
@@ -18,7 +19,8 @@ const program = new Command("torchclip")
   .description("CLIP for Node.js: zero-shot classification, evaluation, embeddings and search")
   .version(packageVersion())
   .exitOverride();
-for (const add of [classifyCommand, evalCommand, embedCommand, searchCommand, modelsCommand, datasetsCommand, importCommand, doctorCommand]) add(program);
+for (const add of [classifyCommand, evalCommand, embedCommand, searchCommand, benchCommand, modelsCommand, datasetsCommand, importCommand, doctorCommand])
+  add(program);
 // exitOverride is not inherited by commands that exist already.
 const override = (command: Command): void => {
   command.exitOverride();

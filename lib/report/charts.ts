@@ -91,3 +91,30 @@ export function reliabilityChart(metrics: Metrics): Promise<string> {
     { mark: { type: "point", filled: true, color: BLUE }, encoding: { size } },
   ]);
 }
+
+/** Bars side by side in groups. */
+export function barChart(values: { group: string; series: string; value: number }[], title: string): Promise<string> {
+  const series = [...new Set(values.map((v) => v.series))];
+  return svg({
+    data: { values },
+    height: 260,
+    width: { step: 26 },
+    encoding: {
+      x: { field: "group", type: "nominal", sort: null, title: null, axis: { labelAngle: 0 } },
+      xOffset: { field: "series", sort: series },
+      y: { field: "value", type: "quantitative", title },
+    },
+    layer: [
+      {
+        mark: "bar",
+        encoding: {
+          color: { field: "series", type: "nominal", sort: series, title: null, scale: { range: [BLUE, "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", GREY] } },
+        },
+      },
+      {
+        mark: { type: "text", dy: -6, fontSize: 10, color: GREY },
+        encoding: { text: { field: "value", type: "quantitative", format: ".0f" } },
+      },
+    ],
+  } as Omit<TopLevelSpec, "$schema" | "config">);
+}

@@ -17,6 +17,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("similarity", Napi::Function::New(env, similarity));
   exports.Set("topK", Napi::Function::New(env, top_k));
   exports.Set("writeArtifact", Napi::Function::New(env, write_artifact));
+  exports.Set("productSpeed", Napi::Function::New(env, product_speed));
   exports.Set("systemInfo", Napi::Function::New(env, system_info));
   exports.Set("shutdown", Napi::Function::New(env, shutdown));
   return exports;

@@ -5,6 +5,7 @@
 #include "image/preprocess.h"
 #include "model/writer.h"
 #include "runtime/system.h"
+#include "search/index.h"
 #include "search/top_k.h"
 
 namespace torchclip::addon {
@@ -13,6 +14,15 @@ namespace {
 class PlainJob : public Job {
  public:
   using Job::Job;
+};
+
+class SpeedJob : public Job {
+ public:
+  using Job::Job;
+  double speed = 0;
+
+ protected:
+  Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, speed); }
 };
 
 }  // namespace
@@ -73,6 +83,16 @@ Napi::Value top_k(const Napi::CallbackInfo& info) {
       .start<PlainJob>(info.Env(), std::move(job), [=, device = text(info[6], "device")](PlainJob&) {
         core::top_k(queries, query_rows, base, base_rows, dim, k, device.c_str(), indices, scores);
       });
+}
+
+// productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>
+Napi::Value product_speed(const Napi::CallbackInfo& info) {
+  const auto type = static_cast<core::Type>(whole(info[0], 0, 2, "type"));
+  const double seconds = info[1].ToNumber();
+  auto job = std::make_unique<SpeedJob>(info.Env());
+  return Environment::of(info.Env()).start<SpeedJob>(info.Env(), std::move(job), [=](SpeedJob& j) {
+    j.speed = core::product_speed(type, seconds);
+  });
 }
 
 // writeArtifact(spec: ArtifactSpec, path: string): Promise<void>

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -67,6 +68,29 @@ SearchTeam& SearchTeam::get() {
   // Never destroyed: its threads may outlive what a process tears down at its end.
   static auto* team = new SearchTeam(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   return *team;
+}
+
+double product_speed(Type type, double seconds) {
+  constexpr std::int64_t kRows = 1568, kColumns = 3072, kInner = 768;  // the MLP of a ViT-B on 32 pictures
+  if (!kernels() || !kernels()->multiply[static_cast<int>(type)]) return 0;
+  auto& search = SearchTeam::get();
+  std::lock_guard lock(search.mutex);
+  const Context context{*kernels(), search.team};
+  std::vector<float> weights(kColumns * kInner, 0.01f), input(kRows * kInner, 0.5f), out(kRows * kColumns),
+      scales(kRows, 1.0f);
+  std::vector<std::int32_t> sums(kRows, 0);
+  const Linear linear(context, type, weights.data(), nullptr, kColumns, kInner);
+  double best = 0;
+  const auto now = [] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  };
+  for (const double end = now() + seconds; now() < end;) {
+    const double start = now();
+    linear.multiply(context, {input.data(), row_bytes(type, kInner), scales.data(), sums.data()}, kRows,
+                    {out.data(), kColumns});
+    best = std::max(best, 2.0 * kRows * kColumns * kInner / (now() - start));
+  }
+  return best;
 }
 
 Index::Index(Type type, std::int64_t dim) : type_(type), dim_(dim), stride_(row_bytes(type, dim)) {

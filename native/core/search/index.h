@@ -18,6 +18,10 @@ struct SearchTeam {
   explicit SearchTeam(int threads) : team(threads) {}
 };
 
+// Operations a second of this machine's own matrix product in `type`, on all cores: the best of some rounds over
+// `seconds`.
+double product_speed(Type type, double seconds);
+
 struct Hits {
   std::int32_t* indices;  // [queries, k]: row numbers, best first, equal scores by row number; -1 past the last hit
   float* scores;          // [queries, k]: NaN past the last hit
