@@ -86,23 +86,31 @@ void pack_panel(const float* w, std::int64_t ld, std::int64_t rows, std::int64_t
   const std::uint8_t empty = type == Type::s8 ? static_cast<std::uint8_t>(weight_max + 1) : 0;  // the offset, or zero
   std::memset(out, empty, static_cast<std::size_t>(steps) * kPanel * 4);
   if (scales) std::fill_n(scales, kPanel, 0.0f);
-  for (std::int64_t l = 0; l < rows; ++l) {
-    const float* from = w + l * ld;
-    if (type == Type::f32) {
-      auto* to = reinterpret_cast<float*>(out) + l;
-      for (std::int64_t k = 0; k < inner; ++k) to[k * kPanel] = from[k];
-    } else if (type == Type::bf16) {
-      auto* to = reinterpret_cast<std::uint16_t*>(out) + 2 * l;
-      for (std::int64_t k = 0; k < inner; ++k) to[k / 2 * 2 * kPanel + k % 2] = to_bf16(from[k]);
-    } else {
-      float largest = 0;
-      for (std::int64_t k = 0; k < inner; ++k) largest = std::max(largest, std::abs(from[k]));
-      const float inverse = largest > 0 ? static_cast<float>(weight_max) / largest : 0.0f;
-      scales[l] = largest / static_cast<float>(weight_max);
-      auto* to = reinterpret_cast<std::uint8_t*>(out) + 4 * l;
-      for (std::int64_t k = 0; k < inner; ++k) {
-        to[k / 4 * 4 * kPanel + k % 4] =
-            static_cast<std::uint8_t>(static_cast<std::int32_t>(std::lrint(from[k] * inverse)) + weight_max + 1);
+  float inverse[kPanel] = {};
+  for (std::int64_t l = 0; type == Type::s8 && l < rows; ++l) {
+    float largest = 0;
+    for (std::int64_t k = 0; k < inner; ++k) largest = std::max(largest, std::abs(w[l * ld + k]));
+    inverse[l] = largest > 0 ? static_cast<float>(weight_max) / largest : 0.0f;
+    scales[l] = largest / static_cast<float>(weight_max);
+  }
+  // Some columns at a time, so that what is written stays in the first cache.
+  constexpr std::int64_t kColumns = 64;
+  for (std::int64_t first = 0; first < inner; first += kColumns) {
+    const std::int64_t end = std::min(inner, first + kColumns);
+    for (std::int64_t l = 0; l < rows; ++l) {
+      const float* from = w + l * ld;
+      if (type == Type::f32) {
+        auto* to = reinterpret_cast<float*>(out) + l;
+        for (std::int64_t k = first; k < end; ++k) to[k * kPanel] = from[k];
+      } else if (type == Type::bf16) {
+        auto* to = reinterpret_cast<std::uint16_t*>(out) + 2 * l;
+        for (std::int64_t k = first; k < end; ++k) to[k / 2 * 2 * kPanel + k % 2] = to_bf16(from[k]);
+      } else {
+        auto* to = reinterpret_cast<std::uint8_t*>(out) + 4 * l;
+        for (std::int64_t k = first; k < end; ++k) {
+          to[k / 4 * 4 * kPanel + k % 4] = static_cast<std::uint8_t>(
+              static_cast<std::int32_t>(std::nearbyintf(from[k] * inverse[l])) + weight_max + 1);
+        }
       }
     }
   }
