@@ -5,10 +5,13 @@ import { load } from "../clip.js";
 import { loadDataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { runManifest } from "../eval/manifest.js";
+import { tableCell, tableCsv, tableHtml, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
 import { removeJournal, zeroShot } from "../eval/zero-shot.js";
+import { STYLE } from "../report/html.js";
 import { ranked, saveResults } from "../report/save.js";
 import { datasetLines, metricsText, modelLines, timesText, topPredictions } from "../report/text.js";
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
+import { writeFileWhole } from "../util/files.js";
 import { note, interruptSignal, list, progressBar } from "./io.js";
 import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
 
@@ -29,6 +32,8 @@ interface Flags extends ModelFlags {
   autoRotate?: boolean;
   resume?: boolean;
   json?: boolean;
+  models?: string;
+  datasets?: string;
 }
 
 const DEFAULT_EXAMPLE = 250; // the article's picture
@@ -36,6 +41,8 @@ const DEFAULT_EXAMPLE = 250; // the article's picture
 export function evalCommand(program: Command): void {
   modelOptions(program.command("eval").description("zero-shot accuracy, precision and recall on a labelled data set"))
     .option("-s, --dataset <name|path>", "data set: a name, a folder with a class a folder, or a .csv/.tsv/.jsonl list", "rendered-demo")
+    .option("--models <a,b,…>", "several models: one table of models × data sets, results of each cell below --out")
+    .option("--datasets <c,d,…>", "several data sets for the table")
     .option("--split <split>", "train, valid or test")
     .option("--root <folder>", "for rendered-sst2: a folder with its files, instead of the download")
     .option("--classes <names|file>", "names put into the prompts, in the order of class ids: a,b,… or a file with one a line")
@@ -56,7 +63,50 @@ export function evalCommand(program: Command): void {
 
 async function run(flags: Flags): Promise<void> {
   const signal = interruptSignal();
-  const print = flags.json ? () => {} : (text: string) => process.stdout.write(`${text}\n`);
+  if (flags.models || flags.datasets) return table(flags, signal);
+  return evaluate(flags, signal);
+}
+
+/**
+ * Models × data sets. A cell whose results.json is there is not computed again with --resume; the tables are written
+ * after each cell, so that a stopped run has what is done.
+ */
+async function table(flags: Flags, signal: AbortSignal): Promise<void> {
+  const models = list(flags.models) ?? [flags.model];
+  const datasets = list(flags.datasets) ?? [flags.dataset];
+  const cells: TableCell[] = [];
+  for (const model of models) {
+    for (const dataset of datasets) {
+      const name = join(fileName(model), fileName(dataset));
+      const out = join(flags.out, name);
+      const file = join(out, "results.json");
+      // A cell of other settings is not this table's.
+      const key = JSON.stringify({ ...flags, model, dataset, models: undefined, datasets: undefined, resume: undefined, json: undefined, out: undefined });
+      const same = flags.resume && (await readFile(join(out, "run.json"), "utf8").catch(() => "")) === key;
+      const finished = same ? await readFile(file, "utf8").catch(() => undefined) : undefined;
+      if (finished === undefined) {
+        note(`${model} on ${dataset}`);
+        await evaluate({ ...flags, model, dataset, out, json: false, resume: same }, signal, () => {});
+        await writeFileWhole(join(out, "run.json"), key);
+      }
+      cells.push(tableCell(model, dataset, JSON.parse(finished ?? (await readFile(file, "utf8"))) as SavedResults, join(name, "results.json")));
+      await writeFileWhole(join(flags.out, "table.md"), tableMarkdown(cells));
+      await writeFileWhole(join(flags.out, "table.csv"), tableCsv(cells));
+      await writeFileWhole(join(flags.out, "table.json"), `${JSON.stringify(cells, null, 2)}\n`);
+      await writeFileWhole(join(flags.out, "table.html"), tableHtml(cells, STYLE));
+    }
+  }
+  process.stdout.write(flags.json ? `${JSON.stringify(cells, null, 2)}\n` : tableMarkdown(cells));
+  note(`Saved: ${["md", "csv", "json", "html"].map((e) => join(flags.out, `table.${e}`)).join(", ")}`);
+}
+
+/** A model's or data set's name as a folder's. */
+function fileName(name: string): string {
+  return name.replace(/[^\w.@-]+/g, "-").replace(/^[-.]+|-+$/g, "") || "model";
+}
+
+async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string) => void process.stdout.write(`${text}\n`)): Promise<void> {
+  const print = flags.json ? () => {} : write;
   const drawing = progressBar("data set");
   let data = await loadDataset(flags.dataset, {
     split: flags.split,

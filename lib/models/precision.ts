@@ -68,7 +68,8 @@ export async function choosePrecision(
   return choice;
 }
 
-async function check(engine: NativeEngine, info: NativeInfo): Promise<{ embeddings: Float32Array; seconds: number }> {
+/** Embeddings of pictures and token rows that are made here, always the same: what precisions and runners are compared by. */
+export async function check(engine: NativeEngine, info: NativeInfo): Promise<{ embeddings: Float32Array; seconds: number }> {
   const next = seededRandom(1);
   const size = info.imageSize;
   const pixels = new Uint8Array(CHECK_IMAGES * size * size * 3);
@@ -97,7 +98,7 @@ async function check(engine: NativeEngine, info: NativeInfo): Promise<{ embeddin
   return { embeddings, seconds };
 }
 
-function leastCosine(a: Float32Array, b: Float32Array, dim: number): number {
+export function leastCosine(a: Float32Array, b: Float32Array, dim: number): number {
   let least = 1;
   for (let start = 0; start < a.length; start += dim) {
     let cosine = 0;

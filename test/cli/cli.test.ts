@@ -122,3 +122,45 @@ describe("torchclip", () => {
   ];
   for (const [what, args, code] of usage) it(`${what}: exit ${code}`, () => assert.equal(cli(...args).status, code));
 });
+
+describe("torchclip eval --models --datasets, doctor --model, bench", function () {
+  this.timeout(120_000);
+
+  it("one table, each cell with its manifest; --resume computes nothing twice, other settings do", () => {
+    const out = join(folder, "table");
+    const args = ["eval", "--models", "tiny", "--datasets", "rendered-demo,scenes", "--limit", "20", "-o", out];
+    const first = cli(...args);
+    assert.equal(first.status, 0, first.stderr);
+    assert.match(first.stdout, /^\| model \| rendered-demo \(20\) \| scenes \(20\) \|\n\| --- \| --- \| --- \|\n\| tiny \| \d+\.\d\d % \(/);
+    for (const name of ["table.md", "table.csv", "table.json", "table.html", "tiny/scenes/results.json"]) assert.ok(existsSync(join(out, name)), name);
+    const cells = JSON.parse(readFileSync(join(out, "table.json"), "utf8")) as { dataset: string; accuracy: number; results: string }[];
+    assert.deepEqual(
+      cells.map((c) => c.dataset),
+      ["rendered-demo", "scenes"],
+    );
+    assert.equal((JSON.parse(readFileSync(join(out, cells[1].results), "utf8")) as Results).metrics.accuracy, cells[1].accuracy);
+    const again = cli(...args, "--resume");
+    assert.doesNotMatch(again.stderr, /tiny on/);
+    assert.equal(again.stdout, first.stdout);
+    assert.match(cli(...args, "--resume", "--precision", "int8").stderr, /tiny on scenes/);
+  });
+
+  it("doctor --model: every precision within its bound", () => {
+    const { status, stdout, stderr } = cli("doctor", "--model", "tiny");
+    assert.equal(status, 0, stderr);
+    for (const precision of ["fp32", "bf16", "fp16", "int8"]) assert.match(stdout, new RegExp(`^ok   ${precision} on `, "m"));
+  });
+
+  it("bench: a line for each precision and batch, an explained line for a device that is not there, a plot", () => {
+    const plot = join(folder, "bench.svg");
+    const { status, stdout, stderr } = cli("bench", "-m", "tiny", "--precisions", "fp32", "--batches", "1,2", "--seconds", "1", "--json", "--plot", plot);
+    assert.equal(status, 0, stderr);
+    const { rows } = JSON.parse(stdout) as { rows: { device: string; imagesPerSecond?: number; note?: string; latencyMs?: { p50: number; p99: number } }[] };
+    const onCpu = rows.filter((r) => r.device === "cpu");
+    assert.equal(onCpu.length, 2);
+    for (const r of onCpu) assert.ok(r.imagesPerSecond! > 0 && r.latencyMs!.p50 <= r.latencyMs!.p99);
+    const cuda = rows.find((r) => r.device.startsWith("cuda"))!;
+    assert.ok(cuda.note || cuda.imagesPerSecond);
+    assert.match(readFileSync(plot, "utf8"), /^<svg/);
+  });
+});
