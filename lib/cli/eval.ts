@@ -44,7 +44,7 @@ export function evalCommand(program: Command): void {
     .option("--models <a,b,…>", "several models: one table of models × data sets, results of each cell below --out")
     .option("--datasets <c,d,…>", "several data sets for the table")
     .option("--split <split>", "train, valid or test")
-    .option("--root <folder>", "for rendered-sst2: a folder with its files, instead of the download")
+    .option("--root <folder>", "for a data set by name: the folder with its own files, unpacked, instead of the download")
     .option("--classes <names|file>", "names put into the prompts, in the order of class ids: a,b,… or a file with one a line")
     .option("--template <text...>", 'prompt template with {} for the class, e.g. "a {} review of a movie."')
     .option("--templates <file>", "prompt templates from a file, one a line")

@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { TorchclipError } from "../errors.js";
 import { settings } from "../settings.js";
 import { ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS, type PromptSet } from "../text/prompts.js";
+import { CLIP_SETS } from "./clip-sets.js";
 import { Dataset } from "./dataset.js";
 import { renderedDemoFolder, scenesFolder } from "./demo/generate.js";
 import { folderDataset } from "./folder.js";
@@ -16,7 +17,7 @@ export { readSentences } from "./manifest.js";
 export interface DatasetOptions {
   /** Default "test" where the set has splits. "val" and "valid" mean the same. */
   split?: string;
-  /** For `rendered-sst2`: a folder with its files, instead of the download. */
+  /** For a set by name: the folder that holds its publisher's files, unpacked, instead of the download. */
   root?: string;
   /** For a manifest: class names in order of their ids. */
   classes?: string[];
@@ -26,7 +27,7 @@ export interface DatasetOptions {
   onProgress?: (done: number, total: number | undefined) => void;
 }
 
-interface Entry {
+export interface DatasetEntry {
   name: string;
   description: string;
   splits: string;
@@ -34,7 +35,7 @@ interface Entry {
 }
 
 /** The data sets by name. */
-export const DATASETS: readonly Entry[] = [
+export const DATASETS: readonly DatasetEntry[] = [
   {
     name: "rendered-demo",
     description: "generated short film reviews in large letters, negative or positive; drawn on this machine",
@@ -67,6 +68,7 @@ export const DATASETS: readonly Entry[] = [
       return withPrompts(await renderedSst2(folder, o.split ?? "test"), [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], "OpenAI, rendered-sst2.tgz");
     },
   },
+  ...CLIP_SETS,
 ];
 
 /** A data set by name, by folder (a class a folder), or by manifest (.csv, .tsv, .jsonl). */

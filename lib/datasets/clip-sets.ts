@@ -1,0 +1,350 @@
+import { access, mkdir, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { extract } from "tar";
+import { TorchclipError } from "../errors.js";
+import type { RawImage } from "../images/decode.js";
+import { download } from "../models/download.js";
+import { settings } from "../settings.js";
+import { writeWhole } from "../util/files.js";
+import { CLIP_PROMPTS, type ClipPrompts } from "./clip-prompts.js";
+import { Dataset, type Sample, type SplitCount } from "./dataset.js";
+import { folderDataset, splitFolders } from "./folder.js";
+import type { DatasetEntry, DatasetOptions } from "./index.js";
+
+/** The data sets of the CLIP papers, each in its publisher's own files: downloaded, or unpacked at `root`. */
+
+interface Archive {
+  url: string;
+  /** As torchvision's data sets, or the publisher's page, give it. */
+  md5: string;
+  /** A file or folder inside, by which an unpacked copy is known. */
+  probe: string;
+}
+
+const ARCHIVES: Record<string, Archive> = {
+  cifar10: { url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", md5: "c32a1d4ab5d03f1284b67883e8d87530", probe: "cifar-10-batches-bin" },
+  cifar100: { url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", md5: "03b5dce01913d631647c71ecec9e9cb8", probe: "cifar-100-binary" },
+  stl10: { url: "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz", md5: "91f7769df0f17e558f3565bffb0c7dfb", probe: "stl10_binary" },
+  food101: { url: "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", md5: "85eeb15f3717b99a5da872d97d918f87", probe: "food-101" },
+  dtd: { url: "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz", md5: "fff73e5086ae6bdbea199a49dfb8a4c1", probe: "dtd" },
+  country211: { url: "https://openaipublic.azureedge.net/clip/data/country211.tgz", md5: "84988d7644798601126c29e9877aab6a", probe: "country211" },
+};
+const PETS = [
+  { url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz", md5: "5c4f3ee8e5d25df40f4fd59a7f44e54c", probe: "images" },
+  { url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz", md5: "95a8c909bbe2e81eed6a22bccdf3f68f", probe: "annotations" },
+];
+const MNIST_BASE = "https://ossci-datasets.s3.amazonaws.com/mnist/";
+const MNIST_FILES: Record<string, string> = {
+  "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+  "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+  "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+  "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+};
+
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** The folder that holds `archive.probe`: `root`, or the cache, unpacked there where it is missing. */
+async function unpacked(name: string, archive: Archive, o: DatasetOptions): Promise<string> {
+  if (o.root) {
+    if (await exists(join(o.root, archive.probe))) return o.root;
+    throw new TorchclipError("E_DATASET_NOT_FOUND", `${o.root} holds no ${archive.probe}, which ${name} unpacks to`, { subject: o.root });
+  }
+  const at = settings(o);
+  const folder = join(at.cacheDir, "datasets", name, archive.probe);
+  if (await exists(folder)) return join(folder, "..");
+  const file = join(at.cacheDir, "datasets", archive.url.slice(archive.url.lastIndexOf("/") + 1));
+  await download({ urls: [archive.url], target: file, hash: `md5:${archive.md5}`, offline: at.offline, signal: o.signal, onProgress: o.onProgress });
+  await writeWhole(folder, async (temporary) => {
+    await mkdir(temporary);
+    await extract({ file, cwd: temporary, strip: 1 });
+  });
+  return join(folder, "..");
+}
+
+function bad(file: string, what: string): TorchclipError {
+  return new TorchclipError("E_DATASET_FORMAT", `${file}: ${what}`, { subject: file });
+}
+
+async function bytesOf(file: string): Promise<Buffer> {
+  return readFile(file).catch((cause: unknown) => {
+    throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read ${file}: ${(cause as Error).message}`, { subject: file, cause });
+  });
+}
+
+async function linesOf(file: string): Promise<string[]> {
+  return (await bytesOf(file))
+    .toString("utf8")
+    .split(/\r?\n/)
+    .map((l) => l.trim())
+    .filter(Boolean);
+}
+
+const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
+
+/** The class names that go into prompts, after checking that the set's own list has them in the same order. */
+function promptClasses(own: readonly string[], prompts: ClipPrompts, file: string): string[] {
+  if (own.length !== prompts.classes.length) throw bad(file, `${own.length} classes, ${prompts.source} has ${prompts.classes.length}`);
+  const wrong = own.findIndex((name, i) => plain(name) !== plain(prompts.classes[i]));
+  if (wrong >= 0) throw bad(file, `class ${wrong} is "${own[wrong]}", ${prompts.source} has "${prompts.classes[wrong]}"`);
+  return prompts.classes;
+}
+
+/** A picture that is cut out of a file at hand when it is used. */
+function lazy(name: string, label: number, make: () => RawImage): Sample {
+  return {
+    name,
+    label,
+    get image() {
+      return make();
+    },
+  };
+}
+
+/** Channels one after another, rows or (STL-10) columns first, to uint8 [side, side, 3]. */
+function planes(data: Buffer, at: number, side: number, columnsFirst: boolean): RawImage {
+  const out = new Uint8Array(side * side * 3);
+  const area = side * side;
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const from = at + (columnsFirst ? x * side + y : y * side + x);
+      for (let c = 0; c < 3; c++) out[(y * side + x) * 3 + c] = data[from + c * area];
+    }
+  }
+  return { data: out, width: side, height: side, channels: 3 };
+}
+
+const wanted = (o: DatasetOptions) => (["train"].includes(o.split ?? "test") ? "train" : "test");
+/** Sets of two splits: any other name is refused. */
+function checkSplit(name: string, o: DatasetOptions, splits: string[]): void {
+  if (o.split && !splits.some((s) => splitFolders(s).includes(o.split!)))
+    throw new TorchclipError("E_DATASET_NOT_FOUND", `${name} has no split "${o.split}"; it has ${splits.join(", ")}`, { subject: o.split });
+}
+
+function make(name: string, split: string, classes: string[], samples: Sample[], source: string, splits?: SplitCount[]): Dataset {
+  const prompts = CLIP_PROMPTS[name];
+  return new Dataset({ name, split, classes, samples, splits, prompts: [{ templates: prompts.templates, source: prompts.source }], source });
+}
+
+async function cifar(name: "cifar10" | "cifar100", o: DatasetOptions): Promise<Dataset> {
+  checkSplit(name, o, ["train", "test"]);
+  const archive = ARCHIVES[name];
+  const folder = join(await unpacked(name, archive, o), archive.probe);
+  const fine = name === "cifar100";
+  const meta = join(folder, fine ? "fine_label_names.txt" : "batches.meta.txt");
+  const classes = promptClasses(await linesOf(meta), CLIP_PROMPTS[name], meta);
+  const split = wanted(o);
+  const files = fine ? [`${split}.bin`] : split === "test" ? ["test_batch.bin"] : [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`);
+  const head = fine ? 2 : 1; // coarse and fine label, or the label
+  const record = head + 3 * 32 * 32;
+  const samples: Sample[] = [];
+  for (const file of files) {
+    const data = await bytesOf(join(folder, file));
+    if (data.length === 0 || data.length % record !== 0) throw bad(join(folder, file), `${data.length} bytes are no whole records of ${record}`);
+    for (let at = 0, i = 0; at < data.length; at += record, i++) {
+      const label = data[at + head - 1];
+      if (label >= classes.length) throw bad(join(folder, file), `record ${i} has class ${label} of ${classes.length}`);
+      samples.push(lazy(`${file}#${i}`, label, () => planes(data, at + head, 32, false)));
+    }
+  }
+  return make(name, split, classes, samples, archive.url);
+}
+
+async function stl10(o: DatasetOptions): Promise<Dataset> {
+  checkSplit("stl10", o, ["train", "test"]);
+  const archive = ARCHIVES.stl10;
+  const folder = join(await unpacked("stl10", archive, o), archive.probe);
+  const classes = promptClasses(await linesOf(join(folder, "class_names.txt")), CLIP_PROMPTS.stl10, join(folder, "class_names.txt"));
+  const split = wanted(o);
+  const file = join(folder, `${split}_X.bin`);
+  const [data, labels] = [await bytesOf(file), await bytesOf(join(folder, `${split}_y.bin`))];
+  const record = 3 * 96 * 96;
+  if (data.length !== labels.length * record) throw bad(file, `${data.length} bytes for ${labels.length} labels, expected ${labels.length * record}`);
+  const samples = Array.from(labels, (label, i) => {
+    if (label < 1 || label > classes.length) throw bad(join(folder, `${split}_y.bin`), `picture ${i} has class ${label} of 1 to ${classes.length}`);
+    return lazy(`${split}#${i}`, label - 1, () => planes(data, i * record, 96, true));
+  });
+  return make("stl10", split, classes, samples, archive.url);
+}
+
+/** yann.lecun.com's IDX: 0, 0, type 8, axes, then the sizes as big-endian numbers. */
+function idx(bytes: Buffer, axes: number, file: string): { sizes: number[]; data: Buffer } {
+  if (bytes.length < 4 + 4 * axes || bytes.readUInt32BE(0) !== (0x0800 | axes)) throw bad(file, `it is no IDX file of unsigned bytes with ${axes} axes`);
+  const sizes = Array.from({ length: axes }, (_, i) => bytes.readUInt32BE(4 + 4 * i));
+  const data = bytes.subarray(4 + 4 * axes);
+  if (data.length !== sizes.reduce((a, b) => a * b, 1)) throw bad(file, `${data.length} bytes for ${sizes.join(" × ")}`);
+  return { sizes, data };
+}
+
+async function mnist(o: DatasetOptions): Promise<Dataset> {
+  checkSplit("mnist", o, ["train", "test"]);
+  const split = wanted(o);
+  const at = settings(o);
+  const read = async (stem: string): Promise<Buffer> => {
+    const folder = o.root ?? join(at.cacheDir, "datasets", "mnist");
+    for (const sub of ["", "MNIST/raw", "raw"]) if (await exists(join(folder, sub, stem))) return bytesOf(join(folder, sub, stem));
+    const packed = join(folder, `${stem}.gz`);
+    if (!o.root)
+      await download({
+        urls: [`${MNIST_BASE}${stem}.gz`],
+        target: packed,
+        hash: `md5:${MNIST_FILES[stem]}`,
+        offline: at.offline,
+        signal: o.signal,
+        onProgress: o.onProgress,
+      });
+    const bytes = await bytesOf(packed);
+    try {
+      return gunzipSync(bytes);
+    } catch (cause) {
+      throw bad(packed, `it is no whole gzip file: ${(cause as Error).message}`);
+    }
+  };
+  const stem = split === "train" ? "train" : "t10k";
+  const images = idx(await read(`${stem}-images-idx3-ubyte`), 3, `${stem}-images-idx3-ubyte`);
+  const labels = idx(await read(`${stem}-labels-idx1-ubyte`), 1, `${stem}-labels-idx1-ubyte`);
+  const [count, height, width] = images.sizes;
+  if (count !== labels.sizes[0]) throw bad(`${stem}-labels-idx1-ubyte`, `${labels.sizes[0]} labels for ${count} pictures`);
+  const classes = CLIP_PROMPTS.mnist.classes;
+  const samples = Array.from(labels.data, (label, i) => {
+    if (label >= classes.length) throw bad(`${stem}-labels-idx1-ubyte`, `picture ${i} has class ${label}`);
+    const from = i * height * width;
+    return lazy(`${split}#${i}`, label, () => ({ data: images.data.subarray(from, from + height * width), width, height, channels: 1 }));
+  });
+  return make("mnist", split, classes, samples, MNIST_BASE);
+}
+
+/** Pictures named by a list, a class a folder: `class/name`. */
+function listed(images: string, names: readonly string[], own: readonly string[], list: string, extension: string): Sample[] {
+  return names.map((name) => {
+    const label = own.indexOf(name.split("/")[0]);
+    if (label < 0) throw bad(list, `"${name}" is of no class of the set`);
+    return { image: join(images, `${name}${extension}`), label, name: `${name}${extension}` };
+  });
+}
+
+async function food101(o: DatasetOptions): Promise<Dataset> {
+  checkSplit("food101", o, ["train", "test"]);
+  const folder = join(await unpacked("food101", ARCHIVES.food101, o), "food-101");
+  const meta = join(folder, "meta", "classes.txt");
+  const own = await linesOf(meta);
+  const classes = promptClasses(own, CLIP_PROMPTS.food101, meta);
+  const list = join(folder, "meta", `${wanted(o)}.txt`);
+  return make("food101", wanted(o), classes, listed(join(folder, "images"), await linesOf(list), own, list, ".jpg"), ARCHIVES.food101.url);
+}
+
+async function dtd(o: DatasetOptions): Promise<Dataset> {
+  checkSplit("dtd", o, ["train", "valid", "test"]);
+  const folder = join(await unpacked("dtd", ARCHIVES.dtd, o), "dtd");
+  const split = !o.split || o.split === "test" ? "test" : o.split === "train" ? "train" : "val";
+  // The first of the ten partitions, as torchvision and CLIP's evaluations use.
+  const list = join(folder, "labels", `${split}1.txt`);
+  const own = (await readdir(join(folder, "images"), { withFileTypes: true }).catch(() => []))
+    .filter((e) => e.isDirectory())
+    .map((e) => e.name)
+    .sort();
+  const classes = promptClasses(own, CLIP_PROMPTS.dtd, join(folder, "images"));
+  return make("dtd", split, classes, listed(join(folder, "images"), await linesOf(list), own, list, ""), ARCHIVES.dtd.url);
+}
+
+async function pets(o: DatasetOptions): Promise<Dataset> {
+  checkSplit("oxford-pets", o, ["train", "test"]);
+  const [images] = [await unpacked("oxford-pets", PETS[0], o), await unpacked("oxford-pets", PETS[1], o)];
+  const list = join(images, "annotations", wanted(o) === "test" ? "test.txt" : "trainval.txt");
+  const own: string[] = [];
+  const rows = (await linesOf(list))
+    .filter((l) => !l.startsWith("#"))
+    .map((l, i) => {
+      const [name, id] = l.split(/\s+/);
+      const label = Number(id) - 1;
+      if (!Number.isInteger(label) || label < 0) throw bad(list, `line ${i + 1}: no class id in "${l}"`);
+      own[label] = name.slice(0, name.lastIndexOf("_"));
+      return { image: join(images, "images", `${name}.jpg`), label, name: `${name}.jpg` };
+    });
+  const classes = promptClasses(
+    Array.from(own, (n) => n ?? ""),
+    CLIP_PROMPTS["oxford-pets"],
+    list,
+  );
+  return make("oxford-pets", wanted(o), classes, rows, PETS[0].url);
+}
+
+/** The set's own folders, in their order, for the names of CLIP's prompts (whose order is another). */
+const EUROSAT: Record<string, string> = {
+  AnnualCrop: "annual crop land",
+  Forest: "forest",
+  HerbaceousVegetation: "brushland or shrubland",
+  Highway: "highway or road",
+  Industrial: "industrial buildings or commercial buildings",
+  Pasture: "pasture land",
+  PermanentCrop: "permanent crop land",
+  Residential: "residential buildings or homes or apartments",
+  River: "river",
+  SeaLake: "lake or sea",
+};
+
+/** A folder whose classes are folders: `names` says what each is called in prompts. */
+async function folders(name: string, root: string, o: DatasetOptions, names: (own: readonly string[]) => string[], source: string): Promise<Dataset> {
+  const d = await folderDataset(root, o.split, name);
+  return make(name, d.split, names(d.classes), [...d], source, [...d.splits]);
+}
+
+function needRoot(name: string, o: DatasetOptions, what: string): string {
+  if (o.root) return o.root;
+  throw new TorchclipError("E_DATASET_NOT_FOUND", `${name} has no download here; give its folder as root (--root): ${what}`, { subject: "root" });
+}
+
+async function eurosat(o: DatasetOptions): Promise<Dataset> {
+  const root = needRoot("eurosat", o, "EuroSAT.zip unpacked, with a folder a class (2750/AnnualCrop/…)");
+  const inner = (await exists(join(root, "2750"))) ? join(root, "2750") : root;
+  const names = (own: readonly string[]) =>
+    own.map((folder) => {
+      const name = EUROSAT[folder];
+      if (!name || own.length !== 10) throw bad(inner, `${own.length} folders, among them ${folder}; EuroSAT has ${Object.keys(EUROSAT).join(", ")}`);
+      return name;
+    });
+  return folders("eurosat", inner, o, names, "EuroSAT (Helber et al. 2019)");
+}
+
+async function country211(o: DatasetOptions): Promise<Dataset> {
+  const folder = join(await unpacked("country211", ARCHIVES.country211, o), "country211");
+  const { classes } = CLIP_PROMPTS.country211;
+  const names = (own: readonly string[]) => {
+    if (own.length !== classes.length || own.some((c) => !/^[A-Z]{2}$/.test(c)))
+      throw bad(folder, `${own.length} class folders; Country211 has ${classes.length} country codes`);
+    return classes; // in the order of the codes
+  };
+  return folders("country211", folder, o, names, ARCHIVES.country211.url);
+}
+
+async function imagenet(o: DatasetOptions): Promise<Dataset> {
+  const root = needRoot("imagenet", o, "val/n01440764/…, a folder for each WordNet id");
+  const { classes, folders: ids = [] } = CLIP_PROMPTS.imagenet;
+  const names = (own: readonly string[]) => {
+    const wrong = own.findIndex((id, i) => id !== ids[i]);
+    if (wrong >= 0 || own.length !== ids.length)
+      throw bad(
+        root,
+        `${own.length} class folders${wrong >= 0 ? `, number ${wrong} is ${own[wrong]} instead of ${ids[wrong]}` : ""}; ImageNet-1k has ${ids.length}`,
+      );
+    return classes;
+  };
+  return folders("imagenet", root, { ...o, split: o.split ?? "valid" }, names, "ImageNet-1k (Russakovsky et al. 2015), folder layout");
+}
+
+export const CLIP_SETS: readonly DatasetEntry[] = [
+  { name: "cifar10", description: "CIFAR-10: 32 × 32 pictures, 10 classes", splits: "train 50000, test 10000", open: (o) => cifar("cifar10", o) },
+  { name: "cifar100", description: "CIFAR-100: 32 × 32 pictures, 100 classes", splits: "train 50000, test 10000", open: (o) => cifar("cifar100", o) },
+  { name: "mnist", description: "handwritten digits, 28 × 28", splits: "train 60000, test 10000", open: mnist },
+  { name: "stl10", description: "STL-10: 96 × 96 pictures, 10 classes", splits: "train 5000, test 8000", open: stl10 },
+  { name: "food101", description: "Food-101: dishes", splits: "train 75750, test 25250", open: food101 },
+  { name: "dtd", description: "Describable Textures, partition 1, 47 classes", splits: "train 1880, valid 1880, test 1880", open: dtd },
+  { name: "oxford-pets", description: "Oxford-IIIT Pet, 37 breeds", splits: "train 3680, test 3669", open: pets },
+  { name: "eurosat", description: "EuroSAT: satellite pictures of land use, 10 classes; --root", splits: "27000 in all", open: eurosat },
+  { name: "country211", description: "Country211 (OpenAI): where a photo was taken", splits: "train 31650, valid 10550, test 21100", open: country211 },
+  { name: "imagenet", description: "ImageNet-1k in folders of WordNet ids, 80 templates; --root", splits: "valid 50000", open: imagenet },
+];

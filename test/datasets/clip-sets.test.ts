@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import sharp from "sharp";
+import { CLIP_PROMPTS } from "../../lib/datasets/clip-prompts.js";
+import { loadDataset } from "../../lib/datasets/index.js";
+import type { RawImage } from "../../lib/index.js";
+import { errorOf, temporaryFolder } from "../support/index.js";
+
+function write(root: string, files: Record<string, Uint8Array | string>): string {
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, name)), { recursive: true });
+    writeFileSync(join(root, name), content);
+  }
+  return root;
+}
+
+const underscored = (names: readonly string[]) => names.map((n) => n.replaceAll(" ", "_"));
+const lines = (names: readonly string[]) => `${names.join("\n")}\n`;
+
+/** Small files in each publisher's own format. */
+describe("data sets of the CLIP papers", () => {
+  let picture: Buffer;
+  before(async () => {
+    picture = await sharp({ create: { width: 3, height: 2, channels: 3, background: "#204060" } })
+      .png()
+      .toBuffer();
+  });
+
+  it("CIFAR-10 and CIFAR-100: binary records, planes of red, green, blue", async () => {
+    const record = (head: number[], shift: number) => Buffer.from([...head, ...Array.from({ length: 3072 }, (_, i) => (i + shift) & 255)]);
+    const root = write(temporaryFolder(), {
+      "cifar-10-batches-bin/batches.meta.txt": lines(CLIP_PROMPTS.cifar10.classes),
+      "cifar-10-batches-bin/test_batch.bin": Buffer.concat([record([3], 0), record([9], 7)]),
+      "cifar-100-binary/fine_label_names.txt": lines(underscored(CLIP_PROMPTS.cifar100.classes)),
+      "cifar-100-binary/test.bin": record([19, 11], 1),
+    });
+    const ten = await loadDataset("cifar10", { root });
+    assert.deepEqual(
+      [...ten].map((s) => [s.label, s.name]),
+      [
+        [3, "test_batch.bin#0"],
+        [9, "test_batch.bin#1"],
+      ],
+    );
+    const image = ten.at(1).image as RawImage;
+    // Pixel (1, 2): byte 34 of each plane of 1,024.
+    assert.deepEqual([...image.data.subarray(34 * 3, 34 * 3 + 3)], [34 + 7, (1024 + 34 + 7) & 255, (2048 + 34 + 7) & 255]);
+    assert.equal(ten.prompts[0].templates.length, 18);
+    const hundred = await loadDataset("cifar100", { root, split: "test" });
+    assert.equal(hundred.classes[hundred.at(0).label], CLIP_PROMPTS.cifar100.classes[11]);
+    write(root, { "cifar-10-batches-bin/test_batch.bin": Buffer.alloc(3000) });
+    assert.equal((await errorOf(() => loadDataset("cifar10", { root }))).code, "E_DATASET_FORMAT");
+    write(root, { "cifar-10-batches-bin/batches.meta.txt": lines([...CLIP_PROMPTS.cifar10.classes].reverse()) });
+    assert.match((await errorOf(() => loadDataset("cifar10", { root }))).message, /class 0 is "truck"/);
+    assert.equal((await errorOf(() => loadDataset("cifar10", { root, split: "valid" }))).code, "E_DATASET_NOT_FOUND");
+    assert.equal((await errorOf(() => loadDataset("cifar10", { root: temporaryFolder() }))).code, "E_DATASET_NOT_FOUND");
+  });
+
+  it("MNIST: IDX, packed or not; STL-10: columns first", async () => {
+    const idx = (sizes: number[], data: number[]) => {
+      const head = Buffer.alloc(4 + 4 * sizes.length);
+      head.writeUInt32BE(0x0800 | sizes.length);
+      sizes.forEach((s, i) => head.writeUInt32BE(s, 4 + 4 * i));
+      return Buffer.concat([head, Buffer.from(data)]);
+    };
+    const root = write(temporaryFolder(), {
+      "t10k-images-idx3-ubyte.gz": gzipSync(idx([2, 2, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])),
+      "t10k-labels-idx1-ubyte": idx([2], [7, 0]),
+    });
+    const digits = await loadDataset("mnist", { root });
+    assert.deepEqual(
+      { ...(digits.at(1).image as RawImage), data: [...(digits.at(1).image as RawImage).data] },
+      { data: [7, 8, 9, 10, 11, 12], width: 3, height: 2, channels: 1 },
+    );
+    assert.deepEqual(
+      [...digits].map((s) => s.label),
+      [7, 0],
+    );
+    write(root, { "t10k-labels-idx1-ubyte": idx([3], [1, 2, 3]) });
+    assert.match((await errorOf(() => loadDataset("mnist", { root }))).message, /3 labels for 2 pictures/);
+
+    const stl = write(temporaryFolder(), {
+      "stl10_binary/class_names.txt": lines(CLIP_PROMPTS.stl10.classes),
+      "stl10_binary/test_X.bin": Buffer.from(Array.from({ length: 3 * 96 * 96 }, (_, i) => Math.floor(i / 96) & 255)),
+      "stl10_binary/test_y.bin": Buffer.from([10]),
+    });
+    const set = await loadDataset("stl10", { root: stl });
+    assert.equal(set.at(0).label, 9);
+    // Byte / 96 is the column, so a row of the picture counts up.
+    const { data } = set.at(0).image as RawImage;
+    assert.deepEqual([data[0], data[3], data[6]], [0, 1, 2]);
+    assert.deepEqual([data[96 * 3], data[96 * 3 + 3]], [0, 1]);
+  });
+
+  it("Food-101, DTD, Oxford Pets: lists beside folders", async () => {
+    const food = underscored(CLIP_PROMPTS.food101.classes);
+    const root = write(temporaryFolder(), {
+      "food-101/meta/classes.txt": lines(food),
+      "food-101/meta/test.txt": lines([`${food[2]}/11`, `${food[0]}/12`]),
+      [`food-101/images/${food[2]}/11.jpg`]: picture,
+    });
+    const dishes = await loadDataset("food101", { root });
+    assert.deepEqual(
+      [...dishes].map((s) => s.label),
+      [2, 0],
+    );
+    const textures = temporaryFolder();
+    for (const name of CLIP_PROMPTS.dtd.classes) write(textures, { [`dtd/images/${name.replaceAll(" ", "-")}/a.jpg`]: picture });
+    write(textures, { "dtd/labels/val1.txt": "banded/a.jpg\nzigzagged/a.jpg\n" });
+    assert.deepEqual(
+      [...(await loadDataset("dtd", { root: textures, split: "valid" }))].map((s) => s.label),
+      [0, 46],
+    );
+    const breeds = underscored(CLIP_PROMPTS["oxford-pets"].classes);
+    const list = breeds.map((b, i) => `${b}_${100 + i} ${i + 1} 1 1`);
+    const pets = write(temporaryFolder(), { "annotations/test.txt": lines(list), "images/x.jpg": picture });
+    const set = await loadDataset("oxford-pets", { root: pets });
+    assert.equal(set.length, 37);
+    assert.equal(set.classes[set.at(36).label], CLIP_PROMPTS["oxford-pets"].classes[36]);
+    write(pets, { "annotations/test.txt": lines([list[1].replace(" 2 ", " 1 "), list[0].replace(" 1 ", " 2 "), ...list.slice(2)]) });
+    assert.equal((await errorOf(() => loadDataset("oxford-pets", { root: pets }))).code, "E_DATASET_FORMAT");
+  });
+
+  it("EuroSAT, Country211, ImageNet: folders under other names than the prompts'", async () => {
+    const land = temporaryFolder();
+    for (const c of ["AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop", "Residential", "River", "SeaLake"])
+      write(land, { [`2750/${c}/${c}_1.jpg`]: picture });
+    const set = await loadDataset("eurosat", { root: land });
+    assert.equal(set.classes[9], "lake or sea");
+    assert.deepEqual([...set.classes].sort(), [...CLIP_PROMPTS.eurosat.classes].sort());
+    const world = temporaryFolder();
+    for (let i = 0; i < 211; i++) write(world, { [`country211/test/${String.fromCharCode(65 + Math.floor(i / 26), 65 + (i % 26))}/1.jpg`]: picture });
+    assert.equal((await loadDataset("country211", { root: world })).classes[0], "Andorra");
+    const net = temporaryFolder();
+    for (const id of CLIP_PROMPTS.imagenet.folders!) write(net, { [`val/${id}/1.JPEG`]: picture });
+    const imagenet = await loadDataset("imagenet", { root: net });
+    assert.deepEqual([imagenet.length, imagenet.classes[0], imagenet.classes[999], imagenet.prompts[0].templates.length], [1000, "tench", "toilet paper", 80]);
+    write(net, { "val/n00000001/1.JPEG": picture });
+    assert.equal((await errorOf(() => loadDataset("imagenet", { root: net }))).code, "E_DATASET_FORMAT");
+    assert.equal((await errorOf(() => loadDataset("imagenet", {}))).code, "E_DATASET_NOT_FOUND");
+  });
+});
