@@ -9,8 +9,11 @@ export interface TokenizerJson {
 export const START = "<|startoftext|>";
 export const END = "<|endoftext|>";
 
-/** Words as CLIP cuts them; the text is lower case and its white space single by then. */
-const WORDS = /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/gu;
+/**
+ * Words as CLIP cuts them; the text is lower case and its white space single by then. U+0345 is in no word: the reference
+ * matches without regard to case, for which it is a letter to the last part and none to the first.
+ */
+const WORDS = /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}\u0345]+/gu;
 const CACHE_LIMIT = 65536;
 
 export class BpeTokenizer {

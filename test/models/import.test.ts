@@ -99,6 +99,19 @@ describe("untrusted weight files", () => {
     assert.match(error.message, /os\.system/);
   });
 
+  it("a zip64 locator that points beyond the file: E_MODEL_CORRUPT, not an uncaught error", async () => {
+    const locator = Buffer.alloc(20);
+    locator.write("PK\x06\x07", 0, "latin1");
+    locator.writeBigUInt64LE(1n << 63n, 8);
+    const end = Buffer.alloc(22);
+    end.write("PK\x05\x06", 0, "latin1");
+    const file = join(folder, "zip64.bin");
+    writeFileSync(file, Buffer.concat([Buffer.from("PK\x03\x04"), Buffer.alloc(100), locator, end]));
+    const error = await errorOf(() => importModel({ weights: file }, join(folder, "zip64.pt")));
+    assert.equal(error.code, "E_MODEL_CORRUPT");
+    assert.match(error.message, /zip64 locator/);
+  });
+
   it("a pickle with another opcode: E_MODEL_UNSAFE; a cut one: E_MODEL_CORRUPT", async () => {
     assert.equal((await errorOf(() => unpickle(Buffer.from("\x80\x02i", "latin1"), "x"))).code, "E_MODEL_UNSAFE");
     assert.equal((await errorOf(() => unpickle(Buffer.from("\x80\x02X\xff\0\0\0a", "latin1"), "x"))).code, "E_MODEL_CORRUPT");

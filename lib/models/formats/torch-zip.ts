@@ -19,6 +19,24 @@ interface Record {
   crc32: number;
 }
 
+const LOCATOR_BYTES = 20;
+const LARGEST_TAIL = 65535 + 22 + LOCATOR_BYTES; // comment, end record, locator
+
+/** Refuses a zip64 locator that points outside the file: yauzl would throw where nobody can catch it. */
+async function checkZip64(file: string): Promise<void> {
+  const handle = await open(file);
+  try {
+    const { size } = await handle.stat();
+    const tail = Buffer.alloc(Math.min(size, LARGEST_TAIL));
+    await handle.read(tail, 0, tail.length, size - tail.length);
+    for (let at = tail.indexOf("PK\x06\x07"); at >= 0 && at + LOCATOR_BYTES <= tail.length; at = tail.indexOf("PK\x06\x07", at + 1)) {
+      if (tail.readBigUInt64LE(at + 8) > BigInt(size)) throw new Error("its zip64 locator points beyond the end of the file");
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
 /** The records of a PyTorch archive (state dict or TorchScript), by name without the archive's own folder. */
 export class TorchArchive {
   private constructor(
@@ -31,6 +49,7 @@ export class TorchArchive {
       new TorchclipError("E_MODEL_CORRUPT", `${file} is not a whole PyTorch archive: ${(cause as Error).message}`, { subject: file, cause });
     let zip: yauzl.ZipFile;
     try {
+      await checkZip64(file);
       zip = await yauzl.openPromise(file, { autoClose: false, lazyEntries: true });
     } catch (cause) {
       throw corrupt(cause);
