@@ -1,0 +1,123 @@
+// The kernels of this machine against plain loops: products of every type at odd sizes, attention, layer norm, search.
+#include "kernels/kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "check.h"
+#include "model/fast/packed.h"
+#include "runtime/error.h"
+#include "runtime/json.h"
+#include "search/index.h"
+
+using namespace torchclip::core;
+
+namespace {
+
+std::vector<float> values(std::size_t n, unsigned seed) {
+  std::vector<float> v(n);
+  for (auto& x : v) x = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f;
+  return v;
+}
+
+void products(const Context& context, Type type, double tolerance) {
+  for (const std::int64_t rows : {1, 13, 29}) {
+    for (const std::int64_t columns : {1, 31, 70}) {
+      for (const std::int64_t inner : {3, 64, 2501}) {
+        const auto a = values(rows * inner, 1), w = values(columns * inner, 2), bias = values(columns, 3);
+        const Linear linear(context, type, w.data(), bias.data(), columns, inner);
+        std::vector<char> input(rows * row_bytes(type, inner));
+        std::vector<float> scales(rows), out(rows * columns), residual = values(rows * columns, 4);
+        std::vector<std::int32_t> sums(rows);
+        context.kernels.layerNorm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(),
+                                  row_bytes(type, inner), scales.data(), sums.data());
+        linear.multiply(context, {input.data(), row_bytes(type, inner), scales.data(), sums.data()}, rows,
+                        {out.data(), columns, Type::f32, Activation::none, residual.data(), columns});
+        double most = 0;
+        for (std::int64_t r = 0; r < rows; ++r) {
+          for (std::int64_t c = 0; c < columns; ++c) {
+            double sum = bias[c] + residual[r * columns + c];
+            for (std::int64_t k = 0; k < inner; ++k) sum += static_cast<double>(a[r * inner + k]) * w[c * inner + k];
+            most = std::max(most, std::abs(sum - out[r * columns + c]));
+          }
+        }
+        CHECK(most <= tolerance * std::sqrt(static_cast<double>(inner)));
+      }
+    }
+  }
+}
+
+void attentions(const Kernels& kernels) {
+  for (const std::int64_t keys : {1, 17, 50}) {
+    for (const std::int64_t width : {8, 64, 80}) {
+      for (const bool causal : {false, true}) {
+        const auto q = values(keys * width, 5), k = values(keys * width, 6), v = values(keys * width, 7);
+        // keys and values share a row stride
+        std::vector<float> out(keys * width), scratch(attention_scratch(keys, width));
+        Attention t;
+        t.q = q.data();
+        t.k = k.data();
+        t.v = v.data();
+        t.ldq = t.ldk = t.ldo = t.width = width;
+        t.queries = t.keys = keys;
+        t.causal = causal;
+        t.out = out.data();
+        t.scratch = scratch.data();
+        kernels.attention(t);
+        double most = 0;
+        for (std::int64_t i = 0; i < keys; ++i) {
+          const std::int64_t seen = causal ? i + 1 : keys;
+          std::vector<double> p(seen);
+          double total = 0;
+          for (std::int64_t j = 0; j < seen; ++j) {
+            double s = 0;
+            for (std::int64_t d = 0; d < width; ++d) s += static_cast<double>(q[i * width + d]) * k[j * width + d];
+            total += p[j] = std::exp(s);
+          }
+          for (std::int64_t d = 0; d < width; ++d) {
+            double sum = 0;
+            for (std::int64_t j = 0; j < seen; ++j) sum += p[j] / total * v[j * width + d];
+            most = std::max(most, std::abs(sum - out[i * width + d]));
+          }
+        }
+        CHECK(most < 5e-6);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  const auto json = Json::parse(R"({"a": [1, -2.5e3, "x\u00e9\n", true, null], "b": {"c": 3}})");
+  CHECK(json["a"].items().size() == 5 && json["a"].items()[1].number() == -2500 && json["b"]["c"].number() == 3);
+  CHECK(json["a"].items()[2].text() == "x\xc3\xa9\n" && json["none"]["deeper"].number(7) == 7);
+  for (const char* bad : {"", "{", "[1,]", "\"x", "{\"a\":1} 2", "\"\\u12\""}) {
+    CHECK(torchclip::test::status_of<Error>([&] { Json::parse(bad); }) == TORCHCLIP_E_MODEL_CORRUPT);
+  }
+  const auto* table = kernels();
+  if (!table) return torchclip::test::failures();  // no AVX2: TorchScript alone
+  for (const int threads : {1, 3}) {
+    Team team(threads);
+    std::vector<int> seen(1000, 0);
+    for (int round = 0; round < 200; ++round) team.each(1000, [&](std::int64_t i) { ++seen[i]; });
+    CHECK(std::all_of(seen.begin(), seen.end(), [](int n) { return n == 200; }));
+    const Context context{*table, team};
+    products(context, Type::f32, 2e-6);
+    products(context, Type::s8, table->weightMax == 127 ? 0.02 : 0.04);
+    if (table->multiply[static_cast<int>(Type::bf16)]) products(context, Type::bf16, 0.01);
+  }
+  attentions(*table);
+  Index index(Type::f32, 5);
+  const auto rows = values(5 * 900, 8);
+  index.add(rows.data(), 900);
+  std::int32_t hits[3];
+  float scores[3];
+  index.search(rows.data() + 5 * 17, 1, 3, nullptr, {hits, scores});
+  CHECK(scores[0] >= scores[1] && scores[1] >= scores[2]);
+  CHECK(torchclip::test::status_of<Error>([&] {
+          index.search(rows.data(), 1, 901, nullptr, {hits, scores});
+        }) == TORCHCLIP_E_ARGUMENT);
+  return torchclip::test::failures();
+}
