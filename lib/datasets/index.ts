@@ -7,6 +7,7 @@ import { Dataset } from "./dataset.js";
 import { renderedDemoFolder, scenesFolder } from "./demo/generate.js";
 import { folderDataset } from "./folder.js";
 import { manifestDataset } from "./manifest.js";
+import { isWebDataset, webDataset } from "./webdataset.js";
 import { renderedSst2, renderedSst2Folder } from "./rendered-sst2.js";
 
 export { Dataset, type Sample, type SplitCount } from "./dataset.js";
@@ -71,17 +72,22 @@ export const DATASETS: readonly DatasetEntry[] = [
   ...CLIP_SETS,
 ];
 
-/** A data set by name, by folder (a class a folder), or by manifest (.csv, .tsv, .jsonl). */
+/** A data set by name, by folder (a class a folder), by list (.csv, .tsv, .jsonl), or by WebDataset shards (.tar). */
 export async function loadDataset(nameOrPath: string, options: DatasetOptions = {}): Promise<Dataset> {
   const entry = DATASETS.find((d) => d.name === nameOrPath);
   if (entry) return entry.open(options);
+  if (isWebDataset(nameOrPath)) return webDataset(nameOrPath, options);
   const info = await stat(nameOrPath).catch(() => undefined);
   if (info?.isDirectory()) return folderDataset(nameOrPath, options.split);
   if (info?.isFile() && /\.(csv|tsv|jsonl)$/i.test(nameOrPath)) return manifestDataset(nameOrPath, options);
   const names = DATASETS.map((d) => d.name).join(", ");
-  throw new TorchclipError("E_DATASET_NOT_FOUND", `"${nameOrPath}" is neither a known data set (${names}), a folder, nor a .csv, .tsv or .jsonl file`, {
-    subject: nameOrPath,
-  });
+  throw new TorchclipError(
+    "E_DATASET_NOT_FOUND",
+    `"${nameOrPath}" is neither a known data set (${names}), a folder, a .csv, .tsv or .jsonl file, nor .tar shards`,
+    {
+      subject: nameOrPath,
+    },
+  );
 }
 
 function withPrompts(d: Dataset, prompts: PromptSet[], source: string): Dataset {

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
+import tar from "tar-stream";
 import { CLIP_PROMPTS } from "../../lib/datasets/clip-prompts.js";
 import { loadDataset } from "../../lib/datasets/index.js";
 import type { RawImage } from "../../lib/index.js";
@@ -140,5 +141,56 @@ describe("data sets of the CLIP papers", () => {
     write(net, { "val/n00000001/1.JPEG": picture });
     assert.equal((await errorOf(() => loadDataset("imagenet", { root: net }))).code, "E_DATASET_FORMAT");
     assert.equal((await errorOf(() => loadDataset("imagenet", {}))).code, "E_DATASET_NOT_FOUND");
+  });
+
+  it("WebDataset: shards counted first, names of classes beside them, pictures cut out when used", async () => {
+    const root = temporaryFolder();
+    const shard = async (entries: [string, Buffer | string][]) => {
+      const pack = tar.pack();
+      for (const [name, content] of entries) pack.entry({ name }, content);
+      pack.finalize();
+      const chunks: Buffer[] = [];
+      for await (const c of pack) chunks.push(c as Buffer);
+      return Buffer.concat(chunks);
+    };
+    write(root, {
+      "classnames.txt": "cat\ndog\n",
+      "test/0.tar": await shard([
+        ["a.jpg", picture],
+        ["a.cls", "1"],
+        ["b.cls", "0"],
+        ["b.png", picture],
+      ]),
+      "test/1.tar": await shard([
+        ["sub/c.png", picture],
+        ["sub/c.json", "{}"],
+        ["sub/c.cls", "1\n"],
+      ]),
+    });
+    const set = await loadDataset(join(root, "test/{0..1}.tar"));
+    assert.deepEqual(
+      [...set].map((s) => [s.name, set.classes[s.label]]),
+      [
+        ["a", "dog"],
+        ["b", "cat"],
+        ["sub/c", "dog"],
+      ],
+    );
+    assert.deepEqual(set.at(2).image, picture);
+    write(root, {
+      "bad.tar": await shard([["a.png", picture]]),
+      "odd.tar": await shard([
+        ["a.png", picture],
+        ["a.cls", "7"],
+      ]),
+      "cut.tar": (await shard([["a.png", Buffer.alloc(4000)]])).subarray(0, 900),
+    });
+    for (const [name, code] of [
+      ["bad.tar", "E_DATASET_FORMAT"],
+      ["odd.tar", "E_LABEL_UNKNOWN"],
+      ["cut.tar", "E_DATASET_FORMAT"],
+      ["none.tar", "E_DATASET_NOT_FOUND"],
+    ])
+      assert.equal((await errorOf(() => loadDataset(join(root, name)))).code, code, name);
   });
 });

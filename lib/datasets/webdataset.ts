@@ -1,0 +1,141 @@
+import { createReadStream, closeSync, openSync, readSync } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import tar from "tar-stream";
+import { TorchclipError } from "../errors.js";
+import { download } from "../models/download.js";
+import { settings } from "../settings.js";
+import { countSplit, Dataset, type Sample } from "./dataset.js";
+import type { DatasetOptions } from "./index.js";
+
+/** Parts of a sample that hold the picture, the class id, and the class by name, by their usual extensions. */
+const IMAGE = /^(jpe?g|png|webp|gif)$/;
+const LABEL = /^(cls|label)$/;
+/** Where the names of the classes are: beside the shards, one a line (LAION's CLIP_benchmark writes the first). */
+const CLASS_FILES = ["classnames.txt", "classes.txt"];
+
+interface Parts {
+  image?: { shard: string; at: number; bytes: number };
+  label?: string;
+}
+
+export const isWebDataset = (path: string): boolean => /\.tar$/i.test(path);
+
+/**
+ * WebDataset: .tar shards whose entries KEY.jpg (or png, webp, gif) and KEY.cls make a sample. `path` is a shard, or
+ * several as name-{0000..0009}.tar; http(s) shards come to the cache first. All shards are counted before anything runs;
+ * pictures are read from them when they are used.
+ */
+export async function webDataset(path: string, options: DatasetOptions): Promise<Dataset> {
+  const shards: string[] = [];
+  for (const name of expandBraces(path)) shards.push(/^https?:/i.test(name) ? await fetched(name, options) : name);
+  const samples: { key: string; parts: Parts }[] = [];
+  for (const [i, shard] of shards.entries()) {
+    for (const [key, parts] of await readShard(shard)) samples.push({ key, parts });
+    options.onProgress?.(i + 1, shards.length);
+  }
+  const labelled = samples.filter((s) => s.parts.image);
+  const without = labelled.find((s) => s.parts.label === undefined);
+  if (without) throw new TorchclipError("E_DATASET_FORMAT", `${path}: the sample ${without.key} has a picture and no .cls`, { subject: path });
+  const classes =
+    options.classes ?? (await classNames(path)) ?? [...new Set(labelled.map((s) => s.parts.label!))].sort((a, b) => Number(a) - Number(b) || (a < b ? -1 : 1));
+  const list = labelled.map(({ key, parts }): Sample => {
+    const byName = classes.indexOf(parts.label!);
+    const label = /^\d+$/.test(parts.label!) && byName < 0 ? Number(parts.label) : byName;
+    if (label < 0 || label >= classes.length)
+      throw new TorchclipError("E_LABEL_UNKNOWN", `${path}: the sample ${key} has class "${parts.label}", there are ${classes.length} classes`, {
+        subject: path,
+      });
+    const { shard, at, bytes } = parts.image!;
+    return {
+      name: key,
+      label,
+      get image() {
+        return readRange(shard, at, bytes);
+      },
+    };
+  });
+  const split = options.split ?? "all";
+  return new Dataset({
+    name: path,
+    split,
+    classes,
+    samples: list,
+    splits: list.length ? [countSplit(split, list, classes.length)] : undefined,
+    source: `${shards.length} WebDataset shard(s)`,
+  });
+}
+
+/** a-{00..02}.tar to a-00.tar, a-01.tar, a-02.tar; {x,y} likewise. */
+export function expandBraces(path: string): string[] {
+  const found = /\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}/.exec(path);
+  if (!found) return [path];
+  const [whole, from, to, names] = found;
+  const width = from?.length ?? 0;
+  const middle =
+    names !== undefined ? names.split(",") : Array.from({ length: Number(to) - Number(from) + 1 }, (_, i) => String(Number(from) + i).padStart(width, "0"));
+  return middle.flatMap((m) => expandBraces(path.slice(0, found.index) + m + path.slice(found.index + whole.length)));
+}
+
+async function fetched(url: string, o: DatasetOptions): Promise<string> {
+  const at = settings(o);
+  const target = join(at.cacheDir, "datasets", "shards", url.replace(/^https?:\/\//, "").replace(/[^\w.-]+/g, "-"));
+  if (!(await stat(target).catch(() => undefined))) await download({ urls: [url], target, offline: at.offline, signal: o.signal });
+  return target;
+}
+
+async function classNames(path: string): Promise<string[] | undefined> {
+  if (/^https?:/i.test(path)) return undefined;
+  for (const name of CLASS_FILES) {
+    for (const folder of [dirname(path), dirname(dirname(path))]) {
+      const text = await readFile(join(folder, name), "utf8").catch(() => undefined);
+      if (text) return text.split(/\r?\n/).filter(Boolean);
+    }
+  }
+  return undefined;
+}
+
+async function readShard(shard: string): Promise<Map<string, Parts>> {
+  const samples = new Map<string, Parts>();
+  const extract = tar.extract();
+  const file = createReadStream(shard, { highWaterMark: 1 << 20 });
+  file.on("error", (error) => extract.destroy(error));
+  file.pipe(extract);
+  try {
+    for await (const entry of extract) {
+      const { name, size = 0, type } = entry.header;
+      // The key ends at the first dot of the file's name.
+      const dot = name.indexOf(".", name.lastIndexOf("/") + 1);
+      const extension = name.slice(dot + 1).toLowerCase();
+      if (type === "file" && dot > 0 && (IMAGE.test(extension) || LABEL.test(extension))) {
+        const parts = samples.get(name.slice(0, dot)) ?? {};
+        samples.set(name.slice(0, dot), parts);
+        if (LABEL.test(extension)) {
+          const chunks: Buffer[] = [];
+          for await (const chunk of entry) chunks.push(chunk as Buffer);
+          parts.label = Buffer.concat(chunks).toString("utf8").trim();
+          continue;
+        }
+        parts.image = { shard, at: (entry.header as { byteOffset?: number }).byteOffset!, bytes: size };
+      }
+      entry.resume();
+    }
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
+    throw new TorchclipError(missing ? "E_DATASET_NOT_FOUND" : "E_DATASET_FORMAT", `${shard}: ${(cause as Error).message}`, { subject: shard, cause });
+  } finally {
+    file.destroy();
+  }
+  return samples;
+}
+
+function readRange(file: string, at: number, bytes: number): Buffer {
+  const out = Buffer.alloc(bytes);
+  const fd = openSync(file, "r");
+  try {
+    if (readSync(fd, out, 0, bytes, at) !== bytes) throw new TorchclipError("E_IMAGE_READ", `${file} was cut off since it was counted`, { subject: file });
+    return out;
+  } finally {
+    closeSync(fd);
+  }
+}
