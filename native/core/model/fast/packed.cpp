@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #endif
 
+#include "runtime/error.h"
+
 namespace torchclip::core {
 namespace {
 
@@ -22,6 +24,12 @@ constexpr std::int64_t kFewerTasks = 6;  // as many times fewer suffice where mo
 constexpr std::int64_t kPassSteps = 1024;
 
 }  // namespace
+
+Tensor need(const Weights& weights, const std::string& name) {
+  auto tensor = weights(name);
+  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
+  return tensor;
+}
 
 Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
   void* data = nullptr;

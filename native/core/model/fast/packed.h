@@ -47,6 +47,9 @@ struct Tensor {
 // The model's parameters by their names in the artifact, as float32; an empty tensor where there is none.
 using Weights = std::function<Tensor(const std::string& name)>;
 
+// The same where it must be there: throws Error(E_MODEL_CORRUPT) with its name.
+Tensor need(const Weights& weights, const std::string& name);
+
 struct Context {
   const Kernels& kernels;
   Team& team;

@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "model/fast/towers.h"
-#include "runtime/error.h"
 
 namespace torchclip::core {
 namespace {
@@ -14,12 +13,6 @@ constexpr std::int64_t kExpansion = 4, kTaps = 9, kHeadWidth = 64;
 // Neighbourhoods of pixels are gathered by each task into its own core's cache where this many rows fit there, else
 // for all pixels before the product.
 constexpr std::int64_t kGatherRows = 112, kGatherBytes = 512 << 10;
-
-Tensor need(const Weights& weights, const std::string& name) {
-  auto tensor = weights(name);
-  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
-  return tensor;
-}
 
 // A convolution and the batch norm after it: weights [columns, taps, channels], so that a row of the product's input is
 // one pixel after another.
@@ -243,7 +236,7 @@ void ResnetTower::encode_chunk(const Context& context, Workspace& w, const std::
 
 // The mean of all positions asks, all positions and the mean answer.
 void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images, float* out) const {
-  const std::int64_t positions = positions_.rows(), wide = positions_.inner(), head = wide / heads_;
+  const std::int64_t positions = positions_.rows(), wide = positions_.inner();
   w.hidden.grow(static_cast<std::size_t>(images * positions * wide) * 4);
   float* tokens = w.hidden.as<float>();
   context.team.each(images, [&](std::int64_t i) {
@@ -266,25 +259,8 @@ void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images
   w.few.grow(static_cast<std::size_t>(images * wide) * 4);
   query_.multiply(context, {tokens, positions * wide * 4}, images, {w.few.as<void>(), wide});
   w.mixed.grow(static_cast<std::size_t>(images * wide) * 4);
-  const std::int64_t floats = attention_scratch(positions, head);
-  w.scratch.grow(static_cast<std::size_t>(images * floats) * 4);
-  context.team.each(images, [&](std::int64_t i) {
-    for (std::int64_t h = 0; h < heads_; ++h) {
-      Attention t;
-      t.q = w.few.as<float>() + i * wide + h * head;
-      t.ldq = wide;
-      t.k = w.qkv.as<float>() + i * positions * 2 * wide + h * head;
-      t.v = t.k + wide;
-      t.ldk = 2 * wide;
-      t.queries = 1;
-      t.keys = positions;
-      t.width = head;
-      t.out = w.mixed.as<float>() + i * wide + h * head;
-      t.ldo = wide;
-      t.scratch = w.scratch.as<float>() + i * floats;
-      context.kernels.attention(t);
-    }
-  });
+  attend_once(context, w, w.few.as<float>(), wide, w.qkv.as<float>(), images, positions, wide, heads_,
+              w.mixed.as<float>());
   projection_.multiply(context, {w.mixed.as<void>(), wide * 4}, images, {out, embedDim_});
 }
 

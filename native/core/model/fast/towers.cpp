@@ -14,12 +14,6 @@ constexpr std::int64_t kChunkTokens = 2048;
 
 std::int64_t whole(const Json& value) { return static_cast<std::int64_t>(value.number()); }
 
-Tensor need(const Weights& weights, const std::string& name) {
-  auto tensor = weights(name);
-  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
-  return tensor;
-}
-
 // A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
 Linear projection(const Context& context, const Tensor& matrix, const float* bias) {
   const std::int64_t inner = matrix.rows(), columns = matrix.inner();
@@ -240,31 +234,13 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
 
 void VitTower::pool_map(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {
   const auto& m = map_;
-  const std::int64_t tokens = sequences.tokens(), rows = sequences.count(), head = width_ / m.heads;
+  const std::int64_t tokens = sequences.tokens(), rows = sequences.count();
   const std::int64_t length = sequences.starts[1], mlp = m.up.columns();
   const auto in = convert(context, w.x.as<float>(), width_, tokens, width_, nullptr, type_, w, w.input);
   w.qkv.grow(static_cast<std::size_t>(tokens * 2 * width_) * 4);
   m.keyValue.multiply(context, in, tokens, {w.qkv.as<void>(), 2 * width_});
-  const std::int64_t floats = attention_scratch(length, head);
-  w.scratch.grow(static_cast<std::size_t>(rows * floats) * 4);
   w.mixed.grow(static_cast<std::size_t>(rows * width_) * 4);
-  context.team.each(rows, [&](std::int64_t r) {
-    for (std::int64_t h = 0; h < m.heads; ++h) {
-      Attention t;
-      t.q = m.query.data() + h * head;
-      t.ldq = width_;
-      t.k = w.qkv.as<float>() + sequences.starts[r] * 2 * width_ + h * head;
-      t.v = t.k + width_;
-      t.ldk = 2 * width_;
-      t.queries = 1;
-      t.keys = length;
-      t.width = head;
-      t.out = w.mixed.as<float>() + r * width_ + h * head;
-      t.ldo = width_;
-      t.scratch = w.scratch.as<float>() + r * floats;
-      context.kernels.attention(t);
-    }
-  });
+  attend_once(context, w, m.query.data(), 0, w.qkv.as<float>(), rows, length, width_, m.heads, w.mixed.as<float>());
   m.out.multiply(context, {w.mixed.as<void>(), width_ * 4}, rows, {pooled, width_});
   const auto normed = convert(context, pooled, width_, rows, width_, &m.norm, Type::f32, w, w.input);
   w.hidden.grow(static_cast<std::size_t>(rows * mlp) * 4);

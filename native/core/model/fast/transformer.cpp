@@ -11,12 +11,6 @@ namespace {
 
 constexpr std::int64_t kRowsOfTask = 16;
 
-Tensor need(const Weights& weights, const std::string& name) {
-  auto tensor = weights(name);
-  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
-  return tensor;
-}
-
 }  // namespace
 
 Norm::Norm(const Weights& weights, const std::string& key, float epsilon)
@@ -54,6 +48,30 @@ Linear::Input convert(const Context& context, const float* x, std::int64_t strid
                               to.as<char>() + first * bytes, bytes, scales + first, sums + first);
   });
   return {to.as<void>(), bytes, scales, sums};
+}
+
+void attend_once(const Context& context, Workspace& workspace, const float* queries, std::int64_t query_stride,
+                 const float* key_values, std::int64_t rows, std::int64_t length, std::int64_t width,
+                 std::int64_t heads, float* out) {
+  const std::int64_t head = width / heads, floats = attention_scratch(length, head);
+  workspace.scratch.grow(static_cast<std::size_t>(rows * floats) * 4);
+  context.team.each(rows, [&](std::int64_t r) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+      Attention t;
+      t.q = queries + r * query_stride + h * head;
+      t.ldq = width;
+      t.k = key_values + r * length * 2 * width + h * head;
+      t.v = t.k + width;
+      t.ldk = 2 * width;
+      t.queries = 1;
+      t.keys = length;
+      t.width = head;
+      t.out = out + r * width + h * head;
+      t.ldo = width;
+      t.scratch = workspace.scratch.as<float>() + r * floats;
+      context.kernels.attention(t);
+    }
+  });
 }
 
 Transformer::Transformer(const Context& context, Type type, const Weights& weights, const std::string& prefix,

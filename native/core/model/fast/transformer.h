@@ -72,6 +72,13 @@ class Transformer {
   std::vector<Block> blocks_;
 };
 
+// One query for each of `rows` sequences of `length` tokens, in all heads: out float [rows, width]. queries: float
+// [rows, width], row stride query_stride (0: the same for all), already scaled; key_values: float [rows * length, 2
+// width].
+void attend_once(const Context& context, Workspace& workspace, const float* queries, std::int64_t query_stride,
+                 const float* key_values, std::int64_t rows, std::int64_t length, std::int64_t width,
+                 std::int64_t heads, float* out);
+
 Activation activation_named(const std::string& name);
 
 // Rows of float to rows of a product's input: normalised where `norm` is given.
