@@ -1,19 +1,28 @@
+import { constants } from "node:fs";
+import { copyFile, stat } from "node:fs/promises";
 import { Option, type Command } from "commander";
-import { findSource, importModel } from "../models/import.js";
+import { findSource, importModel, readArtifactConfig } from "../models/import.js";
 import { describeModel, type Activation } from "../models/config.js";
+import { resolveModel } from "../models/resolve.js";
+import { writeWhole } from "../util/files.js";
 import { interruptSignal } from "./io.js";
 
 export function importCommand(program: Command): void {
   program
-    .command("import <path>")
-    .description("weights (OpenAI .pt, safetensors, or a folder of them) to one artifact")
+    .command("import <path|name>")
+    .description("weights (safetensors, PyTorch, ONNX, OpenAI's .pt, a folder of them, a hub id or a model's name) to one artifact")
     .requiredOption("-o, --out <file>", "the artifact, e.g. model.pt")
     .option("--name <name>", "name that results show")
     .option("--arch <name>", "open_clip's name of the architecture (ViT-H-14-quickgelu …), where no config lies beside the weights")
     .addOption(new Option("--activation <name>", "where the checkpoint does not say it").choices(["quick_gelu", "gelu", "gelu_tanh"]))
     .action(async (path: string, flags: { out: string; name?: string; arch?: string; activation?: Activation }) => {
       const { out, ...options } = flags;
-      const config = await importModel(await findSource(path), out, { ...options, signal: interruptSignal() });
+      const signal = interruptSignal();
+      const here = await stat(path).catch(() => undefined);
+      // A name or hub id is imported into the cache, as load does, and copied from there.
+      const artifact = here ? undefined : await resolveModel(path, { ...options, signal });
+      if (artifact) await writeWhole(out, (temporary) => copyFile(artifact, temporary, constants.COPYFILE_FICLONE));
+      const config = artifact ? await readArtifactConfig(out) : await importModel(await findSource(path), out, { ...options, signal });
       process.stdout.write(`${out}: ${describeModel(config)}\n`);
     });
 }

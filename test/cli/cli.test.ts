@@ -145,6 +145,18 @@ describe("torchclip eval --models --datasets, doctor --model, bench", function (
     assert.match(cli(...args, "--resume", "--precision", "int8").stderr, /tiny on scenes/);
   });
 
+  it("import takes a name: the artifact of the cache, copied whole; an unknown one is E_MODEL_NOT_FOUND", () => {
+    const out = join(folder, "named.pt");
+    const { status, stdout, stderr } = cli("import", "tiny", "-o", out);
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /named\.pt: vit\+transformer/);
+    assert.deepEqual(readFileSync(out), readFileSync(join(root, "models", "tiny.pt")));
+    const unknown = cli("import", "no-such-model", "-o", join(folder, "none.pt"));
+    assert.equal(unknown.status, 1);
+    assert.match(unknown.stderr, /E_MODEL_NOT_FOUND/);
+    assert.ok(!existsSync(join(folder, "none.pt")));
+  });
+
   it("doctor --model: every precision within its bound", () => {
     const { status, stdout, stderr } = cli("doctor", "--model", "tiny");
     assert.equal(status, 0, stderr);
