@@ -4,7 +4,7 @@ import { load } from "../clip.js";
 import { TorchclipError } from "../errors.js";
 import { contactSheetHtml, contactSheetPng } from "../report/sheet.js";
 import { EmbeddingIndex, type IndexPrecision } from "../search/index.js";
-import { IMAGE_NAME } from "../embed/sources.js";
+import { IMAGE_NAME } from "../datasets/index.js";
 import { writeFileWhole } from "../util/files.js";
 import { interruptSignal, note } from "./io.js";
 import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";

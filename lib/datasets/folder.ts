@@ -3,7 +3,8 @@ import { join, relative } from "node:path";
 import { TorchclipError } from "../errors.js";
 import { countSplit, Dataset, type Sample, type SplitCount } from "./dataset.js";
 
-const IMAGE = /\.(jpe?g|png|webp|gif|avif|tiff?|bmp)$/i;
+/** Files that are taken for pictures. */
+export const IMAGE_NAME = /\.(jpe?g|png|webp|gif|avif|tiff?|bmp)$/i;
 const SPLITS: Record<string, string[]> = { train: ["train"], valid: ["valid", "val", "validation"], test: ["test"] };
 
 /** A split's folder names by any of its usual spellings. */
@@ -54,7 +55,7 @@ async function samplesIn(root: string, classes: readonly string[]): Promise<Samp
   const samples: Sample[] = [];
   for (const [label, folder] of classes.entries()) {
     const files = await readdir(join(root, folder), { recursive: true }).catch(() => []);
-    for (const file of files.filter((f) => IMAGE.test(f)).sort()) {
+    for (const file of files.filter((f) => IMAGE_NAME.test(f)).sort()) {
       const image = join(root, folder, file);
       samples.push({ image, label, name: relative(root, image) });
     }

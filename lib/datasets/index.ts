@@ -11,6 +11,7 @@ import { isWebDataset, webDataset } from "./webdataset.js";
 import { renderedSst2, renderedSst2Folder } from "./rendered-sst2.js";
 
 export { Dataset, type Sample, type SplitCount } from "./dataset.js";
+export { IMAGE_NAME } from "./folder.js";
 export { textPng, textSvg, type TextPictureOptions } from "./render/text.js";
 export { renderFolder, type RenderOptions } from "./render/folder.js";
 export { readSentences } from "./manifest.js";

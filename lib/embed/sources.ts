@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, extname, join, relative, resolve } from "node:path";
 import { parse } from "csv-parse/sync";
 import tar from "tar-stream";
+import { IMAGE_NAME } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import type { ImageInput } from "../images/decode.js";
 
@@ -19,8 +20,6 @@ export interface ImageSource {
   /** How many there are, where that is known without reading all. */
   count: number | undefined;
 }
-
-export const IMAGE_NAME = /\.(jpe?g|png|webp|gif|avif|tiff?|bmp)$/i;
 
 /** A folder (all pictures in it, by name), a list (.csv, .tsv, .jsonl with a column path or image; .txt), or a .tar. */
 export async function imageSource(path: string): Promise<ImageSource> {

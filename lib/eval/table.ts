@@ -1,4 +1,5 @@
 import { encode } from "html-entities";
+import { csvCell } from "../util/csv.js";
 import type { RunManifest } from "./manifest.js";
 import type { Metrics } from "./metrics.js";
 
@@ -96,8 +97,7 @@ export function tableCsv(cells: readonly TableCell[]): string {
     "seconds",
     "results",
   ] as const;
-  const quoted = (v: string | number = "") => (/[",\n\r]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v));
-  return [columns.join(","), ...cells.map((c) => columns.map((k) => quoted(c[k])).join(",")), ""].join("\n");
+  return [columns.join(","), ...cells.map((c) => columns.map((k) => csvCell(c[k])).join(",")), ""].join("\n");
 }
 
 export function tableHtml(cells: readonly TableCell[], style: string): string {

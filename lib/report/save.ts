@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Dataset } from "../datasets/dataset.js";
 import type { RunManifest } from "../eval/manifest.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
+import { csvCell } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { seededRandom, shuffle } from "../util/random.js";
 import { reportHtml } from "./html.js";
@@ -60,12 +61,11 @@ export function ranked(classNames: readonly string[], probabilities: readonly nu
 }
 
 function predictionsCsv(data: Dataset, { predictions }: ZeroShotResult): string {
-  const cell = (v: string | number) => (/[",\n\r]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v));
   const head = ["index", "picture", "true", "predicted", "correct", "probability", ...data.classes.map((c) => `p(${c})`)];
   const lines = predictions.map((p) =>
     [p.index, p.name, data.classes[p.label], data.classes[p.predicted], p.label === p.predicted ? 1 : 0, p.probabilities[p.predicted], ...p.probabilities]
-      .map(cell)
+      .map((v) => csvCell(v))
       .join(","),
   );
-  return [head.map(cell).join(","), ...lines, ""].join("\n");
+  return [head.map((v) => csvCell(v)).join(","), ...lines, ""].join("\n");
 }

@@ -44,11 +44,6 @@ class RunJob : public Job {
   Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, seconds); }
 };
 
-class CloseJob : public Job {
- public:
-  using Job::Job;
-};
-
 }  // namespace
 
 Napi::Function EngineObject::define(Napi::Env env) {
@@ -164,9 +159,9 @@ Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
 // close(): Promise<void>; the running batch is waited for on the pool, never on the JavaScript thread.
 Napi::Value EngineObject::close(const Napi::CallbackInfo& info) {
   auto& environment = Environment::of(info.Env());
-  auto job = std::make_unique<CloseJob>(info.Env());
+  auto job = std::make_unique<Job>(info.Env());
   job->keep(info.This());
-  return environment.start<CloseJob>(info.Env(), std::move(job), [engine = engine_](CloseJob&) { engine->close(); });
+  return environment.start<Job>(info.Env(), std::move(job), [engine = engine_](Job&) { engine->close(); });
 }
 
 }  // namespace torchclip::addon

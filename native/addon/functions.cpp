@@ -11,11 +11,6 @@
 namespace torchclip::addon {
 namespace {
 
-class PlainJob : public Job {
- public:
-  using Job::Job;
-};
-
 class SpeedJob : public Job {
  public:
   using Job::Job;
@@ -43,10 +38,10 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array,
                                                  static_cast<std::size_t>(width) * height * channels, "pixels");
   auto* out = elements_of<std::uint8_t>(info[5], napi_uint8_array, (slot + 1) * bytes, "out") + slot * bytes;
-  auto job = std::make_unique<PlainJob>(info.Env());
+  auto job = std::make_unique<Job>(info.Env());
   job->keep(info[0]);
   job->keep(info[5]);
-  return Environment::of(info.Env()).start<PlainJob>(info.Env(), std::move(job), [=](PlainJob&) {
+  return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [=](Job&) {
     core::preprocess({pixels, width, height, channels}, transform, out);
   });
 }
@@ -77,10 +72,10 @@ Napi::Value top_k(const Napi::CallbackInfo& info) {
   const auto* base = elements_of<float>(info[2], napi_float32_array, base_rows * dim, "base");
   auto* indices = elements_of<std::int32_t>(info[7], napi_int32_array, query_rows * k, "indices");
   auto* scores = elements_of<float>(info[8], napi_float32_array, query_rows * k, "scores");
-  auto job = std::make_unique<PlainJob>(info.Env());
+  auto job = std::make_unique<Job>(info.Env());
   for (const int i : {0, 2, 7, 8}) job->keep(info[i]);
   return Environment::of(info.Env())
-      .start<PlainJob>(info.Env(), std::move(job), [=, device = text(info[6], "device")](PlainJob&) {
+      .start<Job>(info.Env(), std::move(job), [=, device = text(info[6], "device")](Job&) {
         core::top_k(queries, query_rows, base, base_rows, dim, k, device.c_str(), indices, scores);
       });
 }
@@ -142,11 +137,10 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
     const Napi::Value value = entry.second;
     spec.extra_files[entry.first.ToString().Utf8Value()] = text(value, "extra file");
   }
-  auto job = std::make_unique<PlainJob>(info.Env());
+  auto job = std::make_unique<Job>(info.Env());
   return Environment::of(info.Env())
-      .start<PlainJob>(info.Env(), std::move(job), [spec = std::move(spec), path = text(info[1], "path")](PlainJob&) {
-        core::write_artifact(spec, path);
-      });
+      .start<Job>(info.Env(), std::move(job),
+                  [spec = std::move(spec), path = text(info[1], "path")](Job&) { core::write_artifact(spec, path); });
 }
 
 // systemInfo(): NativeSystem

@@ -3,15 +3,6 @@
 #include "arguments.h"
 
 namespace torchclip::addon {
-namespace {
-
-class IndexJob : public Job {
- public:
-  using Job::Job;
-};
-
-}  // namespace
-
 Napi::Function IndexObject::define(Napi::Env env) {
   return DefineClass(env, "Index",
                      {InstanceMethod("add", &IndexObject::add), InstanceMethod("search", &IndexObject::search),
@@ -37,10 +28,10 @@ IndexObject::IndexObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Inde
 Napi::Value IndexObject::add(const Napi::CallbackInfo& info) {
   const auto count = whole(info[1], 0, 1LL << 31, "count");
   const auto* rows = elements_of<float>(info[0], napi_float32_array, count * index_->dim(), "rows");
-  auto job = std::make_unique<IndexJob>(info.Env());
+  auto job = std::make_unique<Job>(info.Env());
   job->keep(info.This());
   job->keep(info[0]);
-  return Environment::of(info.Env()).start<IndexJob>(info.Env(), std::move(job), [=, index = index_](IndexJob&) {
+  return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [=, index = index_](Job&) {
     index->add(rows, count);
   });
 }
@@ -56,11 +47,11 @@ Napi::Value IndexObject::search(const Napi::CallbackInfo& info) {
                             : elements_of<std::uint8_t>(info[3], napi_uint8_array, (index_->rows() + 7) / 8, "allowed");
   auto* indices = elements_of<std::int32_t>(info[4], napi_int32_array, count * k, "indices");
   auto* scores = elements_of<float>(info[5], napi_float32_array, count * k, "scores");
-  auto job = std::make_unique<IndexJob>(info.Env());
+  auto job = std::make_unique<Job>(info.Env());
   job->keep(info.This());
   for (const int i : {0, 4, 5}) job->keep(info[i]);
   if (allowed) job->keep(info[3]);
-  return Environment::of(info.Env()).start<IndexJob>(info.Env(), std::move(job), [=, index = index_](IndexJob&) {
+  return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [=, index = index_](Job&) {
     index->search(queries, count, k, allowed, {indices, scores});
   });
 }

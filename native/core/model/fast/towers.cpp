@@ -51,6 +51,7 @@ PixelTable::PixelTable(const double* mean, const double* std) {
   for (int c = 0; c < 3; ++c) {
     for (int v = 0; v < 256; ++v) {
       value[c][v] = (static_cast<float>(v) / 255.0f - static_cast<float>(mean[c])) / static_cast<float>(std[c]);
+      brain[c][v] = to_bf16(value[c][v]);
     }
   }
 }
@@ -155,10 +156,6 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   float* x = w.x.as<float>();
 
   // Each patch a row of the product's input, in the order of the convolution's weights: channel, line, column.
-  std::uint16_t brain[3][256];
-  for (int c = 0; c < 3; ++c) {
-    for (int v = 0; v < 256; ++v) brain[c][v] = to_bf16(table_.value[c][v]);
-  }
   context.team.each(rows * grid_, [&](std::int64_t task) {
     const std::int64_t image = task / grid_, gy = task % grid_;
     const std::uint8_t* from = pixels + image * size_ * size_ * 3 + gy * patch_ * size_ * 3;
@@ -180,12 +177,19 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
     if (patchType_ == Type::f32) {
       fill(reinterpret_cast<float*>(line), table_.value);
     } else {
-      fill(reinterpret_cast<std::uint16_t*>(line), brain);
+      fill(reinterpret_cast<std::uint16_t*>(line), table_.brain);
     }
   });
   patches_.multiply(context, {w.input.as<void>(), stride}, patches,
                     {x + extra * width_, width_, Type::f32, Activation::none, positions_.data(), width_}, rows,
                     patches * stride, length * width_);
+  const auto normalize = [&](const Norm& norm) {  // all tokens, in place
+    context.team.each(rows, [&](std::int64_t r) {
+      float* at = x + r * length * width_;
+      context.kernels.layerNorm(at, width_, length, width_, norm.gamma.data, norm.beta.data, norm.eps, Type::f32, at,
+                                width_ * 4, nullptr, nullptr);
+    });
+  };
   Sequences sequences;
   std::vector<std::int64_t> first;
   for (std::int64_t r = 0; r <= rows; ++r) sequences.starts.push_back(r * length);
@@ -193,13 +197,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
     first.push_back(r * length);
     if (classToken_) std::memcpy(x + r * length * width_, classRow_.data(), static_cast<std::size_t>(width_) * 4);
   }
-  if (hasPreNorm_) {
-    context.team.each(rows, [&](std::int64_t r) {
-      float* at = x + r * length * width_;
-      context.kernels.layerNorm(at, width_, length, width_, preNorm_.gamma.data, preNorm_.beta.data, preNorm_.eps,
-                                Type::f32, at, width_ * 4, nullptr, nullptr);
-    });
-  }
+  if (hasPreNorm_) normalize(preNorm_);
   if (pool_ == Pool::token) {
     transformer_.run(context, w, sequences, first.data(), cancel);
     project(context, &postNorm_, projection_, w.few.as<float>(), rows, width_, out);
@@ -209,13 +207,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   const bool before = pool_ == Pool::map || !normAfterPool_;
   w.few.grow(static_cast<std::size_t>(rows * width_) * 4);
   float* pooled = w.few.as<float>();
-  if (before) {
-    context.team.each(rows, [&](std::int64_t r) {
-      float* at = x + r * length * width_;
-      context.kernels.layerNorm(at, width_, length, width_, postNorm_.gamma.data, postNorm_.beta.data, postNorm_.eps,
-                                Type::f32, at, width_ * 4, nullptr, nullptr);
-    });
-  }
+  if (before) normalize(postNorm_);
   if (pool_ == Pool::map) {
     pool_map(context, w, sequences, pooled);
   } else {
