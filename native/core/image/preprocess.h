@@ -18,6 +18,16 @@ struct Transform {
   std::uint8_t fill = 0;  // grey level of what kLongest fills
 };
 
+// What a picture is resized to, the window of that which is kept, and where the window lies in the output.
+struct Geometry {
+  std::int64_t width, height;
+  Window window;
+  std::int32_t left, top;
+};
+
+// Throws Error(E_ARGUMENT) for a picture without pixels.
+Geometry geometry(std::int32_t width, std::int32_t height, const Transform& transform);
+
 // `out`: uint8 [size, size, 3]. Geometry as torchvision and open_clip on a PIL image. For kShortest: the longer side is
 // int(size * long / short), the crop's origin is round half to even. Throws Error(E_ARGUMENT) for a picture without
 // pixels or with other than 1, 3, 4 channels.

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "image/resize_plan.h"
+
 namespace torchclip::core {
 namespace {
 
-constexpr int kPrecisionBits = 32 - 8 - 2;  // PRECISION_BITS in Resample.c
+constexpr int kPrecisionBits = kResizeBits;
 
 double bilinear(double x) {
   x = std::abs(x);
@@ -20,11 +22,6 @@ double bicubic(double x) {
   if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
   return 0.0;
 }
-
-// The taps of one output row or column: input positions [first, first + count) and their fixed-point weights.
-struct Taps {
-  std::int32_t first, count;
-};
 
 struct Kernel {
   std::vector<Taps> taps;
@@ -139,7 +136,56 @@ void horizontal(const std::uint8_t* in, int channels, const Kernel& k, std::uint
   }
 }
 
+// Since Pillow 13 (Resample.c, ImagingResampleInner): where the height shrinks by more than twice what the width does,
+// the vertical pass comes first. The order shows in the rounding between the passes.
+bool vertical_first(std::int64_t width, std::int64_t height, std::int64_t new_width, std::int64_t new_height) {
+  const std::int64_t less_height = height - new_height, less_width = width - new_width;
+  return less_width != 0 && less_height > 0 && less_height > 2 * less_width;
+}
+
+// Taps that copy: one of weight 1, which the fixed-point arithmetic keeps exactly.
+Kernel copying(std::int64_t begin, std::int32_t length) {
+  Kernel k{std::vector<Taps>(length), std::vector<std::int32_t>(length, 1 << kPrecisionBits), 1};
+  for (std::int32_t i = 0; i < length; ++i) k.taps[i] = {static_cast<std::int32_t>(begin) + i, 1};
+  return k;
+}
+
 }  // namespace
+
+ResizePlan plan_resize(std::int32_t width, std::int32_t height, std::int32_t channels, const Transform& transform) {
+  const auto g = geometry(width, height, transform);
+  const auto kernel = [&](std::int32_t in, std::int64_t out, std::int64_t begin, std::int32_t length) {
+    return in == out ? copying(begin, length) : make_kernel(in, out, begin, length, transform.filter);
+  };
+  Kernel kx = kernel(width, g.width, g.window.left, g.window.width);
+  Kernel ky = kernel(height, g.height, g.window.top, g.window.height);
+  ResizePlan plan;
+  auto& s = plan.shape;
+  s = {width,
+       height,
+       channels,
+       transform.size,
+       g.window.width,
+       g.window.height,
+       g.left,
+       g.top,
+       0,
+       0,
+       kx.size,
+       ky.size,
+       vertical_first(width, height, g.width, g.height)};
+  Kernel& second = s.verticalFirst ? kx : ky;
+  const Range range = touched(second);
+  s.first = range.first;
+  s.count = range.last - range.first;
+  for (auto& t : second.taps) t.first -= range.first;
+  plan.xTaps = std::move(kx.taps);
+  plan.yTaps = std::move(ky.taps);
+  plan.xWeights = std::move(kx.weights);
+  plan.yWeights = std::move(ky.weights);
+  plan.fill = transform.fill;
+  return plan;
+}
 
 void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_height, const Window& window,
                    Filter filter, std::uint8_t* out) {
@@ -151,10 +197,7 @@ void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_
   const std::size_t stride = static_cast<std::size_t>(image.width) * image.channels;
   std::vector<std::int32_t> sums;
 
-  // Since Pillow 13 (Resample.c, ImagingResampleInner): where the height shrinks by more than twice what the width
-  // does, the vertical pass comes first. The order shows in the rounding between the passes.
-  const std::int64_t less_height = image.height - new_height, less_width = image.width - new_width;
-  if (scale_x && scale_y && less_height > 0 && less_height > 2 * less_width) {
+  if (vertical_first(image.width, image.height, new_width, new_height)) {
     const Range columns = touched(kx);
     for (auto& t : kx.taps) t.first -= columns.first;
     const std::size_t bytes = static_cast<std::size_t>(columns.last - columns.first) * image.channels;

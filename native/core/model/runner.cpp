@@ -6,6 +6,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "model/device_model.h"
 #include "model/fast/towers.h"
 #include "model/safety.h"
 #include "model/torch.h"
@@ -55,30 +56,32 @@ const char* dtype_name(c10::ScalarType type) {
 }  // namespace
 
 struct Runner::State {
-  torch::jit::Module module;  // empty where both towers are fast
+  torch::jit::Module module;  // without the parameters of towers that are fast
   c10::Device device = c10::kCPU;
   c10::ScalarType dtype = at::kFloat;
   ModelInfo info;
   bool deterministic = false;
   std::unique_ptr<PixelTable> table;
 
+  std::unique_ptr<DeviceModel> model;  // of a GPU; null: none, or generic
   std::unique_ptr<Team> team;
-  std::unique_ptr<ImageTower> image;  // null: generic
+  std::unique_ptr<ImageTower> image;  // on the CPU; null: generic
   std::unique_ptr<TextTower> text;
   Workspace workspace;
   std::uint64_t genericBytes = 0;
 
   Context context() const { return {*kernels(), *team}; }
+  bool fast_images() const { return image || (model && model->has_images()); }
+  bool fast_texts() const { return text || (model && model->has_texts()); }
 
   at::Tensor run(const char* method, at::Tensor input) {
     torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // no re-specialisation for each batch size
     return module.get_method(method)({std::move(input)}).toTensor();
   }
 
-  void write(at::Tensor rows, float* out, bool normalize) const {
+  void write(at::Tensor rows, float* out) const {
     rows = rows.to(at::kFloat).to(c10::kCPU).contiguous();
     std::copy_n(rows.const_data_ptr<float>(), rows.numel(), out);
-    if (normalize) normalize_rows(out, rows.size(0), rows.size(1));
   }
 
   static void normalize_rows(float* out, std::int64_t rows, std::int64_t dim) {
@@ -91,25 +94,18 @@ struct Runner::State {
   }
 
   void build_fast(const RunnerOptions& options, int threads);
+  void build_on_cpu(Type type, const Weights& weights, const Json& config, int threads);
+
+  // at::Tensor of pictures as the artifact's methods take them.
+  at::Tensor input_of(const std::uint8_t* pixels, std::int64_t rows) const;
+  // run(first, count) over all rows; out of memory: with half of them at a time.
+  template <typename Run>
+  void in_parts(std::int64_t rows, Cancel cancel, Run&& run) const;
 };
 
-// The towers that the fast runner knows, from the parameters of the loaded module; what they took over is freed there.
-void Runner::State::build_fast(const RunnerOptions& options, int threads) {
+void Runner::State::build_on_cpu(Type type, const Weights& weights, const Json& config, int threads) {
   const auto* machine = kernels();
-  if (options.generic || !machine || !device.is_cpu() || options.precision == "fp16") return;
-  const Type type = options.precision == "bf16" ? Type::bf16 : options.precision == "int8" ? Type::s8 : Type::f32;
-  if (!machine->multiply[static_cast<int>(type)]) return;
-  std::unordered_map<std::string, at::Tensor> tensors;
-  for (const auto& p : module.named_parameters()) tensors.emplace(p.name, p.value);
-  for (const auto& p : module.named_buffers()) tensors.emplace(p.name, p.value);
-  const Weights weights = [&](const std::string& name) -> Tensor {
-    const auto at = tensors.find(name);
-    if (at == tensors.end()) return {};
-    auto kept = std::make_shared<at::Tensor>(at->second.detach().to(at::kFloat).contiguous());
-    const auto sizes = kept->sizes();
-    return {kept->const_data_ptr<float>(), {sizes.begin(), sizes.end()}, kept};
-  };
-  const auto config = Json::parse(info.extra["torchclip.json"]);
+  if (!machine || !machine->multiply[static_cast<int>(type)]) return;
   team = std::make_unique<Team>(threads);
   image = ImageTower::make(context(), type, weights, config["image"], info.embed_dim, *table);
   text = TextTower::make(context(), type, weights, config["text"], info.embed_dim);
@@ -122,15 +118,91 @@ void Runner::State::build_fast(const RunnerOptions& options, int threads) {
   };
   if (image) info.image_runner = name(image->type());
   if (text) info.text_runner = name(type);
-  if (image && text) {
-    module = torch::jit::Module("empty");
+  if (!image && !text) team.reset();
+}
+
+// The towers that a fast runner knows, from the parameters of the loaded module; what they took over is freed there.
+void Runner::State::build_fast(const RunnerOptions& options, int threads) {
+  const bool on_device = device.is_cuda() || options.makeModel;
+  if (options.generic || (!on_device && options.precision == "fp16")) return;
+  std::unordered_map<std::string, at::Tensor> tensors;
+  for (const auto& p : module.named_parameters()) tensors.emplace(p.name, p.value);
+  for (const auto& p : module.named_buffers()) tensors.emplace(p.name, p.value);
+  const Weights weights = [&](const std::string& name) -> Tensor {
+    const auto at = tensors.find(name);
+    if (at == tensors.end()) return {};
+    auto kept = std::make_shared<at::Tensor>(at->second.detach().to(at::kFloat).contiguous());
+    const auto sizes = kept->sizes();
+    return {kept->const_data_ptr<float>(), {sizes.begin(), sizes.end()}, kept};
+  };
+  const auto config = Json::parse(info.extra["torchclip.json"]);
+  if (on_device) {
+    const DeviceModelSource source{std::max<int>(device.index(), 0),
+                                   dtype_name(dtype),
+                                   weights,
+                                   config,
+                                   info.embed_dim,
+                                   info.context_length,
+                                   info.transform,
+                                   *table,
+                                   options.deterministic};
+    model = options.makeModel ? options.makeModel(source) : make_cuda_model(source);
+    if (model && model->has_images()) info.image_runner = "fast " + model->name();
+    if (model && model->has_texts()) info.text_runner = "fast " + model->name();
   } else {
-    const auto prefix = std::string(image ? "visual." : "text.");
-    for (const auto& [key, tensor] : tensors) {
-      if ((image || text) && key.rfind(prefix, 0) == 0) tensor.set_data(at::empty({0}, tensor.options()));
+    const auto& p = options.precision;
+    build_on_cpu(p == "bf16" ? Type::bf16 : p == "int8" ? Type::s8 : Type::f32, weights, config, threads);
+  }
+  for (const auto& [key, tensor] : tensors) {
+    const bool visual = key.rfind("visual.", 0) == 0, textual = key.rfind("text.", 0) == 0;
+    if ((visual && fast_images()) || (textual && fast_texts())) tensor.set_data(at::empty({0}, tensor.options()));
+  }
+  if (fast_images() && fast_texts()) module = torch::jit::Module("empty");
+}
+
+at::Tensor Runner::State::input_of(const std::uint8_t* pixels, std::int64_t rows) const {
+  const std::int64_t side = info.image_size, plane = side * side;
+  if (!device.is_cpu()) {  // a quarter of the bytes to copy, and the same arithmetic there
+    auto batch = at::from_blob(const_cast<std::uint8_t*>(pixels), {rows, side, side, 3}, at::kByte)
+                     .to(device)
+                     .permute({0, 3, 1, 2});
+    auto out = at::empty({rows, 3, side, side}, at::TensorOptions(dtype).device(device));
+    for (int c = 0; c < 3; ++c) {
+      const auto values = at::from_blob(const_cast<float*>(table->value[c]), {256}, at::kFloat).to(device);
+      out.select(1, c).copy_(
+          values.index_select(0, batch.select(1, c).reshape({-1}).to(at::kInt)).view({rows, side, side}));
+    }
+    return out;
+  }
+  auto input = at::empty({rows, 3, side, side}, at::kFloat);
+  float* to = input.mutable_data_ptr<float>();
+  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const std::uint8_t* from = pixels + r * plane * 3;
+      float* row = to + r * plane * 3;
+      for (std::int64_t i = 0; i < plane; ++i) {
+        for (int c = 0; c < 3; ++c) row[c * plane + i] = table->value[c][from[3 * i + c]];
+      }
+    }
+  });
+  return input.to(dtype);
+}
+
+template <typename Run>
+void Runner::State::in_parts(std::int64_t rows, Cancel cancel, Run&& run) const {
+  std::int64_t together = deterministic ? 1 : rows;
+  for (std::int64_t first = 0; first < rows;) {
+    check_cancel(cancel);
+    const std::int64_t count = std::min(together, rows - first);
+    try {
+      run(first, count);
+      first += count;
+    } catch (...) {
+      if (count == 1 || current_failure().status != TORCHCLIP_E_OUT_OF_MEMORY) throw;
+      together = (count + 1) / 2;
+      if (device.is_cuda()) free_cuda_cache();
     }
   }
-  if (!image && !text) team.reset();
 }
 
 Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(std::make_unique<State>()) {
@@ -182,7 +254,7 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     const std::string generic = std::string("generic ") + dtype_name(s.dtype) + " (TorchScript)";
     s.info.image_runner = s.info.text_runner = generic;
     s.build_fast(options, threads);
-    if (!s.image || !s.text) s.module.to(s.device, s.dtype);
+    if (!s.fast_images() || !s.fast_texts()) s.module.to(s.device, s.dtype);
     for (const auto& p : s.module.parameters()) s.genericBytes += p.nbytes();
     for (const auto& p : s.module.buffers()) s.genericBytes += p.nbytes();
   } catch (const std::exception& e) {
@@ -199,36 +271,44 @@ Runner::~Runner() = default;
 
 const ModelInfo& Runner::info() const noexcept { return state_->info; }
 
+DeviceModel* Runner::device_model() const noexcept { return state_->model.get(); }
+
 MemoryUse Runner::memory() const {
   const auto& s = *state_;
-  return {s.genericBytes + (s.image ? s.image->bytes() : 0) + (s.text ? s.text->bytes() : 0), s.workspace.bytes()};
+  const auto of_model = s.model ? s.model->memory() : MemoryUse{};
+  return {s.genericBytes + (s.image ? s.image->bytes() : 0) + (s.text ? s.text->bytes() : 0) + of_model.weights,
+          s.workspace.bytes() + of_model.workspace};
 }
 
 void Runner::encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
   auto& s = *state_;
-  const std::int64_t side = s.info.image_size, plane = side * side, dim = s.info.embed_dim;
+  const std::int64_t side = s.info.image_size, dim = s.info.embed_dim;
   if (s.image) {
     s.image->encode(s.context(), s.workspace, pixels, rows, out, cancel);
-    if (normalize) State::normalize_rows(out, rows, dim);
+  } else if (s.fast_images()) {
+    s.model->encode_images(pixels, rows, out, cancel);
+  } else {
+    c10::InferenceMode inference;
+    s.in_parts(rows, cancel, [&](std::int64_t first, std::int64_t count) {
+      s.write(s.run("encode_image", s.input_of(pixels + first * side * side * 3, count)), out + first * dim);
+    });
+  }
+  if (normalize) State::normalize_rows(out, rows, dim);
+}
+
+void Runner::encode_pictures(const Image* pictures, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
+  auto& s = *state_;
+  if (s.model && s.model->has_images()) {
+    s.model->encode_pictures(pictures, rows, out, nullptr, cancel);
+    if (normalize) State::normalize_rows(out, rows, s.info.embed_dim);
     return;
   }
-  const std::int64_t together = s.deterministic ? 1 : rows;
-  c10::InferenceMode inference;
-  for (std::int64_t first = 0; first < rows; first += together) {
-    check_cancel(cancel);
-    auto input = at::empty({together, 3, side, side}, at::kFloat);
-    float* to = input.mutable_data_ptr<float>();
-    at::parallel_for(0, together, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        const std::uint8_t* from = pixels + (first + r) * plane * 3;
-        float* row = to + r * plane * 3;
-        for (std::int64_t i = 0; i < plane; ++i) {
-          for (int c = 0; c < 3; ++c) row[c * plane + i] = s.table->value[c][from[3 * i + c]];
-        }
-      }
-    });
-    s.write(s.run("encode_image", input.to(s.device, s.dtype)), out + first * dim, normalize);
-  }
+  const auto bytes = static_cast<std::size_t>(s.info.image_size) * s.info.image_size * 3;
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows) * bytes);
+  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) preprocess(pictures[r], s.info.transform, pixels.data() + r * bytes);
+  });
+  encode_images(pixels.data(), rows, out, normalize, cancel);
 }
 
 void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
@@ -244,21 +324,21 @@ void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int3
   const std::int64_t dim = s.info.embed_dim;
   if (s.text) {
     s.text->encode(s.context(), s.workspace, ids, rows, length, out, cancel);
-    if (normalize) State::normalize_rows(out, rows, dim);
-    return;
+  } else if (s.fast_texts()) {
+    s.model->encode_tokens(ids, rows, length, out, cancel);
+  } else {
+    c10::InferenceMode inference;
+    s.in_parts(rows, cancel, [&](std::int64_t first, std::int64_t count) {
+      std::int64_t own = length;
+      if (s.deterministic && s.info.trims) {  // the padding that other rows of the batch need must not matter
+        while (own > 1 && ids[first * length + own - 1] == s.info.pad_id) --own;
+      }
+      auto input = at::empty({count, own}, at::kLong);
+      std::copy_n(ids + first * length, count * own, input.mutable_data_ptr<std::int64_t>());
+      s.write(s.run("encode_text", input.to(s.device)), out + first * dim);
+    });
   }
-  const std::int64_t together = s.deterministic ? 1 : rows;
-  c10::InferenceMode inference;
-  for (std::int64_t first = 0; first < rows; first += together) {
-    check_cancel(cancel);
-    std::int64_t own = length;
-    if (s.deterministic && s.info.trims) {  // the padding that other rows of the batch need must not matter
-      while (own > 1 && ids[first * length + own - 1] == s.info.pad_id) --own;
-    }
-    auto input = at::empty({together, own}, at::kLong);
-    std::copy_n(ids + first * length, together * own, input.mutable_data_ptr<std::int64_t>());
-    s.write(s.run("encode_text", input.to(s.device)), out + first * dim, normalize);
-  }
+  if (normalize) State::normalize_rows(out, rows, dim);
 }
 
 }  // namespace torchclip::core

@@ -1,10 +1,12 @@
 // Runs a model artifact: uint8 pictures or token ids in, float32 embeddings out. Two ways, one result: the generic one
 // calls the TorchScript methods of the artifact, runs any export on any device, and is the reference for tests; the
-// fast one (model/fast) runs the Transformer towers that torchclip itself exports on a CPU with AVX2 or AVX-512. Each
-// tower takes the fast way where there is one. libtorch stays behind the pointer, so that includers compile without it.
+// fast one runs the towers that torchclip itself exports: model/fast on a CPU with AVX2 or AVX-512, native/cuda on a
+// GPU. Each tower takes the fast way where there is one. libtorch stays behind the pointer, so that includers compile
+// without it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,6 +14,9 @@
 #include "image/preprocess.h"
 
 namespace torchclip::core {
+
+class DeviceModel;
+struct DeviceModelSource;
 
 struct RunnerOptions {
   std::string device = "auto";     // auto | cpu | cuda | cuda:N
@@ -21,6 +26,8 @@ struct RunnerOptions {
   // The same bits for a picture or text whatever shares its batch. The fast runner always gives that; the generic one
   // runs a row at a time.
   bool deterministic = false;
+  // Makes the model of the device instead of the CUDA library, for tests on machines without a GPU. null: no such.
+  std::function<std::unique_ptr<DeviceModel>(const DeviceModelSource&)> makeModel;
 };
 
 struct ModelInfo {
@@ -55,9 +62,16 @@ class Runner {
   // with Error(E_ABORTED) before its next layer; `cancel` may be null.
   void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);
+  // The same for pictures of any sizes, preprocessed as the model wants it where the model runs: on a GPU by its
+  // kernels, else here; the same pixels either way.
+  void encode_pictures(const Image* pictures, std::int64_t rows, float* out, bool normalize,
+                       const volatile std::int32_t* cancel = nullptr);
   // ids: int32 [rows, length], length <= context_length; out: float [rows, embed_dim].
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);
+
+  // The device's own model where there is one (CUDA), for benchmarks; null: none.
+  DeviceModel* device_model() const noexcept;
 
  private:
   struct State;

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "model/device_model.h"
 #include "model/torch.h"
 
 namespace torchclip::core {
@@ -37,7 +38,47 @@ std::string load() {
   return {};
 }
 
+struct OwnHalf {
+  const CudaFunctions* functions = nullptr;
+  std::string problem;
+};
+
+OwnHalf load_own() {
+  if (!cuda_problem().empty()) return {nullptr, cuda_problem()};
+  Dl_info here{};
+  if (!dladdr(reinterpret_cast<const void*>(&cuda_functions), &here)) return {nullptr, "its folder is not known"};
+  const auto path = std::filesystem::path(here.dli_fname).parent_path() / "libtorchclip_cuda.so";
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    return {nullptr, "this torchclip is built without its CUDA kernels; build it with TORCHCLIP_CUDA=1"};
+  }
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) return {nullptr, path.string() + " does not load (" + last_dl_error() + ")"};
+  const auto entry = reinterpret_cast<CudaEntry>(dlsym(library, kCudaEntry));
+  const auto* functions = entry ? entry(TORCHCLIP_VERSION) : nullptr;
+  if (!functions) return {nullptr, path.string() + " is of another version; build both anew"};
+  return {functions, {}};
+}
+
+const OwnHalf& own_half() {
+  static const OwnHalf half = load_own();
+  return half;
+}
+
 }  // namespace
+
+const CudaFunctions* cuda_functions() { return own_half().functions; }
+
+const std::string& fast_cuda_problem() { return own_half().problem; }
+
+std::unique_ptr<DeviceModel> make_cuda_model(const DeviceModelSource& source) {
+  const auto* functions = cuda_functions();
+  return std::unique_ptr<DeviceModel>(functions ? functions->makeModel(source) : nullptr);
+}
+
+void free_cuda_cache() {
+  if (const auto* functions = cuda_functions()) functions->freeCache();
+}
 
 const std::string& cuda_problem() {
   static const std::string problem = load();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/torch.h"
+#include "runtime/cuda_library.h"
 #include "runtime/error.h"
 #include "search/index.h"
 
@@ -19,8 +20,8 @@ at::Tensor view(const float* data, std::int64_t rows, std::int32_t dim, const c1
 
 c10::Device device_of(const char* name) {
   const c10::Device device(name);
-  if (device.is_cuda() && !torch::cuda::is_available()) {
-    throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, std::string(name) + " is not available");
+  if (device.is_cuda() && !cuda_problem().empty()) {
+    throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, std::string(name) + " is not available: " + cuda_problem());
   }
   return device;
 }
@@ -51,6 +52,9 @@ void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_
     const Linear packed(context, Type::f32, b, nullptr, b_rows, dim);
     return packed.multiply(context, {a, dim * 4}, a_rows, {out, b_rows});
   }
+  if (const auto* cuda = on.is_cuda() ? cuda_functions() : nullptr) {
+    return cuda->similarity(std::max<int>(on.index(), 0), a, a_rows, b, b_rows, dim, out);
+  }
   c10::InferenceMode inference;
   const auto scores = at::mm(view(a, a_rows, dim, on), view(b, b_rows, dim, on).t()).to(c10::kCPU).contiguous();
   std::copy_n(scores.const_data_ptr<float>(), scores.numel(), out);
@@ -66,6 +70,10 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
     Index index(Type::f32, dim);
     index.borrow(base, base_rows, nullptr);
     return index.search(queries, query_rows, k, nullptr, {indices, scores});
+  }
+  constexpr std::int32_t kMostK = 1024;  // of the kernel
+  if (const auto* cuda = on.is_cuda() && k <= kMostK ? cuda_functions() : nullptr) {
+    return cuda->topK(std::max<int>(on.index(), 0), queries, query_rows, base, base_rows, dim, k, indices, scores);
   }
   c10::InferenceMode inference;
   const auto rows = view(base, base_rows, dim, on).t();

@@ -25,12 +25,6 @@ constexpr std::int64_t kPassSteps = 1024;
 
 }  // namespace
 
-Tensor need(const Weights& weights, const std::string& name) {
-  auto tensor = weights(name);
-  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
-  return tensor;
-}
-
 Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
   void* data = nullptr;
   const bool huge = bytes >= kHugePage;

@@ -1,12 +1,12 @@
 // Weights in the layout of kernels.h, and the product of rows with them on a team of threads.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "model/fast/weights.h"
 #include "runtime/team.h"
 
 namespace torchclip::core {
@@ -30,25 +30,6 @@ class Buffer {
   std::shared_ptr<void> data_;
   std::size_t bytes_ = 0;
 };
-
-// A float32 tensor of the model, kept by its owner or by `keep`.
-struct Tensor {
-  const float* data = nullptr;
-  std::vector<std::int64_t> shape;
-  std::shared_ptr<const void> keep;
-  std::int64_t rows() const { return shape.empty() ? 1 : shape[0]; }
-  std::int64_t inner() const {
-    std::int64_t n = 1;
-    for (std::size_t i = 1; i < shape.size(); ++i) n *= shape[i];
-    return n;
-  }
-};
-
-// The model's parameters by their names in the artifact, as float32; an empty tensor where there is none.
-using Weights = std::function<Tensor(const std::string& name)>;
-
-// The same where it must be there: throws Error(E_MODEL_CORRUPT) with its name.
-Tensor need(const Weights& weights, const std::string& name);
 
 struct Context {
   const Kernels& kernels;

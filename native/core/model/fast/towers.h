@@ -13,8 +13,6 @@ struct MapPool {
   std::vector<float> query;  // [width], projected and scaled
   Linear keyValue, out, up, down;
   Norm norm;
-  std::int64_t heads = 0;
-  Activation activation = Activation::none;
 };
 
 // (v / 255 - mean) / std of each channel and byte, in the order of ToTensor and Normalize: the reference's bits.
@@ -40,9 +38,8 @@ class ImageTower {
 
 class VitTower : public ImageTower {
  public:
-  VitTower(const Context& context, Type type, const Weights& weights, const Json& config, std::int64_t embed_dim,
-           const PixelTable& pixels);
-  static bool knows(const Json& config);
+  VitTower(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
+           std::int64_t embed_dim, const PixelTable& pixels);
   void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
@@ -54,15 +51,12 @@ class VitTower : public ImageTower {
   void pool_map(const Context& context, Workspace& workspace, const Sequences& sequences, float* pooled) const;
 
   Type type_ = Type::f32, patchType_ = Type::f32;
-  std::int64_t size_ = 0, patch_ = 0, grid_ = 0, width_ = 0, embedDim_ = 0;
-  bool classToken_ = false, normAfterPool_ = false;
-  enum class Pool { token, average, map } pool_ = Pool::token;
+  VitSettings settings_;
+  std::int64_t embedDim_ = 0;
   PixelTable table_;
-  std::vector<float> positions_;  // [grid^2, width], with the patch embedding's bias
-  std::vector<float> classRow_;   // class embedding and its position
+  VitEmbedding embedding_;  // without the patches' own weights
   Linear patches_, projection_;
   Norm preNorm_, postNorm_;
-  bool hasPreNorm_ = false;
   Transformer transformer_;
   MapPool map_;
 };
@@ -111,12 +105,9 @@ class TextTower {
  private:
   void encode_chunk(const Context& context, Workspace& workspace, const std::int32_t* ids, const std::int64_t* pooled,
                     std::int64_t rows, std::int64_t length, float* out, Cancel cancel) const;
-  std::int64_t pooled_position(const std::int32_t* ids, std::int64_t length) const;
 
-  enum class Pool { argmax, eos, last, first } pool_ = Pool::argmax;
-  bool causal_ = true;
-  std::int32_t endId_ = 0;
-  std::int64_t width_ = 0, embedDim_ = 0;
+  TextSettings settings_;
+  std::int64_t embedDim_ = 0;
   Tensor tokens_, positions_;
   Linear projection_;
   Norm norm_;

@@ -26,13 +26,6 @@ void check_cancel(Cancel cancel) {
   if (cancel && *cancel) throw Error(TORCHCLIP_E_ABORTED, "aborted");
 }
 
-Activation activation_named(const std::string& name) {
-  if (name == "quick_gelu") return Activation::quick_gelu;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  if (name == "gelu") return Activation::gelu;
-  throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the activation \"" + name + "\" is none of this version's");
-}
-
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
                       std::int64_t width, const Norm* norm, Type type, Workspace& workspace, Buffer& to) {
   const std::int64_t bytes = row_bytes(type, width);
@@ -75,37 +68,28 @@ void attend_once(const Context& context, Workspace& workspace, const float* quer
 }
 
 Transformer::Transformer(const Context& context, Type type, const Weights& weights, const std::string& prefix,
-                         const Json& config, bool causal)
+                         const BlockSettings& settings, bool causal)
     : type_(type),
-      width_(static_cast<std::int64_t>(config["width"].number())),
-      heads_(static_cast<std::int64_t>(config["heads"].number())),
-      mlp_(static_cast<std::int64_t>(config["mlpWidth"].number())),
+      width_(settings.width),
+      heads_(settings.heads),
+      mlp_(settings.mlpWidth),
       causal_(causal),
-      activation_(activation_named(config["activation"].text())) {
-  const auto layers = static_cast<std::int64_t>(config["layers"].number());
-  const auto eps = static_cast<float>(config["eps"].number(1e-5));
-  const auto shaped = [&](const std::string& name, std::int64_t rows, std::int64_t inner) {
-    auto tensor = need(weights, name);
-    if (tensor.rows() != rows || tensor.inner() != inner) {
-      throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " has another shape than the model's settings say");
-    }
-    return tensor;
-  };
+      activation_(settings.activation) {
+  const float eps = settings.eps, scale = settings.query_scale();
+  const std::int64_t layers = settings.layers;
   const auto linear = [&](const std::string& weight, const std::string& bias, std::int64_t columns, std::int64_t inner,
-                          const Tensor& scale) {
-    const auto w = shaped(weight, columns, inner);
-    const auto b = shaped(bias, columns, 1);
-    return Linear(context, type, w.data, b.data, columns, inner, scale.data);
+                          const Tensor& factors) {
+    const auto w = need(weights, weight, columns, inner);
+    const auto b = need(weights, bias, columns, 1);
+    return Linear(context, type, w.data, b.data, columns, inner, factors.data);
   };
   for (std::int64_t i = 0; i < layers; ++i) {
     const std::string key = prefix + ".resblocks." + std::to_string(i);
     Block b;
     b.norm1 = Norm(weights, key + ".ln_1", eps);
     b.norm2 = Norm(weights, key + ".ln_2", eps);
-    const auto w = shaped(key + ".attn.in_proj_weight", 3 * width_, width_);
-    const auto bias = shaped(key + ".attn.in_proj_bias", 3 * width_, 1);
-    // Queries are divided by the square root of the head's width in the weights already.
-    const float scale = 1.0f / std::sqrt(static_cast<float>(width_) / static_cast<float>(heads_));
+    const auto w = need(weights, key + ".attn.in_proj_weight", 3 * width_, width_);
+    const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * width_, 1);
     if (i + 1 == layers) {
       b.query = Linear(context, type, w.data, bias.data, width_, width_, nullptr, scale);
       b.keyValue = Linear(context, type, w.data + width_ * width_, bias.data + width_, 2 * width_, width_);

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "model/fast/packed.h"
-#include "runtime/json.h"
+#include "model/fast/settings.h"
 
 namespace torchclip::core {
 
@@ -41,9 +41,8 @@ struct Sequences {
 class Transformer {
  public:
   Transformer() = default;
-  // config: the tower's object in torchclip.json (lib/models/architectures/blocks.ts, BlockConfig).
-  Transformer(const Context& context, Type type, const Weights& weights, const std::string& prefix, const Json& config,
-              bool causal);
+  Transformer(const Context& context, Type type, const Weights& weights, const std::string& prefix,
+              const BlockSettings& settings, bool causal);
 
   // Through all layers in place of workspace.x. With `pooled` (a row of x for each sequence) the last layer computes
   // these rows alone, and they are what workspace.few holds afterwards: float [sequences, width].
@@ -78,8 +77,6 @@ class Transformer {
 void attend_once(const Context& context, Workspace& workspace, const float* queries, std::int64_t query_stride,
                  const float* key_values, std::int64_t rows, std::int64_t length, std::int64_t width,
                  std::int64_t heads, float* out);
-
-Activation activation_named(const std::string& name);
 
 // Rows of float to rows of a product's input: normalised where `norm` is given.
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,

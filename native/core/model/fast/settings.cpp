@@ -1,0 +1,145 @@
+#include "model/fast/settings.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/error.h"
+
+namespace torchclip::core {
+namespace {
+
+std::int64_t whole(const Json& value) { return static_cast<std::int64_t>(value.number()); }
+
+bool plain_widths(const Json& config) { return whole(config["width"]) % 4 == 0 && whole(config["mlpWidth"]) % 4 == 0; }
+
+Activation activation_named(const std::string& name) {
+  if (name == "quick_gelu") return Activation::quick_gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "gelu") return Activation::gelu;
+  throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the activation \"" + name + "\" is none of this version's");
+}
+
+}  // namespace
+
+Tensor need(const Weights& weights, const std::string& name) {
+  auto tensor = weights(name);
+  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
+  return tensor;
+}
+
+Tensor need(const Weights& weights, const std::string& name, std::int64_t rows, std::int64_t inner) {
+  auto tensor = need(weights, name);
+  if (tensor.rows() != rows || tensor.inner() != inner) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " has another shape than the model's settings say");
+  }
+  return tensor;
+}
+
+BlockSettings::BlockSettings(const Json& config)
+    : width(whole(config["width"])),
+      heads(whole(config["heads"])),
+      layers(whole(config["layers"])),
+      mlpWidth(whole(config["mlpWidth"])),
+      eps(static_cast<float>(config["eps"].number(1e-5))),
+      activation(activation_named(config["activation"].text())) {}
+
+float BlockSettings::query_scale() const {
+  return 1.0f / std::sqrt(static_cast<float>(width) / static_cast<float>(heads));
+}
+
+std::optional<VitSettings> VitSettings::of(const Json& config) {
+  const auto pool = config["pool"].text();
+  if (config["kind"].text() != "vit" || !config["stem"].items().empty() || !plain_widths(config) ||
+      (pool != "token" && pool != "average" && pool != "map")) {
+    return {};
+  }
+  VitSettings s;
+  static_cast<BlockSettings&>(s) = BlockSettings(config);
+  s.pool = pool == "token" ? Pool::token : pool == "average" ? Pool::average : Pool::map;
+  s.size = whole(config["imageSize"]);
+  s.patch = whole(config["patchSize"]);
+  if (s.patch < 1 || s.size < s.patch || s.heads < 1) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the image encoder's settings name no possible size");
+  }
+  s.grid = s.size / s.patch;
+  s.poolHeads = whole(config["poolHeads"]);
+  s.classToken = config["classToken"].boolean();
+  s.preNorm = config["preNorm"].boolean();
+  s.normAfterPool = config["normAfterPool"].boolean();
+  return s;
+}
+
+VitEmbedding vit_embedding(const VitSettings& s, const Weights& weights) {
+  VitEmbedding e;
+  const std::int64_t width = s.width;
+  e.patches = need(weights, "visual.conv1.weight");
+  const auto positions = need(weights, "visual.positional_embedding");
+  const std::int64_t own = positions.rows() - s.patches();  // 1: the class token has a position of its own
+  if (own < 0 || own > (s.classToken ? 1 : 0) || e.patches.rows() != width || e.patches.inner() != s.patch_inner() ||
+      positions.inner() != width) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the patch embedding has another shape than the model's settings say");
+  }
+  const auto bias = weights("visual.conv1.bias");
+  e.positions.resize(static_cast<std::size_t>(s.patches() * width));
+  for (std::int64_t i = 0; i < s.patches() * width; ++i) {
+    e.positions[i] = positions.data[own * width + i] + (bias.data ? bias.data[i % width] : 0.0f);
+  }
+  if (s.classToken) {
+    const auto token = need(weights, "visual.class_embedding");
+    e.classRow.assign(token.data, token.data + width);
+    for (std::int64_t i = 0; own && i < width; ++i) e.classRow[i] += positions.data[i];
+  }
+  return e;
+}
+
+std::vector<float> map_query(const VitSettings& s, const Weights& weights) {
+  const auto w = need(weights, "visual.attn_pool.in_proj_weight", 3 * s.width, s.width);
+  const auto b = need(weights, "visual.attn_pool.in_proj_bias", 3 * s.width, 1);
+  const auto latent = need(weights, "visual.attn_pool.latent");
+  const double scale = 1.0 / std::sqrt(static_cast<double>(s.width) / static_cast<double>(s.poolHeads));
+  std::vector<float> query(static_cast<std::size_t>(s.width));
+  for (std::int64_t i = 0; i < s.width; ++i) {
+    double sum = b.data[i];
+    for (std::int64_t j = 0; j < s.width; ++j) sum += static_cast<double>(w.data[i * s.width + j]) * latent.data[j];
+    query[i] = static_cast<float>(sum * scale);
+  }
+  return query;
+}
+
+std::optional<TextSettings> TextSettings::of(const Json& config) {
+  if (config["kind"].text() != "transformer" || config["appendedToken"].boolean() || !plain_widths(config)) return {};
+  TextSettings s;
+  const auto pool = config["pool"].text();
+  if (pool == "argmax") {
+    s.pool = Pool::argmax;
+  } else if (pool == "eos") {
+    s.pool = Pool::eos;
+  } else if (pool == "last") {
+    s.pool = Pool::last;
+  } else if (pool == "first") {
+    s.pool = Pool::first;
+  } else {
+    return {};
+  }
+  static_cast<BlockSettings&>(s) = BlockSettings(config);
+  s.causal = config["causal"].boolean();
+  s.endId = static_cast<std::int32_t>(whole(config["endId"]));
+  return s;
+}
+
+std::int64_t TextSettings::pooled_position(const std::int32_t* ids, std::int64_t length) const {
+  switch (pool) {
+    case Pool::argmax:
+      return std::max_element(ids, ids + length) - ids;
+    case Pool::eos: {
+      const auto* found = std::find(ids, ids + length, endId);
+      return found == ids + length ? 0 : found - ids;
+    }
+    case Pool::last:
+      return length - 1;
+    default:
+      return 0;
+  }
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,97 @@
+// The index and rounding arithmetic of the kernels, one thread's share at a time: the same functions on both sides.
+#pragma once
+
+#include "kernels.h"
+#include "numbers.h"
+
+namespace torchclip::cuda {
+
+struct PatchShape {
+  std::int64_t size, patch, grid, stride;  // of the picture, of a patch, patches a side, elements of an output row
+};
+
+struct PatchPixel {
+  std::int64_t row;    // of the output: a patch of a picture
+  std::int64_t place;  // line and column in the patch
+  std::int64_t pixel;  // offset of the pixel's first channel
+};
+
+// Consecutive i are consecutive columns of a patch, then its lines, then patches, so that neighbours write neighbours.
+HOST_DEVICE PatchPixel patch_pixel(const PatchShape& s, std::int64_t i) {
+  const std::int64_t plane = s.patch * s.patch, row = i / plane, place = i % plane;
+  const std::int64_t picture = row / (s.grid * s.grid), cell = row % (s.grid * s.grid);
+  const std::int64_t y = cell / s.grid * s.patch + place / s.patch, x = cell % s.grid * s.patch + place % s.patch;
+  return {row, place, ((picture * s.size + y) * s.size + x) * 3};
+}
+
+// GELU's forms as torch.nn defines them; QuickGELU is OpenAI's x sigmoid(1.702 x).
+template <Activation A>
+HOST_DEVICE float activate(float x) {
+  if constexpr (A == Activation::quick_gelu) return x / (1.0f + expf(-1.702f * x));
+  if constexpr (A == Activation::silu) return x / (1.0f + expf(-x));
+  if constexpr (A == Activation::relu) return x > 0.0f ? x : 0.0f;
+  if constexpr (A == Activation::gelu) return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+  if constexpr (A == Activation::gelu_tanh) {
+    return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+  }
+  return x;
+}
+
+// Pillow's sum of a pixel's taps, rounded and clipped: `step` bytes from one tap to the next.
+HOST_DEVICE std::uint8_t resample(const std::uint8_t* in, std::int64_t step, const std::int32_t* weights,
+                                  std::int32_t count) {
+  std::int32_t sum = 1 << (core::kResizeBits - 1);
+  for (std::int32_t i = 0; i < count; ++i) sum += in[i * step] * weights[i];
+  sum >>= core::kResizeBits;
+  return static_cast<std::uint8_t>(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+}
+
+// Bytes that a pass makes.
+HOST_DEVICE std::int64_t pass_bytes(const core::ResizeShape& s, bool first) {
+  if (!first) return static_cast<std::int64_t>(s.outHeight) * s.outWidth * 3;
+  return static_cast<std::int64_t>(s.count) * (s.verticalFirst ? s.outHeight * s.channels : s.outWidth * 3);
+}
+
+// Byte i of a pass: the horizontal pass makes RGB of any channels, the vertical one keeps them.
+template <bool First>
+HOST_DEVICE void resize_byte(const ResizeJob& job, std::int64_t i) {
+  const auto& s = job.shape;
+  const bool horizontal = First != s.verticalFirst;
+  const std::int64_t columns = First && s.verticalFirst ? s.count : s.outWidth;
+  const std::int64_t channels = First && s.verticalFirst ? s.channels : 3;  // of what the pass makes
+  const std::int64_t c = i % channels, x = i / channels % columns, y = i / channels / columns;
+  // What the pass reads: the picture from `first` on (rows or columns), or what the first pass made.
+  const std::int64_t inColumns = First ? s.width : s.verticalFirst ? s.count : s.outWidth;
+  const std::int64_t inChannels = First || s.verticalFirst ? s.channels : 3;
+  const std::uint8_t* in = First ? job.in : job.between;
+  if (First) in += s.verticalFirst ? s.first * inChannels : s.first * inColumns * inChannels;
+  const std::int64_t channel = inChannels >= 3 ? c : 0;
+  std::uint8_t value;
+  if (horizontal) {
+    const auto taps = job.xTaps[x];
+    value = resample(in + (y * inColumns + taps.first) * inChannels + channel, inChannels, job.xWeights + x * s.xSize,
+                     taps.count);
+  } else {
+    const auto taps = job.yTaps[y];
+    value = resample(in + (taps.first * inColumns + x) * inChannels + channel, inColumns * inChannels,
+                     job.yWeights + y * s.ySize, taps.count);
+  }
+  if (First) {
+    job.between[i] = value;
+  } else {
+    job.out[((s.outTop + y) * static_cast<std::int64_t>(s.size) + s.outLeft + x) * 3 + c] = value;
+  }
+}
+
+struct BitonicPair {
+  int low, high;
+  bool falling;
+};
+
+// The i-th pair that a bitonic sort into falling order compares, sorting runs of `size` by steps of `step`.
+HOST_DEVICE BitonicPair bitonic_pair(int i, int size, int step) {
+  const int low = i / step * step * 2 + i % step;
+  return {low, low + step, (low & size) == 0};
+}
+
+}  // namespace torchclip::cuda

@@ -1,0 +1,372 @@
+#include "kernels.h"
+
+#include "arithmetic.h"
+
+namespace torchclip::cuda {
+namespace {
+
+constexpr int kBlock = 256;
+constexpr int kWarp = 32;
+constexpr int kRowsOfBlock = 8;  // a warp for each
+
+// N numbers that are loaded and stored together.
+template <typename T, int N>
+struct alignas(sizeof(T) * N) Pack {
+  T v[N];
+};
+
+template <typename T, int N>
+__device__ Pack<T, N> load(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+
+template <typename T, int N>
+__device__ void store(T* to, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// work(T{}) with the type that `number` names.
+template <typename Work>
+void typed(Number number, Work&& work) {
+  switch (number) {
+    case Number::f32:
+      return work(float{});
+    case Number::f16:
+      return work(Half{});
+    case Number::bf16:
+      return work(Brain{});
+  }
+}
+
+__device__ float sum_of_warp(float x) {
+#pragma unroll
+  for (int lane = kWarp / 2; lane > 0; lane /= 2) x += __shfl_xor_sync(0xffffffffu, x, lane);
+  return x;
+}
+
+__device__ std::int64_t thread_of_grid() { return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+std::int64_t blocks_for(std::int64_t work, std::int64_t each) { return (work + each - 1) / each; }
+
+// A thread for each position of a patch: the three channels of one pixel.
+template <typename T>
+__global__ void patches_kernel(const std::uint8_t* pixels, std::int64_t count, PatchShape shape, const float* table,
+                               T* out) {
+  __shared__ float values[3 * 256];
+  for (int i = threadIdx.x; i < 3 * 256; i += blockDim.x) values[i] = table[i];
+  __syncthreads();
+  const std::int64_t i = thread_of_grid();
+  if (i >= count) return;
+  const auto at = patch_pixel(shape, i);
+  T* to = out + at.row * shape.stride + at.place;
+  const std::int64_t plane = shape.patch * shape.patch;
+#pragma unroll
+  for (int c = 0; c < 3; ++c) to[c * plane] = from_float<T>(values[c * 256 + pixels[at.pixel + c]]);
+  // The first threads of a patch also write the zeros after it.
+  const std::int64_t tail = 3 * plane + at.place;
+  if (tail < shape.stride) out[at.row * shape.stride + tail] = from_float<T>(0.0f);
+}
+
+// A warp normalises a row that `value(i)` (four numbers from column i on) reads and `keep(i, numbers)` takes. N: groups
+// of four that a lane holds; 0: read again each time.
+template <int N, typename Read, typename Write>
+__device__ void normalize_row(std::int64_t width, const NormWeights& norm, Read&& read, Write&& write) {
+  constexpr int kHeld = N > 0 ? N : 1;
+  Pack<float, 4> held[kHeld];
+  const int lane = threadIdx.x % kWarp;
+  const auto each = [&](auto&& work) {
+    if constexpr (N > 0) {
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+        const std::int64_t i = (static_cast<std::int64_t>(n) * kWarp + lane) * 4;
+        if (i < width) work(i, held[n]);
+      }
+    } else {
+      for (std::int64_t i = lane * 4; i < width; i += kWarp * 4) {
+        held[0] = read(i);
+        work(i, held[0]);
+      }
+    }
+  };
+  if constexpr (N > 0) each([&](std::int64_t i, Pack<float, 4>& x) { x = read(i); });
+  float mean = 0, scale = 1;
+  if (norm.gamma) {
+    float sum = 0;
+    each([&](std::int64_t, Pack<float, 4>& x) { sum += (x.v[0] + x.v[1]) + (x.v[2] + x.v[3]); });
+    mean = sum_of_warp(sum) / static_cast<float>(width);
+    float squares = 0;
+    each([&](std::int64_t, Pack<float, 4>& x) {
+#pragma unroll
+      for (float v : x.v) squares += (v - mean) * (v - mean);
+    });
+    scale = 1.0f / sqrtf(sum_of_warp(squares) / static_cast<float>(width) + norm.eps);
+  }
+  each([&](std::int64_t i, Pack<float, 4>& x) {
+    if (norm.gamma) {
+      const auto gamma = load<float, 4>(norm.gamma + i);
+      Pack<float, 4> beta{};
+      if (norm.beta) beta = load<float, 4>(norm.beta + i);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) x.v[j] = (x.v[j] - mean) * scale * gamma.v[j] + beta.v[j];
+    }
+    write(i, x);
+  });
+}
+
+template <int N, typename T>
+__global__ void layer_norm_kernel(const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
+                                  std::int64_t width, NormWeights norm, T* out) {
+  const std::int64_t row = thread_of_grid() / kWarp;
+  if (row >= rows) return;  // a whole warp
+  const float* from = x + (index ? index[row] : row) * stride;
+  T* to = out + row * width;
+  normalize_row<N>(
+      width, norm, [&](std::int64_t i) { return load<float, 4>(from + i); },
+      [&](std::int64_t i, const Pack<float, 4>& y) {
+        store<T, 4>(to + i,
+                    {from_float<T>(y.v[0]), from_float<T>(y.v[1]), from_float<T>(y.v[2]), from_float<T>(y.v[3])});
+      });
+}
+
+template <int N>
+__global__ void assemble_kernel(const float* embedded, const float* positions, const float* token, std::int64_t rows,
+                                std::int64_t patches, std::int64_t width, NormWeights norm, float* x) {
+  const std::int64_t extra = token ? 1 : 0, length = patches + extra, row = thread_of_grid() / kWarp;
+  if (row >= rows * length) return;
+  const std::int64_t place = row % length - extra, image = row / length;
+  float* to = x + row * width;
+  normalize_row<N>(
+      width, norm,
+      [&](std::int64_t i) {
+        if (place < 0) return load<float, 4>(token + i);
+        auto sum = load<float, 4>(embedded + (image * patches + place) * width + i);
+        const auto position = load<float, 4>(positions + place * width + i);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum.v[j] += position.v[j];
+        return sum;
+      },
+      [&](std::int64_t i, const Pack<float, 4>& y) { store<float, 4>(to + i, y); });
+}
+
+// work(integral constant): the groups of four that each lane holds for this width.
+template <typename Work>
+void held(std::int64_t width, Work&& work) {
+  const std::int64_t groups = blocks_for(width, kWarp * 4);
+  if (groups <= 2) return work(std::integral_constant<int, 2>{});
+  if (groups <= 4) return work(std::integral_constant<int, 4>{});
+  if (groups <= 6) return work(std::integral_constant<int, 6>{});
+  if (groups <= 8) return work(std::integral_constant<int, 8>{});
+  if (groups <= 10) return work(std::integral_constant<int, 10>{});
+  if (groups <= 16) return work(std::integral_constant<int, 16>{});
+  work(std::integral_constant<int, 0>{});
+}
+
+// N numbers of one row a thread; columns is a multiple of N.
+template <Activation A, int N, typename T>
+__global__ void bias_activation_kernel(T* x, std::int64_t packs, std::int64_t columns, const float* bias) {
+  const std::int64_t i = thread_of_grid();
+  if (i >= packs) return;
+  const std::int64_t column = i * N % columns;
+  auto pack = load<T, N>(x + i * N);
+#pragma unroll
+  for (int j = 0; j < N; ++j) {
+    const float v = to_float(pack.v[j]) + (bias ? bias[column + j] : 0.0f);
+    pack.v[j] = from_float<T>(activate<A>(v));
+  }
+  store<T, N>(x + i * N, pack);
+}
+
+__global__ void gather_kernel(const float* x, const std::int32_t* index, std::int64_t count, std::int64_t width,
+                              float* out) {
+  const std::int64_t i = thread_of_grid();
+  if (i < count) out[i] = x[index[i / width] * width + i % width];
+}
+
+__global__ void average_kernel(const float* x, std::int64_t count, std::int64_t length, std::int64_t first,
+                               std::int64_t width, float* out) {
+  const std::int64_t i = thread_of_grid();
+  if (i >= count) return;
+  const float* from = x + (i / width * length) * width + i % width;
+  float sum = 0;
+  for (std::int64_t t = first; t < length; ++t) sum += from[t * width];
+  out[i] = sum / static_cast<float>(length - first);
+}
+
+template <typename T>
+__global__ void embed_tokens_kernel(const std::int32_t* ids, const std::int32_t* places, std::int64_t count,
+                                    const T* embedding, const float* position, std::int64_t width, float* x) {
+  const std::int64_t i = thread_of_grid();
+  if (i >= count) return;
+  const std::int64_t token = i / width, column = i % width;
+  x[i] = to_float(embedding[ids[token] * width + column]) + position[places[token] * width + column];
+}
+
+// One pass of a picture's resampling, a thread for each byte that it makes (of pictures blockIdx.y).
+template <bool First>
+__global__ void resize_kernel(const ResizeJob* jobs) {
+  const ResizeJob& job = jobs[blockIdx.y];
+  const std::int64_t i = thread_of_grid();
+  if (i < pass_bytes(job.shape, First)) resize_byte<First>(job, i);
+}
+
+constexpr int kKept = 2048;  // keys that a block sorts: the best k and what may be better
+constexpr int kSelectThreads = 256;
+
+// All of `keys` into falling order: bitonic, by all threads of the block.
+__device__ void sort_keys(std::uint64_t* keys) {
+  for (int size = 2; size <= kKept; size *= 2) {
+    for (int step = size / 2; step > 0; step /= 2) {
+      __syncthreads();
+      for (int i = threadIdx.x; i < kKept / 2; i += kSelectThreads) {
+        const auto pair = bitonic_pair(i, size, step);
+        if ((keys[pair.low] < keys[pair.high]) == pair.falling) {
+          const auto key = keys[pair.low];
+          keys[pair.low] = keys[pair.high];
+          keys[pair.high] = key;
+        }
+      }
+    }
+  }
+  __syncthreads();
+}
+
+// A block for each query: scores above the k-th best so far gather behind the best and are sorted in when they would
+// no longer fit.
+__global__ void select_kernel(const float* scores, std::int64_t columns, std::int64_t stride, std::int64_t first,
+                              std::int32_t k, std::uint64_t* best) {
+  __shared__ std::uint64_t keys[kKept];
+  __shared__ int waiting;
+  const float* row = scores + blockIdx.x * stride;
+  std::uint64_t* own = best + static_cast<std::int64_t>(blockIdx.x) * k;
+  for (int i = threadIdx.x; i < kKept; i += kSelectThreads) keys[i] = i < k ? own[i] : 0;
+  if (threadIdx.x == 0) waiting = 0;
+  __syncthreads();
+  std::uint64_t least = keys[k - 1];
+  for (std::int64_t start = 0; start < columns; start += kSelectThreads) {
+    const std::int64_t column = start + threadIdx.x;
+    if (column < columns) {
+      const auto key = key_of(row[column], static_cast<std::uint32_t>(first + column));
+      if (key > least) keys[k + atomicAdd(&waiting, 1)] = key;
+    }
+    __syncthreads();
+    const bool full = waiting > kKept - k - kSelectThreads, done = start + kSelectThreads >= columns;
+    if (!full && !done) {
+      __syncthreads();  // nobody adds before all have read
+      continue;
+    }
+    sort_keys(keys);
+    for (int i = k + threadIdx.x; i < kKept; i += kSelectThreads) keys[i] = 0;
+    if (threadIdx.x == 0) waiting = 0;
+    __syncthreads();
+    least = keys[k - 1];
+  }
+  for (int i = threadIdx.x; i < k; i += kSelectThreads) own[i] = keys[i];
+}
+
+}  // namespace
+
+void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
+             std::int64_t stride, const float* table, Number number, void* out) {
+  const PatchShape shape{size, patch, size / patch, stride};
+  const std::int64_t count = rows * shape.grid * shape.grid * patch * patch;
+  typed(number, [&](auto type) {
+    using T = decltype(type);
+    launch<Threads::together>(patches_kernel<T>, {blocks_for(count, kBlock)}, kBlock, 0, stream, pixels, count, shape,
+                              table, static_cast<T*>(out));
+  });
+}
+
+void assemble(Stream stream, const float* embedded, const float* positions, const float* token, std::int64_t rows,
+              std::int64_t patches, std::int64_t width, const NormWeights& norm, float* x) {
+  const Grid grid{blocks_for(rows * (patches + (token ? 1 : 0)), kRowsOfBlock)};
+  held(width, [&](auto n) {
+    launch<Threads::together>(assemble_kernel<decltype(n)::value>, grid, kRowsOfBlock * kWarp, 0, stream, embedded,
+                              positions, token, rows, patches, width, norm, x);
+  });
+}
+
+void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
+                std::int64_t width, const NormWeights& norm, Number number, void* out) {
+  typed(number, [&](auto type) {
+    using T = decltype(type);
+    held(width, [&](auto n) {
+      launch<Threads::together>(layer_norm_kernel<decltype(n)::value, T>, {blocks_for(rows, kRowsOfBlock)},
+                                kRowsOfBlock * kWarp, 0, stream, x, stride, index, rows, width, norm,
+                                static_cast<T*>(out));
+    });
+  });
+}
+
+template <Activation A>
+static void bias_activation_of(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns,
+                               const float* bias) {
+  typed(number, [&](auto type) {
+    using T = decltype(type);
+    constexpr int kMany = 16 / sizeof(T);
+    const auto run = [&](auto n) {
+      constexpr int N = decltype(n)::value;
+      const std::int64_t packs = rows * columns / N;
+      launch<Threads::independent>(bias_activation_kernel<A, N, T>, {blocks_for(packs, kBlock)}, kBlock, 0, stream,
+                                   static_cast<T*>(x), packs, columns, bias);
+    };
+    if (columns % kMany == 0) {
+      run(std::integral_constant<int, kMany>{});
+    } else {
+      run(std::integral_constant<int, 1>{});
+    }
+  });
+}
+
+void bias_activation(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns, const float* bias,
+                     Activation activation) {
+  const auto run = [&](auto a) { bias_activation_of<decltype(a)::value>(stream, x, number, rows, columns, bias); };
+  switch (activation) {
+    case Activation::none:
+      return run(std::integral_constant<Activation, Activation::none>{});
+    case Activation::quick_gelu:
+      return run(std::integral_constant<Activation, Activation::quick_gelu>{});
+    case Activation::gelu:
+      return run(std::integral_constant<Activation, Activation::gelu>{});
+    case Activation::gelu_tanh:
+      return run(std::integral_constant<Activation, Activation::gelu_tanh>{});
+    case Activation::relu:
+      return run(std::integral_constant<Activation, Activation::relu>{});
+    case Activation::silu:
+      return run(std::integral_constant<Activation, Activation::silu>{});
+  }
+}
+
+void gather(Stream stream, const float* x, const std::int32_t* index, std::int64_t rows, std::int64_t width,
+            float* out) {
+  launch<Threads::independent>(gather_kernel, {blocks_for(rows * width, kBlock)}, kBlock, 0, stream, x, index,
+                               rows * width, width, out);
+}
+
+void average(Stream stream, const float* x, std::int64_t rows, std::int64_t length, std::int64_t first,
+             std::int64_t width, float* out) {
+  launch<Threads::independent>(average_kernel, {blocks_for(rows * width, kBlock)}, kBlock, 0, stream, x, rows * width,
+                               length, first, width, out);
+}
+
+void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
+                  const void* embedding, Number number, const float* position, std::int64_t width, float* x) {
+  typed(number, [&](auto type) {
+    using T = decltype(type);
+    launch<Threads::independent>(embed_tokens_kernel<T>, {blocks_for(tokens * width, kBlock)}, kBlock, 0, stream, ids,
+                                 places, tokens * width, static_cast<const T*>(embedding), position, width, x);
+  });
+}
+
+void resize(Stream stream, const ResizeJob* jobs, std::int64_t count, std::int64_t most) {
+  const Grid grid{blocks_for(most, kBlock), count};
+  launch<Threads::independent>(resize_kernel<true>, grid, kBlock, 0, stream, jobs);
+  launch<Threads::independent>(resize_kernel<false>, grid, kBlock, 0, stream, jobs);
+}
+
+void select_top_k(Stream stream, const float* scores, std::int64_t queries, std::int64_t columns, std::int64_t stride,
+                  std::int64_t first, std::int32_t k, std::uint64_t* best) {
+  launch<Threads::together>(select_kernel, {queries}, kSelectThreads, 0, stream, scores, columns, stride, first, k,
+                            best);
+}
+
+}  // namespace torchclip::cuda

@@ -1,0 +1,90 @@
+// The engine's own kernels: everything between the matrix products and the attention. Pointers are to device memory,
+// calls are queued on `stream`. What each computes is said by its twin in native/test/cuda/twins.h, which the tests
+// compare it with.
+#pragma once
+
+#include "image/resize_plan.h"
+#include "kernels/kernels.h"
+#include "numbers.h"
+
+namespace torchclip::cuda {
+
+using core::Activation;
+
+// Rows of a product's input from pictures: uint8 [rows, size, size, 3] to [rows * grid * grid, stride] elements of
+// `number`, each a patch in the order channel, line, column, zeros from 3 patch^2 to stride; table: float [3, 256], the
+// value of each byte (core::PixelTable).
+void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
+             std::int64_t stride, const float* table, Number number, void* out);
+
+struct NormWeights {
+  const float* gamma = nullptr;
+  const float* beta = nullptr;  // null: none
+  float eps = 0;
+};
+
+// The residual stream of a ViT: x[r, i] = row + position, normalised where norm.gamma is given. embedded: float [rows *
+// patches, width]; positions: float [patches, width]; token: float [width], the row before the patches, or null.
+// x: float [rows, patches + (token ? 1 : 0), width].
+void assemble(Stream stream, const float* embedded, const float* positions, const float* token, std::int64_t rows,
+              std::int64_t patches, std::int64_t width, const NormWeights& norm, float* x);
+
+// Layer norm (biased variance) of float rows of x, row stride `stride`; `index` (or null) names the rows. To `number`,
+// packed. norm.gamma null: the conversion alone.
+void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
+                std::int64_t width, const NormWeights& norm, Number number, void* out);
+
+// x = activation(x + bias) in place; x: [rows, columns] of `number`; bias: float [columns] or null.
+void bias_activation(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns, const float* bias,
+                     Activation activation);
+
+// out[r] = x[index[r]], or x's row r where index is null: float [rows, width].
+void gather(Stream stream, const float* x, const std::int32_t* index, std::int64_t rows, std::int64_t width,
+            float* out);
+
+// The mean of each sequence's rows from `first` on: x float [rows, length, width] to float [rows, width].
+void average(Stream stream, const float* x, std::int64_t rows, std::int64_t length, std::int64_t first,
+             std::int64_t width, float* out);
+
+// x[t] = embedding[ids[t]] + position[places[t]], float [tokens, width]; embedding: [vocabulary, width] of `number`;
+// position: float [context, width].
+void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
+                  const void* embedding, Number number, const float* position, std::int64_t width, float* x);
+
+// One picture of a batch to resize: core::ResizePlan with its tables on the device.
+struct ResizeJob {
+  const std::uint8_t* in;  // [height, width, channels]
+  std::uint8_t* between;   // room for plan.between_bytes()
+  std::uint8_t* out;       // [size, size, 3]; what the window leaves free is filled already
+  const core::Taps* xTaps;
+  const core::Taps* yTaps;
+  const std::int32_t* xWeights;
+  const std::int32_t* yWeights;
+  core::ResizeShape shape;
+};
+
+// Both passes of `count` jobs (on the device), `most` being the largest number of bytes of any pass of any job.
+void resize(Stream stream, const ResizeJob* jobs, std::int64_t count, std::int64_t most);
+
+constexpr std::int64_t kMostK = 1024;
+
+// A query's hits so far: keys in falling order, the empty ones 0. See key_of.
+//   scores: float [queries, columns], row stride `stride`: of base rows first ... first + columns.
+//   best:   uint64 [queries, k]: read and written. k <= kMostK.
+void select_top_k(Stream stream, const float* scores, std::int64_t queries, std::int64_t columns, std::int64_t stride,
+                  std::int64_t first, std::int32_t k, std::uint64_t* best);
+
+// A score and a row as one number that sorts as the pair does: the higher score first, equal scores by rising row. No
+// pair has key 0, and NaN sorts last.
+HOST_DEVICE std::uint64_t key_of(float score, std::uint32_t row) {
+  std::uint32_t bits = bits_of(score == 0.0f ? 0.0f : score);  // -0 equals 0
+  bits = score != score ? 0 : bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  return static_cast<std::uint64_t>(bits) << 32 | static_cast<std::uint32_t>(~row);
+}
+HOST_DEVICE std::uint32_t row_of(std::uint64_t key) { return ~static_cast<std::uint32_t>(key); }
+HOST_DEVICE float score_of(std::uint64_t key) {
+  const auto bits = static_cast<std::uint32_t>(key >> 32);
+  return bits == 0 ? float_of(0x7fc00000) : float_of(bits & 0x80000000u ? bits & 0x7fffffffu : ~bits);
+}
+
+}  // namespace torchclip::cuda

@@ -1,0 +1,87 @@
+// The numbers that a GPU multiplies: float32, fp16 and bf16, with the same rounding (to nearest, ties to even) on the
+// device, by its instructions, and on the host, by the bits.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "platform.h"
+
+namespace torchclip::cuda {
+
+enum class Number : std::uint8_t { f32, f16, bf16 };
+
+constexpr std::int64_t size_of(Number n) { return n == Number::f32 ? 4 : 2; }
+
+struct Half {
+  std::uint16_t bits;
+};
+struct Brain {
+  std::uint16_t bits;
+};
+
+HOST_DEVICE std::uint32_t bits_of(float x) {
+  std::uint32_t b;
+  memcpy(&b, &x, 4);
+  return b;
+}
+
+HOST_DEVICE float float_of(std::uint32_t b) {
+  float x;
+  memcpy(&x, &b, 4);
+  return x;
+}
+
+HOST_DEVICE float to_float(float x) { return x; }
+
+HOST_DEVICE float to_float(Brain x) { return float_of(static_cast<std::uint32_t>(x.bits) << 16); }
+
+HOST_DEVICE float to_float(Half x) {
+#if defined(__CUDA_ARCH__)
+  return __half2float(__ushort_as_half(x.bits));
+#else
+  const std::uint32_t sign = static_cast<std::uint32_t>(x.bits & 0x8000) << 16, rest = x.bits & 0x7fff;
+  if (rest >= 0x7c00) return float_of(sign | 0x7f800000 | (rest & 0x3ff) << 13);
+  // A product with 2^112 moves the exponent, and makes a normal number of a subnormal one.
+  return float_of(sign | bits_of(float_of(rest << 13) * float_of(0x77800000)));
+#endif
+}
+
+template <typename T>
+HOST_DEVICE T from_float(float x);
+
+template <>
+HOST_DEVICE float from_float<float>(float x) {
+  return x;
+}
+
+template <>
+HOST_DEVICE Brain from_float<Brain>(float x) {
+#if defined(__CUDA_ARCH__)
+  return {__bfloat16_as_ushort(__float2bfloat16_rn(x))};
+#else
+  const std::uint32_t b = bits_of(x);
+  if ((b & 0x7fffffff) > 0x7f800000) return {0x7fff};
+  return {static_cast<std::uint16_t>((b + 0x7fff + (b >> 16 & 1)) >> 16)};
+#endif
+}
+
+template <>
+HOST_DEVICE Half from_float<Half>(float x) {
+#if defined(__CUDA_ARCH__)
+  return {__half_as_ushort(__float2half_rn(x))};
+#else
+  const std::uint32_t b = bits_of(x), sign = b >> 16 & 0x8000, rest = b & 0x7fffffff;
+  if (rest > 0x7f800000) return {static_cast<std::uint16_t>(0x7fff)};
+  if (rest >= 0x477ff000) return {static_cast<std::uint16_t>(sign | 0x7c00)};  // 65520 and more: infinity
+  std::uint32_t half;
+  if (rest < 0x38800000) {  // below 2^-14: the sum with 0.5 leaves the rounded multiple of 2^-24 in the lowest bits
+    half = bits_of(float_of(rest) + 0.5f) - 0x3f000000;
+  } else {
+    half = (rest + 0xfff + (rest >> 13 & 1) - 0x38000000) >> 13;
+  }
+  return {static_cast<std::uint16_t>(sign | half)};
+#endif
+}
+
+}  // namespace torchclip::cuda

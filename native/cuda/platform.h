@@ -1,0 +1,52 @@
+// What a kernel file is compiled against: CUDA by nvcc, or, without it, the same source as plain C++ over the small
+// model of a GPU in native/test/cuda/host_cuda.h, where the tests run every kernel thread by thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace torchclip::cuda {
+
+using Stream = void*;  // a cudaStream_t; the interface of the kernels needs no CUDA header
+
+struct Grid {
+  std::int64_t x = 1, y = 1, z = 1;
+};
+
+}  // namespace torchclip::cuda
+
+#if defined(__CUDACC__)
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+#define HOST_DEVICE __host__ __device__ inline
+// The block's dynamic shared memory as an array of `type`.
+#define DYNAMIC_SHARED(type, name)                                  \
+  extern __shared__ __align__(16) unsigned char torchclip_shared[]; \
+  type* name = reinterpret_cast<type*>(torchclip_shared)
+
+namespace torchclip::cuda {
+
+// Whether the threads of a block meet (barriers, shuffles); the host model runs the others one after another.
+enum class Threads { independent, together };
+
+template <Threads, typename Kernel, typename... Arguments>
+void launch(Kernel kernel, Grid grid, int threads, std::size_t shared, Stream stream, Arguments... arguments) {
+  const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
+  kernel<<<blocks, threads, shared, static_cast<cudaStream_t>(stream)>>>(arguments...);
+  if (const auto status = cudaGetLastError(); status != cudaSuccess) {
+    throw std::runtime_error(std::string("a CUDA kernel could not be started: ") + cudaGetErrorString(status));
+  }
+}
+
+}  // namespace torchclip::cuda
+
+#else
+#include "host_cuda.h"
+#define HOST_DEVICE inline
+#endif

@@ -1,0 +1,166 @@
+// A small model of a GPU on the host, so that kernel files compile as C++ and run: blocks one after another, the
+// threads of a block as fibers that take turns at barriers and shuffles. It keeps CUDA's rules of meaning, not its
+// speed; what it cannot show is a missing barrier between warps that happen to run in order.
+#pragma once
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__ static  // blocks run one after another
+
+namespace torchclip::cuda {
+
+struct Index3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+enum class Threads { independent, together };
+
+namespace host {
+
+constexpr int kWarp = 32;
+constexpr std::size_t kStack = 64 * 1024;
+
+inline Index3 thread, block, size;  // what the running fiber sees as threadIdx, blockIdx, blockDim
+
+// The fibers of one block.
+class Block {
+ public:
+  Block(int threads, const std::function<void()>& body) : body_(body), fibers_(threads) {
+    slots_.resize(static_cast<std::size_t>(threads));
+    for (int i = 0; i < threads; ++i) {
+      auto& f = fibers_[i];
+      f.stack = stack(i);
+      getcontext(&f.context);
+      f.context.uc_stack.ss_sp = f.stack;
+      f.context.uc_stack.ss_size = kStack;
+      f.context.uc_link = &scheduler_;
+      makecontext(&f.context, reinterpret_cast<void (*)()>(&Block::enter), 0);
+    }
+  }
+
+  void run() {
+    current_block() = this;
+    for (bool alive = true; alive;) {
+      alive = false;
+      for (std::size_t i = 0; i < fibers_.size(); ++i) {
+        if (fibers_[i].done) continue;
+        alive = true;
+        at_ = i;
+        thread.x = static_cast<unsigned>(i);
+        swapcontext(&scheduler_, &fibers_[i].context);
+      }
+    }
+    current_block() = nullptr;
+  }
+
+  // Waits until all fibers of the block are here.
+  void meet() { meet(whole_, fibers_.size()); }
+
+  float exchange(float value, int with) {
+    const std::size_t me = at_, first = me / kWarp * kWarp;
+    auto& warp = warps_[me / kWarp];
+    slots_[me] = value;
+    meet(warp, kWarp);
+    const float other = slots_[first + ((me - first) ^ static_cast<std::size_t>(with))];
+    meet(warp, kWarp);
+    return other;
+  }
+
+  static Block*& current_block() {
+    static Block* block = nullptr;
+    return block;
+  }
+
+ private:
+  struct Fiber {
+    ucontext_t context;
+    void* stack;
+    bool done = false;
+  };
+  struct Group {
+    std::size_t arrived = 0;
+    std::uint64_t round = 0;
+  };
+
+  void meet(Group& group, std::size_t count) {
+    const auto round = group.round;
+    if (++group.arrived == count) {
+      group.arrived = 0;
+      ++group.round;
+      return;
+    }
+    while (group.round == round) swapcontext(&fibers_[at_].context, &scheduler_);
+  }
+
+  static void enter() {
+    auto* block = current_block();
+    block->body_();
+    block->fibers_[block->at_].done = true;
+  }
+
+  static void* stack(int i) {  // kept for all blocks
+    static std::vector<std::unique_ptr<char[]>> stacks;
+    while (static_cast<int>(stacks.size()) <= i) stacks.emplace_back(new char[kStack]);
+    return stacks[static_cast<std::size_t>(i)].get();
+  }
+
+  const std::function<void()>& body_;
+  std::vector<Fiber> fibers_;
+  std::vector<float> slots_;
+  Group whole_, warps_[32];
+  ucontext_t scheduler_{};
+  std::size_t at_ = 0;
+};
+
+}  // namespace host
+
+#define threadIdx (::torchclip::cuda::host::thread)
+#define blockIdx (::torchclip::cuda::host::block)
+#define blockDim (::torchclip::cuda::host::size)
+
+inline void __syncthreads() { host::Block::current_block()->meet(); }
+
+inline float __shfl_xor_sync(unsigned, float value, int with) {
+  return host::Block::current_block()->exchange(value, with);
+}
+
+inline int atomicAdd(int* to, int value) {
+  const int before = *to;
+  *to += value;
+  return before;
+}
+
+template <Threads T, typename Kernel, typename... Arguments>
+void launch(Kernel kernel, Grid grid, int threads, std::size_t, Stream, Arguments... arguments) {
+  const std::function<void()> body = [&] { kernel(arguments...); };
+  host::size = {static_cast<unsigned>(threads), 1, 1};
+  for (std::int64_t z = 0; z < grid.z; ++z) {
+    for (std::int64_t y = 0; y < grid.y; ++y) {
+      for (std::int64_t x = 0; x < grid.x; ++x) {
+        host::block = {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)};
+        if (T == Threads::together) {
+          host::Block(threads, body).run();
+          continue;
+        }
+        for (int i = 0; i < threads; ++i) {
+          host::thread.x = static_cast<unsigned>(i);
+          kernel(arguments...);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace torchclip::cuda

@@ -1,0 +1,14 @@
+// The device that the CUDA tests run on: the GPU where they are built for it, else its model on the host.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "device.h"
+
+namespace torchclip::cuda {
+
+// With a limit of bytes it is null where the device cannot be limited: a GPU.
+std::unique_ptr<Device> test_device(std::uint64_t limit = UINT64_MAX);
+
+}  // namespace torchclip::cuda
