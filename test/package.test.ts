@@ -38,6 +38,7 @@ describe("the package", function () {
       "native/addon",
       "native/cmake",
       "native/core",
+      "native/cuda",
       "native/include",
       "package.json",
       "scripts",

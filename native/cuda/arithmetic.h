@@ -1,6 +1,8 @@
 // The index and rounding arithmetic of the kernels, one thread's share at a time: the same functions on both sides.
 #pragma once
 
+#include <cmath>
+
 #include "kernels.h"
 #include "numbers.h"
 

@@ -1,6 +1,7 @@
 #include "kernels.h"
 
 #include "arithmetic.h"
+#include "platform.h"
 
 namespace torchclip::cuda {
 namespace {
@@ -163,14 +164,17 @@ void held(std::int64_t width, Work&& work) {
 
 // N numbers of one row a thread; columns is a multiple of N.
 template <Activation A, int N, typename T>
-__global__ void bias_activation_kernel(T* x, std::int64_t packs, std::int64_t columns, const float* bias) {
+__global__ void bias_activation_kernel(T* x, std::int64_t packs, std::int64_t columns, const float* bias,
+                                       const T* own_bias) {
   const std::int64_t i = thread_of_grid();
   if (i >= packs) return;
   const std::int64_t column = i * N % columns;
   auto pack = load<T, N>(x + i * N);
 #pragma unroll
   for (int j = 0; j < N; ++j) {
-    const float v = to_float(pack.v[j]) + (bias ? bias[column + j] : 0.0f);
+    float v = to_float(pack.v[j]);
+    if (bias) v += bias[column + j];
+    if (own_bias) v += to_float(own_bias[column + j]);
     pack.v[j] = from_float<T>(activate<A>(v));
   }
   store<T, N>(x + i * N, pack);
@@ -299,15 +303,17 @@ void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::i
 
 template <Activation A>
 static void bias_activation_of(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns,
-                               const float* bias) {
+                               const void* bias, Number bias_number) {
   typed(number, [&](auto type) {
     using T = decltype(type);
+    const bool own = bias_number == number && number != Number::f32;
     constexpr int kMany = 16 / sizeof(T);
     const auto run = [&](auto n) {
       constexpr int N = decltype(n)::value;
       const std::int64_t packs = rows * columns / N;
       launch<Threads::independent>(bias_activation_kernel<A, N, T>, {blocks_for(packs, kBlock)}, kBlock, 0, stream,
-                                   static_cast<T*>(x), packs, columns, bias);
+                                   static_cast<T*>(x), packs, columns, own ? nullptr : static_cast<const float*>(bias),
+                                   own ? static_cast<const T*>(bias) : nullptr);
     };
     if (columns % kMany == 0) {
       run(std::integral_constant<int, kMany>{});
@@ -317,9 +323,11 @@ static void bias_activation_of(Stream stream, void* x, Number number, std::int64
   });
 }
 
-void bias_activation(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns, const float* bias,
-                     Activation activation) {
-  const auto run = [&](auto a) { bias_activation_of<decltype(a)::value>(stream, x, number, rows, columns, bias); };
+void bias_activation(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns, const void* bias,
+                     Number bias_number, Activation activation) {
+  const auto run = [&](auto a) {
+    bias_activation_of<decltype(a)::value>(stream, x, number, rows, columns, bias, bias_number);
+  };
   switch (activation) {
     case Activation::none:
       return run(std::integral_constant<Activation, Activation::none>{});

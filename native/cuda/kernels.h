@@ -34,9 +34,10 @@ void assemble(Stream stream, const float* embedded, const float* positions, cons
 void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
                 std::int64_t width, const NormWeights& norm, Number number, void* out);
 
-// x = activation(x + bias) in place; x: [rows, columns] of `number`; bias: float [columns] or null.
-void bias_activation(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns, const float* bias,
-                     Activation activation);
+// x = activation(x + bias) in place; x: [rows, columns] of `number`; bias: [columns], float or of the number too, or
+// null.
+void bias_activation(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns, const void* bias,
+                     Number bias_number, Activation activation);
 
 // out[r] = x[index[r]], or x's row r where index is null: float [rows, width].
 void gather(Stream stream, const float* x, const std::int32_t* index, std::int64_t rows, std::int64_t width,

@@ -172,7 +172,7 @@ struct Mlp {
     void* hidden = workspace.grow(Workspace::kHidden, rows * up.columns * size_of(number));
     multiply(device, input, rows, up, hidden, number, false, !bias);
     if (bias) {
-      bias_activation(device.stream(), hidden, number, rows, up.columns, static_cast<float*>(bias.get()), activation);
+      bias_activation(device.stream(), hidden, number, rows, up.columns, bias.get(), Number::f32, activation);
     }
     multiply(device, hidden, rows, down, x, Number::f32, true);
   }

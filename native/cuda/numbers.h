@@ -5,9 +5,17 @@
 #include <cstdint>
 #include <cstring>
 
-#include "platform.h"
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#define HOST_DEVICE __host__ __device__ inline
+#else
+#define HOST_DEVICE inline
+#endif
 
 namespace torchclip::cuda {
+
+using Stream = void*;  // a cudaStream_t; the interfaces need no CUDA header
 
 enum class Number : std::uint8_t { f32, f16, bf16 };
 

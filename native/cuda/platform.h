@@ -5,35 +5,27 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace torchclip::cuda {
+#include "numbers.h"
 
-using Stream = void*;  // a cudaStream_t; the interface of the kernels needs no CUDA header
+namespace torchclip::cuda {
 
 struct Grid {
   std::int64_t x = 1, y = 1, z = 1;
 };
 
+// Whether the threads of a block meet (barriers, shuffles); the host model runs the others one after another.
+enum class Threads { independent, together };
+
 }  // namespace torchclip::cuda
 
 #if defined(__CUDACC__)
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <stdexcept>
 #include <string>
 
-#define HOST_DEVICE __host__ __device__ inline
-// The block's dynamic shared memory as an array of `type`.
-#define DYNAMIC_SHARED(type, name)                                  \
-  extern __shared__ __align__(16) unsigned char torchclip_shared[]; \
-  type* name = reinterpret_cast<type*>(torchclip_shared)
-
 namespace torchclip::cuda {
-
-// Whether the threads of a block meet (barriers, shuffles); the host model runs the others one after another.
-enum class Threads { independent, together };
 
 template <Threads, typename Kernel, typename... Arguments>
 void launch(Kernel kernel, Grid grid, int threads, std::size_t shared, Stream stream, Arguments... arguments) {
@@ -48,5 +40,4 @@ void launch(Kernel kernel, Grid grid, int threads, std::size_t shared, Stream st
 
 #else
 #include "host_cuda.h"
-#define HOST_DEVICE inline
 #endif

@@ -6,6 +6,7 @@
 #include "image/preprocess.h"
 #include "model/fast/towers.h"
 #include "model/runner.h"
+#include "runtime/cancel.h"
 #include "runtime/json.h"
 
 namespace torchclip::core {

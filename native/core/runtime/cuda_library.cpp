@@ -45,18 +45,19 @@ struct OwnHalf {
 
 OwnHalf load_own() {
   if (!cuda_problem().empty()) return {nullptr, cuda_problem()};
-  Dl_info here{};
-  if (!dladdr(reinterpret_cast<const void*>(&cuda_functions), &here)) return {nullptr, "its folder is not known"};
-  const auto path = std::filesystem::path(here.dli_fname).parent_path() / "libtorchclip_cuda.so";
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) {
-    return {nullptr, "this torchclip is built without its CUDA kernels; build it with TORCHCLIP_CUDA=1"};
+  // By its bare name: the rpath of this library leads to the folder of the build or of the installation.
+  constexpr const char* kName = "libtorchclip_cuda.so";
+  void* library = dlopen(kName, RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    const auto why = last_dl_error();
+    if (why.rfind(std::string(kName) + ": cannot open shared object file", 0) == 0) {
+      return {nullptr, "this torchclip is built without its CUDA kernels; build it with TORCHCLIP_CUDA=1"};
+    }
+    return {nullptr, "torchclip's CUDA kernels do not load (" + why + ")"};
   }
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) return {nullptr, path.string() + " does not load (" + last_dl_error() + ")"};
   const auto entry = reinterpret_cast<CudaEntry>(dlsym(library, kCudaEntry));
   const auto* functions = entry ? entry(TORCHCLIP_VERSION) : nullptr;
-  if (!functions) return {nullptr, path.string() + " is of another version; build both anew"};
+  if (!functions) return {nullptr, std::string(kName) + " is of another version; build both anew"};
   return {functions, {}};
 }
 

@@ -25,8 +25,6 @@ struct Index3 {
   unsigned x = 0, y = 0, z = 0;
 };
 
-enum class Threads { independent, together };
-
 namespace host {
 
 constexpr int kWarp = 32;

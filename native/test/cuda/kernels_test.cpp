@@ -145,10 +145,21 @@ void activations(Bench& t) {
         std::vector<char> twin(static_cast<std::size_t>(n * size_of(number)));
         for (std::int64_t i = 0; i < n; ++i) twin::set(twin.data(), number, i, x[i]);
         auto* out = t.put(twin);
-        bias_activation(t.stream(), out, number, rows, columns, a == Activation::relu ? nullptr : t.put(bias), a);
+        bias_activation(t.stream(), out, number, rows, columns, a == Activation::relu ? nullptr : t.put(bias),
+                        Number::f32, a);
         twin::bias_activation(twin.data(), number, rows, columns, a == Activation::relu ? nullptr : bias.data(), a);
         CHECK(t.difference(out, twin, number, n) <= step(number));
       }
+      // A bias of the number itself.
+      std::vector<char> twin(static_cast<std::size_t>(n * size_of(number))), own(columns * size_of(number));
+      for (std::int64_t i = 0; i < n; ++i) twin::set(twin.data(), number, i, x[i]);
+      for (std::int64_t i = 0; i < columns; ++i) twin::set(own.data(), number, i, bias[i]);
+      auto* out = t.put(twin);
+      bias_activation(t.stream(), out, number, rows, columns, t.put(own), number, Activation::none);
+      std::vector<float> rounded(columns);
+      for (std::int64_t i = 0; i < columns; ++i) rounded[i] = twin::element(own.data(), number, i);
+      twin::bias_activation(twin.data(), number, rows, columns, rounded.data(), Activation::none);
+      CHECK(t.difference(out, twin, number, n) <= step(number));
     }
   }
 }

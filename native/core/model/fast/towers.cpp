@@ -12,8 +12,6 @@ namespace {
 // Tokens that go through the layers together: enough for the products' full speed, and what the workspace is sized by.
 constexpr std::int64_t kChunkTokens = 2048;
 
-std::int64_t whole(const Json& value) { return static_cast<std::int64_t>(value.number()); }
-
 // A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
 Linear projection(const Context& context, const Tensor& matrix, const float* bias) {
   const std::int64_t inner = matrix.rows(), columns = matrix.inner();

@@ -22,10 +22,6 @@ std::size_t Workspace::bytes() const {
   return n;
 }
 
-void check_cancel(Cancel cancel) {
-  if (cancel && *cancel) throw Error(TORCHCLIP_E_ABORTED, "aborted");
-}
-
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
                       std::int64_t width, const Norm* norm, Type type, Workspace& workspace, Buffer& to) {
   const std::int64_t bytes = row_bytes(type, width);

@@ -5,6 +5,7 @@
 
 #include "model/fast/packed.h"
 #include "model/fast/settings.h"
+#include "runtime/cancel.h"
 
 namespace torchclip::core {
 
@@ -27,10 +28,6 @@ struct Workspace {
   Buffer scales, sums;
   std::size_t bytes() const;
 };
-
-// Checked between layers; not zero: the pass ends with Error(E_ABORTED).
-using Cancel = const volatile std::int32_t*;
-void check_cancel(Cancel cancel);
 
 struct Sequences {
   std::vector<std::int64_t> starts;  // of each sequence, and the number of tokens at the end

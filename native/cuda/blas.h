@@ -1,0 +1,46 @@
+// Matrix products by cuBLASLt: a plan for each shape, chosen among the library's own proposals by timing them once.
+#pragma once
+
+#include <cublasLt.h>
+
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include "device.h"
+
+namespace torchclip::cuda {
+
+class Blas {
+ public:
+  Blas();
+  ~Blas();
+  Blas(const Blas&) = delete;
+  Blas& operator=(const Blas&) = delete;
+
+  // Queues the product on device.stream(). Where `may_time`, a shape that is new has its plan timed on scratch memory
+  // of the device; else the library's first proposal is taken (and kept).
+  void multiply(Device& device, const Product& product, bool may_time);
+
+ private:
+  struct Plan {
+    cublasLtMatmulDesc_t operation = nullptr;
+    cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
+    cublasLtMatmulAlgo_t algorithm{};
+    bool epilogue = true;  // false: bias and activation by a kernel, the library has no such product
+  };
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, Number, Number, bool, bool, bool, int>;
+
+  Plan make(Device& device, const Product& product, int alignment, bool may_time);
+  bool propose(Plan& plan, const Product& product, int alignment,
+               std::vector<cublasLtMatmulHeuristicResult_t>& found) const;
+  cublasStatus_t start(Device& device, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const Product& product,
+                       void* out) const;
+  static void free(Plan& plan);
+
+  cublasLtHandle_t handle_ = nullptr;
+  Memory workspace_;
+  std::map<Key, Plan> plans_;
+};
+
+}  // namespace torchclip::cuda
