@@ -4,10 +4,10 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <vector>
 
 #include "gpu.h"
 #include "model.h"
+#include "peak.h"
 #include "runtime/cuda_library.h"
 #include "search.h"
 
@@ -45,30 +45,9 @@ void top_k_on(int device, const float* queries, std::int64_t query_rows, const f
   with_device(device, [&](Device& d) { top_k(d, queries, query_rows, base, base_rows, dim, k, indices, scores); });
 }
 
-double gemm_peak(int index) {
-  constexpr std::int64_t kSide = 8192;
+double peak_of(int index) {
   double best = 0;
-  with_device(index, [&](Device& device) {
-    std::vector<Brain> numbers(kSide * kSide);
-    std::uint32_t seed = 1;
-    for (auto& x : numbers) {
-      x = from_float<Brain>(static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f);
-    }
-    const auto a = device.allocate(numbers.size() * 2), b = device.allocate(numbers.size() * 2),
-               out = device.allocate(numbers.size() * 2);
-    device.upload(a.get(), numbers.data(), numbers.size() * 2);
-    device.upload(b.get(), numbers.data(), numbers.size() * 2);
-    Product p;
-    p.a = a.get();
-    p.weights = b.get();
-    p.rows = p.inner = p.columns = p.stride = kSide;
-    p.number = p.outNumber = Number::bf16;
-    p.out = out.get();
-    for (int round = 0; round < 3; ++round) {
-      const double seconds = device.time(10, [&] { device.multiply(p); });
-      best = std::max(best, 2.0 * kSide * kSide * kSide / seconds);
-    }
-  });
+  with_device(index, [&](Device& d) { best = gemm_peak(d); });
   return best;
 }
 
@@ -85,6 +64,6 @@ extern "C" __attribute__((visibility("default"))) const torchclip::core::CudaFun
     const char* version) {
   using namespace torchclip;
   static const core::CudaFunctions functions{cuda::make,     cuda::free_all_caches, cuda::similarity_on,
-                                             cuda::top_k_on, cuda::gemm_peak,       cuda::device_name};
+                                             cuda::top_k_on, cuda::peak_of,         cuda::device_name};
   return std::strcmp(version, TORCHCLIP_VERSION) == 0 ? &functions : nullptr;
 }
