@@ -47,6 +47,13 @@ export interface NativeEngine {
   load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean): Promise<NativeInfo>;
   /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends it before its next layer. */
   encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
+  /** The same for decoded pictures of any sizes, preprocessed where the model runs. */
+  encodePictures(
+    pictures: readonly { data: Uint8Array; width: number; height: number; channels: number }[],
+    out: Float32Array,
+    normalize: boolean,
+    cancel: Int32Array,
+  ): Promise<number>;
   encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
   close(): Promise<void>;
   /** Bytes of the weights and the workspace, batches that wait. */
@@ -76,6 +83,8 @@ export interface NativeInfo {
   /** Padding may be left away. */
   trims: boolean;
   device: string;
+  /** Copies of the model that share its queue. */
+  replicas: number;
   precision: "fp32" | "bf16" | "fp16" | "int8";
   /** Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" … */
   imageRunner: string;

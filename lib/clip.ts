@@ -14,11 +14,14 @@ import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
 import { makeTokenizer, type Tokenizer } from "./text/tokenizer.js";
 
-export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
+export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
 export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
 
 export interface LoadOptions extends ResolveOptions {
-  /** Default "auto": CUDA where it works, else the CPU (`clip.info.deviceNote` says why). "cuda" never falls back. */
+  /**
+   * Default "auto": CUDA where it works, else the CPU (`clip.info.deviceNote` says why). "cuda" never falls back.
+   * "cuda:all": a copy of the model on each GPU; batches go to whichever is free.
+   */
   device?: Device;
   /** Default "fp32". "int8": on a CPU. "auto": the fastest whose measured cosine to fp32 is at least 0.9995; see docs. */
   precision?: Precision;
@@ -42,8 +45,10 @@ export interface ClipInfo {
   logitScale: number;
   /** Of models trained with the sigmoid loss (SigLIP); 0 for the others. */
   logitBias: number;
-  /** The device in use: "cpu", "cuda:0" … */
+  /** The device in use: "cpu", "cuda:0", with "cuda:all" all of them: "cuda:0,cuda:1" … */
   device: string;
+  /** Copies of the model: with "cuda:all" one for each GPU, else 1. */
+  replicas: number;
   /** What is computed in; `requestedPrecision` is what was asked for. */
   precision: "fp32" | "bf16" | "fp16" | "int8";
   requestedPrecision: Precision;
@@ -69,6 +74,11 @@ export interface BatchOptions extends DecodeOptions {
   batchSize?: number;
   /** Divide each embedding by its L2 norm. Default true. */
   normalize?: boolean;
+  /**
+   * Where pictures are resized and cropped: "cpu" (default), a thread pool beside the model; "device", where the model
+   * runs, which frees the CPU for decoding. The pixels are the same bits.
+   */
+  resizeOn?: "cpu" | "device";
   /** "throw" (default): the first bad item rejects, with its index and name. "collect": see `errors` of the result. */
   onError?: "throw" | "collect";
   /** Stage times are added to it. */
@@ -123,6 +133,8 @@ export interface ClassifyOptions extends DecodeOptions {
 
 const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8"];
 const DEFAULT_BATCH = 32;
+/** In the place of a picture that could not be decoded. */
+const BLANK: RawImage = { data: new Uint8Array(3), width: 1, height: 1, channels: 3 };
 const MAX_REUSED = 256; // pictures; larger batches get memory of their own
 
 /** Loads a model by name, alias or path. See LoadOptions. */
@@ -161,7 +173,7 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
 function checkLoadOptions(o: LoadOptions): void {
   const bad = (name: string, value: unknown, wanted: string) =>
     new TorchclipError("E_ARGUMENT", `${name} must be ${wanted}, not ${JSON.stringify(value)}`, { subject: name });
-  if (o.device !== undefined && !/^(auto|cpu|cuda(:\d+)?)$/.test(o.device)) throw bad("device", o.device, "auto, cpu, cuda or cuda:N");
+  if (o.device !== undefined && !/^(auto|cpu|cuda(:(\d+|all))?)$/.test(o.device)) throw bad("device", o.device, "auto, cpu, cuda, cuda:N or cuda:all");
   if (o.precision !== undefined && !PRECISIONS.includes(o.precision)) throw bad("precision", o.precision, "auto, fp32, bf16, fp16 or int8");
   if (o.runner !== undefined && !["auto", "generic"].includes(o.runner)) throw bad("runner", o.runner, "auto or generic");
   if (o.threads !== undefined && !(Number.isInteger(o.threads) && o.threads >= 0 && o.threads <= 1024))
@@ -213,6 +225,7 @@ export class Clip {
    */
   async *streamImages(images: Iterable<ImageInput> | AsyncIterable<ImageInput>, options: BatchOptions = {}): AsyncGenerator<EncodedImages> {
     const batchSize = checkBatchSize(options.batchSize);
+    checkResizeOn(options.resizeOn);
     this.checkOpen();
     const cancel = new Int32Array(1);
     const source = chunks(images, batchSize);
@@ -226,22 +239,34 @@ export class Clip {
       if (done) return undefined;
       const from = first;
       first += value.length;
-      // Filling fresh memory would cost the event loop milliseconds a batch: buffers come from the last batches.
-      const buffer = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(batchSize, MAX_REUSED) * bytes);
-      const prepared = await this.prepare(value, from, options, value.length * bytes <= buffer.length ? buffer : undefined);
-      const result = this.encodePrepared(prepared, options, cancel).finally(() => free.push(buffer));
+      let result: Promise<EncodedImages>;
+      if (options.resizeOn === "device") {
+        const pictures: RawImage[] = value.map(() => BLANK);
+        const errors = await this.eachPicture(value, from, options, async (raw, i) => void (pictures[i] = raw));
+        result = this.encodeBatch(errors, options, (out) => this.engine.encodePictures(pictures, out, options.normalize ?? true, cancel));
+      } else {
+        // Filling fresh memory would cost the event loop milliseconds a batch: buffers come from the last batches.
+        const buffer = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(batchSize, MAX_REUSED) * bytes);
+        const prepared = await this.prepare(value, from, options, value.length * bytes <= buffer.length ? buffer : undefined);
+        result = this.encodeBatch(prepared.errors, options, (out) =>
+          this.engine.encodeImages(prepared.data, prepared.rows, out, options.normalize ?? true, cancel),
+        ).finally(() => free.push(buffer));
+      }
       result.catch(() => {}); // awaited below; an earlier failure may leave it behind
       return { result };
     };
     const stop = () => Atomics.store(cancel, 0, 1);
     options.signal?.addEventListener("abort", stop, { once: true });
     try {
-      let running = await next();
-      while (running) {
-        const following = next();
-        following.catch(() => {});
-        yield await settleUnlessAborted(running.result, options.signal);
-        running = await following;
+      // As many batches in the engine as it has copies of the model, and one that is decoded meanwhile.
+      const running: Promise<EncodedImages>[] = [];
+      let following: ReturnType<typeof next> | undefined = next();
+      while (following || running.length) {
+        const started: { result: Promise<EncodedImages> } | undefined = following && (await following);
+        if (started) running.push(started.result);
+        following = started && next();
+        following?.catch(() => {});
+        if (running.length && (!following || running.length >= this.info.replicas)) yield await settleUnlessAborted(running.shift()!, options.signal);
       }
     } catch (error) {
       throw toTorchclipError(error);
@@ -386,9 +411,14 @@ export class Clip {
     const stop = () => Atomics.store(cancel, 0, 1);
     signal?.addEventListener("abort", stop, { once: true });
     try {
+      const running: Promise<unknown>[] = [];
       for (let start = 0; start < rows; start += batchSize) {
-        await settleUnlessAborted(run(start, Math.min(batchSize, rows - start), cancel), signal);
+        const batch = run(start, Math.min(batchSize, rows - start), cancel);
+        batch.catch(() => {}); // awaited below; an earlier failure may leave it behind
+        running.push(batch);
+        if (running.length >= this.info.replicas) await settleUnlessAborted(running.shift()!, signal);
       }
+      for (const batch of running) await settleUnlessAborted(batch, signal);
     } catch (error) {
       throw toTorchclipError(error);
     } finally {
@@ -400,20 +430,18 @@ export class Clip {
     if (this.closing) throw new TorchclipError("E_CLOSED", "the model is closed");
   }
 
-  /** Decodes and resizes a batch; bad items are thrown or collected. */
-  private async prepare(images: readonly ImageInput[], firstIndex: number, options: BatchOptions, buffer?: Uint8Array) {
-    const size = this.info.imageSize;
-    const data = buffer ?? new Uint8Array(images.length * size * size * 3);
+  /** Decodes a batch and hands out each picture; bad items are thrown, or collected in the result. */
+  private async eachPicture(
+    images: readonly ImageInput[],
+    firstIndex: number,
+    options: BatchOptions,
+    take: (raw: RawImage, i: number) => Promise<void>,
+  ): Promise<(TorchclipError | undefined)[]> {
     const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
-    const { times } = options;
     const one = async (i: number) => {
       checkAborted(options.signal);
-      let raw: RawImage;
       try {
-        raw = await decodeImage(images[i], { ...options, size }, times);
-        const start = performance.now();
-        await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, this.transform, data, i);
-        if (times) times.resize += (performance.now() - start) / 1000;
+        await take(await decodeImage(images[i], { ...options, size: this.info.imageSize }, options.times), i);
       } catch (error) {
         const index = firstIndex + i;
         const known = toTorchclipError(error, "E_IMAGE_DECODE");
@@ -424,21 +452,39 @@ export class Clip {
       }
     };
     await forEachLimited(images.length, availableParallelism() + 1, one);
+    return errors;
+  }
+
+  /** Decodes and resizes a batch. */
+  private async prepare(images: readonly ImageInput[], firstIndex: number, options: BatchOptions, buffer?: Uint8Array) {
+    const data = buffer ?? new Uint8Array(images.length * this.info.imageSize ** 2 * 3);
+    const { times } = options;
+    const errors = await this.eachPicture(images, firstIndex, options, async (raw, i) => {
+      const start = performance.now();
+      await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, this.transform, data, i);
+      if (times) times.resize += (performance.now() - start) / 1000;
+    });
     return { data, rows: images.length, errors };
   }
 
-  private async encodePrepared(
-    prepared: { data: Uint8Array; rows: number; errors: (TorchclipError | undefined)[] },
+  /** The embeddings that `run` writes; rows of bad items become NaN. */
+  private async encodeBatch(
+    errors: (TorchclipError | undefined)[],
     options: BatchOptions,
-    cancel: Int32Array,
+    run: (out: Float32Array) => Promise<number>,
   ): Promise<EncodedImages> {
-    const { rows, errors } = prepared;
-    const dim = this.info.embedDim;
+    const [rows, dim] = [errors.length, this.info.embedDim];
     const data = new Float32Array(rows * dim);
-    const seconds = await this.engine.encodeImages(prepared.data, rows, data, options.normalize ?? true, cancel);
+    const seconds = await run(data);
     if (options.times) options.times.forward += seconds;
     errors.forEach((e, i) => e && data.fill(NaN, i * dim, (i + 1) * dim));
     return { data, rows, dim, errors };
+  }
+}
+
+function checkResizeOn(resizeOn: string | undefined): void {
+  if (resizeOn !== undefined && resizeOn !== "cpu" && resizeOn !== "device") {
+    throw new TorchclipError("E_ARGUMENT", `resizeOn must be cpu or device, not ${JSON.stringify(resizeOn)}`, { subject: "resizeOn" });
   }
 }
 

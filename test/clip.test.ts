@@ -55,6 +55,22 @@ describe("Clip", () => {
     for (const batchSize of [2, 3, 7, 64]) assert.ok(largestDifference((await clip.encodeImages(images, { batchSize })).data, one.data) < 1e-5);
   });
 
+  it('resizeOn "device" gives the same bits, and errors by picture', async () => {
+    const images = [fixture("images/rgb.png"), good, picture(5, 31, 200, 3)];
+    const device = await clip.encodeImages(images, { resizeOn: "device", batchSize: 2 });
+    assert.deepEqual(device.data, (await clip.encodeImages(images, { batchSize: 2 })).data);
+    const mixed = await clip.encodeImages([good, "/nowhere/z.png"], { resizeOn: "device", onError: "collect" });
+    assert.equal(mixed.errors[1]?.code, "E_IMAGE_READ");
+    assert.ok(Number.isNaN(mixed.data[mixed.dim]) && !Number.isNaN(mixed.data[0]));
+    assert.equal((await errorOf(() => clip.encodeImages([good], { resizeOn: "gpu" as "cpu" }))).code, "E_ARGUMENT");
+  });
+
+  it('"cuda:all" never falls back silently', async () => {
+    const error = await errorOf(async () => (await load(tinyModel, { device: "cuda:all" })).close());
+    assert.ok(error === undefined || error.code === "E_CUDA_UNAVAILABLE", error?.message);
+    if (error) assert.match(error.message, /cuda:all is not available: \S/);
+  });
+
   it("streams in order with back-pressure", async () => {
     let taken = 0;
     function* endless() {

@@ -22,6 +22,7 @@ class LoadJob : public Job {
     o.Set("logitScale", info.logit_scale);
     o.Set("logitBias", info.logit_bias);
     o.Set("trims", info.trims);
+    o.Set("replicas", info.replicas);
     o.Set("device", info.device);
     o.Set("precision", info.precision);
     o.Set("imageRunner", info.image_runner);
@@ -50,6 +51,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
   return DefineClass(
       env, "Engine",
       {InstanceMethod("load", &EngineObject::load), InstanceMethod("encodeImages", &EngineObject::encode_images),
+       InstanceMethod("encodePictures", &EngineObject::encode_pictures),
        InstanceMethod("encodeTokens", &EngineObject::encode_tokens), InstanceMethod("close", &EngineObject::close),
        InstanceMethod("memory", &EngineObject::memory)});
 }
@@ -100,6 +102,29 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   return run(info, info[4], {info[0], info[2]}, [=](core::Runner& r, const volatile std::int32_t* cancel) {
     r.encode_images(pixels, rows, out, normalize, cancel);
   });
+}
+
+// encodePictures(pictures: RawImage[], out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>
+Napi::Value EngineObject::encode_pictures(const Napi::CallbackInfo& info) {
+  const auto list = info[0].As<Napi::Array>();
+  const auto rows = whole(Napi::Number::New(info.Env(), list.Length()), 1, 1 << 20, "pictures");
+  std::vector<core::Image> pictures;
+  for (std::uint32_t i = 0; i < list.Length(); ++i) {
+    const auto o = list.Get(i).As<Napi::Object>();
+    const auto side = [&](const char* name) { return static_cast<std::int32_t>(whole(o.Get(name), 1, 1 << 24, name)); };
+    core::Image image{nullptr, side("width"), side("height"),
+                      static_cast<std::int32_t>(whole(o.Get("channels"), 1, 4, "channels"))};
+    image.pixels = elements_of<std::uint8_t>(
+        o.Get("data"), napi_uint8_array, static_cast<std::size_t>(image.width) * image.height * image.channels, "data");
+    pictures.push_back(image);
+  }
+  auto* out = elements_of<float>(info[1], napi_float32_array, rows * engine_->info().embed_dim, "out");
+  const bool normalize = info[2].ToBoolean();
+  // The list keeps its pictures.
+  return run(info, info[3], {info[0], info[1]},
+             [=, pictures = std::move(pictures)](core::Runner& r, const volatile std::int32_t* cancel) {
+               r.encode_pictures(pictures.data(), rows, out, normalize, cancel);
+             });
 }
 
 // encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel:

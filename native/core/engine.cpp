@@ -17,38 +17,85 @@ Failure attempt(Work&& work) {
 
 }  // namespace
 
+// A runner that this thread alone uses for a while.
+class Engine::Borrowed {
+ public:
+  explicit Borrowed(Engine& engine) : engine_(engine) {
+    std::lock_guard lock(engine_.mutex_);
+    if (engine_.idle_.empty()) return;
+    runner_ = engine_.idle_.back();
+    engine_.idle_.pop_back();
+  }
+  ~Borrowed() {
+    if (!runner_) return;
+    std::lock_guard lock(engine_.mutex_);
+    engine_.idle_.push_back(runner_);
+  }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+  Runner* get() const { return runner_; }
+
+ private:
+  Engine& engine_;
+  Runner* runner_ = nullptr;
+};
+
 void Engine::load(std::string path, RunnerOptions options, Done done) {
-  thread_.post([this, path = std::move(path), options = std::move(options), done = std::move(done)](bool cancelled) {
+  threads_.post([this, path = std::move(path), options = std::move(options), done = std::move(done)](bool cancelled) {
     if (cancelled) return done(kClosed);
     done(attempt([&] {
-      runner_ = std::make_unique<Runner>(path, options);
-      info_ = runner_->info();
-      remember();
+      std::string devices;
+      for (const auto& device : devices_of(options)) {
+        auto own = options;
+        own.device = device;
+        runners_.push_back(std::make_unique<Runner>(path, own));
+        devices += (devices.empty() ? "" : ",") + runners_.back()->info().device;
+      }
+      info_ = runners_.front()->info();
+      if (runners_.size() > 1) info_.device = devices;
+      info_.replicas = static_cast<std::int32_t>(runners_.size());
+      for (const auto& runner : runners_) remember(*runner);
+      {
+        std::lock_guard lock(mutex_);
+        for (const auto& runner : runners_) idle_.push_back(runner.get());
+      }
+      threads_.grow(static_cast<unsigned>(runners_.size()));
     }));
   });
 }
 
 void Engine::run(std::function<void(Runner&)> work, const volatile std::int32_t* cancel, Done done) {
-  thread_.post([this, work = std::move(work), cancel, done = std::move(done)](bool cancelled) {
+  threads_.post([this, work = std::move(work), cancel, done = std::move(done)](bool cancelled) {
     if (cancelled) return done(kClosed);
     if (cancel && *cancel) return done({TORCHCLIP_E_ABORTED, "aborted"});
-    done(attempt([&] {
-      if (!runner_) throw Error(TORCHCLIP_E_CLOSED, "the engine has no model");
-      work(*runner_);
-      remember();
-    }));
+    // The runner is idle again before anybody hears of the end.
+    const auto failure = attempt([&] {
+      const Borrowed runner(*this);
+      if (!runner.get()) throw Error(TORCHCLIP_E_CLOSED, "the engine has no model");
+      work(*runner.get());
+      remember(*runner.get());
+    });
+    done(failure);
   });
 }
 
-void Engine::remember() {
-  const auto use = runner_->memory();
-  weights_ = use.weights;
-  workspace_ = use.workspace;
+void Engine::remember(const Runner& runner) {
+  std::lock_guard lock(mutex_);
+  uses_[&runner] = runner.memory();
+  MemoryUse sum;
+  for (const auto& [of, use] : uses_) {
+    sum.weights += use.weights;
+    sum.workspace += use.workspace;
+  }
+  weights_ = sum.weights;
+  workspace_ = sum.workspace;
 }
 
 void Engine::close() noexcept {
-  thread_.stop();
-  runner_.reset();
+  threads_.stop();
+  idle_.clear();
+  uses_.clear();
+  runners_.clear();
   weights_ = workspace_ = 0;
 }
 

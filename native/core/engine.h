@@ -1,10 +1,14 @@
-// One loaded model with its device thread. The addon and the C ABI are two thin faces of this class.
+// One loaded model with its device thread, or several copies of it, each with a thread of its own, that share one queue
+// (device "cuda:all"). The addon and the C ABI are two thin faces of this class.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "model/runner.h"
 #include "runtime/error.h"
@@ -18,10 +22,10 @@ class Engine {
   static constexpr std::size_t kQueueLimit = 1024;
   using Done = std::function<void(const Failure&)>;
 
-  Engine() : thread_(1, kQueueLimit) {}
+  Engine() : threads_(1, kQueueLimit) {}
   ~Engine() { close(); }
 
-  // Each call returns at once; `done` is called exactly once, on the device thread (or, where the engine is closed
+  // Each call returns at once; `done` is called exactly once, on a device thread (or, where the engine is closed
   // first, on the closing thread with E_CLOSED). Throws Error(E_CLOSED / E_BUSY) where the job cannot be queued.
   void load(std::string path, RunnerOptions options, Done done);
   // `cancel` may be null; where *cancel is not zero when the batch's turn comes, it ends with E_ABORTED.
@@ -33,15 +37,19 @@ class Engine {
   const ModelInfo& info() const { return info_; }
   // As of the last batch that ended.
   MemoryUse memory() const noexcept { return {weights_.load(), workspace_.load()}; }
-  std::size_t waiting() { return thread_.waiting(); }
+  std::size_t waiting() { return threads_.waiting(); }
 
  private:
-  void remember();
+  class Borrowed;
+  void remember(const Runner& runner);
 
-  std::unique_ptr<Runner> runner_;  // used on thread_ alone, until that has stopped
+  std::vector<std::unique_ptr<Runner>> runners_;
+  std::mutex mutex_;
+  std::vector<Runner*> idle_;  // as many as there are threads without work
+  std::map<const Runner*, MemoryUse> uses_;
   ModelInfo info_;
   std::atomic<std::uint64_t> weights_{0}, workspace_{0};
-  WorkerPool thread_;
+  WorkerPool threads_;
 };
 
 }  // namespace torchclip::core

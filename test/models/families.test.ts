@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
-import { fixture, golden, largestDifference, temporaryFolder } from "../support/index.js";
+import { fixture, golden, largestDifference, root, temporaryFolder } from "../support/index.js";
 import { picture } from "../support/noise.js";
 import { writeFamilyModel } from "../support/random-model.js";
 
@@ -44,6 +45,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
 
   async function compare(c: Case, at: string): Promise<void> {
     const clip = await load(at, { cacheDir: folder, device: "cpu" });
+    artifacts.push(clip.info.path);
     try {
       const image = await clip.encodeImages(pictures);
       const imageDifference = largestDifference(image.data, c.image.flat());
@@ -58,6 +60,8 @@ describe("architecture families against open_clip and transformers (scripts/gold
     }
   }
 
+  const artifacts: string[] = [];
+
   for (const c of families.cases) {
     it(`${c.name}: tokens identical, embeddings ≤ 1e-5`, async () => {
       const at = modelFolder(c, c.name);
@@ -65,6 +69,13 @@ describe("architecture families against open_clip and transformers (scripts/gold
       await compare(c, at);
     });
   }
+
+  it("the CUDA towers agree with TorchScript for every family that they know: fp32 ≤ 1e-5, fp16 cosine ≥ 0.9999, bf16 ≥ 0.9995", () => {
+    const program = join(root, "build/native/test/cuda/cuda_model_test");
+    const run = spawnSync(program, ["--families", ...new Set(artifacts)], { encoding: "utf8" });
+    assert.equal(run.status, 0, run.stdout + run.stderr);
+    assert.ok((run.stdout.match(/fp16: images' cosine/g)?.length ?? 0) >= 4, run.stdout);
+  });
 
   const same = families.cases.find((c) => c.name === "transformers CLIP, narrow")!;
   for (const [file, what, target] of [

@@ -22,7 +22,7 @@ c10::Device choose_device(const std::string& wanted, std::string& note) {
   if (wanted == "cpu") return c10::kCPU;
   const bool automatic = wanted == "auto";
   if (!automatic && wanted != "cuda" && wanted.rfind("cuda:", 0) != 0) {
-    throw Error(TORCHCLIP_E_ARGUMENT, "device must be auto, cpu, cuda or cuda:N, not \"" + wanted + "\"");
+    throw Error(TORCHCLIP_E_ARGUMENT, "device must be auto, cpu, cuda, cuda:N or cuda:all, not \"" + wanted + "\"");
   }
   const auto& problem = cuda_problem();
   const int count = problem.empty() ? static_cast<int>(torch::cuda::device_count()) : 0;
@@ -203,6 +203,18 @@ void Runner::State::in_parts(std::int64_t rows, Cancel cancel, Run&& run) const 
       if (device.is_cuda()) free_cuda_cache();
     }
   }
+}
+
+std::vector<std::string> devices_of(const RunnerOptions& options) {
+  if (options.device != "cuda:all") {
+    return std::vector<std::string>(static_cast<std::size_t>(std::max(1, options.replicas)), options.device);
+  }
+  if (const auto& problem = cuda_problem(); !problem.empty()) {
+    throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, "cuda:all is not available: " + problem);
+  }
+  std::vector<std::string> devices;
+  for (std::size_t i = 0; i < torch::cuda::device_count(); ++i) devices.push_back("cuda:" + std::to_string(i));
+  return devices;
 }
 
 Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(std::make_unique<State>()) {

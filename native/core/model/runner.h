@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "image/preprocess.h"
 
@@ -19,13 +20,15 @@ class DeviceModel;
 struct DeviceModelSource;
 
 struct RunnerOptions {
-  std::string device = "auto";     // auto | cpu | cuda | cuda:N
+  std::string device = "auto";     // auto | cpu | cuda | cuda:N; of an engine also cuda:all
   std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8
   std::int32_t threads = 0;        // compute threads on a CPU; 0: one a core
   bool generic = false;            // TorchScript for both towers, whatever the machine has
   // The same bits for a picture or text whatever shares its batch. The fast runner always gives that; the generic one
   // runs a row at a time.
   bool deterministic = false;
+  // Copies of the model in an engine, on the same device; for tests. 0: one, or with cuda:all one for each GPU.
+  std::int32_t replicas = 0;
   // Makes the model of the device instead of the CUDA library, for tests on machines without a GPU. null: no such.
   std::function<std::unique_ptr<DeviceModel>(const DeviceModelSource&)> makeModel;
 };
@@ -37,6 +40,7 @@ struct ModelInfo {
   Transform transform;                         // what preprocess() does for this model
   std::int32_t pad_id = 0;                     // fills a row of token ids after its end
   bool trims = true;                           // padding may be left away: the text encoder is causal
+  std::int32_t replicas = 1;                   // copies that share the engine's queue
   std::string device, precision, device_note;  // what is used; device_note: why `auto` is not CUDA, or empty
   std::string image_runner, text_runner;       // "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" ...
   std::map<std::string, std::string> extra;    // torchclip.json, tokenizer.json: the artifact's extra files
@@ -45,6 +49,10 @@ struct ModelInfo {
 struct MemoryUse {
   std::uint64_t weights = 0, workspace = 0;  // bytes
 };
+
+// The device of each copy that an engine holds: {"cuda:0", "cuda:1"} for cuda:all on a machine with two GPUs. Throws
+// Error(E_CUDA_UNAVAILABLE) where cuda:all finds none.
+std::vector<std::string> devices_of(const RunnerOptions& options);
 
 class Runner {
  public:

@@ -10,8 +10,11 @@
 
 namespace torchclip::core {
 
-WorkerPool::WorkerPool(unsigned threads, std::size_t limit) : limit_(limit) {
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { loop(); });
+WorkerPool::WorkerPool(unsigned threads, std::size_t limit) : limit_(limit) { grow(threads); }
+
+void WorkerPool::grow(unsigned threads) {
+  std::lock_guard lock(mutex_);
+  while (!stopping_ && threads_.size() < threads) threads_.emplace_back([this] { loop(); });
 }
 
 WorkerPool::~WorkerPool() { stop(); }
@@ -42,8 +45,15 @@ void WorkerPool::stop() noexcept {
   }
   wake_.notify_all();
   for (auto& job : waiting) job(true);
-  for (auto& thread : threads_) {
-    if (thread.joinable()) thread.join();
+  // A job that still runs may have begun to add threads: those that it did add are joined as well.
+  for (std::size_t i = 0;; ++i) {
+    std::thread* thread = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (i >= threads_.size()) break;
+      thread = &threads_[i];
+    }
+    if (thread->joinable()) thread->join();
   }
 }
 

@@ -8,7 +8,6 @@
 #include <functional>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 namespace torchclip::core {
 
@@ -21,6 +20,9 @@ class WorkerPool {
   // `job` runs on one of the threads, in order of posting. Where the pool is stopped first, it is called with
   // `cancelled` true on the stopping thread instead, so that whoever waits is always told. Jobs must not throw.
   void post(std::function<void(bool cancelled)> job);
+
+  // More threads, until there are that many. Not from two threads at once.
+  void grow(unsigned threads);
 
   // Jobs that wait, not counting those that run.
   std::size_t waiting();
@@ -36,7 +38,7 @@ class WorkerPool {
   std::condition_variable wake_;
   std::deque<std::function<void(bool)>> jobs_;
   bool stopping_ = false;
-  std::vector<std::thread> threads_;
+  std::deque<std::thread> threads_;  // none moves when others are added
 };
 
 }  // namespace torchclip::core

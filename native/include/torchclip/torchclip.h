@@ -44,7 +44,7 @@ typedef struct torchclip_error {
 } torchclip_error;
 
 typedef struct torchclip_options {
-  const char* device;    /* "auto", "cpu", "cuda", "cuda:N"; NULL: "auto" */
+  const char* device;    /* "auto", "cpu", "cuda", "cuda:N", "cuda:all" (a copy on each GPU); NULL: "auto" */
   const char* precision; /* "fp32", "bf16", "fp16", "int8" (CPU), "auto" (= fp32 here); NULL: "auto" */
   int32_t threads;       /* compute threads of this engine on a CPU; 0: one a core */
 } torchclip_options;
