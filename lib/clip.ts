@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { addon, type NativeEngine, type NativeInfo, type NativeTransform } from "./addon.js";
 import { softmax, similarity, type Embeddings } from "./embeddings.js";
 import { abortedError, checkAborted, toTorchclipError, TorchclipError } from "./errors.js";
-import { decodeImage, imageName, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
+import { decodeImage, imageName, jpegFile, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
 import { nativeTransform, readConfig, type ModelConfig } from "./models/config.js";
 import { readArtifactConfig } from "./models/import.js";
 import { choosePrecision, type PrecisionChoice } from "./models/precision.js";
@@ -79,6 +79,12 @@ export interface BatchOptions extends DecodeOptions {
    * runs, which frees the CPU for decoding. The pixels are the same bits.
    */
   resizeOn?: "cpu" | "device";
+  /**
+   * Who decodes JPEG files: "cpu" (default), or "device": a GPU's nvJPEG where it is there, then `resizeOn` is "device"
+   * too. What it does not take (other formats, damaged files, autoRotate, maxPixels) is decoded by the CPU. Its pixels
+   * differ from the reference's by a few levels; see docs/cuda.md.
+   */
+  decodeOn?: "cpu" | "device";
   /** "throw" (default): the first bad item rejects, with its index and name. "collect": see `errors` of the result. */
   onError?: "throw" | "collect";
   /** Stage times are added to it. */
@@ -225,7 +231,8 @@ export class Clip {
    */
   async *streamImages(images: Iterable<ImageInput> | AsyncIterable<ImageInput>, options: BatchOptions = {}): AsyncGenerator<EncodedImages> {
     const batchSize = checkBatchSize(options.batchSize);
-    checkResizeOn(options.resizeOn);
+    checkPlace(options.resizeOn, "resizeOn");
+    checkPlace(options.decodeOn, "decodeOn");
     this.checkOpen();
     const cancel = new Int32Array(1);
     const source = chunks(images, batchSize);
@@ -240,10 +247,8 @@ export class Clip {
       const from = first;
       first += value.length;
       let result: Promise<EncodedImages>;
-      if (options.resizeOn === "device") {
-        const pictures: RawImage[] = value.map(() => BLANK);
-        const errors = await this.eachPicture(value, from, options, async (raw, i) => void (pictures[i] = raw));
-        result = this.encodeBatch(errors, options, (out) => this.engine.encodePictures(pictures, out, options.normalize ?? true, cancel));
+      if (options.resizeOn === "device" || options.decodeOn === "device") {
+        result = (await this.decodeForDevice(value, from, options))(cancel);
       } else {
         // Filling fresh memory would cost the event loop milliseconds a batch: buffers come from the last batches.
         const buffer = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(batchSize, MAX_REUSED) * bytes);
@@ -433,7 +438,7 @@ export class Clip {
   /** Decodes a batch and hands out each picture; bad items are thrown, or collected in the result. */
   private async eachPicture(
     images: readonly ImageInput[],
-    firstIndex: number,
+    indexOf: (i: number) => number,
     options: BatchOptions,
     take: (raw: RawImage, i: number) => Promise<void>,
   ): Promise<(TorchclipError | undefined)[]> {
@@ -443,7 +448,7 @@ export class Clip {
       try {
         await take(await decodeImage(images[i], { ...options, size: this.info.imageSize }, options.times), i);
       } catch (error) {
-        const index = firstIndex + i;
+        const index = indexOf(i);
         const known = toTorchclipError(error, "E_IMAGE_DECODE");
         if (known.code === "E_ABORTED") throw known;
         const named = new TorchclipError(known.code, `image ${index}: ${known.message}`, { index, subject: imageName(images[i]), cause: known.cause });
@@ -459,12 +464,55 @@ export class Clip {
   private async prepare(images: readonly ImageInput[], firstIndex: number, options: BatchOptions, buffer?: Uint8Array) {
     const data = buffer ?? new Uint8Array(images.length * this.info.imageSize ** 2 * 3);
     const { times } = options;
-    const errors = await this.eachPicture(images, firstIndex, options, async (raw, i) => {
-      const start = performance.now();
-      await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, this.transform, data, i);
-      if (times) times.resize += (performance.now() - start) / 1000;
-    });
+    const errors = await this.eachPicture(
+      images,
+      (i) => firstIndex + i,
+      options,
+      async (raw, i) => {
+        const start = performance.now();
+        await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, this.transform, data, i);
+        if (times) times.resize += (performance.now() - start) / 1000;
+      },
+    );
     return { data, rows: images.length, errors };
+  }
+
+  /** A batch for the device to resize, its JPEG files for the device to decode too where that is asked for. */
+  private async decodeForDevice(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
+    const pictures: (RawImage | { jpeg: Uint8Array })[] = images.map(() => BLANK);
+    const take = async (raw: RawImage, i: number) => void (pictures[i] = raw);
+    const asks = options.decodeOn === "device" && !options.autoRotate && options.maxPixels === undefined;
+    const files = asks ? await Promise.all(images.map((image) => jpegFile(image))) : [];
+    files.forEach((jpeg, i) => jpeg && (pictures[i] = { jpeg }));
+    const rest = (among: number[]) =>
+      this.eachPicture(
+        among.map((i) => images[i]),
+        (j) => firstIndex + among[j],
+        options,
+        (raw, j) => take(raw, among[j]),
+      );
+    const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
+    const decodeRest = async (among: number[]) => (await rest(among)).forEach((error, j) => (errors[among[j]] = error));
+    await decodeRest([...images.keys()].filter((i) => !files[i]));
+    return (cancel: Int32Array) =>
+      this.encodeBatch(errors, options, async (out) => {
+        const failed = new Uint8Array(images.length);
+        const encode = (list: typeof pictures, to: Float32Array, flags: Uint8Array) =>
+          this.engine.encodePictures(list, to, flags, options.normalize ?? true, cancel);
+        let seconds = await encode(pictures, out, failed);
+        const again = [...failed.keys()].filter((i) => failed[i]);
+        if (again.length) {
+          await decodeRest(again);
+          const [dim, rows] = [this.info.embedDim, new Float32Array(again.length * this.info.embedDim)];
+          seconds += await encode(
+            again.map((i) => ("jpeg" in pictures[i] ? BLANK : pictures[i])),
+            rows,
+            new Uint8Array(again.length),
+          );
+          again.forEach((i, j) => out.set(rows.subarray(j * dim, (j + 1) * dim), i * dim));
+        }
+        return seconds;
+      });
   }
 
   /** The embeddings that `run` writes; rows of bad items become NaN. */
@@ -482,9 +530,9 @@ export class Clip {
   }
 }
 
-function checkResizeOn(resizeOn: string | undefined): void {
-  if (resizeOn !== undefined && resizeOn !== "cpu" && resizeOn !== "device") {
-    throw new TorchclipError("E_ARGUMENT", `resizeOn must be cpu or device, not ${JSON.stringify(resizeOn)}`, { subject: "resizeOn" });
+function checkPlace(place: string | undefined, name: string): void {
+  if (place !== undefined && place !== "cpu" && place !== "device") {
+    throw new TorchclipError("E_ARGUMENT", `${name} must be cpu or device, not ${JSON.stringify(place)}`, { subject: name });
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import sharp from "sharp";
 import { load, similarity, topK, TorchclipError, type Clip } from "../lib/index.js";
 import { errorOf, fixture, largestDifference, tinyModel } from "./support/index.js";
 import { picture } from "./support/noise.js";
@@ -63,6 +64,21 @@ describe("Clip", () => {
     assert.equal(mixed.errors[1]?.code, "E_IMAGE_READ");
     assert.ok(Number.isNaN(mixed.data[mixed.dim]) && !Number.isNaN(mixed.data[0]));
     assert.equal((await errorOf(() => clip.encodeImages([good], { resizeOn: "gpu" as "cpu" }))).code, "E_ARGUMENT");
+  });
+
+  it('decodeOn "device": what the device does not decode, the CPU does, with its errors', async () => {
+    const jpeg = await sharp(good.data, { raw: { width: 64, height: 48, channels: 3 } })
+      .jpeg()
+      .toBuffer();
+    const images = [jpeg, fixture("images/rgb.png"), jpeg.subarray(0, 40), good];
+    const e = await clip.encodeImages(images, { decodeOn: "device", onError: "collect" });
+    const cpu = await clip.encodeImages(images, { onError: "collect" });
+    assert.deepEqual(
+      e.errors.map((x) => [x?.code, x?.index]),
+      cpu.errors.map((x) => [x?.code, x?.index]),
+    );
+    assert.equal(e.errors[2]?.code, "E_IMAGE_DECODE");
+    if (clip.info.device === "cpu") assert.deepEqual(e.data, cpu.data);
   });
 
   it('"cuda:all" never falls back silently', async () => {

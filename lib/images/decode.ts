@@ -68,6 +68,13 @@ export async function readImageFile(image: ImageInput): Promise<Uint8Array | Raw
   return isRaw(image) ? checkRaw(image) : readBytes(image);
 }
 
+/** The bytes of a JPEG file; undefined for anything else, and where it cannot be read (decodeImage then says why). */
+export async function jpegFile(image: ImageInput): Promise<Uint8Array | undefined> {
+  if (isRaw(image)) return undefined;
+  const bytes = await readBytes(image).catch(() => undefined);
+  return bytes && bytes.length > 3 && bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff ? bytes : undefined;
+}
+
 function isRaw(image: ImageInput): image is RawImage {
   return typeof image === "object" && !(image instanceof Uint8Array) && !(image instanceof URL);
 }

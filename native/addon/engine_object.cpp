@@ -104,26 +104,34 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   });
 }
 
-// encodePictures(pictures: RawImage[], out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>
+// encodePictures(pictures: (RawImage | { jpeg: Uint8Array })[], out: Float32Array, failed: Uint8Array,
+// normalize: boolean, cancel: Int32Array): Promise<number>
 Napi::Value EngineObject::encode_pictures(const Napi::CallbackInfo& info) {
   const auto list = info[0].As<Napi::Array>();
   const auto rows = whole(Napi::Number::New(info.Env(), list.Length()), 1, 1 << 20, "pictures");
-  std::vector<core::Image> pictures;
+  std::vector<core::Picture> pictures;
   for (std::uint32_t i = 0; i < list.Length(); ++i) {
     const auto o = list.Get(i).As<Napi::Object>();
-    const auto side = [&](const char* name) { return static_cast<std::int32_t>(whole(o.Get(name), 1, 1 << 24, name)); };
-    core::Image image{nullptr, side("width"), side("height"),
-                      static_cast<std::int32_t>(whole(o.Get("channels"), 1, 4, "channels"))};
+    if (const auto jpeg = o.Get("jpeg"); jpeg.IsTypedArray()) {
+      const auto bytes = jpeg.As<Napi::Uint8Array>().ByteLength();
+      pictures.push_back({{elements_of<std::uint8_t>(jpeg, napi_uint8_array, 1, "jpeg"), 0, 0, 0}, bytes});
+      continue;
+    }
+    const auto number = [&](const char* name, std::int64_t most) {
+      return static_cast<std::int32_t>(whole(o.Get(name), 1, most, name));
+    };
+    core::Image image{nullptr, number("width", 1 << 24), number("height", 1 << 24), number("channels", 4)};
     image.pixels = elements_of<std::uint8_t>(
         o.Get("data"), napi_uint8_array, static_cast<std::size_t>(image.width) * image.height * image.channels, "data");
-    pictures.push_back(image);
+    pictures.push_back({image});
   }
   auto* out = elements_of<float>(info[1], napi_float32_array, rows * engine_->info().embed_dim, "out");
-  const bool normalize = info[2].ToBoolean();
+  auto* failed = elements_of<std::uint8_t>(info[2], napi_uint8_array, rows, "failed");
+  const bool normalize = info[3].ToBoolean();
   // The list keeps its pictures.
-  return run(info, info[3], {info[0], info[1]},
+  return run(info, info[4], {info[0], info[1], info[2]},
              [=, pictures = std::move(pictures)](core::Runner& r, const volatile std::int32_t* cancel) {
-               r.encode_pictures(pictures.data(), rows, out, normalize, cancel);
+               r.encode_pictures(pictures.data(), rows, out, failed, normalize, cancel);
              });
 }
 

@@ -42,6 +42,15 @@ struct Attention {
   bool causal = false;                                              // query i sees keys 0 ... i
 };
 
+// A JPEG file to decode into uint8 [height, width, 3] on the device.
+struct JpegJob {
+  const std::uint8_t* data;
+  std::size_t bytes;
+  std::int32_t width, height;
+  std::uint8_t* out;
+  bool done = false;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -73,6 +82,11 @@ class Device {
   virtual void multiply(const Product& product) = 0;
   // The result, [queryTokens, heads, width], valid until the next call.
   virtual const void* attend(const Attention& attention) = 0;
+
+  // Whether the device's JPEG decoder would take a file, and the size of its picture.
+  virtual bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) = 0;
+  // Sets `done` of each job; what follows on the stream sees the pictures.
+  virtual void decode_jpegs(JpegJob* jobs, std::int64_t count) = 0;
 
   // Runs `pass`, whose launches depend on `key` alone; where passes are recorded, later calls with the key replay it.
   virtual void run(const std::string& key, const std::function<void()>& pass) = 0;

@@ -16,6 +16,7 @@
 #include <stdexcept>
 
 #include "blas.h"
+#include "jpeg.h"
 
 namespace torchclip::cuda {
 namespace {
@@ -222,6 +223,15 @@ class Gpu final : public Device {
     return attended_.const_data_ptr();
   }
 
+  bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) override {
+    return jpeg() && jpeg()->size(data, bytes, width, height);
+  }
+
+  void decode_jpegs(JpegJob* jobs, std::int64_t count) override {
+    here();
+    if (jpeg()) jpeg()->decode(jobs, count, stream());
+  }
+
   void run(const std::string& key, const std::function<void()>& pass) override {
     here();
     if (!graphsWanted_) return pass();
@@ -254,6 +264,15 @@ class Gpu final : public Device {
   void here() {
     enter(index_);
     c10::cuda::setCurrentCUDAStream(stream_);
+  }
+
+  JpegDecoder* jpeg() {
+    if (!jpegAsked_) {
+      jpegAsked_ = true;
+      std::string problem;  // no decoder: the CPU's is used
+      jpeg_ = make_nvjpeg(index_, problem);
+    }
+    return jpeg_.get();
   }
 
   void record(const std::string& key, const std::function<void()>& pass) {
@@ -314,6 +333,8 @@ class Gpu final : public Device {
   std::string name_;
   Blas blas_;
   at::Tensor attended_;
+  std::unique_ptr<JpegDecoder> jpeg_;
+  bool jpegAsked_ = false;
   Slot slots_[kSlots];
   at::cuda::MempoolId_t pool_;
   std::map<std::string, Pass> passes_;

@@ -546,8 +546,8 @@ class Model final : public core::DeviceModel {
     });
   }
 
-  void encode_pictures(const core::Image* pictures, std::int64_t count, float* out, std::uint8_t* prepared,
-                       Cancel cancel) override;
+  void encode_pictures(const core::Picture* pictures, std::int64_t count, float* out, std::uint8_t* failed,
+                       std::uint8_t* prepared, Cancel cancel) override;
 
   double time_images(std::int64_t rows, int repeats) override {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows * images_->pixels()), 128);
@@ -674,11 +674,15 @@ class Model final : public core::DeviceModel {
 // What one call of encode_pictures sends: the pictures, their tables, the jobs that point into them.
 class PictureBatch {
  public:
-  void add(const core::Image& picture, const core::Transform& transform) {
+  // on_device: where the picture's pixels will lie, null: they are sent.
+  void add(const core::Image& picture, const core::Transform& transform, const std::uint8_t* on_device) {
     const auto plan = core::plan_resize(picture.width, picture.height, picture.channels, transform);
     Item item;
     item.shape = plan.shape;
-    item.picture = put(picture.pixels, static_cast<std::size_t>(picture.width) * picture.height * picture.channels);
+    item.onDevice = on_device;
+    item.picture =
+        on_device ? 0
+                  : put(picture.pixels, static_cast<std::size_t>(picture.width) * picture.height * picture.channels);
     item.xTaps = put(plan.xTaps.data(), plan.xTaps.size() * sizeof plan.xTaps[0]);
     item.yTaps = put(plan.yTaps.data(), plan.yTaps.size() * sizeof plan.yTaps[0]);
     item.xWeights = put(plan.xWeights.data(), plan.xWeights.size() * 4);
@@ -701,8 +705,9 @@ class PictureBatch {
     for (std::size_t i = 0; i < items_.size(); ++i) {
       const auto& t = items_[i];
       const std::int64_t plane = static_cast<std::int64_t>(t.shape.size) * t.shape.size * 3;
-      jobs.push_back({reinterpret_cast<const std::uint8_t*>(base + t.picture), between + t.between,
-                      out + static_cast<std::int64_t>(i) * plane, reinterpret_cast<const core::Taps*>(base + t.xTaps),
+      const auto* sent = reinterpret_cast<const std::uint8_t*>(base + t.picture);
+      jobs.push_back({t.onDevice ? t.onDevice : sent, between + t.between, out + static_cast<std::int64_t>(i) * plane,
+                      reinterpret_cast<const core::Taps*>(base + t.xTaps),
                       reinterpret_cast<const core::Taps*>(base + t.yTaps),
                       reinterpret_cast<const std::int32_t*>(base + t.xWeights),
                       reinterpret_cast<const std::int32_t*>(base + t.yWeights), t.shape});
@@ -716,6 +721,7 @@ class PictureBatch {
  private:
   struct Item {
     core::ResizeShape shape;
+    const std::uint8_t* onDevice;
     std::int64_t picture, xTaps, yTaps, xWeights, yWeights, between;
   };
   std::int64_t put(const void* from, std::size_t bytes) {
@@ -729,12 +735,44 @@ class PictureBatch {
   std::int64_t between_ = 0, most_ = 0, jobs_ = 0;
 };
 
-void Model::encode_pictures(const core::Image* pictures, std::int64_t count, float* out, std::uint8_t* prepared,
-                            Cancel cancel) {
+void Model::encode_pictures(const core::Picture* pictures, std::int64_t count, float* out, std::uint8_t* failed,
+                            std::uint8_t* prepared, Cancel cancel) {
   const std::int64_t bytes = images_->pixels();
+  static constexpr std::uint8_t kBlank[3] = {};  // in the place of what is not decoded
   passes(count, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t rows) {
+    // What the device decodes first: it is resized with the rest.
+    std::vector<JpegJob> jobs;
+    std::vector<std::int64_t> job_of(static_cast<std::size_t>(rows), -1);
+    std::vector<std::int64_t> offsets;
+    std::int64_t decoded = 0;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const auto& p = pictures[begin + i];
+      if (!p.encoded) continue;
+      JpegJob job{p.image.pixels, p.encoded, 0, 0, nullptr};
+      if (!device_->jpeg_size(job.data, job.bytes, job.width, job.height)) continue;
+      job_of[i] = static_cast<std::int64_t>(jobs.size());
+      offsets.push_back(decoded);
+      decoded += round_up(std::int64_t{3} * job.width * job.height, 256);
+      jobs.push_back(job);
+    }
+    if (!jobs.empty()) {
+      auto* room = workspace_.grow<std::uint8_t>(Workspace::kDecoded, decoded);
+      for (std::size_t j = 0; j < jobs.size(); ++j) jobs[j].out = room + offsets[j];
+      device_->decode_jpegs(jobs.data(), static_cast<std::int64_t>(jobs.size()));
+    }
     PictureBatch batch;
-    for (std::int64_t i = 0; i < rows; ++i) batch.add(pictures[begin + i], transform_);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const auto& p = pictures[begin + i];
+      const auto* job = job_of[i] >= 0 ? &jobs[job_of[i]] : nullptr;
+      if (!p.encoded) {
+        batch.add(p.image, transform_, nullptr);
+      } else if (job && job->done) {
+        batch.add({nullptr, job->width, job->height, 3}, transform_, job->out);
+      } else {
+        failed[begin + i] = 1;
+        batch.add({kBlank, 1, 1, 3}, transform_, nullptr);
+      }
+    }
     batch.close();
     auto* pixels = workspace_.grow<std::uint8_t>(Workspace::kPixels, padded(rows) * bytes);
     auto* between = workspace_.grow<std::uint8_t>(Workspace::kBetween, batch.between_bytes());
@@ -744,9 +782,7 @@ void Model::encode_pictures(const core::Image* pictures, std::int64_t count, flo
     device_->begin_pass(slot);
     device_->fill(pixels, transform_.fill, static_cast<std::size_t>(rows * bytes));
     resize(device_->stream(), reinterpret_cast<const ResizeJob*>(base + batch.jobs_offset()), rows, batch.most());
-    if (prepared) {
-      device_->download(prepared + begin * bytes, pixels, static_cast<std::size_t>(rows * bytes));
-    }
+    if (prepared) device_->download(prepared + begin * bytes, pixels, static_cast<std::size_t>(rows * bytes));
     if (out) image_pass(slot, pixels, rows, out + begin * dim_);
     return rows;
   });

@@ -31,7 +31,7 @@ struct NormLayer {
 class Workspace {
  public:
   explicit Workspace(Device& device) : device_(device) {}
-  enum Name { kStream, kInput, kQkv, kHidden, kFew, kQueries, kEmbedded, kPixels, kBetween, kNames };
+  enum Name { kStream, kInput, kQkv, kHidden, kFew, kQueries, kEmbedded, kPixels, kBetween, kDecoded, kNames };
   template <typename T = void>
   T* grow(Name name, std::int64_t bytes) {
     return static_cast<T*>(grown(name, static_cast<std::size_t>(bytes)));

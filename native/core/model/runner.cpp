@@ -308,17 +308,28 @@ void Runner::encode_images(const std::uint8_t* pixels, std::int64_t rows, float*
   if (normalize) State::normalize_rows(out, rows, dim);
 }
 
-void Runner::encode_pictures(const Image* pictures, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
+void Runner::encode_pictures(const Picture* pictures, std::int64_t rows, float* out, std::uint8_t* failed,
+                             bool normalize, Cancel cancel) {
   auto& s = *state_;
+  if (failed) std::fill_n(failed, rows, std::uint8_t{0});
+  for (std::int64_t r = 0; r < rows && !failed; ++r) {
+    if (pictures[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded pictures need room for what fails");
+  }
   if (s.model && s.model->has_images()) {
-    s.model->encode_pictures(pictures, rows, out, nullptr, cancel);
+    s.model->encode_pictures(pictures, rows, out, failed, nullptr, cancel);
     if (normalize) State::normalize_rows(out, rows, s.info.embed_dim);
     return;
   }
   const auto bytes = static_cast<std::size_t>(s.info.image_size) * s.info.image_size * 3;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows) * bytes);
   at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) preprocess(pictures[r], s.info.transform, pixels.data() + r * bytes);
+    for (std::int64_t r = begin; r < end; ++r) {
+      if (pictures[r].encoded) {
+        failed[r] = 1;
+      } else {
+        preprocess(pictures[r].image, s.info.transform, pixels.data() + r * bytes);
+      }
+    }
   });
   encode_images(pixels.data(), rows, out, normalize, cancel);
 }

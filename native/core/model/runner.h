@@ -19,6 +19,12 @@ namespace torchclip::core {
 class DeviceModel;
 struct DeviceModelSource;
 
+// A decoded picture, or a JPEG file: then image.pixels holds `encoded` bytes of it and the image's sizes are 0.
+struct Picture {
+  Image image{};
+  std::size_t encoded = 0;
+};
+
 struct RunnerOptions {
   std::string device = "auto";     // auto | cpu | cuda | cuda:N; of an engine also cuda:all
   std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8
@@ -71,8 +77,10 @@ class Runner {
   void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);
   // The same for pictures of any sizes, preprocessed as the model wants it where the model runs: on a GPU by its
-  // kernels, else here; the same pixels either way.
-  void encode_pictures(const Image* pictures, std::int64_t rows, float* out, bool normalize,
+  // kernels, else here; the same pixels either way. JPEG files are decoded by the GPU's decoder; failed: uint8 [rows],
+  // not 0 for files that it does not take or that it fails at, and for every file where there is no such decoder:
+  // their rows of `out` then mean nothing. `failed` may be null where no picture is encoded.
+  void encode_pictures(const Picture* pictures, std::int64_t rows, float* out, std::uint8_t* failed, bool normalize,
                        const volatile std::int32_t* cancel = nullptr);
   // ids: int32 [rows, length], length <= context_length; out: float [rows, embed_dim].
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,

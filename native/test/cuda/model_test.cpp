@@ -149,23 +149,49 @@ void check_model(const std::string& path, bool all) {
   }
 }
 
+// Files that the device decodes beside decoded pictures; a file that it refuses, or fails at, is told and hurts no
+// other. `expected` begins with the embeddings of pictures 300 x 200 and 100 x 333.
+void check_decoder(core::Runner& runner, const Rows& expected) {
+  const auto tall = picture(100, 222, 5), first = picture(300, 200, 300);
+  std::vector<std::uint8_t> good{'O', 'K', 100, 222}, fails{'N', 'O', 100, 222}, other{'G', 'I', 'F', '8'};
+  good.insert(good.end(), tall.begin(), tall.end());
+  fails.insert(fails.end(), tall.begin(), tall.end());
+  const auto dim = static_cast<std::size_t>(runner.info().embed_dim);
+  const core::Picture mixed[] = {{{fails.data(), 0, 0, 0}, fails.size()},
+                                 {{first.data(), 300, 200, 3}},
+                                 {{good.data(), 0, 0, 0}, good.size()},
+                                 {{other.data(), 0, 0, 0}, other.size()}};
+  const core::Picture alone{{tall.data(), 100, 222, 3}};
+  Rows got(4 * dim), one(dim);
+  std::uint8_t failed[4];
+  runner.encode_pictures(mixed, 4, got.data(), failed, true);
+  runner.encode_pictures(&alone, 1, one.data(), nullptr, true);
+  const bool decodes = failed[2] == 0;  // a GPU's decoder knows the tests' format not
+  CHECK(failed[0] == 1 && failed[1] == 0 && failed[3] == 1);
+  CHECK(std::equal(got.begin() + dim, got.begin() + 2 * dim, expected.begin()));
+  CHECK(!decodes || std::equal(one.begin(), one.end(), got.begin() + 2 * dim));
+  CHECK(torchclip::test::status_of<core::Error>([&] { runner.encode_pictures(mixed, 4, got.data(), nullptr, true); }) ==
+        TORCHCLIP_E_ARGUMENT);
+}
+
 // Pictures of any sizes through the device's own resize: the same pixels, so the same embeddings.
 void check_pictures(const std::string& path) {
   core::Runner runner(path, on_device("fp32"));
   const auto& info = runner.info();
   std::vector<std::vector<std::uint8_t>> kept;
-  std::vector<core::Image> pictures;
+  std::vector<core::Picture> pictures;
   std::vector<std::uint8_t> pixels;
   for (const auto& [w, h] : {std::pair{300, 200}, {100, 333}, {info.image_size, info.image_size}}) {
     kept.push_back(picture(w, h, static_cast<std::uint32_t>(w)));
-    pictures.push_back({kept.back().data(), w, h, 3});
+    pictures.push_back({{kept.back().data(), w, h, 3}});
     pixels.resize(pixels.size() + static_cast<std::size_t>(info.image_size) * info.image_size * 3);
-    core::preprocess(pictures.back(), info.transform, &*pixels.end() - info.image_size * info.image_size * 3);
+    core::preprocess(pictures.back().image, info.transform, &*pixels.end() - info.image_size * info.image_size * 3);
   }
   Rows a(static_cast<std::size_t>(3 * info.embed_dim)), b(a.size());
-  runner.encode_pictures(pictures.data(), 3, a.data(), true);
+  runner.encode_pictures(pictures.data(), 3, a.data(), nullptr, true);
   runner.encode_images(pixels.data(), 3, b.data(), true);
   CHECK(a == b);
+  check_decoder(runner, b);
 }
 
 void check_cancel_and_single_rows(const std::string& path) {
