@@ -106,6 +106,8 @@ export interface NativeSystem {
   /** Why no CUDA device can be used; empty where one can. */
   cudaProblem: string;
   cudaDevices: number;
+  /** Why torchclip's own CUDA kernels cannot be used; empty where they can. Without them TorchScript runs on the GPU. */
+  fastCudaProblem: string;
 }
 
 export interface TensorPart {

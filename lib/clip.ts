@@ -480,19 +480,23 @@ export class Clip {
   /** A batch for the device to resize, its JPEG files for the device to decode too where that is asked for. */
   private async decodeForDevice(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
     const pictures: (RawImage | { jpeg: Uint8Array })[] = images.map(() => BLANK);
-    const take = async (raw: RawImage, i: number) => void (pictures[i] = raw);
     const asks = options.decodeOn === "device" && !options.autoRotate && options.maxPixels === undefined;
     const files = asks ? await Promise.all(images.map((image) => jpegFile(image))) : [];
     files.forEach((jpeg, i) => jpeg && (pictures[i] = { jpeg }));
-    const rest = (among: number[]) =>
-      this.eachPicture(
+    const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
+    const decodeRest = async (among: number[]) => {
+      const take = (raw: RawImage, j: number) => {
+        pictures[among[j]] = raw;
+        return Promise.resolve();
+      };
+      const found = await this.eachPicture(
         among.map((i) => images[i]),
         (j) => firstIndex + among[j],
         options,
-        (raw, j) => take(raw, among[j]),
+        take,
       );
-    const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
-    const decodeRest = async (among: number[]) => (await rest(among)).forEach((error, j) => (errors[among[j]] = error));
+      found.forEach((error, j) => (errors[among[j]] = error));
+    };
     await decodeRest([...images.keys()].filter((i) => !files[i]));
     return (cancel: Int32Array) =>
       this.encodeBatch(errors, options, async (out) => {

@@ -29,12 +29,14 @@ export function doctorCommand(program: Command): void {
         cpuFeatures: system.cpuFeatures,
         libtorchKernels: system.cpuCapability,
         cuda: system.cudaProblem || `${system.cudaDevices} device(s)`,
+        ...(system.cudaProblem ? {} : { cudaKernels: system.fastCudaProblem || "torchclip's own" }),
         cache: `${at.cacheDir}${existsSync(at.cacheDir) ? "" : " (not there yet)"}`,
         offline: at.offline,
       };
       const advice: string[] = [];
       if (/without CUDA/.test(system.cudaProblem))
         advice.push("For a GPU: TORCHCLIP_CUDA=1 npm run build (fetches a CUDA libtorch), or point TORCHCLIP_LIBTORCH at one and npm run build.");
+      if (!system.cudaProblem && system.fastCudaProblem) advice.push(`The GPU runs models by TorchScript: ${system.fastCudaProblem}.`);
       if (!system.cpuFeatures.includes("avx2") && process.arch === "x64") advice.push("This CPU has no AVX2; everything works, slowly.");
       if (flags.json) {
         process.stdout.write(`${JSON.stringify({ ...found, advice }, null, 2)}\n`);

@@ -15,6 +15,8 @@ interface Flags extends ModelFlags {
   truncate?: boolean;
   autoRotate?: boolean;
   fastDecode?: boolean;
+  resizeOn?: "cpu" | "device";
+  decodeOn?: "cpu" | "device";
   json?: boolean;
 }
 
@@ -27,6 +29,8 @@ export function embedCommand(program: Command): void {
     .option("--truncate", "cut texts that are longer than the context instead of failing")
     .option("--auto-rotate", "turn pictures as their EXIF orientation says (CLIP's reference does not)")
     .option("--fast-decode", "let the JPEG decoder leave out detail that the resize throws away; faster, not bit-exact")
+    .addOption(new Option("--resize-on <place>", "device: pictures are resized where the model runs, with the same bits").choices(["cpu", "device"]))
+    .addOption(new Option("--decode-on <place>", "device: JPEG files are decoded by the GPU; faster, not bit-exact").choices(["cpu", "device"]))
     .option("--json", "print the summary as JSON")
     .action(run);
 }
@@ -45,6 +49,8 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
       batchSize: flags.batchSize,
       autoRotate: flags.autoRotate,
       fastDecode: flags.fastDecode,
+      resizeOn: flags.resizeOn,
+      decodeOn: flags.decodeOn,
       truncate: flags.truncate ? ("end" as const) : undefined,
       signal,
       onProgress: bar.update,

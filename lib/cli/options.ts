@@ -24,7 +24,7 @@ export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: str
 export function modelOptions(command: Command): Command {
   return command
     .option("-m, --model <name|path>", "model name, or path of an artifact or of weights", "tiny")
-    .addOption(new Option("-d, --device <device>", "auto, cpu, cuda or cuda:N").default("auto"))
+    .addOption(new Option("-d, --device <device>", "auto, cpu, cuda, cuda:N or cuda:all (a copy on each GPU)").default("auto"))
     .addOption(
       new Option("--precision <type>", "precision of the forward pass; auto: the fastest whose cosine to fp32 is at least 0.9995 on this machine")
         .choices(["auto", "fp32", "bf16", "fp16", "int8"])

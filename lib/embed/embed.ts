@@ -10,7 +10,7 @@ import { writeFileWhole, writeWhole } from "../util/files.js";
 import { floatBytes, npyHeader } from "../util/npy.js";
 import type { ImageSource } from "./sources.js";
 
-export interface EmbedOptions extends Pick<BatchOptions, "batchSize" | "autoRotate" | "fastDecode" | "signal">, TokenizeOptions {
+export interface EmbedOptions extends Pick<BatchOptions, "batchSize" | "autoRotate" | "fastDecode" | "resizeOn" | "decodeOn" | "signal">, TokenizeOptions {
   /** What the input was, for the record and to tell runs apart. */
   input: string;
   onProgress?: (done: number, total: number | undefined) => void;
@@ -48,8 +48,8 @@ export async function embedImages(clip: Clip, source: ImageSource, out: string, 
         yield image;
       }
     };
-    const { batchSize, autoRotate, fastDecode, signal } = options;
-    for await (const batch of clip.streamImages(images(), { batchSize, autoRotate, fastDecode, signal, onError: "collect", times })) {
+    const { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal } = options;
+    for await (const batch of clip.streamImages(images(), { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal, onError: "collect", times })) {
       const rows = names.splice(0, batch.rows).map((name, i): Row => {
         const e = batch.errors[i];
         return e ? { name, error: { code: e.code, message: e.message } } : { name };
@@ -96,6 +96,7 @@ async function run(
     dim: embedDim,
     autoRotate: options.autoRotate ?? false,
     fastDecode: options.fastDecode ?? false,
+    decodeOn: options.decodeOn ?? "cpu",
   };
   const partial = `${out}.partial`;
   await mkdir(partial, { recursive: true });

@@ -151,6 +151,7 @@ Napi::Value system_info(const Napi::CallbackInfo& info) {
   o.Set("libtorch", system.libtorch);
   o.Set("cpuCapability", system.cpu_capability);
   o.Set("cudaProblem", system.cuda_problem);
+  o.Set("fastCudaProblem", system.fast_cuda_problem);
   o.Set("cudaDevices", system.cuda_devices);
   auto features = Napi::Array::New(info.Env());
   for (const auto& feature : system.cpu_features) features.Set(features.Length(), feature);

@@ -43,6 +43,7 @@ SystemInfo system_info() {
   s.cpu_capability = at::get_cpu_capability();
   s.cpu_features = cpu_features();
   s.cuda_problem = cuda_problem();
+  s.fast_cuda_problem = fast_cuda_problem();
   s.cuda_devices = s.cuda_problem.empty() ? static_cast<int>(torch::cuda::device_count()) : 0;
   return s;
 }
