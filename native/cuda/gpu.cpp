@@ -1,5 +1,6 @@
 #include "gpu.h"
 
+#include <ATen/Context.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/ops/_efficient_attention_forward.h>
 #include <ATen/ops/_flash_attention_forward.h>
@@ -343,7 +344,10 @@ class Gpu final : public Device {
 
 }  // namespace
 
-std::unique_ptr<Device> make_gpu(int index) { return std::make_unique<Gpu>(index); }
+std::unique_ptr<Device> make_gpu(int index) {
+  at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);  // its allocator is of no use before
+  return std::make_unique<Gpu>(index);
+}
 
 void free_all_caches() {
   try {

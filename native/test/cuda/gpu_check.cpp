@@ -349,6 +349,8 @@ void speed(const Shape& s, const Options& options, Report& report, const core::P
       put(row.str());
     }
     const auto memory = model->memory();
+    put("{\"model\":\"" + std::string(s.name) + "\",\"precision\":\"" + precision + "\",\"weightBytes\":" +
+        std::to_string(memory.weights) + ",\"workspaceBytes\":" + std::to_string(memory.workspace) + "}");
     std::printf("%-9s %s  weights %.0f MB, workspace %.0f MB\n", s.name, precision.c_str(),
                 static_cast<double>(memory.weights) / 1e6, static_cast<double>(memory.workspace) / 1e6);
   }
