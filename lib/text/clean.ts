@@ -112,11 +112,12 @@ function fixLine(line: string, entities: boolean): string {
   }
 }
 
-const CP1252 = new TextDecoder("windows-1252");
+// Windows-1252 from 0x80 on; where it has nothing, the control itself. (Some Node versions' TextDecoder reads Latin-1.)
+const WINDOWS_1252 = "€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ";
 
 /** A C1 control is nearly always a Windows-1252 character read as Latin-1. */
 function fixC1(c: string): string {
-  return CP1252.decode(Uint8Array.of(c.charCodeAt(0)));
+  return WINDOWS_1252[c.charCodeAt(0) - 0x80];
 }
 
 function fixEntity(entity: string): string {

@@ -1,14 +1,18 @@
 // The C ABI (torchclip.h) over core::Engine: arguments checked, exceptions turned into statuses.
 #include <cstring>
 #include <future>
+#include <mutex>
 
 #include "engine.h"
 #include "image/preprocess.h"
 #include "search/top_k.h"
+#include "text/tokenizer.h"
 #include "torchclip/torchclip.h"
 
 struct torchclip_engine {
   torchclip::core::Engine engine;
+  std::once_flag once;
+  std::unique_ptr<torchclip::core::Tokenizer> tokenizer;  // made when it is first asked for
 };
 
 namespace {
@@ -47,6 +51,35 @@ void wait(Start&& start) {
   start([&promise](const Failure& failure) { promise.set_value(failure); });
   const Failure failure = promise.get_future().get();
   if (failure.status != TORCHCLIP_OK) throw Error(failure.status, failure.message);
+}
+
+void tokenize(torchclip_engine& engine, const char* const* texts, std::int64_t rows, bool truncate, std::int32_t* ids) {
+  const auto& info = engine.engine.info();
+  std::call_once(engine.once, [&] {
+    engine.tokenizer =
+        std::make_unique<torchclip::core::Tokenizer>(info.extra.at("tokenizer.json"), info.extra.at("torchclip.json"));
+  });
+  std::fill_n(ids, rows * info.context_length, info.pad_id);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const auto name = "text " + std::to_string(r);
+    require(texts[r], (name + " is NULL").c_str());
+    std::vector<std::int32_t> found;
+    try {
+      found = engine.tokenizer->encode(texts[r]);
+    } catch (const Error& e) {
+      throw Error(e.status(), name + ": " + e.what());
+    }
+    if (static_cast<std::int64_t>(found.size()) > info.context_length) {
+      if (!truncate) {
+        throw Error(TORCHCLIP_E_ARGUMENT, name + " has " + std::to_string(found.size()) +
+                                              " tokens, more than the context of " +
+                                              std::to_string(info.context_length));
+      }
+      found.resize(static_cast<std::size_t>(info.context_length));
+      found.back() = engine.tokenizer->end_id();
+    }
+    std::copy(found.begin(), found.end(), ids + r * info.context_length);
+  }
 }
 
 void copy_text(char* to, std::size_t size, const std::string& text) {
@@ -151,6 +184,30 @@ torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t
     wait([&](Engine::Done done) {
       engine->engine.run([&](auto& runner) { runner.encode_tokens(ids, rows, length, out, normalize != 0); }, nullptr,
                          std::move(done));
+    });
+  });
+}
+
+torchclip_status torchclip_tokenize(torchclip_engine* engine, const char* const* texts, int64_t rows, int32_t truncate,
+                                    int32_t* ids, torchclip_error* error) {
+  return guarded(error, [&] {
+    require(engine && texts && ids, "engine, texts or ids is NULL");
+    require(rows > 0, "rows must be at least 1");
+    tokenize(*engine, texts, rows, truncate != 0, ids);
+  });
+}
+
+torchclip_status torchclip_encode_texts(torchclip_engine* engine, const char* const* texts, int64_t rows,
+                                        int32_t truncate, float* out, int32_t normalize, torchclip_error* error) {
+  return guarded(error, [&] {
+    require(engine && texts && out, "engine, texts or out is NULL");
+    require(rows > 0, "rows must be at least 1");
+    const std::int32_t length = engine->engine.info().context_length;
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(rows) * length);
+    tokenize(*engine, texts, rows, truncate != 0, ids.data());
+    wait([&](Engine::Done done) {
+      engine->engine.run([&](auto& runner) { runner.encode_tokens(ids.data(), rows, length, out, normalize != 0); },
+                         nullptr, std::move(done));
     });
   });
 }

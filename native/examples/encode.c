@@ -1,5 +1,5 @@
 /* One picture and one text through the C ABI: encode MODEL.pt
- * The picture is a red square drawn here; the text comes as token ids, which the model's tokenizer.json defines. */
+ * The picture is a red square drawn here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <torchclip/torchclip.h>
@@ -28,13 +28,13 @@ int main(int argc, char** argv) {
   float* text = malloc(sizeof(float) * info.embed_dim);
   for (int i = 0; i < WIDTH * HEIGHT; i++) picture[3 * i] = 255;
 
-  const int32_t ids[] = {info.vocab_size - 2, 320, info.vocab_size - 1}; /* start, "a", end */
+  const char* const texts[] = {"a red square"};
   float cosine;
   if (torchclip_preprocess(engine, picture, WIDTH, HEIGHT, 3, input, &error)) return fail(&error);
   if (torchclip_encode_images(engine, input, 1, image, 1, &error)) return fail(&error);
-  if (torchclip_encode_tokens(engine, ids, 1, 3, text, 1, &error)) return fail(&error);
+  if (torchclip_encode_texts(engine, texts, 1, 0, text, 1, &error)) return fail(&error);
   if (torchclip_similarity(image, 1, text, 1, info.embed_dim, &cosine, &error)) return fail(&error);
-  printf("cosine of the picture and the text: %.4f\n", cosine);
+  printf("cosine of the picture and \"%s\": %.4f\n", texts[0], cosine);
 
   free(picture);
   free(input);

@@ -41,6 +41,27 @@ int main(int, char** argv) {
     CHECK(e.status() == TORCHCLIP_E_ARGUMENT && std::strcmp(e.code(), "E_ARGUMENT") == 0);
   }
 
+  // Texts: tokens, then the same embedding as theirs; what is wrong is named.
+  const char* texts[] = {"A  Red Square!", "\xc3\x28"};
+  std::vector<std::int32_t> made(static_cast<std::size_t>(info.context_length));
+  CHECK(torchclip_tokenize(clip.get(), texts, 1, 0, made.data(), &error) == TORCHCLIP_OK);
+  CHECK(made[0] == info.vocab_size - 2 && made.back() == info.pad_id);
+  std::vector<float> direct(static_cast<std::size_t>(info.embed_dim));
+  CHECK(torchclip_encode_texts(clip.get(), texts, 1, 0, direct.data(), 1, &error) == TORCHCLIP_OK);
+  CHECK(clip.encode_tokens(made.data(), 1, info.context_length) == direct);
+  CHECK(torchclip_tokenize(clip.get(), texts + 1, 1, 0, made.data(), &error) == TORCHCLIP_E_ARGUMENT);
+  CHECK(std::strstr(error.message, "text 0: byte 0 is no UTF-8"));
+  const std::string many(1000, 'x');
+  const std::string spaced = [&] {
+    std::string s;
+    for (const char c : many) s += {c, ' '};
+    return s;
+  }();
+  const char* lengthy = spaced.c_str();
+  CHECK(torchclip_tokenize(clip.get(), &lengthy, 1, 0, made.data(), &error) == TORCHCLIP_E_ARGUMENT);
+  CHECK(torchclip_tokenize(clip.get(), &lengthy, 1, 1, made.data(), &error) == TORCHCLIP_OK &&
+        made.back() == info.vocab_size - 1);
+
   const float base[] = {1, 0, 0, 1, 0.6f, 0.8f, 1, 0}, query[] = {1, 0};
   std::int32_t indices[3];
   float scores[3];

@@ -19,6 +19,7 @@ class Json {
   // A member, or a null value where there is none or this is no object.
   const Json& operator[](const std::string& name) const;
   const std::vector<Json>& items() const noexcept { return items_; }
+  const std::map<std::string, Json>& members() const noexcept { return members_; }
 
   // The value, or `otherwise` where this is of another kind.
   double number(double otherwise = 0) const noexcept { return kind_ == Kind::number ? number_ : otherwise; }

@@ -57,6 +57,21 @@ class Clip {
     return out;
   }
 
+  // UTF-8 texts, for models with CLIP's own tokenizer; truncate: see torchclip_tokenize.
+  std::vector<float> encode_texts(const std::vector<std::string>& texts, bool truncate = false, bool normalize = true) {
+    std::vector<const char*> pointers;
+    for (const auto& text : texts) pointers.push_back(text.c_str());
+    std::vector<float> out(texts.size() * static_cast<std::size_t>(info_.embed_dim));
+    torchclip_error error{};
+    check(torchclip_encode_texts(engine_.get(), pointers.data(), static_cast<std::int64_t>(texts.size()), truncate,
+                                 out.data(), normalize, &error),
+          error);
+    return out;
+  }
+
+  // For the functions of the C ABI; it stays this object's.
+  torchclip_engine* get() const noexcept { return engine_.get(); }
+
  private:
   static void check(torchclip_status status, const torchclip_error& error) {
     if (status != TORCHCLIP_OK) throw Exception(error);

@@ -1,0 +1,15 @@
+// What openai/CLIP and open_clip do to a text before they cut it into tokens; lib/text/clean.ts says the same.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace torchclip::core {
+
+// ftfy's repairs without that of mis-decoded text, HTML's characters twice, single spaces.
+std::u32string clean_as_openai(std::u32string_view text);
+
+// Python's html.unescape.
+std::u32string unescape_html(std::u32string_view text);
+
+}  // namespace torchclip::core

@@ -1,0 +1,179 @@
+#include "text/unicode.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "runtime/error.h"
+#include "text/tables.h"
+
+namespace torchclip::core {
+namespace {
+
+template <std::size_t N>
+bool within(const tables::Range (&ranges)[N], char32_t c) {
+  const auto* at = std::upper_bound(std::begin(ranges), std::end(ranges), c,
+                                    [](char32_t x, const tables::Range& r) { return x < r.first; });
+  return at != std::begin(ranges) && c <= at[-1].last;
+}
+
+// The mapping of c, or null.
+template <std::size_t N>
+const tables::Mapping* find(const tables::Mapping (&mappings)[N], char32_t c) {
+  const auto* at = std::lower_bound(std::begin(mappings), std::end(mappings), c,
+                                    [](const tables::Mapping& m, char32_t x) { return m.from < x; });
+  return at != std::end(mappings) && at->from == c ? at : nullptr;
+}
+
+template <std::size_t N>
+std::u32string mapped(const tables::Mapping (&mappings)[N], std::u32string_view text) {
+  std::u32string out;
+  for (const char32_t c : text) {
+    if (const auto* m = find(mappings, c)) {
+      for (const char32_t to : m->to) {
+        if (to) out += to;
+      }
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+int rank_of(char32_t c) {
+  const auto* at = std::lower_bound(std::begin(tables::kClasses), std::end(tables::kClasses), c,
+                                    [](const tables::Class& k, char32_t x) { return k.point < x; });
+  return at != std::end(tables::kClasses) && at->point == c ? at->rank : 0;
+}
+
+// Hangul syllables, by the arithmetic of the Unicode standard (chapter 3.12).
+constexpr char32_t kSyllables = 0xac00, kLeading = 0x1100, kVowels = 0x1161, kTrailing = 0x11a7;
+constexpr char32_t kLeadingCount = 19, kVowelCount = 21, kTrailingCount = 28;
+constexpr char32_t kSyllableCount = kLeadingCount * kVowelCount * kTrailingCount;
+
+char32_t composed(char32_t a, char32_t b) {
+  if (a >= kLeading && a < kLeading + kLeadingCount && b >= kVowels && b < kVowels + kVowelCount) {
+    return kSyllables + ((a - kLeading) * kVowelCount + (b - kVowels)) * kTrailingCount;
+  }
+  if (a >= kSyllables && a < kSyllables + kSyllableCount && (a - kSyllables) % kTrailingCount == 0 && b > kTrailing &&
+      b < kTrailing + kTrailingCount) {
+    return a + (b - kTrailing);
+  }
+  const auto* at = std::lower_bound(std::begin(tables::kCompositions), std::end(tables::kCompositions), std::pair(a, b),
+                                    [](const tables::Composition& c, const std::pair<char32_t, char32_t>& x) {
+                                      return std::pair(c.first, c.second) < x;
+                                    });
+  return at != std::end(tables::kCompositions) && at->first == a && at->second == b ? at->whole : 0;
+}
+
+std::u32string decomposed(std::u32string_view text) {
+  std::u32string out;
+  for (const char32_t c : text) {
+    if (c >= kSyllables && c < kSyllables + kSyllableCount) {
+      const char32_t i = c - kSyllables;
+      out += kLeading + i / (kVowelCount * kTrailingCount);
+      out += kVowels + i / kTrailingCount % kVowelCount;
+      if (i % kTrailingCount) out += kTrailing + i % kTrailingCount;
+    } else {
+      out += mapped(tables::kDecomposed, {&c, 1});
+    }
+  }
+  // Runs of marks into the order of their classes.
+  for (std::size_t i = 0; i < out.size();) {
+    std::size_t end = i;
+    while (end < out.size() && rank_of(out[end])) ++end;
+    std::stable_sort(out.begin() + static_cast<std::ptrdiff_t>(i), out.begin() + static_cast<std::ptrdiff_t>(end),
+                     [](char32_t a, char32_t b) { return rank_of(a) < rank_of(b); });
+    i = end + 1;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::u32string from_utf8(std::string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size();) {
+    const auto first = static_cast<unsigned char>(text[i]);
+    const std::size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+    char32_t c = length == 1 ? first : first & (0x7f >> length);
+    bool good = length > 0 && i + length <= text.size();
+    for (std::size_t j = 1; good && j < length; ++j) {
+      const auto next = static_cast<unsigned char>(text[i + j]);
+      good = next >> 6 == 2;
+      c = c << 6 | (next & 0x3f);
+    }
+    constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (!good || c < kLeast[length] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) {
+      throw Error(TORCHCLIP_E_ARGUMENT, "byte " + std::to_string(i) + " is no UTF-8");
+    }
+    out += c;
+    i += length;
+  }
+  return out;
+}
+
+std::string to_utf8(std::u32string_view text) {
+  std::string out;
+  for (const char32_t c : text) {
+    const auto tail = [&](int shift) { out += static_cast<char>(0x80 | (c >> shift & 0x3f)); };
+    if (c < 0x80) {
+      out += static_cast<char>(c);
+    } else if (c < 0x800) {
+      out += static_cast<char>(0xc0 | c >> 6);
+      tail(0);
+    } else if (c < 0x10000) {
+      out += static_cast<char>(0xe0 | c >> 12);
+      tail(6);
+      tail(0);
+    } else {
+      out += static_cast<char>(0xf0 | c >> 18);
+      tail(12);
+      tail(6);
+      tail(0);
+    }
+  }
+  return out;
+}
+
+bool is_letter(char32_t c) { return within(tables::kLetters, c); }
+
+bool is_number(char32_t c) { return within(tables::kNumbers, c); }
+
+bool is_space(char32_t c) {
+  return (c >= 9 && c <= 13) || c == ' ' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000 || c == 0xfeff;
+}
+
+bool is_python_space(char32_t c) { return (is_space(c) && c != 0xfeff) || (c >= 0x1c && c <= 0x1f) || c == 0x85; }
+
+std::u32string normalize_nfc(std::u32string_view text) {
+  if (std::all_of(text.begin(), text.end(), [](char32_t c) { return c < 0x300; })) return std::u32string(text);
+  auto parts = decomposed(text);
+  std::u32string out;
+  std::size_t starter = std::u32string::npos;  // where the last character of class 0 stands in `out`
+  int last = 0;                                // class of the last character after it; -1: none
+  for (const char32_t c : parts) {
+    const int rank = rank_of(c);
+    if (starter != std::u32string::npos && last < rank) {
+      if (const char32_t whole = composed(out[starter], c)) {
+        out[starter] = whole;
+        continue;
+      }
+    }
+    if (rank == 0) {
+      starter = out.size();
+      last = -1;
+    } else {
+      last = rank;
+    }
+    out += c;
+  }
+  return out;
+}
+
+std::u32string lower(std::u32string_view text) { return mapped(tables::kLower, text); }
+
+std::u32string widths(std::u32string_view text) { return mapped(tables::kWidths, text); }
+
+}  // namespace torchclip::core
