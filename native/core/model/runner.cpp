@@ -8,6 +8,7 @@
 
 #include "model/device_model.h"
 #include "model/fast/towers.h"
+#include "model/mapped_archive.h"
 #include "model/safety.h"
 #include "model/torch.h"
 #include "runtime/cuda_library.h"
@@ -93,7 +94,7 @@ struct Runner::State {
     }
   }
 
-  void build_fast(const RunnerOptions& options, int threads);
+  void build_fast(const RunnerOptions& options, int threads, const MappedArchive& archive);
   void build_on_cpu(Type type, const Weights& weights, const Json& config, int threads);
 
   // at::Tensor of pictures as the artifact's methods take them.
@@ -122,7 +123,7 @@ void Runner::State::build_on_cpu(Type type, const Weights& weights, const Json& 
 }
 
 // The towers that a fast runner knows, from the parameters of the loaded module; what they took over is freed there.
-void Runner::State::build_fast(const RunnerOptions& options, int threads) {
+void Runner::State::build_fast(const RunnerOptions& options, int threads, const MappedArchive& archive) {
   const bool on_device = device.is_cuda() || options.makeModel;
   if (options.generic || (!on_device && options.precision == "fp16")) return;
   std::unordered_map<std::string, at::Tensor> tensors;
@@ -131,9 +132,11 @@ void Runner::State::build_fast(const RunnerOptions& options, int threads) {
   const Weights weights = [&](const std::string& name) -> Tensor {
     const auto at = tensors.find(name);
     if (at == tensors.end()) return {};
-    auto kept = std::make_shared<at::Tensor>(at->second.detach().to(at::kFloat).contiguous());
-    const auto sizes = kept->sizes();
-    return {kept->const_data_ptr<float>(), {sizes.begin(), sizes.end()}, kept};
+    // Over the mapped file, or a copy where it is stored in another type.
+    auto kept = std::make_shared<std::pair<at::Tensor, std::shared_ptr<const void>>>(
+        archive.values(at->second.detach()).to(at::kFloat).contiguous(), archive.keep());
+    const auto& values = kept->first;
+    return {values.const_data_ptr<float>(), {values.sizes().begin(), values.sizes().end()}, kept};
   };
   const auto config = Json::parse(info.extra["torchclip.json"]);
   if (on_device) {
@@ -234,7 +237,8 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
   torch::jit::ExtraFilesMap extra;
   for (const char* name : kExtraFiles) extra[name] = "";
   try {
-    s.module = torch::jit::load(path, c10::kCPU, extra);
+    MappedArchive archive(path);
+    s.module = archive.load(extra);
     s.module.eval();
     for (auto& [name, text] : extra) s.info.extra[name] = text;
     auto& info = s.info;
@@ -265,8 +269,11 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     s.module.get_method("encode_text");
     const std::string generic = std::string("generic ") + dtype_name(s.dtype) + " (TorchScript)";
     s.info.image_runner = s.info.text_runner = generic;
-    s.build_fast(options, threads);
-    if (!s.fast_images() || !s.fast_texts()) s.module.to(s.device, s.dtype);
+    s.build_fast(options, threads, archive);
+    if (!s.fast_images() || !s.fast_texts()) {
+      archive.fill(s.module);
+      s.module.to(s.device, s.dtype);
+    }
     for (const auto& p : s.module.parameters()) s.genericBytes += p.nbytes();
     for (const auto& p : s.module.buffers()) s.genericBytes += p.nbytes();
   } catch (const std::exception& e) {
