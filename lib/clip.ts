@@ -189,7 +189,8 @@ function checkLoadOptions(o: LoadOptions): void {
 /** A loaded model. Made by `load`; frees its memory on `close`. */
 export class Clip {
   readonly info: ClipInfo;
-  private readonly tokenizer: Tokenizer;
+  private madeTokenizer: Tokenizer | undefined;
+  private readonly tokenizerJson: string;
   private readonly transform: NativeTransform;
   private readonly trims: boolean;
   private closing: Promise<void> | undefined;
@@ -205,7 +206,7 @@ export class Clip {
     const { extra, trims, ...sizes } = native;
     const config = readConfig(extra["torchclip.json"]);
     this.info = { path, config, requestedPrecision, ...(precisionChoice ? { precisionChoice } : {}), ...sizes };
-    this.tokenizer = makeTokenizer(JSON.parse(extra["tokenizer.json"]) as TokenizerJson, config.tokenizer);
+    this.tokenizerJson = extra["tokenizer.json"];
     this.transform = nativeTransform(config.preprocessing, sizes.imageSize);
     this.trims = trims;
   }
@@ -429,6 +430,11 @@ export class Clip {
     } finally {
       signal?.removeEventListener("abort", stop);
     }
+  }
+
+  /** Made when a text first needs it: its tables take longer than the weights. */
+  private get tokenizer(): Tokenizer {
+    return (this.madeTokenizer ??= makeTokenizer(JSON.parse(this.tokenizerJson) as TokenizerJson, this.info.config.tokenizer));
   }
 
   private checkOpen(): void {
