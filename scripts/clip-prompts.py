@@ -19,6 +19,7 @@ SECTIONS = {
     "country211": "Country211",
     "dtd": "DescribableTextures",
     "eurosat": "EuroSAT",
+    "flowers102": "Flowers102",
     "food101": "Food101",
     "mnist": "MNIST",
     "oxford-pets": "OxfordPets",

@@ -7,6 +7,8 @@ import type { RawImage } from "../images/decode.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
 import { writeWhole } from "../util/files.js";
+import { readMat } from "../util/mat.js";
+import { unzip } from "../util/unzip.js";
 import { CLIP_PROMPTS, type ClipPrompts } from "./clip-prompts.js";
 import { Dataset, type Sample, type SplitCount } from "./dataset.js";
 import { folderDataset, splitFolders } from "./folder.js";
@@ -20,6 +22,8 @@ interface Archive {
   md5: string;
   /** A file or folder inside, by which an unpacked copy is known. */
   probe: string;
+  /** "tar" (default, its first folder is `probe`), "zip" (the same), or "file": it is `probe` itself. */
+  kind?: "tar" | "zip" | "file";
 }
 
 const ARCHIVES: Record<string, Archive> = {
@@ -29,7 +33,18 @@ const ARCHIVES: Record<string, Archive> = {
   food101: { url: "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", md5: "85eeb15f3717b99a5da872d97d918f87", probe: "food-101" },
   dtd: { url: "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz", md5: "fff73e5086ae6bdbea199a49dfb8a4c1", probe: "dtd" },
   country211: { url: "https://openaipublic.azureedge.net/clip/data/country211.tgz", md5: "84988d7644798601126c29e9877aab6a", probe: "country211" },
+  // torchgeo's copy: the first address (madm.dfki.de) is gone.
+  eurosat: {
+    url: "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+    md5: "c8fa014336c82ac7804f0398fcb19387",
+    probe: "2750",
+    kind: "zip",
+  },
 };
+const FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/";
+const FLOWERS_PICTURES: Archive = { url: `${FLOWERS}102flowers.tgz`, md5: "52808999861908f626f3c1f4e79d11fa", probe: "jpg" };
+const FLOWERS_LABELS: Archive = { url: `${FLOWERS}imagelabels.mat`, md5: "e0620be6f572b9609742df49c70aed4d", probe: "imagelabels.mat", kind: "file" };
+const FLOWERS_SPLITS: Archive = { url: `${FLOWERS}setid.mat`, md5: "a5357ecc9cb78c4bef273ce3793fc85c", probe: "setid.mat", kind: "file" };
 const PETS = [
   { url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz", md5: "5c4f3ee8e5d25df40f4fd59a7f44e54c", probe: "images" },
   { url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz", md5: "95a8c909bbe2e81eed6a22bccdf3f68f", probe: "annotations" },
@@ -57,12 +72,22 @@ async function unpacked(name: string, archive: Archive, o: DatasetOptions): Prom
   const at = settings(o);
   const folder = join(at.cacheDir, "datasets", name, archive.probe);
   if (await exists(folder)) return join(folder, "..");
-  const file = join(at.cacheDir, "datasets", archive.url.slice(archive.url.lastIndexOf("/") + 1));
+  const basename = archive.url.slice(archive.url.lastIndexOf("/") + 1);
+  const file = archive.kind === "file" ? folder : join(at.cacheDir, "datasets", basename);
   await download({ urls: [archive.url], target: file, hash: `md5:${archive.md5}`, offline: at.offline, signal: o.signal, onProgress: o.onProgress });
-  await writeWhole(folder, async (temporary) => {
-    await mkdir(temporary);
-    await extract({ file, cwd: temporary, strip: 1 });
-  });
+  if (archive.kind === "zip") {
+    const whole = join(folder, "..");
+    await mkdir(join(whole, ".."), { recursive: true });
+    await writeWhole(whole, async (temporary) => {
+      await mkdir(temporary);
+      await unzip(file, temporary);
+    });
+  } else if (archive.kind !== "file") {
+    await writeWhole(folder, async (temporary) => {
+      await mkdir(temporary);
+      await extract({ file, cwd: temporary, strip: 1 });
+    });
+  }
   return join(folder, "..");
 }
 
@@ -299,8 +324,9 @@ function needRoot(name: string, o: DatasetOptions, what: string): string {
 }
 
 async function eurosat(o: DatasetOptions): Promise<Dataset> {
-  const root = needRoot("eurosat", o, "EuroSAT.zip unpacked, with a folder a class (2750/AnnualCrop/…)");
-  const inner = (await exists(join(root, "2750"))) ? join(root, "2750") : root;
+  // A folder of the user's may also hold the class folders themselves.
+  const direct = o.root !== undefined && !(await exists(join(o.root, "2750")));
+  const inner = direct ? o.root! : join(await unpacked("eurosat", ARCHIVES.eurosat, o), "2750");
   const names = (own: readonly string[]) =>
     own.map((folder) => {
       const name = EUROSAT[folder];
@@ -308,6 +334,36 @@ async function eurosat(o: DatasetOptions): Promise<Dataset> {
       return name;
     });
   return folders("eurosat", inner, o, names, "EuroSAT (Helber et al. 2019)");
+}
+
+/** Labels and splits are variables of MATLAB files, pictures are jpg/image_00001.jpg on; classes count from 1. */
+async function flowers102(o: DatasetOptions): Promise<Dataset> {
+  checkSplit("flowers102", o, ["train", "valid", "test"]);
+  const folder = await unpacked("flowers102", FLOWERS_PICTURES, o);
+  const variable = async (archive: Archive, name: string): Promise<number[]> => {
+    const file = join(await unpacked("flowers102", archive, o), archive.probe);
+    let values: number[] | undefined;
+    try {
+      values = readMat(await bytesOf(file)).get(name);
+    } catch (cause) {
+      if (cause instanceof TorchclipError) throw cause;
+      throw bad(file, (cause as Error).message);
+    }
+    if (!values?.length) throw bad(file, `it has no numbers named "${name}"`);
+    return values;
+  };
+  const split = !o.split || o.split === "test" ? "test" : o.split === "train" ? "train" : "val";
+  const labels = await variable(FLOWERS_LABELS, "labels");
+  const ids = await variable(FLOWERS_SPLITS, { train: "trnid", val: "valid", test: "tstid" }[split]);
+  const { classes } = CLIP_PROMPTS.flowers102;
+  const samples = ids.map((id) => {
+    const label = labels[id - 1];
+    if (!Number.isInteger(label) || label < 1 || label > classes.length)
+      throw bad(join(folder, FLOWERS_LABELS.probe), `picture ${id} has class ${label} of 1 to ${classes.length}`);
+    const name = `jpg/image_${String(id).padStart(5, "0")}.jpg`;
+    return { image: join(folder, name), label: label - 1, name };
+  });
+  return make("flowers102", split, classes, samples, FLOWERS_PICTURES.url);
 }
 
 async function country211(o: DatasetOptions): Promise<Dataset> {
@@ -344,7 +400,8 @@ export const CLIP_SETS: readonly DatasetEntry[] = [
   { name: "food101", description: "Food-101: dishes", splits: "train 75750, test 25250", open: food101 },
   { name: "dtd", description: "Describable Textures, partition 1, 47 classes", splits: "train 1880, valid 1880, test 1880", open: dtd },
   { name: "oxford-pets", description: "Oxford-IIIT Pet, 37 breeds", splits: "train 3680, test 3669", open: pets },
-  { name: "eurosat", description: "EuroSAT: satellite pictures of land use, 10 classes; --root", splits: "27000 in all", open: eurosat },
+  { name: "eurosat", description: "EuroSAT: satellite pictures of land use, 10 classes", splits: "27000 in all", open: eurosat },
+  { name: "flowers102", description: "Oxford Flowers, 102 classes", splits: "train 1020, valid 1020, test 6149", open: flowers102 },
   { name: "country211", description: "Country211 (OpenAI): where a photo was taken", splits: "train 31650, valid 10550, test 21100", open: country211 },
   { name: "imagenet", description: "ImageNet-1k in folders of WordNet ids, 80 templates; --root", splits: "valid 50000", open: imagenet },
 ];

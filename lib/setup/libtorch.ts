@@ -11,6 +11,7 @@ import { TorchclipError } from "../errors.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
 import { writeWhole } from "../util/files.js";
+import { openEntry } from "../util/unzip.js";
 
 const run = promisify(execFile);
 
@@ -229,8 +230,4 @@ async function unpack(archives: Archive[], options: FindOptions): Promise<string
   });
   for (const { file } of archives) await rm(file, { force: true });
   return target;
-}
-
-function openEntry(zip: yauzl.ZipFile, entry: yauzl.Entry): Promise<NodeJS.ReadableStream> {
-  return new Promise((resolve, reject) => zip.openReadStream(entry, (error, stream) => (error ? reject(error) : resolve(stream))));
 }

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
 import tar from "tar-stream";
+import yazl from "yazl";
 import { CLIP_PROMPTS } from "../../lib/datasets/clip-prompts.js";
 import { loadDataset } from "../../lib/datasets/index.js";
 import type { RawImage } from "../../lib/index.js";
+import { unzip } from "../../lib/util/unzip.js";
 import { errorOf, temporaryFolder } from "../support/index.js";
 
 function write(root: string, files: Record<string, Uint8Array | string>): string {
@@ -20,6 +22,38 @@ function write(root: string, files: Record<string, Uint8Array | string>): string
 const underscored = (names: readonly string[]) => names.map((n) => n.replaceAll(" ", "_"));
 const lines = (names: readonly string[]) => `${names.join("\n")}\n`;
 
+/** A MATLAB 5 file of real matrices of one row, as MATLAB and scipy write them. */
+function mat(variables: Record<string, { values: number[]; bytes: 1 | 2 | 8 }>, compress: boolean): Buffer {
+  const tag = (type: number, data: Buffer, pad = true): Buffer => {
+    if (data.length <= 4 && type !== 14 && type !== 15) {
+      const small = Buffer.alloc(8);
+      small.writeUInt32LE((data.length << 16) | type);
+      data.copy(small, 4);
+      return small;
+    }
+    const head = Buffer.alloc(8);
+    head.writeUInt32LE(type);
+    head.writeUInt32LE(data.length, 4);
+    return Buffer.concat([head, data, Buffer.alloc(pad ? (8 - (data.length % 8)) % 8 : 0)]);
+  };
+  const header = Buffer.alloc(128, " ");
+  header.write("MATLAB 5.0 MAT-file");
+  header.writeUInt16LE(0x0100, 124);
+  header.write("IM", 126);
+  const parts = Object.entries(variables).map(([name, { values, bytes }]) => {
+    const flags = Buffer.alloc(8);
+    flags.writeUInt32LE({ 1: 9, 2: 11, 8: 6 }[bytes]); // uint8, uint16, double
+    const sizes = Buffer.alloc(8);
+    sizes.writeInt32LE(1);
+    sizes.writeInt32LE(values.length, 4);
+    const data = Buffer.alloc(values.length * bytes);
+    values.forEach((v, i) => (bytes === 8 ? data.writeDoubleLE(v, i * 8) : bytes === 2 ? data.writeUInt16LE(v, i * 2) : data.writeUInt8(v, i)));
+    const matrix = tag(14, Buffer.concat([tag(6, flags), tag(5, sizes), tag(1, Buffer.from(name)), tag({ 1: 2, 2: 4, 8: 9 }[bytes], data)]));
+    return compress ? tag(15, deflateSync(matrix), false) : matrix;
+  });
+  return Buffer.concat([header, ...parts]);
+}
+
 /** Small files in each publisher's own format. */
 describe("data sets of the CLIP papers", () => {
   let picture: Buffer;
@@ -27,6 +61,56 @@ describe("data sets of the CLIP papers", () => {
     picture = await sharp({ create: { width: 3, height: 2, channels: 3, background: "#204060" } })
       .png()
       .toBuffer();
+  });
+
+  it("Flowers-102: labels and splits in MATLAB files, compressed or not", async () => {
+    for (const compress of [true, false]) {
+      const root = write(temporaryFolder(), {
+        "jpg/image_00002.jpg": picture,
+        "jpg/image_00003.jpg": picture,
+        "imagelabels.mat": mat({ labels: { values: [77, 1, 102], bytes: 1 } }, compress),
+        "setid.mat": mat({ trnid: { values: [1], bytes: 2 }, valid: { values: [1], bytes: 8 }, tstid: { values: [3, 2], bytes: 2 } }, compress),
+      });
+      const test = await loadDataset("flowers102", { root });
+      assert.deepEqual(
+        [...test].map((s) => [s.name, test.classes[s.label]]),
+        [
+          ["jpg/image_00003.jpg", "blackberry lily"],
+          ["jpg/image_00002.jpg", "pink primrose"],
+        ],
+      );
+      assert.equal((await loadDataset("flowers102", { root, split: "valid" })).at(0).label, 76);
+      write(root, { "imagelabels.mat": mat({ labels: { values: [103, 1, 1], bytes: 1 } }, compress) });
+      assert.match((await errorOf(() => loadDataset("flowers102", { root, split: "train" }))).message, /picture 1 has class 103/);
+      for (const broken of [
+        Buffer.from("no file"),
+        mat({ other: { values: [1], bytes: 1 } }, compress),
+        mat({ labels: { values: [1, 2, 3, 4, 5, 6], bytes: 8 } }, compress).subarray(0, 150),
+      ]) {
+        write(root, { "imagelabels.mat": broken });
+        assert.equal((await errorOf(() => loadDataset("flowers102", { root }))).code, "E_DATASET_FORMAT");
+      }
+    }
+  });
+
+  it("a zip is unpacked as it is, and refused where a name leads out of the folder", async () => {
+    const make = async (name: string): Promise<string> => {
+      const zip = new yazl.ZipFile();
+      zip.addBuffer(picture, name);
+      zip.end();
+      const chunks: Buffer[] = [];
+      for await (const c of zip.outputStream) chunks.push(c as Buffer);
+      // yazl itself refuses such names: one of the same length is put in its place.
+      const bytes = Buffer.from(Buffer.concat(chunks).toString("latin1").replaceAll("XX/", "../"), "latin1");
+      const file = join(temporaryFolder(), "set.zip");
+      writeFileSync(file, bytes);
+      return file;
+    };
+    const folder = temporaryFolder();
+    await unzip(await make("2750/Forest/Forest_1.png"), folder);
+    assert.deepEqual(readFileSync(join(folder, "2750/Forest/Forest_1.png")), picture);
+    await assert.rejects(async () => unzip(await make("XX/out.png"), folder), /invalid relative path/);
+    assert.ok(!existsSync(join(folder, "../out.png")));
   });
 
   it("CIFAR-10 and CIFAR-100: binary records, planes of red, green, blue", async () => {
