@@ -77,6 +77,31 @@ describe("architecture families against open_clip and transformers (scripts/gold
     assert.ok((run.stdout.match(/fp16: images' cosine/g)?.length ?? 0) >= 4, run.stdout);
   });
 
+  it("fast bf16: cosine at least 0.9995, int8: at least 0.999, of every family that has these towers", async () => {
+    for (const c of families.cases.slice(0, artifacts.length)) {
+      for (const [precision, least] of [
+        ["bf16", 0.9995],
+        ["int8", 0.999],
+      ] as const) {
+        const clip = await load(artifacts[families.cases.indexOf(c)], { cacheDir: folder, device: "cpu", precision });
+        const rows: [boolean, Float32Array, number[][]][] = [
+          [clip.info.imageRunner.startsWith("fast"), (await clip.encodeImages(pictures)).data, c.image],
+          [
+            clip.info.textRunner.startsWith("fast"),
+            (await clip.encodeTokens({ data: Int32Array.from(c.ids.flat()), rows: c.ids.length, length: c.ids[0].length, truncated: [] })).data,
+            c.text,
+          ],
+        ];
+        const { embedDim } = clip.info;
+        await clip.close();
+        for (const [fast, mine, theirs] of rows) {
+          const cosines = theirs.map((row, r) => row.reduce((sum, x, i) => sum + x * mine[r * embedDim + i], 0));
+          if (fast) assert.ok(Math.min(...cosines) >= least, `${c.name} ${precision}: ${Math.min(...cosines)}`);
+        }
+      }
+    }
+  });
+
   const same = families.cases.find((c) => c.name === "transformers CLIP, narrow")!;
   for (const [file, what, target] of [
     ["zip.bin", "a state dict in PyTorch's zip format", "pytorch_model.bin"],

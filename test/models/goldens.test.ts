@@ -68,6 +68,26 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
   after(() => clip.close());
   check(() => clip, g);
 
+  for (const [precision, least] of [
+    ["bf16", 0.9995],
+    ["int8", 0.999],
+  ] as const) {
+    it(`${precision}: cosine to transformers' float32 at least ${least}`, async () => {
+      const quick = await load(join(folder, "clip-vit-base-patch32"), { cacheDir: join(folder, "cache"), device: "cpu", precision });
+      try {
+        const images = await quick.encodeImages(g.pictures.map(([seed, w, h]) => picture(seed, w, h, 3)));
+        const texts = await quick.encodeTexts(g.texts);
+        for (const [mine, theirs] of [
+          [images, g.image],
+          [texts, g.text],
+        ] as const)
+          theirs.forEach((row, r) => assert.ok(row.reduce((sum, x, i) => sum + x * mine.data[r * mine.dim + i], 0) >= least, `row ${r}`));
+      } finally {
+        await quick.close();
+      }
+    });
+  }
+
   it("probabilities ≤ 1e-4", async () => {
     const e = await clip.encodeImages(g.pictures.map(([seed, w, h]) => picture(seed, w, h, 3)));
     const s = similarity(e, await clip.encodeTexts(g.texts));
