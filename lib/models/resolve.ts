@@ -223,6 +223,9 @@ interface KnownHash {
   sha256: string;
 }
 
+/** Room for the directory of a zip of some ten thousand records. */
+const DIRECTORY_BYTES = 1 << 20;
+
 /** SHA-256 of a file, remembered by its path, size and time of change: hashing gigabytes takes seconds. */
 async function weightsHash(file: string, folder: string, signal: AbortSignal | undefined): Promise<string> {
   const index = join(folder, "hashes.json");
@@ -238,10 +241,21 @@ async function weightsHash(file: string, folder: string, signal: AbortSignal | u
   return sha256;
 }
 
-/** Whether a file is an artifact that torchclip wrote. */
+/**
+ * Whether a file is an artifact that torchclip wrote: a zip whose directory, at its end, names torchclip.json. Whether it is
+ * a whole one, the native loader says.
+ */
 async function isArtifact(path: string): Promise<boolean> {
   const handle = await open(path);
-  const head = Buffer.alloc(4);
-  await handle.read(head, 0, 4, 0).finally(() => handle.close());
-  return head.toString("latin1") === "PK\u0003\u0004" && (await TorchArchive.open(path)).has("extra/torchclip.json");
+  try {
+    const { size } = await handle.stat();
+    const head = Buffer.alloc(4);
+    await handle.read(head, 0, 4, 0);
+    if (head.toString("latin1") !== "PK\u0003\u0004") return false;
+    const tail = Buffer.alloc(Math.min(size, DIRECTORY_BYTES));
+    await handle.read(tail, 0, tail.length, size - tail.length);
+    return tail.includes("/extra/torchclip.json");
+  } finally {
+    await handle.close();
+  }
 }
