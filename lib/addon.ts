@@ -26,6 +26,10 @@ export interface Addon {
     scores: Float32Array,
   ): Promise<void>;
   writeArtifact(spec: ArtifactSpec, path: string): Promise<void>;
+  /** The embedding dimension of somebody else's TorchScript, after running both of its methods on zeros. */
+  probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>;
+  /** The same export with the attributes and extra files of an artifact. */
+  wrapTorchScript(path: string, spec: Pick<ArtifactSpec, "attributes" | "extraFiles">, output: string): Promise<void>;
   /** Operations a second of the machine's matrix product in fp32 (0), bf16 (1) or int8 (2); 0 where it has none. */
   productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>;
   systemInfo(): NativeSystem;

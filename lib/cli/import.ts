@@ -6,6 +6,7 @@ import { describeModel, type Activation } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
 import { writeWhole } from "../util/files.js";
 import { interruptSignal } from "./io.js";
+import { whole } from "./options.js";
 
 export function importCommand(program: Command): void {
   program
@@ -15,7 +16,9 @@ export function importCommand(program: Command): void {
     .option("--name <name>", "name that results show")
     .option("--arch <name>", "open_clip's name of the architecture (ViT-H-14-quickgelu …), where no config lies beside the weights")
     .addOption(new Option("--activation <name>", "where the checkpoint does not say it").choices(["quick_gelu", "gelu", "gelu_tanh"]))
-    .action(async (path: string, flags: { out: string; name?: string; arch?: string; activation?: Activation }) => {
+    .addOption(new Option("--image-size <n>", "of a TorchScript export whose weights do not show it").argParser(whole(1, 4096)))
+    .addOption(new Option("--context-length <n>", "the same for its texts").argParser(whole(1, 65536)))
+    .action(async (path: string, flags: { imageSize?: number; contextLength?: number; out: string; name?: string; arch?: string; activation?: Activation }) => {
       const { out, ...options } = flags;
       const signal = interruptSignal();
       const here = await stat(path).catch(() => undefined);

@@ -1,6 +1,7 @@
 import type { NativeTransform } from "../addon.js";
 import { TorchclipError } from "../errors.js";
 import type { ImageTowerConfig, TextTowerConfig } from "./architectures/index.js";
+import type { ForeignImageConfig, ForeignTextConfig } from "./foreign.js";
 
 export type Activation = "quick_gelu" | "gelu" | "gelu_tanh";
 
@@ -41,8 +42,8 @@ export interface ModelConfig {
   architecture: string;
   name: string;
   embedDim: number;
-  image: ImageTowerConfig;
-  text: TextTowerConfig;
+  image: ImageTowerConfig | ForeignImageConfig;
+  text: TextTowerConfig | ForeignTextConfig;
   /** "softmax" (CLIP) or "sigmoid" (SigLIP): what the model was trained with, and how logits become probabilities. */
   loss: "softmax" | "sigmoid";
   preprocessing: Preprocessing;
@@ -79,6 +80,10 @@ export function readConfig(json: string): ModelConfig {
 
 /** One line: both towers with their sizes. */
 export function describeModel({ image, text, embedDim, architecture }: ModelConfig): string {
+  if (image.kind === "torchscript" || text.kind === "torchscript") {
+    const context = text.contextLength;
+    return `somebody else's TorchScript, image ${image.imageSize} px; text ${context} tokens; embedding ${embedDim}`;
+  }
   const size = (t: { width?: number | number[]; widths?: number[]; layers?: number | number[]; depths?: number[] }) =>
     `${[t.layers ?? t.depths].flat().join("-")} × ${[t.width ?? t.widths].flat().join("-")}`;
   const patch = "patchSize" in image ? ` / ${image.patchSize}` : "";

@@ -7,8 +7,9 @@ import { clipTokenizerJson } from "../text/clip-vocabulary.js";
 import { readSentencePiece } from "../text/sentencepiece.js";
 import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
 import { hashFile, writeWhole } from "../util/files.js";
-import { artifactTensors, recognise, rootSource, type Recognised } from "./architectures/index.js";
+import { artifactTensors, recognise, rootSource, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
 import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
+import { foreignSizes, wrapForeign, type ForeignTextConfig } from "./foreign.js";
 import { readWeights, TorchArchive, type WeightFile } from "./formats/index.js";
 import { huggingFaceHints, openClipHints, type Hints } from "./hints.js";
 import { namedArchitecture } from "./named.js";
@@ -18,6 +19,10 @@ export interface ImportOptions {
   name?: string;
   /** open_clip's name of the architecture, such as "ViT-H-14-quickgelu", where no config lies beside the weights. */
   arch?: string;
+  /** For a TorchScript export of unknown layout whose weights do not show its input's side, pixels. */
+  imageSize?: number;
+  /** The same for the token ids of one text. */
+  contextLength?: number;
   /** Asked for only where neither the checkpoint's config, `arch` nor its known source says it. */
   activation?: Activation;
   signal?: AbortSignal;
@@ -83,7 +88,8 @@ export async function findSource(path: string): Promise<ImportSource> {
 export async function importModel(source: ImportSource, output: string, options: ImportOptions = {}): Promise<ModelConfig> {
   const file = source.weights;
   const weights = await readWeights(file);
-  const found = recognise(weights, file);
+  const found = tryRecognise(weights, file);
+  if (!found) return importForeign(source, weights, output, options);
   const hints = await readHints(source, weights, found, options);
   const image = found.image.tower.configure(found.image.shapes, hints.image);
   const text = found.text.tower.configure(found.text.shapes, hints.text);
@@ -143,8 +149,33 @@ export async function importModel(source: ImportSource, output: string, options:
   return config;
 }
 
+/** The towers, or undefined for a TorchScript export of another layout: its own code can run. */
+function tryRecognise(weights: WeightFile, file: string): Recognised | undefined {
+  try {
+    return recognise(weights, file);
+  } catch (error) {
+    if (weights.metadata.torchscript && (error as TorchclipError).code === "E_MODEL_UNSUPPORTED") return undefined;
+    throw error;
+  }
+}
+
+async function importForeign(source: ImportSource, weights: WeightFile, output: string, options: ImportOptions): Promise<ModelConfig> {
+  const file = source.weights;
+  const { imageSize, contextLength, vocabSize } = foreignSizes(weights, options, file);
+  const text: ForeignTextConfig = { kind: "torchscript", contextLength, vocabSize };
+  const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", text: {} });
+  const about = {
+    name: options.name ?? basename(file),
+    image: { kind: "torchscript" as const, imageSize },
+    text,
+    tokenizer,
+    source: { file: basename(file), sha256: source.sha256 ?? (await hashFile(file, "sha256", options.signal)), format: "torchscript" },
+  };
+  return wrapForeign(file, output, about, json);
+}
+
 /** Width of the last matrix of either tower; they must agree. */
-function embeddingDimension(found: Recognised, image: ModelConfig["image"], text: ModelConfig["text"]): number {
+function embeddingDimension(found: Recognised, image: ImageTowerConfig, text: TextTowerConfig): number {
   const last = (tensors: Recognised["image"]["tensors"], names: readonly string[]): number | undefined => {
     for (const name of names) {
       const entry = tensors.get(name);
@@ -239,11 +270,11 @@ async function knownHints(source: ImportSource, weights: WeightFile, found: Reco
 /** The tokenizer.json of the artifact and how it is used. */
 async function readTokenizer(
   source: ImportSource,
-  found: Recognised,
+  found: Recognised | undefined,
   text: ModelConfig["text"],
-  hints: Hints,
+  hints: Pick<Hints, "clean" | "text">,
 ): Promise<{ json: TokenizerJson; config: TokenizerConfig }> {
-  const ownVocabulary = !source.tokenizer || (found.text.layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
+  const ownVocabulary = !source.tokenizer || (found?.text.layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
   const from = ownVocabulary ? "CLIP's own vocabulary" : source.tokenizer!;
   const json = ownVocabulary
     ? clipTokenizerJson()

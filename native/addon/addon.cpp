@@ -17,6 +17,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("similarity", Napi::Function::New(env, similarity));
   exports.Set("topK", Napi::Function::New(env, top_k));
   exports.Set("writeArtifact", Napi::Function::New(env, write_artifact));
+  exports.Set("probeTorchScript", Napi::Function::New(env, probe_torchscript));
+  exports.Set("wrapTorchScript", Napi::Function::New(env, wrap_torchscript));
   exports.Set("productSpeed", Napi::Function::New(env, product_speed));
   exports.Set("systemInfo", Napi::Function::New(env, system_info));
   exports.Set("shutdown", Napi::Function::New(env, shutdown));

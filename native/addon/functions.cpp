@@ -11,13 +11,44 @@
 namespace torchclip::addon {
 namespace {
 
-class SpeedJob : public Job {
+std::map<std::string, core::Attribute> attributes_of(const Napi::Object& from) {
+  std::map<std::string, core::Attribute> found;
+  const auto attributes = from.Get("attributes").As<Napi::Object>();
+  for (const auto& entry : attributes) {
+    const auto name = entry.first.ToString().Utf8Value();
+    const Napi::Value value = entry.second;
+    if (value.IsArray()) {
+      std::vector<double> numbers;
+      const auto array = value.As<Napi::Array>();
+      for (std::uint32_t i = 0; i < array.Length(); ++i) {
+        numbers.push_back(array.Get(i).As<Napi::Number>().DoubleValue());
+      }
+      found[name] = std::move(numbers);
+    } else {
+      found[name] = static_cast<std::int64_t>(whole(value, -(1LL << 52), 1LL << 52, "attribute"));
+    }
+  }
+  return found;
+}
+
+std::map<std::string, std::string> extra_files_of(const Napi::Object& from) {
+  std::map<std::string, std::string> found;
+  const auto extra = from.Get("extraFiles").As<Napi::Object>();
+  for (const auto& entry : extra) {
+    const Napi::Value value = entry.second;
+    found[entry.first.ToString().Utf8Value()] = text(value, "extra file");
+  }
+  return found;
+}
+
+// Resolves with a number.
+class NumberJob : public Job {
  public:
   using Job::Job;
-  double speed = 0;
+  double value = 0;
 
  protected:
-  Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, speed); }
+  Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, value); }
 };
 
 }  // namespace
@@ -84,9 +115,9 @@ Napi::Value top_k(const Napi::CallbackInfo& info) {
 Napi::Value product_speed(const Napi::CallbackInfo& info) {
   const auto type = static_cast<core::Type>(whole(info[0], 0, 2, "type"));
   const double seconds = info[1].ToNumber();
-  auto job = std::make_unique<SpeedJob>(info.Env());
-  return Environment::of(info.Env()).start<SpeedJob>(info.Env(), std::move(job), [=](SpeedJob& j) {
-    j.speed = core::product_speed(type, seconds);
+  auto job = std::make_unique<NumberJob>(info.Env());
+  return Environment::of(info.Env()).start<NumberJob>(info.Env(), std::move(job), [=](NumberJob& j) {
+    j.value = core::product_speed(type, seconds);
   });
 }
 
@@ -118,29 +149,33 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
     });
     spec.tensors.push_back(std::move(tensor));
   });
-  const auto attributes = from.Get("attributes").As<Napi::Object>();
-  for (const auto& entry : attributes) {
-    const auto name = entry.first.ToString().Utf8Value();
-    const Napi::Value value = entry.second;
-    if (value.IsArray()) {
-      std::vector<double> numbers;
-      const auto array = value.As<Napi::Array>();
-      for (std::uint32_t i = 0; i < array.Length(); ++i)
-        numbers.push_back(array.Get(i).As<Napi::Number>().DoubleValue());
-      spec.attributes[name] = std::move(numbers);
-    } else {
-      spec.attributes[name] = static_cast<std::int64_t>(whole(value, -(1LL << 52), 1LL << 52, "attribute"));
-    }
-  }
-  const auto extra = from.Get("extraFiles").As<Napi::Object>();
-  for (const auto& entry : extra) {
-    const Napi::Value value = entry.second;
-    spec.extra_files[entry.first.ToString().Utf8Value()] = text(value, "extra file");
-  }
+  spec.attributes = attributes_of(from);
+  spec.extra_files = extra_files_of(from);
   auto job = std::make_unique<Job>(info.Env());
   return Environment::of(info.Env())
       .start<Job>(info.Env(), std::move(job),
                   [spec = std::move(spec), path = text(info[1], "path")](Job&) { core::write_artifact(spec, path); });
+}
+
+// probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>
+Napi::Value probe_torchscript(const Napi::CallbackInfo& info) {
+  const auto image_size = whole(info[1], 1, 1 << 14, "imageSize"), length = whole(info[2], 1, 1 << 16, "contextLength");
+  auto job = std::make_unique<NumberJob>(info.Env());
+  return Environment::of(info.Env())
+      .start<NumberJob>(info.Env(), std::move(job), [=, path = text(info[0], "path")](NumberJob& j) {
+        j.value = static_cast<double>(core::probe_torchscript(path, image_size, length));
+      });
+}
+
+// wrapTorchScript(path: string, spec: Pick<ArtifactSpec, "attributes" | "extraFiles">, output: string): Promise<void>
+Napi::Value wrap_torchscript(const Napi::CallbackInfo& info) {
+  const auto from = info[1].As<Napi::Object>();
+  auto job = std::make_unique<Job>(info.Env());
+  return Environment::of(info.Env())
+      .start<Job>(
+          info.Env(), std::move(job),
+          [path = text(info[0], "path"), attributes = attributes_of(from), extra = extra_files_of(from),
+           output = text(info[2], "output")](Job&) { core::wrap_torchscript(path, attributes, extra, output); });
 }
 
 // systemInfo(): NativeSystem

@@ -9,6 +9,8 @@ Napi::Value preprocess(const Napi::CallbackInfo& info);
 Napi::Value similarity(const Napi::CallbackInfo& info);
 Napi::Value top_k(const Napi::CallbackInfo& info);
 Napi::Value write_artifact(const Napi::CallbackInfo& info);
+Napi::Value probe_torchscript(const Napi::CallbackInfo& info);
+Napi::Value wrap_torchscript(const Napi::CallbackInfo& info);
 Napi::Value product_speed(const Napi::CallbackInfo& info);
 Napi::Value system_info(const Napi::CallbackInfo& info);
 Napi::Value shutdown(const Napi::CallbackInfo& info);

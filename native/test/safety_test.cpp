@@ -36,6 +36,18 @@ int main() {
       "x.save(\"f\")\n",
   };
   for (const char* body : unsafe) CHECK(status(body) == TORCHCLIP_E_MODEL_UNSAFE);
+  // A name may stand for a function of the archive, as Python writes it, and for nothing else that is called.
+  const std::string head = "  def f(self: M, x: Tensor) -> Tensor:\n";
+  CHECK(status("  def __len__(self: M) -> int:\n    return 2\n") == TORCHCLIP_OK);
+  CHECK(status(head + "    _0 = __torch__.torch.nn.functional.silu\n    return _0(x, False, )\n") == TORCHCLIP_OK);
+  for (const std::string body :
+       {"    _0 = torch.from_file\n    return _0(\"/etc/passwd\", )\n",
+        "    _0 = __torch__.torch.classes.evil.Reader\n    return _0(x, )\n",
+        "    _0 = __torch__.a.b\n    _0 = torch.load\n    return _0(x, )\n",
+        "    _0 = __torch__.a.b\n    for _0 in [torch.load]:\n      y = _0(x, )\n    return x\n",
+        "    x = __torch__.a.b\n    return x(x, )\n", "    return _0(x, )\n"}) {
+    CHECK(status(head + body) == TORCHCLIP_E_MODEL_UNSAFE);
+  }
   CHECK(torchclip::test::status_of<Error>([] { check_source("t.py", "import os\n"); }) == TORCHCLIP_E_MODEL_UNSAFE);
   CHECK(torchclip::test::status_of<Error>([] { check_source("t.py", "class M(Module):\n  def f(self:\n"); }) ==
         TORCHCLIP_E_MODEL_CORRUPT);

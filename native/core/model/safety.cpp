@@ -180,8 +180,8 @@ const Names kOperators = {
     "extend",
     "copy_",
 };
-const Names kPrims = {"NumToTensor",    "min",  "max",     "abs",    "device",    "dtype",
-                      "unchecked_cast", "data", "is_cuda", "layout", "rangelist", "grad"};
+const Names kPrims = {"NumToTensor", "min",     "max",    "abs",       "device", "dtype",         "unchecked_cast",
+                      "data",        "is_cuda", "layout", "rangelist", "grad",   "RaiseException"};
 // Plain names of the language itself.
 const Names kBuiltins = {"int",
                          "float",
@@ -207,12 +207,24 @@ const Names kBuiltins = {"int",
                          "unpackTuple",
                          "dict"};
 
+// On the list, or the in-place form of an operator that is ("silu_").
+bool allowed(const std::string& name) {
+  return kOperators.count(name) || (name.size() > 1 && name.back() == '_' && name[name.size() - 2] != '_' &&
+                                    kOperators.count(name.substr(0, name.size() - 1)));
+}
+
 class Checker {
  public:
   explicit Checker(const std::string& name, const Names& methods) : name_(name), methods_(methods) {}
 
-  void walk(const TreeRef& tree) const {
+  void walk(const TreeRef& tree) {
     if (!tree) return;
+    if (tree->kind() == torch::jit::TK_DEF) {
+      aliases_.clear();
+      Names others;
+      gather(tree, others);
+      for (const auto& name : others) aliases_.erase(name);
+    }
     if (tree->kind() == torch::jit::TK_APPLY) call(Apply(tree));
     if (tree->kind() == '.') attribute(Select(tree));
     if (!tree->isAtom()) {
@@ -230,6 +242,50 @@ class Checker {
     return n.size() > 4 && n.substr(0, 2) == "__" && n.substr(n.size() - 2) == "__";
   }
 
+  static bool of_archive(const std::string& path) {
+    return path.rfind("__torch__.", 0) == 0 && path.rfind("__torch__.torch.classes", 0) != 0;
+  }
+
+  static void variables(const TreeRef& tree, Names& names) {
+    if (tree->kind() == torch::jit::TK_VAR) names.insert(Var(tree).name().name());
+    if (tree->isAtom()) return;
+    for (const auto& child : tree->trees()) variables(child, names);
+  }
+
+  // Names of a function that stand for functions of this archive (`_0 = __torch__.torch.nn.functional.gelu`), into
+  // aliases_, and all others that something is assigned to.
+  void gather(const TreeRef& tree, Names& others) {
+    switch (tree->kind()) {
+      case torch::jit::TK_ASSIGN: {
+        const torch::jit::Assign assign(tree);
+        const bool plain = assign.lhs_list().size() == 1 && assign.lhs_list()[0].tree()->kind() == torch::jit::TK_VAR;
+        const bool alias = plain && assign.rhs().present() && of_archive(dotted(assign.rhs().get().tree()));
+        for (const auto& left : assign.lhs_list()) variables(left.tree(), alias ? aliases_ : others);
+        break;
+      }
+      case torch::jit::TK_AUG_ASSIGN:
+        variables(torch::jit::AugAssign(tree).lhs().tree(), others);
+        break;
+      case torch::jit::TK_FOR:
+        variables(torch::jit::For(tree).targets().tree(), others);
+        break;
+      case torch::jit::TK_LIST_COMP:
+        variables(torch::jit::ListComp(tree).target().tree(), others);
+        break;
+      case torch::jit::TK_DICT_COMP:
+      case torch::jit::TK_WITH:
+        variables(tree, others);  // more than its targets: calls of any name in it are then refused
+        break;
+      case torch::jit::TK_PARAM:
+        others.insert(torch::jit::Param(tree).ident().name());
+        break;
+      default:
+        break;
+    }
+    if (tree->isAtom()) return;
+    for (const auto& child : tree->trees()) gather(child, others);
+  }
+
   // "ops.prim.NumToTensor" for a chain of names, "" where the chain starts at another expression.
   static std::string dotted(const TreeRef& tree) {
     if (tree->kind() == torch::jit::TK_VAR) return Var(tree).name().name();
@@ -243,25 +299,25 @@ class Checker {
     const auto callee = apply.callee().tree();
     if (callee->kind() == torch::jit::TK_VAR) {
       const auto name = Var(callee).name().name();
-      if (!kBuiltins.count(name)) refuse("calls " + name + "()");
+      if (!kBuiltins.count(name) && !aliases_.count(name)) refuse("calls " + name + "()");
       return;
     }
     if (callee->kind() != '.') return;  // a call of an expression: its parts are walked on their own
     const std::string path = dotted(callee);
     const std::string last = Select(callee).selector().name();
     if (path.rfind("torch.", 0) == 0) {
-      if (path != "torch." + last || !kOperators.count(last)) {
+      if (path != "torch." + last || !allowed(last)) {
         // Older exports write torch.nn.functional-style paths; none of them is a plain operator.
         refuse("calls " + path + "()");
       }
     } else if (path.rfind("ops.", 0) == 0) {
       const bool prim = path == "ops.prim." + last && kPrims.count(last);
-      const bool aten = path == "ops.aten." + last && kOperators.count(last);
+      const bool aten = path == "ops.aten." + last && allowed(last);
       if (!prim && !aten) refuse("calls " + path + "()");
     } else if (path.rfind("__torch__.", 0) == 0) {
       // A function or class of this archive, whose source is checked as well.
       if (path.rfind("__torch__.torch.classes", 0) == 0) refuse("uses the custom class " + path);
-    } else if (!kOperators.count(last)) {
+    } else if (!allowed(last)) {
       // A method: one that the archive defines, unless an operator of that name could be meant instead.
       const bool shadowed = !torch::jit::getAllOperatorsFor(c10::Symbol::fromQualString("aten::" + last)).empty();
       if (!methods_.count(last) || shadowed) refuse("calls the method " + last + "()");
@@ -276,6 +332,7 @@ class Checker {
 
   std::string name_;
   const Names& methods_;
+  Names aliases_;  // of the function that is walked
 };
 
 struct File {
@@ -310,7 +367,9 @@ File parse(const std::string& name, const std::string& source) {
 void collect_methods(const TreeRef& tree, const std::string& file, Names& methods) {
   if (tree->kind() == torch::jit::TK_DEF) {
     const auto name = torch::jit::Def(tree).name().name();
-    if (name.rfind("__", 0) == 0) {
+    // Scripted nn.Sequential and nn.ModuleList have a __len__, which runs only where it is called; its body is checked
+    // too.
+    if (name.rfind("__", 0) == 0 && name != "__len__") {
       throw Error(TORCHCLIP_E_MODEL_UNSAFE, file + ": defines the hook " + name + ", which would run while loading");
     }
     methods.insert(name);
@@ -325,7 +384,7 @@ void check_files(const std::vector<File>& files) {
     for (const auto& tree : file.trees) collect_methods(tree, file.name, methods);
   }
   for (const auto& file : files) {
-    const Checker checker(file.name, methods);
+    Checker checker(file.name, methods);
     for (const auto& tree : file.trees) checker.walk(tree);
   }
 }

@@ -1,7 +1,10 @@
 #include "model/writer.h"
 
+#include <cmath>
 #include <fstream>
+#include <sstream>
 
+#include "model/safety.h"
 #include "model/torch.h"
 #include "runtime/error.h"
 
@@ -86,6 +89,64 @@ class Tree {
   Node root_{""};
 };
 
+void set_attributes(torch::jit::Module& root, const std::map<std::string, Attribute>& attributes) {
+  for (const auto& [name, value] : attributes) {
+    const auto* whole = std::get_if<std::int64_t>(&value);
+    const c10::IValue given = whole ? c10::IValue(*whole) : c10::IValue(std::get<std::vector<double>>(value));
+    if (!root.hasattr(name)) {
+      const c10::TypePtr type = whole ? c10::TypePtr(c10::IntType::get()) : c10::TypePtr(c10::ListType::ofFloats());
+      root.register_attribute(name, type, given);
+    } else if (root.attr(name) != given) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model has an attribute " + name + " of another value");
+    }
+  }
+}
+
+void save(torch::jit::Module& module, const std::map<std::string, std::string>& extra_files, const std::string& path) {
+  module.eval();
+  try {
+    module.save(path, torch::jit::ExtraFilesMap(extra_files.begin(), extra_files.end()));
+  } catch (const std::exception& e) {
+    const std::string text = e.what();
+    throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + text.substr(0, text.find('\n')));
+  }
+}
+
+torch::jit::Module load_foreign(const std::string& path) {
+  check_artifact(path);
+  try {
+    auto module = torch::jit::load(path, c10::kCPU);
+    module.eval();
+    module.to(at::kFloat);
+    for (const char* method : {"encode_image", "encode_text"}) {
+      if (!module.find_method(method)) {
+        throw Error(TORCHCLIP_E_MODEL_CORRUPT,
+                    path + ": this TorchScript has no method " + method + "(), and its weights are of no known layout");
+      }
+    }
+    return module;
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    const std::string text = e.what();
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, path + " does not load: " + text.substr(0, text.find('\n')));
+  }
+}
+
+std::string shape_of(const at::Tensor& tensor) {
+  std::ostringstream out;
+  out << tensor.sizes();
+  return out.str();
+}
+
+// What the interpreter's message ends with: the reason, after the trace.
+std::string last_line(const std::string& text) {
+  const auto message = text.substr(0, text.find("\nException raised from"));
+  const auto end = message.find_last_not_of('\n');
+  const auto start = message.rfind('\n', end);
+  return message.substr(start == std::string::npos ? 0 : start + 1, end - (start == std::string::npos ? 0 : start));
+}
+
 }  // namespace
 
 void write_artifact(const ArtifactSpec& spec, const std::string& path) {
@@ -107,22 +168,43 @@ void write_artifact(const ArtifactSpec& spec, const std::string& path) {
       owner.register_parameter(name, read_tensor(tensor), false);
     }
   }
-  auto& root = tree.at("").module;
-  for (const auto& [name, value] : spec.attributes) {
-    if (const auto* whole = std::get_if<std::int64_t>(&value)) {
-      root.register_attribute(name, c10::IntType::get(), *whole);
-    } else {
-      root.register_attribute(name, c10::ListType::ofFloats(), std::get<std::vector<double>>(value));
-    }
-  }
+  set_attributes(tree.at("").module, spec.attributes);
   auto module = tree.join(sources);
-  module.eval();
-  try {
-    module.save(path, torch::jit::ExtraFilesMap(spec.extra_files.begin(), spec.extra_files.end()));
-  } catch (const std::exception& e) {
-    const std::string text = e.what();
-    throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + text.substr(0, text.find('\n')));
+  save(module, spec.extra_files, path);
+}
+
+std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size, std::int64_t context_length) {
+  auto module = load_foreign(path);
+  c10::InferenceMode inference;
+  const auto width = [&](const char* method, const at::Tensor& input) {
+    at::Tensor out;
+    try {
+      out = module.get_method(method)({input}).toTensor();
+    } catch (const std::exception& e) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT,
+                  path + ": its " + method + " fails on zeros of " + shape_of(input) + ": " + last_line(e.what()));
+    }
+    if (out.dim() != 2 || out.size(0) != 1 || !out.is_floating_point()) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT,
+                  path + ": its " + method + " gives " + shape_of(out) + " instead of one embedding for a row");
+    }
+    return out.size(1);
+  };
+  const auto image = width("encode_image", at::zeros({1, 3, image_size, image_size}));
+  const auto text = width("encode_text", at::zeros({1, context_length}, at::kLong));
+  if (image != text) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT,
+                path + ": its pictures have " + std::to_string(image) + " numbers, its texts " + std::to_string(text));
   }
+  return image;
+}
+
+void wrap_torchscript(const std::string& path, const std::map<std::string, Attribute>& attributes,
+                      const std::map<std::string, std::string>& extra_files, const std::string& output) {
+  auto module = load_foreign(path);
+  set_attributes(module, attributes);
+  if (!module.hasattr("logit_scale")) module.register_buffer("logit_scale", at::full({}, std::log(100.0f)));
+  save(module, extra_files, output);
 }
 
 }  // namespace torchclip::core

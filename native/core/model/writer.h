@@ -44,4 +44,15 @@ struct ArtifactSpec {
 // not fit its file or shape, Error(E_WRITE) where the file cannot be written.
 void write_artifact(const ArtifactSpec& spec, const std::string& path);
 
+// A TorchScript export made by somebody else, with methods encode_image(float [N, 3, S, S]) and encode_text(int64 [N,
+// L]). Width of the embeddings that both give, found by running them on zeros. Throws Error(E_MODEL_UNSAFE) as
+// check_artifact() does, Error(E_MODEL_CORRUPT) where a method is missing, fails or gives
+// another shape.
+std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size, std::int64_t context_length);
+
+// The same export as an artifact: with the attributes and extra files that an artifact has, and a logit_scale of log
+// 100 where it has none. Its code stays as it is.
+void wrap_torchscript(const std::string& path, const std::map<std::string, Attribute>& attributes,
+                      const std::map<std::string, std::string>& extra_files, const std::string& output);
+
 }  // namespace torchclip::core

@@ -1,0 +1,104 @@
+import { basename } from "node:path";
+import { addon } from "../addon.js";
+import { TorchclipError, toTorchclipError } from "../errors.js";
+import { writeWhole } from "../util/files.js";
+import { CLIP_MEAN, CLIP_STD, nativeTransform, type ModelConfig, type Preprocessing } from "./config.js";
+import type { WeightFile } from "./formats/index.js";
+
+/**
+ * TorchScript exports made by somebody else, whose weights are in no layout that is known: their own code is kept and run
+ * by the generic runner, after the check of what it may do. They must have `encode_image(float [N, 3, S, S])` and
+ * `encode_text(int64 [N, L])`; sizes are read from the weights where they show.
+ */
+
+/** The image encoder of such an export: a box with an input size. */
+export interface ForeignImageConfig {
+  kind: "torchscript";
+  imageSize: number;
+}
+
+export interface ForeignTextConfig {
+  kind: "torchscript";
+  contextLength: number;
+  vocabSize: number;
+}
+
+export interface ForeignOptions {
+  /** Side of the square input, pixels; where the weights do not show it. */
+  imageSize?: number;
+  /** Token ids of one text; where the weights do not show it. */
+  contextLength?: number;
+}
+
+/** What the shapes of a ViT and of CLIP's text encoder tell, whatever their names. */
+export function foreignSizes(weights: WeightFile, options: ForeignOptions, file: string): { imageSize: number; contextLength: number; vocabSize: number } {
+  const shapes = [...weights.tensors].map(([name, { shape, stored }]) => [name, stored === "transposed" ? [...shape].reverse() : shape] as const);
+  const table = shapes.find(([name, s]) => /token.*embed|embed.*token/i.test(name) && s.length === 2);
+  if (!table) throw unknown(file, "its token embedding (a matrix named …token…embedding…)", "no other models of unknown layout can be used");
+  const [vocabSize, width] = table[1];
+  const positions = shapes.filter(([name, s]) => /pos/i.test(name) && s.length >= 2).map(([, s]) => s.slice(-2));
+  const patches = shapes.map(([, s]) => s).find((s) => s.length === 4 && s[1] === 3 && s[2] === s[3] && s[2] > 7);
+  let imageSize = options.imageSize;
+  if (!imageSize && patches) {
+    for (const [rows, w] of positions) {
+      const side = [rows - 1, rows].map(Math.sqrt).find(Number.isInteger);
+      if (w === patches[0] && side) imageSize = side * patches[2];
+    }
+  }
+  if (!imageSize) throw unknown(file, "its image size", "say imageSize (--image-size)");
+  const contextLength = options.contextLength ?? positions.find(([rows, w]) => w === width && rows !== (patches ? (imageSize / patches[2]) ** 2 + 1 : 0))?.[0];
+  if (!contextLength) throw unknown(file, "its context length", "say contextLength (--context-length)");
+  return { imageSize, contextLength, vocabSize };
+}
+
+function unknown(file: string, what: string, remedy: string): TorchclipError {
+  return new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: a TorchScript export whose weights do not tell ${what}; ${remedy}`, { subject: file });
+}
+
+/** Writes the export as an artifact to `output`, whole or not at all. `about` lacks what is found out here. */
+export async function wrapForeign(
+  file: string,
+  output: string,
+  about: Pick<ModelConfig, "name" | "tokenizer" | "source"> & { image: ForeignImageConfig; text: ForeignTextConfig; preprocessing?: Partial<Preprocessing> },
+  tokenizerJson: object,
+): Promise<ModelConfig> {
+  const { image, text } = about;
+  const preprocessing: Preprocessing = { resize: "shortest", interpolation: "bicubic", mean: CLIP_MEAN, std: CLIP_STD, fill: 0, ...about.preprocessing };
+  try {
+    const embedDim = await addon().probeTorchScript(file, image.imageSize, text.contextLength);
+    const config: ModelConfig = {
+      formatVersion: 2,
+      architecture: "torchscript",
+      name: about.name || basename(file),
+      embedDim,
+      image,
+      text,
+      loss: "softmax",
+      preprocessing,
+      tokenizer: about.tokenizer,
+      storedDtype: "fp32",
+      source: about.source,
+    };
+    const transform = nativeTransform(preprocessing, image.imageSize);
+    const spec = {
+      attributes: {
+        image_size: image.imageSize,
+        image_resize: transform.resize,
+        image_filter: transform.filter,
+        image_fill: transform.fill,
+        image_mean: preprocessing.mean,
+        image_std: preprocessing.std,
+        context_length: text.contextLength,
+        vocab_size: text.vocabSize,
+        embed_dim: embedDim,
+        pad_id: about.tokenizer.padId,
+        text_trims: 0, // its code may count on the whole context
+      },
+      extraFiles: { "torchclip.json": JSON.stringify(config, null, 2), "tokenizer.json": JSON.stringify(tokenizerJson) },
+    };
+    await writeWhole(output, (temporary) => addon().wrapTorchScript(file, spec, temporary));
+    return config;
+  } catch (error) {
+    throw toTorchclipError(error, "E_WRITE", { subject: file });
+  }
+}

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { load } from "../../lib/index.js";
+import { importModel } from "../../lib/models/import.js";
+import { errorOf, fixture, golden, largestDifference, temporaryFolder } from "../support/index.js";
+import { picture } from "../support/noise.js";
+
+interface Foreign {
+  ids: number[][];
+  image: number[][];
+  text: number[][];
+}
+
+describe("TorchScript exports made by somebody else (scripts/goldens/foreign.py)", () => {
+  const folder = temporaryFolder();
+  const g = golden<Foreign>("foreign");
+  const tokenizer = golden<{ tokenizers: (object | string | null)[] }>("families").tokenizers.find((t) => t && typeof t === "object");
+
+  function source(kind: string): string {
+    const at = join(folder, kind);
+    mkdirSync(at, { recursive: true });
+    cpSync(fixture(`models/foreign-${kind}.pt`), join(at, "model.pt"));
+    writeFileSync(join(at, "tokenizer.json"), JSON.stringify(tokenizer));
+    return at;
+  }
+
+  for (const kind of ["scripted", "traced"]) {
+    it(`${kind}: its own code runs, embeddings ≤ 1e-6`, async () => {
+      const clip = await load(source(kind), { cacheDir: folder, device: "cpu" });
+      try {
+        assert.deepEqual([clip.info.imageSize, clip.info.contextLength, clip.info.embedDim, clip.info.vocabSize], [32, 12, 8, 572]);
+        assert.match(clip.info.imageRunner, /^generic fp32/);
+        assert.ok(Math.abs(clip.info.logitScale - 100) < 1e-3);
+        const images = await clip.encodeImages([1, 2].map((seed) => picture(seed, 32, 32, 3)));
+        assert.ok(largestDifference(images.data, g.image.flat()) <= 1e-6);
+        const tokens = { data: Int32Array.from(g.ids.flat()), rows: 2, length: 12, truncated: [] };
+        assert.ok(largestDifference((await clip.encodeTokens(tokens)).data, g.text.flat()) <= 1e-6);
+        assert.equal((await clip.encodeTexts(["a photo of a cat"])).dim, 8);
+      } finally {
+        await clip.close();
+      }
+    });
+  }
+
+  it("one whose code reads a file is refused, and nothing is written", async () => {
+    const output = join(folder, "reader.pt");
+    const error = await errorOf(() =>
+      importModel({ weights: fixture("models/foreign-reader.pt"), tokenizer: join(source("scripted"), "tokenizer.json") }, output, {
+        imageSize: 32,
+        contextLength: 12,
+      }),
+    );
+    assert.equal(error.code, "E_MODEL_UNSAFE");
+    assert.match(error.message, /from_file/);
+    assert.ok(!existsSync(output));
+  });
+
+  it("sizes that its weights do not tell are asked for; wrong ones fail on zeros", async () => {
+    const at = source("scripted");
+    const from = { weights: fixture("models/foreign-reader.pt"), tokenizer: join(at, "tokenizer.json") };
+    const error = await errorOf(() => importModel(from, join(folder, "x.pt")));
+    assert.deepEqual([error.code, /image size; say imageSize/.test(error.message)], ["E_MODEL_UNSUPPORTED", true]);
+    const wrong = await errorOf(() => importModel({ weights: join(at, "model.pt"), tokenizer: from.tokenizer }, join(folder, "y.pt"), { imageSize: 48 }));
+    assert.equal(wrong.code, "E_MODEL_CORRUPT");
+    assert.match(wrong.message, /encode_image fails on zeros of \[1, 3, 48, 48\]/);
+    assert.ok(!existsSync(join(folder, "y.pt")));
+  });
+});
