@@ -96,8 +96,9 @@ TORCHCLIP_API torchclip_status torchclip_encode_tokens(torchclip_engine* engine,
                                                        torchclip_error* error);
 
 /* Token ids of UTF-8 texts, as the model's reference makes them, for models with CLIP's own tokenizer (E_ARGUMENT for
- * the others: give them token ids). `ids`: int32 [rows, context_length], filled up with pad_id. truncate: nonzero cuts a
- * text that is longer than the context, its last id being the end token; else it is an E_ARGUMENT that names the text. */
+ * the others: give them token ids). `ids`: int32 [rows, context_length], filled up with pad_id. truncate: nonzero cuts
+ * a text that is longer than the context, its last id being the end token; else it is an E_ARGUMENT that names the
+ * text. */
 TORCHCLIP_API torchclip_status torchclip_tokenize(torchclip_engine* engine, const char* const* texts, int64_t rows,
                                                   int32_t truncate, int32_t* ids, torchclip_error* error);
 
