@@ -29,6 +29,42 @@ describe("embedding index", () => {
     if (!addon().systemInfo().cpuFeatures.includes("avx2")) this.skip();
   });
 
+  it("by the int8 sketch, which few queries use from their second search on: the same rows and bits as by the whole scan", async () => {
+    const [rows, dim] = [20_000, 48];
+    const base = vectors(rows, dim, 3);
+    // Equal rows, rows near each other, lengths from 0.01 to 100: all that could fool a bound.
+    for (let r = 0; r < 3000; r++) base.data.copyWithin((rows - 1 - r) * dim, (r % 40) * dim, ((r % 40) + 1) * dim);
+    for (let r = 5000; r < 9000; r++) for (let i = 0; i < dim; i++) base.data[r * dim + i] = base.data[dim + i] + 1e-4 * (noise(9, r * dim + i) / 2 ** 31 - 1);
+    for (let r = 9000; r < 12000; r++) for (let i = 0; i < dim; i++) base.data[r * dim + i] *= 10 ** ((r % 5) - 2);
+    const allowed = new Uint8Array(rows / 8).map((_, i) => noise(4, i) & 255);
+    for (const [queries, k, filter] of [
+      [1, 10, undefined],
+      [8, 100, undefined],
+      [3, 10, allowed],
+    ] as const) {
+      const q = vectors(queries, dim, 5);
+      q.data.set(base.data.subarray(dim, 2 * dim)); // many rows are nearly this one
+      const index = EmbeddingIndex.create(dim);
+      await index.add({ ...base, data: base.data.subarray(0, 18_000 * dim), rows: 18_000 });
+      const options = filter ? { allowed: filter } : {};
+      const whole = await index.search(q, k, options);
+      const bytes = index.bytes;
+      const sketched = await index.search(q, k, options);
+      assert.ok(index.bytes > bytes * 1.2, "there is a sketch");
+      assert.deepEqual(sketched, whole);
+      await index.add({ ...base, data: base.data.subarray(18_000 * dim), rows: 2000 });
+      const grown = await index.search(q, k, options);
+      const fresh = EmbeddingIndex.create(dim);
+      await fresh.add(base);
+      assert.deepEqual(grown, await fresh.search(q, k, options));
+    }
+    const infinite = EmbeddingIndex.create(dim);
+    await infinite.add(base);
+    await infinite.add({ data: new Float32Array(dim).fill(Infinity), rows: 1, dim });
+    const q = { data: new Float32Array(dim).fill(1), rows: 1, dim };
+    assert.deepEqual(await infinite.search(q, 5), await infinite.search(q, 5));
+  });
+
   it("equals a brute-force search in fp64, for few and many queries, odd sizes and dimensions", async () => {
     for (const [rows, dim, queries, k] of [
       [1000, 512, 1, 10],

@@ -20,6 +20,7 @@ namespace {
 constexpr std::int64_t kSegment = 448;  // rows whose scores are looked at together
 constexpr std::int64_t kFew = 8;        // up to so many queries, float32 rows are read once at the speed of memory
 constexpr std::int64_t kQueriesAtOnce = 256;  // their packed panels stay in the second cache
+constexpr std::int64_t kSketchRows = 16384;   // from which a sketch pays
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 struct Hit {
@@ -165,6 +166,7 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
   std::lock_guard lock(shared.mutex);
   auto& team = shared.team;
   const Context context{*kernels(), team};
+  if (count <= kFew && search_sketch(context, queries, count, k, allowed, hits)) return;
   const std::int64_t segments = (rows_ + kSegment - 1) / kSegment;
   // Consecutive segments as one task: memory is read in long runs.
   const std::int64_t tasks = std::min<std::int64_t>(segments, team.size() * 16);
@@ -236,6 +238,48 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
       }
     });
   }
+}
+
+bool Index::search_sketch(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
+                          const std::uint8_t* allowed, Hits hits) const {
+  if (type_ != Type::f32 || rows_ < kSketchRows || k > rows_ / 64 || !sketchable_ ||
+      !context.kernels.multiply[static_cast<int>(Type::s8)]) {
+    return false;
+  }
+  if (!asked_) {  // one search alone is not worth a sketch
+    asked_ = true;
+    return false;
+  }
+  if (!sketch_) sketch_ = std::make_unique<Sketch>(dim_);
+  if (sketch_->rows() < rows_) {
+    const std::int64_t first = sketch_->rows();
+    sketchable_ = sketch_->add(context, reinterpret_cast<const float*>(at(first)), rows_ - first);
+    if (!sketchable_) sketch_.reset();
+    sketchBytes_ = sketch_ ? sketch_->bytes() : 0;
+    if (!sketch_) return false;
+  }
+  std::vector<std::vector<Sketch::Candidate>> found;
+  if (!sketch_->candidates(context, queries, count, k, allowed, found)) return false;
+  for (const auto& of_query : found) {
+    if (static_cast<std::int64_t>(of_query.size()) > rows_ / 8) return false;
+  }
+  context.team.each(count, [&](std::int64_t q) {
+    std::vector<Hit> exact;
+    for (const auto& candidate : found[static_cast<std::size_t>(q)]) {
+      Hit hit{0, candidate.row};
+      context.kernels.dots(reinterpret_cast<const float*>(at(candidate.row)), 1, dim_, queries + q * dim_, 1,
+                           &hit.score, 1);
+      exact.push_back(hit);
+    }
+    const auto kept = std::min(exact.size(), static_cast<std::size_t>(k));
+    std::partial_sort(exact.begin(), exact.begin() + static_cast<std::ptrdiff_t>(kept), exact.end());
+    for (std::int32_t i = 0; i < k; ++i) {
+      const bool is = static_cast<std::size_t>(i) < kept;
+      hits.indices[q * k + i] = is ? exact[static_cast<std::size_t>(i)].row : -1;
+      hits.scores[q * k + i] = is ? exact[static_cast<std::size_t>(i)].score : std::numeric_limits<float>::quiet_NaN();
+    }
+  });
+  return true;
 }
 
 std::unique_ptr<Index> Index::open_npy(const std::string& path) {

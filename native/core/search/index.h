@@ -1,10 +1,12 @@
 // Exact nearest rows by inner product over embeddings in native memory, as float32, bf16 or int8.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 
 #include "model/fast/packed.h"
+#include "search/sketch.h"
 
 namespace torchclip::core {
 
@@ -51,11 +53,14 @@ class Index {
   Type type() const noexcept { return type_; }
   std::int64_t dim() const noexcept { return dim_; }
   std::int64_t rows() const noexcept { return rows_; }
-  std::size_t bytes() const noexcept { return data_.bytes() + scales_.size() * 8; }
+  std::size_t bytes() const noexcept { return data_.bytes() + scales_.size() * 8 + sketchBytes_; }
 
  private:
   const char* at(std::int64_t row) const;
   void grow(std::int64_t rows);
+  // By the sketch, which is made when few queries come a second time; false: the whole base must be scanned.
+  bool search_sketch(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
+                     const std::uint8_t* allowed, Hits hits) const;
 
   Type type_;
   std::int64_t dim_, stride_, rows_ = 0;  // stride in bytes
@@ -64,6 +69,10 @@ class Index {
   std::shared_ptr<const void> keep_;
   std::vector<float> scales_;
   std::vector<std::int32_t> sums_;
+  // Under the search team's mutex.
+  mutable std::unique_ptr<Sketch> sketch_;
+  mutable bool asked_ = false, sketchable_ = true;
+  mutable std::atomic<std::size_t> sketchBytes_{0};  // for whoever asks while a search runs
 };
 
 }  // namespace torchclip::core

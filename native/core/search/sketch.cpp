@@ -1,0 +1,156 @@
+#include "search/sketch.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+namespace torchclip::core {
+namespace {
+
+constexpr std::int64_t kSegment = 448;
+// Above what float32 sums of any order differ by, relative to the product of the norms.
+constexpr float kRounding = 1e-5f;
+constexpr float kUp = 1.00001f;
+
+bool passes(const std::uint8_t* allowed, std::int64_t row) { return !allowed || (allowed[row >> 3] >> (row & 7) & 1); }
+
+// The k largest numbers that were pushed, as a heap whose front is the least of them.
+class Largest {
+ public:
+  explicit Largest(std::int32_t k) : k_(static_cast<std::size_t>(k)) {}
+  void push(float x) {
+    if (heap_.size() == k_) {
+      if (x <= heap_.front()) return;
+      std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+      heap_.back() = x;
+    } else {
+      heap_.push_back(x);
+    }
+    std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+  }
+  // The k-th largest; -infinity before there are k.
+  float least() const { return heap_.size() < k_ ? -std::numeric_limits<float>::infinity() : heap_.front(); }
+  const std::vector<float>& all() const { return heap_; }
+
+ private:
+  std::size_t k_;
+  std::vector<float> heap_;
+};
+
+}  // namespace
+
+bool Sketch::add(const Context& context, const float* rows, std::int64_t count) {
+  const std::int64_t first = rows_;
+  data_.resize(static_cast<std::size_t>((first + count) * stride_));
+  for (auto* numbers : {&scales_, &norms_, &errors_}) numbers->resize(static_cast<std::size_t>(first + count));
+  sums_.resize(static_cast<std::size_t>(first + count));
+  std::atomic<bool> finite{true};
+  context.team.each((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
+    const std::int64_t begin = task * kSegment, n = std::min(kSegment, count - begin), to = first + begin;
+    context.kernels.layerNorm(rows + begin * dim_, dim_, n, dim_, nullptr, nullptr, 0, Type::s8,
+                              data_.data() + to * stride_, stride_, scales_.data() + to, sums_.data() + to);
+    for (std::int64_t r = 0; r < n; ++r) {
+      const float* exact = rows + (begin + r) * dim_;
+      const auto* rounded = reinterpret_cast<const std::int8_t*>(data_.data() + (to + r) * stride_);
+      const float scale = scales_[static_cast<std::size_t>(to + r)];
+      double norm = 0, error = 0;
+      for (std::int64_t i = 0; i < dim_; ++i) {
+        const double x = exact[i], d = x - static_cast<double>(scale) * rounded[i];
+        norm += x * x;
+        error += d * d;
+      }
+      norms_[static_cast<std::size_t>(to + r)] = static_cast<float>(std::sqrt(norm)) * kUp;
+      errors_[static_cast<std::size_t>(to + r)] = static_cast<float>(std::sqrt(error)) * kUp;
+      if (!std::isfinite(norm) || !std::isfinite(error)) finite = false;
+    }
+  });
+  rows_ = first + count;
+  for (std::int64_t r = first; r < rows_; ++r) {
+    mostNorm_ = std::max(mostNorm_, norms_[static_cast<std::size_t>(r)]);
+    mostError_ = std::max(mostError_, errors_[static_cast<std::size_t>(r)]);
+  }
+  return finite;
+}
+
+bool Sketch::candidates(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
+                        const std::uint8_t* allowed, std::vector<std::vector<Candidate>>& found) const {
+  // |q|, and how far its int8 form can be from it: half a step in each of dim numbers.
+  std::vector<float> lengths, steps;
+  for (std::int64_t q = 0; q < count; ++q) {
+    double norm = 0;
+    float most = 0;
+    for (std::int64_t i = 0; i < dim_; ++i) {
+      const float x = queries[q * dim_ + i];
+      norm += static_cast<double>(x) * x;
+      most = std::max(most, std::abs(x));
+    }
+    if (!std::isfinite(norm)) return false;
+    lengths.push_back(static_cast<float>(std::sqrt(norm)) * kUp);
+    steps.push_back(0.5f * most / static_cast<float>(context.kernels.weightMax) * std::sqrt(static_cast<float>(dim_)) *
+                    kUp);
+  }
+  const auto bound = [&](std::int64_t q, float norm, float error) {
+    return norm * steps[q] + error * (lengths[q] + steps[q]) + kRounding * norm * lengths[q];
+  };
+  const Linear packed(context, Type::s8, queries, nullptr, count, dim_);
+  const std::int64_t segments = (rows_ + kSegment - 1) / kSegment;
+  const std::int64_t tasks = std::min<std::int64_t>(segments, context.team.size() * 16);
+  struct Lane {  // of one query on one thread
+    Largest lower;
+    std::vector<Candidate> found;
+  };
+  std::vector<Lane> lanes(static_cast<std::size_t>(context.team.size() * count), Lane{Largest(k), {}});
+  std::vector<float> most;
+  for (std::int64_t q = 0; q < count; ++q) most.push_back(bound(q, mostNorm_, mostError_));
+  context.team.each(tasks, [&](std::int64_t task, int who) {
+    alignas(64) static thread_local float scores[kSegment * kPanel];
+    float limits[kPanel];
+    std::fill_n(limits, kPanel, std::numeric_limits<float>::infinity());
+    Lane* own = &lanes[static_cast<std::size_t>(who * count)];
+    for (std::int64_t q = 0; q < count; ++q) limits[q] = own[q].lower.least() - most[q];
+    struct State {
+      const Sketch& sketch;
+      const decltype(bound)& bound_of;
+      const std::uint8_t* allowed;
+      Lane* lanes;
+      float* limits;
+      const float* most;
+      std::int64_t row;
+    } state{*this, bound, allowed, own, limits, most.data(), 0};
+    for (std::int64_t s = task * segments / tasks; s < (task + 1) * segments / tasks; ++s) {
+      const std::int64_t row = s * kSegment, rows = std::min(kSegment, rows_ - row);
+      state.row = row;
+      packed.multiply_panel(context.kernels,
+                            {data_.data() + row * stride_, stride_, scales_.data() + row, sums_.data() + row}, rows,
+                            {scores, kPanel}, 0);
+      context.kernels.scan(scores, rows, limits, &state, [](void* p, std::int64_t r, int column, float score) {
+        auto& t = *static_cast<State*>(p);
+        const std::int64_t at = t.row + r;
+        if (!passes(t.allowed, at)) return;
+        Lane& lane = t.lanes[column];
+        const float b = t.bound_of(column, t.sketch.norms_[static_cast<std::size_t>(at)],
+                                   t.sketch.errors_[static_cast<std::size_t>(at)]);
+        if (score + b < lane.lower.least()) return;
+        lane.found.push_back({static_cast<std::int32_t>(at), score + b});
+        lane.lower.push(score - b);
+        t.limits[column] = lane.lower.least() - t.most[column];
+      });
+    }
+  });
+  found.assign(static_cast<std::size_t>(count), {});
+  for (std::int64_t q = 0; q < count; ++q) {
+    Largest lower(k);
+    for (int who = 0; who < context.team.size(); ++who) {
+      for (const float x : lanes[static_cast<std::size_t>(who * count + q)].lower.all()) lower.push(x);
+    }
+    for (int who = 0; who < context.team.size(); ++who) {
+      for (const auto& c : lanes[static_cast<std::size_t>(who * count + q)].found) {
+        if (c.upper >= lower.least()) found[static_cast<std::size_t>(q)].push_back(c);
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,40 @@
+// An int8 copy of a float32 base, a quarter of its size, by which few queries find the rows that could be among the
+// best: each int8 score is within a bound of the exact one, so the exact scores of a few hundred rows decide, and the
+// result is that of the whole scan, bit for bit.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/fast/packed.h"
+
+namespace torchclip::core {
+
+class Sketch {
+ public:
+  explicit Sketch(std::int64_t dim) : dim_(dim), stride_(row_bytes(Type::s8, dim)) {}
+
+  // Rows rows() ... of the base. False where they hold numbers that are not finite: then there can be no sketch.
+  bool add(const Context& context, const float* rows, std::int64_t count);
+  std::int64_t rows() const noexcept { return rows_; }
+  std::size_t bytes() const noexcept { return data_.size() + norms_.size() * 16; }
+
+  struct Candidate {
+    std::int32_t row;
+    float upper;  // no less than the exact score
+  };
+  // For each query (float32 [count, dim], count <= kPanel) all rows whose exact score may be among the k best of those
+  // that `allowed` lets pass. False where the queries are not finite.
+  bool candidates(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
+                  const std::uint8_t* allowed, std::vector<std::vector<Candidate>>& found) const;
+
+ private:
+  std::int64_t dim_, stride_, rows_ = 0;
+  std::vector<char> data_;             // [rows, stride] of int8
+  std::vector<float> scales_;          // of each row
+  std::vector<std::int32_t> sums_;     // of each row's int8 numbers
+  std::vector<float> norms_, errors_;  // |row|, |row - its int8 form|: both rounded up
+  float mostNorm_ = 0, mostError_ = 0;
+};
+
+}  // namespace torchclip::core
