@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { addon } from "../../lib/addon.js";
 import { load } from "../../lib/index.js";
@@ -110,6 +110,67 @@ describe("untrusted weight files", () => {
     const error = await errorOf(() => importModel({ weights: file }, join(folder, "zip64.pt")));
     assert.equal(error.code, "E_MODEL_CORRUPT");
     assert.match(error.message, /zip64 locator/);
+  });
+
+  it("a zip that lies about a record's size: E_MODEL_CORRUPT, and nothing is written", async () => {
+    const file = join(folder, "lying.pt");
+    const output = join(folder, "lying-out.pt");
+    for (const [record, size] of [
+      ["data.pkl", 0x7fffff00],
+      ["data.pkl", 3],
+      ["data/52", 4],
+      ["data/52", 0x7fffff00],
+    ] as const) {
+      const bytes = readFileSync(tinyModel);
+      let changed = 0;
+      for (let at = bytes.indexOf("PK\x01\x02"); at >= 0; at = bytes.indexOf("PK\x01\x02", at + 4)) {
+        const name = bytes.toString("latin1", at + 46, at + 46 + bytes.readUInt16LE(at + 28));
+        if (!name.endsWith(`/${record}`)) continue;
+        bytes.writeUInt32LE(size, at + 20);
+        bytes.writeUInt32LE(size, at + 24);
+        changed++;
+      }
+      assert.equal(changed, 1);
+      writeFileSync(file, bytes);
+      const source = { weights: file, tokenizer: join(folder, "tokenizer.json") };
+      assert.equal((await errorOf(() => importModel(source, output, { activation: "quick_gelu" }))).code, "E_MODEL_CORRUPT", `${record} ${size}`);
+      assert.ok(!existsSync(output));
+      const loaded = await errorOf(async () => (await load(file, { device: "cpu" })).close());
+      assert.equal(loaded.code, "E_MODEL_CORRUPT", `load: ${record} ${size}`);
+    }
+  });
+
+  it("ONNX weights in a file outside the model's folder: E_MODEL_UNSAFE; in one that is not there: E_MODEL_CORRUPT", async () => {
+    const field = (number: number, wire: number, payload: Buffer) => Buffer.concat([Buffer.from([(number << 3) | wire]), payload]);
+    const bytes = (number: number, data: Buffer | string) => {
+      const b = Buffer.from(data);
+      return field(number, 2, Buffer.concat([Buffer.from(b.length < 128 ? [b.length] : [(b.length & 127) | 128, b.length >> 7]), b]));
+    };
+    const entry = (key: string, value: string) => bytes(13, Buffer.concat([bytes(1, key), bytes(2, value)]));
+    const model = (location: string) => {
+      const tensor = [
+        field(1, 0, Buffer.from([2])),
+        field(2, 0, Buffer.from([1])),
+        bytes(8, "visual.proj"),
+        entry("location", location),
+        field(14, 0, Buffer.from([1])),
+      ];
+      return bytes(7, bytes(5, Buffer.concat(tensor)));
+    };
+    const inside = join(folder, "onnx-model");
+    mkdirSync(inside);
+    writeFileSync(join(folder, "secret.bin"), Buffer.alloc(64));
+    symlinkSync(join(folder, "secret.bin"), join(inside, "link.bin"));
+    for (const [location, code] of [
+      ["../secret.bin", "E_MODEL_UNSAFE"],
+      [join(folder, "secret.bin").slice(1).replace(/^/, "../".repeat(20)), "E_MODEL_UNSAFE"],
+      ["link.bin", "E_MODEL_UNSAFE"],
+      ["nowhere.bin", "E_MODEL_CORRUPT"],
+    ]) {
+      const file = join(inside, "model.onnx");
+      writeFileSync(file, model(location));
+      assert.equal((await errorOf(() => importModel({ weights: file }, join(folder, "onnx-out.pt")))).code, code, location);
+    }
   });
 
   it("a pickle with another opcode: E_MODEL_UNSAFE; a cut one: E_MODEL_CORRUPT", async () => {

@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -51,12 +53,11 @@ class MappedArchive::Adapter final : public caffe2::serialize::ReadAdapterInterf
     n = std::min<std::size_t>(n, mapping->size - position);
     const auto* from = static_cast<const char*>(mapping->data) + position;
     const auto at = tensors.find(position);
-    if (at != tensors.end() && at->second == n) {
-      std::lock_guard lock(mutex);
-      unread[buffer] = from;
-    } else {
-      std::memcpy(buffer, from, n);
-    }
+    const bool skipped = at != tensors.end() && at->second == n;
+    if (!skipped) std::memcpy(buffer, from, n);
+    std::lock_guard lock(mutex);
+    if (skipped) unread[buffer] = from;
+    read_[buffer] = n;
     return n;
   }
 
@@ -64,6 +65,7 @@ class MappedArchive::Adapter final : public caffe2::serialize::ReadAdapterInterf
   std::unordered_map<std::uint64_t, std::size_t> tensors;  // large ones: size by position in the file
   mutable std::mutex mutex;
   mutable std::unordered_map<const void*, const char*> unread;  // by the memory that libtorch holds for them
+  mutable std::unordered_map<const void*, std::size_t> read_;   // bytes that were read into a piece of memory
 };
 
 MappedArchive::MappedArchive(const std::string& path) : adapter_(std::make_shared<Adapter>(path)) {
@@ -78,7 +80,31 @@ MappedArchive::MappedArchive(const std::string& path) : adapter_(std::make_share
 MappedArchive::~MappedArchive() = default;
 
 torch::jit::Module MappedArchive::load(torch::jit::ExtraFilesMap& extra) {
-  return torch::jit::load(adapter_, c10::kCPU, extra);
+  auto module = torch::jit::load(adapter_, c10::kCPU, extra);
+  // libtorch believes the pickle about a tensor's size, whatever the record holds: reading it would go beyond.
+  const auto one = [&](const at::Tensor& tensor) {
+    if (!tensor.defined() || !tensor.has_storage() || tensor.storage().nbytes() == 0) return;
+    const auto at = adapter_->read_.find(tensor.storage().data());
+    if (at == adapter_->read_.end() || at->second < tensor.storage().nbytes()) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "a tensor is larger than its record in the archive");
+    }
+  };
+  const std::function<bool(const c10::IValue&)> visit = [&](const c10::IValue& value) {
+    if (value.isTensor()) one(value.toTensor());
+    return false;
+  };
+  c10::IValue(module._ivalue()).visit(visit);
+  const std::function<void(const torch::jit::Block*)> constants = [&](const torch::jit::Block* block) {
+    for (const auto* node : block->nodes()) {
+      for (const auto* inner : node->blocks()) constants(inner);
+      if (node->kind() != c10::prim::Constant) continue;
+      if (const auto value = torch::jit::toIValue(node->output())) value->visit(visit);
+    }
+  };
+  for (const auto& part : module.modules()) {
+    for (const auto& method : part.get_methods()) constants(method.graph()->block());
+  }
+  return module;
 }
 
 at::Tensor MappedArchive::values(const at::Tensor& tensor) const {
@@ -98,8 +124,10 @@ void MappedArchive::fill(torch::jit::Module& module) const {
     if (at == adapter_->unread.end() || !done.insert(at->first).second) return;
     std::memcpy(storage.mutable_data(), at->second, storage.nbytes());
   };
-  for (const auto& p : module.parameters()) one(p);
-  for (const auto& p : module.buffers()) one(p);
+  c10::IValue(module._ivalue()).visit([&](const c10::IValue& value) {
+    if (value.isTensor() && value.toTensor().defined() && value.toTensor().has_storage()) one(value.toTensor());
+    return false;
+  });
 }
 
 }  // namespace torchclip::core

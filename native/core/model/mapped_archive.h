@@ -15,7 +15,8 @@ class MappedArchive {
   explicit MappedArchive(const std::string& path);
   ~MappedArchive();
 
-  // As torch::jit::load to the CPU; the large tensors' own memory means nothing.
+  // As torch::jit::load to the CPU; the large tensors' own memory means nothing. Throws Error(E_MODEL_CORRUPT) where a
+  // tensor is said to be larger than what the archive holds for it.
   torch::jit::Module load(torch::jit::ExtraFilesMap& extra);
 
   // The tensor with its values: over the mapping where it is large, else itself. `keep` must outlive it.

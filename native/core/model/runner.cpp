@@ -216,7 +216,8 @@ std::vector<std::string> devices_of(const RunnerOptions& options) {
     throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, "cuda:all is not available: " + problem);
   }
   std::vector<std::string> devices;
-  for (std::size_t i = 0; i < torch::cuda::device_count(); ++i) devices.push_back("cuda:" + std::to_string(i));
+  for (int i = 0; i < static_cast<int>(torch::cuda::device_count()); ++i)
+    devices.push_back("cuda:" + std::to_string(i));
   return devices;
 }
 

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "model/mapped_archive.h"
 #include "model/safety.h"
 #include "model/torch.h"
 #include "runtime/error.h"
@@ -115,7 +116,10 @@ void save(torch::jit::Module& module, const std::map<std::string, std::string>& 
 torch::jit::Module load_foreign(const std::string& path) {
   check_artifact(path);
   try {
-    auto module = torch::jit::load(path, c10::kCPU);
+    MappedArchive archive(path);
+    torch::jit::ExtraFilesMap none;
+    auto module = archive.load(none);
+    archive.fill(module);
     module.eval();
     module.to(at::kFloat);
     for (const char* method : {"encode_image", "encode_text"}) {
