@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { machine } from "./rounds.mjs";
+import { machine, median } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: "string", default: "7" }, child: { type: "string" } } });
 const folder = positionals[0];
@@ -33,7 +33,6 @@ for (let round = -1; round < Number(values.rounds); round++) {
     if (round >= 0) times[name].push(ms); // the first round fills the page cache
   }
 }
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 for (const [name, text] of Object.entries(names)) {
   const list = times[name];
   const ratios = list.map((ms, i) => ms / times.ours[i]);

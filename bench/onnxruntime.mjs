@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import ort from "onnxruntime-node";
 import { load } from "torchclip";
-import { leastCosine, machine, pictures, race, showRatio } from "./rounds.mjs";
+import { leastCosine, machine, normalised, pictures, race, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -17,8 +17,6 @@ const { values, positionals } = parseArgs({
   },
 });
 const folder = positionals[0];
-const MEAN = [0.48145466, 0.4578275, 0.40821073];
-const STD = [0.26862954, 0.26130258, 0.27577711];
 
 const ours = {};
 for (const precision of values.precisions.split(",")) {
@@ -37,13 +35,7 @@ const size = Object.values(ours)[0].info.imageSize;
 const result = [];
 for (const batch of values.batches.split(",").map(Number)) {
   const pixels = pictures(batch, size);
-  const floats = new Float32Array(batch * 3 * size * size);
-  for (let r = 0; r < batch; r++) {
-    for (let c = 0; c < 3; c++) {
-      for (let i = 0; i < size * size; i++) floats[(r * 3 + c) * size * size + i] = (pixels.data[(r * size * size + i) * 3 + c] / 255 - MEAN[c]) / STD[c];
-    }
-  }
-  const input = { pixel_values: new ort.Tensor("float32", floats, [batch, 3, size, size]) };
+  const input = { pixel_values: new ort.Tensor("float32", normalised(pixels), [batch, 3, size, size]) };
   const contenders = {};
   for (const [name, s] of Object.entries(theirs)) contenders[`onnxruntime ${name}`] = async () => (await s.run(input), batch);
   for (const [name, clip] of Object.entries(ours)) contenders[name] = async () => (await clip.encodePixels(pixels, { batchSize: batch }), batch);

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { load } from "torchclip";
-import { leastCosine, machine, pictures, showRatio } from "./rounds.mjs";
+import { leastCosine, machine, median, normalised, pictures, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,8 +21,6 @@ const { values, positionals } = parseArgs({
 });
 const folder = positionals[0];
 const SECONDS = 0.7;
-const MEAN = [0.48145466, 0.4578275, 0.40821073];
-const STD = [0.26862954, 0.26130258, 0.27577711];
 const batches = values.batches.split(",").map(Number);
 const modes = values.modes.split(",");
 
@@ -32,14 +30,8 @@ const size = ours.fp32.info.imageSize;
 const area = size * size;
 const rows = Math.max(...batches);
 const pixels = pictures(rows, size);
-const floats = new Float32Array(rows * 3 * area);
-for (let r = 0; r < rows; r++) {
-  for (let c = 0; c < 3; c++) {
-    for (let i = 0; i < area; i++) floats[(r * 3 + c) * area + i] = (pixels.data[(r * area + i) * 3 + c] / 255 - MEAN[c]) / STD[c];
-  }
-}
 const temporary = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
-writeFileSync(join(temporary, "pixels"), floats);
+writeFileSync(join(temporary, "pixels"), normalised(pixels));
 const child = spawn(values.python, [join(dirname(fileURLToPath(import.meta.url)), "pytorch.py"), folder, join(temporary, "pixels"), String(size)], {
   stdio: ["pipe", "pipe", "inherit"],
 });
@@ -55,7 +47,6 @@ const ask = async (line) => {
   return answer();
 };
 
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 for (const batch of batches) {
   await ask(`embed ${batch} ${join(temporary, "embeddings")}`);
   const reference = new Float32Array(new Uint8Array(readFileSync(join(temporary, "embeddings"))).buffer);

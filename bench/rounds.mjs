@@ -23,7 +23,22 @@ export function pictures(rows, size, seed = 1) {
   return { data, rows, height: size, width: size };
 }
 
-const median = (values) => {
+const MEAN = [0.48145466, 0.4578275, 0.40821073];
+const STD = [0.26862954, 0.26130258, 0.27577711];
+
+/** Pictures as other libraries take them: normalised float32 [rows, 3, size, size]. */
+export function normalised({ data, rows, height, width }) {
+  const area = height * width;
+  const floats = new Float32Array(rows * 3 * area);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < 3; c++) {
+      for (let i = 0; i < area; i++) floats[(r * 3 + c) * area + i] = (data[(r * area + i) * 3 + c] / 255 - MEAN[c]) / STD[c];
+    }
+  }
+  return floats;
+}
+
+export const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;

@@ -1,58 +1,24 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
-import { fixture, golden, largestDifference, root, temporaryFolder } from "../support/index.js";
-import { picture } from "../support/noise.js";
-import { writeFamilyModel } from "../support/random-model.js";
-
-interface Case {
-  name: string;
-  files: Record<string, unknown>;
-  shapes: [string, number[]][];
-  image: number[][];
-  ids: number[][];
-  text: number[][];
-  tokenizer: number;
-}
-interface Families {
-  texts: string[];
-  pictures: [number, number, number][];
-  /** A tokenizer.json, a SentencePiece model in base64, or null. */
-  tokenizers: (string | object | null)[];
-  cases: Case[];
-}
+import { families, familyPictures, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
+import { fixture, largestDifference, root, temporaryFolder } from "../support/index.js";
 
 const TOLERANCE = 1e-5;
 
 describe("architecture families against open_clip and transformers (scripts/goldens/families.py)", () => {
   const folder = temporaryFolder();
-  const families = golden<Families>("families");
-  const pictures = families.pictures.map(([seed, w, h]) => picture(seed, w, h, 3));
-
-  /** A model folder as a hub would hold it, with or without its weights. */
-  function modelFolder(c: Case, name: string): string {
-    const at = join(folder, name.replace(/\W+/g, "-"));
-    mkdirSync(at);
-    for (const [file, content] of Object.entries(c.files)) writeFileSync(join(at, file), JSON.stringify(content));
-    const tokenizer = families.tokenizers[c.tokenizer];
-    if (typeof tokenizer === "string") writeFileSync(join(at, "spiece.model"), Buffer.from(tokenizer, "base64"));
-    else if (tokenizer) writeFileSync(join(at, "tokenizer.json"), JSON.stringify(tokenizer));
-    else writeFileSync(join(at, "spiece.model"), Buffer.from(families.tokenizers.find((t) => typeof t === "string") as string, "base64"));
-    return at;
-  }
-
-  async function compare(c: Case, at: string): Promise<void> {
+  async function compare(c: FamilyCase, at: string): Promise<void> {
     const clip = await load(at, { cacheDir: folder, device: "cpu" });
     artifacts.push(clip.info.path);
     try {
-      const image = await clip.encodeImages(pictures);
+      const image = await clip.encodeImages(familyPictures);
       const imageDifference = largestDifference(image.data, c.image.flat());
       assert.ok(imageDifference <= TOLERANCE, `images differ by ${imageDifference}`);
       if (families.tokenizers[c.tokenizer]) assert.deepEqual([...clip.tokenize(families.texts).data], c.ids.flat());
-      const ids = { data: Int32Array.from(c.ids.flat()), rows: c.ids.length, length: c.ids[0].length, truncated: [] };
-      const text = await clip.encodeTokens(ids);
+      const text = await clip.encodeTokens(familyTokens(c));
       const textDifference = largestDifference(text.data, c.text.flat());
       assert.ok(textDifference <= TOLERANCE, `texts differ by ${textDifference}`);
     } finally {
@@ -60,13 +26,12 @@ describe("architecture families against open_clip and transformers (scripts/gold
     }
   }
 
+  const folderOf = (name: string) => join(folder, name.replace(/\W+/g, "-"));
   const artifacts: string[] = [];
 
   for (const c of families.cases) {
     it(`${c.name}: tokens identical, embeddings ≤ 1e-5`, async () => {
-      const at = modelFolder(c, c.name);
-      writeFamilyModel(join(at, "model.safetensors"), c.shapes);
-      await compare(c, at);
+      await compare(c, writeFamilyFolder(c, folderOf(c.name), true));
     });
   }
 
@@ -87,12 +52,8 @@ describe("architecture families against open_clip and transformers (scripts/gold
       ] as const) {
         const clip = await load(artifacts[families.cases.indexOf(c)], { cacheDir: folder, device: "cpu", precision });
         const rows: [boolean, Float32Array, number[][]][] = [
-          [clip.info.imageRunner.startsWith("fast"), (await clip.encodeImages(pictures)).data, c.image],
-          [
-            clip.info.textRunner.startsWith("fast"),
-            (await clip.encodeTokens({ data: Int32Array.from(c.ids.flat()), rows: c.ids.length, length: c.ids[0].length, truncated: [] })).data,
-            c.text,
-          ],
+          [clip.info.imageRunner.startsWith("fast"), (await clip.encodeImages(familyPictures)).data, c.image],
+          [clip.info.textRunner.startsWith("fast"), (await clip.encodeTokens(familyTokens(c))).data, c.text],
         ];
         const { embedDim } = clip.info;
         await clip.close();
@@ -112,7 +73,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
     ["model.onnx", "an ONNX export with nameless MatMul weights", "model.onnx"],
   ]) {
     it(`${what} gives the same embeddings`, async () => {
-      const at = modelFolder(same, what);
+      const at = writeFamilyFolder(same, folderOf(what), false);
       cpSync(fixture(`models/${file}`), join(at, target));
       await compare(same, at);
     });
