@@ -7,13 +7,7 @@
 #include "runtime/error.h"
 
 namespace torchclip::core {
-namespace {
-
-// Tokens that go through the layers together: enough for the products' full speed, and what the workspace is sized by.
-constexpr std::int64_t kChunkTokens = 2048;
-
-// A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
-Linear projection(const Context& context, const Tensor& matrix, const float* bias) {
+Linear projection_of(const Context& context, const Tensor& matrix, const float* bias) {
   const std::int64_t inner = matrix.rows(), columns = matrix.inner();
   std::vector<float> turned(static_cast<std::size_t>(inner * columns));
   for (std::int64_t i = 0; i < inner; ++i) {
@@ -22,12 +16,11 @@ Linear projection(const Context& context, const Tensor& matrix, const float* bia
   return Linear(context, Type::f32, turned.data(), bias, columns, inner);
 }
 
-Linear linear(const Context& context, Type type, const Weights& weights, const std::string& key) {
+Linear linear_of(const Context& context, Type type, const Weights& weights, const std::string& key) {
   const auto w = need(weights, key + ".weight");
   return Linear(context, type, w.data, weights(key + ".bias").data, w.rows(), w.inner());
 }
 
-// Layer norm (if any) and projection (if any) of a few pooled rows, in place of `rows`, to `out`.
 void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
              std::int64_t width, float* out) {
   if (norm) {
@@ -40,8 +33,6 @@ void project(const Context& context, const Norm* norm, const Linear& projection,
     std::memcpy(out, rows, static_cast<std::size_t>(count * width) * 4);
   }
 }
-
-}  // namespace
 
 PixelTable::PixelTable(const double* mean, const double* std) {
   for (int c = 0; c < 3; ++c) {
@@ -57,46 +48,52 @@ std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Type type, 
   if (const auto vit = VitSettings::of(config)) {
     return std::make_unique<VitTower>(context, type, weights, *vit, embed_dim, pixels);
   }
+  if (config["kind"].text() == "eva") {
+    return std::make_unique<EvaTower>(context, type, weights, config, embed_dim, pixels);
+  }
   if (config["kind"].text() == "resnet") {
     return std::make_unique<ResnetTower>(context, type, weights, config, embed_dim, pixels);
   }
   return nullptr;
 }
 
+PatchEmbedding::PatchEmbedding(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
+                               const PixelTable& pixels)
+    : type_(type != Type::s8              ? type
+            : context.kernels.multiply[1] ? Type::bf16
+                                          : Type::f32),
+      settings_(settings),
+      embedding_(vit_embedding(settings, weights)),
+      table_{pixels} {
+  patches_ = Linear(context, type_, embedding_.patches.data, nullptr, settings.width, settings.patch_inner());
+  embedding_.patches = {};
+}
+
 VitTower::VitTower(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
                    std::int64_t embed_dim, const PixelTable& pixels)
-    : type_(type),
-      patchType_(type != Type::s8              ? type
-                 : context.kernels.multiply[1] ? Type::bf16
-                                               : Type::f32),
-      settings_(settings),
-      embedDim_(embed_dim),
-      table_(pixels),
-      embedding_(vit_embedding(settings, weights)) {
+    : type_(type), settings_(settings), embedDim_(embed_dim), embedding_(context, type, weights, settings, pixels) {
   const std::int64_t width = settings_.width;
-  patches_ = Linear(context, patchType_, embedding_.patches.data, nullptr, width, settings_.patch_inner());
-  embedding_.patches = {};
   if (settings_.preNorm) preNorm_ = Norm(weights, "visual.ln_pre", settings_.eps);
   postNorm_ = Norm(weights, "visual.ln_post", settings_.eps);
   transformer_ = Transformer(context, type, weights, "visual.transformer", settings_, false);
   if (const auto matrix = weights("visual.proj"); matrix.data) {
-    projection_ = projection(context, matrix, weights("visual.proj_bias").data);
+    projection_ = projection_of(context, matrix, weights("visual.proj_bias").data);
   }
   if (settings_.pool == VitSettings::Pool::map) {
     const std::string key = "visual.attn_pool";
     map_.query = map_query(settings_, weights);
     const auto w = need(weights, key + ".in_proj_weight"), b = need(weights, key + ".in_proj_bias");
     map_.keyValue = Linear(context, type, w.data + width * width, b.data + width, 2 * width, width);
-    map_.out = linear(context, Type::f32, weights, key + ".out_proj");
+    map_.out = linear_of(context, Type::f32, weights, key + ".out_proj");
     map_.norm = Norm(weights, key + ".norm", settings_.eps);
-    map_.up = linear(context, Type::f32, weights, key + ".mlp.fc1");
-    map_.down = linear(context, Type::f32, weights, key + ".mlp.fc2");
+    map_.up = linear_of(context, Type::f32, weights, key + ".mlp.fc1");
+    map_.down = linear_of(context, Type::f32, weights, key + ".mlp.fc2");
   }
 }
 
 std::size_t VitTower::bytes() const {
-  return patches_.bytes() + projection_.bytes() + embedding_.positions.size() * 4 + transformer_.bytes() +
-         map_.keyValue.bytes() + map_.out.bytes() + map_.up.bytes() + map_.down.bytes();
+  return embedding_.bytes() + projection_.bytes() + transformer_.bytes() + map_.keyValue.bytes() + map_.out.bytes() +
+         map_.up.bytes() + map_.down.bytes();
 }
 
 void VitTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
@@ -110,14 +107,12 @@ void VitTower::encode(const Context& context, Workspace& workspace, const std::u
   }
 }
 
-void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
-                            float* out, Cancel cancel) const {
+void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
+                         float* x) const {
   const std::int64_t size = settings_.size, patch = settings_.patch, grid = settings_.grid, width = settings_.width;
   const std::int64_t patches = settings_.patches(), length = settings_.length(), extra = length - patches;
-  const std::int64_t inner = settings_.patch_inner(), stride = row_bytes(patchType_, inner);
-  w.x.grow(static_cast<std::size_t>(rows * length * width) * 4);
+  const std::int64_t inner = settings_.patch_inner(), stride = row_bytes(type_, inner);
   w.input.grow(static_cast<std::size_t>(rows * patches * stride));
-  float* x = w.x.as<float>();
 
   // Each patch a row of the product's input, in the order of the convolution's weights: channel, line, column.
   context.team.each(rows * grid, [&](std::int64_t task) {
@@ -138,15 +133,27 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
       }
     };
     char* line = w.input.as<char>() + (image * patches + gy * grid) * stride;
-    if (patchType_ == Type::f32) {
-      fill(reinterpret_cast<float*>(line), table_.value);
+    if (type_ == Type::f32) {
+      fill(reinterpret_cast<float*>(line), table_.front().value);
     } else {
-      fill(reinterpret_cast<std::uint16_t*>(line), table_.brain);
+      fill(reinterpret_cast<std::uint16_t*>(line), table_.front().brain);
     }
   });
   patches_.multiply(context, {w.input.as<void>(), stride}, patches,
                     {x + extra * width, width, Type::f32, Activation::none, embedding_.positions.data(), width}, rows,
                     patches * stride, length * width);
+  for (std::int64_t r = 0; r < rows && extra; ++r) {
+    std::memcpy(x + r * length * width, embedding_.classRow.data(), static_cast<std::size_t>(width) * 4);
+  }
+}
+
+void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
+                            float* out, Cancel cancel) const {
+  const std::int64_t width = settings_.width, patches = settings_.patches(), length = settings_.length();
+  const std::int64_t extra = length - patches;
+  w.x.grow(static_cast<std::size_t>(rows * length * width) * 4);
+  float* x = w.x.as<float>();
+  embedding_.run(context, w, pixels, rows, x);
   const auto normalize = [&](const Norm& norm) {  // all tokens, in place
     context.team.each(rows, [&](std::int64_t r) {
       float* at = x + r * length * width;
@@ -159,7 +166,6 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   for (std::int64_t r = 0; r <= rows; ++r) sequences.starts.push_back(r * length);
   for (std::int64_t r = 0; r < rows; ++r) {
     first.push_back(r * length);
-    if (extra) std::memcpy(x + r * length * width, embedding_.classRow.data(), static_cast<std::size_t>(width) * 4);
   }
   if (settings_.preNorm) normalize(preNorm_);
   if (settings_.pool == VitSettings::Pool::token) {
@@ -220,7 +226,7 @@ std::unique_ptr<TextTower> TextTower::make(const Context& context, Type type, co
   t.norm_ = Norm(weights, "text.ln_final", settings->eps);
   t.transformer_ = Transformer(context, type, weights, "text.transformer", *settings, settings->causal);
   if (const auto matrix = weights("text.text_projection"); matrix.data) {
-    t.projection_ = projection(context, matrix, weights("text.text_projection_bias").data);
+    t.projection_ = projection_of(context, matrix, weights("text.text_projection_bias").data);
   }
   return tower;
 }

@@ -36,6 +36,24 @@ class ImageTower {
   virtual Type type() const = 0;  // of its products; not always what was asked for
 };
 
+// Pictures to tokens: a product over patches, positions added, the class row before them.
+class PatchEmbedding {
+ public:
+  PatchEmbedding() = default;
+  PatchEmbedding(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
+                 const PixelTable& pixels);
+  // To x: float [rows, settings.length(), width].
+  void run(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* x) const;
+  std::size_t bytes() const { return patches_.bytes() + embedding_.positions.size() * 4; }
+
+ private:
+  Type type_ = Type::f32;
+  VitSettings settings_;
+  VitEmbedding embedding_;  // without the patches' own weights
+  std::vector<PixelTable> table_;
+  Linear patches_;
+};
+
 class VitTower : public ImageTower {
  public:
   VitTower(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
@@ -50,16 +68,60 @@ class VitTower : public ImageTower {
                     float* out, Cancel cancel) const;
   void pool_map(const Context& context, Workspace& workspace, const Sequences& sequences, float* pooled) const;
 
-  Type type_ = Type::f32, patchType_ = Type::f32;
+  Type type_ = Type::f32;
   VitSettings settings_;
   std::int64_t embedDim_ = 0;
-  PixelTable table_;
-  VitEmbedding embedding_;  // without the patches' own weights
-  Linear patches_, projection_;
+  PatchEmbedding embedding_;
+  Linear projection_;
   Norm preNorm_, postNorm_;
   Transformer transformer_;
   MapPool map_;
 };
+
+// EVA (lib/models/architectures/image-eva.ts): rotary positions, gated MLPs, norms inside or after the branches.
+class EvaTower : public ImageTower {
+ public:
+  EvaTower(const Context& context, Type type, const Weights& weights, const Json& config, std::int64_t embed_dim,
+           const PixelTable& pixels);
+  void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
+              Cancel cancel) const override;
+  std::size_t bytes() const override;
+  Type type() const override { return type_; }
+
+ private:
+  struct Block {
+    Norm norm1, norm2, inner, mlpNorm;
+    Linear in, out, gate, up, down;  // gate: empty where the MLP has none
+  };
+  void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
+                    float* out, Cancel cancel) const;
+  void rotate(const Context& context, float* qkv, std::int64_t rows) const;
+  void attend(const Context& context, Workspace& workspace, std::int64_t rows, bool class_alone) const;
+  // x += out, or its norm where norms come after.
+  void add(const Context& context, Workspace& workspace, const Linear& linear, const Linear::Input& in,
+           const Norm& norm, float* x, std::int64_t rows) const;
+
+  Type type_ = Type::f32;
+  VitSettings settings_;
+  std::int64_t embedDim_ = 0;
+  bool rotary_ = false, innerNorm_ = false, normsAfter_ = false;
+  std::vector<float> sines_, cosines_;  // [patches, width of a head]
+  PatchEmbedding embedding_;
+  std::vector<Block> blocks_;
+  Norm postNorm_;
+  Linear projection_;
+};
+
+// The last steps of a tower, for a few pooled rows (float [count, width], overwritten): norm and projection, where
+// there are any, to `out`.
+void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
+             std::int64_t width, float* out);
+// A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
+Linear projection_of(const Context& context, const Tensor& matrix, const float* bias);
+Linear linear_of(const Context& context, Type type, const Weights& weights, const std::string& key);
+
+// Tokens that go through the layers together: enough for the products' full speed, and what the workspace is sized by.
+constexpr std::int64_t kChunkTokens = 2048;
 
 // CLIP's modified ResNet (lib/models/architectures/image-resnet.ts): batch norms are folded into the convolutions,
 // which are products over pixels; int8 runs as bf16, or float32.
