@@ -45,7 +45,7 @@ struct OwnHalf {
 
 OwnHalf load_own() {
   if (!cuda_problem().empty()) return {nullptr, cuda_problem()};
-  // By its bare name: the rpath of this library leads to the folder of the build or of the installation.
+  // By its bare name: the rpath of whoever holds this code leads to its own folder, where the CUDA half lies too.
   constexpr const char* kName = "libtorchclip_cuda.so";
   void* library = dlopen(kName, RTLD_NOW | RTLD_LOCAL);
   if (!library) {
