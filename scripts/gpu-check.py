@@ -102,7 +102,7 @@ def main():
     for name, shape in models.items():
         torch.manual_seed(0)
         model = Vit(*shape).eval().to(device, torch.bfloat16)
-        compiled = None if options.dry_run else torch.compile(model, mode="max-autotune-no-cudagraphs")
+        compiled = None if options.dry_run else torch.compile(model, dynamic=False)
         for batch in batches:
             x = torch.randn(batch, 3, shape[0], shape[0], device=device, dtype=torch.bfloat16)
             repeats = 1 if options.dry_run else 30 if batch <= 32 else 10
