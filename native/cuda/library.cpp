@@ -7,7 +7,6 @@
 
 #include "gpu.h"
 #include "model.h"
-#include "peak.h"
 #include "runtime/cuda_library.h"
 #include "search.h"
 
@@ -45,25 +44,12 @@ void top_k_on(int device, const float* queries, std::int64_t query_rows, const f
   with_device(device, [&](Device& d) { top_k(d, queries, query_rows, base, base_rows, dim, k, indices, scores); });
 }
 
-double peak_of(int index) {
-  double best = 0;
-  with_device(index, [&](Device& d) { best = gemm_peak(d); });
-  return best;
-}
-
-std::string device_name(int index) {
-  std::string name;
-  with_device(index, [&](Device& d) { name = d.name(); });
-  return name;
-}
-
 }  // namespace
 }  // namespace torchclip::cuda
 
 extern "C" __attribute__((visibility("default"))) const torchclip::core::CudaFunctions* torchclip_cuda_functions(
     const char* version) {
   using namespace torchclip;
-  static const core::CudaFunctions functions{cuda::make,     cuda::free_all_caches, cuda::similarity_on,
-                                             cuda::top_k_on, cuda::peak_of,         cuda::device_name};
+  static const core::CudaFunctions functions{cuda::make, cuda::free_all_caches, cuda::similarity_on, cuda::top_k_on};
   return std::strcmp(version, TORCHCLIP_VERSION) == 0 ? &functions : nullptr;
 }

@@ -13,6 +13,7 @@ namespace {
 
 using core::BlockSettings;
 using core::Error;
+using core::round_up;
 using core::TextSettings;
 using core::VitSettings;
 using core::Weights;
@@ -23,8 +24,6 @@ constexpr std::int64_t kPassTokens = 16384;
 // Passes of at most that many sequences are recorded, padded to one of a few sizes; larger ones are not held up by
 // their launches.
 constexpr std::int64_t kRecordedRows = 64;
-
-std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
 // The sizes that a recorded pass comes in: 1, 2, 3, 4, 6, 8, 12, 16, 24 ...: at most half of it is padding.
 std::int64_t bucket(std::int64_t n) {
@@ -98,12 +97,7 @@ class Loader {
   Layer projection(const std::string& key, const std::string& bias) {
     const auto matrix = weights_(key);
     if (!matrix.data) return {};
-    const std::int64_t inner = matrix.rows(), columns = matrix.inner();
-    std::vector<float> turned(static_cast<std::size_t>(inner * columns));
-    for (std::int64_t i = 0; i < inner; ++i) {
-      for (std::int64_t j = 0; j < columns; ++j) turned[j * inner + i] = matrix.data[i * columns + j];
-    }
-    return layer(turned.data(), weights_(bias).data, columns, inner, Number::f32, Number::f32);
+    return layer(turned(matrix).data(), weights_(bias).data, matrix.inner(), matrix.rows(), Number::f32, Number::f32);
   }
 
   NormLayer norm(const std::string& key, std::int64_t width, float eps) {
@@ -258,8 +252,6 @@ class Stack {
     }
   }
 
-  const BlockSettings& settings() const { return settings_; }
-
  private:
   struct Block {
     NormLayer norm1, norm2;
@@ -284,13 +276,12 @@ void project(Device& device, Workspace& workspace, const NormLayer* norm, const 
 
 class ImageSide {
  public:
-  ImageSide(Device& device, Workspace& workspace, Loader& loader, const VitSettings& settings, std::int64_t embed_dim,
+  ImageSide(Device& device, Workspace& workspace, Loader& loader, const VitSettings& settings,
             const core::PixelTable& table)
       : device_(device),
         w_(workspace),
         settings_(settings),
         number_(loader.number()),
-        embedDim_(embed_dim),
         blocks_(loader, "visual.transformer", settings, false) {
     const auto& s = settings_;
     auto e = core::vit_embedding(s, loader.weights());
@@ -315,8 +306,7 @@ class ImageSide {
     }
   }
 
-  const VitSettings& settings() const { return settings_; }
-  std::int64_t pixels() const { return settings_.size * settings_.size * 3; }  // bytes of a picture
+  std::int64_t pixels() const { return settings_.bytes(); }  // bytes of a picture
   std::int64_t pass_rows() const { return std::max<std::int64_t>(1, kPassTokens / settings_.length()); }
 
   // Room for the starts of that many sequences; the device's recorded passes are forgotten where it moves.
@@ -400,7 +390,6 @@ class ImageSide {
   Workspace& w_;
   VitSettings settings_;
   Number number_;
-  std::int64_t embedDim_;
   Stack blocks_;
   Layer patches_, projection_, mapKeyValue_, mapOut_;
   Memory positions_, classRow_, table_, mapQuery_, starts_;
@@ -417,13 +406,11 @@ struct PackedTexts {
 
 class TextSide {
  public:
-  TextSide(Device& device, Workspace& workspace, Loader& loader, const TextSettings& settings, std::int64_t embed_dim,
-           std::int64_t context)
+  TextSide(Device& device, Workspace& workspace, Loader& loader, const TextSettings& settings, std::int64_t context)
       : device_(device),
         w_(workspace),
         settings_(settings),
         number_(loader.number()),
-        embedDim_(embed_dim),
         context_(context),
         blocks_(loader, "text.transformer", settings, settings.causal) {
     const auto tokens = need(loader.weights(), "text.token_embedding.weight");
@@ -486,7 +473,7 @@ class TextSide {
   Workspace& w_;
   TextSettings settings_;
   Number number_;
-  std::int64_t embedDim_, context_;
+  std::int64_t context_;
   Stack blocks_;
   Memory tokens_, positions_;
   NormLayer norm_;
@@ -507,10 +494,10 @@ class Model final : public core::DeviceModel {
     Loader loader(*device_, source.weights, number_named(source.precision));
     if (const auto s = VitSettings::of(source.config["image"]);
         s && fits(*s) && (s->pool != VitSettings::Pool::map || fits(s->width, s->poolHeads))) {
-      images_ = std::make_unique<ImageSide>(*device_, workspace_, loader, *s, dim_, source.pixels);
+      images_ = std::make_unique<ImageSide>(*device_, workspace_, loader, *s, source.pixels);
     }
     if (const auto s = TextSettings::of(source.config["text"]); s && fits(*s)) {
-      texts_ = std::make_unique<TextSide>(*device_, workspace_, loader, *s, dim_, source.contextLength);
+      texts_ = std::make_unique<TextSide>(*device_, workspace_, loader, *s, source.contextLength);
     }
     weightBytes_ = loader.bytes();
   }
@@ -547,7 +534,7 @@ class Model final : public core::DeviceModel {
   }
 
   void encode_pictures(const core::Picture* pictures, std::int64_t count, float* out, std::uint8_t* failed,
-                       std::uint8_t* prepared, Cancel cancel) override;
+                       Cancel cancel) override;
 
   double time_images(std::int64_t rows, int repeats) override {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows * images_->pixels()), 128);
@@ -736,7 +723,7 @@ class PictureBatch {
 };
 
 void Model::encode_pictures(const core::Picture* pictures, std::int64_t count, float* out, std::uint8_t* failed,
-                            std::uint8_t* prepared, Cancel cancel) {
+                            Cancel cancel) {
   const std::int64_t bytes = images_->pixels();
   static constexpr std::uint8_t kBlank[3] = {};  // in the place of what is not decoded
   passes(count, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t rows) {
@@ -782,8 +769,7 @@ void Model::encode_pictures(const core::Picture* pictures, std::int64_t count, f
     device_->begin_pass(slot);
     device_->fill(pixels, transform_.fill, static_cast<std::size_t>(rows * bytes));
     resize(device_->stream(), reinterpret_cast<const ResizeJob*>(base + batch.jobs_offset()), rows, batch.most());
-    if (prepared) device_->download(prepared + begin * bytes, pixels, static_cast<std::size_t>(rows * bytes));
-    if (out) image_pass(slot, pixels, rows, out + begin * dim_);
+    image_pass(slot, pixels, rows, out + begin * dim_);
     return rows;
   });
 }

@@ -35,9 +35,9 @@ class DeviceModel {
   virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                              Cancel cancel) = 0;
   // Pictures of any sizes and JPEG files as Runner's, resized and cropped on the device: the same bytes as preprocess()
-  // gives. `out` may be null where `prepared` is not: uint8 [count, size, size, 3].
+  // gives.
   virtual void encode_pictures(const Picture* pictures, std::int64_t count, float* out, std::uint8_t* failed,
-                               std::uint8_t* prepared, Cancel cancel) = 0;
+                               Cancel cancel) = 0;
 
   // Seconds of one pass over `rows` pictures (or texts of `length` tokens) that lie on the device already, the mean of
   // `repeats`; for benchmarks.

@@ -291,8 +291,6 @@ Runner::~Runner() = default;
 
 const ModelInfo& Runner::info() const noexcept { return state_->info; }
 
-DeviceModel* Runner::device_model() const noexcept { return state_->model.get(); }
-
 MemoryUse Runner::memory() const {
   const auto& s = *state_;
   const auto of_model = s.model ? s.model->memory() : MemoryUse{};
@@ -324,7 +322,7 @@ void Runner::encode_pictures(const Picture* pictures, std::int64_t rows, float* 
     if (pictures[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded pictures need room for what fails");
   }
   if (s.model && s.model->has_images()) {
-    s.model->encode_pictures(pictures, rows, out, failed, nullptr, cancel);
+    s.model->encode_pictures(pictures, rows, out, failed, cancel);
     if (normalize) State::normalize_rows(out, rows, s.info.embed_dim);
     return;
   }

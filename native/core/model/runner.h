@@ -86,9 +86,6 @@ class Runner {
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);
 
-  // The device's own model where there is one (CUDA), for benchmarks; null: none.
-  DeviceModel* device_model() const noexcept;
-
  private:
   struct State;
   std::unique_ptr<State> state_;

@@ -21,9 +21,6 @@ struct CudaFunctions {
                      std::int32_t dim, float* out);
   void (*topK)(int device, const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows,
                std::int32_t dim, std::int32_t k, std::int32_t* indices, float* scores);
-  // Most bf16 multiply-adds of a large square product that device N was measured at, in FLOP/s.
-  double (*gemmPeak)(int device);
-  std::string (*deviceName)(int device);
 };
 constexpr const char* kCudaEntry = "torchclip_cuda_functions";
 using CudaEntry = const CudaFunctions* (*)(const char* version);

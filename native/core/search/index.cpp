@@ -17,8 +17,7 @@
 namespace torchclip::core {
 namespace {
 
-constexpr std::int64_t kSegment = 448;  // rows whose scores are looked at together
-constexpr std::int64_t kFew = 8;        // up to so many queries, float32 rows are read once at the speed of memory
+constexpr std::int64_t kFew = 8;  // up to so many queries, float32 rows are read once at the speed of memory
 constexpr std::int64_t kQueriesAtOnce = 256;  // their packed panels stay in the second cache
 constexpr std::int64_t kSketchRows = 16384;   // from which a sketch pays
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
@@ -58,10 +57,6 @@ class Best {
   std::size_t k_ = 0;
   std::vector<Hit> hits_;
 };
-
-bool is_allowed(const std::uint8_t* allowed, std::int64_t row) {
-  return !allowed || (allowed[row >> 3] >> (row & 7) & 1);
-}
 
 }  // namespace
 

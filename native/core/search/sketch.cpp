@@ -8,12 +8,9 @@
 namespace torchclip::core {
 namespace {
 
-constexpr std::int64_t kSegment = 448;
 // Above what float32 sums of any order differ by, relative to the product of the norms.
 constexpr float kRounding = 1e-5f;
 constexpr float kUp = 1.00001f;
-
-bool passes(const std::uint8_t* allowed, std::int64_t row) { return !allowed || (allowed[row >> 3] >> (row & 7) & 1); }
 
 // The k largest numbers that were pushed, as a heap whose front is the least of them.
 class Largest {
@@ -127,7 +124,7 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
       context.kernels.scan(scores, rows, limits, &state, [](void* p, std::int64_t r, int column, float score) {
         auto& t = *static_cast<State*>(p);
         const std::int64_t at = t.row + r;
-        if (!passes(t.allowed, at)) return;
+        if (!is_allowed(t.allowed, at)) return;
         Lane& lane = t.lanes[column];
         const float b = t.bound_of(column, t.sketch.norms_[static_cast<std::size_t>(at)],
                                    t.sketch.errors_[static_cast<std::size_t>(at)]);

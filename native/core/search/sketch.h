@@ -10,6 +10,13 @@
 
 namespace torchclip::core {
 
+constexpr std::int64_t kSegment = 448;  // rows whose scores are looked at together
+
+// Whether a filter (a bit for each row, or null) lets a row pass.
+inline bool is_allowed(const std::uint8_t* allowed, std::int64_t row) {
+  return !allowed || (allowed[row >> 3] >> (row & 7) & 1);
+}
+
 class Sketch {
  public:
   explicit Sketch(std::int64_t dim) : dim_(dim), stride_(row_bytes(Type::s8, dim)) {}

@@ -19,12 +19,7 @@ VitSettings settings_of(const Json& config) {
   s.mlpWidth = whole("mlpWidth");
   s.eps = static_cast<float>(config["eps"].number(1e-6));
   s.activation = Activation::gelu;
-  s.size = whole("imageSize");
-  s.patch = whole("patchSize");
-  if (s.patch < 1 || s.size < s.patch || s.heads < 1) {
-    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the image encoder's settings name no possible size");
-  }
-  s.grid = s.size / s.patch;
+  s.read_sizes(config);
   s.classToken = true;
   return s;
 }
@@ -61,9 +56,7 @@ EvaTower::EvaTower(const Context& context, Type type, const Weights& weights, co
     b.up = linear_of(context, type, weights, key + (gated ? ".mlp.fc1_x" : ".mlp.fc1"));
     if (gated) b.mlpNorm = Norm(weights, key + ".mlp.norm", settings_.eps);
     // What a gate makes has outliers that int8 does not hold: there the second layer runs as bf16, or float32.
-    const bool wide = gated && type == Type::s8;
-    const Type second = !wide ? type : context.kernels.multiply[1] ? Type::bf16 : Type::f32;
-    b.down = linear_of(context, second, weights, key + ".mlp.fc2");
+    b.down = linear_of(context, gated ? without_int8(context, type) : type, weights, key + ".mlp.fc2");
     blocks_.push_back(std::move(b));
   }
   if (const auto matrix = weights("visual.proj"); matrix.data) {
@@ -90,12 +83,9 @@ std::size_t EvaTower::bytes() const {
 
 void EvaTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                       float* out, Cancel cancel) const {
-  const std::int64_t chunk = std::max<std::int64_t>(1, kChunkTokens / settings_.length());
-  const std::int64_t plane = settings_.size * settings_.size * 3;
-  for (std::int64_t begin = 0; begin < rows; begin += chunk) {
-    const std::int64_t n = std::min(chunk, rows - begin);
-    encode_chunk(context, workspace, pixels + begin * plane, n, out + begin * embedDim_, cancel);
-  }
+  in_chunks(settings_, rows, [&](std::int64_t begin, std::int64_t count) {
+    encode_chunk(context, workspace, pixels + begin * settings_.bytes(), count, out + begin * embedDim_, cancel);
+  });
 }
 
 // Pairs of the queries and keys of patches, turned by the angles of their places.

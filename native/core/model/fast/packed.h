@@ -36,6 +36,11 @@ struct Context {
   Team& team;
 };
 
+// What runs instead of int8 where int8 does not do.
+inline Type without_int8(const Context& context, Type type) {
+  return type != Type::s8 ? type : context.kernels.multiply[static_cast<int>(Type::bf16)] ? Type::bf16 : Type::f32;
+}
+
 // A Linear layer: out = A W^T + bias.
 class Linear {
  public:

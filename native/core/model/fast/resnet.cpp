@@ -92,9 +92,7 @@ void halve(const Context& context, const float* in, std::int64_t images, std::in
 
 ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weights, const Json& config,
                          std::int64_t embed_dim, const PixelTable& pixels)
-    : type_(type != Type::s8              ? type
-            : context.kernels.multiply[1] ? Type::bf16
-                                          : Type::f32),
+    : type_(without_int8(context, type)),
       size_(static_cast<std::int64_t>(config["imageSize"].number())),
       width_(static_cast<std::int64_t>(config["width"].number())),
       heads_(static_cast<std::int64_t>(config["heads"].number())),

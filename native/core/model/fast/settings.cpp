@@ -35,6 +35,15 @@ Tensor need(const Weights& weights, const std::string& name, std::int64_t rows, 
   return tensor;
 }
 
+std::vector<float> turned(const Tensor& matrix) {
+  const std::int64_t inner = matrix.rows(), columns = matrix.inner();
+  std::vector<float> out(static_cast<std::size_t>(inner * columns));
+  for (std::int64_t i = 0; i < inner; ++i) {
+    for (std::int64_t j = 0; j < columns; ++j) out[j * inner + i] = matrix.data[i * columns + j];
+  }
+  return out;
+}
+
 BlockSettings::BlockSettings(const Json& config)
     : width(whole(config["width"])),
       heads(whole(config["heads"])),
@@ -56,17 +65,21 @@ std::optional<VitSettings> VitSettings::of(const Json& config) {
   VitSettings s;
   static_cast<BlockSettings&>(s) = BlockSettings(config);
   s.pool = pool == "token" ? Pool::token : pool == "average" ? Pool::average : Pool::map;
-  s.size = whole(config["imageSize"]);
-  s.patch = whole(config["patchSize"]);
-  if (s.patch < 1 || s.size < s.patch || s.heads < 1) {
-    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the image encoder's settings name no possible size");
-  }
-  s.grid = s.size / s.patch;
+  s.read_sizes(config);
   s.poolHeads = whole(config["poolHeads"]);
   s.classToken = config["classToken"].boolean();
   s.preNorm = config["preNorm"].boolean();
   s.normAfterPool = config["normAfterPool"].boolean();
   return s;
+}
+
+void VitSettings::read_sizes(const Json& config) {
+  size = whole(config["imageSize"]);
+  patch = whole(config["patchSize"]);
+  if (patch < 1 || size < patch || heads < 1) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the image encoder's settings name no possible size");
+  }
+  grid = size / patch;
 }
 
 VitEmbedding vit_embedding(const VitSettings& s, const Weights& weights) {

@@ -8,12 +8,7 @@
 
 namespace torchclip::core {
 Linear projection_of(const Context& context, const Tensor& matrix, const float* bias) {
-  const std::int64_t inner = matrix.rows(), columns = matrix.inner();
-  std::vector<float> turned(static_cast<std::size_t>(inner * columns));
-  for (std::int64_t i = 0; i < inner; ++i) {
-    for (std::int64_t j = 0; j < columns; ++j) turned[j * inner + i] = matrix.data[i * columns + j];
-  }
-  return Linear(context, Type::f32, turned.data(), bias, columns, inner);
+  return Linear(context, Type::f32, turned(matrix).data(), bias, matrix.inner(), matrix.rows());
 }
 
 Linear linear_of(const Context& context, Type type, const Weights& weights, const std::string& key) {
@@ -59,12 +54,10 @@ std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Type type, 
 
 PatchEmbedding::PatchEmbedding(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
                                const PixelTable& pixels)
-    : type_(type != Type::s8              ? type
-            : context.kernels.multiply[1] ? Type::bf16
-                                          : Type::f32),
+    : type_(without_int8(context, type)),
       settings_(settings),
       embedding_(vit_embedding(settings, weights)),
-      table_{pixels} {
+      table_(pixels) {
   patches_ = Linear(context, type_, embedding_.patches.data, nullptr, settings.width, settings.patch_inner());
   embedding_.patches = {};
 }
@@ -98,13 +91,9 @@ std::size_t VitTower::bytes() const {
 
 void VitTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                       float* out, Cancel cancel) const {
-  const std::int64_t chunk = std::max<std::int64_t>(1, kChunkTokens / settings_.length());
-  const std::int64_t chunks = (rows + chunk - 1) / chunk;
-  for (std::int64_t i = 0; i < chunks; ++i) {  // of nearly the same size
-    const std::int64_t begin = i * rows / chunks, end = (i + 1) * rows / chunks;
-    encode_chunk(context, workspace, pixels + begin * settings_.size * settings_.size * 3, end - begin,
-                 out + begin * embedDim_, cancel);
-  }
+  in_chunks(settings_, rows, [&](std::int64_t begin, std::int64_t count) {
+    encode_chunk(context, workspace, pixels + begin * settings_.bytes(), count, out + begin * embedDim_, cancel);
+  });
 }
 
 void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
@@ -134,9 +123,9 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
     };
     char* line = w.input.as<char>() + (image * patches + gy * grid) * stride;
     if (type_ == Type::f32) {
-      fill(reinterpret_cast<float*>(line), table_.front().value);
+      fill(reinterpret_cast<float*>(line), table_.value);
     } else {
-      fill(reinterpret_cast<std::uint16_t*>(line), table_.front().brain);
+      fill(reinterpret_cast<std::uint16_t*>(line), table_.brain);
     }
   });
   patches_.multiply(context, {w.input.as<void>(), stride}, patches,

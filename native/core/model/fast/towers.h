@@ -2,6 +2,7 @@
 // lengths. Same weights, same settings (torchclip.json) as the generic runner, which is their reference in tests.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "model/fast/transformer.h"
@@ -39,7 +40,6 @@ class ImageTower {
 // Pictures to tokens: a product over patches, positions added, the class row before them.
 class PatchEmbedding {
  public:
-  PatchEmbedding() = default;
   PatchEmbedding(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
                  const PixelTable& pixels);
   // To x: float [rows, settings.length(), width].
@@ -50,7 +50,7 @@ class PatchEmbedding {
   Type type_ = Type::f32;
   VitSettings settings_;
   VitEmbedding embedding_;  // without the patches' own weights
-  std::vector<PixelTable> table_;
+  PixelTable table_;
   Linear patches_;
 };
 
@@ -122,6 +122,17 @@ Linear linear_of(const Context& context, Type type, const Weights& weights, cons
 
 // Tokens that go through the layers together: enough for the products' full speed, and what the workspace is sized by.
 constexpr std::int64_t kChunkTokens = 2048;
+
+// work(first picture, pictures) over chunks of nearly the same size.
+template <typename Work>
+void in_chunks(const VitSettings& settings, std::int64_t rows, Work&& work) {
+  const std::int64_t most = std::max<std::int64_t>(1, kChunkTokens / settings.length());
+  const std::int64_t chunks = (rows + most - 1) / most;
+  for (std::int64_t i = 0; i < chunks; ++i) {
+    const std::int64_t begin = i * rows / chunks;
+    work(begin, (i + 1) * rows / chunks - begin);
+  }
+}
 
 // CLIP's modified ResNet (lib/models/architectures/image-resnet.ts): batch norms are folded into the convolutions,
 // which are products over pixels; int8 runs as bf16, or float32.

@@ -30,4 +30,7 @@ Tensor need(const Weights& weights, const std::string& name);
 // And of this shape, the inner dimensions counted together.
 Tensor need(const Weights& weights, const std::string& name, std::int64_t rows, std::int64_t inner);
 
+// A matrix [inner, columns] that rows are multiplied with from the left, as a Linear layer keeps it: [columns, inner].
+std::vector<float> turned(const Tensor& matrix);
+
 }  // namespace torchclip::core
