@@ -32,6 +32,8 @@ export interface Addon {
   wrapTorchScript(path: string, spec: Pick<ArtifactSpec, "attributes" | "extraFiles">, output: string): Promise<void>;
   /** Operations a second of the machine's matrix product in fp32 (0), bf16 (1) or int8 (2); 0 where it has none. */
   productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>;
+  /** ftfy.fix_encoding: text that was decoded by a wrong encoding, repaired. */
+  fixEncoding(text: string): string;
   systemInfo(): NativeSystem;
   /** Ends all work of this thread's engines and joins their threads; for the process's end alone. */
   shutdown(): void;

@@ -99,6 +99,18 @@ ${array(
   ranges(/\p{N}/u).map(([a, b]) => `{${hex(a)}, ${hex(b)}}`),
 )}
 ${array(
+  "Range",
+  "kCased",
+  "\\p{Cased}",
+  ranges(/\p{Cased}/u).map(([a, b]) => `{${hex(a)}, ${hex(b)}}`),
+)}
+${array(
+  "Range",
+  "kCaseIgnorable",
+  "\\p{Case_Ignorable}",
+  ranges(/\p{Case_Ignorable}/u).map(([a, b]) => `{${hex(a)}, ${hex(b)}}`),
+)}
+${array(
   "Mapping",
   "kLower",
   "Lower case, one character at a time.",

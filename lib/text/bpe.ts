@@ -32,10 +32,10 @@ export class BpeTokenizer {
     this.endId = this.id(END);
   }
 
-  /** The ids of a text, start and end included, not cut. */
+  /** The ids of a text, normalised already, start and end included, not cut. */
   encode(text: string): number[] {
     const ids = [this.startId];
-    for (const word of clean(text).match(WORDS) ?? []) for (const id of this.word(word)) ids.push(id);
+    for (const word of text.match(WORDS) ?? []) for (const id of this.word(word)) ids.push(id);
     ids.push(this.endId);
     return ids;
   }
@@ -84,13 +84,6 @@ export class BpeTokenizer {
     }
     return parts;
   }
-}
-
-/** NFC, single spaces, lower case: the normaliser of CLIP's tokenizer.json. */
-function clean(text: string): string {
-  const single = text.normalize("NFC").replace(/\s+/gu, " ");
-  // The reference lowers each character alone, so a final capital sigma does not become a final small one.
-  return single.includes("Σ") ? Array.from(single, (c) => c.toLowerCase()).join("") : single.toLowerCase();
 }
 
 // GPT-2's map of bytes to printable letters (bytes_to_unicode): printable bytes are themselves, in the order of

@@ -1,16 +1,17 @@
 import { decode } from "html-entities";
+import { addon } from "../addon.js";
 import type { TokenizerConfig } from "../models/config.js";
 
 /**
  * What the reference tokenizers do to a text before they cut it into tokens. `fixText` is ftfy 6 (`ftfy.fix_text` with
- * its default options) without the repair of mis-decoded text ("Ã©" stays as it is): that guess needs ftfy's own tables.
+ * its default options).
  */
 export function cleanText(text: string, how: TokenizerConfig["clean"]): string {
   switch (how) {
     case "none":
       return text;
-    case "openai": // openai/CLIP simple_tokenizer.py: basic_clean, whitespace_clean
-      return singleSpaces(basicClean(text));
+    case "openai": // openai/CLIP simple_tokenizer.py: basic_clean, whitespace_clean, lower
+      return singleSpaces(basicClean(text)).toLowerCase();
     case "lower":
       return text.toLowerCase();
     case "canonicalize": // open_clip tokenizer.py: _clean_canonicalize
@@ -33,6 +34,15 @@ const SPACES = new RegExp(`[${SPACE}]+`, "g");
 const ENDS = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, "g");
 const strip = (text: string): string => text.replace(ENDS, "");
 const singleSpaces = (text: string): string => strip(text.replace(SPACES, " "));
+
+/**
+ * NFC, single spaces, lower case: the normaliser of CLIP's tokenizer.json, for texts that are not cleaned as openai/CLIP
+ * does it. transformers lowers each character alone, so a final capital sigma does not become a final small one.
+ */
+export function normalizeText(text: string): string {
+  const single = text.normalize("NFC").replace(/\s+/gu, " ");
+  return single.includes("Σ") ? Array.from(single, (c) => c.toLowerCase()).join("") : single.toLowerCase();
+}
 
 /** big_vision's canonicalize_text: no ASCII punctuation, lower case, single spaces. */
 function canonicalize(text: string, underscores = true): string {
@@ -96,6 +106,7 @@ function fixLine(line: string, entities: boolean): string {
   for (;;) {
     const before = line;
     if (entities) line = line.replace(ENTITY, fixEntity);
+    if (/[^\x00-\x7f]/.test(line)) line = addon().fixEncoding(line);
     line = line
       .replace(/[\x80-\x9f]/g, fixC1)
       .replace(LIGATURE, (c) => LIGATURES[c])

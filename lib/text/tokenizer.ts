@@ -2,7 +2,7 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { TorchclipError } from "../errors.js";
 import type { TokenizerConfig } from "../models/config.js";
 import { BpeTokenizer, type TokenizerJson } from "./bpe.js";
-import { cleanText } from "./clean.js";
+import { cleanText, normalizeText } from "./clean.js";
 
 /** A text to token ids: cleaned as the model's reference does it, start and end tokens included, not cut, not padded. */
 export interface Tokenizer {
@@ -13,16 +13,16 @@ export interface Tokenizer {
 /** The tokenizer of an artifact: its tokenizer.json read as `config` says. */
 export function makeTokenizer(json: TokenizerJson, config: TokenizerConfig): Tokenizer {
   try {
-    const ids = config.kind === "clip" ? clipIds(json) : huggingFaceIds(json);
+    const ids = config.kind === "clip" ? clipIds(json, config.clean !== "openai") : huggingFaceIds(json);
     return { config, encode: (text) => ids(cleanText(text, config.clean)) };
   } catch (cause) {
     throw new TorchclipError("E_MODEL_CORRUPT", `tokenizer.json is no tokenizer that can be read: ${(cause as Error).message}`, { cause });
   }
 }
 
-function clipIds(json: TokenizerJson): (text: string) => number[] {
+function clipIds(json: TokenizerJson, normalize: boolean): (text: string) => number[] {
   const bpe = new BpeTokenizer(json);
-  return (text) => bpe.encode(text);
+  return (text) => bpe.encode(normalize ? normalizeText(text) : text);
 }
 
 /** The package's own types name files without extensions, which Node's resolution does not find. */

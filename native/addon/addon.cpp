@@ -20,6 +20,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("probeTorchScript", Napi::Function::New(env, probe_torchscript));
   exports.Set("wrapTorchScript", Napi::Function::New(env, wrap_torchscript));
   exports.Set("productSpeed", Napi::Function::New(env, product_speed));
+  exports.Set("fixEncoding", Napi::Function::New(env, fix_encoding));
   exports.Set("systemInfo", Napi::Function::New(env, system_info));
   exports.Set("shutdown", Napi::Function::New(env, shutdown));
   return exports;

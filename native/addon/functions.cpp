@@ -7,6 +7,8 @@
 #include "runtime/system.h"
 #include "search/index.h"
 #include "search/top_k.h"
+#include "text/mojibake.h"
+#include "text/unicode.h"
 
 namespace torchclip::addon {
 namespace {
@@ -179,6 +181,13 @@ Napi::Value wrap_torchscript(const Napi::CallbackInfo& info) {
 }
 
 // systemInfo(): NativeSystem
+// fixEncoding(text: string): string
+Napi::Value fix_encoding(const Napi::CallbackInfo& info) {
+  if (!info[0].IsString()) throw Napi::TypeError::New(info.Env(), "text is not a string");
+  const auto fixed = core::fix_encoding(core::from_utf16(info[0].As<Napi::String>().Utf16Value()));
+  return Napi::String::New(info.Env(), core::to_utf16(fixed));
+}
+
 Napi::Value system_info(const Napi::CallbackInfo& info) {
   const auto system = core::system_info();
   auto o = Napi::Object::New(info.Env());

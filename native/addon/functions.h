@@ -12,6 +12,7 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info);
 Napi::Value probe_torchscript(const Napi::CallbackInfo& info);
 Napi::Value wrap_torchscript(const Napi::CallbackInfo& info);
 Napi::Value product_speed(const Napi::CallbackInfo& info);
+Napi::Value fix_encoding(const Napi::CallbackInfo& info);
 Napi::Value system_info(const Napi::CallbackInfo& info);
 Napi::Value shutdown(const Napi::CallbackInfo& info);
 

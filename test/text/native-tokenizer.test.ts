@@ -19,6 +19,8 @@ const PIECES = [
   "   many \t\n spaces\u00a0 here\u2003",
   "1234 5.6e-7 ½ ② Ⅷ x² \u0345\u0391\u0345",
   "",
+  "schÃ¶n âœ” No problems, l’humanitÃ©, voilÃ le travail, Ã\xa0 quel point, â€œlikeâ€\ufffd this, (à¸‡'âŒ£')à¸‡",
+  "РґРѕР±СЂС‹Р№ Î£ίσυΣ ΟΔΟΣ, ΣΑΣ'Σ.",
 ];
 
 /** Seeded strings of random blocks of Unicode between the pieces above. */

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <optional>
 
+#include "text/mojibake.h"
 #include "text/tables.h"
 #include "text/unicode.h"
 
@@ -143,6 +144,7 @@ bool is_control(char32_t c) {
 
 std::u32string fix_line_once(std::u32string line, bool entities) {
   if (entities && line.find('&') != std::u32string::npos) line = fix_entities(line);
+  line = fix_encoding(std::move(line));
   std::u32string out;
   for (const char32_t c : line) {
     const auto* ligature =
@@ -246,7 +248,7 @@ std::u32string clean_as_openai(std::u32string_view text) {
     }
   }
   if (!out.empty() && out.back() == ' ') out.pop_back();
-  return out;
+  return final_sigmas(out);
 }
 
 }  // namespace torchclip::core

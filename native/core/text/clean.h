@@ -6,7 +6,8 @@
 
 namespace torchclip::core {
 
-// ftfy's repairs without that of mis-decoded text, HTML's characters twice, single spaces.
+// ftfy's repairs, HTML's characters twice, single spaces. The tokenizer lowers the case;
+// that a sigma is a word's last letter is settled here, as the reference lowers the text as a whole.
 std::u32string clean_as_openai(std::u32string_view text);
 
 // Python's html.unescape.

@@ -74,9 +74,9 @@ std::int32_t Tokenizer::id(const std::string& token) const {
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
   auto plain = from_utf8(text);
-  if (openai_) plain = clean_as_openai(plain);
-  // The normaliser of CLIP's tokenizer.json: NFC, single spaces, lower case. Spaces end words, however many there are.
-  plain = lower(normalize_nfc(plain));
+  // Else the normaliser of CLIP's tokenizer.json: NFC, single spaces, lower case. Spaces end words, however many there
+  // are.
+  plain = lower(openai_ ? clean_as_openai(plain) : normalize_nfc(plain));
   std::vector<std::int32_t> ids{start_};
   for (std::size_t i = 0; i < plain.size();) {
     const auto length = word_length(plain, i);

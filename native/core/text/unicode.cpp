@@ -90,25 +90,57 @@ std::u32string decomposed(std::u32string_view text) {
 
 }  // namespace
 
+std::size_t next_utf8(std::string_view text, std::size_t at, char32_t& c) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  const std::size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+  if (length == 0 || at + length > text.size()) return 0;
+  c = length == 1 ? first : first & (0x7f >> length);
+  for (std::size_t j = 1; j < length; ++j) {
+    const auto next = static_cast<unsigned char>(text[at + j]);
+    if (next >> 6 != 2) return 0;
+    c = c << 6 | (next & 0x3f);
+  }
+  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  return c < kLeast[length] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : length;
+}
+
 std::u32string from_utf8(std::string_view text) {
   std::u32string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size();) {
-    const auto first = static_cast<unsigned char>(text[i]);
-    const std::size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
-    char32_t c = length == 1 ? first : first & (0x7f >> length);
-    bool good = length > 0 && i + length <= text.size();
-    for (std::size_t j = 1; good && j < length; ++j) {
-      const auto next = static_cast<unsigned char>(text[i + j]);
-      good = next >> 6 == 2;
-      c = c << 6 | (next & 0x3f);
-    }
-    constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (!good || c < kLeast[length] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) {
-      throw Error(TORCHCLIP_E_ARGUMENT, "byte " + std::to_string(i) + " is no UTF-8");
-    }
+    char32_t c = 0;
+    const auto length = next_utf8(text, i, c);
+    if (length == 0) throw Error(TORCHCLIP_E_ARGUMENT, "byte " + std::to_string(i) + " is no UTF-8");
     out += c;
     i += length;
+  }
+  return out;
+}
+
+std::u32string from_utf16(std::u16string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (const char16_t unit : text) {
+    const bool pair = !out.empty() && unit >> 10 == 0x37 && out.back() >> 10 == 0x36;
+    if (pair) {
+      out.back() = 0x10000 + ((out.back() & 0x3ff) << 10 | (unit & 0x3ff));
+    } else {
+      out += unit;
+    }
+  }
+  return out;
+}
+
+std::u16string to_utf16(std::u32string_view text) {
+  std::u16string out;
+  out.reserve(text.size());
+  for (const char32_t c : text) {
+    if (c < 0x10000) {
+      out += static_cast<char16_t>(c);
+    } else {
+      out += static_cast<char16_t>(0xd800 + ((c - 0x10000) >> 10));
+      out += static_cast<char16_t>(0xdc00 + (c & 0x3ff));
+    }
   }
   return out;
 }
@@ -169,6 +201,21 @@ std::u32string normalize_nfc(std::u32string_view text) {
     }
     out += c;
   }
+  return out;
+}
+
+// Unicode's Final_Sigma: a cased character before it and none after it, with case-ignorable ones between.
+std::u32string final_sigmas(std::u32string_view text) {
+  constexpr char32_t kSigma = 0x3a3, kFinalSigma = 0x3c2;
+  std::u32string out(text);
+  const auto cased_beside = [&](std::size_t i, int step) {
+    do {
+      i += static_cast<std::size_t>(step);
+    } while (i < text.size() && within(tables::kCaseIgnorable, text[i]));
+    return i < text.size() && within(tables::kCased, text[i]);
+  };
+  for (std::size_t i = text.find(kSigma); i != std::u32string_view::npos; i = text.find(kSigma, i + 1))
+    if (cased_beside(i, -1) && !cased_beside(i, 1)) out[i] = kFinalSigma;
   return out;
 }
 
