@@ -1,30 +1,79 @@
-"""Writes lib/models/published.ts: open_clip's table of pretrained weights, as far as torchclip runs them.
+"""Writes lib/models/published.ts and docs/models.md: open_clip's table of pretrained weights, as far as torchclip runs them,
+with the sizes and accuracies that open_clip publishes (docs/model_profile.csv and docs/openclip_results.csv of its repository).
 
-    python scripts/published-models.py      # needs open_clip_torch, see scripts/goldens/requirements.txt
+    npm run build && python scripts/published-models.py OPEN_CLIP_REPOSITORY/docs
+
+Needs open_clip_torch, see scripts/goldens/requirements.txt.
 """
 
+import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import open_clip
 from open_clip import pretrained
 
 # Architectures that torchclip does not have: see docs/architectures.md.
 LEFT_OUT = ("ViTamin", "PE-", "nllb", "ViT-H-14-worldwide", "ViT-bigG-14-worldwide")
 
-entries = []
+docs = Path(sys.argv[1])
+root = Path(__file__).parent.parent
+plain = lambda name: name.removesuffix("-quickgelu")  # noqa: E731  the activation changes no size
+results = {(plain(r["name"]), r["pretrained"]): r for r in csv.DictReader((docs / "openclip_results.csv").open())}
+sizes = {plain(r["model"]): r["mparams"] for r in csv.DictReader((docs / "model_profile.csv").open())}
+sizes |= {name: r["params (M)"] for (name, _), r in results.items()}
+
+
+def percent(row, column):
+    return round(100 * float(row[column]), 2) if row and row.get(column) else None
+
+
+entries, table = [], []
 for arch, tags in pretrained._PRETRAINED.items():
     if arch.startswith(LEFT_OUT) or arch.endswith("-quickgelu"):
         continue  # "-quickgelu" names repeat the tags of the plain name
-    for tag, config in tags.items():
-        repo = (config.get("hf_hub") or "").rstrip("/")
-        if repo:
-            entries.append({"name": f"{arch}/{tag}", "repo": repo, **({"quickGelu": True} if config.get("quick_gelu") else {})})
+    config = open_clip.get_model_config(arch)
+    size, context = config["vision_cfg"]["image_size"], config["text_cfg"].get("context_length", 77)
+    for tag, source in tags.items():
+        repo = (source.get("hf_hub") or "").rstrip("/")
+        if not repo:
+            continue
+        result = results.get((arch, tag))
+        row = [f"{arch}/{tag}", repo, bool(source.get("quick_gelu")), percent(result, "Rendered SST2"), percent(result, "ImageNet 1k")]
+        entries.append(row)
+        parameters = f"{float(sizes[arch]):.0f} M" if arch in sizes else ""
+        table.append((row, f"{parameters} | {size} | {context} | {config['embed_dim']}"))
 
-out = Path(__file__).parent.parent / "lib" / "models" / "published.ts"
-lines = [f'  ["{e["name"]}", "{e["repo"]}", {"true" if e.get("quickGelu") else "false"}],' for e in entries]
+out = root / "lib" / "models" / "published.ts"
+lines = [f"  {json.dumps(e)}," for e in entries]
 out.write_text(
     "// Written by scripts/published-models.py.\n\n"
-    "/** open_clip's `architecture/tag`, the hub repository that holds its weights, and whether it was trained with QuickGELU. */\n"
-    "export const PUBLISHED: readonly (readonly [name: string, repo: string, quickGelu: boolean])[] = [\n" + "\n".join(lines) + "\n];\n"
+    "/**\n * open_clip's `architecture/tag`, the hub repository that holds its weights, whether it was trained with QuickGELU, and its\n"
+    " * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where open_clip publishes it (docs/openclip_results.csv).\n */\n"
+    "export const PUBLISHED: readonly (readonly [name: string, repo: string, quickGelu: boolean, renderedSst2: number | null, imagenet: number | null])[] = [\n"
+    + "\n".join(lines) + "\n];\n"
 )
-print(f"{out}: {len(entries)} models")
+subprocess.run(["npx", "prettier", "--write", "--log-level", "warn", str(out)], check=True, cwd=root)
+subprocess.run(["npm", "run", "--silent", "build"], check=True, cwd=root, stdout=subprocess.DEVNULL)
+listed = json.loads(subprocess.run(["node", "dist/cli/main.js", "models", "--json"], check=True, cwd=root, capture_output=True).stdout)
+known = {name: m for m in listed for name in (m["name"], *m["aliases"])}
+text = [
+    "# Models by name",
+    "",
+    "What `torchclip models` lists, besides `tiny`. Zero-shot accuracies in percent are those that open_clip publishes",
+    "(its docs/openclip_results.csv), not measured here; an empty cell is empty there. Parameters, image side, context length",
+    "and embedding dimension are open_clip's; licences are the publishers', whose model cards count. How each architecture was",
+    "verified: [architectures.md](architectures.md). This page is written by `scripts/published-models.py`.",
+    "",
+    "| name | weights | parameters | image | context | embedding | Rendered SST2 | ImageNet | licence |",
+    "|---|---|---|---|---|---|---|---|---|",
+]
+for (name, repo, _, sst2, imagenet), shape in table:
+    model = known[name]
+    weights = "OpenAI's own file" if name.endswith("/openai") else repo
+    cell = lambda x: "" if x is None else f"{x:.2f}"  # noqa: E731
+    text.append(f"| {model['name']} | {weights} | {shape} | {cell(sst2)} | {cell(imagenet)} | {model['licence']} |")
+(root / "docs" / "models.md").write_text("\n".join(text) + "\n")
+print(f"{len(entries)} models, {sum(e[3] is not None for e in entries)} with accuracies")

@@ -1,23 +1,36 @@
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { Option, type Command } from "commander";
-import { addon, packageVersion } from "../addon.js";
+import { addon, packageVersion, type NativeInfo } from "../addon.js";
+import { load, type Clip, type ClipInfo, type Device, type Precision } from "../clip.js";
 import { versionOf } from "../eval/manifest.js";
-import type { Device } from "../clip.js";
+import { goldenInputs, goldensBeside, readGoldens, writeGoldens, type Goldens } from "../models/goldens.js";
 import { check, leastCosine } from "../models/precision.js";
 import { resolveModel } from "../models/resolve.js";
 import { TorchclipError } from "../errors.js";
 import { settings } from "../settings.js";
 
+interface DoctorFlags {
+  json?: boolean;
+  model?: string;
+  device: Device;
+  goldens?: string;
+  writeGoldens?: string;
+}
+
 export function doctorCommand(program: Command): void {
   program
     .command("doctor")
     .description("what was found on this machine, and what to do about what is missing")
-    .option("-m, --model <name|path>", "check a model here: every precision against TorchScript in fp32 on the CPU")
+    .option("-m, --model <name|path>", "check a model here, in every precision: against its goldens, else against TorchScript in fp32 on the CPU")
+    .option("--goldens <file>", "with --model: what its reference gives (default: MODEL.goldens.json beside its artifact, where there is one)")
+    .option("--write-goldens <file>", "with --model: write what TorchScript in fp32 gives on this CPU, to check another machine by")
     .addOption(new Option("-d, --device <device>", "with --model: the device to check").default("auto"))
     .option("--json", "print JSON")
-    .action(async (flags: { json?: boolean; model?: string; device: Device }) => {
-      if (flags.model) return checkModel(flags.model, flags.device, flags.json ?? false);
+    .action(async (flags: DoctorFlags) => {
+      if (flags.model) return flags.writeGoldens ? saveGoldens(flags.model, flags.writeGoldens) : checkModel(flags.model, flags);
+      for (const [option, value] of Object.entries({ goldens: flags.goldens, "write-goldens": flags.writeGoldens }))
+        if (value) throw new TorchclipError("E_ARGUMENT", `--${option} needs --model`, { subject: option });
       const at = settings();
       const system = addon().systemInfo();
       const found = {
@@ -47,15 +60,52 @@ export function doctorCommand(program: Command): void {
     });
 }
 
-/** Largest differences that are accepted, as in the tests (docs/precision.md). */
+const PRECISIONS = ["fp32", "bf16", "fp16", "int8"] as const;
+/** Largest difference in fp32 and least cosines that are accepted, as in the tests (docs/precision.md). */
 const ACCEPTED = { fp32: 1e-5, bf16: 0.9995, fp16: 0.9995, int8: 0.999 } as const;
 
+interface Row {
+  precision: Precision;
+  device: string;
+  image: string;
+  text: string;
+  /** Largest difference of one number of a normalised embedding. */
+  difference: number;
+  cosine: number;
+  ok: boolean;
+}
+
+function row(precision: keyof typeof ACCEPTED, info: NativeInfo | ClipInfo, reference: Float32Array, embeddings: Float32Array): Row {
+  const difference = embeddings.reduce((most, x, i) => Math.max(most, Math.abs(x - reference[i])), 0);
+  const cosine = leastCosine(reference, embeddings, info.embedDim);
+  const ok = precision === "fp32" ? difference <= ACCEPTED.fp32 : cosine >= ACCEPTED[precision];
+  return { precision, device: info.device, image: info.imageRunner, text: info.textRunner, difference, cosine, ok };
+}
+
 /**
- * The model's own arithmetic on this machine: the runner that would be used, in each precision, against the artifact's
- * TorchScript in fp32 on the CPU. Fails where one is worse than the project accepts.
+ * A model on this machine, in each precision: against its goldens, from the picture and the text on; without any, the runner
+ * that would be used against the artifact's TorchScript in fp32 on the CPU. Fails where one is worse than the project accepts.
  */
-async function checkModel(name: string, device: Device, json: boolean): Promise<void> {
+async function checkModel(name: string, flags: DoctorFlags): Promise<void> {
   const path = await resolveModel(name, {});
+  const file = flags.goldens ?? goldensBeside(path);
+  const goldens = await readGoldens(file);
+  if (flags.goldens && !goldens) throw new TorchclipError("E_ARGUMENT", `no such file: ${file}`, { subject: file });
+  const against = goldens ? `${goldens.by}: ${file}` : "TorchScript in fp32 on this CPU";
+  const rows = goldens ? await againstGoldens(path, flags.device, goldens, file) : await againstTorchScript(path, flags.device);
+  if (flags.json) process.stdout.write(`${JSON.stringify({ model: name, path, against, rows }, null, 2)}\n`);
+  else {
+    process.stdout.write(`${path}\nagainst ${against}\n`);
+    for (const r of rows)
+      process.stdout.write(
+        `${r.ok ? "ok  " : "BAD "} ${r.precision.padEnd(4)} on ${r.device}: largest difference ${r.difference.toExponential(2)}, least cosine ${r.cosine.toFixed(6)}  (image: ${r.image}; text: ${r.text})\n`,
+      );
+  }
+  if (rows.some((r) => !r.ok))
+    throw new TorchclipError("E_INTERNAL", `${name} is not computed as accurately here as it should be; see above`, { subject: name });
+}
+
+async function againstTorchScript(path: string, device: Device): Promise<Row[]> {
   const run = async (on: Device, precision: string, generic: boolean) => {
     const engine = new (addon().Engine)();
     try {
@@ -66,22 +116,49 @@ async function checkModel(name: string, device: Device, json: boolean): Promise<
     }
   };
   const reference = await run("cpu", "fp32", true);
-  const rows = [];
-  for (const precision of ["fp32", "bf16", "fp16", "int8"] as const) {
+  const rows: Row[] = [];
+  for (const precision of PRECISIONS) {
     const { info, embeddings } = await run(device, precision, false);
-    const difference = embeddings.reduce((most, x, i) => Math.max(most, Math.abs(x - reference.embeddings[i])), 0);
-    const cosine = leastCosine(reference.embeddings, embeddings, info.embedDim);
-    const ok = precision === "fp32" ? difference <= ACCEPTED.fp32 : cosine >= ACCEPTED[precision];
-    rows.push({ precision, device: info.device, image: info.imageRunner, text: info.textRunner, difference, cosine, ok });
+    rows.push(row(precision, info, reference.embeddings, embeddings));
   }
-  if (json) process.stdout.write(`${JSON.stringify({ model: name, path, rows }, null, 2)}\n`);
-  else {
-    process.stdout.write(`${path}\n`);
-    for (const r of rows)
-      process.stdout.write(
-        `${r.ok ? "ok  " : "BAD "} ${r.precision.padEnd(4)} on ${r.device}: largest difference ${r.difference.toExponential(2)}, least cosine ${r.cosine.toFixed(6)}  (image: ${r.image}; text: ${r.text})\n`,
-      );
+  return rows;
+}
+
+async function againstGoldens(path: string, device: Device, goldens: Goldens, file: string): Promise<Row[]> {
+  const reference = Float32Array.from([...goldens.image, ...goldens.text].flat());
+  const rows: Row[] = [];
+  for (const precision of PRECISIONS) {
+    const clip = await load(path, { device, precision });
+    try {
+      if (clip.info.embedDim !== goldens.image[0].length || clip.info.embedDim !== goldens.text[0].length)
+        throw new TorchclipError("E_ARGUMENT", `${file} is of a model with another embedding dimension: ${goldens.model}`, { subject: file });
+      rows.push(row(precision, clip.info, reference, await embeddingsOf(clip, goldens)));
+    } finally {
+      await clip.close();
+    }
   }
-  if (rows.some((r) => !r.ok))
-    throw new TorchclipError("E_INTERNAL", `${name} is not computed as accurately here as it should be; see above`, { subject: name });
+  return rows;
+}
+
+/** Embeddings of the pictures, then of the texts. */
+async function embeddingsOf(clip: Clip, inputs: Pick<Goldens, "pictures" | "texts">): Promise<Float32Array> {
+  const images = await clip.encodeImages(inputs.pictures.map((p) => Buffer.from(p, "base64")));
+  const texts = await clip.encodeTexts(inputs.texts);
+  return Float32Array.from([...images.data, ...texts.data]);
+}
+
+async function saveGoldens(name: string, file: string): Promise<void> {
+  const inputs = await goldenInputs();
+  const clip = await load(await resolveModel(name, {}), { device: "cpu", precision: "fp32", runner: "generic" });
+  try {
+    const embeddings = await embeddingsOf(clip, inputs);
+    const dim = clip.info.embedDim;
+    const rows = Array.from({ length: embeddings.length / dim }, (_, r) => [...embeddings.subarray(r * dim, (r + 1) * dim)]);
+    const images = inputs.pictures.length;
+    const by = `torchclip ${packageVersion()}, TorchScript in float32, libtorch ${addon().systemInfo().libtorch}, ${cpus()[0]?.model.trim() ?? process.arch}`;
+    await writeGoldens(file, { model: name, by, ...inputs, image: rows.slice(0, images), text: rows.slice(images) });
+  } finally {
+    await clip.close();
+  }
+  process.stdout.write(`${file}: ${name} for ${inputs.pictures.length} pictures and ${inputs.texts.length} texts\n`);
 }

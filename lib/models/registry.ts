@@ -21,43 +21,34 @@ export interface ModelEntry {
   aliases: string[];
   description: string;
   /** Published zero-shot accuracy on Rendered SST2 and ImageNet, percent. */
-  published?: { renderedSst2?: number; imagenet?: number; source: string };
+  published?: { renderedSst2: number; imagenet: number; source: string };
   /** As its publisher's model card says; the card is what counts. */
   licence: string;
   origin: ModelOrigin;
 }
 
 const OPENAI = "https://openaipublic.azureedge.net";
-const TABLE_11 = "Radford et al. 2021, table 11";
 
-/** OpenAI's names, their file, its SHA-256 (openai/CLIP, clip/clip.py, `_MODELS`) and published accuracies. */
-const OPENAI_MODELS: readonly (readonly [
-  name: string,
-  openClip: string,
-  file: string,
-  sha256: string,
-  size: string,
-  renderedSst2?: number,
-  imagenet?: number,
-])[] = [
+/** OpenAI's names, their file and its SHA-256 (openai/CLIP, clip/clip.py, `_MODELS`). */
+const OPENAI_MODELS: readonly (readonly [name: string, openClip: string, file: string, sha256: string, size: string])[] = [
   ["RN50", "RN50", "RN50.pt", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "102 M"],
   ["RN101", "RN101", "RN101.pt", "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599", "120 M"],
   ["RN50x4", "RN50x4", "RN50x4.pt", "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd", "178 M"],
   ["RN50x16", "RN50x16", "RN50x16.pt", "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa", "291 M"],
   ["RN50x64", "RN50x64", "RN50x64.pt", "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c", "623 M"],
-  ["ViT-B/32", "ViT-B-32", "ViT-B-32.pt", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af", "151 M", 58.65, 63.3],
+  ["ViT-B/32", "ViT-B-32", "ViT-B-32.pt", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af", "151 M"],
   ["ViT-B/16", "ViT-B-16", "ViT-B-16.pt", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", "150 M"],
-  ["ViT-L/14", "ViT-L-14", "ViT-L-14.pt", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", "428 M", 68.8, 75.5],
-  ["ViT-L/14@336px", "ViT-L-14-336", "ViT-L-14-336px.pt", "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02", "428 M", 70.6, 76.6],
+  ["ViT-L/14", "ViT-L-14", "ViT-L-14.pt", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", "428 M"],
+  ["ViT-L/14@336px", "ViT-L-14-336", "ViT-L-14-336px.pt", "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02", "428 M"],
 ];
 
-function openaiEntry([name, openClip, file, sha256, size, renderedSst2, imagenet]: (typeof OPENAI_MODELS)[number]): ModelEntry {
+function openaiEntry([name, openClip, file, sha256, size]: (typeof OPENAI_MODELS)[number]): ModelEntry {
   const urls = (s: Settings) => [s.openaiMirror, OPENAI].filter((b): b is string => !!b).map((b) => `${b}/clip/models/${sha256}/${file}`);
   return {
     name,
     aliases: [...new Set([openClip, `${openClip}/openai`, `${openClip}-quickgelu/openai`])].filter((a) => a !== name),
     description: `OpenAI CLIP, ${size} parameters, from OpenAI's own file`,
-    ...(imagenet ? { published: { renderedSst2, imagenet, source: TABLE_11 } } : {}),
+    ...accuracy(PUBLISHED.find(([published]) => published === `${openClip}/openai`)),
     licence: "MIT",
     origin: { kind: "file", file: { name: file, urls, sha256 } },
   };
@@ -72,17 +63,19 @@ function licenceOf(repo: string): string {
   return "see its model card";
 }
 
-const ACCURACY: Record<string, ModelEntry["published"]> = {
-  "ViT-H-14/laion2b_s32b_b79k": { renderedSst2: 64.1, imagenet: 77.96, source: "open_clip, docs/openclip_results.csv" },
-};
+function accuracy(entry: (typeof PUBLISHED)[number] | undefined): Pick<ModelEntry, "published"> {
+  const [renderedSst2, imagenet] = [entry?.[3], entry?.[4]];
+  return renderedSst2 == null || imagenet == null ? {} : { published: { renderedSst2, imagenet, source: "open_clip, docs/openclip_results.csv" } };
+}
 
-function publishedEntry([name, repo, quickGelu]: (typeof PUBLISHED)[number]): ModelEntry {
+function publishedEntry(entry: (typeof PUBLISHED)[number]): ModelEntry {
+  const [name, repo, quickGelu] = entry;
   const [arch, tag] = name.split("/");
   return {
     name,
     aliases: quickGelu ? [`${arch}-quickgelu/${tag}`] : [],
     description: `${arch} of ${repo}`,
-    ...(ACCURACY[name] ? { published: ACCURACY[name] } : {}),
+    ...accuracy(entry),
     licence: licenceOf(repo),
     origin: { kind: "hub", repo, arch: quickGelu ? `${arch}-quickgelu` : arch },
   };

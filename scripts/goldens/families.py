@@ -2,8 +2,8 @@
 compute for fixed pictures and token ids.
 
   families.py goldens            small models: writes test/goldens/families.json and test/fixtures/models/*
-  families.py folders OUT NAMES  models at their published size (open_clip's names, or hf:… below), as folders for
-                                 scripts/goldens/families.ts, which imports and compares them
+  families.py folder OUT NAME    a model at its published size (open_clip's name of it) with open_clip's own first random
+                                 weights, as a folder for scripts/parity-table.ts, which imports and compares it
 
 Weights come from the counter-based hash of write.py, so that goldens need no weights in the repository. Run it in an
 environment with the versions of requirements.txt."""
@@ -222,7 +222,7 @@ def small_cases():
     ln = partial(torch.nn.LayerNorm, eps=1e-6)
     small("vit_small_siglip_test", vision.VisionTransformer, img_size=64, patch_size=16, embed_dim=64, depth=2, num_heads=1, class_token=False, global_pool="map", norm_layer=ln)
     yield open_clip_case("SigLIP (timm)", timm_vision("vit_small_siglip_test", "map", proj="none"), siglip_text, pad(siglip_ids, 32, 0), preprocess=HALF, custom_text=True, embed_dim=64, init_logit_bias=-10), pieces
-    small("vit_clip_test", vision.VisionTransformer, img_size=64, patch_size=16, embed_dim=64, depth=2, num_heads=1, pre_norm=True, norm_layer=partial(torch.nn.LayerNorm, eps=1e-6))
+    small("vit_clip_test", vision.VisionTransformer, img_size=64, patch_size=16, embed_dim=64, depth=2, num_heads=1, pre_norm=True, norm_layer=partial(torch.nn.LayerNorm, eps=1e-5))
     yield open_clip_case("MobileCLIP2-L (timm ViT with a class token)", timm_vision("vit_clip_test", "token"), dict(text, no_causal_mask=True), ids77, custom_text=True), clip_json
 
     def mci(**kwargs):
@@ -366,8 +366,66 @@ def onnx_file(case, state, path):
     onnx.save(helper.make_model(graph), path)
 
 
+def real_size(name):
+    """open_clip's model of that name, with random weights; text towers of transformers by their published sizes."""
+    import open_clip
+    import open_clip.hf_model
+    from transformers import XLMRobertaConfig
+
+    sizes = {"xlm-roberta-base": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072),
+             "xlm-roberta-large": dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)}
+    common = dict(vocab_size=250002, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, bos_token_id=0, pad_token_id=1, eos_token_id=2)
+    open_clip.hf_model.AutoConfig.from_pretrained = lambda model, **_: XLMRobertaConfig(**sizes[model], **common)
+    config = open_clip.get_model_config(name)
+    if "hf_model_name" in config["text_cfg"]:
+        config["text_cfg"]["hf_model_pretrained"] = False
+    torch.manual_seed(0)
+    custom = config.pop("custom_text", False) or "multimodal_cfg" in config or "hf_model_name" in config["text_cfg"]
+    custom = custom or "timm_model_name" in config["vision_cfg"] and not name.startswith("convnext")
+    model = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    if "quickgelu" in name:
+        config["quick_gelu"] = True
+    config["vision_cfg"].pop("timm_model_pretrained", None)
+    return model(**config).eval(), config
+
+
+def folder(out, name):
+    model, config = real_size(name)
+    preprocess = dict(CLIP)
+    for key in ("image_mean", "image_std", "interpolation", "resize_mode"):
+        if (value := config["vision_cfg"].get(key)) is not None:
+            preprocess[key.removeprefix("image_")] = value
+    if "SigLIP" in name:
+        preprocess = dict(HALF)
+    size, text = config["vision_cfg"]["image_size"], config["text_cfg"]
+    rng = np.random.default_rng(5)
+    length = text.get("context_length", 77)
+    vocab = text.get("vocab_size", 250002)
+    rows = []
+    for n in (3, 11, length - 2):
+        body = rng.integers(300, vocab - 10, n).tolist()
+        if "hf_model_name" in text:
+            rows.append([0, *body, 2] + [1] * (length - n - 2))
+        elif text.get("no_causal_mask") and text.get("pool_type") == "last":
+            rows.append([*body, 1] + [1] * (length - n - 1))
+        else:
+            rows.append([vocab - 2, *body, vocab - 1] + [0] * (length - n - 2))
+    tokens = torch.tensor(rows)
+    with torch.no_grad():
+        image, words = model.encode_image(pixels(preprocess, size)), model.encode_text(tokens)
+    os.makedirs(out, exist_ok=True)
+    state = {k: v.contiguous() for k, v in model.state_dict().items() if v.is_floating_point() and not k.endswith("attn_mask")}
+    parameters = sum(p.numel() for p in model.parameters())
+    save_file(state, f"{out}/model.safetensors")
+    json.dump(dict(model_cfg=config, preprocess_cfg=preprocess), open(f"{out}/open_clip_config.json", "w"))
+    json.dump(dict(name=name, parameters=parameters, image=normalised(image), ids=tokens.tolist(), text=normalised(words)), open(f"{out}/reference.json", "w"))
+    print(name, parameters, flush=True)
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["goldens"]:
         goldens()
+    elif sys.argv[1:2] == ["folder"]:
+        folder(*sys.argv[2:4])
     else:
         sys.exit(__doc__)

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fixture, root, temporaryFolder } from "../support/index.js";
+import type { Goldens } from "../../lib/models/goldens.js";
+import { fixture, root, temporaryFolder, tinyModel } from "../support/index.js";
 
 const folder = temporaryFolder();
 const cache = join(folder, "cache");
@@ -160,7 +161,41 @@ describe("torchclip eval --models --datasets, doctor --model, bench", function (
   it("doctor --model: every precision within its bound", () => {
     const { status, stdout, stderr } = cli("doctor", "--model", "tiny");
     assert.equal(status, 0, stderr);
+    assert.match(stdout, /^against PyTorch .*tiny\.goldens\.json$/m);
     for (const precision of ["fp32", "bf16", "fp16", "int8"]) assert.match(stdout, new RegExp(`^ok   ${precision} on `, "m"));
+    assert.match(cli("doctor", "--model", copiedTiny()).stdout, /^against TorchScript in fp32 on this CPU$/m);
+  });
+
+  /** tiny without its goldens beside it. */
+  const copiedTiny = () => {
+    const copy = join(folder, "copied.pt");
+    copyFileSync(tinyModel, copy);
+    return copy;
+  };
+
+  it("doctor --model --write-goldens, --goldens: written, read back; a difference is found and named", () => {
+    const file = join(folder, "written.goldens.json");
+    assert.equal(cli("doctor", "--model", copiedTiny(), "--write-goldens", file).status, 0);
+    const good = cli("doctor", "--model", "tiny", "--goldens", file);
+    assert.equal(good.status, 0, good.stderr);
+    assert.match(good.stdout, /against torchclip .*TorchScript in float32/);
+    const goldens = JSON.parse(readFileSync(file, "utf8")) as Goldens;
+    goldens.text[1][2] += 0.01;
+    writeFileSync(file, JSON.stringify(goldens));
+    const bad = cli("doctor", "--model", "tiny", "--goldens", file);
+    assert.equal(bad.status, 1);
+    assert.match(bad.stdout, /^BAD  fp32 on \S+ largest difference 1\.\d+e-2/m);
+    for (const [wrong, why] of [
+      ["{", /no JSON/],
+      [JSON.stringify({ ...goldens, image: goldens.image.slice(1) }), /one row of numbers/],
+      [JSON.stringify({ ...goldens, image: goldens.image.map(() => [1]) }), /another embedding dimension/],
+    ] as const) {
+      writeFileSync(file, wrong);
+      const refused = cli("doctor", "--model", "tiny", "--goldens", file);
+      assert.equal(refused.status, 2);
+      assert.match(refused.stderr, /E_ARGUMENT/);
+      assert.match(refused.stderr, why);
+    }
   });
 
   it("bench: a line for each precision and batch, an explained line for a device that is not there, a plot", () => {

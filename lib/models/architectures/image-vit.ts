@@ -46,7 +46,7 @@ export interface VitConfig extends BlockConfig {
 }
 
 const LN_EPS = 1e-5; // torch.nn.LayerNorm's default
-const TIMM_EPS = 1e-6; // timm's and SigLIP's
+const TIMM_EPS = 1e-6; // timm's and SigLIP's; timm's ViTs of CLIP's kind, which have a norm before the blocks, take 1e-5
 const HEAD_WIDTH = 64; // heads = width / 64 in clip/model.py
 
 export const imageVit: Tower<VitConfig> = {
@@ -109,6 +109,7 @@ export const imageVit: Tower<VitConfig> = {
     const classPosition = classToken && !Number.isInteger(Math.sqrt(positions));
     const grid = Math.round(Math.sqrt(positions - (classPosition ? 1 : 0)));
     const fromTimm = w.has("visual.attn_pool.latent") || (hints.model ?? "").startsWith("vit_");
+    const preNorm = w.has("visual.ln_pre.weight") || w.has("visual.ln_pre.bias");
     const queries = w.has("visual.attn_pool.query");
     const map = w.has("visual.attn_pool.latent");
     const heads = hints.heads ?? (map && width === 1152 ? 16 : width / (hints.headWidth ?? HEAD_WIDTH));
@@ -119,7 +120,7 @@ export const imageVit: Tower<VitConfig> = {
       heads,
       mlpWidth: w.shape("visual.transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
       activation: hints.activation ?? "gelu",
-      eps: hints.eps ?? (fromTimm ? TIMM_EPS : LN_EPS),
+      eps: hints.eps ?? (fromTimm && !preNorm ? TIMM_EPS : LN_EPS),
       layerScale: w.has("visual.transformer.resblocks.0.ls_1.gamma"),
       patchSize,
       imageSize: grid * patchSize,
@@ -127,7 +128,7 @@ export const imageVit: Tower<VitConfig> = {
       stem,
       classToken,
       classPosition,
-      preNorm: w.has("visual.ln_pre.weight") || w.has("visual.ln_pre.bias"),
+      preNorm,
       pool: queries ? "queries" : map ? "map" : hints.pool === "avg" ? "average" : "token",
       normAfterPool: hints.normAfterPool ?? false,
       poolHeads: hints.poolHeads ?? (queries ? 8 : heads),
