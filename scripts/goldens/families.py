@@ -2,8 +2,8 @@
 compute for fixed pictures and token ids.
 
   families.py goldens            small models: writes test/goldens/families.json and test/fixtures/models/*
-  families.py folder OUT NAME    a model at its published size (open_clip's name of it) with open_clip's own first random
-                                 weights, as a folder for scripts/parity-table.ts, which imports and compares it
+  families.py folder OUT NAME    a model at its published size (open_clip's name of it) with random weights, as a
+                                 folder for scripts/parity-table.ts, which imports and compares it
 
 Weights come from the counter-based hash of write.py, so that goldens need no weights in the repository. Run it in an
 environment with the versions of requirements.txt."""
@@ -386,7 +386,21 @@ def real_size(name):
     if "quickgelu" in name:
         config["quick_gelu"] = True
     config["vision_cfg"].pop("timm_model_pretrained", None)
-    return model(**config).eval(), config
+    model = model(**config).eval()
+    with torch.no_grad():  # by the rules of `weight`: the libraries' own first weights leave much of a model without effect
+        for key, p in model.state_dict().items():
+            last = key.rsplit(".", 1)[-1]
+            if not p.is_floating_point() or key.endswith("attn_mask") or last in ("logit_scale", "logit_bias"):
+                continue
+            if last.startswith("gamma"):
+                p.uniform_(0.4, 0.6)
+            elif p.dim() <= 1:
+                low, high = (0.9, 1.1) if last in ("weight", "running_var") else (-0.05, 0.05)
+                p.uniform_(low, high)
+            else:
+                bound = math.sqrt(3 / p[0].numel())
+                p.uniform_(-bound, bound)
+    return model, config
 
 
 def folder(out, name):

@@ -118,9 +118,8 @@ void Linear::multiply_panel(const Kernels& kernels, const Input& in, std::int64_
   kernels.multiply[static_cast<int>(type_)](p, 0, rows, 0, 1);
 }
 
-void Linear::multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out,
-                      std::int64_t groups, std::int64_t input_distance, std::int64_t output_distance) const {
-  if (rows <= 0 || groups <= 0) return;
+void Linear::multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out) const {
+  if (rows <= 0) return;
   const std::int64_t panels = round_up(columns_, kPanel) / kPanel;
   const std::int64_t tile = context.kernels.tileRows[static_cast<int>(type_)];
   const std::int64_t panel_bytes = steps_ / passes(out) * kPanel * 4;
@@ -128,18 +127,11 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
   // Enough tasks for all threads: first of fewer panels, then of fewer rows.
   const std::int64_t wanted = context.team.size() == 1 ? 1 : context.team.size() * kTasksPerThread;
   std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
-  const std::int64_t parts = std::min(panels, std::max((panels + together - 1) / together, wanted / (blocks * groups)));
-  blocks = std::min((rows + tile - 1) / tile, std::max(blocks, wanted / kFewerTasks / (parts * groups)));
-  context.team.each(groups * blocks * parts, [&](std::int64_t task) {
-    const std::int64_t i = task % parts, block = task / parts % blocks, group = task / parts / blocks;
-    Input from = in;
-    from.data = static_cast<const char*>(in.data) + group * input_distance;
-    if (in.scales) from.scales += group * rows;
-    if (in.sums) from.sums += group * rows;
-    Output to = out;
-    to.data = static_cast<char*>(out.data) + group * output_distance * size_of(out.type);
-    if (out.residual == out.data) to.residual = static_cast<const float*>(to.data);
-    part(context.kernels, from, to, block * rows / blocks, (block + 1) * rows / blocks, i * panels / parts,
+  const std::int64_t parts = std::min(panels, std::max((panels + together - 1) / together, wanted / blocks));
+  blocks = std::min((rows + tile - 1) / tile, std::max(blocks, wanted / kFewerTasks / parts));
+  context.team.each(blocks * parts, [&](std::int64_t task) {
+    const std::int64_t i = task % parts, block = task / parts;
+    part(context.kernels, in, out, block * rows / blocks, (block + 1) * rows / blocks, i * panels / parts,
          (i + 1) * panels / parts);
   });
 }

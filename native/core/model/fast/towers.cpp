@@ -99,13 +99,14 @@ void VitTower::encode(const Context& context, Workspace& workspace, const std::u
 void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
                          float* x) const {
   const std::int64_t size = settings_.size, patch = settings_.patch, grid = settings_.grid, width = settings_.width;
-  const std::int64_t patches = settings_.patches(), length = settings_.length(), extra = length - patches;
-  const std::int64_t inner = settings_.patch_inner(), stride = row_bytes(type_, inner);
-  w.input.grow(static_cast<std::size_t>(rows * patches * stride));
+  const std::int64_t length = settings_.length(), extra = length - settings_.patches();
+  const std::int64_t inner = settings_.patch_inner(), stride = row_stride(type_, inner);
+  w.input.grow(static_cast<std::size_t>(rows * length * stride));
 
-  // Each patch a row of the product's input, in the order of the convolution's weights: channel, line, column.
+  // Each patch a row of the product's input, in the order of the convolution's weights: channel, line, column. The
+  // class token's row is zeros, so that the rows of all pictures are one product, which adds to what x holds by then.
   context.team.each(rows * grid, [&](std::int64_t task) {
-    const std::int64_t image = task / grid, gy = task % grid;
+    const std::int64_t image = task / grid, gy = task % grid, first = image * length + extra + gy * grid;
     const std::uint8_t* from = pixels + image * size * size * 3 + gy * patch * size * 3;
     const auto fill = [&](auto* line, const auto& table) {
       for (std::int64_t gx = 0; gx < grid; ++gx) {
@@ -121,19 +122,21 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
         line += padded;
       }
     };
-    char* line = w.input.as<char>() + (image * patches + gy * grid) * stride;
+    char* line = w.input.as<char>() + first * stride;
     if (type_ == Type::f32) {
       fill(reinterpret_cast<float*>(line), table_.value);
     } else {
       fill(reinterpret_cast<std::uint16_t*>(line), table_.brain);
     }
+    std::memcpy(x + first * width, embedding_.positions.data() + gy * grid * width,
+                static_cast<std::size_t>(grid * width) * 4);
+    if (gy == 0 && extra) {
+      std::memset(w.input.as<char>() + image * length * stride, 0, static_cast<std::size_t>(stride));
+      std::memcpy(x + image * length * width, embedding_.classRow.data(), static_cast<std::size_t>(width) * 4);
+    }
   });
-  patches_.multiply(context, {w.input.as<void>(), stride}, patches,
-                    {x + extra * width, width, Type::f32, Activation::none, embedding_.positions.data(), width}, rows,
-                    patches * stride, length * width);
-  for (std::int64_t r = 0; r < rows && extra; ++r) {
-    std::memcpy(x + r * length * width, embedding_.classRow.data(), static_cast<std::size_t>(width) * 4);
-  }
+  patches_.multiply(context, {w.input.as<void>(), stride}, rows * length,
+                    {x, width, Type::f32, Activation::none, x, width});
 }
 
 void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,

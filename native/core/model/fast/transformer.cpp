@@ -24,7 +24,7 @@ std::size_t Workspace::bytes() const {
 
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
                       std::int64_t width, const Norm* norm, Type type, Workspace& workspace, Buffer& to) {
-  const std::int64_t bytes = row_bytes(type, width);
+  const std::int64_t bytes = row_stride(type, width);
   to.grow(static_cast<std::size_t>(rows * bytes));
   workspace.scales.grow(static_cast<std::size_t>(rows) * 4);
   workspace.sums.grow(static_cast<std::size_t>(rows) * 4);
@@ -113,6 +113,7 @@ std::size_t Transformer::bytes() const {
 void Transformer::attend(const Context& context, Workspace& workspace, const Sequences& sequences,
                          const std::int64_t* pooled, const float* queries, std::int64_t query_stride, const float* keys,
                          std::int64_t key_stride, void* out, Type out_type) const {
+  const std::int64_t stride = row_stride(out_type, width_) / size_of(out_type);
   const std::int64_t head = width_ / heads_;
   std::int64_t longest = 0;
   for (std::int64_t s = 0; s < sequences.count(); ++s) {
@@ -138,8 +139,8 @@ void Transformer::attend(const Context& context, Workspace& workspace, const Seq
       t.ldk = key_stride;
       if (pooled && causal_) t.keys = pooled[s] - start + 1;  // nothing after it is seen
       t.causal = causal_ && !pooled;
-      t.out = static_cast<char*>(out) + (row * width_ + column) * size_of(out_type);
-      t.ldo = width_;
+      t.out = static_cast<char*>(out) + (row * stride + column) * size_of(out_type);
+      t.ldo = stride;
       t.outType = out_type;
       t.scratch = workspace.scratch.as<float>() + task * floats;
       context.kernels.attention(t);
@@ -152,10 +153,10 @@ void Transformer::feed_forward(const Context& context, Workspace& workspace, con
   const auto in = convert(context, x, width_, rows, width_, &block.norm2, type_, workspace, workspace.input);
   // int8 needs a row's largest value before it can be stored, so the hidden layer is float32 first.
   const Type kept = type_ == Type::s8 ? Type::f32 : type_;
-  const std::int64_t stride = row_bytes(kept, mlp_) / size_of(kept);
-  workspace.hidden.grow(static_cast<std::size_t>(rows * row_bytes(kept, mlp_)));
+  const std::int64_t bytes = row_stride(kept, mlp_), stride = bytes / size_of(kept);
+  workspace.hidden.grow(static_cast<std::size_t>(rows * bytes));
   block.up.multiply(context, in, rows, {workspace.hidden.as<void>(), stride, kept, activation_});
-  Linear::Input hidden{workspace.hidden.as<void>(), row_bytes(kept, mlp_)};
+  Linear::Input hidden{workspace.hidden.as<void>(), bytes};
   if (kept != type_) {
     hidden =
         convert(context, workspace.hidden.as<float>(), stride, rows, mlp_, nullptr, type_, workspace, workspace.input);
@@ -168,8 +169,9 @@ void Transformer::run(const Context& context, Workspace& w, const Sequences& seq
   const std::int64_t tokens = sequences.tokens(), count = sequences.count();
   float* x = w.x.as<float>();
   const Type kept = type_ == Type::s8 ? Type::f32 : type_;
-  w.qkv.grow(static_cast<std::size_t>(tokens * 3 * width_) * 4);
-  w.mixed.grow(static_cast<std::size_t>(tokens * width_) * 4);
+  const std::int64_t three = spread(3 * width_ * 4) / 4, two = spread(2 * width_ * 4) / 4;
+  w.qkv.grow(static_cast<std::size_t>(tokens * (two + three)) * 4);
+  w.mixed.grow(static_cast<std::size_t>(tokens * row_stride(kept, width_)));
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     check_cancel(cancel);
     const Block& b = blocks_[i];
@@ -179,11 +181,11 @@ void Transformer::run(const Context& context, Workspace& w, const Sequences& seq
     std::int64_t rows = tokens;
     float* residual = x;
     if (!last) {
-      b.query.multiply(context, in, tokens, {qkv, 3 * width_});
-      attend(context, w, sequences, nullptr, qkv, 3 * width_, qkv + width_, 3 * width_, w.mixed.as<void>(), kept);
+      b.query.multiply(context, in, tokens, {qkv, three});
+      attend(context, w, sequences, nullptr, qkv, three, qkv + width_, three, w.mixed.as<void>(), kept);
     } else {
-      b.keyValue.multiply(context, in, tokens, {qkv, 2 * width_});
-      float* queries = qkv + tokens * 2 * width_;
+      b.keyValue.multiply(context, in, tokens, {qkv, two});
+      float* queries = qkv + tokens * two;
       if (pooled) {
         rows = count;
         w.few.grow(static_cast<std::size_t>(count * width_) * 4);
@@ -196,10 +198,12 @@ void Transformer::run(const Context& context, Workspace& w, const Sequences& seq
       } else {
         b.query.multiply(context, in, tokens, {queries, width_});
       }
-      attend(context, w, sequences, pooled, queries, width_, qkv, 2 * width_, w.mixed.as<void>(), kept);
+      attend(context, w, sequences, pooled, queries, width_, qkv, two, w.mixed.as<void>(), kept);
     }
-    Linear::Input mixed{w.mixed.as<void>(), row_bytes(kept, width_)};
-    if (kept != type_) mixed = convert(context, w.mixed.as<float>(), width_, rows, width_, nullptr, type_, w, w.input);
+    Linear::Input mixed{w.mixed.as<void>(), row_stride(kept, width_)};
+    if (kept != type_)
+      mixed =
+          convert(context, w.mixed.as<float>(), mixed.stride / size_of(kept), rows, width_, nullptr, type_, w, w.input);
     b.out.multiply(context, mixed, rows, {residual, width_, Type::f32, Activation::none, residual, width_});
     feed_forward(context, w, b, residual, rows);
   }
