@@ -493,10 +493,11 @@ class Model final : public core::DeviceModel {
         deterministic_(source.deterministic) {
     Loader loader(*device_, source.weights, number_named(source.precision));
     if (const auto s = VitSettings::of(source.config["image"]);
-        s && fits(*s) && (s->pool != VitSettings::Pool::map || fits(s->width, s->poolHeads))) {
+        s && fits(*s) && s->stem.empty() && s->pool != VitSettings::Pool::queries &&
+        (s->pool != VitSettings::Pool::map || fits(s->width, s->poolHeads))) {
       images_ = std::make_unique<ImageSide>(*device_, workspace_, loader, *s, source.pixels);
     }
-    if (const auto s = TextSettings::of(source.config["text"]); s && fits(*s)) {
+    if (const auto s = TextSettings::of(source.config["text"]); s && fits(*s) && !s->appendedToken) {
       texts_ = std::make_unique<TextSide>(*device_, workspace_, loader, *s, source.contextLength);
     }
     weightBytes_ = loader.bytes();

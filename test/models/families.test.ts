@@ -43,6 +43,26 @@ describe("architecture families against open_clip and transformers (scripts/gold
     assert.ok((run.stdout.match(/fp16: images' cosine/g)?.length ?? 0) >= 4, run.stdout);
   });
 
+  it("fast text encoders give TorchScript's embeddings wherever padding lies: ≤ 1e-5", async function () {
+    if (artifacts.length < families.cases.length) this.skip();
+    for (const [i, c] of families.cases.entries()) {
+      const [fast, generic] = [
+        await load(artifacts[i], { cacheDir: folder, device: "cpu" }),
+        await load(artifacts[i], { cacheDir: folder, device: "cpu", runner: "generic" }),
+      ];
+      const { padId } = fast.info.config.tokenizer;
+      const { contextLength, vocabSize } = fast.info.config.text;
+      const row = (...ids: number[]) => Array.from({ length: contextLength }, (_, k) => ids[k] ?? padId);
+      const full = Array.from({ length: contextLength }, (_, k) => 3 + ((k * 37) % (vocabSize - 5)));
+      const rows = [row(5, 9, padId, padId, 7, 8, padId, 2), full, row(4), row(padId, 6, 2), [...full.slice(1), padId]];
+      const tokens = { data: Int32Array.from(rows.flat()), rows: rows.length, length: contextLength, truncated: [] };
+      const [mine, theirs] = [await fast.encodeTokens(tokens), await generic.encodeTokens(tokens)];
+      assert.ok(largestDifference(mine.data, theirs.data) <= TOLERANCE, `${c.name}: texts differ by ${largestDifference(mine.data, theirs.data)}`);
+      await fast.close();
+      await generic.close();
+    }
+  });
+
   it("fast bf16: cosine at least 0.9995, int8: at least 0.999, of every family that has these towers", async function () {
     if (artifacts.length < families.cases.length) this.skip();
     for (const c of families.cases) {

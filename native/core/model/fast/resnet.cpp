@@ -16,16 +16,21 @@ constexpr std::int64_t kGatherRows = 112, kGatherBytes = 512 << 10;
 
 // A convolution and the batch norm after it: weights [columns, taps, channels], so that a row of the product's input is
 // one pixel after another.
+}  // namespace
+
 Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
                    const std::string& norm) {
   const auto w = need(weights, conv + ".weight");
-  const auto gamma = need(weights, norm + ".weight"), beta = need(weights, norm + ".bias");
-  const auto mean = need(weights, norm + ".running_mean"), variance = need(weights, norm + ".running_var");
-  const std::int64_t columns = w.rows(), channels = w.shape.at(1), taps = w.inner() / channels;
+  if (w.shape.size() < 2) throw Error(TORCHCLIP_E_MODEL_CORRUPT, conv + " is no convolution");
+  const bool normed = !norm.empty();
+  const auto of_norm = [&](const char* part) { return normed ? need(weights, norm + part) : Tensor{}; };
+  const auto gamma = of_norm(".weight"), beta = of_norm(".bias");
+  const auto mean = of_norm(".running_mean"), variance = of_norm(".running_var");
+  const std::int64_t columns = w.rows(), channels = w.shape[1], taps = w.inner() / channels;
   std::vector<float> turned(static_cast<std::size_t>(columns * taps * channels)), bias(columns);
   for (std::int64_t n = 0; n < columns; ++n) {
-    const float scale = gamma.data[n] / std::sqrt(variance.data[n] + kBatchNormEps);
-    bias[n] = beta.data[n] - mean.data[n] * scale;
+    const float scale = normed ? gamma.data[n] / std::sqrt(variance.data[n] + kBatchNormEps) : 1.0f;
+    bias[n] = normed ? beta.data[n] - mean.data[n] * scale : 0.0f;
     for (std::int64_t c = 0; c < channels; ++c) {
       for (std::int64_t t = 0; t < taps; ++t) {
         turned[(n * taps + t) * channels + c] = w.data[(n * channels + c) * taps + t] * scale;
@@ -34,6 +39,8 @@ Linear convolution(const Context& context, Type type, const Weights& weights, co
   }
   return Linear(context, type, turned.data(), bias.data(), columns, taps * channels);
 }
+
+namespace {
 
 // Rows of a 3 x 3 convolution's input, with zeros around the picture. in: [images, side, side, channels].
 void gather(const char* in, std::int64_t side, std::int64_t pixel_bytes, std::int64_t begin, std::int64_t end,

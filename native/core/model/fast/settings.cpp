@@ -58,13 +58,17 @@ float BlockSettings::query_scale() const {
 
 std::optional<VitSettings> VitSettings::of(const Json& config) {
   const auto pool = config["pool"].text();
-  if (config["kind"].text() != "vit" || !config["stem"].items().empty() || !plain_widths(config) ||
-      (pool != "token" && pool != "average" && pool != "map")) {
+  if (config["kind"].text() != "vit" || !plain_widths(config) ||
+      (pool != "token" && pool != "average" && pool != "map" && pool != "queries")) {
     return {};
   }
   VitSettings s;
   static_cast<BlockSettings&>(s) = BlockSettings(config);
-  s.pool = pool == "token" ? Pool::token : pool == "average" ? Pool::average : Pool::map;
+  s.pool = pool == "token"     ? Pool::token
+           : pool == "average" ? Pool::average
+           : pool == "map"     ? Pool::map
+                               : Pool::queries;
+  for (const auto& level : config["stem"].items()) s.stem.push_back(whole(level["kernel"]));
   s.read_sizes(config);
   s.poolHeads = whole(config["poolHeads"]);
   s.classToken = config["classToken"].boolean();
@@ -85,14 +89,16 @@ void VitSettings::read_sizes(const Json& config) {
 VitEmbedding vit_embedding(const VitSettings& s, const Weights& weights) {
   VitEmbedding e;
   const std::int64_t width = s.width;
-  e.patches = need(weights, "visual.conv1.weight");
+  const std::string conv =
+      s.stem.empty() ? "visual.conv1" : "visual.stem." + std::to_string(s.stem.size() - 1) + ".conv";
+  e.patches = need(weights, conv + ".weight");
   const auto positions = need(weights, "visual.positional_embedding");
   const std::int64_t own = positions.rows() - s.patches();  // 1: the class token has a position of its own
-  if (own < 0 || own > (s.classToken ? 1 : 0) || e.patches.rows() != width || e.patches.inner() != s.patch_inner() ||
-      positions.inner() != width) {
+  if (own < 0 || own > (s.classToken ? 1 : 0) || e.patches.rows() != width ||
+      (s.stem.empty() && e.patches.inner() != s.patch_inner()) || positions.inner() != width) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the patch embedding has another shape than the model's settings say");
   }
-  const auto bias = weights("visual.conv1.bias");
+  const auto bias = weights(conv + ".bias");
   e.positions.resize(static_cast<std::size_t>(s.patches() * width));
   for (std::int64_t i = 0; i < s.patches() * width; ++i) {
     e.positions[i] = positions.data[own * width + i] + (bias.data ? bias.data[i % width] : 0.0f);
@@ -119,8 +125,36 @@ std::vector<float> map_query(const VitSettings& s, const Weights& weights) {
   return query;
 }
 
+std::vector<float> first_query(const VitSettings& s, const Weights& weights, std::int64_t dim) {
+  const auto w = need(weights, "visual.attn_pool.attn.q_proj_weight", dim, dim);
+  const auto b = need(weights, "visual.attn_pool.attn.in_proj_bias", 3 * dim, 1);
+  const auto queries = need(weights, "visual.attn_pool.query");
+  const auto gamma = need(weights, "visual.attn_pool.ln_q.weight", dim, 1);
+  const auto beta = need(weights, "visual.attn_pool.ln_q.bias", dim, 1);
+  if (queries.inner() != dim || s.poolHeads < 1) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the pool's queries have another width than the model's settings say");
+  }
+  double mean = 0, variance = 0;
+  for (std::int64_t i = 0; i < dim; ++i) mean += queries.data[i] / static_cast<double>(dim);
+  for (std::int64_t i = 0; i < dim; ++i) {
+    variance += (queries.data[i] - mean) * (queries.data[i] - mean) / static_cast<double>(dim);
+  }
+  std::vector<double> normed(static_cast<std::size_t>(dim));
+  for (std::int64_t i = 0; i < dim; ++i) {
+    normed[i] = (queries.data[i] - mean) / std::sqrt(variance + s.eps) * gamma.data[i] + beta.data[i];
+  }
+  const double scale = 1.0 / std::sqrt(static_cast<double>(dim) / static_cast<double>(s.poolHeads));
+  std::vector<float> query(static_cast<std::size_t>(dim));
+  for (std::int64_t i = 0; i < dim; ++i) {
+    double sum = b.data[i];
+    for (std::int64_t j = 0; j < dim; ++j) sum += w.data[i * dim + j] * normed[j];
+    query[i] = static_cast<float>(sum * scale);
+  }
+  return query;
+}
+
 std::optional<TextSettings> TextSettings::of(const Json& config) {
-  if (config["kind"].text() != "transformer" || config["appendedToken"].boolean() || !plain_widths(config)) return {};
+  if (config["kind"].text() != "transformer" || !plain_widths(config)) return {};
   TextSettings s;
   const auto pool = config["pool"].text();
   if (pool == "argmax") {
@@ -136,7 +170,10 @@ std::optional<TextSettings> TextSettings::of(const Json& config) {
   }
   static_cast<BlockSettings&>(s) = BlockSettings(config);
   s.causal = config["causal"].boolean();
+  s.appendedToken = config["appendedToken"].boolean();
+  s.causal = s.causal || s.appendedToken;
   s.endId = static_cast<std::int32_t>(whole(config["endId"]));
+  s.padId = static_cast<std::int32_t>(whole(config["padId"]));
   return s;
 }
 

@@ -15,6 +15,7 @@ struct BlockSettings {
   std::int64_t width = 0, heads = 0, layers = 0, mlpWidth = 0;
   float eps = 1e-5f;
   Activation activation = Activation::none;
+  bool normsAfter = false;  // each branch is added first, then normalised (RoBERTa)
   BlockSettings() = default;
   explicit BlockSettings(const Json& config);
   // Queries are divided by the square root of a head's width: in the weights, once.
@@ -23,8 +24,10 @@ struct BlockSettings {
 
 // VitConfig of lib/models/architectures/image-vit.ts.
 struct VitSettings : BlockSettings {
-  enum class Pool { token, average, map };
+  enum class Pool { token, average, map, queries };
   Pool pool = Pool::token;
+  std::vector<std::int64_t>
+      stem;  // kernels of a convolutional stem, whose product is the patch; empty: one convolution
   std::int64_t size = 0, patch = 0, grid = 0, poolHeads = 0;
   bool classToken = false, preNorm = false, normAfterPool = false;
 
@@ -48,13 +51,16 @@ VitEmbedding vit_embedding(const VitSettings& settings, const Weights& weights);
 
 // Of attention pooling by one learned query (SigLIP): that query, projected and scaled, [width].
 std::vector<float> map_query(const VitSettings& settings, const Weights& weights);
+// Of attention pooling by the first of several learned queries (CoCa): the same, [dim] of the pooled vector.
+std::vector<float> first_query(const VitSettings& settings, const Weights& weights, std::int64_t dim);
 
 // TextConfig of lib/models/architectures/text-transformer.ts.
 struct TextSettings : BlockSettings {
   enum class Pool { argmax, eos, last, first };
   Pool pool = Pool::argmax;
   bool causal = true;
-  std::int32_t endId = 0;
+  bool appendedToken = false;  // a learned token after the text is pooled (CoCa)
+  std::int32_t endId = 0, padId = 0;
 
   static std::optional<TextSettings> of(const Json& config);
   // The token of a row whose vector becomes the embedding.

@@ -7,6 +7,23 @@
 #include "runtime/error.h"
 
 namespace torchclip::core {
+namespace {
+
+// One line of `count` patches of kernel x kernel pixels as rows of a product's input (line, column, channel). in:
+// [image, side, side, pixel] bytes.
+void feature_patches(const char* in, std::int64_t image, std::int64_t side, std::int64_t y, std::int64_t kernel,
+                     std::int64_t pixel, std::int64_t count, char* to, std::int64_t stride) {
+  for (std::int64_t gx = 0; gx < count; ++gx, to += stride) {
+    for (std::int64_t dy = 0; dy < kernel; ++dy) {
+      const char* from = in + ((image * side + y * kernel + dy) * side + gx * kernel) * pixel;
+      std::memcpy(to + dy * kernel * pixel, from, static_cast<std::size_t>(kernel * pixel));
+    }
+    std::memset(to + kernel * kernel * pixel, 0, static_cast<std::size_t>(stride - kernel * kernel * pixel));
+  }
+}
+
+}  // namespace
+
 Linear projection_of(const Context& context, const Tensor& matrix, const float* bias) {
   return Linear(context, Type::f32, turned(matrix).data(), bias, matrix.inner(), matrix.rows());
 }
@@ -58,8 +75,31 @@ PatchEmbedding::PatchEmbedding(const Context& context, Type type, const Weights&
       settings_(settings),
       embedding_(vit_embedding(settings, weights)),
       table_(pixels) {
-  patches_ = Linear(context, type_, embedding_.patches.data, nullptr, settings.width, settings.patch_inner());
+  const std::size_t levels = settings.stem.size();
+  if (levels == 0) {
+    patches_ = Linear(context, type_, embedding_.patches.data, nullptr, settings.width, settings.patch_inner());
+  }
+  for (std::size_t i = 0; i < levels; ++i) {
+    const std::string key = "visual.stem." + std::to_string(i);
+    const bool last = i + 1 == levels;
+    const std::int64_t kernel = settings.stem[i], channels = i ? stem_.back().columns() : 3;
+    auto product = convolution(context, type_, weights, key + ".conv", last ? "" : key + ".bn");
+    if (product.inner() != kernel * kernel * channels || (last && product.columns() != settings.width)) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, key + " has another shape than the model's settings say");
+    }
+    if (last) {
+      patches_ = std::move(product);
+    } else {
+      stem_.push_back(std::move(product));
+    }
+  }
   embedding_.patches = {};
+}
+
+std::size_t PatchEmbedding::bytes() const {
+  std::size_t n = patches_.bytes() + embedding_.positions.size() * 4;
+  for (const auto& s : stem_) n += s.bytes();
+  return n;
 }
 
 VitTower::VitTower(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
@@ -68,25 +108,35 @@ VitTower::VitTower(const Context& context, Type type, const Weights& weights, co
   const std::int64_t width = settings_.width;
   if (settings_.preNorm) preNorm_ = Norm(weights, "visual.ln_pre", settings_.eps);
   postNorm_ = Norm(weights, "visual.ln_post", settings_.eps);
-  transformer_ = Transformer(context, type, weights, "visual.transformer", settings_, false);
+  transformer_ = Transformer(context, type, weights, "visual.transformer.resblocks.", settings_, false);
   if (const auto matrix = weights("visual.proj"); matrix.data) {
     projection_ = projection_of(context, matrix, weights("visual.proj_bias").data);
   }
+  const std::string key = "visual.attn_pool";
   if (settings_.pool == VitSettings::Pool::map) {
-    const std::string key = "visual.attn_pool";
-    map_.query = map_query(settings_, weights);
+    pool_.query = map_query(settings_, weights);
     const auto w = need(weights, key + ".in_proj_weight"), b = need(weights, key + ".in_proj_bias");
-    map_.keyValue = Linear(context, type, w.data + width * width, b.data + width, 2 * width, width);
-    map_.out = linear_of(context, Type::f32, weights, key + ".out_proj");
-    map_.norm = Norm(weights, key + ".norm", settings_.eps);
-    map_.up = linear_of(context, Type::f32, weights, key + ".mlp.fc1");
-    map_.down = linear_of(context, Type::f32, weights, key + ".mlp.fc2");
+    pool_.keyValue = Linear(context, type, w.data + width * width, b.data + width, 2 * width, width);
+    pool_.out = linear_of(context, Type::f32, weights, key + ".out_proj");
+    pool_.norm = Norm(weights, key + ".norm", settings_.eps);
+    pool_.up = linear_of(context, Type::f32, weights, key + ".mlp.fc1");
+    pool_.down = linear_of(context, Type::f32, weights, key + ".mlp.fc2");
+  } else if (settings_.pool == VitSettings::Pool::queries) {
+    pool_.query = first_query(settings_, weights, embed_dim);
+    pool_.norm = Norm(weights, key + ".ln_k", settings_.eps);
+    const auto k = need(weights, key + ".attn.k_proj_weight", embed_dim, width);
+    const auto v = need(weights, key + ".attn.v_proj_weight", embed_dim, width);
+    std::vector<float> both(k.data, k.data + embed_dim * width);
+    both.insert(both.end(), v.data, v.data + embed_dim * width);
+    const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * embed_dim, 1);
+    pool_.keyValue = Linear(context, type, both.data(), bias.data + embed_dim, 2 * embed_dim, width);
+    pool_.out = linear_of(context, Type::f32, weights, key + ".attn.out_proj");
   }
 }
 
 std::size_t VitTower::bytes() const {
-  return embedding_.bytes() + projection_.bytes() + transformer_.bytes() + map_.keyValue.bytes() + map_.out.bytes() +
-         map_.up.bytes() + map_.down.bytes();
+  return embedding_.bytes() + projection_.bytes() + transformer_.bytes() + pool_.keyValue.bytes() + pool_.out.bytes() +
+         pool_.up.bytes() + pool_.down.bytes();
 }
 
 void VitTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
@@ -98,35 +148,68 @@ void VitTower::encode(const Context& context, Workspace& workspace, const std::u
 
 void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
                          float* x) const {
-  const std::int64_t size = settings_.size, patch = settings_.patch, grid = settings_.grid, width = settings_.width;
+  const std::int64_t size = settings_.size, grid = settings_.grid, width = settings_.width;
   const std::int64_t length = settings_.length(), extra = length - settings_.patches();
-  const std::int64_t inner = settings_.patch_inner(), stride = row_stride(type_, inner);
-  w.input.grow(static_cast<std::size_t>(rows * length * stride));
 
-  // Each patch a row of the product's input, in the order of the convolution's weights: channel, line, column. The
-  // class token's row is zeros, so that the rows of all pictures are one product, which adds to what x holds by then.
-  context.team.each(rows * grid, [&](std::int64_t task) {
-    const std::int64_t image = task / grid, gy = task % grid, first = image * length + extra + gy * grid;
-    const std::uint8_t* from = pixels + image * size * size * 3 + gy * patch * size * 3;
+  // A line of patches of a picture as rows of a product's input, in the order of a convolution's weights (channel,
+  // line, column), or of `convolution` (line, column, channel).
+  const auto pixel_patches = [&](const std::uint8_t* from, std::int64_t patch, std::int64_t count, bool channels_last,
+                                 char* to, std::int64_t stride) {
+    const std::int64_t inner = 3 * patch * patch, down = channels_last ? 3 * patch : patch;
+    const std::int64_t right = channels_last ? 3 : 1, across = channels_last ? 1 : patch * patch;
     const auto fill = [&](auto* line, const auto& table) {
-      for (std::int64_t gx = 0; gx < grid; ++gx) {
+      const std::int64_t padded = stride / static_cast<std::int64_t>(sizeof *line);
+      for (std::int64_t gx = 0; gx < count; ++gx, line += padded) {
         for (int c = 0; c < 3; ++c) {
           for (std::int64_t y = 0; y < patch; ++y) {
             const std::uint8_t* p = from + (y * size + gx * patch) * 3 + c;
-            auto* to = line + c * patch * patch + y * patch;
-            for (std::int64_t i = 0; i < patch; ++i) to[i] = table[c][p[3 * i]];
+            auto* at = line + c * across + y * down;
+            for (std::int64_t i = 0; i < patch; ++i) at[i * right] = table[c][p[3 * i]];
           }
         }
-        const std::int64_t padded = stride / static_cast<std::int64_t>(sizeof *line);
         for (std::int64_t i = inner; i < padded; ++i) line[i] = 0;
-        line += padded;
       }
     };
-    char* line = w.input.as<char>() + first * stride;
     if (type_ == Type::f32) {
-      fill(reinterpret_cast<float*>(line), table_.value);
+      fill(reinterpret_cast<float*>(to), table_.value);
     } else {
-      fill(reinterpret_cast<std::uint16_t*>(line), table_.brain);
+      fill(reinterpret_cast<std::uint16_t*>(to), table_.brain);
+    }
+  };
+
+  // The stem but its last product: side by side in w.hidden, [rows, side, side, channels] of type_.
+  std::int64_t side = size, pixel = 3;
+  for (std::size_t i = 0; i < stem_.size(); ++i) {
+    const std::int64_t kernel = settings_.stem[i], next = side / kernel, stride = row_stride(type_, stem_[i].inner());
+    w.input.grow(static_cast<std::size_t>(rows * next * next * stride));
+    context.team.each(rows * next, [&](std::int64_t task) {
+      const std::int64_t image = task / next, y = task % next;
+      char* to = w.input.as<char>() + task * next * stride;
+      if (i == 0) {
+        pixel_patches(pixels + (image * size + y * kernel) * size * 3, kernel, next, true, to, stride);
+      } else {
+        feature_patches(w.hidden.as<char>(), image, side, y, kernel, pixel, next, to, stride);
+      }
+    });
+    pixel = stem_[i].columns() * size_of(type_);
+    w.hidden.grow(static_cast<std::size_t>(rows * next * next * pixel));
+    stem_[i].multiply(context, {w.input.as<void>(), stride}, rows * next * next,
+                      {w.hidden.as<void>(), stem_[i].columns(), type_, Activation::gelu});
+    side = next;
+  }
+
+  // The patches. The class token's row is zeros, so that the rows of all pictures are one product, which adds to what x
+  // holds by then.
+  const std::int64_t stride = row_stride(type_, patches_.inner());
+  w.input.grow(static_cast<std::size_t>(rows * length * stride));
+  context.team.each(rows * grid, [&](std::int64_t task) {
+    const std::int64_t image = task / grid, gy = task % grid, first = image * length + extra + gy * grid;
+    char* to = w.input.as<char>() + first * stride;
+    if (stem_.empty()) {
+      const std::int64_t patch = settings_.patch;
+      pixel_patches(pixels + (image * size + gy * patch) * size * 3, patch, grid, false, to, stride);
+    } else {
+      feature_patches(w.hidden.as<char>(), image, side, gy, settings_.stem.back(), pixel, grid, to, stride);
     }
     std::memcpy(x + first * width, embedding_.positions.data() + gy * grid * width,
                 static_cast<std::size_t>(grid * width) * 4);
@@ -146,32 +229,28 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   w.x.grow(static_cast<std::size_t>(rows * length * width) * 4);
   float* x = w.x.as<float>();
   embedding_.run(context, w, pixels, rows, x);
-  const auto normalize = [&](const Norm& norm) {  // all tokens, in place
-    context.team.each(rows, [&](std::int64_t r) {
-      float* at = x + r * length * width;
-      context.kernels.layerNorm(at, width, length, width, norm.gamma.data, norm.beta.data, norm.eps, Type::f32, at,
-                                width * 4, nullptr, nullptr);
-    });
-  };
   Sequences sequences;
   std::vector<std::int64_t> first;
   for (std::int64_t r = 0; r <= rows; ++r) sequences.starts.push_back(r * length);
   for (std::int64_t r = 0; r < rows; ++r) {
     first.push_back(r * length);
   }
-  if (settings_.preNorm) normalize(preNorm_);
+  if (settings_.preNorm) normalize(context, preNorm_, x, rows * length, width);
   if (settings_.pool == VitSettings::Pool::token) {
     transformer_.run(context, w, sequences, first.data(), cancel);
     project(context, &postNorm_, projection_, w.few.as<float>(), rows, width, out);
     return;
   }
   transformer_.run(context, w, sequences, nullptr, cancel);
-  const bool before = settings_.pool == VitSettings::Pool::map || !settings_.normAfterPool;
-  w.few.grow(static_cast<std::size_t>(rows * width) * 4);
+  const bool attends = settings_.pool == VitSettings::Pool::map || settings_.pool == VitSettings::Pool::queries;
+  const bool before = settings_.pool == VitSettings::Pool::map ||
+                      (settings_.pool == VitSettings::Pool::average && !settings_.normAfterPool);
+  const std::int64_t wide = attends ? static_cast<std::int64_t>(pool_.query.size()) : width;
+  w.few.grow(static_cast<std::size_t>(rows * wide) * 4);
   float* pooled = w.few.as<float>();
-  if (before) normalize(postNorm_);
-  if (settings_.pool == VitSettings::Pool::map) {
-    pool_map(context, w, sequences, pooled);
+  if (before) normalize(context, postNorm_, x, rows * length, width);
+  if (attends) {
+    pool_attention(context, w, sequences, pooled);
   } else {
     context.team.each(rows, [&](std::int64_t r) {
       float* to = pooled + r * width;
@@ -183,87 +262,120 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
       for (std::int64_t d = 0; d < width; ++d) to[d] /= static_cast<float>(patches);
     });
   }
-  project(context, before ? nullptr : &postNorm_, projection_, pooled, rows, width, out);
+  project(context, before ? nullptr : &postNorm_, projection_, pooled, rows, wide, out);
 }
 
-void VitTower::pool_map(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {
-  const auto& m = map_;
-  const std::int64_t width = settings_.width;
-  const std::int64_t tokens = sequences.tokens(), rows = sequences.count();
-  const std::int64_t length = sequences.starts[1], mlp = m.up.columns();
-  const auto in = convert(context, w.x.as<float>(), width, tokens, width, nullptr, type_, w, w.input);
-  w.qkv.grow(static_cast<std::size_t>(tokens * 2 * width) * 4);
-  m.keyValue.multiply(context, in, tokens, {w.qkv.as<void>(), 2 * width});
-  w.mixed.grow(static_cast<std::size_t>(rows * width) * 4);
-  attend_once(context, w, m.query.data(), 0, w.qkv.as<float>(), rows, length, width, settings_.poolHeads,
+void VitTower::pool_attention(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {
+  const auto& p = pool_;
+  const std::int64_t width = settings_.width, wide = static_cast<std::int64_t>(p.query.size());
+  const std::int64_t tokens = sequences.tokens(), rows = sequences.count(), length = sequences.starts[1];
+  const Norm* before = p.up ? nullptr : &p.norm;
+  const auto in = convert(context, w.x.as<float>(), width, tokens, width, before, type_, w, w.input);
+  w.qkv.grow(static_cast<std::size_t>(tokens * 2 * wide) * 4);
+  p.keyValue.multiply(context, in, tokens, {w.qkv.as<void>(), 2 * wide});
+  w.mixed.grow(static_cast<std::size_t>(rows * wide) * 4);
+  attend_once(context, w, p.query.data(), 0, w.qkv.as<float>(), rows, length, wide, settings_.poolHeads,
               w.mixed.as<float>());
-  m.out.multiply(context, {w.mixed.as<void>(), width * 4}, rows, {pooled, width});
-  const auto normed = convert(context, pooled, width, rows, width, &m.norm, Type::f32, w, w.input);
+  p.out.multiply(context, {w.mixed.as<void>(), wide * 4}, rows, {pooled, wide});
+  if (!p.up) return;
+  const std::int64_t mlp = p.up.columns();
+  const auto normed = convert(context, pooled, wide, rows, wide, &p.norm, Type::f32, w, w.input);
   w.hidden.grow(static_cast<std::size_t>(rows * mlp) * 4);
-  m.up.multiply(context, normed, rows, {w.hidden.as<void>(), mlp, Type::f32, settings_.activation});
-  m.down.multiply(context, {w.hidden.as<void>(), mlp * 4}, rows,
-                  {pooled, width, Type::f32, Activation::none, pooled, width});
+  p.up.multiply(context, normed, rows, {w.hidden.as<void>(), mlp, Type::f32, settings_.activation});
+  p.down.multiply(context, {w.hidden.as<void>(), mlp * 4}, rows,
+                  {pooled, wide, Type::f32, Activation::none, pooled, wide});
 }
 
 std::unique_ptr<TextTower> TextTower::make(const Context& context, Type type, const Weights& weights,
                                            const Json& config, std::int64_t embed_dim) {
-  const auto settings = TextSettings::of(config);
-  if (!settings) return nullptr;
-  auto tower = std::make_unique<TextTower>();
-  auto& t = *tower;
-  t.settings_ = *settings;
-  t.embedDim_ = embed_dim;
-  t.tokens_ = need(weights, "text.token_embedding.weight");
-  t.positions_ = need(weights, "text.positional_embedding");
-  t.norm_ = Norm(weights, "text.ln_final", settings->eps);
-  t.transformer_ = Transformer(context, type, weights, "text.transformer", *settings, settings->causal);
-  if (const auto matrix = weights("text.text_projection"); matrix.data) {
-    t.projection_ = projection_of(context, matrix, weights("text.text_projection_bias").data);
+  if (const auto settings = TextSettings::of(config)) {
+    return std::make_unique<ClipTextTower>(context, type, weights, *settings, embed_dim);
   }
-  return tower;
+  if (config["kind"].text() == "roberta") return std::make_unique<RobertaTower>(context, type, weights, config);
+  return nullptr;
 }
 
-std::size_t TextTower::bytes() const {
+ClipTextTower::ClipTextTower(const Context& context, Type type, const Weights& weights, const TextSettings& settings,
+                             std::int64_t embed_dim)
+    : settings_(settings),
+      embedDim_(embed_dim),
+      tokens_(need(weights, "text.token_embedding.weight")),
+      positions_(need(weights, "text.positional_embedding")),
+      norm_(weights, "text.ln_final", settings.eps),
+      transformer_(context, type, weights, "text.transformer.resblocks.", settings, settings.causal) {
+  if (tokens_.inner() != settings.width || positions_.inner() != settings.width) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the text embeddings have another width than the model's settings say");
+  }
+  if (settings.appendedToken) appended_ = need(weights, "text.cls_emb", settings.width, 1);
+  if (const auto matrix = weights("text.text_projection"); matrix.data) {
+    projection_ = projection_of(context, matrix, weights("text.text_projection_bias").data);
+  }
+}
+
+std::size_t ClipTextTower::bytes() const {
   return transformer_.bytes() + projection_.bytes() + static_cast<std::size_t>(tokens_.rows() * tokens_.inner()) * 4;
 }
 
-void TextTower::encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
-                       std::int64_t length, float* out, Cancel cancel) const {
-  std::vector<std::int64_t> pooled(static_cast<std::size_t>(rows));
-  for (std::int64_t r = 0; r < rows; ++r) pooled[r] = settings_.pooled_position(ids + r * length, length);
-  for (std::int64_t begin = 0; begin < rows;) {
-    std::int64_t end = begin, tokens = 0;
-    while (end < rows && (end == begin || tokens < kChunkTokens)) {
-      tokens += settings_.causal ? pooled[end] + 1 : length;
-      ++end;
+// With an appended token, a token is seen where the one before it is no padding (as open_clip trained CoCa), and the
+// first one always; what nobody sees need not be computed.
+void ClipTextTower::needed(const std::int32_t* ids, std::int64_t length, std::vector<std::int32_t>& positions) const {
+  positions.clear();
+  const std::int64_t end =
+      settings_.appendedToken || !settings_.causal ? length : settings_.pooled_position(ids, length) + 1;
+  for (std::int64_t i = 0; i < end; ++i) {
+    if (!settings_.appendedToken || i == 0 || ids[i - 1] != settings_.padId) {
+      positions.push_back(static_cast<std::int32_t>(i));
     }
-    encode_chunk(context, workspace, ids + begin * length, pooled.data() + begin, end - begin, length,
-                 out + begin * embedDim_, cancel);
+  }
+  if (settings_.appendedToken) positions.push_back(static_cast<std::int32_t>(length));
+}
+
+void ClipTextTower::encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
+                           std::int64_t length, float* out, Cancel cancel) const {
+  if (length + (settings_.appendedToken ? 1 : 0) > positions_.rows()) {
+    throw Error(TORCHCLIP_E_ARGUMENT,
+                "texts of " + std::to_string(length) + " tokens are longer than the model's positions");
+  }
+  std::vector<std::int32_t> positions;
+  for (std::int64_t begin = 0; begin < rows;) {
+    std::int64_t end = begin;
+    for (std::size_t tokens = 0; end < rows && (end == begin || tokens < kChunkTokens); ++end) {
+      needed(ids + end * length, length, positions);
+      tokens += positions.size();
+    }
+    encode_chunk(context, workspace, ids + begin * length, end - begin, length, out + begin * embedDim_, cancel);
     begin = end;
   }
 }
 
-void TextTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids, const std::int64_t* pooled,
-                             std::int64_t rows, std::int64_t length, float* out, Cancel cancel) const {
+void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids, std::int64_t rows,
+                                 std::int64_t length, float* out, Cancel cancel) const {
   const std::int64_t width = settings_.width;
   Sequences sequences;
   sequences.starts.push_back(0);
-  std::vector<std::int64_t> last;
+  std::vector<std::int64_t> pooled;
+  std::vector<std::int32_t> positions, all;
   for (std::int64_t r = 0; r < rows; ++r) {
-    last.push_back(sequences.starts.back() + pooled[r]);
-    sequences.starts.push_back(sequences.starts.back() + (settings_.causal ? pooled[r] + 1 : length));
+    const std::int32_t* row = ids + r * length;
+    needed(row, length, positions);
+    all.insert(all.end(), positions.begin(), positions.end());
+    const std::int64_t start = sequences.starts.back(), end = start + static_cast<std::int64_t>(positions.size());
+    pooled.push_back(settings_.appendedToken ? end - 1 : start + settings_.pooled_position(row, length));
+    sequences.starts.push_back(end);
+    // The appended token sees itself where the text fills the context.
+    if (settings_.appendedToken) sequences.blind.push_back(row[length - 1] == settings_.padId);
   }
   w.x.grow(static_cast<std::size_t>(sequences.tokens() * width) * 4);
   context.team.each(rows, [&](std::int64_t r) {
-    float* to = w.x.as<float>() + sequences.starts[r] * width;
-    const std::int64_t count = sequences.starts[r + 1] - sequences.starts[r];
-    for (std::int64_t i = 0; i < count; ++i, to += width) {
-      const float* token = tokens_.data + ids[r * length + i] * width;
-      const float* position = positions_.data + i * width;
+    for (std::int64_t i = sequences.starts[r]; i < sequences.starts[r + 1]; ++i) {
+      const std::int32_t at = all[i];
+      const float* token = at == length ? appended_.data : tokens_.data + ids[r * length + at] * width;
+      const float* position = positions_.data + at * width;
+      float* to = w.x.as<float>() + i * width;
       for (std::int64_t d = 0; d < width; ++d) to[d] = token[d] + position[d];
     }
   });
-  transformer_.run(context, w, sequences, last.data(), cancel);
+  transformer_.run(context, w, sequences, pooled.data(), cancel);
   project(context, &norm_, projection_, w.few.as<float>(), rows, width, out);
 }
 

@@ -9,11 +9,12 @@
 
 namespace torchclip::core {
 
-// Attention pooling by one learned query (SigLIP): see mapPoolSource in lib/models/architectures/image-vit.ts.
-struct MapPool {
-  std::vector<float> query;  // [width], projected and scaled
+// Attention pooling by one learned query (SigLIP), or by the first of several (CoCa, without the MLP): see
+// mapPoolSource and queryPoolSource in lib/models/architectures/image-vit.ts.
+struct AttentionPool {
+  std::vector<float> query;  // projected and scaled
   Linear keyValue, out, up, down;
-  Norm norm;
+  Norm norm;  // before the MLP; CoCa's before the keys and values
 };
 
 // (v / 255 - mean) / std of each channel and byte, in the order of ToTensor and Normalize: the reference's bits.
@@ -37,20 +38,22 @@ class ImageTower {
   virtual Type type() const = 0;  // of its products; not always what was asked for
 };
 
-// Pictures to tokens: a product over patches, positions added, the class row before them.
+// Pictures to tokens: a product over patches, positions added, the class row before them. A convolutional stem (kernels
+// as large as their strides, batch norm and GELU between) is a chain of such products.
 class PatchEmbedding {
  public:
   PatchEmbedding(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
                  const PixelTable& pixels);
   // To x: float [rows, settings.length(), width].
   void run(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* x) const;
-  std::size_t bytes() const { return patches_.bytes() + embedding_.positions.size() * 4; }
+  std::size_t bytes() const;
 
  private:
   Type type_ = Type::f32;
   VitSettings settings_;
   VitEmbedding embedding_;  // without the patches' own weights
   PixelTable table_;
+  std::vector<Linear> stem_;  // but its last product
   Linear patches_;
 };
 
@@ -66,7 +69,8 @@ class VitTower : public ImageTower {
  private:
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                     float* out, Cancel cancel) const;
-  void pool_map(const Context& context, Workspace& workspace, const Sequences& sequences, float* pooled) const;
+  // By one query to `pooled`, float [sequences, width of the query].
+  void pool_attention(const Context& context, Workspace& workspace, const Sequences& sequences, float* pooled) const;
 
   Type type_ = Type::f32;
   VitSettings settings_;
@@ -75,7 +79,7 @@ class VitTower : public ImageTower {
   Linear projection_;
   Norm preNorm_, postNorm_;
   Transformer transformer_;
-  MapPool map_;
+  AttentionPool pool_;
 };
 
 // EVA (lib/models/architectures/image-eva.ts): rotary positions, gated MLPs, norms inside or after the branches.
@@ -116,6 +120,10 @@ class EvaTower : public ImageTower {
 // there are any, to `out`.
 void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
              std::int64_t width, float* out);
+// A convolution as a product over its taps, in the order line, column, channel, with the batch norm after it (named; empty:
+// none) folded in; a bias of its own is not looked at.
+Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
+                   const std::string& norm);
 // A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
 Linear projection_of(const Context& context, const Tensor& matrix, const float* bias);
 Linear linear_of(const Context& context, Type type, const Weights& weights, const std::string& key);
@@ -166,25 +174,60 @@ class ResnetTower : public ImageTower {
 
 class TextTower {
  public:
+  // Null where the settings name something that only the generic runner does.
   static std::unique_ptr<TextTower> make(const Context& context, Type type, const Weights& weights, const Json& config,
                                          std::int64_t embed_dim);
+  virtual ~TextTower() = default;
 
-  // ids: int32 [rows, length]; out: float [rows, embed_dim], not normalised. Each row costs what its own length up to
-  // the token that becomes the embedding costs, where the encoder is causal.
+  // ids: int32 [rows, length]; out: float [rows, embed_dim], not normalised.
+  virtual void encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
+                      std::int64_t length, float* out, Cancel cancel) const = 0;
+  virtual std::size_t bytes() const = 0;
+};
+
+// CLIP's, SigLIP's and CoCa's (lib/models/architectures/text-transformer.ts). Each row costs what its own length up to
+// the token that becomes the embedding costs, where the encoder is causal.
+class ClipTextTower : public TextTower {
+ public:
+  ClipTextTower(const Context& context, Type type, const Weights& weights, const TextSettings& settings,
+                std::int64_t embed_dim);
   void encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
-              std::int64_t length, float* out, Cancel cancel) const;
-  std::size_t bytes() const;
+              std::int64_t length, float* out, Cancel cancel) const override;
+  std::size_t bytes() const override;
 
  private:
-  void encode_chunk(const Context& context, Workspace& workspace, const std::int32_t* ids, const std::int64_t* pooled,
-                    std::int64_t rows, std::int64_t length, float* out, Cancel cancel) const;
+  // The tokens of a row that anything depends on, as positions in it; `length` stands for the appended token.
+  void needed(const std::int32_t* ids, std::int64_t length, std::vector<std::int32_t>& positions) const;
+  void encode_chunk(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
+                    std::int64_t length, float* out, Cancel cancel) const;
 
   TextSettings settings_;
   std::int64_t embedDim_ = 0;
-  Tensor tokens_, positions_;
+  Tensor tokens_, positions_, appended_;
   Linear projection_;
   Norm norm_;
   Transformer transformer_;
+};
+
+// RoBERTa and XLM-R (lib/models/architectures/text-roberta.ts): padding is left out, the tokens' mean is projected.
+class RobertaTower : public TextTower {
+ public:
+  RobertaTower(const Context& context, Type type, const Weights& weights, const Json& config);
+  void encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
+              std::int64_t length, float* out, Cancel cancel) const override;
+  std::size_t bytes() const override;
+
+ private:
+  void encode_chunk(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
+                    std::int64_t length, float* out, Cancel cancel) const;
+
+  BlockSettings settings_;
+  std::int32_t padId_ = 0;
+  bool first_ = false;  // the first token is pooled, not the mean
+  Tensor tokens_, positions_, kind_;
+  Norm norm_;
+  Transformer transformer_;
+  Linear projections_[2];  // the second one may be empty
 };
 
 }  // namespace torchclip::core

@@ -39,6 +39,14 @@ Linear::Input convert(const Context& context, const float* x, std::int64_t strid
   return {to.as<void>(), bytes, scales, sums};
 }
 
+void normalize(const Context& context, const Norm& norm, float* x, std::int64_t rows, std::int64_t width) {
+  context.team.each((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
+    const std::int64_t first = task * kRowsOfTask, n = std::min(kRowsOfTask, rows - first);
+    context.kernels.layerNorm(x + first * width, width, n, width, norm.gamma.data, norm.beta.data, norm.eps, Type::f32,
+                              x + first * width, width * 4, nullptr, nullptr);
+  });
+}
+
 void attend_once(const Context& context, Workspace& workspace, const float* queries, std::int64_t query_stride,
                  const float* key_values, std::int64_t rows, std::int64_t length, std::int64_t width,
                  std::int64_t heads, float* out) {
@@ -70,6 +78,7 @@ Transformer::Transformer(const Context& context, Type type, const Weights& weigh
       heads_(settings.heads),
       mlp_(settings.mlpWidth),
       causal_(causal),
+      normsAfter_(settings.normsAfter),
       activation_(settings.activation) {
   const float eps = settings.eps, scale = settings.query_scale();
   const std::int64_t layers = settings.layers;
@@ -80,7 +89,7 @@ Transformer::Transformer(const Context& context, Type type, const Weights& weigh
     return Linear(context, type, w.data, b.data, columns, inner, factors.data);
   };
   for (std::int64_t i = 0; i < layers; ++i) {
-    const std::string key = prefix + ".resblocks." + std::to_string(i);
+    const std::string key = prefix + std::to_string(i);
     Block b;
     b.norm1 = Norm(weights, key + ".ln_1", eps);
     b.norm2 = Norm(weights, key + ".ln_2", eps);
@@ -137,20 +146,31 @@ void Transformer::attend(const Context& context, Workspace& workspace, const Seq
       t.k = keys + start * key_stride + column;
       t.v = t.k + width_;
       t.ldk = key_stride;
+      const bool blind = !sequences.blind.empty() && sequences.blind[s];
       if (pooled && causal_) t.keys = pooled[s] - start + 1;  // nothing after it is seen
+      if (blind) t.keys -= 1;
+      if (blind && !pooled) t.queries -= 1;
       t.causal = causal_ && !pooled;
       t.out = static_cast<char*>(out) + (row * stride + column) * size_of(out_type);
       t.ldo = stride;
       t.outType = out_type;
       t.scratch = workspace.scratch.as<float>() + task * floats;
       context.kernels.attention(t);
+      if (blind && !pooled) {  // the last token: all but itself
+        t.q += t.queries * query_stride;
+        t.out = static_cast<char*>(t.out) + t.queries * stride * size_of(out_type);
+        t.queries = 1;
+        t.causal = false;
+        context.kernels.attention(t);
+      }
     }
   });
 }
 
 void Transformer::feed_forward(const Context& context, Workspace& workspace, const Block& block, float* x,
                                std::int64_t rows) const {
-  const auto in = convert(context, x, width_, rows, width_, &block.norm2, type_, workspace, workspace.input);
+  const auto in = convert(context, x, width_, rows, width_, normsAfter_ ? nullptr : &block.norm2, type_, workspace,
+                          workspace.input);
   // int8 needs a row's largest value before it can be stored, so the hidden layer is float32 first.
   const Type kept = type_ == Type::s8 ? Type::f32 : type_;
   const std::int64_t bytes = row_stride(kept, mlp_), stride = bytes / size_of(kept);
@@ -162,6 +182,7 @@ void Transformer::feed_forward(const Context& context, Workspace& workspace, con
         convert(context, workspace.hidden.as<float>(), stride, rows, mlp_, nullptr, type_, workspace, workspace.input);
   }
   block.down.multiply(context, hidden, rows, {x, width_, Type::f32, Activation::none, x, width_});
+  if (normsAfter_) normalize(context, block.norm2, x, rows, width_);
 }
 
 void Transformer::run(const Context& context, Workspace& w, const Sequences& sequences, const std::int64_t* pooled,
@@ -176,7 +197,8 @@ void Transformer::run(const Context& context, Workspace& w, const Sequences& seq
     check_cancel(cancel);
     const Block& b = blocks_[i];
     const bool last = i + 1 == blocks_.size();
-    const auto in = convert(context, x, width_, tokens, width_, &b.norm1, type_, w, w.input);
+    const Norm* before = normsAfter_ ? nullptr : &b.norm1;
+    const auto in = convert(context, x, width_, tokens, width_, before, type_, w, w.input);
     float* qkv = w.qkv.as<float>();
     std::int64_t rows = tokens;
     float* residual = x;
@@ -193,7 +215,7 @@ void Transformer::run(const Context& context, Workspace& w, const Sequences& seq
         for (std::int64_t s = 0; s < count; ++s) {
           std::memcpy(residual + s * width_, x + pooled[s] * width_, static_cast<std::size_t>(width_) * 4);
         }
-        const auto few = convert(context, residual, width_, count, width_, &b.norm1, type_, w, w.input);
+        const auto few = convert(context, residual, width_, count, width_, before, type_, w, w.input);
         b.query.multiply(context, few, count, {queries, width_});
       } else {
         b.query.multiply(context, in, tokens, {queries, width_});
@@ -205,6 +227,7 @@ void Transformer::run(const Context& context, Workspace& w, const Sequences& seq
       mixed =
           convert(context, w.mixed.as<float>(), mixed.stride / size_of(kept), rows, width_, nullptr, type_, w, w.input);
     b.out.multiply(context, mixed, rows, {residual, width_, Type::f32, Activation::none, residual, width_});
+    if (normsAfter_) normalize(context, b.norm1, residual, rows, width_);
     feed_forward(context, w, b, residual, rows);
   }
 }

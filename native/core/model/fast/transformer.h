@@ -1,4 +1,4 @@
-// The pre-norm Transformer stack that CLIP's towers share, over sequences of any lengths packed one after another.
+// The Transformer stack that CLIP's towers share, over sequences of any lengths packed one after another.
 #pragma once
 
 #include <string>
@@ -31,6 +31,7 @@ struct Workspace {
 
 struct Sequences {
   std::vector<std::int64_t> starts;  // of each sequence, and the number of tokens at the end
+  std::vector<char> blind;           // causal alone; empty, or 1 where a sequence's last token does not see itself
   std::int64_t count() const { return static_cast<std::int64_t>(starts.size()) - 1; }
   std::int64_t tokens() const { return starts.back(); }
 };
@@ -38,7 +39,8 @@ struct Sequences {
 class Transformer {
  public:
   Transformer() = default;
-  Transformer(const Context& context, Type type, const Weights& weights, const std::string& prefix,
+  // `layers`: what the names of the layers' weights begin with, before their number.
+  Transformer(const Context& context, Type type, const Weights& weights, const std::string& layers,
               const BlockSettings& settings, bool causal);
 
   // Through all layers in place of workspace.x. With `pooled` (a row of x for each sequence) the last layer computes
@@ -63,7 +65,7 @@ class Transformer {
 
   Type type_ = Type::f32;
   std::int64_t width_ = 0, heads_ = 0, mlp_ = 0;
-  bool causal_ = false;
+  bool causal_ = false, normsAfter_ = false;
   Activation activation_ = Activation::none;
   std::vector<Block> blocks_;
 };
@@ -74,6 +76,9 @@ class Transformer {
 void attend_once(const Context& context, Workspace& workspace, const float* queries, std::int64_t query_stride,
                  const float* key_values, std::int64_t rows, std::int64_t length, std::int64_t width,
                  std::int64_t heads, float* out);
+
+// Rows of float [rows, width] normalised in place.
+void normalize(const Context& context, const Norm& norm, float* x, std::int64_t rows, std::int64_t width);
 
 // Rows of float to rows of a product's input: normalised where `norm` is given.
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
