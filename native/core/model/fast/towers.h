@@ -120,8 +120,8 @@ class EvaTower : public ImageTower {
 // there are any, to `out`.
 void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
              std::int64_t width, float* out);
-// A convolution as a product over its taps, in the order line, column, channel, with the batch norm after it (named; empty:
-// none) folded in; a bias of its own is not looked at.
+// A convolution as a product over its taps, in the order line, column, channel, with the batch norm after it (named;
+// empty: none) folded in; a bias of its own is not looked at.
 Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
                    const std::string& norm);
 // A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
