@@ -95,6 +95,17 @@ async function realSizes(folders: string[]): Promise<void> {
     const [c] = families.cases.filter((x) => x.name === (/SigLIP/.test(reference.name) ? "SigLIP (timm)" : "XLM-R text"));
     const tokenizer = families.tokenizers[c.tokenizer] ?? families.tokenizers.find((t) => typeof t === "string");
     if (/SigLIP|roberta/.test(reference.name)) writeFileSync(join(from, "spiece.model"), Buffer.from(tokenizer as string, "base64"));
+    // CLIPA's tokenizer is BERT's; texts are compared by their ids, so any will do.
+    const vocab = { "[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, a: 4 };
+    const bert = {
+      added_tokens: [],
+      normalizer: null,
+      post_processor: null,
+      decoder: null,
+      pre_tokenizer: { type: "BertPreTokenizer" },
+      model: { type: "WordPiece", vocab, unk_token: "[UNK]", continuing_subword_prefix: "##" },
+    };
+    if (/CLIPA/.test(reference.name)) writeFileSync(join(from, "tokenizer.json"), JSON.stringify(bert));
     const artifact = join(folder, "model.pt");
     const memory = peak([from, artifact]) - rest;
     const tokens = { data: Int32Array.from(reference.ids.flat()), rows: reference.ids.length, length: reference.ids[0].length, truncated: [] };

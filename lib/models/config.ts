@@ -24,15 +24,18 @@ export interface TokenizerConfig {
   /** "clip": OpenAI's byte-level BPE; "huggingface": whatever the tokenizer.json says. */
   kind: "clip" | "huggingface";
   /**
-   * What is done to the text first. "openai": ftfy's repairs, HTML entities, white space (openai/CLIP, open_clip).
+   * What is done to the text first. "openai": ftfy's repairs, HTML entities, white space, lower case (openai/CLIP,
+   * open_clip). "whitespace": that without the lower case (open_clip with a tokenizer of transformers).
    * "canonicalize": that, and lower case without punctuation (open_clip's SigLIP). "lower": lower case (SigLIP 2 in
    * transformers). "none": the tokenizer's own normaliser alone (transformers).
    */
-  clean: "none" | "openai" | "canonicalize" | "siglip" | "lower";
+  clean: "none" | "openai" | "whitespace" | "canonicalize" | "siglip" | "lower";
   /** Fills a row after its end. */
   padId: number;
   /** Last id of a row that was cut; null where the tokenizer has no end token. */
   endId: number | null;
+  /** The end token is replaced by padding (CLIPA, which was trained so). */
+  stripEnd?: boolean;
 }
 
 /** What `torchclip.json` in an artifact says. */

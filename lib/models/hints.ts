@@ -8,6 +8,7 @@ export interface Hints {
   text: TowerHints;
   preprocessing: Partial<Preprocessing>;
   clean?: TokenizerConfig["clean"];
+  stripEnd?: boolean;
   /** Where this comes from, for messages. */
   source: string;
 }
@@ -95,6 +96,7 @@ export function openClipHints(model: Json, preprocess: Json, source: string): Hi
       fill: number(preprocess.fill_color),
     }),
     clean: object(words.tokenizer_kwargs).clean === "canonicalize" ? "canonicalize" : "openai",
+    stripEnd: object(words.tokenizer_kwargs).strip_sep_token === true,
     source,
   };
 }

@@ -272,7 +272,7 @@ async function readTokenizer(
   source: ImportSource,
   found: Recognised | undefined,
   text: ModelConfig["text"],
-  hints: Pick<Hints, "clean" | "text">,
+  hints: Pick<Hints, "clean" | "stripEnd" | "text">,
 ): Promise<{ json: TokenizerJson; config: TokenizerConfig }> {
   const ownVocabulary = !source.tokenizer || (found?.text.layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
   const from = ownVocabulary ? "CLIP's own vocabulary" : source.tokenizer!;
@@ -295,9 +295,10 @@ async function readTokenizer(
   const end = clip ? undefined : tokenId(json, ["</s>", "<eos>", "[SEP]"]);
   const config: TokenizerConfig = {
     kind: clip ? "clip" : "huggingface",
-    clean: hints.clean ?? (clip ? "openai" : "none"),
+    clean: !clip && hints.clean === "openai" ? "whitespace" : (hints.clean ?? (clip ? "openai" : "none")),
     padId,
     endId: clip ? count - 1 : (end ?? null),
+    ...(hints.stripEnd && !clip ? { stripEnd: true } : {}),
   };
   makeTokenizer(json, config).encode("a"); // refuses what cannot be used
   return { json, config };

@@ -64,7 +64,7 @@ const FAMILIES: readonly Family[] = [
 function clipa(headWidth?: number): Omit<Family, "names"> {
   return {
     vision: { pool_type: "avg", final_ln_after_pool: true, ...(headWidth ? { head_width: headWidth } : {}) },
-    text: { no_causal_mask: true, pool_type: "last" },
+    text: { no_causal_mask: true, pool_type: "last", tokenizer_kwargs: { strip_sep_token: true } },
     preprocess: { resize_mode: "squash", interpolation: "bilinear", ...IMAGENET },
   };
 }

@@ -14,6 +14,8 @@ export function cleanText(text: string, how: TokenizerConfig["clean"]): string {
       return singleSpaces(basicClean(text)).toLowerCase();
     case "lower":
       return text.toLowerCase();
+    case "whitespace": // open_clip tokenizer.py: _clean_whitespace
+      return singleSpaces(basicClean(text));
     case "canonicalize": // open_clip tokenizer.py: _clean_canonicalize
       return canonicalize(basicClean(text));
     case "siglip": // transformers: SiglipTokenizer.canonicalize_text

@@ -16,7 +16,7 @@ export interface TokenizeOptions {
 
 /** Rows of a text's ids, then padding, as openai/CLIP's `clip.tokenize`. Throws E_TEXT_TOO_LONG with the text's index. */
 export function tokenize(tokenizer: Tokenizer, texts: readonly string[], length: number, options: TokenizeOptions = {}): Tokens {
-  const { padId, endId } = tokenizer.config;
+  const { padId, endId, stripEnd } = tokenizer.config;
   const data = new Int32Array(texts.length * length).fill(padId);
   const truncated: boolean[] = [];
   texts.forEach((text, row) => {
@@ -37,6 +37,7 @@ export function tokenize(tokenizer: Tokenizer, texts: readonly string[], length:
       }
       ids = endId === null ? ids.slice(0, length) : [...ids.slice(0, length - 1), endId];
     }
+    if (stripEnd) ids = ids.map((id) => (id === endId ? padId : id));
     data.set(ids, row * length);
   });
   return { data, rows: texts.length, length, truncated };

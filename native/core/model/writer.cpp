@@ -1,5 +1,6 @@
 #include "model/writer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -21,8 +22,8 @@ c10::ScalarType dtype_of(const std::string& name) {
   throw Error(TORCHCLIP_E_MODEL_CORRUPT, "unknown element type " + name);
 }
 
-at::Tensor read_part(const TensorPart& part, const std::string& name) {
-  auto tensor = at::empty(part.shape, dtype_of(part.dtype));
+// The bytes of a part into `tensor`, which has its shape and type.
+void read_part(const TensorPart& part, const std::string& name, at::Tensor& tensor) {
   if (tensor.nbytes() != part.bytes) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + ": " + std::to_string(part.bytes) + " bytes in " + part.file +
                                                " do not make its shape (" + std::to_string(tensor.nbytes()) + ")");
@@ -31,14 +32,38 @@ at::Tensor read_part(const TensorPart& part, const std::string& name) {
   in.seekg(static_cast<std::streamoff>(part.offset));
   in.read(static_cast<char*>(tensor.mutable_data_ptr()), static_cast<std::streamsize>(part.bytes));
   if (!in) throw Error(TORCHCLIP_E_MODEL_CORRUPT, part.file + " ends before " + name);
-  return part.transpose ? tensor.t() : tensor;
 }
 
+// Parts are read into their place in the whole, so that nothing is held twice; what is turned or of another type is
+// read apart.
 at::Tensor read_tensor(const TensorSpec& spec) {
+  const auto type = dtype_of(spec.dtype);
+  const auto& first = spec.parts.front();
+  const bool in_place = std::all_of(spec.parts.begin(), spec.parts.end(), [&](const TensorPart& p) {
+    return !p.transpose && dtype_of(p.dtype) == type && p.shape.size() == first.shape.size() &&
+           (p.shape.empty() ? spec.parts.size() == 1
+                            : std::equal(p.shape.begin() + 1, p.shape.end(), first.shape.begin() + 1));
+  });
+  if (in_place) {
+    auto shape = first.shape;
+    for (std::size_t i = 1; i < spec.parts.size(); ++i) shape[0] += spec.parts[i].shape[0];
+    auto tensor = at::empty(shape, type);
+    std::int64_t row = 0;
+    for (const auto& part : spec.parts) {
+      auto place = shape.empty() ? tensor : tensor.narrow(0, row, part.shape[0]);
+      read_part(part, spec.name, place);
+      if (!shape.empty()) row += part.shape[0];
+    }
+    return tensor;
+  }
   std::vector<at::Tensor> parts;
-  for (const auto& part : spec.parts) parts.push_back(read_part(part, spec.name));
+  for (const auto& part : spec.parts) {
+    auto tensor = at::empty(part.shape, dtype_of(part.dtype));
+    read_part(part, spec.name, tensor);
+    parts.push_back(part.transpose ? tensor.t() : tensor);
+  }
   auto tensor = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
-  return tensor.to(dtype_of(spec.dtype)).contiguous();
+  return tensor.to(type).contiguous();
 }
 
 struct Node {
