@@ -18,6 +18,14 @@ from open_clip import pretrained
 # Architectures that torchclip does not have: see docs/architectures.md.
 LEFT_OUT = ("ViTamin", "PE-", "nllb", "ViT-H-14-worldwide", "ViT-bigG-14-worldwide")
 
+# README.md of apple/ml-mobileclip: parameters in millions and accuracy on ImageNet; it has none on Rendered SST2.
+APPLE = {
+    "MobileCLIP-S1/datacompdr": (84.9, 72.6), "MobileCLIP-S2/datacompdr": (99.1, 74.4), "MobileCLIP-B/datacompdr": (149.7, 76.8),
+    "MobileCLIP-B/datacompdr_lt": (149.7, 77.2), "MobileCLIP2-S0/dfndr2b": (53.8, 71.5), "MobileCLIP2-S2/dfndr2b": (99.1, 77.2),
+    "MobileCLIP2-B/dfndr2b": (149.7, 79.4), "MobileCLIP2-S3/dfndr2b": (248.7, 80.7), "MobileCLIP2-S4/dfndr2b": (445.2, 81.9),
+    "MobileCLIP2-L-14/dfndr2b": (427.9, 81.9),
+}
+
 docs = Path(sys.argv[1])
 root = Path(__file__).parent.parent
 plain = lambda name: name.removesuffix("-quickgelu")  # noqa: E731  the activation changes no size
@@ -42,8 +50,11 @@ for arch, tags in pretrained._PRETRAINED.items():
             continue
         result = results.get((arch, tag))
         row = [f"{arch}/{tag}", repo, bool(source.get("quick_gelu")), percent(result, "Rendered SST2"), percent(result, "ImageNet 1k")]
+        millions = sizes.get(arch)
+        if row[0] in APPLE:
+            millions, row[4] = APPLE[row[0]]
         entries.append(row)
-        parameters = f"{float(sizes[arch]):.0f} M" if arch in sizes else ""
+        parameters = f"{float(millions):.0f} M" if millions else ""
         table.append((row, f"{parameters} | {size} | {context} | {config['embed_dim']}"))
 
 out = root / "lib" / "models" / "published.ts"
@@ -51,7 +62,7 @@ lines = [f"  {json.dumps(e)}," for e in entries]
 out.write_text(
     "// Written by scripts/published-models.py.\n\n"
     "/**\n * open_clip's `architecture/tag`, the hub repository that holds its weights, whether it was trained with QuickGELU, and its\n"
-    " * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where open_clip publishes it (docs/openclip_results.csv).\n */\n"
+    " * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where it is published (open_clip's docs/openclip_results.csv, apple/ml-mobileclip's README.md).\n */\n"
     "export const PUBLISHED: readonly (readonly [name: string, repo: string, quickGelu: boolean, renderedSst2: number | null, imagenet: number | null])[] = [\n"
     + "\n".join(lines) + "\n];\n"
 )
@@ -63,7 +74,7 @@ text = [
     "# Models by name",
     "",
     "What `torchclip models` lists, besides `tiny`. Zero-shot accuracies in percent are those that open_clip publishes",
-    "(its docs/openclip_results.csv), not measured here; an empty cell is empty there. Parameters, image side, context length",
+    "(its docs/openclip_results.csv; MobileCLIP: the README of apple/ml-mobileclip), not measured here; an empty cell is empty there. Parameters, image side, context length",
     "and embedding dimension are open_clip's; licences are the publishers', whose model cards count. How each architecture was",
     "verified: [architectures.md](architectures.md). This page is written by `scripts/published-models.py`.",
     "",
@@ -76,4 +87,4 @@ for (name, repo, _, sst2, imagenet), shape in table:
     cell = lambda x: "" if x is None else f"{x:.2f}"  # noqa: E731
     text.append(f"| {model['name']} | {weights} | {shape} | {cell(sst2)} | {cell(imagenet)} | {model['licence']} |")
 (root / "docs" / "models.md").write_text("\n".join(text) + "\n")
-print(f"{len(entries)} models, {sum(e[3] is not None for e in entries)} with accuracies")
+print(f"{len(entries)} models, {sum(e[4] is not None for e in entries)} with accuracies")

@@ -2,7 +2,7 @@
 
 /**
  * open_clip's `architecture/tag`, the hub repository that holds its weights, whether it was trained with QuickGELU, and its
- * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where open_clip publishes it (docs/openclip_results.csv).
+ * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where it is published (open_clip's docs/openclip_results.csv, apple/ml-mobileclip's README.md).
  */
 export const PUBLISHED: readonly (readonly [name: string, repo: string, quickGelu: boolean, renderedSst2: number | null, imagenet: number | null])[] = [
   ["RN50/openai", "timm/resnet50_clip.openai", true, 56.45, 59.82],
@@ -134,14 +134,14 @@ export const PUBLISHED: readonly (readonly [name: string, repo: string, quickGel
   ["ViT-H-14-CLIPA-336/datacomp1b", "UCSC-VLAA/ViT-H-14-CLIPA-336-datacomp1B", false, 60.52, 81.8],
   ["ViT-bigG-14-CLIPA/datacomp1b", "UCSC-VLAA/ViT-bigG-14-CLIPA-datacomp1B", false, 63.32, 82.7],
   ["ViT-bigG-14-CLIPA-336/datacomp1b", "UCSC-VLAA/ViT-bigG-14-CLIPA-336-datacomp1B", false, 64.2, 83.09],
-  ["MobileCLIP-S1/datacompdr", "apple/MobileCLIP-S1-OpenCLIP", false, null, null],
-  ["MobileCLIP-S2/datacompdr", "apple/MobileCLIP-S2-OpenCLIP", false, null, null],
-  ["MobileCLIP-B/datacompdr", "apple/MobileCLIP-B-OpenCLIP", false, null, null],
-  ["MobileCLIP-B/datacompdr_lt", "apple/MobileCLIP-B-LT-OpenCLIP", false, null, null],
-  ["MobileCLIP2-B/dfndr2b", "timm/MobileCLIP2-B-OpenCLIP", false, null, null],
-  ["MobileCLIP2-S0/dfndr2b", "timm/MobileCLIP2-S0-OpenCLIP", false, null, null],
-  ["MobileCLIP2-S2/dfndr2b", "timm/MobileCLIP2-S2-OpenCLIP", false, null, null],
-  ["MobileCLIP2-S3/dfndr2b", "timm/MobileCLIP2-S3-OpenCLIP", false, null, null],
-  ["MobileCLIP2-S4/dfndr2b", "timm/MobileCLIP2-S4-OpenCLIP", false, null, null],
-  ["MobileCLIP2-L-14/dfndr2b", "timm/MobileCLIP2-L-14-OpenCLIP", false, null, null],
+  ["MobileCLIP-S1/datacompdr", "apple/MobileCLIP-S1-OpenCLIP", false, null, 72.6],
+  ["MobileCLIP-S2/datacompdr", "apple/MobileCLIP-S2-OpenCLIP", false, null, 74.4],
+  ["MobileCLIP-B/datacompdr", "apple/MobileCLIP-B-OpenCLIP", false, null, 76.8],
+  ["MobileCLIP-B/datacompdr_lt", "apple/MobileCLIP-B-LT-OpenCLIP", false, null, 77.2],
+  ["MobileCLIP2-B/dfndr2b", "timm/MobileCLIP2-B-OpenCLIP", false, null, 79.4],
+  ["MobileCLIP2-S0/dfndr2b", "timm/MobileCLIP2-S0-OpenCLIP", false, null, 71.5],
+  ["MobileCLIP2-S2/dfndr2b", "timm/MobileCLIP2-S2-OpenCLIP", false, null, 77.2],
+  ["MobileCLIP2-S3/dfndr2b", "timm/MobileCLIP2-S3-OpenCLIP", false, null, 80.7],
+  ["MobileCLIP2-S4/dfndr2b", "timm/MobileCLIP2-S4-OpenCLIP", false, null, 81.9],
+  ["MobileCLIP2-L-14/dfndr2b", "timm/MobileCLIP2-L-14-OpenCLIP", false, null, 81.9],
 ];

@@ -21,7 +21,7 @@ export interface ModelEntry {
   aliases: string[];
   description: string;
   /** Published zero-shot accuracy on Rendered SST2 and ImageNet, percent. */
-  published?: { renderedSst2: number; imagenet: number; source: string };
+  published?: { renderedSst2?: number; imagenet: number; source: string };
   /** As its publisher's model card says; the card is what counts. */
   licence: string;
   origin: ModelOrigin;
@@ -54,18 +54,21 @@ function openaiEntry([name, openClip, file, sha256, size]: (typeof OPENAI_MODELS
   };
 }
 
+const isApple = (repo: string): boolean => /^apple\/|MobileCLIP/.test(repo);
+
 /** Licences that the publishers' model cards name. */
 function licenceOf(repo: string): string {
   if (/^laion\/|EVA|eva/.test(repo)) return "MIT";
   if (/metaclip/.test(repo)) return "CC-BY-NC-4.0";
-  if (/^apple\/|MobileCLIP/.test(repo)) return "Apple's model licence";
+  if (isApple(repo)) return "Apple's model licence";
   if (/SigLIP|CLIPA/.test(repo)) return "Apache-2.0";
   return "see its model card";
 }
 
 function accuracy(entry: (typeof PUBLISHED)[number] | undefined): Pick<ModelEntry, "published"> {
   const [renderedSst2, imagenet] = [entry?.[3], entry?.[4]];
-  return renderedSst2 == null || imagenet == null ? {} : { published: { renderedSst2, imagenet, source: "open_clip, docs/openclip_results.csv" } };
+  const source = entry && isApple(entry[1]) ? "apple/ml-mobileclip, README.md" : "open_clip, docs/openclip_results.csv";
+  return imagenet == null ? {} : { published: { ...(renderedSst2 == null ? {} : { renderedSst2 }), imagenet, source } };
 }
 
 function publishedEntry(entry: (typeof PUBLISHED)[number]): ModelEntry {
