@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "model/fast/packed.h"
+#include "model/fast/winograd.h"
 #include "runtime/error.h"
 #include "runtime/json.h"
 #include "search/index.h"
@@ -45,6 +46,39 @@ void products(const Context& context, Type type, double tolerance) {
         CHECK(most <= tolerance * std::sqrt(static_cast<double>(inner)));
       }
     }
+  }
+}
+
+// Winograd's convolutions against sums over the taps: odd and even sides, channels that fill no register, weights that
+// stay in the cache and such that do not.
+void convolutions(const Context& context) {
+  struct Case {
+    std::int64_t images, side, channels, columns;
+  };
+  for (const Case& c : {Case{1, 1, 3, 5}, Case{2, 7, 8, 16}, Case{3, 6, 40, 33}, Case{1, 5, 96, 224}}) {
+    const auto in = values(c.images * c.side * c.side * c.channels, 8), w = values(c.columns * 9 * c.channels, 9);
+    const auto bias = values(c.columns, 10);
+    std::vector<float> out(c.images * c.side * c.side * c.columns, -1.0f);
+    Buffer scratch;
+    WinogradConvolution(context, w.data(), bias.data(), c.columns, c.channels)
+        .run(context, in.data(), c.images, c.side, out.data(), scratch);
+    double most = 0;
+    for (std::int64_t pixel = 0; pixel < c.images * c.side * c.side; ++pixel) {
+      const std::int64_t x = pixel % c.side, y = pixel / c.side % c.side, image = pixel / (c.side * c.side);
+      for (std::int64_t n = 0; n < c.columns; ++n) {
+        double sum = bias[n];
+        for (std::int64_t t = 0; t < 9; ++t) {
+          const std::int64_t py = y + t / 3 - 1, px = x + t % 3 - 1;
+          if (py < 0 || py >= c.side || px < 0 || px >= c.side) continue;
+          for (std::int64_t k = 0; k < c.channels; ++k) {
+            sum += static_cast<double>(in[((image * c.side + py) * c.side + px) * c.channels + k]) *
+                   w[(n * 9 + t) * c.channels + k];
+          }
+        }
+        most = std::max(most, std::abs(std::max(sum, 0.0) - out[pixel * c.columns + n]));
+      }
+    }
+    CHECK(most <= 2e-6 * std::sqrt(9.0 * static_cast<double>(c.channels)));
   }
 }
 
@@ -105,6 +139,7 @@ int main() {
     CHECK(std::all_of(seen.begin(), seen.end(), [](int n) { return n == 200; }));
     const Context context{*table, team};
     products(context, Type::f32, 2e-6);
+    convolutions(context);
     products(context, Type::s8, table->weightMax == 127 ? 0.02 : 0.04);
     if (table->multiply[static_cast<int>(Type::bf16)]) products(context, Type::bf16, 0.01);
   }

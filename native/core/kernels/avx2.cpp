@@ -1,9 +1,18 @@
 #include "kernels/elementwise.h"
 #include "kernels/tables.h"
+#include "kernels/winograd.h"
 
 namespace torchclip::core {
 
-const Part avx2_part = {
-    multiply<FloatStep>, multiply<PairStep>, FloatStep::kRows, PairStep::kRows, layer_norm, attention, scan, dots};
+const Part avx2_part = {multiply<FloatStep>,
+                        multiply<PairStep>,
+                        FloatStep::kRows,
+                        PairStep::kRows,
+                        layer_norm,
+                        attention,
+                        winograd_input,
+                        winograd_output,
+                        scan,
+                        dots};
 
 }  // namespace torchclip::core

@@ -29,6 +29,8 @@ Kernels make(const char* name, const Part& part, const FastProduct* bf16, const 
   k.types = int8 ? (bf16 ? "fp32, bf16 (avx512_bf16), int8 (vnni)" : "fp32, int8 (vnni)") : "fp32, int8 (maddubs)";
   k.layerNorm = part.layerNorm;
   k.attention = part.attention;
+  k.winogradInput = part.winogradInput;
+  k.winogradOutput = part.winogradOutput;
   k.scan = part.scan;
   k.dots = part.dots;
   return k;

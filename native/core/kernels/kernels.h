@@ -74,6 +74,12 @@ struct Kernels {
                     const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
                     std::int32_t* sums);
   void (*attention)(const Attention&);
+  // Winograd's F(2 x 2, 3 x 3). taps: the 16 pixels of a 4 x 4 patch, [channels] each; out[i * distance + c]: the
+  // inputs of the 16 products.
+  void (*winogradInput)(const float* const* taps, std::int64_t channels, float* out, std::int64_t distance);
+  // products[i * distance + c] to four pixels (line, column), relu(sum + bias); null: outside the picture.
+  void (*winogradOutput)(const float* products, std::int64_t distance, std::int64_t channels, const float* bias,
+                         float* const* pixels);
   // out[q * ldo + r] = base[r] . queries[q]: fp32 [rows, dim] and [count, dim], for few queries, at the speed of
   // memory.
   // Each score of scores[rows][32] that is at least its column's limit is given to `found` (which may raise the

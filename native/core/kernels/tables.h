@@ -10,6 +10,8 @@ struct Part {
   std::int32_t floatRows, pairRows;
   decltype(Kernels::layerNorm) layerNorm;
   decltype(Kernels::attention) attention;
+  decltype(Kernels::winogradInput) winogradInput;
+  decltype(Kernels::winogradOutput) winogradOutput;
   decltype(Kernels::scan) scan;
   decltype(Kernels::dots) dots;
 };

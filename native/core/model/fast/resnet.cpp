@@ -18,26 +18,46 @@ constexpr std::int64_t kGatherRows = 112, kGatherBytes = 512 << 10;
 // one pixel after another.
 }  // namespace
 
-Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
-                   const std::string& norm) {
+FoldedConvolution folded(const Weights& weights, const std::string& conv, const std::string& norm) {
   const auto w = need(weights, conv + ".weight");
   if (w.shape.size() < 2) throw Error(TORCHCLIP_E_MODEL_CORRUPT, conv + " is no convolution");
   const bool normed = !norm.empty();
-  const auto of_norm = [&](const char* part) { return normed ? need(weights, norm + part) : Tensor{}; };
+  const auto of_norm = [&](const char* part) { return normed ? need(weights, norm + part, w.rows(), 1) : Tensor{}; };
   const auto gamma = of_norm(".weight"), beta = of_norm(".bias");
   const auto mean = of_norm(".running_mean"), variance = of_norm(".running_var");
-  const std::int64_t columns = w.rows(), channels = w.shape[1], taps = w.inner() / channels;
-  std::vector<float> turned(static_cast<std::size_t>(columns * taps * channels)), bias(columns);
-  for (std::int64_t n = 0; n < columns; ++n) {
+  FoldedConvolution f;
+  f.columns = w.rows();
+  f.channels = w.shape[1];
+  f.taps = w.inner() / f.channels;
+  f.weights.resize(static_cast<std::size_t>(f.columns * f.taps * f.channels));
+  f.bias.resize(static_cast<std::size_t>(f.columns));
+  for (std::int64_t n = 0; n < f.columns; ++n) {
     const float scale = normed ? gamma.data[n] / std::sqrt(variance.data[n] + kBatchNormEps) : 1.0f;
-    bias[n] = normed ? beta.data[n] - mean.data[n] * scale : 0.0f;
-    for (std::int64_t c = 0; c < channels; ++c) {
-      for (std::int64_t t = 0; t < taps; ++t) {
-        turned[(n * taps + t) * channels + c] = w.data[(n * channels + c) * taps + t] * scale;
+    f.bias[n] = normed ? beta.data[n] - mean.data[n] * scale : 0.0f;
+    for (std::int64_t c = 0; c < f.channels; ++c) {
+      for (std::int64_t t = 0; t < f.taps; ++t) {
+        f.weights[(n * f.taps + t) * f.channels + c] = w.data[(n * f.channels + c) * f.taps + t] * scale;
       }
     }
   }
-  return Linear(context, type, turned.data(), bias.data(), columns, taps * channels);
+  return f;
+}
+
+Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
+                   const std::string& norm) {
+  const auto f = folded(weights, conv, norm);
+  return Linear(context, type, f.weights.data(), f.bias.data(), f.columns, f.taps * f.channels);
+}
+
+ResnetTower::Convolution::Convolution(const Context& context, Type type, const Weights& weights,
+                                      const std::string& conv, const std::string& norm) {
+  const auto f = folded(weights, conv, norm);
+  if (f.taps != kTaps) throw Error(TORCHCLIP_E_MODEL_CORRUPT, conv + " is no convolution of 3 x 3");
+  if (type == Type::f32) {
+    fast = WinogradConvolution(context, f.weights.data(), f.bias.data(), f.columns, f.channels);
+  } else {
+    plain = Linear(context, type, f.weights.data(), f.bias.data(), f.columns, kTaps * f.channels);
+  }
 }
 
 namespace {
@@ -60,8 +80,9 @@ void gather(const char* in, std::int64_t side, std::int64_t pixel_bytes, std::in
   }
 }
 
-void convolve(const Context& context, const Linear& conv, Buffer& whole, const void* in, std::int64_t images,
-              std::int64_t side, std::int64_t channels, const Linear::Output& out) {
+void convolve_plainly(const Context& context, const Linear& conv, Buffer& whole, const void* in, std::int64_t images,
+                      std::int64_t side, const Linear::Output& out) {
+  const std::int64_t channels = conv.inner() / kTaps;
   const std::int64_t pixel = channels * size_of(conv.type()), stride = pixel * kTaps, rows = images * side * side;
   const auto* from = static_cast<const char*>(in);
   const bool own = stride * kGatherRows <= kGatherBytes;
@@ -105,17 +126,16 @@ ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weigh
       heads_(static_cast<std::int64_t>(config["heads"].number())),
       embedDim_(embed_dim),
       table_(pixels) {
-  for (int i = 0; i < 3; ++i) {
-    const auto n = std::to_string(i + 1);
-    stem_[i] = convolution(context, type_, weights, "visual.conv" + n, "visual.bn" + n);
-  }
+  stem_ = convolution(context, type_, weights, "visual.conv1", "visual.bn1");
+  stem2_ = Convolution(context, type_, weights, "visual.conv2", "visual.bn2");
+  stem3_ = Convolution(context, type_, weights, "visual.conv3", "visual.bn3");
   const auto& layers = config["layers"].items();
   for (std::size_t stage = 0; stage < layers.size(); ++stage) {
     for (int i = 0; i < static_cast<int>(layers[stage].number()); ++i) {
       const std::string key = "visual.layer" + std::to_string(stage + 1) + "." + std::to_string(i);
       Block b;
       b.conv1 = convolution(context, type_, weights, key + ".conv1", key + ".bn1");
-      b.conv2 = convolution(context, type_, weights, key + ".conv2", key + ".bn2");
+      b.conv2 = Convolution(context, type_, weights, key + ".conv2", key + ".bn2");
       b.conv3 = convolution(context, type_, weights, key + ".conv3", key + ".bn3");
       if (i == 0) b.skip = convolution(context, type_, weights, key + ".downsample.0", key + ".downsample.1");
       b.stride = i == 0 && stage > 0 ? 2 : 1;
@@ -139,8 +159,8 @@ ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weigh
 }
 
 std::size_t ResnetTower::bytes() const {
-  std::size_t n = query_.bytes() + keyValue_.bytes() + projection_.bytes();
-  for (const auto& s : stem_) n += s.bytes();
+  std::size_t n =
+      query_.bytes() + keyValue_.bytes() + projection_.bytes() + stem_.bytes() + stem2_.bytes() + stem3_.bytes();
   for (const auto& b : blocks_) n += b.conv1.bytes() + b.conv2.bytes() + b.conv3.bytes() + b.skip.bytes();
   return n;
 }
@@ -154,10 +174,18 @@ void ResnetTower::encode(const Context& context, Workspace& workspace, const std
   }
 }
 
+void ResnetTower::convolve(const Context& context, Workspace& w, const Convolution& conv, const void* in,
+                           std::int64_t images, std::int64_t side, void* out, Type out_type) const {
+  if (conv.fast)
+    return conv.fast.run(context, static_cast<const float*>(in), images, side, static_cast<float*>(out), w.qkv);
+  convolve_plainly(context, conv.plain, w.qkv, in, images, side,
+                   {out, conv.plain.columns(), out_type, Activation::relu});
+}
+
 // Pictures to the features after the stem: workspace.x, float32 [images, size / 4, size / 4, width].
 void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t images) const {
-  const std::int64_t side = size_ / 2, rows = images * side * side, inner = stem_[0].inner();
-  const std::int64_t stride = row_bytes(type_, inner), half = stem_[0].columns();
+  const std::int64_t side = size_ / 2, rows = images * side * side, inner = stem_.inner();
+  const std::int64_t stride = row_bytes(type_, inner), half = stem_.columns();
   w.input.grow(static_cast<std::size_t>(rows * stride));
   context.team.each(images * side, [&](std::int64_t task) {
     const std::int64_t image = task / side, y = task % side;
@@ -183,11 +211,9 @@ void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t*
   const std::int64_t bytes = rows * width_ * 4;
   w.mixed.grow(static_cast<std::size_t>(bytes));
   w.hidden.grow(static_cast<std::size_t>(bytes));
-  stem_[0].multiply(context, {w.input.as<void>(), stride}, rows, {w.mixed.as<void>(), half, type_, Activation::relu});
-  convolve(context, stem_[1], w.qkv, w.mixed.as<void>(), images, side, half,
-           {w.hidden.as<void>(), half, type_, Activation::relu});
-  convolve(context, stem_[2], w.qkv, w.hidden.as<void>(), images, side, half,
-           {w.mixed.as<void>(), width_, Type::f32, Activation::relu});
+  stem_.multiply(context, {w.input.as<void>(), stride}, rows, {w.mixed.as<void>(), half, type_, Activation::relu});
+  convolve(context, w, stem2_, w.mixed.as<void>(), images, side, w.hidden.as<void>(), type_);
+  convolve(context, w, stem3_, w.hidden.as<void>(), images, side, w.mixed.as<void>(), Type::f32);
   w.x.grow(static_cast<std::size_t>(rows * width_));
   halve(context, w.mixed.as<float>(), images, side, width_, w.x.as<float>());
 }
@@ -210,8 +236,7 @@ void ResnetTower::encode_chunk(const Context& context, Workspace& w, const std::
     const auto in = typed(w.x.as<float>(), rows, channels, w.input);
     b.conv1.multiply(context, in, rows, {w.hidden.as<void>(), planes, type_, Activation::relu});
     const Type kept = b.stride == 1 ? type_ : Type::f32;
-    convolve(context, b.conv2, w.qkv, w.hidden.as<void>(), images, side, planes,
-             {w.mixed.as<void>(), planes, kept, Activation::relu});
+    convolve(context, w, b.conv2, w.hidden.as<void>(), images, side, w.mixed.as<void>(), kept);
     Linear::Input y{w.mixed.as<void>(), planes * size_of(type_)};
     if (b.stride != 1) {
       halve(context, w.mixed.as<float>(), images, side, planes, w.hidden.as<float>());

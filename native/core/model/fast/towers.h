@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "model/fast/transformer.h"
+#include "model/fast/winograd.h"
 
 namespace torchclip::core {
 
@@ -120,8 +121,14 @@ class EvaTower : public ImageTower {
 // there are any, to `out`.
 void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
              std::int64_t width, float* out);
-// A convolution as a product over its taps, in the order line, column, channel, with the batch norm after it (named;
+// A convolution's weights as [columns, taps, channels] (taps by line and column) with the batch norm after it (named;
 // empty: none) folded in; a bias of its own is not looked at.
+struct FoldedConvolution {
+  std::vector<float> weights, bias;
+  std::int64_t columns = 0, taps = 0, channels = 0;
+};
+FoldedConvolution folded(const Weights& weights, const std::string& conv, const std::string& norm);
+// The same as a product over its taps.
 Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
                    const std::string& norm);
 // A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
@@ -154,10 +161,23 @@ class ResnetTower : public ImageTower {
   Type type() const override { return type_; }
 
  private:
+  // 3 x 3 with ReLU: by Winograd's algorithm in float32, else as a product over nine taps.
+  struct Convolution {
+    WinogradConvolution fast;
+    Linear plain;
+    Convolution() = default;
+    Convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
+                const std::string& norm);
+    std::size_t bytes() const { return fast.bytes() + plain.bytes(); }
+  };
   struct Block {
-    Linear conv1, conv2, conv3, skip;
+    Linear conv1, conv3, skip;
+    Convolution conv2;
     std::int64_t stride = 1;
   };
+  // in: [images, side, side, channels] of the tower's type to columns of `out` (float32 where Winograd's).
+  void convolve(const Context& context, Workspace& workspace, const Convolution& conv, const void* in,
+                std::int64_t images, std::int64_t side, void* out, Type out_type) const;
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images,
                     float* out, Cancel cancel) const;
   void stem(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images) const;
@@ -166,7 +186,8 @@ class ResnetTower : public ImageTower {
   Type type_ = Type::f32;
   std::int64_t size_ = 0, width_ = 0, heads_ = 0, embedDim_ = 0;
   PixelTable table_;
-  Linear stem_[3];
+  Linear stem_;
+  Convolution stem2_, stem3_;
   std::vector<Block> blocks_;
   Tensor positions_;
   Linear query_, keyValue_, projection_;
