@@ -12,13 +12,7 @@ constexpr float kTemperature = 10000;
 
 VitSettings settings_of(const Json& config) {
   VitSettings s;
-  const auto whole = [&](const char* name) { return static_cast<std::int64_t>(config[name].number()); };
-  s.width = whole("width");
-  s.heads = whole("heads");
-  s.layers = whole("layers");
-  s.mlpWidth = whole("mlpWidth");
-  s.eps = static_cast<float>(config["eps"].number(1e-6));
-  s.activation = Activation::gelu;
+  static_cast<BlockSettings&>(s) = BlockSettings(config, Activation::gelu, 1e-6f);
   s.read_sizes(config);
   s.classToken = true;
   return s;

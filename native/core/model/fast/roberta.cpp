@@ -9,14 +9,7 @@ namespace torchclip::core {
 namespace {
 
 BlockSettings settings_of(const Json& config) {
-  BlockSettings s;
-  const auto whole = [&](const char* name) { return static_cast<std::int64_t>(config[name].number()); };
-  s.width = whole("width");
-  s.heads = whole("heads");
-  s.layers = whole("layers");
-  s.mlpWidth = whole("mlpWidth");
-  s.eps = static_cast<float>(config["eps"].number(1e-5));
-  s.activation = Activation::gelu;
+  BlockSettings s(config, Activation::gelu, 1e-5f);
   s.normsAfter = true;
   return s;
 }
@@ -54,15 +47,12 @@ void RobertaTower::encode(const Context& context, Workspace& workspace, const st
                 "texts of " + std::to_string(length) + " tokens are longer than the model's positions");
   }
   const auto& last = projections_[1] ? projections_[1] : projections_[0];
-  for (std::int64_t begin = 0; begin < rows;) {
-    std::int64_t end = begin;
-    for (std::int64_t tokens = 0; end < rows && (end == begin || tokens < kChunkTokens); ++end) {
-      const auto* row = ids + end * length;
-      tokens += length - std::count(row, row + length, padId_);
-    }
-    encode_chunk(context, workspace, ids + begin * length, end - begin, length, out + begin * last.columns(), cancel);
-    begin = end;
-  }
+  const auto tokens = [&](std::int64_t r) {
+    return length - std::count(ids + r * length, ids + (r + 1) * length, padId_);
+  };
+  in_token_chunks(rows, tokens, [&](std::int64_t begin, std::int64_t count) {
+    encode_chunk(context, workspace, ids + begin * length, count, length, out + begin * last.columns(), cancel);
+  });
 }
 
 void RobertaTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids, std::int64_t rows,

@@ -45,12 +45,17 @@ std::vector<float> turned(const Tensor& matrix) {
 }
 
 BlockSettings::BlockSettings(const Json& config)
+    : BlockSettings(config, activation_named(config["activation"].text()), 1e-5f) {}
+
+BlockSettings::BlockSettings(const Json& config, Activation activation_of_all, float default_eps)
     : width(whole(config["width"])),
       heads(whole(config["heads"])),
       layers(whole(config["layers"])),
       mlpWidth(whole(config["mlpWidth"])),
-      eps(static_cast<float>(config["eps"].number(1e-5))),
-      activation(activation_named(config["activation"].text())) {}
+      eps(static_cast<float>(config["eps"].number(default_eps))),
+      activation(activation_of_all) {
+  if (heads < 1) throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model's settings name no possible number of heads");
+}
 
 float BlockSettings::query_scale() const {
   return 1.0f / std::sqrt(static_cast<float>(width) / static_cast<float>(heads));
@@ -70,6 +75,13 @@ std::optional<VitSettings> VitSettings::of(const Json& config) {
                                : Pool::queries;
   for (const auto& level : config["stem"].items()) s.stem.push_back(whole(level["kernel"]));
   s.read_sizes(config);
+  if (!s.stem.empty()) {
+    std::int64_t product = 1;
+    for (const auto kernel : s.stem) product = kernel < 1 || kernel > s.patch ? 0 : product * kernel;
+    if (product != s.patch) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the image encoder's stem does not make its patches");
+    }
+  }
   s.poolHeads = whole(config["poolHeads"]);
   s.classToken = config["classToken"].boolean();
   s.preNorm = config["preNorm"].boolean();
@@ -111,18 +123,29 @@ VitEmbedding vit_embedding(const VitSettings& s, const Weights& weights) {
   return e;
 }
 
+namespace {
+
+// A query of [dim] through its projection w [dim, dim] and b, divided by the square root of a head's width.
+std::vector<float> projected_query(const float* w, const float* b, const std::vector<double>& query,
+                                   std::int64_t heads) {
+  const auto dim = static_cast<std::int64_t>(query.size());
+  const double scale = 1.0 / std::sqrt(static_cast<double>(dim) / static_cast<double>(heads));
+  std::vector<float> out(query.size());
+  for (std::int64_t i = 0; i < dim; ++i) {
+    double sum = b[i];
+    for (std::int64_t j = 0; j < dim; ++j) sum += w[i * dim + j] * query[j];
+    out[i] = static_cast<float>(sum * scale);
+  }
+  return out;
+}
+
+}  // namespace
+
 std::vector<float> map_query(const VitSettings& s, const Weights& weights) {
   const auto w = need(weights, "visual.attn_pool.in_proj_weight", 3 * s.width, s.width);
   const auto b = need(weights, "visual.attn_pool.in_proj_bias", 3 * s.width, 1);
   const auto latent = need(weights, "visual.attn_pool.latent");
-  const double scale = 1.0 / std::sqrt(static_cast<double>(s.width) / static_cast<double>(s.poolHeads));
-  std::vector<float> query(static_cast<std::size_t>(s.width));
-  for (std::int64_t i = 0; i < s.width; ++i) {
-    double sum = b.data[i];
-    for (std::int64_t j = 0; j < s.width; ++j) sum += static_cast<double>(w.data[i * s.width + j]) * latent.data[j];
-    query[i] = static_cast<float>(sum * scale);
-  }
-  return query;
+  return projected_query(w.data, b.data, {latent.data, latent.data + s.width}, s.poolHeads);
 }
 
 std::vector<float> first_query(const VitSettings& s, const Weights& weights, std::int64_t dim) {
@@ -143,14 +166,7 @@ std::vector<float> first_query(const VitSettings& s, const Weights& weights, std
   for (std::int64_t i = 0; i < dim; ++i) {
     normed[i] = (queries.data[i] - mean) / std::sqrt(variance + s.eps) * gamma.data[i] + beta.data[i];
   }
-  const double scale = 1.0 / std::sqrt(static_cast<double>(dim) / static_cast<double>(s.poolHeads));
-  std::vector<float> query(static_cast<std::size_t>(dim));
-  for (std::int64_t i = 0; i < dim; ++i) {
-    double sum = b.data[i];
-    for (std::int64_t j = 0; j < dim; ++j) sum += w.data[i * dim + j] * normed[j];
-    query[i] = static_cast<float>(sum * scale);
-  }
-  return query;
+  return projected_query(w.data, b.data, normed, s.poolHeads);
 }
 
 std::optional<TextSettings> TextSettings::of(const Json& config) {

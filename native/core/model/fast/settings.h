@@ -18,6 +18,8 @@ struct BlockSettings {
   bool normsAfter = false;  // each branch is added first, then normalised (RoBERTa)
   BlockSettings() = default;
   explicit BlockSettings(const Json& config);
+  // For configs that name no activation. Throws Error(E_MODEL_CORRUPT) where there is no head.
+  BlockSettings(const Json& config, Activation activation, float default_eps);
   // Queries are divided by the square root of a head's width: in the weights, once.
   float query_scale() const;
 };

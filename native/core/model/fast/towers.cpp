@@ -337,15 +337,13 @@ void ClipTextTower::encode(const Context& context, Workspace& workspace, const s
                 "texts of " + std::to_string(length) + " tokens are longer than the model's positions");
   }
   std::vector<std::int32_t> positions;
-  for (std::int64_t begin = 0; begin < rows;) {
-    std::int64_t end = begin;
-    for (std::size_t tokens = 0; end < rows && (end == begin || tokens < kChunkTokens); ++end) {
-      needed(ids + end * length, length, positions);
-      tokens += positions.size();
-    }
-    encode_chunk(context, workspace, ids + begin * length, end - begin, length, out + begin * embedDim_, cancel);
-    begin = end;
-  }
+  const auto tokens = [&](std::int64_t r) {
+    needed(ids + r * length, length, positions);
+    return static_cast<std::int64_t>(positions.size());
+  };
+  in_token_chunks(rows, tokens, [&](std::int64_t begin, std::int64_t count) {
+    encode_chunk(context, workspace, ids + begin * length, count, length, out + begin * embedDim_, cancel);
+  });
 }
 
 void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids, std::int64_t rows,

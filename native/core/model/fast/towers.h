@@ -149,6 +149,17 @@ void in_chunks(const VitSettings& settings, std::int64_t rows, Work&& work) {
   }
 }
 
+// work(first text, texts) over chunks that end with the text that fills them; tokens(i): what text i costs.
+template <typename Tokens, typename Work>
+void in_token_chunks(std::int64_t rows, Tokens&& tokens, Work&& work) {
+  for (std::int64_t begin = 0; begin < rows;) {
+    std::int64_t end = begin;
+    for (std::int64_t total = 0; end < rows && (end == begin || total < kChunkTokens); ++end) total += tokens(end);
+    work(begin, end - begin);
+    begin = end;
+  }
+}
+
 // CLIP's modified ResNet (lib/models/architectures/image-resnet.ts): batch norms are folded into the convolutions,
 // which are products over pixels; int8 runs as bf16, or float32.
 class ResnetTower : public ImageTower {
