@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "check.h"
@@ -82,42 +83,69 @@ void convolutions(const Context& context) {
   }
 }
 
-void attentions(const Kernels& kernels) {
-  for (const std::int64_t keys : {1, 17, 50}) {
-    for (const std::int64_t width : {8, 64, 80}) {
-      for (const bool causal : {false, true}) {
-        const auto q = values(keys * width, 5), k = values(keys * width, 6), v = values(keys * width, 7);
-        // keys and values share a row stride
-        std::vector<float> out(keys * width), scratch(attention_scratch(keys, width));
-        Attention t;
-        t.q = q.data();
-        t.k = k.data();
-        t.v = v.data();
-        t.ldq = t.ldk = t.ldo = t.width = width;
-        t.queries = t.keys = keys;
-        t.causal = causal;
-        t.out = out.data();
-        t.scratch = scratch.data();
-        kernels.attention(t);
-        double most = 0;
-        for (std::int64_t i = 0; i < keys; ++i) {
-          const std::int64_t seen = causal ? i + 1 : keys;
-          std::vector<double> p(seen);
-          double total = 0;
-          for (std::int64_t j = 0; j < seen; ++j) {
-            double s = 0;
-            for (std::int64_t d = 0; d < width; ++d) s += static_cast<double>(q[i * width + d]) * k[j * width + d];
-            total += p[j] = std::exp(s);
-          }
-          for (std::int64_t d = 0; d < width; ++d) {
-            double sum = 0;
-            for (std::int64_t j = 0; j < seen; ++j) sum += p[j] / total * v[j * width + d];
-            most = std::max(most, std::abs(sum - out[i * width + d]));
-          }
+// As many queries as keys, causal or not, and fewer queries than keys (which all of them see), of one or several heads
+// side by side in rows that are further apart than they are wide.
+void attentions(const Kernels& kernels, Type type, double tolerance) {
+  struct Case {
+    std::int64_t queries, keys, width;
+    bool causal;
+  };
+  std::vector<Case> cases = {{12, 50, 256, false}, {1, 33, 64, false}, {3, 77, 6, false}};
+  for (const std::int64_t keys : {1, 17, 50, 257}) {
+    for (const std::int64_t width : {8, 64, 80, 88}) {
+      for (const bool causal : {false, true}) cases.push_back({keys, keys, width, causal});
+    }
+  }
+  for (const auto& [queries, keys, width, causal] : cases) {
+    const std::int64_t distance = width + 4;
+    auto q = values(queries * distance, 5), k = values(keys * distance, 6), v = values(keys * distance, 7);
+    std::vector<std::uint16_t> brains[3];
+    const void* data[3] = {q.data(), k.data(), v.data()};
+    if (type == Type::bf16) {
+      std::vector<float>* of[3] = {&q, &k, &v};
+      for (int i = 0; i < 3; ++i) {
+        for (float& x : *of[i]) {
+          brains[i].push_back(to_bf16(x));
+          const std::uint32_t bits = static_cast<std::uint32_t>(brains[i].back()) << 16;
+          std::memcpy(&x, &bits, 4);
         }
-        CHECK(most < 5e-6);
+        data[i] = brains[i].data();
       }
     }
+    std::vector<float> out(queries * width, 7.0f), scratch(attention_scratch(keys, width) + 16, 9.0f);
+    Attention t;
+    t.type = type;
+    t.q = data[0];
+    t.k = data[1];
+    t.v = data[2];
+    t.ldq = t.ldk = distance;
+    t.ldo = t.width = width;
+    t.queries = queries;
+    t.keys = keys;
+    t.causal = causal;
+    t.out = out.data();
+    t.scratch = scratch.data();
+    kernels.attention[static_cast<int>(type)](t);
+    CHECK(scratch[attention_scratch(keys, width)] == 9.0f);
+    double most = 0;
+    for (std::int64_t i = 0; i < queries; ++i) {
+      const std::int64_t seen = causal ? i + 1 : keys;
+      std::vector<double> p(seen);
+      double total = 0;
+      for (std::int64_t j = 0; j < seen; ++j) {
+        double s = 0;
+        for (std::int64_t d = 0; d < width; ++d) {
+          s += static_cast<double>(q[i * distance + d]) * k[j * distance + d];
+        }
+        total += p[j] = std::exp(s);
+      }
+      for (std::int64_t d = 0; d < width; ++d) {
+        double sum = 0;
+        for (std::int64_t j = 0; j < seen; ++j) sum += p[j] / total * v[j * distance + d];
+        most = std::max(most, std::abs(sum - out[i * width + d]));
+      }
+    }
+    CHECK(most < tolerance);
   }
 }
 
@@ -143,7 +171,8 @@ int main() {
     products(context, Type::s8, table->weightMax == 127 ? 0.02 : 0.04);
     if (table->multiply[static_cast<int>(Type::bf16)]) products(context, Type::bf16, 0.01);
   }
-  attentions(*table);
+  attentions(*table, Type::f32, 5e-6);
+  if (table->attention[static_cast<int>(Type::bf16)]) attentions(*table, Type::bf16, 8e-3);
   Index index(Type::f32, 5);
   const auto rows = values(5 * 900, 8);
   index.add(rows.data(), 900);

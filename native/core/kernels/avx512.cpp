@@ -1,3 +1,4 @@
+#include "kernels/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/tables.h"
 #include "kernels/winograd.h"
@@ -9,7 +10,7 @@ const Part avx512_part = {multiply<FloatStep>,
                           FloatStep::kRows,
                           PairStep::kRows,
                           layer_norm,
-                          attention,
+                          attention<FloatAttention>,
                           winograd_input,
                           winograd_output,
                           scan,

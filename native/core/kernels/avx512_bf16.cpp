@@ -1,9 +1,8 @@
-#include "kernels/gemm.h"
-#include "kernels/steps.h"
+#include "kernels/attention.h"
 #include "kernels/tables.h"
 
 namespace torchclip::core {
 
-const FastProduct avx512_bf16 = {multiply<BrainStep>, BrainStep::kRows};
+const FastProduct avx512_bf16 = {multiply<BrainStep>, BrainStep::kRows, attention<BrainAttention>};
 
 }  // namespace torchclip::core

@@ -1,4 +1,4 @@
-// Layer norm, attention and dot products, for the instruction set that this file is compiled for.
+// Layer norm, search in scores and dot products, for the instruction set that this file is compiled for.
 #pragma once
 
 #include <cstring>
@@ -8,8 +8,6 @@
 
 namespace {
 
-using torchclip::core::Attention;
-using torchclip::core::kAttentionRows;
 using torchclip::core::round_up;
 
 // One value as (x - mean) * inverse * gamma + beta, or x itself where there is no norm.
@@ -97,92 +95,6 @@ void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_
   for (std::int64_t r = 0; r < rows; ++r) {
     normalize_row(x + r * ldx, width, gamma, beta, eps, type, static_cast<char*>(out) + r * ldo,
                   scales ? scales + r : nullptr, sums ? sums + r : nullptr);
-  }
-}
-
-// exp(s - max) of the first `count` scores of a row, zeros up to `padded`; returns their sum.
-inline float soften(float* s, std::int64_t count, std::int64_t padded) {
-  for (std::int64_t i = count; i < padded; ++i) s[i] = -3e38f;
-  Floats most = all(-3e38f);
-  const std::int64_t used = round_up(count, kLanes);
-  for (std::int64_t i = 0; i < used; i += kLanes) most = max_of(most, load(s + i));
-  const Floats largest = all(max_of(most));
-  Floats total = zero();
-  for (std::int64_t i = 0; i < used; i += kLanes) {
-    const Floats e = exponential(load(s + i) - largest);
-    store(s + i, e);
-    total = total + e;
-  }
-  // The exponential of what was filled in is tiny and not zero.
-  float extra = 0;
-  for (std::int64_t i = count; i < used; ++i) extra += s[i];
-  for (std::int64_t i = count; i < padded; ++i) s[i] = 0;
-  return sum_of(total) - extra;
-}
-
-void attention(const Attention& t) {
-  constexpr int R = FloatStep::kRows;
-  static_assert(R <= kAttentionRows);
-  const std::int64_t padded = round_up(t.keys, kPanel), wide = round_up(t.width, kPanel);
-  float* keys = t.scratch;                           // panels of 32 keys: [width][32]
-  float* values = keys + padded * t.width;           // panels of 32 columns: [keys][32]
-  float* scores = values + t.keys * wide;            // [R][padded]
-  float* result = scores + kAttentionRows * padded;  // [R][32]
-  for (std::int64_t p = 0; p < padded; p += kPanel) {
-    float* panel = keys + p * t.width;
-    for (std::int64_t l = 0; l < kPanel; ++l) {
-      if (p + l < t.keys) {
-        const float* from = t.k + (p + l) * t.ldk;
-        for (std::int64_t d = 0; d < t.width; ++d) panel[d * kPanel + l] = from[d];
-      } else {
-        for (std::int64_t d = 0; d < t.width; ++d) panel[d * kPanel + l] = 0;
-      }
-    }
-  }
-  for (std::int64_t c = 0; c < wide; c += kPanel) {
-    const std::int64_t n = smaller(kPanel, t.width - c);
-    float* panel = values + c * t.keys;
-    for (std::int64_t i = 0; i < t.keys; ++i) {
-      const float* from = t.v + i * t.ldk + c;
-      if (n == kPanel) {
-        for (int j = 0; j < kWide; ++j) store(panel + i * kPanel + j * kLanes, load(from + j * kLanes));
-      } else {
-        for (std::int64_t j = 0; j < kPanel; ++j) panel[i * kPanel + j] = j < n ? from[j] : 0;
-      }
-    }
-  }
-  const std::int64_t before = t.keys - t.queries;  // keys that every query sees
-  const std::int64_t blocks = (t.queries + R - 1) / R;
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    const std::int64_t begin = b * t.queries / blocks, end = (b + 1) * t.queries / blocks;
-    const int rows = static_cast<int>(end - begin);
-    const std::int64_t seen = t.causal ? before + end : t.keys, panels = round_up(seen, kPanel) / kPanel;
-    Floats sums[R * kWide];
-    for (std::int64_t p = 0; p < panels; ++p) {
-      tile_of<FloatStep, R>(rows, reinterpret_cast<const char*>(t.q + begin * t.ldq), t.ldq * 4,
-                            reinterpret_cast<const char*>(keys + p * kPanel * t.width), t.width, sums);
-      for (int r = 0; r < rows; ++r) {
-        for (int i = 0; i < kWide; ++i) store(scores + r * padded + p * kPanel + i * kLanes, sums[r * kWide + i]);
-      }
-    }
-    float inverse[R];
-    for (int r = 0; r < rows; ++r) {
-      const std::int64_t count = t.causal ? before + begin + r + 1 : t.keys;
-      inverse[r] = 1.0f / soften(scores + r * padded, count, panels * kPanel);
-    }
-    for (std::int64_t c = 0; c < wide; c += kPanel) {
-      tile_of<FloatStep, R>(rows, reinterpret_cast<const char*>(scores), padded * 4,
-                            reinterpret_cast<const char*>(values + c * t.keys), seen, sums);
-      for (int r = 0; r < rows; ++r) {
-        for (int i = 0; i < kWide; ++i) store(result + r * kPanel + i * kLanes, sums[r * kWide + i] * all(inverse[r]));
-      }
-      Product p;
-      p.columns = t.width;
-      p.out = t.out;
-      p.ldo = t.ldo;
-      p.outType = t.outType;
-      finish(p, result, begin, rows, c);
-    }
   }
 }
 

@@ -28,7 +28,8 @@ Kernels make(const char* name, const Part& part, const FastProduct* bf16, const 
   k.weightMax = int8 ? 127 : 63;
   k.types = int8 ? (bf16 ? "fp32, bf16 (avx512_bf16), int8 (vnni)" : "fp32, int8 (vnni)") : "fp32, int8 (maddubs)";
   k.layerNorm = part.layerNorm;
-  k.attention = part.attention;
+  k.attention[0] = part.attention;
+  k.attention[1] = bf16 ? bf16->attention : nullptr;
   k.winogradInput = part.winogradInput;
   k.winogradOutput = part.winogradOutput;
   k.scan = part.scan;

@@ -42,10 +42,11 @@ struct Product {
   Type outType = Type::f32;
 };
 
-// Attention of one head over one sequence. All of it is float32, whatever the precision of the products around it.
+// Attention of one head over one sequence. Scores, their softmax and all sums are float32.
 struct Attention {
-  const float *q = nullptr, *k = nullptr, *v = nullptr;  // [queries | keys, width]; q is already divided by sqrt(width)
-  std::int64_t ldq = 0, ldk = 0;                         // row strides, elements; v has that of k
+  Type type = Type::f32;  // of q, k and v, and of the weights that v is multiplied with: f32 or bf16 (`width` even)
+  const void *q = nullptr, *k = nullptr, *v = nullptr;  // [queries | keys, width]; q is already divided by sqrt(width)
+  std::int64_t ldq = 0, ldk = 0;                        // row strides, elements; v has that of k
   std::int64_t queries = 0, keys = 0, width = 0;
   bool causal = false;  // query i sees keys 0 ... keys - queries + i
   void* out = nullptr;  // f32 or bf16 [queries, width]
@@ -73,7 +74,8 @@ struct Kernels {
   void (*layerNorm)(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gamma,
                     const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
                     std::int32_t* sums);
-  void (*attention)(const Attention&);
+  using Attend = void (*)(const Attention&);
+  Attend attention[2];  // by Type; null where `multiply` is
   // Winograd's F(2 x 2, 3 x 3). taps: the 16 pixels of a 4 x 4 patch, [channels] each; out[i * distance + c]: the
   // inputs of the 16 products.
   void (*winogradInput)(const float* const* taps, std::int64_t channels, float* out, std::int64_t distance);

@@ -9,7 +9,7 @@ struct Part {
   Kernels::Multiply floats, pairs;  // pairs: int8 without VNNI
   std::int32_t floatRows, pairRows;
   decltype(Kernels::layerNorm) layerNorm;
-  decltype(Kernels::attention) attention;
+  Kernels::Attend attention;
   decltype(Kernels::winogradInput) winogradInput;
   decltype(Kernels::winogradOutput) winogradOutput;
   decltype(Kernels::scan) scan;
@@ -18,6 +18,7 @@ struct Part {
 struct FastProduct {
   Kernels::Multiply multiply;
   std::int32_t rows;
+  Kernels::Attend attention;  // bf16 alone
 };
 
 extern const Part avx2_part, avx512_part;

@@ -103,26 +103,19 @@ void EvaTower::rotate(const Context& context, float* qkv, std::int64_t rows) con
 // From the workspace's qkv to `mixed`, float [rows * length, width], or [rows, width] for the class token alone.
 void EvaTower::attend(const Context& context, Workspace& w, std::int64_t rows, bool class_alone) const {
   const std::int64_t width = settings_.width, heads = settings_.heads, head = width / heads;
-  const std::int64_t length = settings_.length(), work = rows * heads;
-  const std::int64_t tasks = std::min<std::int64_t>(work, context.team.size() == 1 ? 1 : context.team.size() * 4);
-  const std::int64_t floats = attention_scratch(length, head);
-  w.scratch.grow(static_cast<std::size_t>(tasks * floats) * 4);
-  context.team.each(tasks, [&](std::int64_t task) {
-    for (std::int64_t i = task * work / tasks; i < (task + 1) * work / tasks; ++i) {
-      const std::int64_t picture = i / heads, column = i % heads * head;
-      Attention t;
-      t.q = w.qkv.as<float>() + picture * length * 3 * width + column;
-      t.k = t.q + width;
-      t.v = t.k + width;
-      t.ldq = t.ldk = 3 * width;
-      t.queries = class_alone ? 1 : length;
-      t.keys = length;
-      t.width = head;
-      t.out = w.mixed.as<float>() + picture * (class_alone ? 1 : length) * width + column;
-      t.ldo = width;
-      t.scratch = w.scratch.as<float>() + task * floats;
-      context.kernels.attention(t);
-    }
+  const std::int64_t length = settings_.length();
+  Attention common;
+  common.ldq = common.ldk = 3 * width;
+  common.ldo = width;
+  common.queries = class_alone ? 1 : length;
+  common.keys = length;
+  common.width = head;
+  attend_heads(context, w, rows, heads, length, common, [&](std::int64_t picture, Attention& t) {
+    const float* qkv = w.qkv.as<float>() + picture * length * 3 * width;
+    t.q = qkv;
+    t.k = qkv + width;
+    t.v = qkv + 2 * width;
+    t.out = w.mixed.as<float>() + picture * common.queries * width;
   });
 }
 

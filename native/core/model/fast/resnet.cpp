@@ -144,12 +144,10 @@ ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weigh
   }
   const std::string key = "visual.attnpool";
   positions_ = need(weights, key + ".positional_embedding");
-  const auto kw = need(weights, key + ".k_proj.weight"), vw = need(weights, key + ".v_proj.weight");
-  const auto kb = need(weights, key + ".k_proj.bias"), vb = need(weights, key + ".v_proj.bias");
-  std::vector<float> both(kw.data, kw.data + kw.rows() * kw.inner()), bias(kb.data, kb.data + kb.rows());
-  both.insert(both.end(), vw.data, vw.data + vw.rows() * vw.inner());
-  bias.insert(bias.end(), vb.data, vb.data + vb.rows());
-  keyValue_ = Linear(context, type_, both.data(), bias.data(), 2 * kw.rows(), kw.inner());
+  const auto kw = need(weights, key + ".k_proj.weight"),
+             vw = need(weights, key + ".v_proj.weight", kw.rows(), kw.inner());
+  attention_ = PooledAttention(context, type_, kw.data, vw.data, need(weights, key + ".v_proj.bias", vw.rows(), 1).data,
+                               kw.rows(), kw.inner(), heads_);
   const auto q = need(weights, key + ".q_proj.weight");
   const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadWidth));
   query_ =
@@ -160,7 +158,7 @@ ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weigh
 
 std::size_t ResnetTower::bytes() const {
   std::size_t n =
-      query_.bytes() + keyValue_.bytes() + projection_.bytes() + stem_.bytes() + stem2_.bytes() + stem3_.bytes();
+      query_.bytes() + attention_.bytes() + projection_.bytes() + stem_.bytes() + stem2_.bytes() + stem3_.bytes();
   for (const auto& b : blocks_) n += b.conv1.bytes() + b.conv2.bytes() + b.conv3.bytes() + b.skip.bytes();
   return n;
 }
@@ -282,15 +280,15 @@ void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images
     for (std::int64_t d = 0; d < wide; ++d) mean[d] = mean[d] / static_cast<float>(positions - 1) + positions_.data[d];
   });
   const std::int64_t rows = images * positions;
-  const auto in = type_ == Type::f32 ? Linear::Input{tokens, wide * 4}
-                                     : convert(context, tokens, wide, rows, wide, nullptr, type_, w, w.input);
-  w.qkv.grow(static_cast<std::size_t>(rows * 2 * wide) * 4);
-  keyValue_.multiply(context, in, rows, {w.qkv.as<void>(), 2 * wide});
+  const Type type = attention_.type();
+  const auto in = type == Type::f32 ? Linear::Input{tokens, wide * 4}
+                                    : convert(context, tokens, wide, rows, wide, nullptr, type, w, w.input);
+  std::vector<PooledAttention::Span> spans;
+  for (std::int64_t i = 0; i < images; ++i) spans.push_back({i * positions, (i + 1) * positions});
   w.few.grow(static_cast<std::size_t>(images * wide) * 4);
-  query_.multiply(context, {tokens, positions * wide * 4}, images, {w.few.as<void>(), wide});
+  query_.multiply(context, {tokens, positions * wide * 4}, images, {w.few.as<void>(), wide, type});
   w.mixed.grow(static_cast<std::size_t>(images * wide) * 4);
-  attend_once(context, w, w.few.as<float>(), wide, w.qkv.as<float>(), images, positions, wide, heads_,
-              w.mixed.as<float>());
+  attention_.run(context, w, {w.few.as<void>(), wide * size_of(type)}, in, spans, {w.mixed.as<void>(), wide});
   projection_.multiply(context, {w.mixed.as<void>(), wide * 4}, images, {out, embedDim_});
 }
 

@@ -24,7 +24,7 @@ RobertaTower::RobertaTower(const Context& context, Type type, const Weights& wei
       positions_(need(weights, "text.embeddings.position")),
       kind_(need(weights, "text.embeddings.token_type")),
       norm_(weights, "text.embeddings.norm", settings_.eps),
-      transformer_(context, type, weights, "text.layers.", settings_, false) {
+      transformer_(context, type, weights, "text.layers.", settings_, false, false) {
   if (tokens_.inner() != settings_.width || positions_.inner() != settings_.width || kind_.inner() != settings_.width ||
       padId_ < 0) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the text embeddings have another width than the model's settings say");

@@ -108,34 +108,38 @@ VitTower::VitTower(const Context& context, Type type, const Weights& weights, co
   const std::int64_t width = settings_.width;
   if (settings_.preNorm) preNorm_ = Norm(weights, "visual.ln_pre", settings_.eps);
   postNorm_ = Norm(weights, "visual.ln_post", settings_.eps);
-  transformer_ = Transformer(context, type, weights, "visual.transformer.resblocks.", settings_, false);
+  transformer_ = Transformer(context, type, weights, "visual.transformer.resblocks.", settings_, false,
+                             settings_.pool == VitSettings::Pool::token);
   if (const auto matrix = weights("visual.proj"); matrix.data) {
     projection_ = projection_of(context, matrix, weights("visual.proj_bias").data);
   }
   const std::string key = "visual.attn_pool";
   if (settings_.pool == VitSettings::Pool::map) {
-    pool_.query = map_query(settings_, weights);
+    const auto query = map_query(settings_, weights);
     const auto w = need(weights, key + ".in_proj_weight"), b = need(weights, key + ".in_proj_bias");
-    pool_.keyValue = Linear(context, type, w.data + width * width, b.data + width, 2 * width, width);
+    const std::int64_t matrix = width * width;
+    pool_.attention = PooledAttention(context, type, w.data + matrix, w.data + 2 * matrix, b.data + 2 * width, width,
+                                      width, settings_.poolHeads);
+    pool_.attention.fix_query(context, query.data());
     pool_.out = linear_of(context, Type::f32, weights, key + ".out_proj");
     pool_.norm = Norm(weights, key + ".norm", settings_.eps);
     pool_.up = linear_of(context, Type::f32, weights, key + ".mlp.fc1");
     pool_.down = linear_of(context, Type::f32, weights, key + ".mlp.fc2");
   } else if (settings_.pool == VitSettings::Pool::queries) {
-    pool_.query = first_query(settings_, weights, embed_dim);
+    const auto query = first_query(settings_, weights, embed_dim);
     pool_.norm = Norm(weights, key + ".ln_k", settings_.eps);
     const auto k = need(weights, key + ".attn.k_proj_weight", embed_dim, width);
     const auto v = need(weights, key + ".attn.v_proj_weight", embed_dim, width);
-    std::vector<float> both(k.data, k.data + embed_dim * width);
-    both.insert(both.end(), v.data, v.data + embed_dim * width);
     const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * embed_dim, 1);
-    pool_.keyValue = Linear(context, type, both.data(), bias.data + embed_dim, 2 * embed_dim, width);
+    pool_.attention = PooledAttention(context, type, k.data, v.data, bias.data + 2 * embed_dim, embed_dim, width,
+                                      settings_.poolHeads);
+    pool_.attention.fix_query(context, query.data());
     pool_.out = linear_of(context, Type::f32, weights, key + ".attn.out_proj");
   }
 }
 
 std::size_t VitTower::bytes() const {
-  return embedding_.bytes() + projection_.bytes() + transformer_.bytes() + pool_.keyValue.bytes() + pool_.out.bytes() +
+  return embedding_.bytes() + projection_.bytes() + transformer_.bytes() + pool_.attention.bytes() + pool_.out.bytes() +
          pool_.up.bytes() + pool_.down.bytes();
 }
 
@@ -245,7 +249,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   const bool attends = settings_.pool == VitSettings::Pool::map || settings_.pool == VitSettings::Pool::queries;
   const bool before = settings_.pool == VitSettings::Pool::map ||
                       (settings_.pool == VitSettings::Pool::average && !settings_.normAfterPool);
-  const std::int64_t wide = attends ? static_cast<std::int64_t>(pool_.query.size()) : width;
+  const std::int64_t wide = attends ? pool_.attention.width() : width;
   w.few.grow(static_cast<std::size_t>(rows * wide) * 4);
   float* pooled = w.few.as<float>();
   if (before) normalize(context, postNorm_, x, rows * length, width);
@@ -267,15 +271,13 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
 
 void VitTower::pool_attention(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {
   const auto& p = pool_;
-  const std::int64_t width = settings_.width, wide = static_cast<std::int64_t>(p.query.size());
-  const std::int64_t tokens = sequences.tokens(), rows = sequences.count(), length = sequences.starts[1];
-  const Norm* before = p.up ? nullptr : &p.norm;
-  const auto in = convert(context, w.x.as<float>(), width, tokens, width, before, type_, w, w.input);
-  w.qkv.grow(static_cast<std::size_t>(tokens * 2 * wide) * 4);
-  p.keyValue.multiply(context, in, tokens, {w.qkv.as<void>(), 2 * wide});
+  const std::int64_t width = settings_.width, wide = p.attention.width(), rows = sequences.count();
+  const auto tokens = convert(context, w.x.as<float>(), width, sequences.tokens(), width, p.up ? nullptr : &p.norm,
+                              p.attention.type(), w, w.input);
+  std::vector<PooledAttention::Span> spans;
+  for (std::int64_t s = 0; s < rows; ++s) spans.push_back({sequences.starts[s], sequences.starts[s + 1]});
   w.mixed.grow(static_cast<std::size_t>(rows * wide) * 4);
-  attend_once(context, w, p.query.data(), 0, w.qkv.as<float>(), rows, length, wide, settings_.poolHeads,
-              w.mixed.as<float>());
+  p.attention.run(context, w, {}, tokens, spans, {w.mixed.as<void>(), wide});
   p.out.multiply(context, {w.mixed.as<void>(), wide * 4}, rows, {pooled, wide});
   if (!p.up) return;
   const std::int64_t mlp = p.up.columns();
@@ -302,7 +304,7 @@ ClipTextTower::ClipTextTower(const Context& context, Type type, const Weights& w
       tokens_(need(weights, "text.token_embedding.weight")),
       positions_(need(weights, "text.positional_embedding")),
       norm_(weights, "text.ln_final", settings.eps),
-      transformer_(context, type, weights, "text.transformer.resblocks.", settings, settings.causal) {
+      transformer_(context, type, weights, "text.transformer.resblocks.", settings, settings.causal, true) {
   if (tokens_.inner() != settings.width || positions_.inner() != settings.width) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the text embeddings have another width than the model's settings say");
   }

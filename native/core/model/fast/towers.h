@@ -13,8 +13,8 @@ namespace torchclip::core {
 // Attention pooling by one learned query (SigLIP), or by the first of several (CoCa, without the MLP): see
 // mapPoolSource and queryPoolSource in lib/models/architectures/image-vit.ts.
 struct AttentionPool {
-  std::vector<float> query;  // projected and scaled
-  Linear keyValue, out, up, down;
+  PooledAttention attention;
+  Linear out, up, down;
   Norm norm;  // before the MLP; CoCa's before the keys and values
 };
 
@@ -201,7 +201,8 @@ class ResnetTower : public ImageTower {
   Convolution stem2_, stem3_;
   std::vector<Block> blocks_;
   Tensor positions_;
-  Linear query_, keyValue_, projection_;
+  Linear query_, projection_;
+  PooledAttention attention_;
 };
 
 class TextTower {

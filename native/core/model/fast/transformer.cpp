@@ -7,78 +7,16 @@
 #include "runtime/error.h"
 
 namespace torchclip::core {
-namespace {
-
-constexpr std::int64_t kRowsOfTask = 16;
-
-}  // namespace
-
-Norm::Norm(const Weights& weights, const std::string& key, float epsilon)
-    : gamma(need(weights, key + ".weight")), beta(weights(key + ".bias")), eps(epsilon) {}
-
-std::size_t Workspace::bytes() const {
-  std::size_t n = 0;
-  for (const Buffer* b : {&x, &input, &qkv, &mixed, &hidden, &few, &scratch, &scales, &sums}) n += b->bytes();
-  return n;
-}
-
-Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
-                      std::int64_t width, const Norm* norm, Type type, Workspace& workspace, Buffer& to) {
-  const std::int64_t bytes = row_stride(type, width);
-  to.grow(static_cast<std::size_t>(rows * bytes));
-  workspace.scales.grow(static_cast<std::size_t>(rows) * 4);
-  workspace.sums.grow(static_cast<std::size_t>(rows) * 4);
-  auto* scales = workspace.scales.as<float>();
-  auto* sums = workspace.sums.as<std::int32_t>();
-  context.team.each((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
-    const std::int64_t first = task * kRowsOfTask, n = std::min(kRowsOfTask, rows - first);
-    context.kernels.layerNorm(x + first * stride, stride, n, width, norm ? norm->gamma.data : nullptr,
-                              norm ? norm->beta.data : nullptr, norm ? norm->eps : 0, type,
-                              to.as<char>() + first * bytes, bytes, scales + first, sums + first);
-  });
-  return {to.as<void>(), bytes, scales, sums};
-}
-
-void normalize(const Context& context, const Norm& norm, float* x, std::int64_t rows, std::int64_t width) {
-  context.team.each((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
-    const std::int64_t first = task * kRowsOfTask, n = std::min(kRowsOfTask, rows - first);
-    context.kernels.layerNorm(x + first * width, width, n, width, norm.gamma.data, norm.beta.data, norm.eps, Type::f32,
-                              x + first * width, width * 4, nullptr, nullptr);
-  });
-}
-
-void attend_once(const Context& context, Workspace& workspace, const float* queries, std::int64_t query_stride,
-                 const float* key_values, std::int64_t rows, std::int64_t length, std::int64_t width,
-                 std::int64_t heads, float* out) {
-  const std::int64_t head = width / heads, floats = attention_scratch(length, head);
-  workspace.scratch.grow(static_cast<std::size_t>(rows * floats) * 4);
-  context.team.each(rows, [&](std::int64_t r) {
-    for (std::int64_t h = 0; h < heads; ++h) {
-      Attention t;
-      t.q = queries + r * query_stride + h * head;
-      t.ldq = width;
-      t.k = key_values + r * length * 2 * width + h * head;
-      t.v = t.k + width;
-      t.ldk = 2 * width;
-      t.queries = 1;
-      t.keys = length;
-      t.width = head;
-      t.out = out + r * width + h * head;
-      t.ldo = width;
-      t.scratch = workspace.scratch.as<float>() + r * floats;
-      context.kernels.attention(t);
-    }
-  });
-}
 
 Transformer::Transformer(const Context& context, Type type, const Weights& weights, const std::string& prefix,
-                         const BlockSettings& settings, bool causal)
+                         const BlockSettings& settings, bool causal, bool pools)
     : type_(type),
       width_(settings.width),
       heads_(settings.heads),
       mlp_(settings.mlpWidth),
       causal_(causal),
       normsAfter_(settings.normsAfter),
+      pools_(pools),
       activation_(settings.activation) {
   const float eps = settings.eps, scale = settings.query_scale();
   const std::int64_t layers = settings.layers;
@@ -95,13 +33,15 @@ Transformer::Transformer(const Context& context, Type type, const Weights& weigh
     b.norm2 = Norm(weights, key + ".ln_2", eps);
     const auto w = need(weights, key + ".attn.in_proj_weight", 3 * width_, width_);
     const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * width_, 1);
-    if (i + 1 == layers) {
-      b.query = Linear(context, type, w.data, bias.data, width_, width_, nullptr, scale);
-      b.keyValue = Linear(context, type, w.data + width_ * width_, bias.data + width_, 2 * width_, width_);
+    if (pools && i + 1 == layers) {
+      const std::int64_t matrix = width_ * width_;
+      b.qkv = Linear(context, type, w.data, bias.data, width_, width_, nullptr, scale);
+      b.pool = PooledAttention(context, type, w.data + matrix, w.data + 2 * matrix, bias.data + 2 * width_, width_,
+                               width_, heads_);
     } else {
       std::vector<float> scales(3 * width_, 1.0f);
       std::fill_n(scales.begin(), width_, scale);
-      b.query = Linear(context, type, w.data, bias.data, 3 * width_, width_, scales.data());
+      b.qkv = Linear(context, type, w.data, bias.data, 3 * width_, width_, scales.data());
     }
     b.out = linear(key + ".attn.out_proj.weight", key + ".attn.out_proj.bias", width_, width_,
                    weights(key + ".ls_1.gamma"));
@@ -114,57 +54,74 @@ Transformer::Transformer(const Context& context, Type type, const Weights& weigh
 std::size_t Transformer::bytes() const {
   std::size_t n = 0;
   for (const auto& b : blocks_) {
-    n += b.query.bytes() + b.keyValue.bytes() + b.out.bytes() + b.up.bytes() + b.down.bytes();
+    n += b.qkv.bytes() + b.pool.bytes() + b.out.bytes() + b.up.bytes() + b.down.bytes();
   }
   return n;
 }
 
-void Transformer::attend(const Context& context, Workspace& workspace, const Sequences& sequences,
-                         const std::int64_t* pooled, const float* queries, std::int64_t query_stride, const float* keys,
-                         std::int64_t key_stride, void* out, Type out_type) const {
-  const std::int64_t stride = row_stride(out_type, width_) / size_of(out_type);
-  const std::int64_t head = width_ / heads_;
+void Transformer::attend(const Context& context, Workspace& w, const Block& block, const Sequences& sequences,
+                         Type kept) const {
+  const std::int64_t tokens = sequences.tokens(), head = width_ / heads_;
+  const Type type = attention_type(context, type_, head);
+  const std::int64_t bytes = row_stride(type, 3 * width_), part = width_ * size_of(type);
+  const std::int64_t out_bytes = row_stride(kept, width_);
+  w.qkv.grow(static_cast<std::size_t>(tokens * bytes));
+  w.mixed.grow(static_cast<std::size_t>(tokens * out_bytes));
+  const auto in = convert(context, w.x.as<float>(), width_, tokens, width_, normsAfter_ ? nullptr : &block.norm1, type_,
+                          w, w.input);
+  block.qkv.multiply(context, in, tokens, {w.qkv.as<void>(), bytes / size_of(type), type});
   std::int64_t longest = 0;
-  for (std::int64_t s = 0; s < sequences.count(); ++s) {
-    longest = std::max(longest, sequences.starts[s + 1] - sequences.starts[s]);
-  }
-  // Each task its own scratch memory: as many tasks as threads, each taking several heads.
-  const std::int64_t floats = attention_scratch(longest, head);
-  const std::int64_t work = sequences.count() * heads_;
-  const std::int64_t tasks = std::min<std::int64_t>(work, context.team.size() == 1 ? 1 : context.team.size() * 4);
-  workspace.scratch.grow(static_cast<std::size_t>(tasks * floats) * 4);
-  context.team.each(tasks, [&](std::int64_t task) {
-    for (std::int64_t i = task * work / tasks; i < (task + 1) * work / tasks; ++i) {
-      const std::int64_t s = i / heads_, column = i % heads_ * head, start = sequences.starts[s];
-      Attention t;
-      t.keys = sequences.starts[s + 1] - start;
-      t.width = head;
-      t.queries = pooled ? 1 : t.keys;
-      const std::int64_t row = pooled ? s : start;
-      t.q = queries + row * query_stride + column;
-      t.ldq = query_stride;
-      t.k = keys + start * key_stride + column;
-      t.v = t.k + width_;
-      t.ldk = key_stride;
-      const bool blind = !sequences.blind.empty() && sequences.blind[s];
-      if (pooled && causal_) t.keys = pooled[s] - start + 1;  // nothing after it is seen
-      if (blind) t.keys -= 1;
-      if (blind && !pooled) t.queries -= 1;
-      t.causal = causal_ && !pooled;
-      t.out = static_cast<char*>(out) + (row * stride + column) * size_of(out_type);
-      t.ldo = stride;
-      t.outType = out_type;
-      t.scratch = workspace.scratch.as<float>() + task * floats;
-      context.kernels.attention(t);
-      if (blind && !pooled) {  // the last token: all but itself
-        t.q += t.queries * query_stride;
-        t.out = static_cast<char*>(t.out) + t.queries * stride * size_of(out_type);
-        t.queries = 1;
-        t.causal = false;
-        context.kernels.attention(t);
-      }
-    }
+  for (std::int64_t s = 0; s < sequences.count(); ++s) longest = std::max(longest, sequences.length(s));
+  Attention common;
+  common.type = type;
+  common.width = head;
+  common.ldq = common.ldk = bytes / size_of(type);
+  common.outType = kept;
+  common.ldo = out_bytes / size_of(kept);
+  // `skipped`: queries before those that are computed.
+  const auto place = [&](std::int64_t s, std::int64_t skipped, Attention& t) {
+    const char* row = w.qkv.as<char>() + sequences.starts[s] * bytes;
+    t.q = row + skipped * bytes;
+    t.k = row + part;
+    t.v = row + 2 * part;
+    t.out = w.mixed.as<char>() + (sequences.starts[s] + skipped) * out_bytes;
+  };
+  attend_heads(context, w, sequences.count(), heads_, longest, common, [&](std::int64_t s, Attention& t) {
+    t.queries = t.keys = sequences.length(s) - (sequences.is_blind(s) ? 1 : 0);
+    t.causal = causal_;
+    place(s, 0, t);
   });
+  if (sequences.blind.empty()) return;
+  // A last token that does not see itself sees all the others.
+  attend_heads(context, w, sequences.count(), heads_, longest, common, [&](std::int64_t s, Attention& t) {
+    t.keys = sequences.length(s) - 1;
+    t.queries = sequences.is_blind(s) ? 1 : 0;
+    place(s, t.keys, t);
+  });
+}
+
+void Transformer::attend_pooled(const Context& context, Workspace& w, const Block& block, const Sequences& sequences,
+                                const std::int64_t* pooled, Type kept) const {
+  const std::int64_t tokens = sequences.tokens(), count = sequences.count();
+  const Norm* before = normsAfter_ ? nullptr : &block.norm1;
+  const Type type = block.pool.type();
+  const float* x = w.x.as<float>();
+  w.few.grow(static_cast<std::size_t>(count * width_) * 4);
+  float* few = w.few.as<float>();
+  std::vector<PooledAttention::Span> spans;
+  for (std::int64_t s = 0; s < count; ++s) {
+    std::memcpy(few + s * width_, x + pooled[s] * width_, static_cast<std::size_t>(width_) * 4);
+    const std::int64_t end = causal_ ? pooled[s] + 1 : sequences.starts[s + 1];  // nothing after it is seen
+    spans.push_back({sequences.starts[s], end - (sequences.is_blind(s) ? 1 : 0)});
+  }
+  const auto all = convert(context, x, width_, tokens, width_, before, type, w, w.hidden);
+  const auto asking = convert(context, few, width_, count, width_, before, type_, w, w.input);
+  const std::int64_t bytes = row_stride(type, width_), out_bytes = row_stride(kept, width_);
+  w.qkv.grow(static_cast<std::size_t>(count * bytes));
+  w.mixed.grow(static_cast<std::size_t>(count * out_bytes));
+  block.qkv.multiply(context, asking, count, {w.qkv.as<void>(), bytes / size_of(type), type});
+  block.pool.run(context, w, {w.qkv.as<void>(), bytes}, all, spans,
+                 {w.mixed.as<void>(), out_bytes / size_of(kept), kept});
 }
 
 void Transformer::feed_forward(const Context& context, Workspace& workspace, const Block& block, float* x,
@@ -187,45 +144,23 @@ void Transformer::feed_forward(const Context& context, Workspace& workspace, con
 
 void Transformer::run(const Context& context, Workspace& w, const Sequences& sequences, const std::int64_t* pooled,
                       Cancel cancel) const {
-  const std::int64_t tokens = sequences.tokens(), count = sequences.count();
-  float* x = w.x.as<float>();
-  const Type kept = type_ == Type::s8 ? Type::f32 : type_;
-  const std::int64_t three = spread(3 * width_ * 4) / 4, two = spread(2 * width_ * 4) / 4;
-  w.qkv.grow(static_cast<std::size_t>(tokens * (two + three)) * 4);
-  w.mixed.grow(static_cast<std::size_t>(tokens * row_stride(kept, width_)));
+  const Type kept = type_ == Type::s8 ? Type::f32 : type_;  // of what attention gives
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     check_cancel(cancel);
     const Block& b = blocks_[i];
-    const bool last = i + 1 == blocks_.size();
-    const Norm* before = normsAfter_ ? nullptr : &b.norm1;
-    const auto in = convert(context, x, width_, tokens, width_, before, type_, w, w.input);
-    float* qkv = w.qkv.as<float>();
-    std::int64_t rows = tokens;
-    float* residual = x;
-    if (!last) {
-      b.query.multiply(context, in, tokens, {qkv, three});
-      attend(context, w, sequences, nullptr, qkv, three, qkv + width_, three, w.mixed.as<void>(), kept);
+    const bool last = pools_ && i + 1 == blocks_.size();
+    if (last) {
+      attend_pooled(context, w, b, sequences, pooled, kept);
     } else {
-      b.keyValue.multiply(context, in, tokens, {qkv, two});
-      float* queries = qkv + tokens * two;
-      if (pooled) {
-        rows = count;
-        w.few.grow(static_cast<std::size_t>(count * width_) * 4);
-        residual = w.few.as<float>();
-        for (std::int64_t s = 0; s < count; ++s) {
-          std::memcpy(residual + s * width_, x + pooled[s] * width_, static_cast<std::size_t>(width_) * 4);
-        }
-        const auto few = convert(context, residual, width_, count, width_, before, type_, w, w.input);
-        b.query.multiply(context, few, count, {queries, width_});
-      } else {
-        b.query.multiply(context, in, tokens, {queries, width_});
-      }
-      attend(context, w, sequences, pooled, queries, width_, qkv, two, w.mixed.as<void>(), kept);
+      attend(context, w, b, sequences, kept);
     }
+    const std::int64_t rows = last ? sequences.count() : sequences.tokens();
+    float* residual = last ? w.few.as<float>() : w.x.as<float>();
     Linear::Input mixed{w.mixed.as<void>(), row_stride(kept, width_)};
-    if (kept != type_)
+    if (kept != type_) {
       mixed =
           convert(context, w.mixed.as<float>(), mixed.stride / size_of(kept), rows, width_, nullptr, type_, w, w.input);
+    }
     b.out.multiply(context, mixed, rows, {residual, width_, Type::f32, Activation::none, residual, width_});
     if (normsAfter_) normalize(context, b.norm1, residual, rows, width_);
     feed_forward(context, w, b, residual, rows);

@@ -1,0 +1,186 @@
+// Attention of one head, for the instruction set that this file is compiled for: include after steps.h.
+#pragma once
+
+#include "kernels/gemm.h"
+#include "kernels/steps.h"
+
+namespace {
+
+using torchclip::core::Attention;
+using torchclip::core::kAttentionRows;
+using torchclip::core::round_up;
+
+// to[c * distance + r] = from[r * ld + c] for rows and columns up to kLanes each; rows past `rows` are zeros.
+inline void turn_block(const std::int32_t* from, std::int64_t ld, std::int64_t rows, std::int64_t columns,
+                       std::int32_t* to, std::int64_t distance) {
+  Ints r[kLanes], t[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) r[i] = i < rows ? load_first(from + i * ld, columns) : to_ints(zero());
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; i += 2) {
+    t[i] = unpack_low(r[i], r[i + 1]);
+    t[i + 1] = unpack_high(r[i], r[i + 1]);
+  }
+  // r[4 i + j]: of each fourth of a register L, rows 4 i ... 4 i + 3 of column 4 L + j.
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      r[i + 2 * j] = unpack_low_pairs(t[i + j], t[i + j + 2]);
+      r[i + 2 * j + 1] = unpack_high_pairs(t[i + j], t[i + j + 2]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+#if defined(__AVX512F__)
+    const Ints a = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88), b = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xdd);
+    const Ints c = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88), d = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xdd);
+    t[j] = _mm512_shuffle_i32x4(a, c, 0x88);
+    t[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
+    t[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    t[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
+#else
+    t[j] = _mm256_permute2x128_si256(r[j], r[4 + j], 0x20);
+    t[4 + j] = _mm256_permute2x128_si256(r[j], r[4 + j], 0x31);
+#endif
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if (i < columns) store(to + i * distance, t[i]);
+  }
+}
+
+// Rows of `units` 4-byte units (one float, or two of bf16) as panels of 32 rows: [units][32], empty rows zero.
+inline void pack_keys(const char* k, std::int64_t ld, std::int64_t keys, std::int64_t units, std::int32_t* panels) {
+  for (std::int64_t first = 0; first < round_up(keys, kPanel); first += kLanes) {
+    std::int32_t* panel = panels + first / kPanel * kPanel * units + first % kPanel;
+    const std::int64_t rows = first < keys ? smaller(kLanes, keys - first) : 0;
+    for (std::int64_t u = 0; u < units; u += kLanes) {
+      turn_block(reinterpret_cast<const std::int32_t*>(k + first * ld) + u, ld / 4, rows, smaller(kLanes, units - u),
+                 panel + u * kPanel, kPanel);
+    }
+  }
+}
+
+// exp(s - max) of the first `count` scores of a row, as what the second product takes, zeros up to `padded` (a multiple
+// of a panel); returns their sum.
+template <typename Step>
+float soften(float* s, std::int64_t count, std::int64_t padded) {
+  for (std::int64_t i = count; i < padded; ++i) s[i] = -3e38f;
+  Floats most = all(-3e38f);
+  const std::int64_t used = round_up(count, kLanes);
+  for (std::int64_t i = 0; i < used; i += kLanes) most = max_of(most, load(s + i));
+  const Floats largest = all(max_of(most));
+  Floats total = zero();
+  for (std::int64_t i = 0; i < used; i += kLanes) {
+    const Floats e = exponential(load(s + i) - largest);
+    Step::put(s, i, e);  // bf16 lies in the first half of the row: behind what is still to be read
+    total = total + e;
+  }
+  // What was filled in became 1e-38 each: nothing beside the largest one's 1, but not zero.
+  Step::clear(s, count, padded);
+  return sum_of(total);
+}
+
+struct FloatAttention : FloatStep {
+  using Value = float;
+  static constexpr std::int64_t kGroup = 1;  // elements of a 4-byte unit
+  static void put(float* row, std::int64_t i, Floats v) { store(row + i, v); }
+  static void clear(float* row, std::int64_t from, std::int64_t to) {
+    for (std::int64_t i = from; i < to; ++i) row[i] = 0;
+  }
+  // Panels of 32 columns: [keys][32].
+  static void pack_values(const float* v, std::int64_t ld, std::int64_t keys, std::int64_t columns, char* to) {
+    auto* out = reinterpret_cast<float*>(to);
+    for (std::int64_t i = 0; i < keys; ++i, v += ld, out += kPanel) {
+      if (columns == kPanel) {
+        for (int j = 0; j < kWide; ++j) store(out + j * kLanes, load(v + j * kLanes));
+      } else {
+        for (std::int64_t j = 0; j < kPanel; ++j) out[j] = j < columns ? v[j] : 0;
+      }
+    }
+  }
+};
+
+#if defined(__AVX512BF16__)
+// Where the elements of two interleaved rows of 32 come from.
+struct Pairs {
+  alignas(64) std::uint16_t at[2 * kPanel];
+  constexpr Pairs() : at{} {
+    for (int i = 0; i < 2 * kPanel; ++i) at[i] = static_cast<std::uint16_t>(i / 2 + i % 2 * kPanel);
+  }
+};
+constexpr Pairs kPairs;
+
+struct BrainAttention : BrainStep {
+  using Value = std::uint16_t;
+  static constexpr std::int64_t kGroup = 2;
+  static void put(float* row, std::int64_t i, Floats v) { store_bf16(reinterpret_cast<std::uint16_t*>(row) + i, v); }
+  static void clear(float* row, std::int64_t from, std::int64_t to) {
+    for (std::int64_t i = from; i < to; ++i) reinterpret_cast<std::uint16_t*>(row)[i] = 0;
+  }
+  // Panels of 32 columns: pairs of keys, [keys / 2][32][2].
+  static void pack_values(const std::uint16_t* v, std::int64_t ld, std::int64_t keys, std::int64_t columns, char* to) {
+    const Ints low = _mm512_load_si512(kPairs.at), high = _mm512_load_si512(kPairs.at + kPanel);
+    const auto some = static_cast<__mmask32>(columns == kPanel ? ~0u : (1u << columns) - 1);
+    for (std::int64_t i = 0; i < keys; i += 2, v += 2 * ld, to += 2 * sizeof(Ints)) {
+      const Ints a = _mm512_maskz_loadu_epi16(some, v);
+      const Ints b = i + 1 < keys ? _mm512_maskz_loadu_epi16(some, v + ld) : _mm512_setzero_si512();
+      _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, low, b));
+      _mm512_storeu_si512(to + sizeof(Ints), _mm512_permutex2var_epi16(a, high, b));
+    }
+  }
+};
+#endif
+
+template <typename Step>
+void attention(const Attention& t) {
+  using Value = typename Step::Value;
+  constexpr int R = Step::kRows;
+  constexpr std::int64_t G = Step::kGroup, kSize = sizeof(Value);
+  static_assert(R <= kAttentionRows);
+  const std::int64_t padded = round_up(t.keys, kPanel), units = t.width / G, lines = round_up(t.keys, G) / G;
+  auto* keys = reinterpret_cast<std::int32_t*>(t.scratch);        // panels of 32 keys: [units][32]
+  char* values = reinterpret_cast<char*>(keys + padded * units);  // panels of 32 columns: [lines][32]
+  auto* scores = reinterpret_cast<float*>(values + lines * round_up(t.width, kPanel) * 4);  // [R][padded]
+  float* result = scores + kAttentionRows * padded;                                         // [R][32]
+  pack_keys(static_cast<const char*>(t.k), t.ldk * kSize, t.keys, units, keys);
+  for (std::int64_t c = 0; c < t.width; c += kPanel) {
+    Step::pack_values(static_cast<const Value*>(t.v) + c, t.ldk, t.keys, smaller(kPanel, t.width - c),
+                      values + c * lines * 4);
+  }
+  const std::int64_t before = t.keys - t.queries;  // keys that every query sees
+  const std::int64_t blocks = (t.queries + R - 1) / R;
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    const std::int64_t begin = b * t.queries / blocks, end = (b + 1) * t.queries / blocks;
+    const int rows = static_cast<int>(end - begin);
+    const std::int64_t seen = t.causal ? before + end : t.keys, panels = round_up(seen, kPanel) / kPanel;
+    Floats sums[R * kWide];
+    for (std::int64_t p = 0; p < panels; ++p) {
+      tile_of<Step, R>(rows, static_cast<const char*>(t.q) + begin * t.ldq * kSize, t.ldq * kSize,
+                       reinterpret_cast<const char*>(keys + p * kPanel * units), units, sums);
+      for (int r = 0; r < rows; ++r) {
+        for (int i = 0; i < kWide; ++i) store(scores + r * padded + p * kPanel + i * kLanes, sums[r * kWide + i]);
+      }
+    }
+    float inverse[R];
+    for (int r = 0; r < rows; ++r) {
+      const std::int64_t count = t.causal ? before + begin + r + 1 : t.keys;
+      inverse[r] = 1.0f / soften<Step>(scores + r * padded, count, panels * kPanel);
+    }
+    for (std::int64_t c = 0; c < t.width; c += kPanel) {
+      tile_of<Step, R>(rows, reinterpret_cast<const char*>(scores), padded * 4, values + c * lines * 4,
+                       round_up(seen, G) / G, sums);
+      for (int r = 0; r < rows; ++r) {
+        for (int i = 0; i < kWide; ++i) store(result + r * kPanel + i * kLanes, sums[r * kWide + i] * all(inverse[r]));
+      }
+      Product p;
+      p.columns = t.width;
+      p.out = t.out;
+      p.ldo = t.ldo;
+      p.outType = t.outType;
+      finish(p, result, begin, rows, c);
+    }
+  }
+}
+
+}  // namespace
