@@ -1,5 +1,6 @@
 // The matrix product for one type, compiled for one instruction set: include after defining
-//   TORCHCLIP_STEP      a struct with: Sum (register type), kRows, zero(), step(sum, pointer to 4 bytes of A, weights)
+//   TORCHCLIP_STEP      a struct with: Sum (register type), kRows, kOffset, and either zero() and step(sum, pointer to
+//                       4 bytes of A, weights), or rows() for all of a tile (amx.h)
 // See kernels.h for the layout.
 #pragma once
 
@@ -204,7 +205,12 @@ void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, st
       const Ahead ahead{static_cast<const char*>(p.out) + (begin * p.ldo + column) * size, p.ldo * size,
                         smaller(kPanel, p.columns - column) * size};
       typename Step::Sum sums[R * kWide];
-      tile_of<Step, R>(rows, static_cast<const char*>(p.a) + begin * p.lda, p.lda, weights, p.steps, sums, ahead);
+      const char* a = static_cast<const char*>(p.a) + begin * p.lda;
+      if constexpr (requires { Step::rows; }) {
+        Step::rows(rows, a, p.lda, weights, p.steps, sums, ahead);
+      } else {
+        tile_of<Step, R>(rows, a, p.lda, weights, p.steps, sums, ahead);
+      }
       alignas(64) float values[R * kPanel];
       finish(p, as_floats<Step>(sums, p, begin, rows, column, values), begin, rows, column);
     }

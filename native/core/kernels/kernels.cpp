@@ -11,6 +11,10 @@
 #if defined(TORCHCLIP_X86)
 #include <cpuid.h>
 #endif
+#if defined(TORCHCLIP_AMX)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace torchclip::core {
 namespace {
@@ -43,6 +47,28 @@ bool has_avx_vnni() {
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4));
 }
 
+#if defined(TORCHCLIP_AMX)
+// CPUID leaf 7, EDX bits 22 (AMX-BF16), 24 (tiles), 25 (AMX-INT8); and Linux lends the tiles to those who ask
+// (ARCH_REQ_XCOMP_PERM for state 18, Documentation/arch/x86/xstate.rst).
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAll = 1u << 22 | 1u << 24 | 1u << 25;
+  constexpr long kRequest = 0x1023, kTileData = 18;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAll) == kAll &&
+         syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+
+// Products on tiles in the place of those in registers; attention's are too small for them.
+void use_tiles(Kernels& k) {
+  k.name = "avx512_amx";
+  k.types = "fp32, bf16 (amx), int8 (amx)";
+  k.multiply[1] = amx_bf16.multiply;
+  k.multiply[2] = amx_int8.multiply;
+  k.tileRows[1] = amx_bf16.rows;
+  k.tileRows[2] = amx_int8.rows;
+}
+#endif
+
 const Kernels* choose() {
   __builtin_cpu_init();
   const char* wish = std::getenv("TORCHCLIP_ISA");
@@ -59,6 +85,9 @@ const Kernels* choose() {
                   : vnni ? "avx512_vnni"
                          : "avx512",
                   avx512_part, bf16 ? &avx512_bf16 : nullptr, vnni ? &avx512_vnni_int8 : nullptr);
+#if defined(TORCHCLIP_AMX)
+    if (bf16 && vnni && most != "avx512_bf16" && has_amx()) use_tiles(chosen);
+#endif
   } else {
     const bool vnni = most != "avx2" && has_avx_vnni();
     chosen = make(vnni ? "avx2_vnni" : "avx2", avx2_part, nullptr, vnni ? &avx2_vnni_int8 : nullptr);

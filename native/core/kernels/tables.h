@@ -22,6 +22,6 @@ struct FastProduct {
 };
 
 extern const Part avx2_part, avx512_part;
-extern const FastProduct avx2_vnni_int8, avx512_vnni_int8, avx512_bf16;
+extern const FastProduct avx2_vnni_int8, avx512_vnni_int8, avx512_bf16, amx_bf16, amx_int8;
 
 }  // namespace torchclip::core

@@ -1,0 +1,127 @@
+// The matrix product for bf16 and int8 on AMX's tile registers; its instructions are immintrin.h's, or
+// plain loops with the same names (native/test/amx.h) for machines without AMX.
+//
+// Eight tiles of 16 rows of 64 bytes: four sums (two of rows by two of columns), two of A, two of weights. A panel's
+// layout (kernels.h) is a tile's: 16 steps of 16 columns of 4 bytes, 128 bytes apart.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/gemm.h"
+
+namespace {
+
+constexpr int kTileRows = 16, kTileBytes = 64;
+
+// Intel 64 and IA-32 Architectures Software Developer's Manual, LDTILECFG: palette 1.
+struct alignas(64) TileConfig {
+  std::uint8_t palette = 1, start = 0, reserved[14] = {};
+  std::uint16_t bytes[16] = {};  // of a row of each tile
+  std::uint8_t rows[16] = {};
+  explicit TileConfig(int count) {
+    const int second = count > kTileRows ? count - kTileRows : 0;
+    const auto first = static_cast<std::uint8_t>(count - second);
+    for (int i = 0; i < 8; ++i) bytes[i] = kTileBytes;
+    rows[0] = rows[1] = rows[4] = first;
+    rows[2] = rows[3] = rows[5] = static_cast<std::uint8_t>(second);
+    if (second == 0) bytes[2] = bytes[3] = bytes[5] = 0;
+    rows[6] = rows[7] = kTileRows;  // weights: 16 steps
+  }
+};
+static_assert(sizeof(TileConfig) == 64);
+
+// One product of 32 rows (or fewer) by a panel over 16 steps, added to the sums. (The numbers of
+// tiles are literals in the intrinsics' assembly, hence upper and lower.)
+template <typename Step, bool Two>
+void tile_step(const char* a, std::int64_t lda, const char* weights) {
+  _tile_loadd(6, weights, 2 * kTileBytes);
+  _tile_loadd(7, weights + kTileBytes, 2 * kTileBytes);
+  _tile_loadd(4, a, lda);
+  Step::upper();
+  if constexpr (Two) {
+    _tile_loadd(5, a + kTileRows * lda, lda);
+    Step::lower();
+  }
+}
+
+template <typename Step, bool Two>
+void tile_rows(int rows, const char* a, std::int64_t lda, const char* weights, std::int64_t steps, char* out,
+               const Ahead& ahead) {
+  _tile_zero(0);
+  _tile_zero(1);
+  if constexpr (Two) {
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  const std::int64_t whole = steps / kTileRows;
+  int fetched = 0;
+  for (std::int64_t k = 0; k < whole; ++k) {
+    if (ahead.to) {
+      for (const auto until = static_cast<int>((k + 1) * rows / whole); fetched < until; ++fetched) ahead.fetch(fetched);
+    }
+    tile_step<Step, Two>(a + k * kTileBytes, lda, weights + k * kTileRows * 2 * kTileBytes);
+  }
+  if (const std::int64_t rest = steps % kTileRows) {  // by way of zeros: what lies behind may be no number
+    alignas(64) char last[2 * kTileRows * kTileBytes] = {}, some[2 * kTileRows * kTileBytes] = {};
+    for (int r = 0; r < rows; ++r) std::memcpy(last + r * kTileBytes, a + r * lda + whole * kTileBytes, rest * 4);
+    std::memcpy(some, weights + whole * kTileRows * 2 * kTileBytes, rest * 2 * kTileBytes);
+    tile_step<Step, Two>(last, kTileBytes, some);
+  }
+  _tile_stored(0, out, 2 * kTileBytes);
+  _tile_stored(1, out + kTileBytes, 2 * kTileBytes);
+  if constexpr (Two) {
+    _tile_stored(2, out + kTileRows * 2 * kTileBytes, 2 * kTileBytes);
+    _tile_stored(3, out + kTileRows * 2 * kTileBytes + kTileBytes, 2 * kTileBytes);
+  }
+}
+
+template <typename Step>
+void all_rows(int rows, const char* a, std::int64_t lda, const char* weights, std::int64_t steps, char* out,
+              const Ahead& ahead) {
+  const TileConfig config(rows);
+  _tile_loadconfig(&config);
+  (rows > kTileRows ? tile_rows<Step, true> : tile_rows<Step, false>)(rows, a, lda, weights, steps, out, ahead);
+}
+
+struct BrainTiles {
+  using Sum = Floats;
+  static constexpr int kRows = 2 * kTileRows, kOffset = 0;
+  static void upper() {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+  }
+  static void lower() {
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, Sum* out,
+                   const Ahead& ahead) {
+    all_rows<BrainTiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
+  }
+};
+struct ByteTiles {  // A has signs, the weights have none
+  using Sum = Ints;
+  static constexpr int kRows = 2 * kTileRows, kOffset = 128;
+  static void upper() {
+    _tile_dpbsud(0, 4, 6);
+    _tile_dpbsud(1, 4, 7);
+  }
+  static void lower() {
+    _tile_dpbsud(2, 5, 6);
+    _tile_dpbsud(3, 5, 7);
+  }
+  static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, Sum* out,
+                   const Ahead& ahead) {
+    all_rows<ByteTiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
+  }
+};
+
+// Tiles are given back at the end, so that a switch of threads has less to save.
+template <typename Step>
+void multiply_by_tiles(const Product& p, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
+                       std::int64_t panel_end) {
+  multiply<Step>(p, row_begin, row_end, panel_begin, panel_end);
+  _tile_release();
+}
+
+}  // namespace

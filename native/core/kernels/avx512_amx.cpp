@@ -1,0 +1,11 @@
+#include <immintrin.h>
+
+#include "kernels/amx.h"
+#include "kernels/tables.h"
+
+namespace torchclip::core {
+
+const FastProduct amx_bf16 = {multiply_by_tiles<BrainTiles>, BrainTiles::kRows};
+const FastProduct amx_int8 = {multiply_by_tiles<ByteTiles>, ByteTiles::kRows};
+
+}  // namespace torchclip::core

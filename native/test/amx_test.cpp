@@ -1,0 +1,77 @@
+// The products on AMX's tiles, their instructions played by plain loops, against sums in double: whole and partly filled
+// tiles of rows, columns and steps. On a machine with AMX, kernels_test runs them as they are.
+#include "amx.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "check.h"
+#include "kernels/amx.h"
+
+using namespace torchclip::core;
+
+namespace {
+
+std::vector<float> values(std::size_t n, unsigned seed) {
+  std::vector<float> v(n);
+  for (auto& x : v) x = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f;
+  return v;
+}
+
+template <typename Tiles>
+void products(Type type, double tolerance) {
+  for (const std::int64_t rows : {1, 16, 17, 32, 50}) {
+    for (const std::int64_t columns : {1, 31, 70}) {
+      for (const std::int64_t inner : {3, 64, 500, 1024}) {
+        const auto a = values(rows * inner, 1), w = values(columns * inner, 2), bias = values(round_up(columns, kPanel), 3);
+        const std::int64_t steps = round_up(inner, step_of(type)) / step_of(type), panels = round_up(columns, kPanel) / kPanel;
+        std::vector<char> packed(panels * steps * kPanel * 4 + 256, '\xff');  // no numbers behind the weights
+        std::vector<float> column_scales(panels * kPanel), scales(rows), out(rows * columns);
+        for (std::int64_t p = 0; p < panels; ++p) {
+          pack_panel(w.data() + p * kPanel * inner, inner, std::min(kPanel, columns - p * kPanel), inner, type, 127, p,
+                     packed.data(), type == Type::s8 ? column_scales.data() + p * kPanel : nullptr);
+        }
+        const std::int64_t stride = steps * 4;
+        std::vector<char> input(rows * stride);
+        std::vector<std::int32_t> sums(rows);
+        kernels()->layerNorm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(), stride,
+                             scales.data(), sums.data());
+        Product p;
+        p.a = input.data();
+        p.lda = stride;
+        p.weights = packed.data();
+        p.steps = p.panelSteps = steps;
+        p.columns = columns;
+        p.bias = bias.data();
+        p.columnScale = column_scales.data();
+        p.rowScale = scales.data();
+        p.rowSum = sums.data();
+        p.out = out.data();
+        p.ldo = columns;
+        multiply_by_tiles<Tiles>(p, 0, rows, 0, panels);
+        double most = 0;
+        for (std::int64_t r = 0; r < rows; ++r) {
+          for (std::int64_t c = 0; c < columns; ++c) {
+            double sum = bias[c];
+            for (std::int64_t k = 0; k < inner; ++k) sum += static_cast<double>(a[r * inner + k]) * w[c * inner + k];
+            const double off = std::abs(sum - out[r * columns + c]);
+            most = off <= most ? most : off;  // also where it is no number
+          }
+        }
+        CHECK(most <= tolerance * std::sqrt(static_cast<double>(inner)));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  if (!kernels()) return torchclip::test::failures();  // no AVX2
+  products<BrainTiles>(Type::bf16, 0.01);
+  products<ByteTiles>(Type::s8, 0.02);
+  CHECK(amx::misuse == 0);
+  CHECK(!amx::configured);
+  return torchclip::test::failures();
+}
