@@ -1,5 +1,6 @@
 // Texts a second on real captions: at their true length, against the same padded to the context, and onnxruntime-node.
-//   node bench/text.mjs FOLDER (of bench/models.py, with model.pt) --texts FILE [--rounds 7]
+//   node bench/text.mjs FOLDER (of bench/models.py, with model.pt) --texts FILE [--median 12] [--rounds 7]
+// --median N: only the shorter sentences of the file, as many as have a median of N tokens.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -9,16 +10,30 @@ import { leastCosine, machine, race, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { texts: { type: "string" }, rounds: { type: "string", default: "7" }, count: { type: "string", default: "64" } },
+  options: { texts: { type: "string" }, rounds: { type: "string", default: "7" }, count: { type: "string", default: "64" }, median: { type: "string" } },
 });
 const folder = positionals[0];
 const lines = readFileSync(values.texts, "utf8")
   .split(/\r?\n/)
   .map((l) => l.split("\t")[0])
   .filter(Boolean);
+const clip = await load(join(folder, "model.pt"));
+if (values.median) {
+  const all = clip.tokenize(lines, { truncate: "end" });
+  const length = (r) => all.data.indexOf(clip.info.vocabSize - 1, r * all.length) + 1 - r * all.length;
+  const shortest = lines.map((line, r) => ({ line, r, n: length(r) })).sort((a, b) => a.n - b.n);
+  const middle = shortest.findLastIndex(({ n }) => n === Number(values.median));
+  lines.splice(
+    0,
+    lines.length,
+    ...shortest
+      .slice(0, 2 * middle + 1)
+      .sort((a, b) => a.r - b.r)
+      .map(({ line }) => line),
+  );
+}
 const step = Math.floor(lines.length / Number(values.count));
 const texts = Array.from({ length: Number(values.count) }, (_, i) => lines[i * step]);
-const clip = await load(join(folder, "model.pt"));
 const quick = await load(join(folder, "model.pt"), { precision: "int8" });
 const tokens = clip.tokenize(texts, { truncate: "end" });
 const lengths = texts.map((_, r) => tokens.data.subarray(r * tokens.length, (r + 1) * tokens.length).findIndex((id) => id === clip.info.vocabSize - 1) + 1);

@@ -113,6 +113,22 @@ describe("fast runner against TorchScript", () => {
     }
   });
 
+  it("texts that begin alike, equal ones and prefixes of others: the bits of each one alone, in each precision", async () => {
+    const labels = ["cat", "cat", "catalogue of cats", "dog", "", "small dog and a cat on a red mat"];
+    const all = labels
+      .flatMap((label) => [`a photo of a ${label}`, `a blurry photo of the ${label}`, label])
+      .concat(Array<string>(700).fill("a photo of a cat"));
+    for (const precision of ["fp32", "bf16", "int8"] as const) {
+      const clip = await load(tinyModel, { device: "cpu", precision });
+      const together = await clip.encodeTexts(all, { batchSize: 1000 });
+      for (const r of [0, 1, 2, 3, 6, 9, 12, 14, 15, 17, 18, 717]) {
+        const alone = await clip.encodeTexts([all[r]]);
+        assert.deepEqual(alone.data, together.data.slice(r * together.dim, (r + 1) * together.dim), `${precision}, text ${r}`);
+      }
+      await clip.close();
+    }
+  });
+
   it("memoryUsage: weights of int8 are smaller; the workspace does not grow over equal batches", async () => {
     const clip = await load(tinyModel, { precision: "int8", device: "cpu" });
     const { weights } = generic.memoryUsage();

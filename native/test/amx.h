@@ -25,7 +25,8 @@ inline void load_config(const void* from) {
   std::memset(tiles, 0, sizeof tiles);
   configured = true;
   need(config.palette == 1);
-  for (int i = 0; i < 8; ++i) need(config.rows[i] <= 16 && config.bytes[i] <= 64 && (config.rows[i] > 0) == (config.bytes[i] > 0));
+  for (int i = 0; i < 8; ++i)
+    need(config.rows[i] <= 16 && config.bytes[i] <= 64 && (config.rows[i] > 0) == (config.bytes[i] > 0));
 }
 inline bool usable(int t) { return configured && config.rows[t] > 0; }
 inline void zero(int t) {
@@ -48,7 +49,8 @@ inline void store(int t, void* to, std::int64_t stride) {
 template <typename Sum, typename Dot>
 void multiply(int to, int a, int b, Dot&& dot) {
   need(usable(to) && usable(a) && usable(b));
-  need(config.rows[to] == config.rows[a] && config.bytes[to] == config.bytes[b] && config.bytes[a] == 4 * config.rows[b]);
+  need(config.rows[to] == config.rows[a] && config.bytes[to] == config.bytes[b] &&
+       config.bytes[a] == 4 * config.rows[b]);
   for (int m = 0; m < config.rows[to]; ++m) {
     for (int n = 0; n < config.bytes[to] / 4; ++n) {
       Sum sum;

@@ -1,5 +1,5 @@
-// The products on AMX's tiles, their instructions played by plain loops, against sums in double: whole and partly filled
-// tiles of rows, columns and steps. On a machine with AMX, kernels_test runs them as they are.
+// The products on AMX's tiles, their instructions played by plain loops, against sums in double: whole and partly
+// filled tiles of rows, columns and steps. On a machine with AMX, kernels_test runs them as they are.
 #include "amx.h"
 
 #include <algorithm>
@@ -24,8 +24,10 @@ void products(Type type, double tolerance) {
   for (const std::int64_t rows : {1, 16, 17, 32, 50}) {
     for (const std::int64_t columns : {1, 31, 70}) {
       for (const std::int64_t inner : {3, 64, 500, 1024}) {
-        const auto a = values(rows * inner, 1), w = values(columns * inner, 2), bias = values(round_up(columns, kPanel), 3);
-        const std::int64_t steps = round_up(inner, step_of(type)) / step_of(type), panels = round_up(columns, kPanel) / kPanel;
+        const auto a = values(rows * inner, 1), w = values(columns * inner, 2),
+                   bias = values(round_up(columns, kPanel), 3);
+        const std::int64_t steps = round_up(inner, step_of(type)) / step_of(type),
+                           panels = round_up(columns, kPanel) / kPanel;
         std::vector<char> packed(panels * steps * kPanel * 4 + 256, '\xff');  // no numbers behind the weights
         std::vector<float> column_scales(panels * kPanel), scales(rows), out(rows * columns);
         for (std::int64_t p = 0; p < panels; ++p) {

@@ -22,7 +22,11 @@ describe("JPEG header", () => {
     assert.deepEqual(readJpegHeader(await picture.clone().jpeg({ progressive: true }).toBuffer()), { width: 70, height: 31, components: 3 });
     assert.deepEqual(readJpegHeader(await picture.clone().toColourspace("b-w").jpeg().toBuffer()), { width: 70, height: 31, components: 1 });
     assert.deepEqual(readJpegHeader(await picture.clone().withMetadata({ orientation: 6 }).jpeg().toBuffer()), { width: 70, height: 31, components: 3 });
-    assert.deepEqual(readJpegHeader(Buffer.concat([plain.subarray(0, 2), Buffer.from([0xff, 0xff]), plain.subarray(2)])), { width: 70, height: 31, components: 3 });
+    assert.deepEqual(readJpegHeader(Buffer.concat([plain.subarray(0, 2), Buffer.from([0xff, 0xff]), plain.subarray(2)])), {
+      width: 70,
+      height: 31,
+      components: 3,
+    });
   });
 
   it("cut anywhere: nothing, or the whole header; other files: nothing", async () => {
@@ -35,7 +39,14 @@ describe("JPEG header", () => {
       found += part ? 1 : 0;
     }
     assert.ok(found > 0 && found < bytes.length);
-    assert.equal(readJpegHeader(await sharp({ create: { width: 3, height: 3, channels: 3, background: "red" } }).png().toBuffer()), undefined);
+    assert.equal(
+      readJpegHeader(
+        await sharp({ create: { width: 3, height: 3, channels: 3, background: "red" } })
+          .png()
+          .toBuffer(),
+      ),
+      undefined,
+    );
     assert.equal(readJpegHeader(Buffer.from([0xff, 0xd8, 0xff, 0xd9, 0, 0, 0, 0, 0, 0, 0, 0])), undefined);
   });
 });

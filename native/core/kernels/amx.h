@@ -57,7 +57,8 @@ void tile_rows(int rows, const char* a, std::int64_t lda, const char* weights, s
   int fetched = 0;
   for (std::int64_t k = 0; k < whole; ++k) {
     if (ahead.to) {
-      for (const auto until = static_cast<int>((k + 1) * rows / whole); fetched < until; ++fetched) ahead.fetch(fetched);
+      for (const auto until = static_cast<int>((k + 1) * rows / whole); fetched < until; ++fetched)
+        ahead.fetch(fetched);
     }
     tile_step<Step, Two>(a + k * kTileBytes, lda, weights + k * kTileRows * 2 * kTileBytes);
   }

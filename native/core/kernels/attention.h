@@ -10,12 +10,23 @@ using torchclip::core::Attention;
 using torchclip::core::kAttentionRows;
 using torchclip::core::round_up;
 
-// to[c * distance + r] = from[r * ld + c] for rows and columns up to kLanes each; rows past `rows` are zeros.
-inline void turn_block(const std::int32_t* from, std::int64_t ld, std::int64_t rows, std::int64_t columns,
+// The keys' rows in k or in v, `ld` bytes apart.
+struct Rows {
+  const char* data;
+  std::int64_t ld;
+  const std::int32_t* order;
+  const char* at(std::int64_t i) const { return data + (order ? order[i] : i) * ld; }
+};
+
+// to[c * distance + r]: unit c of key `first` + r, for rows and columns up to kLanes each; rows past `rows` are zeros.
+inline void turn_block(const Rows& from, std::int64_t first, std::int64_t unit, std::int64_t rows, std::int64_t columns,
                        std::int32_t* to, std::int64_t distance) {
   Ints r[kLanes], t[kLanes];
 #pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) r[i] = i < rows ? load_first(from + i * ld, columns) : to_ints(zero());
+  for (int i = 0; i < kLanes; ++i) {
+    r[i] = i < rows ? load_first(reinterpret_cast<const std::int32_t*>(from.at(first + i)) + unit, columns)
+                    : to_ints(zero());
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; i += 2) {
     t[i] = unpack_low(r[i], r[i + 1]);
@@ -50,13 +61,12 @@ inline void turn_block(const std::int32_t* from, std::int64_t ld, std::int64_t r
 }
 
 // Rows of `units` 4-byte units (one float, or two of bf16) as panels of 32 rows: [units][32], empty rows zero.
-inline void pack_keys(const char* k, std::int64_t ld, std::int64_t keys, std::int64_t units, std::int32_t* panels) {
+inline void pack_keys(const Rows& k, std::int64_t keys, std::int64_t units, std::int32_t* panels) {
   for (std::int64_t first = 0; first < round_up(keys, kPanel); first += kLanes) {
     std::int32_t* panel = panels + first / kPanel * kPanel * units + first % kPanel;
     const std::int64_t rows = first < keys ? smaller(kLanes, keys - first) : 0;
     for (std::int64_t u = 0; u < units; u += kLanes) {
-      turn_block(reinterpret_cast<const std::int32_t*>(k + first * ld) + u, ld / 4, rows, smaller(kLanes, units - u),
-                 panel + u * kPanel, kPanel);
+      turn_block(k, first, u, rows, smaller(kLanes, units - u), panel + u * kPanel, kPanel);
     }
   }
 }
@@ -89,9 +99,10 @@ struct FloatAttention : FloatStep {
     for (std::int64_t i = from; i < to; ++i) row[i] = 0;
   }
   // Panels of 32 columns: [keys][32].
-  static void pack_values(const float* v, std::int64_t ld, std::int64_t keys, std::int64_t columns, char* to) {
+  static void pack_values(const Rows& rows, std::int64_t keys, std::int64_t columns, char* to) {
     auto* out = reinterpret_cast<float*>(to);
-    for (std::int64_t i = 0; i < keys; ++i, v += ld, out += kPanel) {
+    for (std::int64_t i = 0; i < keys; ++i, out += kPanel) {
+      const auto* v = reinterpret_cast<const float*>(rows.at(i));
       if (columns == kPanel) {
         for (int j = 0; j < kWide; ++j) store(out + j * kLanes, load(v + j * kLanes));
       } else {
@@ -119,12 +130,12 @@ struct BrainAttention : BrainStep {
     for (std::int64_t i = from; i < to; ++i) reinterpret_cast<std::uint16_t*>(row)[i] = 0;
   }
   // Panels of 32 columns: pairs of keys, [keys / 2][32][2].
-  static void pack_values(const std::uint16_t* v, std::int64_t ld, std::int64_t keys, std::int64_t columns, char* to) {
+  static void pack_values(const Rows& v, std::int64_t keys, std::int64_t columns, char* to) {
     const Ints low = _mm512_load_si512(kPairs.at), high = _mm512_load_si512(kPairs.at + kPanel);
     const auto some = static_cast<__mmask32>(columns == kPanel ? ~0u : (1u << columns) - 1);
-    for (std::int64_t i = 0; i < keys; i += 2, v += 2 * ld, to += 2 * sizeof(Ints)) {
-      const Ints a = _mm512_maskz_loadu_epi16(some, v);
-      const Ints b = i + 1 < keys ? _mm512_maskz_loadu_epi16(some, v + ld) : _mm512_setzero_si512();
+    for (std::int64_t i = 0; i < keys; i += 2, to += 2 * sizeof(Ints)) {
+      const Ints a = _mm512_maskz_loadu_epi16(some, v.at(i));
+      const Ints b = i + 1 < keys ? _mm512_maskz_loadu_epi16(some, v.at(i + 1)) : _mm512_setzero_si512();
       _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, low, b));
       _mm512_storeu_si512(to + sizeof(Ints), _mm512_permutex2var_epi16(a, high, b));
     }
@@ -143,10 +154,10 @@ void attention(const Attention& t) {
   char* values = reinterpret_cast<char*>(keys + padded * units);  // panels of 32 columns: [lines][32]
   auto* scores = reinterpret_cast<float*>(values + lines * round_up(t.width, kPanel) * 4);  // [R][padded]
   float* result = scores + kAttentionRows * padded;                                         // [R][32]
-  pack_keys(static_cast<const char*>(t.k), t.ldk * kSize, t.keys, units, keys);
+  pack_keys({static_cast<const char*>(t.k), t.ldk * kSize, t.rows}, t.keys, units, keys);
   for (std::int64_t c = 0; c < t.width; c += kPanel) {
-    Step::pack_values(static_cast<const Value*>(t.v) + c, t.ldk, t.keys, smaller(kPanel, t.width - c),
-                      values + c * lines * 4);
+    Step::pack_values({static_cast<const char*>(t.v) + c * kSize, t.ldk * kSize, t.rows}, t.keys,
+                      smaller(kPanel, t.width - c), values + c * lines * 4);
   }
   const std::int64_t before = t.keys - t.queries;  // keys that every query sees
   const std::int64_t blocks = (t.queries + R - 1) / R;

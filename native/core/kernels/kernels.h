@@ -47,6 +47,7 @@ struct Attention {
   Type type = Type::f32;  // of q, k and v, and of the weights that v is multiplied with: f32 or bf16 (`width` even)
   const void *q = nullptr, *k = nullptr, *v = nullptr;  // [queries | keys, width]; q is already divided by sqrt(width)
   std::int64_t ldq = 0, ldk = 0;                        // row strides, elements; v has that of k
+  const std::int32_t* rows = nullptr;                   // the rows of k and v that are the keys; null: 0, 1, 2 ...
   std::int64_t queries = 0, keys = 0, width = 0;
   bool causal = false;  // query i sees keys 0 ... keys - queries + i
   void* out = nullptr;  // f32 or bf16 [queries, width]

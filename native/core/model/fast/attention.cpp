@@ -74,7 +74,8 @@ void PooledAttention::run(const Context& context, Workspace& workspace, const Li
     t.queries = heads_;
     t.keys = spans[s].end - spans[s].begin;
     t.q = fixed ? fixed_.as<char>() : asked + s * row_;
-    t.k = t.v = static_cast<const char*>(tokens.data) + spans[s].begin * tokens.stride;
+    t.rows = spans[s].rows;
+    t.k = t.v = static_cast<const char*>(tokens.data) + (t.rows ? 0 : spans[s].begin * tokens.stride);
     t.out = mixed + s * row_;
   });
   context.team.each(heads_, [&](std::int64_t h) {

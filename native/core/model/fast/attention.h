@@ -57,7 +57,8 @@ class PooledAttention {
   std::size_t bytes() const;
 
   struct Span {
-    std::int64_t begin, end;  // tokens of a sequence
+    std::int64_t begin, end;             // tokens of a sequence
+    const std::int32_t* rows = nullptr;  // or these, end - begin of them
   };
   // queries: [spans, width], already scaled (nothing with a fixed query); tokens: [.., inner]; out: [spans, width].
   void run(const Context& context, Workspace& workspace, const Linear::Input& queries, const Linear::Input& tokens,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "runtime/error.h"
 
@@ -20,6 +21,14 @@ void feature_patches(const char* in, std::int64_t image, std::int64_t side, std:
     }
     std::memset(to + kernel * kernel * pixel, 0, static_cast<std::size_t>(stride - kernel * kernel * pixel));
   }
+}
+
+// What a text costs at least, so that many equal ones are not one chunk.
+constexpr std::int64_t kLeastTokens = 4;
+
+// How many tokens two rows begin with that are the same, `most` at most.
+std::int64_t common_tokens(const std::int32_t* a, const std::int32_t* b, std::int64_t most) {
+  return std::mismatch(a, a + most, b).first - a;
 }
 
 }  // namespace
@@ -338,30 +347,60 @@ void ClipTextTower::encode(const Context& context, Workspace& workspace, const s
     throw Error(TORCHCLIP_E_ARGUMENT,
                 "texts of " + std::to_string(length) + " tokens are longer than the model's positions");
   }
+  // Rows that begin alike next to each other.
+  std::vector<std::int32_t> order(static_cast<std::size_t>(rows));
+  std::iota(order.begin(), order.end(), 0);
+  const bool shares = settings_.causal && !settings_.appendedToken;
+  if (shares) {
+    std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+      const std::int32_t *x = ids + a * length, *y = ids + b * length;
+      return std::lexicographical_compare(x, x + length, y, y + length);
+    });
+  }
   std::vector<std::int32_t> positions;
-  const auto tokens = [&](std::int64_t r) {
-    needed(ids + r * length, length, positions);
-    return static_cast<std::int64_t>(positions.size());
+  const auto tokens = [&](std::int64_t i) {
+    const std::int32_t* row = ids + order[i] * length;
+    needed(row, length, positions);
+    const auto all = static_cast<std::int64_t>(positions.size());
+    const auto own = shares && i > 0 ? all - common_tokens(row, ids + order[i - 1] * length, all) : all;
+    return std::max(own, kLeastTokens);
   };
   in_token_chunks(rows, tokens, [&](std::int64_t begin, std::int64_t count) {
-    encode_chunk(context, workspace, ids + begin * length, count, length, out + begin * embedDim_, cancel);
+    encode_chunk(context, workspace, ids, {order.begin() + begin, order.begin() + begin + count}, length, out, cancel);
   });
 }
 
-void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids, std::int64_t rows,
-                                 std::int64_t length, float* out, Cancel cancel) const {
-  const std::int64_t width = settings_.width;
+void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids,
+                                 const std::vector<std::int32_t>& order, std::int64_t length, float* out,
+                                 Cancel cancel) const {
+  const std::int64_t width = settings_.width, rows = static_cast<std::int64_t>(order.size());
+  const bool shares = settings_.causal && !settings_.appendedToken;
   Sequences sequences;
   sequences.starts.push_back(0);
+  if (shares) sequences.keyStarts.push_back(0);
   std::vector<std::int64_t> pooled;
-  std::vector<std::int32_t> positions, all;
+  std::vector<std::int32_t> positions, all;  // all: where in its row each token stands
   for (std::int64_t r = 0; r < rows; ++r) {
-    const std::int32_t* row = ids + r * length;
+    const std::int32_t* row = ids + order[r] * length;
     needed(row, length, positions);
-    all.insert(all.end(), positions.begin(), positions.end());
-    const std::int64_t start = sequences.starts.back(), end = start + static_cast<std::int64_t>(positions.size());
-    pooled.push_back(settings_.appendedToken ? end - 1 : start + settings_.pooled_position(row, length));
-    sequences.starts.push_back(end);
+    const auto count = static_cast<std::int64_t>(positions.size()), start = sequences.starts.back();
+    std::int64_t shared = 0;
+    if (shares) {
+      auto& keys = sequences.keys;
+      if (r > 0) {
+        // Of the row before, whose keys were its tokens from the first one on.
+        const std::int64_t before = sequences.keyStarts[r] - sequences.keyStarts[r - 1];
+        shared = common_tokens(row, ids + order[r - 1] * length, std::min(before, count));
+        for (std::int64_t i = 0; i < shared; ++i) keys.push_back(keys[sequences.keyStarts[r - 1] + i]);
+      }
+      for (std::int64_t i = shared; i < count; ++i) keys.push_back(static_cast<std::int32_t>(start + i - shared));
+      sequences.keyStarts.push_back(static_cast<std::int64_t>(keys.size()));
+      pooled.push_back(keys.back());
+    } else {
+      pooled.push_back(settings_.appendedToken ? start + count - 1 : start + settings_.pooled_position(row, length));
+    }
+    all.insert(all.end(), positions.begin() + shared, positions.end());
+    sequences.starts.push_back(start + count - shared);
     // The appended token sees itself where the text fills the context.
     if (settings_.appendedToken) sequences.blind.push_back(row[length - 1] == settings_.padId);
   }
@@ -369,14 +408,18 @@ void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std
   context.team.each(rows, [&](std::int64_t r) {
     for (std::int64_t i = sequences.starts[r]; i < sequences.starts[r + 1]; ++i) {
       const std::int32_t at = all[i];
-      const float* token = at == length ? appended_.data : tokens_.data + ids[r * length + at] * width;
+      const float* token = at == length ? appended_.data : tokens_.data + ids[order[r] * length + at] * width;
       const float* position = positions_.data + at * width;
       float* to = w.x.as<float>() + i * width;
       for (std::int64_t d = 0; d < width; ++d) to[d] = token[d] + position[d];
     }
   });
   transformer_.run(context, w, sequences, pooled.data(), cancel);
-  project(context, &norm_, projection_, w.few.as<float>(), rows, width, out);
+  w.hidden.grow(static_cast<std::size_t>(rows * embedDim_) * 4);
+  float* embeddings = w.hidden.as<float>();
+  project(context, &norm_, projection_, w.few.as<float>(), rows, width, embeddings);
+  for (std::int64_t r = 0; r < rows; ++r)
+    std::copy_n(embeddings + r * embedDim_, embedDim_, out + order[r] * embedDim_);
 }
 
 }  // namespace torchclip::core

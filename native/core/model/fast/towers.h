@@ -218,8 +218,9 @@ class TextTower {
   virtual std::size_t bytes() const = 0;
 };
 
-// CLIP's, SigLIP's and CoCa's (lib/models/architectures/text-transformer.ts). Each row costs what its own length up to
-// the token that becomes the embedding costs, where the encoder is causal.
+// CLIP's, SigLIP's and CoCa's (lib/models/architectures/text-transformer.ts). Where the encoder is causal, each row
+// costs what its own length up to the token that becomes the embedding costs, and what several rows begin with is
+// computed once: the same sums in the same order, so the same bits.
 class ClipTextTower : public TextTower {
  public:
   ClipTextTower(const Context& context, Type type, const Weights& weights, const TextSettings& settings,
@@ -231,8 +232,9 @@ class ClipTextTower : public TextTower {
  private:
   // The tokens of a row that anything depends on, as positions in it; `length` stands for the appended token.
   void needed(const std::int32_t* ids, std::int64_t length, std::vector<std::int32_t>& positions) const;
-  void encode_chunk(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
-                    std::int64_t length, float* out, Cancel cancel) const;
+  // Rows `order` of ids; out: [rows of ids, embed_dim].
+  void encode_chunk(const Context& context, Workspace& workspace, const std::int32_t* ids,
+                    const std::vector<std::int32_t>& order, std::int64_t length, float* out, Cancel cancel) const;
 
   TextSettings settings_;
   std::int64_t embedDim_ = 0;

@@ -71,7 +71,7 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
                           w, w.input);
   block.qkv.multiply(context, in, tokens, {w.qkv.as<void>(), bytes / size_of(type), type});
   std::int64_t longest = 0;
-  for (std::int64_t s = 0; s < sequences.count(); ++s) longest = std::max(longest, sequences.length(s));
+  for (std::int64_t s = 0; s < sequences.count(); ++s) longest = std::max(longest, sequences.key_count(s));
   Attention common;
   common.type = type;
   common.width = head;
@@ -82,12 +82,16 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
   const auto place = [&](std::int64_t s, std::int64_t skipped, Attention& t) {
     const char* row = w.qkv.as<char>() + sequences.starts[s] * bytes;
     t.q = row + skipped * bytes;
+    t.rows = sequences.rows(s);
+    if (t.rows) row = w.qkv.as<char>();
     t.k = row + part;
     t.v = row + 2 * part;
     t.out = w.mixed.as<char>() + (sequences.starts[s] + skipped) * out_bytes;
   };
   attend_heads(context, w, sequences.count(), heads_, longest, common, [&](std::int64_t s, Attention& t) {
-    t.queries = t.keys = sequences.length(s) - (sequences.is_blind(s) ? 1 : 0);
+    const int unseen = sequences.is_blind(s) ? 1 : 0;
+    t.queries = sequences.length(s) - unseen;
+    t.keys = sequences.key_count(s) - unseen;
     t.causal = causal_;
     place(s, 0, t);
   });
@@ -111,6 +115,10 @@ void Transformer::attend_pooled(const Context& context, Workspace& w, const Bloc
   std::vector<PooledAttention::Span> spans;
   for (std::int64_t s = 0; s < count; ++s) {
     std::memcpy(few + s * width_, x + pooled[s] * width_, static_cast<std::size_t>(width_) * 4);
+    if (const auto* rows = sequences.rows(s)) {
+      spans.push_back({0, sequences.key_count(s), rows});
+      continue;
+    }
     const std::int64_t end = causal_ ? pooled[s] + 1 : sequences.starts[s + 1];  // nothing after it is seen
     spans.push_back({sequences.starts[s], end - (sequences.is_blind(s) ? 1 : 0)});
   }

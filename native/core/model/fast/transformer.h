@@ -10,12 +10,18 @@
 namespace torchclip::core {
 
 struct Sequences {
-  std::vector<std::int64_t> starts;  // of each sequence, and the number of tokens at the end
-  std::vector<char> blind;           // causal alone; empty, or 1 where a sequence's last token does not see itself
+  std::vector<std::int64_t> starts;  // of each sequence's own tokens, and the number of tokens at the end
+  // Causal alone; empty, or the tokens that each sequence sees, its own last, those of sequence s from keyStarts[s] on:
+  // what several sequences begin with is computed once.
+  std::vector<std::int32_t> keys;
+  std::vector<std::int64_t> keyStarts;
+  std::vector<char> blind;  // causal alone; empty, or 1 where a sequence's last token does not see itself
   std::int64_t count() const { return static_cast<std::int64_t>(starts.size()) - 1; }
   std::int64_t tokens() const { return starts.back(); }
   std::int64_t length(std::int64_t s) const { return starts[s + 1] - starts[s]; }
   bool is_blind(std::int64_t s) const { return !blind.empty() && blind[s]; }
+  const std::int32_t* rows(std::int64_t s) const { return keys.empty() ? nullptr : keys.data() + keyStarts[s]; }
+  std::int64_t key_count(std::int64_t s) const { return keys.empty() ? length(s) : keyStarts[s + 1] - keyStarts[s]; }
 };
 
 class Transformer {
