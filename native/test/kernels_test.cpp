@@ -11,6 +11,7 @@
 #include "model/fast/winograd.h"
 #include "runtime/error.h"
 #include "runtime/json.h"
+#include "search/byte_queries.h"
 #include "search/index.h"
 
 using namespace torchclip::core;
@@ -46,6 +47,29 @@ void products(const Context& context, Type type, double tolerance) {
         }
         CHECK(most <= tolerance * std::sqrt(static_cast<double>(inner)));
       }
+    }
+  }
+}
+
+// Few queries by rows of int8: the bits of the same as a product, zeros beside them.
+void byte_dots(const Context& context) {
+  for (const std::int64_t dim : {1, 30, 64, 129, 512}) {
+    constexpr std::int64_t kRows = 37;
+    const std::int64_t stride = row_bytes(Type::s8, dim);
+    const auto base = values(kRows * dim, 11);
+    std::vector<char> rows(kRows * stride);
+    std::vector<float> scales(kRows), expected(kRows * kPanel), out(kRows * kPanel, 9.0f);
+    std::vector<std::int32_t> sums(kRows);
+    context.kernels.layerNorm(base.data(), dim, kRows, dim, nullptr, nullptr, 0, Type::s8, rows.data(), stride,
+                              scales.data(), sums.data());
+    for (const std::int64_t count : {1, 3, 8}) {
+      const auto queries = values(count * dim, 12);
+      const Linear packed(context, Type::s8, queries.data(), nullptr, count, dim);
+      packed.multiply_panel(context.kernels, {rows.data(), stride, scales.data(), sums.data()}, kRows,
+                            {expected.data(), kPanel}, 0);
+      ByteQueries(context, queries.data(), count, dim)
+          .scores(context.kernels, rows.data(), stride, scales.data(), sums.data(), kRows, 0, out.data());
+      CHECK(out == expected);
     }
   }
 }
@@ -185,6 +209,7 @@ int main() {
     const Context context{*table, team};
     products(context, Type::f32, 2e-6);
     convolutions(context);
+    byte_dots(context);
     products(context, Type::s8, table->weightMax == 127 ? 0.02 : 0.04);
     if (table->multiply[static_cast<int>(Type::bf16)]) products(context, Type::bf16, 0.01);
   }

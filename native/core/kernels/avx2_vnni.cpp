@@ -1,9 +1,8 @@
-#include "kernels/gemm.h"
-#include "kernels/steps.h"
+#include "kernels/byte_dots.h"
 #include "kernels/tables.h"
 
 namespace torchclip::core {
 
-const FastProduct avx2_vnni_int8 = {multiply<DotStep>, DotStep::kRows};
+const FastProduct avx2_vnni_int8 = {multiply<DotStep>, DotStep::kRows, nullptr, byte_dots<DotStep>};
 
 }  // namespace torchclip::core

@@ -1,4 +1,5 @@
 #include "kernels/attention.h"
+#include "kernels/byte_dots.h"
 #include "kernels/elementwise.h"
 #include "kernels/tables.h"
 #include "kernels/winograd.h"
@@ -14,6 +15,7 @@ const Part avx512_part = {multiply<FloatStep>,
                           winograd_input,
                           winograd_output,
                           scan,
-                          dots};
+                          dots,
+                          byte_dots<PairStep>};
 
 }  // namespace torchclip::core

@@ -5,7 +5,7 @@
 
 namespace torchclip::core {
 
-const FastProduct amx_bf16 = {multiply_by_tiles<BrainTiles>, BrainTiles::kRows};
-const FastProduct amx_int8 = {multiply_by_tiles<ByteTiles>, ByteTiles::kRows};
+const FastProduct amx_bf16 = {multiply_by_tiles<BrainTiles>, BrainTiles::kRows, nullptr, nullptr};
+const FastProduct amx_int8 = {multiply_by_tiles<ByteTiles>, ByteTiles::kRows, nullptr, nullptr};
 
 }  // namespace torchclip::core

@@ -3,6 +3,6 @@
 
 namespace torchclip::core {
 
-const FastProduct avx512_bf16 = {multiply<BrainStep>, BrainStep::kRows, attention<BrainAttention>};
+const FastProduct avx512_bf16 = {multiply<BrainStep>, BrainStep::kRows, attention<BrainAttention>, nullptr};
 
 }  // namespace torchclip::core

@@ -38,6 +38,7 @@ Kernels make(const char* name, const Part& part, const FastProduct* bf16, const 
   k.winogradOutput = part.winogradOutput;
   k.scan = part.scan;
   k.dots = part.dots;
+  k.byteDots = int8 ? int8->byteDots : part.byteDots;
   return k;
 }
 

@@ -61,6 +61,20 @@ constexpr std::int64_t attention_scratch(std::int64_t keys, std::int64_t width) 
   return k * width + k * w + kAttentionRows * (k + w) + 64;
 }
 
+// Rows of int8 (as layerNorm makes them) by few queries, at the speed of memory: out[r * kPanel + q], zeros for q from
+// `count` on; the same bits as by a Product.
+struct ByteDots {
+  const char* data = nullptr;  // [rows, stride], zeros past the inner size; stride: bytes, a multiple of 4
+  std::int64_t stride = 0, rows = 0;
+  const float* scales = nullptr;       // of each row
+  const std::int32_t* sums = nullptr;  // of each row
+  // [count, queryStride]: round(x / scale) + weightMax + 1, that of a zero past the inner size; a multiple of 64 bytes.
+  const std::uint8_t* queries = nullptr;
+  std::int64_t queryStride = 0, count = 0;
+  const float* queryScales = nullptr;
+  float* out = nullptr;
+};
+
 struct Kernels {
   const char* name;          // "avx2", "avx512" ...
   const char* types;         // what is fast in hardware: "fp32, bf16 (avx512_bf16), int8 (avx512_vnni)"
@@ -83,8 +97,6 @@ struct Kernels {
   // products[i * distance + c] to four pixels (line, column), relu(sum + bias); null: outside the picture.
   void (*winogradOutput)(const float* products, std::int64_t distance, std::int64_t channels, const float* bias,
                          float* const* pixels);
-  // out[q * ldo + r] = base[r] . queries[q]: fp32 [rows, dim] and [count, dim], for few queries, at the speed of
-  // memory.
   // Each score of scores[rows][32] that is at least its column's limit is given to `found` (which may raise the
   // limits).
   void (*scan)(const float* scores, std::int64_t rows, const float* limits, void* state,
@@ -93,6 +105,7 @@ struct Kernels {
   // memory.
   void (*dots)(const float* base, std::int64_t rows, std::int64_t dim, const float* queries, std::int64_t count,
                float* out, std::int64_t ldo);
+  void (*byteDots)(const ByteDots&);
 };
 
 // The best table for this machine, or null where it has not even AVX2 and FMA. TORCHCLIP_ISA=avx2 | avx512 | none

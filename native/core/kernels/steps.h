@@ -27,17 +27,18 @@ struct PairStep {
   using Sum = __m512i;
   static constexpr int kRows = 12, kOffset = 64;
   static Sum zero() { return _mm512_setzero_si512(); }
-  static Sum step(Sum s, const char* a, Ints w) {
-    const Ints pairs = _mm512_maddubs_epi16(w, _mm512_set1_epi32(four_bytes(a)));
-    return _mm512_add_epi32(s, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+  static Sum dot(Sum s, Ints w, Ints a) {
+    return _mm512_add_epi32(s, _mm512_madd_epi16(_mm512_maddubs_epi16(w, a), _mm512_set1_epi16(1)));
   }
+  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm512_set1_epi32(four_bytes(a))); }
 };
 #if defined(__AVX512VNNI__)
 struct DotStep {
   using Sum = __m512i;
   static constexpr int kRows = 14, kOffset = 128;
   static Sum zero() { return _mm512_setzero_si512(); }
-  static Sum step(Sum s, const char* a, Ints w) { return _mm512_dpbusd_epi32(s, w, _mm512_set1_epi32(four_bytes(a))); }
+  static Sum dot(Sum s, Ints w, Ints a) { return _mm512_dpbusd_epi32(s, w, a); }
+  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm512_set1_epi32(four_bytes(a))); }
 };
 #endif
 #if defined(__AVX512BF16__)
@@ -63,19 +64,18 @@ struct PairStep {
   using Sum = __m256i;
   static constexpr int kRows = 5, kOffset = 64;
   static Sum zero() { return _mm256_setzero_si256(); }
-  static Sum step(Sum s, const char* a, Ints w) {
-    const Ints pairs = _mm256_maddubs_epi16(w, _mm256_set1_epi32(four_bytes(a)));
-    return _mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  static Sum dot(Sum s, Ints w, Ints a) {
+    return _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(w, a), _mm256_set1_epi16(1)));
   }
+  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm256_set1_epi32(four_bytes(a))); }
 };
 #if defined(__AVXVNNI__)
 struct DotStep {
   using Sum = __m256i;
   static constexpr int kRows = 6, kOffset = 128;
   static Sum zero() { return _mm256_setzero_si256(); }
-  static Sum step(Sum s, const char* a, Ints w) {
-    return _mm256_dpbusd_avx_epi32(s, w, _mm256_set1_epi32(four_bytes(a)));
-  }
+  static Sum dot(Sum s, Ints w, Ints a) { return _mm256_dpbusd_avx_epi32(s, w, a); }
+  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm256_set1_epi32(four_bytes(a))); }
 };
 #endif
 #endif

@@ -14,11 +14,13 @@ struct Part {
   decltype(Kernels::winogradOutput) winogradOutput;
   decltype(Kernels::scan) scan;
   decltype(Kernels::dots) dots;
+  decltype(Kernels::byteDots) byteDots;  // without VNNI
 };
 struct FastProduct {
   Kernels::Multiply multiply;
   std::int32_t rows;
-  Kernels::Attend attention;  // bf16 alone
+  Kernels::Attend attention;             // bf16 alone
+  decltype(Kernels::byteDots) byteDots;  // int8 alone
 };
 
 extern const Part avx2_part, avx512_part;

@@ -10,9 +10,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <thread>
 
 #include "runtime/error.h"
+#include "search/byte_queries.h"
 
 namespace torchclip::core {
 namespace {
@@ -20,6 +22,7 @@ namespace {
 constexpr std::int64_t kFew = 8;  // up to so many queries, float32 rows are read once at the speed of memory
 constexpr std::int64_t kQueriesAtOnce = 256;  // their packed panels stay in the second cache
 constexpr std::int64_t kSketchRows = 16384;   // from which a sketch pays
+constexpr std::int64_t kWorthSketch = 256;    // queries that are worth making one
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 struct Hit {
@@ -161,13 +164,19 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
   std::lock_guard lock(shared.mutex);
   auto& team = shared.team;
   const Context context{*kernels(), team};
-  if (count <= kFew && search_sketch(context, queries, count, k, allowed, hits)) return;
+  std::int64_t done = 0;  // by the sketch
+  for (std::int64_t n; done < count; done += n) {
+    n = std::min(kPanel, count - done);
+    if (!search_sketch(context, queries + done * dim_, n, count, k, allowed,
+                       {hits.indices + done * k, hits.scores + done * k}))
+      break;
+  }
   const std::int64_t segments = (rows_ + kSegment - 1) / kSegment;
   // Consecutive segments as one task: memory is read in long runs.
   const std::int64_t tasks = std::min<std::int64_t>(segments, team.size() * 16);
   std::vector<Best> best;
   std::vector<float> limits;
-  for (std::int64_t first = 0; first < count; first += kQueriesAtOnce) {
+  for (std::int64_t first = done; first < count; first += kQueriesAtOnce) {
     const std::int64_t n = std::min(kQueriesAtOnce, count - first), padded = round_up(n, kPanel);
     const float* x = queries + first * dim_;
     best.resize(static_cast<std::size_t>(team.size() * padded));
@@ -181,7 +190,9 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
       limit = best[static_cast<std::size_t>(who * padded + query)].push(score, static_cast<std::int32_t>(row), limit);
     };
     const bool few = type_ == Type::f32 && n <= kFew;
-    const Linear packed = few ? Linear() : Linear(context, type_, x, nullptr, n, dim_);
+    const Linear packed = few || type_ == Type::s8 ? Linear() : Linear(context, type_, x, nullptr, n, dim_);
+    std::optional<ByteQueries> bytes;
+    if (type_ == Type::s8) bytes.emplace(context, x, n, dim_);
     team.each(tasks, [&](std::int64_t task, int who) {
       alignas(64) static thread_local float scores[kSegment * kPanel];
       for (std::int64_t s = task * segments / tasks; s < (task + 1) * segments / tasks; ++s) {
@@ -198,12 +209,12 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
           continue;
         }
         for (std::int64_t panel = 0; panel < padded / kPanel; ++panel) {
-          Linear::Input in{at(row), stride_};
-          if (type_ == Type::s8) {
-            in.scales = scales_.data() + row;
-            in.sums = sums_.data() + row;
+          if (bytes) {
+            bytes->scores(context.kernels, at(row), stride_, scales_.data() + row, sums_.data() + row, rows, panel,
+                          scores);
+          } else {
+            packed.multiply_panel(context.kernels, {at(row), stride_}, rows, {scores, kPanel}, panel);
           }
-          packed.multiply_panel(context.kernels, in, rows, {scores, kPanel}, panel);
           struct State {
             decltype(take)& call;
             int who;
@@ -235,13 +246,13 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
   }
 }
 
-bool Index::search_sketch(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
-                          const std::uint8_t* allowed, Hits hits) const {
+bool Index::search_sketch(const Context& context, const float* queries, std::int64_t count, std::int64_t all,
+                          std::int32_t k, const std::uint8_t* allowed, Hits hits) const {
   if (type_ != Type::f32 || rows_ < kSketchRows || k > rows_ / 64 || !sketchable_ ||
       !context.kernels.multiply[static_cast<int>(Type::s8)]) {
     return false;
   }
-  if (!asked_) {  // one search alone is not worth a sketch
+  if (!asked_ && all < kWorthSketch) {  // one small search alone is not
     asked_ = true;
     return false;
   }

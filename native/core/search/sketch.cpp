@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "search/byte_queries.h"
+
 namespace torchclip::core {
 namespace {
 
@@ -90,7 +92,7 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
   const auto bound = [&](std::int64_t q, float norm, float error) {
     return norm * steps[q] + error * (lengths[q] + steps[q]) + kRounding * norm * lengths[q];
   };
-  const Linear packed(context, Type::s8, queries, nullptr, count, dim_);
+  const ByteQueries packed(context, queries, count, dim_);
   const std::int64_t segments = (rows_ + kSegment - 1) / kSegment;
   const std::int64_t tasks = std::min<std::int64_t>(segments, context.team.size() * 16);
   struct Lane {  // of one query on one thread
@@ -118,9 +120,8 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
     for (std::int64_t s = task * segments / tasks; s < (task + 1) * segments / tasks; ++s) {
       const std::int64_t row = s * kSegment, rows = std::min(kSegment, rows_ - row);
       state.row = row;
-      packed.multiply_panel(context.kernels,
-                            {data_.data() + row * stride_, stride_, scales_.data() + row, sums_.data() + row}, rows,
-                            {scores, kPanel}, 0);
+      packed.scores(context.kernels, data_.data() + row * stride_, stride_, scales_.data() + row, sums_.data() + row,
+                    rows, 0, scores);
       context.kernels.scan(scores, rows, limits, &state, [](void* p, std::int64_t r, int column, float score) {
         auto& t = *static_cast<State*>(p);
         const std::int64_t at = t.row + r;

@@ -1,0 +1,47 @@
+// Few queries by many rows of int8, for the instruction set that this file is compiled for: include after steps.h.
+#pragma once
+
+#include "kernels/gemm.h"
+#include "kernels/steps.h"
+
+namespace {
+
+using torchclip::core::ByteDots;
+
+template <typename Step, int Queries>
+void byte_dots_of(const ByteDots& d, std::int64_t first) {
+  const std::int64_t units = d.stride / 4;
+  for (std::int64_t r = 0; r < d.rows; ++r) {
+    const auto* row = reinterpret_cast<const std::int32_t*>(d.data + r * d.stride);
+    typename Step::Sum sum[Queries];
+#pragma GCC unroll 8
+    for (int q = 0; q < Queries; ++q) sum[q] = Step::zero();
+    for (std::int64_t u = 0; u < units; u += kLanes) {
+      const Ints a = load_first(row + u, units - u);
+      const auto* query = d.queries + first * d.queryStride + u * 4;
+#pragma GCC unroll 8
+      for (int q = 0; q < Queries; ++q) {
+        sum[q] = Step::dot(sum[q], load_weights(reinterpret_cast<const char*>(query + q * d.queryStride)), a);
+      }
+    }
+    float* out = d.out + r * kPanel + first;
+#pragma GCC unroll 8
+    for (int q = 0; q < Queries; ++q) {
+      const auto exact = static_cast<float>(sum_of(sum[q]) - Step::kOffset * d.sums[r]);
+      out[q] = exact * d.queryScales[first + q] * d.scales[r];  // in the order of the products in gemm.h
+    }
+  }
+}
+
+template <typename Step>
+void byte_dots(const ByteDots& d) {
+  for (std::int64_t r = 0; r < d.rows; ++r) {
+    for (int i = 0; i < kWide; ++i) store(d.out + r * kPanel + i * kLanes, zero());
+  }
+  std::int64_t q = 0;
+  for (; q + 8 <= d.count; q += 8) byte_dots_of<Step, 8>(d, q);
+  for (; q + 4 <= d.count; q += 4) byte_dots_of<Step, 4>(d, q);
+  for (; q < d.count; ++q) byte_dots_of<Step, 1>(d, q);
+}
+
+}  // namespace

@@ -1,0 +1,53 @@
+#include "search/byte_queries.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace torchclip::core {
+namespace {
+
+constexpr std::int64_t kFew = 8;
+constexpr std::int64_t kRegister = 64;
+
+}  // namespace
+
+ByteQueries::ByteQueries(const Context& context, const float* queries, std::int64_t count, std::int64_t dim)
+    : count_(count), stride_(round_up(dim, kRegister)) {
+  if (count > kFew) {
+    packed_ = Linear(context, Type::s8, queries, nullptr, count, dim);
+    return;
+  }
+  // As pack_panel rounds weights.
+  const std::int32_t most = context.kernels.weightMax;
+  rounded_.assign(static_cast<std::size_t>(count * stride_), static_cast<std::uint8_t>(most + 1));
+  for (std::int64_t q = 0; q < count; ++q) {
+    const float* x = queries + q * dim;
+    float largest = 0;
+    for (std::int64_t i = 0; i < dim; ++i) largest = std::max(largest, std::abs(x[i]));
+    const float inverse = largest > 0 ? static_cast<float>(most) / largest : 0.0f;
+    scales_.push_back(largest / static_cast<float>(most));
+    for (std::int64_t i = 0; i < dim; ++i) {
+      rounded_[static_cast<std::size_t>(q * stride_ + i)] =
+          static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyintf(x[i] * inverse)) + most + 1);
+    }
+  }
+}
+
+void ByteQueries::scores(const Kernels& kernels, const char* data, std::int64_t stride, const float* scales,
+                         const std::int32_t* sums, std::int64_t rows, std::int64_t panel, float* out) const {
+  if (packed_) return packed_.multiply_panel(kernels, {data, stride, scales, sums}, rows, {out, kPanel}, panel);
+  ByteDots d;
+  d.data = data;
+  d.stride = stride;
+  d.rows = rows;
+  d.scales = scales;
+  d.sums = sums;
+  d.queries = rounded_.data();
+  d.queryStride = stride_;
+  d.count = count_;
+  d.queryScales = scales_.data();
+  d.out = out;
+  kernels.byteDots(d);
+}
+
+}  // namespace torchclip::core
