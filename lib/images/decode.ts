@@ -21,8 +21,8 @@ export interface DecodeOptions {
   /** Refuse pictures with more pixels, before anything is allocated. Default 268,402,689 (16,383 × 16,383). */
   maxPixels?: number;
   /**
-   * Let the JPEG decoder leave out detail that the resize would throw away (by 2, 4 or 8, never below twice the model's
-   * size). Default false: the pixels are then no longer the reference's bits; what it costs is in docs/precision.md.
+   * Let the JPEG decoder leave out detail that the resize would throw away (by 4 or 8, never below twice the model's
+   * size; by 2 nothing would be gained). Default false: the pixels are then no longer the reference's bits; what it costs is in docs/precision.md.
    */
   fastDecode?: boolean;
   signal?: AbortSignal;
@@ -124,7 +124,7 @@ async function readBytes(image: string | URL | Uint8Array, signal?: AbortSignal)
 
 /** How much smaller the JPEG decoder may make a picture whose shorter side is to become `size`. */
 function shrinkFactor(shorter: number, size: number): number {
-  return [8, 4, 2].find((f) => shorter / f >= 2 * size) ?? 1;
+  return [8, 4].find((f) => shorter / f >= 2 * size) ?? 1;
 }
 
 /** What sharp's metadata says of a JPEG file in grey or colours, without a turn on the thread pool (a tenth of decoding). */

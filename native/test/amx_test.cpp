@@ -10,14 +10,9 @@
 #include "kernels/amx.h"
 
 using namespace torchclip::core;
+using torchclip::test::values;
 
 namespace {
-
-std::vector<float> values(std::size_t n, unsigned seed) {
-  std::vector<float> v(n);
-  for (auto& x : v) x = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f;
-  return v;
-}
 
 template <typename Tiles>
 void products(Type type, double tolerance) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdio>
+#include <vector>
 
 namespace torchclip::test {
 
@@ -14,6 +15,13 @@ inline void check(bool ok, const char* what, const char* file, int line) {
   if (ok) return;
   ++failures();
   std::fprintf(stderr, "%s:%d: %s\n", file, line, what);
+}
+
+// Repeatable numbers in [-1, 1).
+inline std::vector<float> values(std::size_t n, unsigned seed) {
+  std::vector<float> v(n);
+  for (auto& x : v) x = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f;
+  return v;
 }
 
 // The code of the Error that `work` throws, or TORCHCLIP_OK.

@@ -15,14 +15,9 @@
 #include "search/index.h"
 
 using namespace torchclip::core;
+using torchclip::test::values;
 
 namespace {
-
-std::vector<float> values(std::size_t n, unsigned seed) {
-  std::vector<float> v(n);
-  for (auto& x : v) x = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f;
-  return v;
-}
 
 void products(const Context& context, Type type, double tolerance) {
   for (const std::int64_t rows : {1, 13, 29}) {

@@ -114,8 +114,8 @@ describe("embed and search", function () {
 
   it("fast decode: cosine above 0.99 on a large JPEG, and not the same bits", async () => {
     const clip = await load(tinyModel, { device: "cpu" });
-    const noise = Buffer.from(Uint8Array.from({ length: 1200 * 1600 * 3 }, (_, i) => 128 + 80 * Math.sin(i / 900) + ((i * 7919) % 23)));
-    const jpeg = await sharp(noise, { raw: { width: 1600, height: 1200, channels: 3 } })
+    const noise = Buffer.from(Uint8Array.from({ length: 1800 * 2400 * 3 }, (_, i) => 128 + 80 * Math.sin(i / 900) + ((i * 7919) % 23)));
+    const jpeg = await sharp(noise, { raw: { width: 2400, height: 1800, channels: 3 } })
       .jpeg()
       .toBuffer();
     const [exact, fast] = [await clip.encodeImages([jpeg]), await clip.encodeImages([jpeg], { fastDecode: true })];

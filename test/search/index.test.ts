@@ -29,7 +29,7 @@ describe("embedding index", () => {
     if (!addon().systemInfo().cpuFeatures.includes("avx2")) this.skip();
   });
 
-  it("by the int8 sketch, which few queries use from their second search on: the same rows and bits as by the whole scan", async () => {
+  it("by the int8 sketch, for few queries from their second search on and for many: the same rows and bits as by the whole scan", async () => {
     const [rows, dim] = [20_000, 48];
     const base = vectors(rows, dim, 3);
     // Equal rows, rows near each other, lengths from 0.01 to 100: all that could fool a bound.
@@ -57,6 +57,19 @@ describe("embedding index", () => {
       const fresh = EmbeddingIndex.create(dim);
       await fresh.add(base);
       assert.deepEqual(grown, await fresh.search(q, k, options));
+    }
+    // Many queries at once make the sketch themselves: what each one finds alone.
+    const many = vectors(300, dim, 6);
+    many.data.set(base.data.subarray(dim, 2 * dim), 5 * dim);
+    const index = EmbeddingIndex.create(dim);
+    await index.add(base);
+    const before = index.bytes;
+    const found = await index.search(many, 7);
+    assert.ok(index.bytes > before * 1.2, "there is a sketch");
+    for (const r of [0, 5, 31, 32, 299]) {
+      const alone = await index.search({ data: many.data.slice(r * dim, (r + 1) * dim), rows: 1, dim }, 7);
+      assert.deepEqual(alone.indices, found.indices.slice(7 * r, 7 * r + 7));
+      assert.deepEqual(alone.scores, found.scores.slice(7 * r, 7 * r + 7));
     }
     const infinite = EmbeddingIndex.create(dim);
     await infinite.add(base);
