@@ -100,7 +100,9 @@ async function measure(clip: Clip, precision: string, batch: number, seconds: nu
   const { imageSize: size } = clip.info;
   const random = seededRandom(1);
   const pixels = { data: new Uint8Array(batch * size * size * 3).map(() => random() * 256), rows: batch, height: size, width: size };
-  const captions = Array.from({ length: 64 }, (_, i) => WORDS.slice(0, 3 + (i % (WORDS.length - 2))).join(" "));
+  // No two begin alike, which the fast runner would compute once.
+  const word = (i: number, j: number) => (j ? WORDS[(5 * i + j) % WORDS.length] : WORDS[i % WORDS.length] + String(i));
+  const captions = Array.from({ length: 64 }, (_, i) => Array.from({ length: 3 + (i % (WORDS.length - 2)) }, (_, j) => word(i, j)).join(" "));
   const tokens = clip.tokenize(captions, { truncate: "end" });
   await clip.encodePixels(pixels, { batchSize: batch, signal });
   const times: number[] = [];
@@ -143,10 +145,10 @@ function imageFlops({ image, embedDim }: ModelConfig): number | undefined {
   const patches = (image.imageSize / image.patchSize) ** 2;
   const tokens = patches + (image.classToken ? 1 : 0);
   const { width: w, mlpWidth: m, layers } = image;
-  const block = (rows: number) => tokens * 2 * w * w + rows * (2 * w * w + 2 * w * m); // keys and values; queries, output, MLP
-  const attention = (rows: number) => 2 * rows * tokens * w;
-  const last = image.pool === "token" ? 1 : tokens; // the class token alone needs the last layer
-  const products = patches * 3 * image.patchSize ** 2 * w + (layers - 1) * (block(tokens) + attention(tokens)) + block(last) + attention(last) + w * embedDim;
+  const block = tokens * (4 * w * w + 2 * w * m + 2 * tokens * w); // projections, MLP, attention
+  // The class token alone needs the last layer: it asks the tokens themselves, in each head (native/core/model/fast/attention.h).
+  const last = image.pool === "token" ? 4 * w * w + 2 * w * m + 2 * image.heads * tokens * w : block;
+  const products = patches * 3 * image.patchSize ** 2 * w + (layers - 1) * block + last + w * embedDim;
   return 2 * products;
 }
 
