@@ -8,11 +8,10 @@ import { readArtifactConfig } from "./models/import.js";
 import { choosePrecision, type PrecisionChoice } from "./models/precision.js";
 import { resolveModel, type ResolveOptions } from "./models/resolve.js";
 import { EmbeddingIndex, type IndexOptions } from "./search/index.js";
-import type { TokenizerJson } from "./text/bpe.js";
 import { checkTemplates, fillTemplate } from "./text/prompts.js";
 import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
-import { makeTokenizer, type Tokenizer } from "./text/tokenizer.js";
+import { makeTokenizer, parseTokenizer, type Tokenizer } from "./text/tokenizer.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
 export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
@@ -169,12 +168,22 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
     choice = await choosePrecision(open, source.sha256, options.threads ?? 0, settings(options).cacheDir);
   }
   const { engine, info } = await open(choice?.chosen ?? (requested === "auto" && !onCpu ? "fp16" : requested));
-  const clip = new Clip(engine, path, info, requested, choice);
+  const clip = await made(engine, () => new Clip(engine, path, info, requested, choice));
   if (options.signal?.aborted) {
     await clip.close();
     throw abortedError(options.signal);
   }
   return clip;
+}
+
+/** Closes the engine where what the artifact says of itself is refused. */
+async function made(engine: NativeEngine, make: () => Clip): Promise<Clip> {
+  try {
+    return make();
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
 }
 
 function checkLoadOptions(o: LoadOptions): void {
@@ -440,7 +449,7 @@ export class Clip {
 
   /** Made when a text first needs it: its tables take longer than the weights. */
   private get tokenizer(): Tokenizer {
-    return (this.madeTokenizer ??= makeTokenizer(JSON.parse(this.tokenizerJson) as TokenizerJson, this.info.config.tokenizer));
+    return (this.madeTokenizer ??= makeTokenizer(parseTokenizer(this.tokenizerJson), this.info.config.tokenizer));
   }
 
   private checkOpen(): void {

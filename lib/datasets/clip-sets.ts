@@ -224,7 +224,7 @@ async function mnist(o: DatasetOptions): Promise<Dataset> {
       });
     const bytes = await bytesOf(packed);
     try {
-      return gunzipSync(bytes);
+      return gunzipSync(bytes, { maxOutputLength: 1 << 28 });
     } catch (cause) {
       throw bad(packed, `it is no whole gzip file: ${(cause as Error).message}`);
     }

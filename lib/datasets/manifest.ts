@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, extname, resolve } from "node:path";
 import { parse } from "csv-parse/sync";
 import { TorchclipError } from "../errors.js";
+import { shown, Untrusted } from "../util/untrusted.js";
 import { countSplit, Dataset, type Sample } from "./dataset.js";
 
 interface Row {
@@ -27,7 +28,7 @@ export async function manifestDataset(file: string, options: ManifestOptions = {
     const byName = classes.indexOf(row.label);
     const id = byName >= 0 ? byName : /^\d+$/.test(row.label) ? Number(row.label) : -1;
     if (id < 0 || id >= classes.length) {
-      throw new TorchclipError("E_LABEL_UNKNOWN", `${file}:${row.line}: the label "${row.label}" is none of ${classes.slice(0, 10).join(", ")}`, {
+      throw new TorchclipError("E_LABEL_UNKNOWN", `${file}:${row.line}: the label "${shown(row.label)}" is none of ${shown(classes.slice(0, 10).join(", "))}`, {
         subject: file,
         index: row.line,
       });
@@ -60,7 +61,7 @@ async function readRows(file: string): Promise<Row[]> {
         ? text
             .split("\n")
             .filter((l) => l.trim())
-            .map((l) => JSON.parse(l) as Record<string, unknown>)
+            .map((l, i) => jsonRecord(l, file, i + 1))
         : parse(text, {
             columns: true,
             delimiter: extname(file) === ".tsv" ? "\t" : ",",
@@ -69,6 +70,7 @@ async function readRows(file: string): Promise<Row[]> {
             quote: extname(file) === ".tsv" ? null : '"',
           });
   } catch (cause) {
+    if (cause instanceof TorchclipError) throw cause;
     throw new TorchclipError("E_DATASET_FORMAT", `${file}: ${(cause as Error).message}`, { subject: file, cause });
   }
   const header = extname(file) === ".jsonl" ? 1 : 2;
@@ -76,13 +78,19 @@ async function readRows(file: string): Promise<Row[]> {
     const path = r.path ?? r.image ?? r.file;
     const { label, split } = r;
     if (typeof path !== "string" || !(typeof label === "string" || typeof label === "number")) {
-      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${i + header}: needs the columns path and label; it has ${Object.keys(r).join(", ")}`, {
+      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${i + header}: needs the columns path and label; it has ${shown(Object.keys(r).join(", "))}`, {
         subject: file,
         index: i + header,
       });
     }
     return { path, label: String(label), split: typeof split === "string" && split ? split : "all", line: i + header };
   });
+}
+
+/** A line of a .jsonl file: an object. Throws E_DATASET_FORMAT with the number of the line. */
+export function jsonRecord(line: string, file: string, number: number): Record<string, unknown> {
+  const check = new Untrusted("E_DATASET_FORMAT", file);
+  return check.object(check.json(line, `line ${number}`), `line ${number}`);
 }
 
 /** Sentences with labels, for rendering: a TSV of sentence and label, with or without a header line. */

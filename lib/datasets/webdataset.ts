@@ -5,6 +5,7 @@ import tar from "tar-stream";
 import { TorchclipError } from "../errors.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
+import { shown } from "../util/untrusted.js";
 import { countSplit, Dataset, type Sample } from "./dataset.js";
 import type { DatasetOptions } from "./index.js";
 
@@ -13,6 +14,10 @@ const IMAGE = /^(jpe?g|png|webp|gif)$/;
 const LABEL = /^(cls|label)$/;
 /** Where the names of the classes are: beside the shards, one a line (LAION's CLIP_benchmark writes the first). */
 const CLASS_FILES = ["classnames.txt", "classes.txt"];
+
+const MOST_LABEL = 65536;
+/** Names that braces may stand for. */
+const MOST_SHARDS = 1_000_000;
 
 interface Parts {
   image?: { shard: string; at: number; bytes: number };
@@ -43,7 +48,7 @@ export async function webDataset(path: string, options: DatasetOptions): Promise
     const byName = classes.indexOf(parts.label!);
     const label = /^\d+$/.test(parts.label!) && byName < 0 ? Number(parts.label) : byName;
     if (label < 0 || label >= classes.length)
-      throw new TorchclipError("E_LABEL_UNKNOWN", `${path}: the sample ${key} has class "${parts.label}", there are ${classes.length} classes`, {
+      throw new TorchclipError("E_LABEL_UNKNOWN", `${path}: the sample ${key} has class "${shown(parts.label!)}", there are ${classes.length} classes`, {
         subject: path,
       });
     const { shard, at, bytes } = parts.image!;
@@ -72,6 +77,7 @@ export function expandBraces(path: string): string[] {
   if (!found) return [path];
   const [whole, from, to, names] = found;
   const width = from?.length ?? 0;
+  if (Number(to) - Number(from) >= MOST_SHARDS) throw new TorchclipError("E_ARGUMENT", `${path} stands for more than ${MOST_SHARDS} shards`, { subject: path });
   const middle =
     names !== undefined ? names.split(",") : Array.from({ length: Number(to) - Number(from) + 1 }, (_, i) => String(Number(from) + i).padStart(width, "0"));
   return middle.flatMap((m) => expandBraces(path.slice(0, found.index) + m + path.slice(found.index + whole.length)));
@@ -112,6 +118,7 @@ async function readShard(shard: string): Promise<Map<string, Parts>> {
         samples.set(name.slice(0, dot), parts);
         if (LABEL.test(extension)) {
           const chunks: Buffer[] = [];
+          if (size > MOST_LABEL) throw new Error(`${shown(name)} has ${size} bytes, more than the ${MOST_LABEL} of a label`);
           for await (const chunk of entry) chunks.push(chunk as Buffer);
           parts.label = Buffer.concat(chunks).toString("utf8").trim();
           continue;

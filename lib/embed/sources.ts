@@ -4,8 +4,10 @@ import { dirname, extname, join, relative, resolve } from "node:path";
 import { parse } from "csv-parse/sync";
 import tar from "tar-stream";
 import { IMAGE_NAME } from "../datasets/index.js";
+import { jsonRecord } from "../datasets/manifest.js";
 import { TorchclipError } from "../errors.js";
 import type { ImageInput } from "../images/decode.js";
+import { shown } from "../util/untrusted.js";
 
 /** One picture of a source. */
 export interface NamedImage {
@@ -67,15 +69,16 @@ async function listNames(path: string): Promise<string[]> {
   try {
     records =
       extension === ".jsonl"
-        ? lines.map((l) => JSON.parse(l) as Record<string, unknown>)
+        ? lines.map((l, i) => jsonRecord(l, path, i + 1))
         : parse(text, { columns: true, delimiter: extension === ".tsv" ? "\t" : ",", skip_empty_lines: true, bom: true });
   } catch (cause) {
+    if (cause instanceof TorchclipError) throw cause;
     throw new TorchclipError("E_DATASET_FORMAT", `${path}: ${(cause as Error).message}`, { subject: path, cause });
   }
   return records.map((r, i) => {
     const name = r.path ?? r.image ?? r.file;
     if (typeof name === "string") return name;
-    throw new TorchclipError("E_DATASET_FORMAT", `${path}: record ${i + 1} has no column path or image; it has ${Object.keys(r).join(", ")}`, {
+    throw new TorchclipError("E_DATASET_FORMAT", `${path}: record ${i + 1} has no column path or image; it has ${shown(Object.keys(r).join(", "))}`, {
       subject: path,
       index: i + 1,
     });

@@ -1,6 +1,8 @@
 import type { NativeTransform } from "../addon.js";
 import { TorchclipError } from "../errors.js";
 import type { ImageTowerConfig, TextTowerConfig } from "./architectures/index.js";
+import { kindOf, Untrusted } from "../util/untrusted.js";
+import { checkConfig } from "./check-config.js";
 import type { ForeignImageConfig, ForeignTextConfig } from "./foreign.js";
 
 export type Activation = "quick_gelu" | "gelu" | "gelu_tanh";
@@ -64,21 +66,15 @@ export function nativeTransform(p: Preprocessing, size: number): NativeTransform
   return { size, resize: ["shortest", "squash", "longest"].indexOf(p.resize), filter: p.interpolation === "bicubic" ? 0 : 1, fill: p.fill };
 }
 
-/** `torchclip.json` of an artifact; throws E_MODEL_CORRUPT where this version cannot read it. */
-export function readConfig(json: string): ModelConfig {
-  let config: ModelConfig;
-  try {
-    config = JSON.parse(json) as ModelConfig;
-  } catch (cause) {
-    throw new TorchclipError("E_MODEL_CORRUPT", "the artifact's torchclip.json is not JSON", { cause });
-  }
+/** `torchclip.json` of an artifact; throws E_MODEL_CORRUPT where a setting is missing or no such value. */
+export function readConfig(json: string, file = "the artifact's torchclip.json"): ModelConfig {
+  const check = new Untrusted("E_MODEL_CORRUPT", file);
+  const config = check.object(check.json(json), "the settings");
   if (config.formatVersion !== 2) {
-    throw new TorchclipError(
-      "E_MODEL_UNSUPPORTED",
-      `the artifact has format ${String(config.formatVersion)}, this version reads format 2; import the model again`,
-    );
+    const version = typeof config.formatVersion === "number" ? config.formatVersion : kindOf(config.formatVersion);
+    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file} has format ${version}, this version reads format 2; import the model again`, { subject: file });
   }
-  return config;
+  return checkConfig(config, file);
 }
 
 /** One line: both towers with their sizes. */

@@ -1,3 +1,4 @@
+import { Untrusted } from "../util/untrusted.js";
 import type { Activation, Preprocessing, TokenizerConfig } from "./config.js";
 import { CLIP_MEAN, CLIP_STD } from "./config.js";
 import type { TowerHints } from "./architectures/index.js";
@@ -14,13 +15,19 @@ export interface Hints {
 }
 
 type Json = Record<string, unknown>;
+const ACTIVATIONS: readonly Activation[] = ["quick_gelu", "gelu", "gelu_tanh"];
 const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
 const number = (v: unknown): number | undefined => (typeof v === "number" && Number.isFinite(v) ? v : undefined);
 const text = (v: unknown): string | undefined => (typeof v === "string" ? v : undefined);
-const numbers = (v: unknown): number[] | undefined => (Array.isArray(v) && v.length === 3 && v.every((n) => typeof n === "number") ? v : undefined);
+const numbers = (v: unknown): number[] | undefined => (Array.isArray(v) && v.length === 3 && v.every((n) => Number.isFinite(n)) ? (v as number[]) : undefined);
+
+/** A table for names out of files: "constructor" is none of its keys. */
+function named<T>(table: Record<string, T>): Record<string, T> {
+  return Object.assign(Object.create(null) as Record<string, T>, table);
+}
 
 /** hidden_act of transformers' configs. */
-const HF_ACTIVATIONS: Record<string, Activation> = { quick_gelu: "quick_gelu", gelu: "gelu", gelu_pytorch_tanh: "gelu_tanh", gelu_new: "gelu_tanh" };
+const HF_ACTIVATIONS: Record<string, Activation> = named({ quick_gelu: "quick_gelu", gelu: "gelu", gelu_pytorch_tanh: "gelu_tanh", gelu_new: "gelu_tanh" });
 
 /** transformers' config.json and preprocessor_config.json (CLIPConfig, SiglipConfig; defaults from there). */
 export function huggingFaceHints(config: Json, preprocessor: Json | undefined, source: string): Hints {
@@ -62,7 +69,7 @@ export function openClipHints(model: Json, preprocess: Json, source: string): Hi
   const timm = text(vision.timm_model_name);
   const quick: Activation = model.quick_gelu === true ? "quick_gelu" : "gelu";
   const tanh = object(words.act_kwargs).approximate === "tanh";
-  const resize: Record<string, Preprocessing["resize"]> = { shortest: "shortest", squash: "squash", longest: "longest" };
+  const resize: Record<string, Preprocessing["resize"]> = named({ shortest: "shortest", squash: "squash", longest: "longest" });
   const siglip = timm !== undefined && /siglip/.test(timm);
   const defined = <T extends object>(o: T): T => Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as T;
   return {
@@ -110,4 +117,18 @@ function timmActivation(model: string): Activation | undefined {
 function timmHeads(model: string): number | undefined {
   if (/so400m|giantopt|eva_giant|enormous|eva02_large|vit_large/.test(model)) return 16;
   return undefined;
+}
+
+/** What scripts/train-tiny writes into a safetensors file's `__metadata__`. */
+export function ownHints(text: string, file: string): Hints {
+  const check = new Untrusted("E_MODEL_CORRUPT", file);
+  const config = check.object(check.json(text, "__metadata__.config"), "__metadata__.config");
+  const activation = config.activation === undefined ? undefined : check.choice(config.activation, ACTIVATIONS, "the activation in its metadata");
+  return {
+    image: { activation, heads: number(config.vision_heads) },
+    text: { activation, heads: number(config.text_heads) },
+    preprocessing: {},
+    clean: "none",
+    source: "its metadata",
+  };
 }

@@ -1,17 +1,20 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { addon, type ArtifactSpec, type NativeLayout } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import type { TokenizerJson } from "../text/bpe.js";
+import { checkTokenizer } from "../text/check-tokenizer.js";
 import { clipTokenizerJson } from "../text/clip-vocabulary.js";
 import { readSentencePiece } from "../text/sentencepiece.js";
 import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
 import { hashFile, writeWhole } from "../util/files.js";
+import { readJsonObject } from "../util/untrusted.js";
 import { artifactTensors, recognise, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
+import { checkConfig } from "./check-config.js";
 import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
 import { foreignSizes, untrusted, wrapForeign, type ForeignTextConfig } from "./foreign.js";
 import { readWeights, TorchArchive, type WeightFile } from "./formats/index.js";
-import { huggingFaceHints, openClipHints, type Hints } from "./hints.js";
+import { huggingFaceHints, openClipHints, ownHints, type Hints } from "./hints.js";
 import { namedArchitecture } from "./named.js";
 
 export interface ImportOptions {
@@ -120,6 +123,7 @@ export async function importModel(source: ImportSource, output: string, options:
       format: `${weights.format}/${found.image.layout}+${found.text.layout}`,
     },
   };
+  checkConfig(config, source.config ?? file);
   const dtype = stored === "F16" || stored === "BF16" ? stored : "F32";
   const tensors = new Map([...found.image.tensors, ...found.text.tensors, ...found.root]);
   const spec: ArtifactSpec = {
@@ -199,15 +203,8 @@ function storedDtype(weights: WeightFile): string {
 
 type Json = Record<string, unknown>;
 
-async function readJson(file: string): Promise<Json> {
-  try {
-    const value = JSON.parse(await readFile(file, "utf8")) as unknown;
-    if (!value || typeof value !== "object") throw new Error("it is no object");
-    return value as Json;
-  } catch (cause) {
-    throw new TorchclipError("E_MODEL_CORRUPT", `${file} cannot be read as JSON: ${(cause as Error).message}`, { subject: file, cause });
-  }
-}
+const MAX_JSON = 64 << 20;
+const readJson = (file: string): Promise<Json> => readJsonObject(file, MAX_JSON);
 
 /**
  * What the shapes do not tell: from the config beside the weights, from `arch`, from what torchclip itself or OpenAI
@@ -245,16 +242,7 @@ async function knownHints(source: ImportSource, weights: WeightFile, found: Reco
     }
   }
   const own = weights.metadata.config; // scripts/train-tiny
-  if (own) {
-    const c = JSON.parse(own) as { activation?: Activation; vision_heads?: number; text_heads?: number };
-    return {
-      image: { activation: c.activation, heads: c.vision_heads },
-      text: { activation: c.activation, heads: c.text_heads },
-      preprocessing: {},
-      clean: "none",
-      source: "its metadata",
-    };
-  }
+  if (own) return ownHints(own, source.weights);
   // OpenAI's own archives: nobody else publishes this layout with code.
   if (weights.metadata.torchscript && found.text.layout === "openai") {
     return { image: { activation: "quick_gelu" }, text: { activation: "quick_gelu" }, preprocessing: {}, clean: "openai", source: "OpenAI's archive" };
@@ -274,7 +262,7 @@ async function readTokenizer(
   const json = ownVocabulary
     ? clipTokenizerJson()
     : source.tokenizer!.endsWith(".json")
-      ? ((await readJson(source.tokenizer!)) as unknown as TokenizerJson)
+      ? checkTokenizer(await readJson(source.tokenizer!), source.tokenizer)
       : await readSentencePiece(source.tokenizer!);
   const count = vocabularySize(json);
   // Embeddings may be padded to a round number, never be fewer than the tokens.

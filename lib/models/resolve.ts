@@ -7,7 +7,7 @@ import { TorchclipError, toTorchclipError } from "../errors.js";
 import { settings, type Settings } from "../settings.js";
 import { hashFile, writeFileWhole } from "../util/files.js";
 import { download } from "./download.js";
-import { TorchArchive } from "./formats/torch-zip.js";
+import { readWeightMap, TorchArchive } from "./formats/index.js";
 import { HubRepository, hashFromBlob, parseHubId, type HubId } from "./hub.js";
 import { CONFIG_NAMES, findSource, importModel, PREPROCESSOR_NAMES, TOKENIZER_NAMES, WEIGHT_NAMES, type ImportOptions, type ImportSource } from "./import.js";
 import { findModel, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
@@ -122,13 +122,7 @@ async function fetchHub(name: string, origin: { repo: string; revision?: string 
 }
 
 async function fetchShards(index: string, hub: HubRepository): Promise<void> {
-  const shards = await readFile(index, "utf8")
-    .then((text) => new Set(Object.values((JSON.parse(text) as { weight_map: Record<string, string> }).weight_map)))
-    .catch((cause: unknown) => {
-      throw new TorchclipError("E_MODEL_CORRUPT", `${index} is no index of shards: ${(cause as Error).message}`, { subject: index, cause });
-    });
-  for (const shard of shards) {
-    if (!/^[\w.-]+$/.test(shard)) throw new TorchclipError("E_MODEL_CORRUPT", `${index} names the shard "${shard}"`, { subject: index });
+  for (const shard of new Set((await readWeightMap(index)).values())) {
     if (!(await hub.file(shard))) throw new TorchclipError("E_MODEL_CORRUPT", `${index} names ${shard}, which the repository lacks`, { subject: index });
   }
 }

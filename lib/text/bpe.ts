@@ -1,3 +1,5 @@
+import { Merger } from "./merger.js";
+
 /**
  * CLIP's byte-level BPE (openai/CLIP, clip/simple_tokenizer.py; Hugging Face's CLIPTokenizerFast): the vocabulary and
  * merges come from a `tokenizer.json`.
@@ -15,19 +17,24 @@ export const END = "<|endoftext|>";
  */
 const WORDS = /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}\u0345]+/gu;
 const CACHE_LIMIT = 65536;
+/** Letters of a word that is remembered; longer ones hardly come twice and would fill the memory. */
+const CACHED_LETTERS = 64;
 
 export class BpeTokenizer {
   readonly startId: number;
   readonly endId: number;
   readonly vocabSize: number;
   private readonly vocab: Map<string, number>;
-  private readonly ranks: Map<string, number>;
+  private readonly merger: Merger;
   private readonly cache = new Map<string, number[]>();
 
   constructor(json: TokenizerJson) {
     this.vocab = new Map(Object.entries(json.model.vocab));
-    this.ranks = new Map(json.model.merges.map((m, i) => [typeof m === "string" ? m : `${m[0]} ${m[1]}`, i]));
-    this.vocabSize = Math.max(...this.vocab.values()) + 1;
+    this.merger = new Merger(json.model.merges);
+    let highest = -1;
+    for (const id of this.vocab.values()) highest = Math.max(highest, id);
+    this.vocabSize = highest + 1;
+    if (!this.vocab.has(END)) throw new Error(`it has no token ${END}`);
     this.startId = this.id(START);
     this.endId = this.id(END);
   }
@@ -49,40 +56,11 @@ export class BpeTokenizer {
   private word(word: string): number[] {
     const known = this.cache.get(word);
     if (known) return known;
-    const ids = word === START || word === END ? [this.id(word)] : this.merge(bytesAsText(word)).map((t) => this.id(t));
+    const ids = word === START || word === END ? [this.id(word)] : this.merger.merge(bytesAsText(word)).map((t) => this.id(t));
+    if (word.length > CACHED_LETTERS) return ids;
     if (this.cache.size >= CACHE_LIMIT) this.cache.clear();
     this.cache.set(word, ids);
     return ids;
-  }
-
-  private merge(letters: string[]): string[] {
-    const parts = letters.slice();
-    parts[parts.length - 1] += "</w>";
-    while (parts.length > 1) {
-      let best = -1;
-      let bestRank = Infinity;
-      for (let i = 0; i + 1 < parts.length; i++) {
-        const rank = this.ranks.get(`${parts[i]} ${parts[i + 1]}`);
-        if (rank !== undefined && rank < bestRank) {
-          bestRank = rank;
-          best = i;
-        }
-      }
-      if (best < 0) break;
-      const [a, b] = [parts[best], parts[best + 1]];
-      // The reference joins every occurrence of the pair, left to right, in one round.
-      let to = best;
-      for (let from = best; from < parts.length; to++) {
-        if (from + 1 < parts.length && parts[from] === a && parts[from + 1] === b) {
-          parts[to] = a + b;
-          from += 2;
-        } else {
-          parts[to] = parts[from++];
-        }
-      }
-      parts.length = to;
-    }
-    return parts;
   }
 }
 
