@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { addon } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
-import { writeWhole } from "../util/files.js";
+import { writeNamedWhole } from "../util/files.js";
 import { CLIP_MEAN, CLIP_STD, nativeTransform, type ModelConfig, type Preprocessing } from "./config.js";
 import type { WeightFile } from "./formats/index.js";
 
@@ -96,7 +96,7 @@ export async function wrapForeign(
       },
       extraFiles: { "torchclip.json": JSON.stringify(config, null, 2), "tokenizer.json": JSON.stringify(tokenizerJson) },
     };
-    await writeWhole(output, (temporary) => addon().wrapTorchScript(file, spec, temporary));
+    await writeNamedWhole(output, (temporary) => addon().wrapTorchScript(file, spec, temporary));
     return config;
   } catch (error) {
     throw toTorchclipError(error, "E_WRITE", { subject: file });

@@ -1,12 +1,12 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { addon, type ArtifactSpec } from "../addon.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
+import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import type { TokenizerJson } from "../text/bpe.js";
 import { clipTokenizerJson } from "../text/clip-vocabulary.js";
 import { readSentencePiece } from "../text/sentencepiece.js";
 import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
-import { hashFile, writeWhole } from "../util/files.js";
+import { hashFile, writeNamedWhole } from "../util/files.js";
 import { artifactTensors, recognise, rootSource, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
 import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
 import { foreignSizes, wrapForeign, type ForeignTextConfig } from "./foreign.js";
@@ -86,6 +86,17 @@ export async function findSource(path: string): Promise<ImportSource> {
 
 /** Reads weights in any known format and writes the artifact to `output`, whole or not at all. */
 export async function importModel(source: ImportSource, output: string, options: ImportOptions = {}): Promise<ModelConfig> {
+  if (typeof source?.weights !== "string" || typeof output !== "string" || output === "")
+    throw new TorchclipError("E_ARGUMENT", "importModel takes { weights: path } and the path of the artifact", { subject: "source" });
+  try {
+    return await importChecked(source, output, options);
+  } catch (error) {
+    checkAborted(options.signal);
+    throw toTorchclipError(error, "E_INTERNAL", { subject: source.weights });
+  }
+}
+
+async function importChecked(source: ImportSource, output: string, options: ImportOptions): Promise<ModelConfig> {
   const file = source.weights;
   const weights = await readWeights(file);
   const found = tryRecognise(weights, file);
@@ -142,7 +153,7 @@ export async function importModel(source: ImportSource, output: string, options:
     extraFiles: { "torchclip.json": JSON.stringify(config, null, 2), "tokenizer.json": JSON.stringify(json) },
   };
   try {
-    await writeWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
+    await writeNamedWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
   } catch (error) {
     throw toTorchclipError(error, "E_WRITE", { subject: output });
   }
@@ -205,8 +216,9 @@ function storedDtype(weights: WeightFile): string {
 type Json = Record<string, unknown>;
 
 async function readJson(file: string): Promise<Json> {
+  const text = await readFile(file, "utf8"); // that it cannot be read says nothing of what it holds
   try {
-    const value = JSON.parse(await readFile(file, "utf8")) as unknown;
+    const value = JSON.parse(text) as unknown;
     if (!value || typeof value !== "object") throw new Error("it is no object");
     return value as Json;
   } catch (cause) {

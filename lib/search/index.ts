@@ -101,9 +101,9 @@ export class EmbeddingIndex {
     return out;
   }
 
-  /** Writes a .npy of float32 [rows, dim], whole or not at all. Read back in the same precision it is the same index. */
+  /** Writes a .npy of float32 [rows, dim], whole or not at all (E_WRITE). Read back in the same precision it is the same index. */
   save(file: string): Promise<void> {
-    return this.after(() => writeWhole(file, (temporary) => writeNpy(temporary, this.rows, this.dim, this.parts())));
+    return this.after(() => writeWhole(file, (whole) => writeNpy(whole, this.rows, this.dim, this.parts())));
   }
 
   private *parts(): Generator<Float32Array> {
