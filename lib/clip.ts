@@ -365,6 +365,7 @@ export class Clip {
   /** One class embedding a label: the normalised mean of the normalised embeddings of its prompts. */
   async encodeClasses(labels: readonly string[], templates: readonly string[], options: EncodeTextOptions = {}): Promise<Embeddings> {
     checkTemplates(templates);
+    checkList(labels, "labels");
     if (labels.length === 0) throw new TorchclipError("E_ARGUMENT", "no labels were given", { subject: "labels" });
     const prompts = labels.flatMap((label) => templates.map((t) => fillTemplate(t, label)));
     const e = await this.encodeTexts(prompts, options);

@@ -99,7 +99,11 @@ export function toTorchclipError(error: unknown, fallback: ErrorCode = "E_INTERN
   if (reason !== undefined) {
     const place = path ?? about.subject;
     const text = fallback === "E_WRITE" ? "cannot write" : "cannot read";
-    return new TorchclipError(OF_FILES.has(fallback) ? fallback : "E_READ", `${text} ${place ?? "a file"}: ${reason}`, { subject: place, cause: error, ...about });
+    return new TorchclipError(OF_FILES.has(fallback) ? fallback : "E_READ", `${text} ${place ?? "a file"}: ${reason}`, {
+      subject: place,
+      cause: error,
+      ...about,
+    });
   }
   const known = (ERROR_CODES as readonly string[]).includes(code) ? (code as ErrorCode) : undefined;
   const argument = code.startsWith("ERR_INVALID_ARG") ? "E_ARGUMENT" : undefined; // Node.js itself refuses it: a NUL in a path

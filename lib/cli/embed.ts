@@ -20,7 +20,11 @@ interface Flags extends ModelFlags {
 }
 
 export function embedCommand(program: Command): void {
-  modelOptions(program.command("embed").description("embeddings of many pictures or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed"))
+  modelOptions(
+    program
+      .command("embed")
+      .description("embeddings of many pictures or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed"),
+  )
     .addArgument(new Argument("[input]", "a folder, a .tar, or a list of pictures: .csv, .tsv, .jsonl (column path or image), .txt"))
     .option("--texts <file>", "embed the lines of a file instead of pictures")
     .requiredOption("-o, --out <file>", "OUT.npy (float32 [rows, dim], names in OUT.npy.json) or OUT.parquet (name, embedding, error)")
@@ -58,7 +62,9 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
     if (result.errors.length) setFailedItems();
     const rate = (result.rows - result.resumed) / result.seconds;
     if (flags.json) {
-      process.stdout.write(`${JSON.stringify({ ...result, failed: result.errors.length, out: flags.out, perSecond: rate, precision: clip.info.precision, device: clip.info.device })}\n`);
+      process.stdout.write(
+        `${JSON.stringify({ ...result, failed: result.errors.length, out: flags.out, perSecond: rate, precision: clip.info.precision, device: clip.info.device })}\n`,
+      );
       return;
     }
     for (const e of result.errors.slice(0, 10)) note(`row ${e.index}: ${e.code}: ${e.message}`);

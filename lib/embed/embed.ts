@@ -112,7 +112,9 @@ async function run<T extends Identity>(
   // The fast runner gives an item the same bits whatever shares its batch; TorchScript does not.
   const wholeBatches = job.runner.startsWith("fast") ? undefined : job.batchSize;
   const settings = JSON.stringify({ ...about, input: undefined, runner: job.runner, batchSize: wholeBatches });
-  const held = await lock(`${out}.partial.lock`);
+  const held = await lock(`${out}.partial.lock`).catch((error: unknown) => {
+    throw toTorchclipError(error, "E_INTERNAL", { subject: out });
+  });
   const state = new Partial(`${out}.partial`, clip.info.embedDim);
   try {
     const stored = await state.begin(settings);
@@ -124,7 +126,8 @@ async function run<T extends Identity>(
       for await (const { item, row } of matched(items, stored, wholeBatches)) {
         const position = order.push(row ?? -1) - 1;
         if (row !== undefined) {
-          options.onProgress?.(++resumed, job.total);
+          resumed++;
+          options.onProgress?.(resumed, job.total);
           continue;
         }
         if (wholeBatches !== undefined && position === resumed) await state.cut(resumed);
@@ -207,7 +210,7 @@ async function saveNpy(out: string, state: Partial, order: readonly number[], di
   }
 }
 
-/** A Parquet writer's buffer that goes to a file after each group of rows. */
+/** A Parquet writer's buffer that goes to a file after each group of rows, and at the end by `flush`. */
 class ParquetBuffer extends ByteWriter {
   constructor(private readonly file: NewFile) {
     super();
@@ -218,16 +221,13 @@ class ParquetBuffer extends ByteWriter {
     this.index = 0;
     await this.file.write(bytes);
   }
-
-  override finish(): Promise<void> {
-    return this.flush();
-  }
 }
 
 async function saveParquet(out: string, state: Partial, order: readonly number[], dim: number, about: object): Promise<void> {
   await writeWhole(out, async (file) => {
+    const buffer = new ParquetBuffer(file);
     const parquet = new ParquetWriter({
-      writer: new ParquetBuffer(file),
+      writer: buffer,
       schema: [
         { name: "root", num_children: 3 },
         { name: "name", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "REQUIRED" },
@@ -254,5 +254,6 @@ async function saveParquet(out: string, state: Partial, order: readonly number[]
       });
     }
     await parquet.finish();
+    await buffer.flush();
   });
 }

@@ -1,8 +1,8 @@
-import { mkdir, open, readFile, rm, truncate, type FileHandle } from "node:fs/promises";
+import { open, readFile, rm, truncate, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { TorchclipError } from "../errors.js";
-import { writeAll, writeFileWhole, writing } from "../util/files.js";
+import { makeFolder, writeAll, writeFileWhole, writing } from "../util/files.js";
 import { floatBytes } from "../util/npy.js";
 import { StoredRows, type Identity } from "./identity.js";
 
@@ -47,7 +47,7 @@ export class Partial {
   async begin(settings: string): Promise<StoredRows> {
     const about = join(this.folder, "run.json");
     await writing(this.folder, async () => {
-      await mkdir(this.folder, { recursive: true });
+      await makeFolder(this.folder);
       if ((await readFile(about, "utf8").catch(() => "")) !== settings) {
         await rm(this.data, { force: true });
         await rm(this.lines, { force: true });

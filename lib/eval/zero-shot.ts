@@ -104,7 +104,8 @@ async function classifyAll(
     for await (const { item, row } of matched(items, journal?.stored ?? new StoredRows([]), wholeBatches)) {
       const position = rows.push(row === undefined ? { name: item.name, content: item.content } : journal!.at(row)) - 1;
       if (row !== undefined) {
-        options.onProgress?.(++taken, samples.length);
+        taken++;
+        options.onProgress?.(taken, samples.length);
         continue;
       }
       if (wholeBatches !== undefined && position === taken) await journal?.cut(taken);

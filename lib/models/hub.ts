@@ -1,8 +1,8 @@
-import { mkdir, readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
+import { readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, posix, relative } from "node:path";
 import { TorchclipError } from "../errors.js";
 import type { Settings } from "../settings.js";
-import { syncFolder, temporaryName, writeFileWhole, writing } from "../util/files.js";
+import { makeFolder, syncFolder, temporaryName, writeFileWhole, writing } from "../util/files.js";
 import { download } from "./download.js";
 
 /** A model repository of the Hugging Face hub, at one revision (branch, tag or commit). */
@@ -176,7 +176,7 @@ async function placeLink(blob: string, link: string): Promise<void> {
   if (await stat(link).catch(() => undefined)) return;
   const temporary = temporaryName(link);
   await writing(link, async () => {
-    await mkdir(dirname(link), { recursive: true });
+    await makeFolder(dirname(link));
     try {
       await symlink(relative(dirname(link), blob), temporary);
       await rename(temporary, link);

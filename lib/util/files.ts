@@ -22,7 +22,10 @@ const WRITE_ONLY = new Set(["ENOSPC", "EDQUOT", "EROFS", "EFBIG"]);
 export function toWriteError(error: unknown, path: string): unknown {
   if (error instanceof TorchclipError) return error;
   const reason = systemReason(error);
-  if (reason === undefined) return error;
+  if (reason === undefined) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    return code.startsWith("ERR_INVALID_ARG") ? new TorchclipError("E_ARGUMENT", message, { cause: error }) : error; // a NUL in the path
+  }
   return new TorchclipError("E_WRITE", `cannot write ${path}: ${reason}`, { subject: path, cause: error });
 }
 
@@ -46,6 +49,25 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<v
   for (let at = 0; at < bytes.byteLength;) {
     const { bytesWritten } = await handle.write(bytes, at, bytes.byteLength - at);
     at += bytesWritten;
+  }
+}
+
+/**
+ * Creates a folder and those above it. Node.js's own `recursive` never ends where the system answers "no such file" for
+ * a new folder whose parent is there, as /proc does.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const parent = dirname(path);
+    if (code === "ENOENT" && parent !== path) {
+      await makeFolder(parent);
+      await mkdir(path).catch((again: NodeJS.ErrnoException) => again.code !== "EEXIST" && Promise.reject(again));
+    } else if (!(await stat(path).catch(() => undefined))?.isDirectory()) {
+      throw error;
+    }
   }
 }
 
@@ -118,7 +140,7 @@ export class NewFile {
 
   static async create(path: string): Promise<NewFile> {
     return writing(path, async () => {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       const { target, mode } = await targetOf(path);
       await sweep(dirname(target));
       const temporary = temporaryName(target);
@@ -187,7 +209,7 @@ export async function writeNamedWhole(path: string, write: (temporary: string) =
  */
 export async function writeFolderWhole(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
   const temporary = await writing(path, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await sweep(dirname(path));
     const name = temporaryName(path);
     await mkdir(name);

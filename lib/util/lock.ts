@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { link, mkdir, open, readFile, rename, rm, stat, utimes, type FileHandle } from "node:fs/promises";
+import { link, open, readFile, rename, rm, stat, utimes, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortedError, TorchclipError } from "../errors.js";
-import { temporaryName, writeAll, writing } from "./files.js";
+import { makeFolder, temporaryName, writeAll, writing } from "./files.js";
 import { bootTime, isDead, thisProcess, type ProcessIdentity } from "./owner.js";
 
 /** What a lock file holds. */
@@ -36,7 +36,7 @@ const CLOCK_MARGIN = 2_000; // ms by which times of a file system and of the pro
  */
 export async function lock(path: string, options: LockOptions = {}): Promise<Lock> {
   const { wait = false, stale = STALE, signal } = options;
-  await writing(path, () => mkdir(dirname(path), { recursive: true }));
+  await writing(path, () => makeFolder(dirname(path)));
   for (let pause = 20; ; pause = Math.min(2 * pause, 500)) {
     const owner: Owner = { ...thisProcess(), token: randomBytes(8).toString("hex") };
     const holder = await acquire(path, owner, stale);

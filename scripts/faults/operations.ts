@@ -43,10 +43,14 @@ export async function makeOperations(base: string, images: number, pace: number)
   await makeImages(input, images);
   const weights = join(base, "weights");
   mkdirSync(weights);
-  const files = { "config.json": Buffer.from(JSON.stringify(MODEL_CONFIG)), "tokenizer.json": Buffer.from(await tinyTokenizer()), "model.safetensors": await tinySafetensors() };
+  const files = {
+    "config.json": Buffer.from(JSON.stringify(MODEL_CONFIG)),
+    "tokenizer.json": Buffer.from(await tinyTokenizer()),
+    "model.safetensors": await tinySafetensors(),
+  };
   for (const [name, content] of Object.entries(files)) writeFileSync(join(weights, name), content);
   const hub = await fakeHub(REPO, files, { pace });
-  const clip = await load(tinyModel, { device: "cpu" });
+  const clip = await load(tinyModel, { device: "cpu", threads: 1 });
   const main = join(root, "dist/cli/main.js");
   const all: Operation[] = [
     embedding("embed-npy", ["x.npy", "x.npy.json"], main, input, clip),
@@ -85,7 +89,7 @@ async function makeImages(folder: string, count: number): Promise<void> {
 function embedding(name: string, results: string[], main: string, input: string, clip: Clip): Operation {
   return {
     name,
-    child: (out) => [main, "embed", input, "-m", tinyModel, "-o", join(out, results[0]), "-b", "4"],
+    child: (out) => [main, "embed", input, "-m", tinyModel, "--threads", "1", "-o", join(out, results[0]), "-b", "4"],
     here: async (out) => embedImages(clip, await imageSource(input), join(out, results[0]), { input, batchSize: 4 }),
     results: (out) => results.map((file) => join(out, file)),
   };
@@ -94,7 +98,7 @@ function embedding(name: string, results: string[], main: string, input: string,
 function evaluation(main: string, input: string, clip: Clip): Operation {
   return {
     name: "eval",
-    child: (out) => [main, "eval", "-m", tinyModel, "--dataset", input, "-o", out, "-b", "4", "--resume", "--example", "0"],
+    child: (out) => [main, "eval", "-m", tinyModel, "--threads", "1", "--dataset", input, "-o", out, "-b", "4", "--resume", "--example", "0"],
     here: async (out) => {
       const data = await loadDataset(input);
       const journal = join(out, "evaluation.journal");

@@ -9,7 +9,7 @@ import { zeroShot } from "../../lib/eval/index.js";
 import { load, type Clip } from "../../lib/index.js";
 import { errorOf, temporaryFolder, tinyModel } from "../support/index.js";
 
-const COUNT = 20;
+const COUNT = 12;
 
 /** Grey noise without compression: every file has the same size. */
 async function makeImage(file: string, seed: number): Promise<void> {
@@ -34,7 +34,11 @@ const CHANGES: [string, (folder: string) => Promise<void> | void, least: number]
   ["an image replaced by one of the same size and time", replaceUnseen, 7],
   ["an image with another name", (folder) => renameSync(join(folder, "m02.png"), join(folder, "z.png")), 7],
   ["two images exchanged", exchange, 6],
-  ["an image that is damaged, and one that is added", (folder) => (writeFileSync(join(folder, "m00.png"), "no image"), makeImage(join(folder, "m00a.png"), 98)), 7],
+  [
+    "an image that is damaged, and one that is added",
+    (folder) => (writeFileSync(join(folder, "m00.png"), "no image"), makeImage(join(folder, "m00a.png"), 98)),
+    7,
+  ],
 ];
 
 async function replaceUnseen(folder: string): Promise<void> {
@@ -60,18 +64,21 @@ describe("going on after a stop", () => {
     mkdirSync(original);
     for (let i = 0; i < COUNT; i++) await makeImage(join(original, `m${String(i).padStart(2, "0")}.png`), i + 1);
     writeFileSync(join(original, "n-bad.png"), "not an image");
-    clip = await load(tinyModel, { device: "cpu" });
-    generic = await load(tinyModel, { device: "cpu", runner: "generic" });
+    clip = await load(tinyModel, { device: "cpu", threads: 1 });
+    generic = await load(tinyModel, { device: "cpu", threads: 1, runner: "generic" });
   });
   after(() => Promise.all([clip.close(), generic.close()]));
 
   for (const [what, change, least] of CHANGES) {
     it(`embed: ${what}: the bytes of a run without a stop, and no row is computed twice`, async () => {
-      for (const [model, extension] of [
+      // TorchScript takes over whole batches alone, and Parquet is another writer: seen by two of the changes.
+      const more = ["an image added before the others", "an image removed"].includes(what);
+      const runs = [
         [clip, "npy"],
         [clip, "parquet"],
         [generic, "npy"],
-      ] as const) {
+      ] as const;
+      for (const [model, extension] of more ? runs : runs.slice(0, 1)) {
         const folder = join(work, "in");
         rmSync(folder, { recursive: true, force: true });
         cpSync(original, folder, { recursive: true });
