@@ -145,6 +145,14 @@ const MAX_REUSED = 256; // pictures; larger batches get memory of their own
 
 /** Loads a model by name, alias or path. See LoadOptions. */
 export async function load(model: string, options: LoadOptions = {}): Promise<Clip> {
+  try {
+    return await loadChecked(model, options);
+  } catch (error) {
+    throw toTorchclipError(error, "E_INTERNAL", { subject: model });
+  }
+}
+
+async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   checkLoadOptions(options);
   checkAborted(options.signal);
   const path = await resolveModel(model, options);
@@ -187,6 +195,7 @@ async function made(engine: NativeEngine, make: () => Clip): Promise<Clip> {
 }
 
 function checkLoadOptions(o: LoadOptions): void {
+  if (typeof o !== "object" || o === null) throw new TorchclipError("E_ARGUMENT", "options must be an object", { subject: "options" });
   const bad = (name: string, value: unknown, wanted: string) =>
     new TorchclipError("E_ARGUMENT", `${name} must be ${wanted}, not ${JSON.stringify(value)}`, { subject: name });
   if (o.device !== undefined && !/^(auto|cpu|cuda(:(\d+|all))?)$/.test(o.device)) throw bad("device", o.device, "auto, cpu, cuda, cuda:N or cuda:all");
@@ -365,6 +374,7 @@ export class Clip {
   /** One class embedding a label: the normalised mean of the normalised embeddings of its prompts. */
   async encodeClasses(labels: readonly string[], templates: readonly string[], options: EncodeTextOptions = {}): Promise<Embeddings> {
     checkTemplates(templates);
+    checkList(labels, "labels");
     if (labels.length === 0) throw new TorchclipError("E_ARGUMENT", "no labels were given", { subject: "labels" });
     const prompts = labels.flatMap((label) => templates.map((t) => fillTemplate(t, label)));
     const e = await this.encodeTexts(prompts, options);

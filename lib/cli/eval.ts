@@ -12,7 +12,7 @@ import { ranked, saveResults } from "../report/save.js";
 import { datasetLines, metricsText, modelLines, timesText, topPredictions } from "../report/text.js";
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { writeFileWhole } from "../util/files.js";
-import { note, interruptSignal, list, progressBar } from "./io.js";
+import { note, interruptSignal, list, progressBar, readText } from "./io.js";
 import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags {
@@ -164,7 +164,7 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
 }
 
 async function promptSet(flags: Flags): Promise<PromptSet | undefined> {
-  const templates = flags.template ?? (flags.templates ? (await readFile(flags.templates, "utf8")).split(/\r?\n/).filter(Boolean) : undefined);
+  const templates = flags.template ?? (flags.templates ? (await readText(flags.templates)).split(/\r?\n/).filter(Boolean) : undefined);
   if (!templates) return undefined;
   checkTemplates(templates);
   return { templates, source: flags.template ? "--template" : flags.templates! };

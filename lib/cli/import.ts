@@ -4,7 +4,7 @@ import { Option, type Command } from "commander";
 import { findSource, importModel, readArtifactConfig } from "../models/import.js";
 import { describeModel, type Activation } from "../models/config.js";
 import { resolveModel } from "../models/resolve.js";
-import { writeWhole } from "../util/files.js";
+import { writeNamedWhole } from "../util/files.js";
 import { interruptSignal } from "./io.js";
 import { whole } from "./options.js";
 
@@ -29,7 +29,7 @@ export function importCommand(program: Command): void {
         const here = await stat(path).catch(() => undefined);
         // A name or hub id is imported into the cache, as load does, and copied from there.
         const artifact = here ? undefined : await resolveModel(path, { ...options, signal });
-        if (artifact) await writeWhole(out, (temporary) => copyFile(artifact, temporary, constants.COPYFILE_FICLONE));
+        if (artifact) await writeNamedWhole(out, (temporary) => copyFile(artifact, temporary, constants.COPYFILE_FICLONE));
         const config = artifact ? await readArtifactConfig(out) : await importModel(await findSource(path), out, { ...options, signal });
         process.stdout.write(`${out}: ${describeModel(config)}\n`);
       },

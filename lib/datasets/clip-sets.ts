@@ -1,4 +1,4 @@
-import { access, mkdir, readdir, readFile } from "node:fs/promises";
+import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { extract } from "tar";
@@ -6,7 +6,7 @@ import { TorchclipError } from "../errors.js";
 import type { RawImage } from "../images/decode.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
-import { writeWhole } from "../util/files.js";
+import { writeFolderWhole } from "../util/files.js";
 import { readMat } from "../util/mat.js";
 import { unzip } from "../util/unzip.js";
 import { CLIP_PROMPTS, type ClipPrompts } from "./clip-prompts.js";
@@ -77,14 +77,9 @@ async function unpacked(name: string, archive: Archive, o: DatasetOptions): Prom
   await download({ urls: [archive.url], target: file, hash: `md5:${archive.md5}`, offline: at.offline, signal: o.signal, onProgress: o.onProgress });
   if (archive.kind === "zip") {
     const whole = join(folder, "..");
-    await mkdir(join(whole, ".."), { recursive: true });
-    await writeWhole(whole, async (temporary) => {
-      await mkdir(temporary);
-      await unzip(file, temporary);
-    });
+    await writeFolderWhole(whole, (temporary) => unzip(file, temporary));
   } else if (archive.kind !== "file") {
-    await writeWhole(folder, async (temporary) => {
-      await mkdir(temporary);
+    await writeFolderWhole(folder, async (temporary) => {
       await extract({ file, cwd: temporary, strip: 1 });
     });
   }

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { TorchclipError } from "../errors.js";
+import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import { settings } from "../settings.js";
 import { ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS, type PromptSet } from "../text/prompts.js";
 import { CLIP_SETS } from "./clip-sets.js";
@@ -75,6 +75,17 @@ export const DATASETS: readonly DatasetEntry[] = [
 
 /** A data set by name, by folder (a class a folder), by list (.csv, .tsv, .jsonl), or by WebDataset shards (.tar). */
 export async function loadDataset(nameOrPath: string, options: DatasetOptions = {}): Promise<Dataset> {
+  if (typeof nameOrPath !== "string" || nameOrPath === "")
+    throw new TorchclipError("E_ARGUMENT", "the data set must be a name or a path", { subject: "nameOrPath" });
+  try {
+    return await openDataset(nameOrPath, options);
+  } catch (error) {
+    checkAborted(options.signal); // a library's own error for it says less
+    throw toTorchclipError(error, "E_DATASET_FORMAT", { subject: nameOrPath });
+  }
+}
+
+async function openDataset(nameOrPath: string, options: DatasetOptions): Promise<Dataset> {
   const entry = DATASETS.find((d) => d.name === nameOrPath);
   if (entry) return entry.open(options);
   if (isWebDataset(nameOrPath)) return webDataset(nameOrPath, options);

@@ -95,6 +95,7 @@ export function jsonRecord(line: string, file: string, number: number): Record<s
 
 /** Sentences with labels, for rendering: a TSV of sentence and label, with or without a header line. */
 export async function readSentences(file: string): Promise<{ text: string; label: string }[]> {
+  if (typeof file !== "string") throw new TorchclipError("E_ARGUMENT", "the list of sentences must be a path", { subject: "file" });
   const content = await readFile(file, "utf8").catch((cause: unknown) => {
     throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read ${file}: ${(cause as Error).message}`, { subject: file, cause });
   });

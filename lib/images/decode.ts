@@ -42,7 +42,7 @@ export function imageName(image: ImageInput): string {
   if (typeof image === "string") return image;
   if (image instanceof URL) return image.href;
   if (image instanceof Uint8Array) return `<${image.byteLength} bytes>`;
-  return `<${image.width} × ${image.height} pixels>`;
+  return `<${image?.width} × ${image?.height} pixels>`; // null is told apart when it is decoded
 }
 
 /**

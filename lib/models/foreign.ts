@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { addon } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
-import { writeWhole } from "../util/files.js";
+import { writeNamedWhole } from "../util/files.js";
 import { CLIP_MEAN, CLIP_STD, type ModelConfig, type Preprocessing } from "./config.js";
 import type { WeightFile } from "./formats/index.js";
 
@@ -90,7 +90,7 @@ export async function wrapForeign(
       storedDtype: "fp32",
       source: about.source,
     };
-    await writeWhole(output, (temporary) => addon().wrapTorchScript(file, JSON.stringify(config, null, 2), JSON.stringify(tokenizerJson), temporary));
+    await writeNamedWhole(output, (temporary) => addon().wrapTorchScript(file, JSON.stringify(config, null, 2), JSON.stringify(tokenizerJson), temporary));
     return config;
   } catch (error) {
     throw toTorchclipError(error, "E_WRITE", { subject: file });

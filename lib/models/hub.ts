@@ -1,8 +1,8 @@
-import { mkdir, readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
+import { readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, posix, relative } from "node:path";
 import { TorchclipError } from "../errors.js";
 import type { Settings } from "../settings.js";
-import { temporaryName, writeFileWhole } from "../util/files.js";
+import { makeFolder, syncFolder, temporaryName, writeFileWhole, writing } from "../util/files.js";
 import { download } from "./download.js";
 
 /** A model repository of the Hugging Face hub, at one revision (branch, tag or commit). */
@@ -112,8 +112,14 @@ export class HubRepository {
     });
     const link = join(this.folder, "snapshots", commit, ...name.split("/"));
     await placeLink(blob, link);
-    if (commit !== this.id.revision) await writeFileWhole(join(this.folder, "refs", ...this.id.revision.split("/")), commit);
+    if (commit !== this.id.revision) await this.rememberCommit(commit);
     return link;
+  }
+
+  /** Writes which commit the revision is, unless that is known: a cache that cannot be written may hold all already. */
+  private async rememberCommit(commit: string): Promise<void> {
+    const file = join(this.folder, "refs", ...this.id.revision.split("/"));
+    if ((await readFile(file, "utf8").catch(() => "")) !== commit) await writeFileWhole(file, commit);
   }
 
   private headers(): Record<string, string> {
@@ -168,14 +174,17 @@ const dirnameAt = (path: string, name: string): string => path.slice(0, path.len
 /** A relative link, as Python makes it; where links are not allowed (Windows) the file itself moves there. */
 async function placeLink(blob: string, link: string): Promise<void> {
   if (await stat(link).catch(() => undefined)) return;
-  await mkdir(dirname(link), { recursive: true });
   const temporary = temporaryName(link);
-  try {
-    await symlink(relative(dirname(link), blob), temporary);
-    await rename(temporary, link);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
-    await rename(blob, link);
-  }
+  await writing(link, async () => {
+    await makeFolder(dirname(link));
+    try {
+      await symlink(relative(dirname(link), blob), temporary);
+      await rename(temporary, link);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+      await rename(blob, link);
+    }
+    await syncFolder(dirname(link));
+  });
 }

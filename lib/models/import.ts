@@ -1,13 +1,13 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { addon, type ArtifactSpec, type NativeLayout } from "../addon.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
+import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import type { TokenizerJson } from "../text/bpe.js";
 import { checkTokenizer } from "../text/check-tokenizer.js";
 import { clipTokenizerJson } from "../text/clip-vocabulary.js";
 import { readSentencePiece } from "../text/sentencepiece.js";
 import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
-import { hashFile, writeWhole } from "../util/files.js";
+import { hashFile, writeNamedWhole } from "../util/files.js";
 import { readJsonObject } from "../util/untrusted.js";
 import { artifactTensors, recognise, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
 import { checkConfig } from "./check-config.js";
@@ -94,6 +94,17 @@ export async function findSource(path: string): Promise<ImportSource> {
 
 /** Reads weights in any known format and writes the artifact to `output`, whole or not at all. */
 export async function importModel(source: ImportSource, output: string, options: ImportOptions = {}): Promise<ModelConfig> {
+  if (typeof source?.weights !== "string" || typeof output !== "string" || output === "")
+    throw new TorchclipError("E_ARGUMENT", "importModel takes { weights: path } and the path of the artifact", { subject: "source" });
+  try {
+    return await importChecked(source, output, options);
+  } catch (error) {
+    checkAborted(options.signal);
+    throw toTorchclipError(error, "E_INTERNAL", { subject: source.weights });
+  }
+}
+
+async function importChecked(source: ImportSource, output: string, options: ImportOptions): Promise<ModelConfig> {
   const file = source.weights;
   const weights = await readWeights(file);
   const found = tryRecognise(weights, file);
@@ -132,7 +143,7 @@ export async function importModel(source: ImportSource, output: string, options:
     tensors: artifactTensors(layoutOf(config, file).shapes, tensors, dtype, file),
   };
   try {
-    await writeWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
+    await writeNamedWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
   } catch (error) {
     throw toTorchclipError(error, "E_WRITE", { subject: output });
   }

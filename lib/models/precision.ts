@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { addon, packageVersion, type NativeEngine, type NativeInfo } from "../addon.js";
 import { seededRandom } from "../util/random.js";
@@ -63,7 +63,6 @@ export async function choosePrecision(
   }
   const chosen = measured.filter((m) => m.cosine >= AUTO_COSINE).reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision;
   const choice = { chosen, measured };
-  await mkdir(join(cacheDir, "precision"), { recursive: true }).catch(() => {});
   await writeFileWhole(file, JSON.stringify(choice)).catch(() => {}); // a cache that cannot be written only costs time
   return choice;
 }

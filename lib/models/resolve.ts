@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import { addon } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import { settings, type Settings } from "../settings.js";
-import { hashFile, writeFileWhole } from "../util/files.js";
+import { hashFile, isReadOnly, writeFileWhole, writing } from "../util/files.js";
+import { withLock } from "../util/lock.js";
 import { download } from "./download.js";
 import { readWeightMap, TorchArchive } from "./formats/index.js";
 import { HubRepository, hashFromBlob, parseHubId, type HubId } from "./hub.js";
@@ -166,8 +167,24 @@ export async function installedModels(at: Settings): Promise<Record<string, Inst
   return found;
 }
 
+/**
+ * Adds a model to the list of installed ones. Where the cache cannot be written by this user (a container's layer), the
+ * model is used all the same: its artifact is there.
+ */
 async function remember(name: string, model: InstalledModel, at: Settings): Promise<void> {
-  await writeFileWhole(installedFile(at), JSON.stringify({ ...(await readInstalled(at)), [name]: model }, null, 1));
+  const same = (other: InstalledModel | undefined) => JSON.stringify(other) === JSON.stringify(model);
+  if (same((await readInstalled(at))[name])) return;
+  await changeInstalled(at, (all) => ({ ...all, [name]: model })).catch((error: unknown) => {
+    if (!isReadOnly(error)) throw error;
+  });
+}
+
+const without = (all: Record<string, InstalledModel>, name: string) => Object.fromEntries(Object.entries(all).filter(([other]) => other !== name));
+
+/** Changes the list of installed models; processes that change it at the same time wait for each other. */
+async function changeInstalled(at: Settings, change: (all: Record<string, InstalledModel>) => Record<string, InstalledModel>): Promise<void> {
+  const file = installedFile(at);
+  await withLock(`${file}.lock`, async () => writeFileWhole(file, JSON.stringify(change(await readInstalled(at)), null, 1)));
 }
 
 /** The installed model of a name; E_MODEL_NOT_FOUND where it is not installed. */
@@ -183,8 +200,7 @@ export async function installedModel(model: string, at: Settings): Promise<Insta
 export async function removeModel(model: string, at: Settings, options: { weights?: boolean } = {}): Promise<string[]> {
   const { name, artifact, files } = await installedModel(model, at);
   if (artifact.startsWith(packageRoot)) throw new TorchclipError("E_ARGUMENT", `${name} is a part of torchclip`, { subject: model });
-  const all = await readInstalled(at);
-  delete all[name];
+  const all = without(await readInstalled(at), name);
   const shared = Object.values(all).some((other) => other.artifact === artifact);
   const doomed = shared ? [] : [artifact];
   if (options.weights) {
@@ -195,8 +211,9 @@ export async function removeModel(model: string, at: Settings, options: { weight
       if (blob && blob !== file) doomed.push(blob);
     }
   }
-  for (const file of doomed) await rm(file, { force: true });
-  await writeFileWhole(installedFile(at), JSON.stringify(all, null, 1));
+  // The list first: a model that is listed and not there would be worse than a file that stays.
+  await changeInstalled(at, (listed) => without(listed, name));
+  for (const file of doomed) await writing(file, () => rm(file, { force: true }));
   return doomed;
 }
 
@@ -241,7 +258,8 @@ async function weightsHash(file: string, folder: string, signal: AbortSignal | u
   const entry = Object.hasOwn(known, path) ? known[path] : undefined;
   if (entry?.size === size && entry.mtimeMs === mtimeMs && /^[0-9a-f]{64}$/.test(entry.sha256)) return entry.sha256;
   const sha256 = await hashFile(path, "sha256", signal);
-  await writeFileWhole(index, JSON.stringify({ ...known, [path]: { size, mtimeMs, sha256 } }));
+  // What cannot be remembered is computed again: a full disk or a read-only cache is no reason to fail.
+  await writeFileWhole(index, JSON.stringify({ ...known, [path]: { size, mtimeMs, sha256 } })).catch(() => {});
   return sha256;
 }
 

@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dataset } from "../datasets/dataset.js";
 import type { RunManifest } from "../eval/manifest.js";
@@ -22,7 +21,6 @@ const GRID = 10;
 
 /** Writes results.json, predictions.csv, example.png, grid.png and report.html into a folder, each whole. */
 export async function saveResults(folder: string, data: Dataset, result: ZeroShotResult, manifest: RunManifest, exampleIndex: number): Promise<SavedFiles> {
-  await mkdir(folder, { recursive: true });
   const { predictions, metrics, skipped } = result;
   const files: SavedFiles = {
     results: join(folder, "results.json"),

@@ -1,10 +1,13 @@
 #include "model/writer.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <streambuf>
+#include <system_error>
 
 #include "model/config/model_config.h"
 #include "model/torch.h"
@@ -80,14 +83,57 @@ void set_attributes(torch::jit::Module& root, const std::map<std::string, Attrib
   }
 }
 
+// A file that takes everything and keeps the first failure. libtorch's writer throws in its destructor when a write
+// fails, on a full disk, and that ends the process; so it is told that all is written, and `close` says what happened.
+class PatientFile : public std::streambuf {
+ public:
+  explicit PatientFile(const std::string& path) {
+    errno = 0;
+    check(file_.open(path, std::ios::out | std::ios::binary | std::ios::trunc) != nullptr);
+  }
+
+  // The error number of the first failure; 0 where all bytes are written.
+  int close() {
+    errno = 0;
+    if (!reason_) check(file_.close() != nullptr);
+    return reason_;
+  }
+
+ protected:
+  std::streamsize xsputn(const char* bytes, std::streamsize count) override {
+    errno = 0;
+    if (!reason_) check(file_.sputn(bytes, count) == count);
+    return count;
+  }
+
+  int_type overflow(int_type c) override {
+    const char byte = traits_type::to_char_type(c);
+    xsputn(&byte, 1);
+    return traits_type::not_eof(c);
+  }
+
+ private:
+  void check(bool done) {
+    if (!done) reason_ = errno ? errno : EIO;
+  }
+
+  std::filebuf file_;
+  int reason_ = 0;
+};
+
 void save(torch::jit::Module& module, const std::string& config, const std::string& tokenizer,
           const std::string& path) {
   module.eval();
+  PatientFile file(path);
+  std::ostream out(&file);
   try {
-    module.save(path, {{"torchclip.json", config}, {"tokenizer.json", tokenizer}});
+    module.save(out, {{"torchclip.json", config}, {"tokenizer.json", tokenizer}});
   } catch (const std::exception& e) {
     const std::string text = e.what();
     throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + text.substr(0, text.find('\n')));
+  }
+  if (const int reason = file.close()) {
+    throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + std::generic_category().message(reason));
   }
 }
 
