@@ -1,3 +1,5 @@
+import { redactText } from "./util/redact.js";
+
 /**
  * Every error that torchclip throws on purpose. Each code has a paragraph in docs/errors.md.
  */
@@ -36,6 +38,7 @@ export interface ErrorSubject {
   cause?: unknown;
 }
 
+/** URLs in its message and subject are shown without credentials, query and fragment. */
 export class TorchclipError extends Error {
   override readonly name = "TorchclipError";
   readonly index?: number;
@@ -46,9 +49,9 @@ export class TorchclipError extends Error {
     message: string,
     about: ErrorSubject = {},
   ) {
-    super(message, about.cause === undefined ? undefined : { cause: about.cause });
+    super(redactText(message), about.cause === undefined ? undefined : { cause: about.cause });
     if (about.index !== undefined) this.index = about.index;
-    if (about.subject !== undefined) this.subject = about.subject;
+    if (about.subject !== undefined) this.subject = redactText(about.subject);
   }
 }
 

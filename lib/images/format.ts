@@ -10,8 +10,12 @@ export function imageFormat(bytes: Uint8Array): ImageFormat | undefined {
   if (ascii(0, 8) === "\x89PNG\r\n\x1a\n") return "png";
   if (["II*\0", "MM\0*", "II+\0", "MM\0+"].includes(ascii(0, 4))) return "tiff";
   if (ascii(4, 8) === "ftyp") return "avif";
+  if (/^BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0/s.test(ascii(0, 18))) return "bmp"; // its header has one of few sizes
+  if (ascii(0, 4) === "\0\0\x01\0") return "ico";
   // GIF and WebP begin with letters, as a text with an <svg> element may: the decoder's own rule for SVG comes first.
   if (isSvg(bytes)) return "svg";
+  if (/^P[1-6]\s/.test(ascii(0, 3))) return "pnm";
+  if (ascii(0, 4) === "qoif") return "qoi";
   if (/^GIF8[79]a/.test(ascii(0, 6))) return "gif";
   if (ascii(0, 4) === "RIFF" && ascii(8, 12) === "WEBP") return "webp";
   return undefined;

@@ -2,7 +2,7 @@ import { TorchclipError } from "../errors.js";
 import type { OptionCheck } from "../options.js";
 
 /** Formats of encoded images, as the option `formats` names them. */
-export const IMAGE_FORMATS = ["jpeg", "png", "webp", "gif", "tiff", "avif", "svg"] as const;
+export const IMAGE_FORMATS = ["jpeg", "png", "webp", "gif", "tiff", "avif", "svg", "bmp", "ico", "pnm", "qoi"] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /** Where images may come from. Bytes and decoded pixels are always accepted. */
