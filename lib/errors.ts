@@ -1,4 +1,5 @@
 import { getSystemErrorMap } from "node:util";
+import { redactText } from "./util/redact.js";
 
 /** The codes of all errors that leave torchclip. Each has a line in docs/errors.md. */
 export const ERROR_CODES = [
@@ -41,6 +42,7 @@ export interface ErrorSubject {
   cause?: unknown;
 }
 
+/** URLs in its message and subject are shown without credentials, query and fragment. */
 export class TorchclipError extends Error {
   override readonly name = "TorchclipError";
   readonly index?: number;
@@ -51,9 +53,9 @@ export class TorchclipError extends Error {
     message: string,
     about: ErrorSubject = {},
   ) {
-    super(message, about.cause === undefined ? undefined : { cause: about.cause });
+    super(redactText(message), about.cause === undefined ? undefined : { cause: about.cause });
     if (about.index !== undefined) this.index = about.index;
-    if (about.subject !== undefined) this.subject = about.subject;
+    if (about.subject !== undefined) this.subject = redactText(about.subject);
   }
 }
 

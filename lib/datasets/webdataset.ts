@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { createReadStream, closeSync, openSync, readSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -6,6 +7,7 @@ import { TorchclipError } from "../errors.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
 import { shown } from "../util/untrusted.js";
+import { redactUrl } from "../util/redact.js";
 import { countSplit, Dataset, type Sample } from "./dataset.js";
 import type { DatasetOptions } from "./index.js";
 
@@ -62,7 +64,7 @@ export async function webDataset(path: string, options: DatasetOptions): Promise
   });
   const split = options.split ?? "all";
   return new Dataset({
-    name: path,
+    name: /^https?:.*[@?#]/i.test(path) ? redactUrl(path) : path,
     split,
     classes,
     samples: list,
@@ -85,9 +87,16 @@ export function expandBraces(path: string): string[] {
 
 async function fetched(url: string, o: DatasetOptions): Promise<string> {
   const at = settings(o);
-  const target = join(at.cacheDir, "datasets", "shards", url.replace(/^https?:\/\//, "").replace(/[^\w.-]+/g, "-"));
+  const target = join(at.cacheDir, "datasets", "shards", shardName(url));
   if (!(await stat(target).catch(() => undefined))) await download({ urls: [url], target, offline: at.offline, signal: o.signal });
   return target;
+}
+
+/** A shard's name in the cache. Credentials and query, which may be secrets, go into a hash. */
+export function shardName(url: string): string {
+  const name = (text: string) => text.replace(/^https?:\/\//i, "").replace(/[^\w.-]+/g, "-");
+  if (!/[@?#]/.test(url)) return name(url);
+  return `${createHash("sha256").update(url).digest("hex").slice(0, 16)}-${name(redactUrl(url))}`;
 }
 
 async function classNames(path: string): Promise<string[] | undefined> {

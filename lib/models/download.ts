@@ -10,7 +10,7 @@ export interface DownloadOptions {
   target: string;
   /** Expected SHA-256 in hex (or "md5:…", "git:…" for a git blob's); the file appears under its name only when it matches. */
   hash?: string;
-  /** Sent with each request. */
+  /** Sent with each request; a redirect to another origin goes without `authorization` (the Fetch standard). */
   headers?: Record<string, string>;
   offline?: boolean;
   signal?: AbortSignal;

@@ -106,7 +106,7 @@ export class HubRepository {
       urls: [url],
       target: blob,
       hash,
-      headers: this.headers(),
+      headers: this.headers(url),
       signal: this.options.signal,
       onProgress: (done, total) => this.options.onProgress?.(name, done, total),
     });
@@ -122,20 +122,22 @@ export class HubRepository {
     if ((await readFile(file, "utf8").catch(() => "")) !== commit) await writeFileWhole(file, commit);
   }
 
-  private headers(): Record<string, string> {
-    return this.at.hubToken ? { authorization: `Bearer ${this.at.hubToken}` } : {};
+  /** The user's token is for the hub alone: a mirror, or another server that the hub leads to, does not get it. */
+  private headers(url: string): Record<string, string> {
+    const isHub = new URL(url).origin === new URL(this.at.hubEndpoint ?? OFFICIAL).origin;
+    return this.at.hubToken && isHub ? { authorization: `Bearer ${this.at.hubToken}` } : {};
   }
 
   /** Commit and etag of a file; undefined where the revision does not have it. */
   private async head(url: string): Promise<{ commit: string; etag: string } | undefined> {
     let response: Response;
     for (let hops = 0; ; hops++) {
-      const headers = { ...this.headers(), "accept-encoding": "identity" };
+      const headers = { ...this.headers(url), "accept-encoding": "identity" };
       response = await fetch(url, { method: "HEAD", redirect: "manual", headers, signal: this.options.signal });
-      // A renamed repository redirects on the same host; another host is the store of large files.
+      // A renamed repository redirects on the same origin; another one is the store of large files.
       const to = response.headers.get("location");
       const next = to ? new URL(to, url) : undefined;
-      if (!next || next.host !== new URL(url).host || hops === 5) break;
+      if (!next || next.origin !== new URL(url).origin || hops === 5) break;
       url = next.href;
     }
     const code = response.headers.get("x-error-code");
