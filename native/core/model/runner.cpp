@@ -7,7 +7,7 @@
 #include <unordered_map>
 
 #include "model/device_model.h"
-#include "model/fast/towers.h"
+#include "model/fast/shared_towers.h"
 #include "model/mapped_archive.h"
 #include "model/safety.h"
 #include "model/torch.h"
@@ -50,6 +50,27 @@ c10::ScalarType choose_dtype(const std::string& precision) {
   throw Error(TORCHCLIP_E_ARGUMENT, "precision must be auto, fp32, bf16, fp16 or int8, not \"" + precision + "\"");
 }
 
+// Of the fast CPU runner; "auto" is fp32 there.
+Precision precision_of(const std::string& name) {
+  for (const auto precision : {Precision::bf16, Precision::fp16, Precision::int8}) {
+    if (name == name_of(precision)) return precision;
+  }
+  return Precision::fp32;
+}
+
+// A file and its state, as the system knows them.
+std::string identity_of(const struct stat& file) {
+  std::string identity;
+  for (const std::int64_t part :
+       {static_cast<std::int64_t>(file.st_dev), static_cast<std::int64_t>(file.st_ino),
+        static_cast<std::int64_t>(file.st_size), static_cast<std::int64_t>(file.st_mtim.tv_sec),
+        static_cast<std::int64_t>(file.st_mtim.tv_nsec), static_cast<std::int64_t>(file.st_ctim.tv_sec),
+        static_cast<std::int64_t>(file.st_ctim.tv_nsec)}) {
+    identity += std::to_string(part) + ".";
+  }
+  return identity;
+}
+
 const char* dtype_name(c10::ScalarType type) {
   return type == at::kBFloat16 ? "bf16" : type == at::kHalf ? "fp16" : "fp32";
 }
@@ -66,9 +87,11 @@ struct Runner::State {
 
   std::unique_ptr<DeviceModel> model;  // of a GPU; null: none, or generic
   std::unique_ptr<Team> team;
-  std::unique_ptr<ImageTower> image;  // on the CPU; null: generic
-  std::unique_ptr<TextTower> text;
+  std::shared_ptr<const Towers> towers;  // on the CPU
+  const ImageTower* image = nullptr;     // of `towers`; null: generic
+  const TextTower* text = nullptr;
   Workspace workspace;
+  std::string file;  // which file this is, and its state: what shared towers are known by
   std::uint64_t genericBytes = 0;
 
   Context context() const { return {*kernels(), *team}; }
@@ -95,7 +118,7 @@ struct Runner::State {
   }
 
   void build_fast(const RunnerOptions& options, int threads, const MappedArchive& archive);
-  void build_on_cpu(Type type, const Weights& weights, const Json& config, int threads);
+  void build_on_cpu(Precision precision, const Weights& weights, const Json& config, int threads);
 
   // at::Tensor of pictures as the artifact's methods take them.
   at::Tensor input_of(const std::uint8_t* pixels, std::int64_t rows) const;
@@ -104,28 +127,24 @@ struct Runner::State {
   void in_parts(std::int64_t rows, Cancel cancel, Run&& run) const;
 };
 
-void Runner::State::build_on_cpu(Type type, const Weights& weights, const Json& config, int threads) {
-  const auto* machine = kernels();
-  if (!machine || !machine->multiply[static_cast<int>(type)]) return;
+void Runner::State::build_on_cpu(Precision precision, const Weights& weights, const Json& config, int threads) {
   team = std::make_unique<Team>(threads);
-  image = ImageTower::make(context(), type, weights, config["image"], info.embed_dim, *table);
-  text = TextTower::make(context(), type, weights, config["text"], info.embed_dim);
-  const auto name = [&](Type t) {
-    return std::string("fast ") +
-           (t == Type::bf16 ? "bf16"
-            : t == Type::s8 ? "int8"
-                            : "fp32") +
-           " (" + machine->name + ")";
-  };
-  if (image) info.image_runner = name(image->type());
-  if (text) info.text_runner = name(type);
+  towers = shared_towers(file + " " + name_of(precision) + " " + kernels()->name, [&] {
+    return Towers{ImageTower::make(context(), precision, weights, config["image"], info.embed_dim, *table),
+                  TextTower::make(context(), precision, weights, config["text"], info.embed_dim)};
+  });
+  image = towers->image.get();
+  text = towers->text.get();
+  const auto name = [](Precision of) { return std::string("fast ") + name_of(of) + " (" + kernels()->name + ")"; };
+  if (image) info.image_runner = name(image->precision());
+  if (text) info.text_runner = name(precision);
   if (!image && !text) team.reset();
 }
 
 // The towers that a fast runner knows, from the parameters of the loaded module; what they took over is freed there.
 void Runner::State::build_fast(const RunnerOptions& options, int threads, const MappedArchive& archive) {
   const bool on_device = device.is_cuda() || options.makeModel;
-  if (options.generic || (!on_device && options.precision == "fp16")) return;
+  if (options.generic) return;
   std::unordered_map<std::string, at::Tensor> tensors;
   for (const auto& p : module.named_parameters()) tensors.emplace(p.name, p.value);
   for (const auto& p : module.named_buffers()) tensors.emplace(p.name, p.value);
@@ -153,8 +172,7 @@ void Runner::State::build_fast(const RunnerOptions& options, int threads, const 
     if (model && model->has_images()) info.image_runner = "fast " + model->name();
     if (model && model->has_texts()) info.text_runner = "fast " + model->name();
   } else {
-    const auto& p = options.precision;
-    build_on_cpu(p == "bf16" ? Type::bf16 : p == "int8" ? Type::s8 : Type::f32, weights, config, threads);
+    build_on_cpu(precision_of(options.precision), weights, config, threads);
   }
   for (const auto& [key, tensor] : tensors) {
     const bool visual = key.rfind("visual.", 0) == 0, textual = key.rfind("text.", 0) == 0;
@@ -227,6 +245,7 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     throw Error(TORCHCLIP_E_MODEL_NOT_FOUND, "no such file: " + path);
   }
   auto& s = *state_;
+  s.file = identity_of(file);
   s.device = choose_device(options.device, s.info.device_note);
   s.dtype = choose_dtype(options.precision);
   const auto cores = std::max(1u, std::thread::hardware_concurrency());

@@ -1,6 +1,6 @@
 // Runs a model artifact: uint8 pictures or token ids in, float32 embeddings out. Two ways, one result: the generic one
 // calls the TorchScript methods of the artifact, runs any export on any device, and is the reference for tests; the
-// fast one runs the towers that torchclip itself exports: model/fast on a CPU with AVX2 or AVX-512, native/cuda on a
+// fast one runs the towers that torchclip itself exports: model/fast on a CPU, native/cuda on a
 // GPU. Each tower takes the fast way where there is one. libtorch stays behind the pointer, so that includers compile
 // without it.
 #pragma once
