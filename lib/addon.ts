@@ -34,8 +34,8 @@ export interface Addon {
   probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>;
   /** The same export with the attributes and extra files of an artifact. */
   wrapTorchScript(path: string, config: string, tokenizer: string, output: string): Promise<void>;
-  /** Operations a second of the machine's matrix product in fp32 (0), bf16 (1) or int8 (2); 0 where it has none. */
-  productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>;
+  /** Operations a second of the machine's matrix product in fp32 (0), bf16 (1), fp16 (2) or int8 (3). */
+  productSpeed(precision: 0 | 1 | 2 | 3, seconds: number): Promise<number>;
   /** ftfy.fix_encoding: text that was decoded by a wrong encoding, repaired. */
   fixEncoding(text: string): string;
   systemInfo(): NativeSystem;

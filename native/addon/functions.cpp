@@ -89,13 +89,13 @@ Napi::Value top_k(const Napi::CallbackInfo& info) {
       });
 }
 
-// productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>
+// productSpeed(precision: 0 | 1 | 2 | 3, seconds: number): Promise<number>
 Napi::Value product_speed(const Napi::CallbackInfo& info) {
-  const auto type = static_cast<core::Type>(whole(info[0], 0, 2, "type"));
+  const auto precision = static_cast<core::Precision>(whole(info[0], 0, 3, "precision"));
   const double seconds = info[1].ToNumber();
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env()).start<NumberJob>(info.Env(), std::move(job), [=](NumberJob& j) {
-    j.value = core::product_speed(type, seconds);
+    j.value = core::product_speed(precision, seconds);
   });
 }
 

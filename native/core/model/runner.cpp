@@ -5,7 +5,7 @@
 
 #include "model/artifact/artifact.h"
 #include "model/device_model.h"
-#include "model/fast/towers.h"
+#include "model/fast/shared_towers.h"
 #include "model/torch.h"
 #include "model/torch_module.h"
 #include "runtime/cuda_library.h"
@@ -45,6 +45,14 @@ c10::ScalarType choose_dtype(const std::string& precision) {
   throw Error(TORCHCLIP_E_ARGUMENT, "precision must be auto, fp32, bf16, fp16 or int8, not \"" + precision + "\"");
 }
 
+// Of the fast CPU runner; "auto" is fp32 there.
+Precision precision_of(const std::string& name) {
+  for (const auto precision : {Precision::bf16, Precision::fp16, Precision::int8}) {
+    if (name == name_of(precision)) return precision;
+  }
+  return Precision::fp32;
+}
+
 const char* dtype_name(c10::ScalarType type) {
   return type == at::kBFloat16 ? "bf16" : type == at::kHalf ? "fp16" : "fp32";
 }
@@ -62,9 +70,11 @@ struct Runner::State {
 
   std::unique_ptr<DeviceModel> model;  // of a GPU; null: none, or generic
   std::unique_ptr<Team> team;
-  std::unique_ptr<ImageTower> image;  // on the CPU; null: generic
-  std::unique_ptr<TextTower> text;
+  std::shared_ptr<const Towers> towers;  // on the CPU
+  const ImageTower* image = nullptr;     // of `towers`; null: generic
+  const TextTower* text = nullptr;
   Workspace workspace;
+  std::string file;  // which file this is, and its state: what shared towers are known by
   std::uint64_t genericBytes = 0;
 
   Context context() const { return {*kernels(), *team}; }
@@ -97,7 +107,7 @@ struct Runner::State {
 
   void read_config(const Artifact& artifact);
   void build_fast(const RunnerOptions& options, int threads, const Artifact& artifact);
-  void build_on_cpu(Type type, const Weights& weights, const Json& config, int threads);
+  void build_on_cpu(Precision precision, const Weights& weights, const Json& config, int threads);
   void build_generic(const Artifact& artifact);
   void build_third_party(const Artifact& artifact);
 
@@ -108,21 +118,17 @@ struct Runner::State {
   void in_parts(std::int64_t rows, Cancel cancel, Run&& run) const;
 };
 
-void Runner::State::build_on_cpu(Type type, const Weights& weights, const Json& config, int threads) {
-  const auto* machine = kernels();
-  if (!machine || !machine->multiply[static_cast<int>(type)]) return;
+void Runner::State::build_on_cpu(Precision precision, const Weights& weights, const Json& config, int threads) {
   team = std::make_unique<Team>(threads);
-  image = ImageTower::make(context(), type, weights, config["image"], info.embed_dim, *table);
-  text = TextTower::make(context(), type, weights, config["text"], info.embed_dim);
-  const auto name = [&](Type t) {
-    return std::string("fast ") +
-           (t == Type::bf16 ? "bf16"
-            : t == Type::s8 ? "int8"
-                            : "fp32") +
-           " (" + machine->name + ")";
-  };
-  if (image) info.image_runner = name(image->type());
-  if (text) info.text_runner = name(type);
+  towers = shared_towers(file + " " + name_of(precision) + " " + kernels()->name, [&] {
+    return Towers{ImageTower::make(context(), precision, weights, config["image"], info.embed_dim, *table),
+                  TextTower::make(context(), precision, weights, config["text"], info.embed_dim)};
+  });
+  image = towers->image.get();
+  text = towers->text.get();
+  const auto name = [](Precision of) { return std::string("fast ") + name_of(of) + " (" + kernels()->name + ")"; };
+  if (image) info.image_runner = name(image->precision());
+  if (text) info.text_runner = name(precision);
   if (!image && !text) team.reset();
 }
 
@@ -144,13 +150,10 @@ void Runner::State::read_config(const Artifact& artifact) {
 // The towers that a fast runner knows.
 void Runner::State::build_fast(const RunnerOptions& options, int threads, const Artifact& artifact) {
   const bool on_device = device.is_cuda() || options.makeModel;
-  if (options.generic || (!on_device && options.precision == "fp16")) return;
+  if (options.generic) return;
   const auto weights = artifact.weights();
   const auto& config = artifact.config().json;
-  if (!on_device) {
-    const auto& p = options.precision;
-    return build_on_cpu(p == "bf16" ? Type::bf16 : p == "int8" ? Type::s8 : Type::f32, weights, config, threads);
-  }
+  if (!on_device) return build_on_cpu(precision_of(options.precision), weights, config, threads);
   const DeviceModelSource source{std::max<int>(device.index(), 0),
                                  dtype_name(dtype),
                                  weights,
@@ -258,6 +261,7 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
   at::set_num_threads(threads);
   s.deterministic = options.deterministic;
   const Artifact artifact(path);
+  s.file = artifact.file().identity();
   s.read_config(artifact);
   if (s.info.third_party && !options.trust_code) {
     throw Error(TORCHCLIP_E_MODEL_UNSAFE,

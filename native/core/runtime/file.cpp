@@ -21,6 +21,18 @@ constexpr std::size_t kMostAtOnce = std::size_t{1} << 30;
   throw Error(TORCHCLIP_E_READ, path + " cannot be opened: " + std::strerror(reason));
 }
 
+std::string identity_of(const struct stat& file) {
+  std::string identity;
+  for (const std::int64_t part :
+       {static_cast<std::int64_t>(file.st_dev), static_cast<std::int64_t>(file.st_ino),
+        static_cast<std::int64_t>(file.st_size), static_cast<std::int64_t>(file.st_mtim.tv_sec),
+        static_cast<std::int64_t>(file.st_mtim.tv_nsec), static_cast<std::int64_t>(file.st_ctim.tv_sec),
+        static_cast<std::int64_t>(file.st_ctim.tv_nsec)}) {
+    identity += std::to_string(part) + ".";
+  }
+  return identity;
+}
+
 }  // namespace
 
 File::File(const std::string& path) : path_(path) {
@@ -33,6 +45,7 @@ File::File(const std::string& path) : path_(path) {
     throw Error(TORCHCLIP_E_MODEL_NOT_FOUND, "not a regular file: " + path);
   }
   size_ = static_cast<std::uint64_t>(about.st_size);
+  identity_ = identity_of(about);
 }
 
 File::~File() { close(descriptor_); }

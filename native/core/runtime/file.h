@@ -19,6 +19,8 @@ class File {
   const std::string& path() const noexcept { return path_; }
   // Bytes of the file when it was opened.
   std::uint64_t size() const noexcept { return size_; }
+  // Which file this is, and its state when it was opened: device, inode, size, times of the last changes.
+  const std::string& identity() const noexcept { return identity_; }
 
   // Reads exactly `bytes` bytes that begin at `offset`; safe from several threads at once. Throws
   // Error(E_MODEL_CORRUPT) where the file ends before, Error(E_READ) where the system fails.
@@ -26,7 +28,7 @@ class File {
   std::string read_text(std::uint64_t offset, std::size_t bytes) const;
 
  private:
-  std::string path_;
+  std::string path_, identity_;
   int descriptor_ = -1;
   std::uint64_t size_ = 0;
 };

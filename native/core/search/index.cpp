@@ -20,9 +20,10 @@ namespace torchclip::core {
 namespace {
 
 constexpr std::int64_t kFew = 8;  // up to so many queries, float32 rows are read once at the speed of memory
-constexpr std::int64_t kQueriesAtOnce = 256;  // their packed panels stay in the second cache
-constexpr std::int64_t kSketchRows = 16384;   // from which a sketch pays
-constexpr std::int64_t kWorthSketch = 256;    // queries that are worth making one
+constexpr std::int64_t kQueriesAtOnce = 256;    // their packed panels stay in the second cache
+constexpr std::int64_t kSketchRows = 16384;     // from which a sketch pays
+constexpr std::int64_t kWorthSketch = 256;      // queries that are worth making one
+constexpr std::int64_t kWidenedFloats = 65536;  // of bf16 rows that are widened before they are multiplied
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 struct Hit {
@@ -69,9 +70,8 @@ SearchTeam& SearchTeam::get() {
   return *team;
 }
 
-double product_speed(Type type, double seconds) {
+double product_speed(Precision precision, double seconds) {
   constexpr std::int64_t kRows = 1568, kColumns = 3072, kInner = 768;  // the MLP of a ViT-B on 32 pictures
-  if (!kernels() || !kernels()->multiply[static_cast<int>(type)]) return 0;
   auto& search = SearchTeam::get();
   std::lock_guard lock(search.mutex);
   const Context context{*kernels(), search.team};
@@ -80,14 +80,14 @@ double product_speed(Type type, double seconds) {
   std::vector<float> weights(kColumns * kInner, 0.01f), input(kRows * kInner, 0.5f), out(kRows * kStride),
       scales(kRows, 1.0f);
   std::vector<std::int32_t> sums(kRows, 0);
-  const Linear linear(context, type, weights.data(), nullptr, kColumns, kInner);
+  const Linear linear(context, precision, weights.data(), nullptr, kColumns, kInner);
   double best = 0;
   const auto now = [] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   };
   for (const double end = now() + seconds; now() < end;) {
     const double start = now();
-    linear.multiply(context, {input.data(), row_bytes(type, kInner), scales.data(), sums.data()}, kRows,
+    linear.multiply(context, {input.data(), row_bytes(linear.type(), kInner), scales.data(), sums.data()}, kRows,
                     {out.data(), kStride});
     best = std::max(best, 2.0 * kRows * kColumns * kInner / (now() - start));
   }
@@ -97,13 +97,6 @@ double product_speed(Type type, double seconds) {
 Index::Index(Type type, std::int64_t dim) : type_(type), dim_(dim), stride_(row_bytes(type, dim)) {
   if (dim < 1 || dim > 65536)
     throw Error(TORCHCLIP_E_ARGUMENT, "dim must be in 1 to 65536, not " + std::to_string(dim));
-  const auto* table = kernels();
-  if (!table || !table->multiply[static_cast<int>(type)]) {
-    throw Error(TORCHCLIP_E_ARGUMENT,
-                std::string("this machine has no kernels for an index of ") + (type == Type::f32    ? "fp32"
-                                                                               : type == Type::bf16 ? "bf16"
-                                                                                                    : "int8"));
-  }
 }
 
 const char* Index::at(std::int64_t row) const { return (borrowed_ ? borrowed_ : data_.as<char>()) + row * stride_; }
@@ -173,7 +166,10 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
                        {hits.indices + done * k, hits.scores + done * k}))
       break;
   }
-  const std::int64_t segments = (rows_ + kSegment - 1) / kSegment;
+  // Without instructions for bf16, its rows meet the queries as float32.
+  const bool widens = type_ == Type::bf16 && input_type(context, Precision::bf16) != Type::bf16;
+  const std::int64_t segment = widens ? std::clamp<std::int64_t>(kWidenedFloats / dim_, 1, kSegment) : kSegment;
+  const std::int64_t segments = (rows_ + segment - 1) / segment;
   // Consecutive segments as one task: memory is read in long runs.
   const std::int64_t tasks = std::min<std::int64_t>(segments, team.size() * 16);
   std::vector<Best> best;
@@ -191,16 +187,29 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
       float& limit = limits[static_cast<std::size_t>(who * padded + query)];
       limit = best[static_cast<std::size_t>(who * padded + query)].push(score, static_cast<std::int32_t>(row), limit);
     };
-    const bool few = type_ == Type::f32 && n <= kFew;
-    const Linear packed = few || type_ == Type::s8 ? Linear() : Linear(context, type_, x, nullptr, n, dim_);
+    const bool few = (type_ == Type::f32 || widens) && n <= kFew;
+    const Precision precision = type_ == Type::bf16 && !widens ? Precision::bf16 : Precision::fp32;
+    const Linear packed = few || type_ == Type::s8 ? Linear() : Linear(context, precision, x, nullptr, n, dim_);
     std::optional<ByteQueries> bytes;
     if (type_ == Type::s8) bytes.emplace(context, x, n, dim_);
     team.each(tasks, [&](std::int64_t task, int who) {
       alignas(64) static thread_local float scores[kSegment * kPanel];
       for (std::int64_t s = task * segments / tasks; s < (task + 1) * segments / tasks; ++s) {
-        const std::int64_t row = s * kSegment, rows = std::min(kSegment, rows_ - row);
+        const std::int64_t row = s * segment, rows = std::min(segment, rows_ - row);
+        const char* data = at(row);
+        std::int64_t stride = stride_;
+        if (widens) {
+          static thread_local std::vector<float> wide;
+          wide.resize(static_cast<std::size_t>(rows * dim_));
+          for (std::int64_t r = 0; r < rows; ++r) {
+            const auto* narrow = reinterpret_cast<const std::uint16_t*>(data + r * stride_);
+            context.kernels.widenBf16(narrow, dim_, wide.data() + r * dim_);
+          }
+          data = reinterpret_cast<const char*>(wide.data());
+          stride = dim_ * 4;
+        }
         if (few) {
-          context.kernels.dots(reinterpret_cast<const float*>(at(row)), rows, dim_, x, n, scores, kSegment);
+          context.kernels.dots(reinterpret_cast<const float*>(data), rows, dim_, x, n, scores, kSegment);
           for (std::int64_t q = 0; q < n; ++q) {
             const float* line = scores + q * kSegment;
             const float& limit = limits[static_cast<std::size_t>(who * padded + q)];
@@ -212,10 +221,9 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
         }
         for (std::int64_t panel = 0; panel < padded / kPanel; ++panel) {
           if (bytes) {
-            bytes->scores(context.kernels, at(row), stride_, scales_.data() + row, sums_.data() + row, rows, panel,
-                          scores);
+            bytes->scores(context.kernels, data, stride, scales_.data() + row, sums_.data() + row, rows, panel, scores);
           } else {
-            packed.multiply_panel(context.kernels, {at(row), stride_}, rows, {scores, kPanel}, panel);
+            packed.multiply_panel({data, stride}, rows, {scores, kPanel}, panel);
           }
           struct State {
             decltype(take)& call;
@@ -250,10 +258,7 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
 
 bool Index::search_sketch(const Context& context, const float* queries, std::int64_t count, std::int64_t all,
                           std::int32_t k, const std::uint8_t* allowed, Hits hits) const {
-  if (type_ != Type::f32 || rows_ < kSketchRows || k > rows_ / 64 || !sketchable_ ||
-      !context.kernels.multiply[static_cast<int>(Type::s8)]) {
-    return false;
-  }
+  if (type_ != Type::f32 || rows_ < kSketchRows || k > rows_ / 64 || !sketchable_) return false;
   if (!asked_ && all < kWorthSketch) {  // one small search alone is not
     asked_ = true;
     return false;

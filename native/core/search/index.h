@@ -20,9 +20,9 @@ struct SearchTeam {
   explicit SearchTeam(int threads) : team(threads) {}
 };
 
-// Operations a second of this machine's own matrix product in `type`, on all cores: the best of some rounds over
+// Operations a second of this machine's own matrix product in a precision, on all cores: the best of some rounds over
 // `seconds`.
-double product_speed(Type type, double seconds);
+double product_speed(Precision precision, double seconds);
 
 struct Hits {
   std::int32_t* indices;  // [queries, k]: row numbers, best first, equal scores by row number; -1 past the last hit
@@ -31,7 +31,7 @@ struct Hits {
 
 class Index {
  public:
-  // Throws Error(E_ARGUMENT) for a dim outside 1 to 65536, or a type that this machine has no kernels for.
+  // Throws Error(E_ARGUMENT) for a dim outside 1 to 65536.
   Index(Type type, std::int64_t dim);
 
   // Rows of float32 [rows, dim]; copied, in the index's type. int8 keeps a scale for each row (the largest magnitude

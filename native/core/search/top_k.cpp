@@ -45,11 +45,11 @@ void select(const float* row, std::int64_t n, std::int32_t k, std::vector<std::i
 void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows, std::int32_t dim,
                 const char* device, float* out) {
   const auto on = device_of(device);
-  if (on.is_cpu() && kernels()) {
+  if (on.is_cpu()) {
     auto& search = SearchTeam::get();
     std::lock_guard lock(search.mutex);
     const Context context{*kernels(), search.team};
-    const Linear packed(context, Type::f32, b, nullptr, b_rows, dim);
+    const Linear packed(context, Precision::fp32, b, nullptr, b_rows, dim);
     return packed.multiply(context, {a, dim * 4}, a_rows, {out, b_rows});
   }
   if (const auto* cuda = on.is_cuda() ? cuda_functions() : nullptr) {
@@ -66,7 +66,7 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
     throw Error(TORCHCLIP_E_ARGUMENT, "k must be in 1 to " + std::to_string(base_rows) + ", not " + std::to_string(k));
   }
   const auto on = device_of(device);
-  if (on.is_cpu() && kernels()) {
+  if (on.is_cpu()) {
     Index index(Type::f32, dim);
     index.borrow(base, base_rows, nullptr);
     return index.search(queries, query_rows, k, nullptr, {indices, scores});
