@@ -1,10 +1,10 @@
-import { readFile } from "node:fs/promises";
 import { Argument, Option, type Command } from "commander";
 import { load } from "../clip.js";
 import { embedImages, embedTexts } from "../embed/embed.js";
 import { imageSource } from "../embed/sources.js";
 import { TorchclipError } from "../errors.js";
 import { slowestStage } from "../report/text.js";
+import { readText } from "../util/text-file.js";
 import { interruptSignal, note, progressBar } from "./io.js";
 import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
 
@@ -39,7 +39,7 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
   if ((input === undefined) === (flags.texts === undefined))
     throw new TorchclipError("E_ARGUMENT", "give either pictures (a folder, list or .tar) or --texts FILE", { subject: "input" });
   const signal = interruptSignal();
-  const texts = flags.texts ? (await readFile(flags.texts, "utf8")).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
+  const texts = flags.texts ? (await readText(flags.texts, "E_ARGUMENT")).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
   const source = texts ? undefined : await imageSource(input!);
   const clip = await load(flags.model, loadOptions(flags, signal));
   const bar = progressBar("embed", texts ? "texts/s" : "images/s");
@@ -56,6 +56,7 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
       onProgress: bar.update,
     };
     const result = await (texts ? embedTexts(clip, texts, flags.out, options) : embedImages(clip, source!, flags.out, options)).finally(() => bar.stop());
+    for (const text of source?.notes() ?? []) note(`Note: ${text}`);
     const rate = (result.rows - result.resumed) / result.seconds;
     if (flags.json) {
       process.stdout.write(`${JSON.stringify({ ...result, out: flags.out, perSecond: rate, precision: clip.info.precision, device: clip.info.device })}\n`);

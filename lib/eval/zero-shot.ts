@@ -4,6 +4,7 @@ import type { Clip, StageTimes } from "../clip.js";
 import { Dataset, type Sample } from "../datasets/dataset.js";
 import { similarity, softmax } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
+import type { ImageInput } from "../images/decode.js";
 import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
 import { writeFileWhole } from "../util/files.js";
 import { argmax, computeMetrics, type Metrics } from "./metrics.js";
@@ -11,8 +12,10 @@ import { argmax, computeMetrics, type Metrics } from "./metrics.js";
 export interface ZeroShotOptions {
   /** Default: the data set's first prompt set, else "a photo of a {}". */
   prompts?: PromptSet;
-  /** Names put into the templates, in the order of class ids. Default: the data set's. */
+  /** Names put into the templates, in the order of class ids. Default: the data set's, with spaces for "_" (see keepUnderscores). */
   classNames?: string[];
+  /** Put "_" of the data set's class names into the prompts as it is. Default false: "polar_bear" is asked for as "polar bear". */
+  keepUnderscores?: boolean;
   batchSize?: number;
   /** A picture that cannot be read: leave it out and count it, or stop. Default "skip". */
   onError?: "skip" | "fail";
@@ -56,7 +59,7 @@ interface JournalLine {
 export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptions = {}): Promise<ZeroShotResult> {
   const started = performance.now();
   const prompts = options.prompts ?? data.prompts[0] ?? ARTICLE_PROMPTS;
-  const classNames = options.classNames ?? [...data.classes];
+  const classNames = options.classNames ?? promptNames(data.classes, options.keepUnderscores);
   if (classNames.length !== data.classes.length) {
     throw new TorchclipError("E_ARGUMENT", `${classNames.length} class names for the ${data.classes.length} classes of ${data.name}`, {
       subject: "classNames",
@@ -72,11 +75,8 @@ export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptio
   const rows: JournalLine["rows"] = done.flatMap((l) => l.rows);
   options.onProgress?.(rows.length, samples.length);
 
-  const rest = samples.slice(rows.length);
-  const stream = clip.streamImages(
-    rest.map((s) => s.image),
-    { batchSize, onError: "collect", autoRotate: options.autoRotate, signal: options.signal, times },
-  );
+  const rest = imagesAlone(data.images(rows.length)); // an image is read when its batch is made
+  const stream = clip.streamImages(rest, { batchSize, onError: "collect", autoRotate: options.autoRotate, signal: options.signal, times });
   for await (const batch of stream) {
     const before = performance.now();
     const start = rows.length;
@@ -105,6 +105,15 @@ export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptio
   times.post += (performance.now() - before) / 1000;
   times.total = (performance.now() - started) / 1000;
   return { prompts, classNames, predictions, skipped, metrics, times };
+}
+
+/** Class names as prompts say them. */
+export function promptNames(classes: readonly string[], keepUnderscores = false): string[] {
+  return classes.map((name) => (keepUnderscores ? name : name.replaceAll("_", " ").trim() || name));
+}
+
+async function* imagesAlone(images: AsyncIterable<{ image: ImageInput }>): AsyncGenerator<ImageInput> {
+  for await (const { image } of images) yield image;
 }
 
 function predict(rows: JournalLine["rows"], samples: readonly Sample[], scale: number): Pick<ZeroShotResult, "predictions" | "skipped"> {

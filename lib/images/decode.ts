@@ -65,11 +65,6 @@ export async function decodeImage(image: ImageInput, options: DecodeOptions & { 
   }
 }
 
-/** The bytes of an encoded picture, or decoded pixels as they were given; for showing a picture in a report. */
-export async function readImageFile(image: ImageInput): Promise<Uint8Array | RawImage> {
-  return isRaw(image) ? checkRaw(image) : readBytes(image);
-}
-
 /** The bytes of a JPEG file; undefined for anything else, and where it cannot be read (decodeImage then says why). */
 export async function jpegFile(image: ImageInput): Promise<Uint8Array | undefined> {
   if (isRaw(image)) return undefined;
