@@ -28,7 +28,7 @@ interface Entry {
 }
 
 /**
- * All images below a folder. Links are followed, but not to a folder that they lie in; hidden files and folders are left
+ * All images below a folder. Links are followed, but not to a folder that holds them; hidden files and folders are left
  * out. Throws E_DATASET_NOT_FOUND for a folder that cannot be read.
  */
 export async function imagesBelow(root: string): Promise<FoundImages> {
@@ -39,8 +39,9 @@ export async function imagesBelow(root: string): Promise<FoundImages> {
 }
 
 async function collect(folder: Buffer, prefix: string, ancestors: readonly string[], found: FoundImages): Promise<void> {
-  const real = (await realpath(folder, "buffer").catch(() => folder)).toString("latin1");
-  if (ancestors.includes(real)) return; // a link back
+  const real = (await realpath(folder, "buffer").catch(() => folder)).toString("latin1") + sep;
+  // A link back: to a folder on the way here, or to one that the first of them lies in.
+  if (ancestors.includes(real) || ancestors[0]?.startsWith(real)) return;
   for (const { name, path, isFolder } of await entriesOf(folder)) {
     if (isFolder) await collect(path, `${prefix}${name}${sep}`, [...ancestors, real], found);
     else if (IMAGE_NAME.test(name)) found.images.push({ name: prefix + name, read: reader(path) });
