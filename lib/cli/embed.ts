@@ -4,7 +4,8 @@ import { embedImages, embedTexts } from "../embed/embed.js";
 import { imageSource } from "../embed/sources.js";
 import { TorchclipError } from "../errors.js";
 import { slowestStage } from "../report/text.js";
-import { interruptSignal, note, progressBar, readText, setFailedItems } from "./io.js";
+import { readText } from "../util/text-file.js";
+import { interruptSignal, note, progressBar, setFailedItems } from "./io.js";
 import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags {
@@ -42,7 +43,7 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
   if ((input === undefined) === (flags.texts === undefined))
     throw new TorchclipError("E_ARGUMENT", "give either pictures (a folder, list or .tar) or --texts FILE", { subject: "input" });
   const signal = interruptSignal();
-  const texts = flags.texts ? (await readText(flags.texts)).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
+  const texts = flags.texts ? (await readText(flags.texts, "E_READ")).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
   const source = texts ? undefined : await imageSource(input!);
   const clip = await load(flags.model, loadOptions(flags, signal));
   const bar = progressBar("embed", texts ? "texts/s" : "images/s");
@@ -60,6 +61,7 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
     };
     const result = await (texts ? embedTexts(clip, texts, flags.out, options) : embedImages(clip, source!, flags.out, options)).finally(() => bar.stop());
     if (result.errors.length) setFailedItems();
+    for (const text of source?.notes() ?? []) note(`Note: ${text}`);
     const rate = (result.rows - result.resumed) / result.seconds;
     if (flags.json) {
       process.stdout.write(

@@ -6,18 +6,19 @@ import { CLIP_SETS } from "./clip-sets.js";
 import { Dataset } from "./dataset.js";
 import { renderedDemoFolder, scenesFolder } from "./demo/generate.js";
 import { folderDataset } from "./folder.js";
+import { LIST_NAME } from "./list.js";
 import { manifestDataset } from "./manifest.js";
 import { isWebDataset, webDataset } from "./webdataset.js";
 import { renderedSst2, renderedSst2Folder } from "./rendered-sst2.js";
 
 export { Dataset, type Sample, type SplitCount } from "./dataset.js";
-export { IMAGE_NAME } from "./folder.js";
+export { IMAGE_NAME } from "./image-names.js";
 export { textPng, textSvg, type TextPictureOptions } from "./render/text.js";
 export { renderFolder, type RenderOptions } from "./render/folder.js";
 export { readSentences } from "./manifest.js";
 
 export interface DatasetOptions {
-  /** Default "test" where the set has splits. "val" and "valid" mean the same. */
+  /** Default "test" where the set has splits. "val", "valid" and "validation" mean the same. */
   split?: string;
   /** For a set by name: the folder that holds its publisher's files, unpacked, instead of the download. */
   root?: string;
@@ -91,7 +92,7 @@ async function openDataset(nameOrPath: string, options: DatasetOptions): Promise
   if (isWebDataset(nameOrPath)) return webDataset(nameOrPath, options);
   const info = await stat(nameOrPath).catch(() => undefined);
   if (info?.isDirectory()) return folderDataset(nameOrPath, options.split);
-  if (info?.isFile() && /\.(csv|tsv|jsonl)$/i.test(nameOrPath)) return manifestDataset(nameOrPath, options);
+  if (info?.isFile() && LIST_NAME.test(nameOrPath)) return manifestDataset(nameOrPath, options);
   const names = DATASETS.map((d) => d.name).join(", ");
   throw new TorchclipError(
     "E_DATASET_NOT_FOUND",
@@ -103,5 +104,5 @@ async function openDataset(nameOrPath: string, options: DatasetOptions): Promise
 }
 
 function withPrompts(d: Dataset, prompts: PromptSet[], source: string): Dataset {
-  return new Dataset({ name: d.name, split: d.split, classes: [...d.classes], samples: [...d], splits: [...d.splits], prompts, source });
+  return new Dataset({ name: d.name, split: d.split, classes: [...d.classes], samples: [...d], splits: [...d.splits], prompts, source, notes: [...d.notes] });
 }

@@ -13,8 +13,10 @@ import { argmax, computeMetrics, type Metrics } from "./metrics.js";
 export interface ZeroShotOptions {
   /** Default: the data set's first prompt set, else "a photo of a {}". */
   prompts?: PromptSet;
-  /** Names put into the templates, in the order of class ids. Default: the data set's. */
+  /** Names put into the templates, in the order of class ids. Default: the data set's, with spaces for "_" (see keepUnderscores). */
   classNames?: string[];
+  /** Put "_" of the data set's class names into the prompts as it is. Default false: "polar_bear" is asked for as "polar bear". */
+  keepUnderscores?: boolean;
   batchSize?: number;
   /** A picture that cannot be read: leave it out and count it, or stop. Default "skip". */
   onError?: "skip" | "fail";
@@ -57,7 +59,7 @@ export interface ZeroShotResult {
 export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptions = {}): Promise<ZeroShotResult> {
   const started = performance.now();
   const prompts = options.prompts ?? data.prompts[0] ?? ARTICLE_PROMPTS;
-  const classNames = options.classNames ?? [...data.classes];
+  const classNames = options.classNames ?? promptNames(data.classes, options.keepUnderscores);
   if (classNames.length !== data.classes.length) {
     throw new TorchclipError("E_ARGUMENT", `${classNames.length} class names for the ${data.classes.length} classes of ${data.name}`, {
       subject: "classNames",
@@ -71,7 +73,7 @@ export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptio
   let rows: JournalRow[];
   try {
     await journal?.begin(options.resume ?? false);
-    rows = await classifyAll(clip, samples, classes, journal, batchSize, times, options);
+    rows = await classifyAll(clip, data, classes, journal, batchSize, times, options);
   } finally {
     await journal?.close();
   }
@@ -87,7 +89,7 @@ export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptio
 /** The cosines of every image with every class, from the journal where it has them. */
 async function classifyAll(
   clip: Clip,
-  samples: readonly Sample[],
+  data: Dataset,
   classes: Embeddings,
   journal: Journal | undefined,
   batchSize: number,
@@ -100,12 +102,12 @@ async function classifyAll(
   const wholeBatches = wholeBatchesOf(clip, batchSize);
   const missing = async function* () {
     // Without a journal nothing is taken over, and no content is read for it.
-    const items = journal ? identified(samples) : unidentified(samples);
+    const items = journal ? identified(data.images()) : unidentified(data);
     for await (const { item, row } of matched(items, journal?.stored ?? new StoredRows([]), wholeBatches)) {
       const position = rows.push(row === undefined ? { name: item.name, content: item.content } : journal!.at(row)) - 1;
       if (row !== undefined) {
         taken++;
-        options.onProgress?.(taken, samples.length);
+        options.onProgress?.(taken, data.length);
         continue;
       }
       if (wholeBatches !== undefined && position === taken) await journal?.cut(taken);
@@ -130,18 +132,22 @@ async function classifyAll(
     await journal?.add(done);
     computed += done.length;
     times.post += (performance.now() - before) / 1000;
-    options.onProgress?.(taken + computed, samples.length);
+    options.onProgress?.(taken + computed, data.length);
   }
   return rows;
 }
 
-async function* unidentified(samples: readonly Sample[]): AsyncGenerator<NamedImage & Identity> {
-  for (const { name, image } of samples) yield { name, image, content: "" };
-  await Promise.resolve();
+async function* unidentified(data: Dataset): AsyncGenerator<NamedImage & Identity> {
+  for await (const { name, image } of data.images()) yield { name, image, content: "" };
 }
 
 /** The fast runner gives an image the same bits whatever shares its batch; TorchScript does not. */
 const wholeBatchesOf = (clip: Clip, batchSize: number): number | undefined => (clip.info.imageRunner.startsWith("fast") ? undefined : batchSize);
+
+/** Class names as prompts say them. */
+export function promptNames(classes: readonly string[], keepUnderscores = false): string[] {
+  return classes.map((name) => (keepUnderscores ? name : name.replaceAll("_", " ").trim() || name));
+}
 
 function predict(rows: readonly JournalRow[], samples: readonly Sample[], scale: number): Pick<ZeroShotResult, "predictions" | "skipped"> {
   const predictions: PicturePrediction[] = [];

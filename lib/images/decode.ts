@@ -2,6 +2,7 @@ import sharp, { type Metadata } from "sharp";
 import { TorchclipError } from "../errors.js";
 import { untilAborted } from "../util/abort.js";
 import { checkFormat, imageFormat } from "./format.js";
+import { cmykToRgb, decodingOf, readSamples, type Plan } from "./formats/index.js";
 import { guardedDecode, type Admit } from "./guard.js";
 import { readJpegHeader } from "./jpeg.js";
 import { DEFAULT_LIMITS, mergeLimits, type ImageLimits } from "./limits.js";
@@ -98,38 +99,22 @@ function shrinkFactor(shorter: number, size: number): number {
 }
 
 /** What sharp's metadata says of a JPEG file in grey or colours, without a turn on the thread pool (a tenth of decoding). */
-function jpegMetadata(bytes: Uint8Array): Pick<Metadata, "width" | "height" | "space" | "depth" | "channels" | "format"> | undefined {
+function jpegMetadata(bytes: Uint8Array): Pick<Metadata, "width" | "height" | "space" | "channels" | "format" | "orientation"> | undefined {
   const header = readJpegHeader(bytes);
   if (header?.components !== 1 && header?.components !== 3) return undefined;
   const { width, height, components: channels } = header;
-  return { width, height, channels, space: channels === 1 ? "b-w" : "srgb", depth: "uchar", format: "jpeg" };
+  return { width, height, channels, space: channels === 1 ? "b-w" : "srgb", format: "jpeg" };
 }
 
 async function decodeBytes(bytes: Uint8Array, name: string, options: DecodeOptions & { size?: number }, admit: Admit): Promise<RawImage> {
   if (bytes.byteLength === 0) throw new TorchclipError("E_IMAGE_DECODE", `${name} is empty (0 bytes)`, { subject: name });
   try {
-    const open = () => sharp(bytes, { ignoreIcc: true, failOn: "truncated", limitInputPixels: false });
-    const { width, height, space, depth, channels, format } = jpegMetadata(bytes) ?? (await open().metadata());
-    await admit({ width, height, format: imageFormat(bytes) });
-    let picture = open().timeout({ seconds: timeoutSeconds(options.decodeTimeout) });
-    const shrink = options.fastDecode && options.size && format === "jpeg" && space !== "cmyk" ? shrinkFactor(Math.min(width, height), options.size) : 1;
-    // A resize by exactly the factor is done by the decoder alone.
-    if (shrink > 1) picture = picture.resize(Math.ceil(width / shrink), Math.ceil(height / shrink), { fit: "fill", fastShrinkOnLoad: true });
-    if (options.autoRotate) picture = picture.autoOrient();
-    if (space === "cmyk") {
-      const raw = await picture.pipelineColourspace("cmyk").toColourspace("cmyk").raw().toBuffer({ resolveWithObject: true });
-      return cmykToRgb(raw.data, raw.info.width, raw.info.height, raw.info.channels);
+    const decoding = decodingOf(bytes, options);
+    if ("own" in decoding) {
+      await admit({ ...decoding.own.size(decoding.bytes), format: imageFormat(bytes) });
+      return await decoding.own.decode(decoding.bytes);
     }
-    if (depth === "ushort" && (space === "grey16" || space === "b-w") && channels === 1) {
-      const raw = await picture.toColourspace("grey16").raw({ depth: "ushort" }).toBuffer({ resolveWithObject: true });
-      return grey16(raw.data, raw.info.width, raw.info.height, raw.info.channels);
-    }
-    const { data, info } = await picture
-      .removeAlpha()
-      .toColourspace(channels < 3 ? "b-w" : "srgb")
-      .raw()
-      .toBuffer({ resolveWithObject: true });
-    return { data, width: info.width, height: info.height, channels: info.channels as 1 | 3 };
+    return await decodeBySharp(decoding.plan, options, admit);
   } catch (cause) {
     if (cause instanceof TorchclipError) throw cause;
     const message = (cause as Error).message.split("\n")[0];
@@ -137,22 +122,23 @@ async function decodeBytes(bytes: Uint8Array, name: string, options: DecodeOptio
   }
 }
 
-/** Pillow's cmyk2rgb (src/libImaging/Convert.c): out = nk - MULDIV255(ink, nk), nk = 255 - black. */
-function cmykToRgb(ink: Uint8Array, width: number, height: number, channels: number): RawImage {
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0, o = 0; o < data.length; i += channels) {
-    const nk = 255 - ink[i + 3];
-    for (let c = 0; c < 3; c++) {
-      const t = ink[i + c] * nk + 128;
-      data[o++] = Math.max(0, nk - (((t >> 8) + t) >> 8));
-    }
+async function decodeBySharp(plan: Plan, options: DecodeOptions & { size?: number }, admit: Admit): Promise<RawImage> {
+  const open = () => sharp(plan.bytes, { ignoreIcc: true, failOn: plan.failOn, limitInputPixels: false });
+  const { fastDecode, size, autoRotate } = options;
+  const header = fastDecode && autoRotate ? undefined : jpegMetadata(plan.bytes);
+  const { width, height, space, channels, format, orientation = 1 } = header ?? (await open().metadata());
+  await admit({ ...(plan.size ?? { width, height }), format: imageFormat(plan.bytes) });
+  const shrink = fastDecode && size && format === "jpeg" && space !== "cmyk" ? shrinkFactor(Math.min(width, height), size) : 1;
+  let picture = open().timeout({ seconds: timeoutSeconds(options.decodeTimeout) });
+  if (autoRotate || plan.turn) picture = picture.autoOrient();
+  if (shrink > 1) {
+    // A resize by exactly the factor is done by the decoder alone. It comes after the turn, which may swap the sides.
+    const sides = autoRotate && orientation >= 5 ? [height, width] : [width, height];
+    const [across, down] = sides.map((side) => Math.ceil(side / shrink));
+    picture = picture.resize(across, down, { fit: "fill", fastShrinkOnLoad: true });
   }
-  return { data, width, height, channels: 3 };
-}
-
-/** Pillow reads a 16-bit grey PNG as "I;16", whose conversion to RGB clips at 255 (it does not scale). */
-function grey16(bytes: Buffer, width: number, height: number, channels: number): RawImage {
-  const data = new Uint8Array(width * height);
-  for (let i = 0; i < data.length; i++) data[i] = Math.min(255, bytes.readUInt16LE(2 * channels * i));
-  return { data, width, height, channels: 1 };
+  const read = plan.read === "pixels" && space === "cmyk" ? "cmyk8" : plan.read;
+  const samples = await readSamples(picture, read, channels);
+  if (read === "cmyk8") return cmykToRgb(samples);
+  return plan.finish ? plan.finish(samples) : { ...samples, channels: samples.channels as 1 | 3 };
 }
