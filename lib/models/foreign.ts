@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { addon } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import { writeWhole } from "../util/files.js";
-import { CLIP_MEAN, CLIP_STD, nativeTransform, type ModelConfig, type Preprocessing } from "./config.js";
+import { CLIP_MEAN, CLIP_STD, preprocessingAttributes, type ModelConfig, type Preprocessing } from "./config.js";
 import type { WeightFile } from "./formats/index.js";
 
 /**
@@ -79,15 +79,9 @@ export async function wrapForeign(
       storedDtype: "fp32",
       source: about.source,
     };
-    const transform = nativeTransform(preprocessing, image.imageSize);
     const spec = {
       attributes: {
-        image_size: image.imageSize,
-        image_resize: transform.resize,
-        image_filter: transform.filter,
-        image_fill: transform.fill,
-        image_mean: preprocessing.mean,
-        image_std: preprocessing.std,
+        ...preprocessingAttributes(preprocessing, image.imageSize),
         context_length: text.contextLength,
         vocab_size: text.vocabSize,
         embed_dim: embedDim,

@@ -1,5 +1,6 @@
 import type { ArtifactSpec } from "../../addon.js";
 import { linear, linearSource, norm, normSource, stackSource } from "./blocks.js";
+import { gridOf, squareImageSize } from "./grid.js";
 import type { Tower } from "./types.js";
 
 /**
@@ -72,7 +73,7 @@ export const imageEva: Tower<EvaConfig> = {
       mlpWidth: w.shape(`visual.blocks.0.mlp.${gated ? "fc1_g" : "fc1"}.weight`, 2)[0],
       eps: hints.eps ?? EPS,
       patchSize,
-      imageSize: Math.round(Math.sqrt(positions - 1)) * patchSize,
+      imageSize: squareImageSize(positions - 1, patchSize, hints),
       rotary: gated,
       gated,
       innerNorm: w.has("visual.blocks.0.attn.norm.weight"),
@@ -85,7 +86,7 @@ export const imageEva: Tower<EvaConfig> = {
     const shapes = new Map<string, number[]>();
     shapes.set("visual.conv1.weight", [c.width, 3, c.patchSize, c.patchSize]).set("visual.conv1.bias", [c.width]);
     shapes.set("visual.class_embedding", [c.width]);
-    shapes.set("visual.positional_embedding", [(c.imageSize / c.patchSize) ** 2 + 1, c.width]);
+    shapes.set("visual.positional_embedding", [gridOf(c) ** 2 + 1, c.width]);
     for (let i = 0; i < c.layers; i++) {
       const block = `visual.blocks.${i}`;
       norm(shapes, `${block}.norm1`, c.width);
@@ -163,7 +164,7 @@ def forward(self, x: Tensor, rope: Tensor) -> Tensor:
 
 /** [2, patches, head width]: sine and cosine of each patch's angles, in fp32 (timm's RotaryEmbeddingCat). */
 function ropeSource(c: EvaConfig): string {
-  const grid = c.imageSize / c.patchSize;
+  const grid = gridOf(c);
   return `
 def rope(self, x: Tensor) -> Tensor:
     bands = torch.pow(${TEMPERATURE}.0, -torch.arange(${c.width / c.heads / 4}, dtype=${FLOAT}, device=x.device) / ${c.width / c.heads / 4})

@@ -11,6 +11,7 @@ import {
   timmBlockRules,
   type BlockConfig,
 } from "./blocks.js";
+import { gridOf, squareImageSize } from "./grid.js";
 import type { Tower } from "./types.js";
 
 /**
@@ -106,9 +107,10 @@ export const imageVit: Tower<VitConfig> = {
     const [positions, width] = w.shape("visual.positional_embedding", 2);
     const patchSize = steps ? stem.reduce((n, s) => n * s.kernel, 1) : w.shape("visual.conv1.weight", 4)[2];
     const classToken = w.has("visual.class_embedding");
-    const classPosition = classToken && !Number.isInteger(Math.sqrt(positions));
-    const grid = Math.round(Math.sqrt(positions - (classPosition ? 1 : 0)));
     const fromTimm = w.has("visual.attn_pool.latent") || (hints.model ?? "").startsWith("vit_");
+    // timm alone has class tokens without a position.
+    const classPosition = classToken && !(fromTimm && Number.isInteger(Math.sqrt(positions)));
+    const imageSize = squareImageSize(positions - (classPosition ? 1 : 0), patchSize, hints);
     const preNorm = w.has("visual.ln_pre.weight") || w.has("visual.ln_pre.bias");
     const queries = w.has("visual.attn_pool.query");
     const map = w.has("visual.attn_pool.latent");
@@ -123,7 +125,7 @@ export const imageVit: Tower<VitConfig> = {
       eps: hints.eps ?? (fromTimm && !preNorm ? TIMM_EPS : LN_EPS),
       layerScale: w.has("visual.transformer.resblocks.0.ls_1.gamma"),
       patchSize,
-      imageSize: grid * patchSize,
+      imageSize,
       patchBias: w.has("visual.conv1.bias"),
       stem,
       classToken,
@@ -148,7 +150,7 @@ export const imageVit: Tower<VitConfig> = {
     });
     if (c.patchBias) shapes.set("visual.conv1.bias", [c.width]);
     if (c.classToken) shapes.set("visual.class_embedding", [c.width]);
-    shapes.set("visual.positional_embedding", [(c.imageSize / c.patchSize) ** 2 + (c.classPosition ? 1 : 0), c.width]);
+    shapes.set("visual.positional_embedding", [gridOf(c) ** 2 + (c.classPosition ? 1 : 0), c.width]);
     if (c.preNorm) norm(shapes, "visual.ln_pre", c.width);
     blockShapes(shapes, "visual.transformer", c);
     const last = c.pool === "queries" ? embedDim : c.width;

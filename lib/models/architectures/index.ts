@@ -128,7 +128,9 @@ function shapesOf(tensors: Map<string, MappedTensor>, file: string): Shapes {
       if (!entry) throw missing(file, name);
       const shape = joinedShape(entry);
       if (shape.length !== axes) {
-        throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${entry.key} has shape [${shape.join(", ")}], expected ${axes} axes`, { subject: file });
+        throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${entry.key} has shape [${shape.join(", ")}], the models known have ${axes} axes there`, {
+          subject: file,
+        });
       }
       return shape;
     },
@@ -149,12 +151,7 @@ function missing(file: string, name: string): TorchclipError {
  * The tensors of the artifact: everything that `expected` names, in its shape; throws E_MODEL_CORRUPT with the first
  * that is missing, has another shape, or is in the file and not expected. An axis of -1 takes any size.
  */
-export function artifactTensors(
-  expected: Map<string, number[]>,
-  tensors: Map<string, MappedTensor>,
-  dtype: ArtifactSpec["tensors"][number]["dtype"],
-  file: string,
-): ArtifactSpec["tensors"] {
+export function artifactTensors(expected: Map<string, number[]>, tensors: Map<string, MappedTensor>, file: string): ArtifactSpec["tensors"] {
   const result: ArtifactSpec["tensors"] = [];
   for (const [name, shape] of expected) {
     const entry = tensors.get(name);
@@ -170,12 +167,19 @@ export function artifactTensors(
       });
     }
     const buffer = shape.length === 0 || /\.running_(mean|var)$/.test(name);
-    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, buffer, dtype });
+    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, buffer, dtype: storedAs(parts) });
   }
   for (const [name, { key }] of tensors) {
     if (!expected.has(name)) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: unexpected key ${key}`, { subject: file });
   }
   return result;
+}
+
+/** The type that holds all parts of a tensor exactly; fp64 and integers become fp32. */
+function storedAs(parts: readonly TensorPart[]): ArtifactSpec["tensors"][number]["dtype"] {
+  const [first] = parts;
+  const half = first.dtype === "F16" || first.dtype === "BF16" ? first.dtype : "F32";
+  return parts.every((p) => p.dtype === half) ? half : "F32";
 }
 
 /** The artifact's own two methods. */

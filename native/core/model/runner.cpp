@@ -252,9 +252,13 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     const auto optional = [&](const char* name, std::int64_t otherwise) {
       return static_cast<std::int32_t>(s.module.hasattr(name) ? s.module.attr(name).toInt() : otherwise);
     };
-    info.transform = {info.image_size, static_cast<Resize>(optional("image_resize", 0)),
+    info.transform = {info.image_size,
+                      static_cast<Resize>(optional("image_resize", 0)),
                       static_cast<Filter>(optional("image_filter", 0)),
-                      static_cast<std::uint8_t>(optional("image_fill", 0))};
+                      static_cast<std::uint8_t>(optional("image_fill", 0)),
+                      optional("image_resized", 0),
+                      static_cast<Crop>(optional("image_crop", 0))};
+    geometry(1, 1, info.transform);  // throws where its crop is larger than what it resizes to
     info.pad_id = optional("pad_id", 0);
     info.trims = optional("text_trims", 1) != 0;
     if (s.module.hasattr("logit_bias")) {
