@@ -242,8 +242,8 @@ function normEps(config: Json, source: string): number | undefined {
 
 /** Models of timm that this version computes, and how each is pooled there. */
 const TIMM_MODELS: readonly { names: RegExp; pools: readonly string[] }[] = [
-  { names: /^vit_\w+_siglip/, pools: ["map", ""] },
-  { names: /^vit_(base_mci|\w+_clip)/, pools: ["token", ""] },
+  { names: /^vit_\w*siglip/, pools: ["map", ""] },
+  { names: /^vit_\w*(mci|clip)/, pools: ["token", ""] },
   { names: /^eva(02)?_/, pools: ["token", ""] },
   { names: /^convnext/, pools: ["", "avg"] },
   { names: /^fastvit/, pools: ["avg", ""] },

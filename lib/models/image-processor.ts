@@ -25,6 +25,8 @@ const PROCESSORS: Record<string, ProcessorDefaults> = { CLIP, Bit: CLIP, Siglip:
 /** PIL.Image.Resampling. Nearest (0) is no weighted mean and is not computed here. */
 const PIL_FILTERS: Record<number, Interpolation> = { 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming" };
 const CHANNELS = 3;
+/** Where the processor's config names none, the model's own image size is the only one that the model takes. */
+const DEFAULT_SIZE = 224;
 const TO_UNIT = 1 / 255;
 
 /**
@@ -37,10 +39,10 @@ export function imageProcessorHints(config: Json, siglip: boolean, size: number 
   const refuse = (field: string, why: string) => unsupportedField(file, field, config[field], why);
   const defaults = defaultsOf(config, siglip, file);
   if (config.do_resize === false) throw refuse("do_resize", "images of other sizes than the model's would be refused");
-  const { shortest, side } = resizedSide(config, defaults, file);
+  const { shortest, side } = resizedSide(config, defaults, size, file);
   const crops = defaults.centerCrop && config.do_center_crop !== false;
   if (shortest && !crops) throw refuse("do_center_crop", "the model takes square images alone");
-  const final = crops ? square(config.crop_size ?? 224) : side;
+  const final = crops ? square(config.crop_size ?? size ?? DEFAULT_SIZE) : side;
   if (final === undefined) throw refuse("crop_size", "the model takes square images alone");
   if (final > side) throw refuse("crop_size", `images would be resized to ${side} pixels and then be filled with black`);
   if (size !== undefined && final !== size) throw refuse(crops ? "crop_size" : "size", `the model's image size is ${size} pixels`);
@@ -62,8 +64,8 @@ function defaultsOf(config: Json, siglip: boolean, file: string): ProcessorDefau
 }
 
 /** What images are resized to before the crop. */
-function resizedSide(config: Json, defaults: ProcessorDefaults, file: string): { shortest: boolean; side: number } {
-  const value = config.size ?? 224;
+function resizedSide(config: Json, defaults: ProcessorDefaults, size: number | undefined, file: string): { shortest: boolean; side: number } {
+  const value = config.size ?? size ?? DEFAULT_SIZE;
   const refused = unsupportedField(file, "size", value, "sides of { shortest_edge }, or of equal height and width, are computed");
   if (typeof value === "number") {
     const shortest = typeof config.default_to_square === "boolean" ? !config.default_to_square : defaults.shortest;
