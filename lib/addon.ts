@@ -51,7 +51,11 @@ export interface NativeTransform {
   size: number;
   /** 0 shorter side and crop, 1 squash, 2 longer side and fill. */
   resize: number;
-  /** 0 bicubic, 1 bilinear. */
+  /** Side that it is resized to before the crop, pixels, at least `size`. */
+  resized: number;
+  /** Rounding of the crop's origin: 0 half to even, 1 down. */
+  crop: number;
+  /** 0 bicubic, 1 bilinear, 2 box, 3 hamming, 4 lanczos. */
   filter: number;
   fill: number;
 }

@@ -47,7 +47,7 @@ export function evalCommand(program: Command): void {
     .option("--datasets <c,d,…>", "several data sets for the table")
     .option("--split <split>", "train, valid or test")
     .option("--root <folder>", "for a data set by name: the folder with its own files, unpacked, instead of the download")
-    .option("--classes <names|file>", "names put into the prompts, in the order of class ids: a,b,… or a file with one a line")
+    .option("--classes <names|file>", "class names, found by name or in the order of class ids, and put into the prompts: a,b,… or a file with one a line")
     .option("--template <text...>", 'prompt template with {} for the class, e.g. "a {} review of a movie."')
     .option("--templates <file>", "prompt templates from a file, one a line")
     .option("-o, --out <folder>", "where results.json, predictions.csv, pictures and report.html go", "torchclip-eval")
@@ -122,10 +122,12 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
     onProgress: drawing.update,
   });
   drawing.stop();
+  const prompts = await promptSet(flags);
+  // Names that are the set's own are found by name, ids are places in --classes; other names stand for the set's, by place.
+  const ordered = classNames && data.withClasses(classNames);
+  if (ordered) data = ordered;
   if (flags.sample) data = data.sample(flags.sample, flags.seed);
   if (flags.limit) data = limited(data, flags.limit);
-  for (const text of data.notes) note(`Note: ${text}`);
-  const prompts = await promptSet(flags);
 
   const clip = await load(flags.model, loadOptions(flags, signal));
   try {

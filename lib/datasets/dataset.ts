@@ -97,13 +97,38 @@ export class Dataset implements Iterable<Sample> {
     for (const sample of this.samples.slice(from)) yield { name: sample.name, image: await sample.read() };
   }
 
-  private with(samples: Sample[]): Dataset {
+  /**
+   * Puts the classes in the order of `names`, which are all of the set's own names, with more beside them where wanted, or
+   * the names of the ids where the set's classes are 0, 1, 2 …. Undefined where the names are others. Throws E_ARGUMENT where a
+   * name is given twice or an id has no name.
+   */
+  withClasses(names: readonly string[]): Dataset | undefined {
+    if (new Set(names).size !== names.length) throw new TorchclipError("E_ARGUMENT", "a class name is given twice", { subject: "classes" });
+    const byName = this.classes.every((name) => names.includes(name));
+    if (!byName && !this.classes.every((name) => /^\d+$/.test(name))) return undefined;
+    const placeOf = this.classes.map((name) => (byName ? names.indexOf(name) : Number(name)));
+    const outside = placeOf.findIndex((place) => place >= names.length);
+    if (outside >= 0) {
+      throw new TorchclipError("E_ARGUMENT", `${names.length} class names are given, and ${this.name} has the class id ${this.classes[outside]}`, {
+        subject: "classes",
+      });
+    }
+    const splits = this.splits.map(({ split, total, byClass }) => {
+      const moved = new Array<number>(names.length).fill(0);
+      byClass.forEach((count, i) => (moved[placeOf[i]] += count));
+      return { split, total, byClass: moved };
+    });
+    const samples = this.samples.map((s) => ({ ...s, label: placeOf[s.label] }));
+    return this.with(samples, [...names], splits);
+  }
+
+  private with(samples: Sample[], classes = [...this.classes], splits = [...this.splits]): Dataset {
     return new Dataset({
       name: this.name,
       split: this.split,
-      classes: [...this.classes],
+      classes,
       samples,
-      splits: [...this.splits],
+      splits,
       prompts: [...this.prompts],
       source: this.source,
       notes: [...this.notes],

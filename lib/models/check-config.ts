@@ -4,7 +4,8 @@ import type { ModelConfig } from "./config.js";
 /** Sides, widths, tokens: no model of this kind comes near. */
 const MOST_SIZE = 1 << 24;
 const MOST_LIST = 1024;
-const CLEANING = ["none", "openai", "whitespace", "canonicalize", "siglip", "lower"] as const;
+const CLEANING = ["none", "openai", "whitespace", "whitespace_underscore", "canonicalize", "siglip", "lower"] as const;
+const DIALECTS = ["openai", "open_clip", "transformers"] as const;
 
 /**
  * Checks every setting of a `torchclip.json`: its type, and that sizes are whole numbers that a model can have. It stands
@@ -59,17 +60,20 @@ function checkNumber(value: number, what: string, key: string, check: Untrusted)
 function checkPreprocessing(preprocessing: JsonObject, check: Untrusted): void {
   check.text(preprocessing.resize, "preprocessing.resize", 64);
   check.text(preprocessing.interpolation, "preprocessing.interpolation", 64);
+  if (preprocessing.resized !== undefined) check.count(preprocessing.resized, "preprocessing.resized", 1, MOST_SIZE);
+  if (preprocessing.crop !== undefined) check.choice(preprocessing.crop, ["round", "floor"], "preprocessing.crop");
   check.number(preprocessing.fill, "preprocessing.fill");
   for (const key of ["mean", "std"]) {
     const values = check.array(preprocessing[key], `preprocessing.${key}`).map((value) => check.number(value, `preprocessing.${key}`));
     if (values.length !== 3) throw check.error(`preprocessing.${key} must be three numbers, not ${values.length}`);
-    if (key === "std" && values.some((value) => value <= 0)) throw check.error("preprocessing.std must be above 0");
+    if (key === "std" && values.some((value) => value === 0)) throw check.error("preprocessing.std must not be 0");
   }
 }
 
 function checkTokenizer(tokenizer: JsonObject, check: Untrusted): void {
   check.choice(tokenizer.kind, ["clip", "huggingface"], "tokenizer.kind");
   check.choice(tokenizer.clean, CLEANING, "tokenizer.clean");
+  if (tokenizer.dialect !== undefined) check.choice(tokenizer.dialect, DIALECTS, "tokenizer.dialect");
   check.count(tokenizer.padId, "tokenizer.padId", 0, MOST_SIZE);
   if (tokenizer.endId !== null) check.count(tokenizer.endId, "tokenizer.endId", 0, MOST_SIZE);
   if (tokenizer.stripEnd !== undefined) check.boolean(tokenizer.stripEnd, "tokenizer.stripEnd");

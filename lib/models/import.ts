@@ -2,19 +2,16 @@ import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { addon, type ArtifactSpec, type NativeLayout } from "../addon.js";
 import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
-import type { TokenizerJson } from "../text/bpe.js";
-import { checkTokenizer } from "../text/check-tokenizer.js";
-import { clipTokenizerJson } from "../text/clip-vocabulary.js";
-import { readSentencePiece } from "../text/sentencepiece.js";
-import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
 import { hashFile, writeNamedWhole } from "../util/files.js";
-import { readJsonObject } from "../util/untrusted.js";
+import { readJsonFile } from "../util/json.js";
 import { artifactTensors, recognise, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
 import { checkConfig } from "./check-config.js";
-import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
+import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing } from "./config.js";
 import { foreignSizes, untrusted, wrapForeign, type ForeignTextConfig } from "./foreign.js";
 import { readWeights, TorchArchive, type WeightFile } from "./formats/index.js";
+import { checkFields } from "./fields.js";
 import { huggingFaceHints, openClipHints, ownHints, type Hints } from "./hints.js";
+import { readTokenizer, type TokenizerSource } from "./import-tokenizer.js";
 import { namedArchitecture } from "./named.js";
 
 export interface ImportOptions {
@@ -37,14 +34,13 @@ export interface ImportOptions {
 }
 
 /** The weights and their neighbours in a folder. */
-export interface ImportSource {
+export interface ImportSource extends TokenizerSource {
   /** A weight file, or the index of several. */
   weights: string;
   /** transformers' config.json, or open_clip_config.json. */
   config?: string;
+  /** preprocessor_config.json, or processor_config.json. */
   preprocessor?: string;
-  /** tokenizer.json, or a SentencePiece model. */
-  tokenizer?: string;
   /** Of the weights, where it is known already. */
   sha256?: string;
 }
@@ -62,8 +58,9 @@ export const WEIGHT_NAMES = [
   "model.pt",
 ];
 export const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
-export const PREPROCESSOR_NAMES = ["preprocessor_config.json"];
+export const PREPROCESSOR_NAMES = ["preprocessor_config.json", "processor_config.json"];
 export const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
+export const TOKENIZER_CONFIG_NAMES = ["tokenizer_config.json"];
 
 /** Finds the weights in a path that the user gave, and what lies beside them. */
 export async function findSource(path: string): Promise<ImportSource> {
@@ -80,6 +77,7 @@ export async function findSource(path: string): Promise<ImportSource> {
     config: await first(folder, CONFIG_NAMES),
     preprocessor: await first(folder, PREPROCESSOR_NAMES),
     tokenizer: await first(folder, TOKENIZER_NAMES),
+    tokenizerConfig: await first(folder, TOKENIZER_CONFIG_NAMES),
   });
   if (info.isFile()) {
     // A config beside a file counts only where the file has a name that such a folder's weights have.
@@ -113,7 +111,7 @@ async function importChecked(source: ImportSource, output: string, options: Impo
   const image = found.image.tower.configure(found.image.shapes, hints.image);
   const text = found.text.tower.configure(found.text.shapes, hints.text);
   const embedDim = embeddingDimension(found, image, text);
-  const { json, config: tokenizer } = await readTokenizer(source, found, text, hints);
+  const { json, config: tokenizer } = await readTokenizer(source, found.text.layout, text, hints);
   const stored = storedDtype(weights);
   const preprocessing: Preprocessing = { resize: "shortest", interpolation: "bicubic", mean: CLIP_MEAN, std: CLIP_STD, fill: 0, ...hints.preprocessing };
   const sigmoid = found.root.has("logit_bias");
@@ -135,12 +133,11 @@ async function importChecked(source: ImportSource, output: string, options: Impo
     },
   };
   checkConfig(config, source.config ?? file);
-  const dtype = stored === "F16" || stored === "BF16" ? stored : "F32";
   const tensors = new Map([...found.image.tensors, ...found.text.tensors, ...found.root]);
   const spec: ArtifactSpec = {
     config: JSON.stringify(config, null, 2),
     tokenizer: JSON.stringify(json),
-    tensors: artifactTensors(layoutOf(config, file).shapes, tensors, dtype, file),
+    tensors: artifactTensors(layoutOf(config, file).shapes, tensors, file),
   };
   try {
     await writeNamedWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
@@ -173,7 +170,7 @@ async function importForeign(source: ImportSource, weights: WeightFile, output: 
   if (!options.trustCode) throw untrusted(file);
   const { imageSize, contextLength, vocabSize } = foreignSizes(weights, options, file);
   const text: ForeignTextConfig = { kind: "torchscript", contextLength, vocabSize };
-  const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", text: {} });
+  const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", dialect: "openai", text: {} });
   const about = {
     name: options.name ?? basename(file),
     image: { kind: "torchscript" as const, imageSize },
@@ -214,9 +211,6 @@ function storedDtype(weights: WeightFile): string {
 
 type Json = Record<string, unknown>;
 
-const MAX_JSON = 64 << 20;
-const readJson = (file: string): Promise<Json> => readJsonObject(file, MAX_JSON);
-
 /**
  * What the shapes do not tell: from the config beside the weights, from `arch`, from what torchclip itself or OpenAI
  * wrote. The activation is never guessed (open_clip #771, #915): where nothing says it, it is asked for.
@@ -246,59 +240,39 @@ async function knownHints(source: ImportSource, weights: WeightFile, found: Reco
     return openClipHints(model, preprocess, `architecture ${options.arch}`);
   }
   if (source.config) {
-    const config = await readJson(source.config);
-    if (config.model_cfg) return openClipHints(config.model_cfg as Json, (config.preprocess_cfg ?? {}) as Json, source.config);
-    if (config.vision_config || config.model_type) {
-      return huggingFaceHints(config, source.preprocessor ? await readJson(source.preprocessor) : undefined, source.config);
+    const config = await readJsonFile(source.config);
+    if (config.model_cfg) {
+      checkFields("open_clip", config, source.config);
+      return openClipHints(config.model_cfg as Json, (config.preprocess_cfg ?? {}) as Json, source.config);
+    }
+    if (config.vision_config || config.vision_config_dict || config.model_type) {
+      return huggingFaceHints(config, await imageProcessor(source.preprocessor), source.config);
     }
   }
   const own = weights.metadata.config; // scripts/train-tiny
   if (own) return ownHints(own, source.weights);
   // OpenAI's own archives: nobody else publishes this layout with code.
   if (weights.metadata.torchscript && found.text.layout === "openai") {
-    return { image: { activation: "quick_gelu" }, text: { activation: "quick_gelu" }, preprocessing: {}, clean: "openai", source: "OpenAI's archive" };
+    return {
+      image: { activation: "quick_gelu" },
+      text: { activation: "quick_gelu" },
+      preprocessing: {},
+      clean: "openai",
+      dialect: "openai",
+      source: "OpenAI's archive",
+    };
   }
   return undefined;
 }
 
-/** The tokenizer.json of the artifact and how it is used. */
-async function readTokenizer(
-  source: ImportSource,
-  found: Recognised | undefined,
-  text: ModelConfig["text"],
-  hints: Pick<Hints, "clean" | "stripEnd" | "text">,
-): Promise<{ json: TokenizerJson; config: TokenizerConfig }> {
-  const ownVocabulary = !source.tokenizer || (found?.text.layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
-  const from = ownVocabulary ? "CLIP's own vocabulary" : source.tokenizer!;
-  const json = ownVocabulary
-    ? clipTokenizerJson()
-    : source.tokenizer!.endsWith(".json")
-      ? checkTokenizer(await readJson(source.tokenizer!), source.tokenizer)
-      : await readSentencePiece(source.tokenizer!);
-  const count = vocabularySize(json);
-  // Embeddings may be padded to a round number, never be fewer than the tokens.
-  if (count > text.vocabSize || (ownVocabulary && count !== text.vocabSize)) {
-    throw new TorchclipError(
-      "E_MODEL_CORRUPT",
-      `${from} has ${count} tokens, the model's embedding has ${text.vocabSize} rows${source.tokenizer ? "" : "; put its tokenizer.json beside it"}`,
-      { subject: source.tokenizer },
-    );
-  }
-  const clip = isClipBpe(json);
-  const padId = clip ? 0 : (hints.text.padId ?? (text.kind === "roberta" ? text.padId : tokenId(json, ["<pad>", "[PAD]"])) ?? 0);
-  const end = clip ? undefined : tokenId(json, ["</s>", "<eos>", "[SEP]"]);
-  const config: TokenizerConfig = {
-    kind: clip ? "clip" : "huggingface",
-    clean: !clip && hints.clean === "openai" ? "whitespace" : (hints.clean ?? (clip ? "openai" : "none")),
-    padId,
-    endId: clip ? count - 1 : (end ?? null),
-    ...(hints.stripEnd && !clip ? { stripEnd: true } : {}),
-  };
-  makeTokenizer(json, config).encode("a"); // refuses what cannot be used
-  return { json, config };
+/** The config of transformers' image processor, which processor_config.json holds among others. */
+async function imageProcessor(file: string | undefined): Promise<{ config: Json; file: string } | undefined> {
+  if (!file) return undefined;
+  const whole = await readJsonFile(file);
+  if (basename(file) !== "processor_config.json") return { config: whole, file };
+  checkFields("processor", whole, file);
+  return whole.image_processor ? { config: whole.image_processor as Json, file } : undefined;
 }
-
-const CLIP_VOCABULARY = 49408;
 
 /** The config inside an artifact. */
 export async function readArtifactConfig(artifact: string): Promise<ModelConfig> {

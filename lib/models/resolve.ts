@@ -10,7 +10,17 @@ import { withLock } from "../util/lock.js";
 import { download } from "./download.js";
 import { readWeightMap, TorchArchive } from "./formats/index.js";
 import { HubRepository, hashFromBlob, parseHubId, type HubId } from "./hub.js";
-import { CONFIG_NAMES, findSource, importModel, PREPROCESSOR_NAMES, TOKENIZER_NAMES, WEIGHT_NAMES, type ImportOptions, type ImportSource } from "./import.js";
+import {
+  CONFIG_NAMES,
+  findSource,
+  importModel,
+  PREPROCESSOR_NAMES,
+  TOKENIZER_CONFIG_NAMES,
+  TOKENIZER_NAMES,
+  WEIGHT_NAMES,
+  type ImportOptions,
+  type ImportSource,
+} from "./import.js";
 import { findModel, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
 
 export interface ResolveOptions extends ImportOptions {
@@ -34,7 +44,7 @@ export interface InstalledModel {
 }
 
 const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-const IMPORT_VERSION = 2; // raised when imports of the same file come out different
+const IMPORT_VERSION = 3; // raised when imports of the same file come out different
 
 /**
  * The artifact of a model: by a name of `models`, by a hub id ("org/name", "org/name@revision"), or by the path of an
@@ -119,7 +129,13 @@ async function fetchHub(name: string, origin: { repo: string; revision?: string 
   }
   if (weights.endsWith(".index.json")) await fetchShards(weights, hub);
   if (weights.endsWith(".onnx")) await hub.file(`${weights.includes("/onnx/") ? "onnx/" : ""}${basename(weights)}_data`);
-  return { weights, config, preprocessor: await hub.first(PREPROCESSOR_NAMES), tokenizer: await hub.first(TOKENIZER_NAMES) };
+  return {
+    weights,
+    config,
+    preprocessor: await hub.first(PREPROCESSOR_NAMES),
+    tokenizer: await hub.first(TOKENIZER_NAMES),
+    tokenizerConfig: await hub.first(TOKENIZER_CONFIG_NAMES),
+  };
 }
 
 async function fetchShards(index: string, hub: HubRepository): Promise<void> {
@@ -140,7 +156,7 @@ async function importOnce(source: ImportSource, at: Settings, options: ResolveOp
   const folder = join(at.cacheDir, "imports");
   const sha256 = source.sha256 ?? (await hashFromBlob(source.weights)) ?? (await weightsHash(source.weights, folder, signal));
   // The same weights with another config or tokenizer are another model.
-  const beside = [source.config, source.preprocessor, source.tokenizer];
+  const beside = [source.config, source.preprocessor, source.tokenizer, source.tokenizerConfig];
   const key = createHash("sha256").update(JSON.stringify([IMPORT_VERSION, sha256, arch, activation, imageSize, contextLength]));
   for (const file of beside) key.update(file ? await readFile(file) : "-");
   const artifact = join(folder, `${key.digest("hex").slice(0, 32)}.pt`);

@@ -92,7 +92,7 @@ function toTokenizerJson(pieces: Piece[], charsmap: Buffer, normalizer: Map<numb
     normalizer: {
       type: "Sequence",
       normalizers: [
-        ...(charsmap.length ? [{ type: "Precompiled", precompiled_charsmap: charsmap.toString("base64") }] : []),
+        ...(charsmap.length ? [{ type: "Precompiled", precompiled_charsmap: charsmap.toString("base64"), longest_match: true }] : []),
         ...(squeeze
           ? [
               { type: "Strip", strip_left: true, strip_right: true },

@@ -5,7 +5,8 @@ import { TimeLimitError, withTimeLimit } from "../util/time-limit.js";
 import { shown, Untrusted } from "../util/untrusted.js";
 import { BpeTokenizer, type TokenizerJson } from "./bpe.js";
 import { checkTokenizer, modelType } from "./check-tokenizer.js";
-import { cleanText, normalizeText } from "./clean.js";
+import { cleanText } from "./clean.js";
+import { useOwnNormalizers, type PackageNormalizer } from "./normalizers.js";
 
 /** A text to token ids: cleaned as the model's reference does it, start and end tokens included, not cut, not padded. */
 export interface Tokenizer {
@@ -21,7 +22,7 @@ export function parseTokenizer(text: string, file = "the artifact's tokenizer.js
 /** The tokenizer of an artifact: its tokenizer.json, checked, read as `config` says. */
 export function makeTokenizer(json: TokenizerJson, config: TokenizerConfig): Tokenizer {
   try {
-    const ids = config.kind === "clip" ? clipIds(json, config.clean !== "openai") : huggingFaceIds(json);
+    const ids = config.kind === "clip" ? clipIds(json, config) : huggingFaceIds(json);
     return { config, encode: (text) => ids(cleanText(text, config.clean)) };
   } catch (cause) {
     if (cause instanceof TorchclipError) throw cause;
@@ -29,13 +30,14 @@ export function makeTokenizer(json: TokenizerJson, config: TokenizerConfig): Tok
   }
 }
 
-function clipIds(json: TokenizerJson, normalize: boolean): (text: string) => number[] {
-  const bpe = new BpeTokenizer(json);
-  return (text) => bpe.encode(normalize ? normalizeText(text) : text);
+function clipIds(json: TokenizerJson, { dialect, clean }: TokenizerConfig): (text: string) => number[] {
+  const bpe = new BpeTokenizer(json, dialect ?? (clean === "openai" ? "openai" : "transformers"));
+  return (text) => bpe.encode(text);
 }
 
 /** The package's own types name files without extensions, which Node's resolution does not find. */
 interface Encoder {
+  normalizer: PackageNormalizer | null;
   encode(text: string): { ids: unknown[] };
 }
 
@@ -60,6 +62,7 @@ function huggingFaceIds(json: TokenizerJson): (text: string) => number[] {
     Math.ceil(buildLimit),
     "to be built",
   );
+  useOwnNormalizers(tokenizer.normalizer);
   return (text) => {
     const limit = Math.ceil(LIMIT_MS + LIMIT_MS_PER_CHARACTER * text.length);
     try {
@@ -89,13 +92,8 @@ function checkedId(id: unknown): number {
   return id as number;
 }
 
-interface AnyTokenizerJson extends TokenizerJson {
-  added_tokens?: { id: number; content: string; special?: boolean }[];
-  post_processor?: unknown;
-}
-
 /** How many ids a tokenizer.json knows: one more than the highest. */
-export function vocabularySize(json: AnyTokenizerJson): number {
+export function vocabularySize(json: TokenizerJson): number {
   const vocab = json.model.vocab as Record<string, number> | [string, number][];
   let size = Array.isArray(vocab) ? vocab.length : 0;
   if (!Array.isArray(vocab)) for (const id of Object.values(vocab)) size = Math.max(size, id + 1);
@@ -104,7 +102,7 @@ export function vocabularySize(json: AnyTokenizerJson): number {
 }
 
 /** Id of the first of these tokens that the tokenizer has. */
-export function tokenId(json: AnyTokenizerJson, names: readonly string[]): number | undefined {
+export function tokenId(json: TokenizerJson, names: readonly string[]): number | undefined {
   const vocab = json.model.vocab as Record<string, number> | [string, number][];
   for (const name of names) {
     const added = json.added_tokens?.find((t) => t.content === name);
@@ -120,6 +118,6 @@ export function tokenId(json: AnyTokenizerJson, names: readonly string[]): numbe
 }
 
 /** Whether a tokenizer.json is CLIP's own BPE, which runs on the faster code of ./bpe.ts. */
-export function isClipBpe(json: AnyTokenizerJson): boolean {
+export function isClipBpe(json: TokenizerJson): boolean {
   return modelType(json.model) === "BPE" && json.model.end_of_word_suffix === "</w>";
 }

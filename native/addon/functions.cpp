@@ -40,8 +40,10 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto given = info[4].As<Napi::Object>();
   const core::Transform transform{static_cast<std::int32_t>(whole(given.Get("size"), 1, 1 << 14, "size")),
                                   static_cast<core::Resize>(whole(given.Get("resize"), 0, 2, "resize")),
-                                  static_cast<core::Filter>(whole(given.Get("filter"), 0, 1, "filter")),
-                                  static_cast<std::uint8_t>(whole(given.Get("fill"), 0, 255, "fill"))};
+                                  static_cast<core::Filter>(whole(given.Get("filter"), 0, 4, "filter")),
+                                  static_cast<std::uint8_t>(whole(given.Get("fill"), 0, 255, "fill")),
+                                  static_cast<std::int32_t>(whole(given.Get("resized"), 0, 1 << 14, "resized")),
+                                  static_cast<core::Crop>(whole(given.Get("crop"), 0, 1, "crop"))};
   const auto slot = static_cast<std::size_t>(whole(info[6], 0, 1 << 20, "slot"));
   const std::size_t bytes = static_cast<std::size_t>(transform.size) * transform.size * 3;
   const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array,

@@ -1,3 +1,4 @@
+import { squareImageSize } from "./grid.js";
 import type { Tower } from "./types.js";
 
 /**
@@ -67,7 +68,7 @@ export const imageEva: Tower<EvaConfig> = {
       mlpWidth: w.shape(`visual.blocks.0.mlp.${gated ? "fc1_g" : "fc1"}.weight`, 2)[0],
       eps: hints.eps ?? EPS,
       patchSize,
-      imageSize: Math.round(Math.sqrt(positions - 1)) * patchSize,
+      imageSize: squareImageSize(positions - 1, patchSize, hints),
       rotary: gated,
       gated,
       innerNorm: w.has("visual.blocks.0.attn.norm.weight"),

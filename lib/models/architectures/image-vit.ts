@@ -1,4 +1,5 @@
 import { huggingFaceBlockRules, timmBlockRules, type BlockConfig } from "./blocks.js";
+import { squareImageSize } from "./grid.js";
 import type { Tower } from "./types.js";
 
 /**
@@ -94,9 +95,10 @@ export const imageVit: Tower<VitConfig> = {
     const [positions, width] = w.shape("visual.positional_embedding", 2);
     const patchSize = steps ? stem.reduce((n, s) => n * s.kernel, 1) : w.shape("visual.conv1.weight", 4)[2];
     const classToken = w.has("visual.class_embedding");
-    const classPosition = classToken && !Number.isInteger(Math.sqrt(positions));
-    const grid = Math.round(Math.sqrt(positions - (classPosition ? 1 : 0)));
     const fromTimm = w.has("visual.attn_pool.latent") || (hints.model ?? "").startsWith("vit_");
+    // timm alone has class tokens without a position.
+    const classPosition = classToken && !(fromTimm && Number.isInteger(Math.sqrt(positions)));
+    const imageSize = squareImageSize(positions - (classPosition ? 1 : 0), patchSize, hints);
     const preNorm = w.has("visual.ln_pre.weight") || w.has("visual.ln_pre.bias");
     const queries = w.has("visual.attn_pool.query");
     const map = w.has("visual.attn_pool.latent");
@@ -111,7 +113,7 @@ export const imageVit: Tower<VitConfig> = {
       eps: hints.eps ?? (fromTimm && !preNorm ? TIMM_EPS : LN_EPS),
       layerScale: w.has("visual.transformer.resblocks.0.ls_1.gamma"),
       patchSize,
-      imageSize: grid * patchSize,
+      imageSize,
       patchBias: w.has("visual.conv1.bias"),
       stem,
       classToken,

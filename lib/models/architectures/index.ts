@@ -128,7 +128,9 @@ function shapesOf(tensors: Map<string, MappedTensor>, file: string): Shapes {
       if (!entry) throw missing(file, name);
       const shape = joinedShape(entry);
       if (shape.length !== axes) {
-        throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${entry.key} has shape [${shape.join(", ")}], expected ${axes} axes`, { subject: file });
+        throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${entry.key} has shape [${shape.join(", ")}], the models known have ${axes} axes there`, {
+          subject: file,
+        });
       }
       return shape;
     },
@@ -152,7 +154,6 @@ function missing(file: string, name: string): TorchclipError {
 export function artifactTensors(
   expected: Iterable<[name: string, shape: number[]]>,
   tensors: Map<string, MappedTensor>,
-  dtype: ArtifactSpec["tensors"][number]["dtype"],
   file: string,
 ): ArtifactSpec["tensors"] {
   const result: ArtifactSpec["tensors"] = [];
@@ -169,11 +170,18 @@ export function artifactTensors(
         subject: file,
       });
     }
-    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, dtype });
+    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, dtype: storedAs(parts) });
   }
   const known = new Set(result.map((t) => t.name));
   for (const [name, { key }] of tensors) {
     if (!known.has(name)) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: unexpected key ${key}`, { subject: file });
   }
   return result;
+}
+
+/** The type that holds all parts of a tensor exactly; fp64 and integers become fp32. */
+function storedAs(parts: readonly TensorPart[]): ArtifactSpec["tensors"][number]["dtype"] {
+  const [first] = parts;
+  const half = first.dtype === "F16" || first.dtype === "BF16" ? first.dtype : "F32";
+  return parts.every((p) => p.dtype === half) ? half : "F32";
 }

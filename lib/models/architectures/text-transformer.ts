@@ -64,7 +64,9 @@ export const textTransformer: Tower<TextTransformerConfig> = {
     const appendedToken = w.has("text.cls_emb");
     const projectionBias = w.has("text.text_projection_bias");
     // SigLIP's text encoder is the one with a biased projection: not causal, 16 heads at width 1152.
-    const pool = hints.pool as TextTransformerConfig["pool"] | undefined;
+    const endId = hints.endId ?? vocabSize - 1;
+    // An end token beyond the vocabulary is a default that the config left standing (CLIPTextConfig's 49407).
+    const pool = hints.pool === "eos" && endId >= vocabSize ? "argmax" : (hints.pool as TextTransformerConfig["pool"] | undefined);
     return {
       kind: "transformer",
       width,
@@ -78,7 +80,7 @@ export const textTransformer: Tower<TextTransformerConfig> = {
       vocabSize,
       causal: hints.causal ?? !projectionBias,
       pool: pool ?? (projectionBias ? "last" : "argmax"),
-      endId: hints.endId ?? vocabSize - 1,
+      endId,
       appendedToken,
       padId: hints.padId ?? 0,
       projection: w.has("text.text_projection"),

@@ -109,6 +109,11 @@ std::string Fields::choice(const std::string& field, std::initializer_list<const
   fail(field, "is none of " + all);
 }
 
+std::string Fields::choice_or(const std::string& field, std::initializer_list<const char*> choices,
+                              const char* otherwise) {
+  return member(field).kind() == Json::Kind::null ? otherwise : choice(field, choices);
+}
+
 const Json& Fields::object(const std::string& field) { return member(field); }
 
 const std::vector<Json>& Fields::objects_or_none(const std::string& field, std::size_t most_items) {

@@ -35,6 +35,7 @@ class Fields {
   std::string text(const std::string& field);
   // One of `choices`.
   std::string choice(const std::string& field, std::initializer_list<const char*> choices);
+  std::string choice_or(const std::string& field, std::initializer_list<const char*> choices, const char* otherwise);
   // An object, or an array of objects, for Fields of its own.
   const Json& object(const std::string& field);
   const std::vector<Json>& objects_or_none(const std::string& field, std::size_t most_items);

@@ -1,5 +1,7 @@
 #include "model/config/model_config.h"
 
+#include <cmath>
+
 #include "model/config/fields.h"
 #include "runtime/error.h"
 
@@ -44,18 +46,29 @@ TowerLayout third_party_text(const Json& json) {
   return layout;
 }
 
+Filter filter_named(const std::string& name) {
+  if (name == "bilinear") return Filter::kBilinear;
+  if (name == "box") return Filter::kBox;
+  if (name == "hamming") return Filter::kHamming;
+  return name == "lanczos" ? Filter::kLanczos : Filter::kBicubic;
+}
+
 void read_preprocessing(const Json& json, ModelConfig& config) {
   Fields fields(json, "preprocessing");
   const auto resize = fields.choice("resize", {"shortest", "squash", "longest"});
-  const auto filter = fields.choice("interpolation", {"bicubic", "bilinear"});
-  config.transform.size = static_cast<std::int32_t>(config.image_size);
-  config.transform.resize = resize == "shortest" ? Resize::kShortest
-                            : resize == "squash" ? Resize::kSquash
-                                                 : Resize::kLongest;
-  config.transform.filter = filter == "bicubic" ? Filter::kBicubic : Filter::kBilinear;
-  config.transform.fill = static_cast<std::uint8_t>(fields.whole("fill", 0, 255));
-  const auto mean = fields.numbers("mean", 3, -1e3, 1e3), std = fields.numbers("std", 3, 1e-6, 1e6);
+  const auto filter = fields.choice("interpolation", {"bicubic", "bilinear", "box", "hamming", "lanczos"});
+  const bool floors = fields.choice_or("crop", {"round", "floor"}, "round") == "floor";
+  auto& transform = config.transform;
+  transform.size = static_cast<std::int32_t>(config.image_size);
+  transform.resize = resize == "shortest" ? Resize::kShortest : resize == "squash" ? Resize::kSquash : Resize::kLongest;
+  transform.filter = filter_named(filter);
+  transform.crop = floors ? Crop::kFloor : Crop::kRound;
+  transform.resized =
+      static_cast<std::int32_t>(fields.whole_or("resized", config.image_size, kMostPixels, config.image_size));
+  transform.fill = static_cast<std::uint8_t>(fields.whole("fill", 0, 255));
+  const auto mean = fields.numbers("mean", 3, -1e6, 1e6), std = fields.numbers("std", 3, -1e6, 1e6);
   for (std::size_t i = 0; i < 3; ++i) {
+    if (std::abs(std[i]) < 1e-9) fields.fail("std", "holds 0");
     config.mean[i] = mean[i];
     config.std[i] = std[i];
   }
@@ -130,6 +143,8 @@ std::vector<ModuleSource> ModelConfig::modules() const {
 std::map<std::string, Attribute> ModelConfig::attributes() const {
   return {{"image_size", image_size},
           {"image_resize", static_cast<std::int64_t>(transform.resize)},
+          {"image_resized", static_cast<std::int64_t>(transform.resized)},
+          {"image_crop", static_cast<std::int64_t>(transform.crop)},
           {"image_filter", static_cast<std::int64_t>(transform.filter)},
           {"image_fill", static_cast<std::int64_t>(transform.fill)},
           {"image_mean", std::vector<double>(mean.begin(), mean.end())},
