@@ -163,7 +163,7 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
     const engine = new (addon().Engine)();
     const { device = "auto", threads = 0, runner, deterministic = false } = options;
     try {
-      return { engine, info: await engine.load(path, device, precision, threads, runner === "generic", deterministic) };
+      return { engine, info: await engine.load(path, device, precision, threads, runner === "generic", deterministic, options.trustCode === true) };
     } catch (error) {
       await engine.close();
       throw toTorchclipError(error, "E_INTERNAL", { subject: model });

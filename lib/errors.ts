@@ -15,6 +15,7 @@ export const ERROR_CODES = [
   "E_CLOSED",
   "E_READ",
   "E_WRITE",
+  "E_TIMEOUT",
   "E_INTERNAL",
   "E_IMAGE_READ",
   "E_IMAGE_DECODE",

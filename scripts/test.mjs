@@ -27,7 +27,10 @@ try {
 const ctest = await run("ctest", ["--test-dir", "build", "--output-on-failure"]);
 const total = count(ctest.output, /tests passed, \d+ tests failed out of (\d+)/) || count(ctest.output, /tests failed out of (\d+)/);
 const nativeFailed = count(ctest.output, /(\d+) tests failed out of/);
-const mocha = await run(process.execPath, [join(root, "node_modules/mocha/bin/mocha.js"), ...process.argv.slice(2)]);
+// Options and files of mocha may be given; without a file all suites run.
+const given = process.argv.slice(2);
+const suites = given.some((word) => word.endsWith(".ts")) ? given : ["test/**/*.test.ts", ...given];
+const mocha = await run(process.execPath, [join(root, "node_modules/mocha/bin/mocha.js"), ...suites]);
 let passed = total - nativeFailed + count(mocha.output, /(\d+) passing/);
 let failed = nativeFailed + count(mocha.output, /(\d+) failing/);
 // A runner that broke down without counting a failure has failed all the same.

@@ -109,7 +109,7 @@ async function againstTorchScript(path: string, device: Device): Promise<Row[]> 
   const run = async (on: Device, precision: string, generic: boolean) => {
     const engine = new (addon().Engine)();
     try {
-      const info = await engine.load(path, on, precision, 0, generic, false);
+      const info = await engine.load(path, on, precision, 0, generic, false, false);
       return { info, embeddings: (await check(engine, info)).embeddings };
     } finally {
       await engine.close();

@@ -85,7 +85,7 @@ export function readConfig(json: string): ModelConfig {
 export function describeModel({ image, text, embedDim, architecture }: ModelConfig): string {
   if (image.kind === "torchscript" || text.kind === "torchscript") {
     const context = text.contextLength;
-    return `somebody else's TorchScript, image ${image.imageSize} px; text ${context} tokens; embedding ${embedDim}`;
+    return `third-party TorchScript, image ${image.imageSize} px; text ${context} tokens; embedding ${embedDim}`;
   }
   const size = (t: { width?: number | number[]; widths?: number[]; layers?: number | number[]; depths?: number[] }) =>
     `${[t.layers ?? t.depths].flat().join("-")} × ${[t.width ?? t.widths].flat().join("-")}`;

@@ -1,15 +1,15 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { addon, type ArtifactSpec } from "../addon.js";
+import { addon, type ArtifactSpec, type NativeLayout } from "../addon.js";
 import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import type { TokenizerJson } from "../text/bpe.js";
 import { clipTokenizerJson } from "../text/clip-vocabulary.js";
 import { readSentencePiece } from "../text/sentencepiece.js";
 import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
 import { hashFile, writeNamedWhole } from "../util/files.js";
-import { artifactTensors, recognise, rootSource, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
+import { artifactTensors, recognise, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
 import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
-import { foreignSizes, wrapForeign, type ForeignTextConfig } from "./foreign.js";
+import { foreignSizes, untrusted, wrapForeign, type ForeignTextConfig } from "./foreign.js";
 import { readWeights, TorchArchive, type WeightFile } from "./formats/index.js";
 import { huggingFaceHints, openClipHints, type Hints } from "./hints.js";
 import { namedArchitecture } from "./named.js";
@@ -23,6 +23,11 @@ export interface ImportOptions {
   imageSize?: number;
   /** The same for the token ids of one text. */
   contextLength?: number;
+  /**
+   * A TorchScript export of unknown layout runs its own code, which can do whatever this process may: read and write
+   * files, for one. Only with true is it loaded; else E_MODEL_UNSAFE. For a path alone, never for a model of a hub.
+   */
+  trustCode?: boolean;
   /** Asked for only where neither the checkpoint's config, `arch` nor its known source says it. */
   activation?: Activation;
   signal?: AbortSignal;
@@ -127,30 +132,11 @@ async function importChecked(source: ImportSource, output: string, options: Impo
     },
   };
   const dtype = stored === "F16" || stored === "BF16" ? stored : "F32";
-  const root = new Map<string, number[]>([["logit_scale", []]]);
-  if (sigmoid) root.set("logit_bias", []);
+  const tensors = new Map([...found.image.tensors, ...found.text.tensors, ...found.root]);
   const spec: ArtifactSpec = {
-    modules: [...found.image.tower.sources(image), ...found.text.tower.sources(text), { path: "", source: rootSource() }],
-    tensors: [
-      ...artifactTensors(found.image.tower.shapes(image, embedDim), found.image.tensors, dtype, file),
-      ...artifactTensors(found.text.tower.shapes(text, embedDim), found.text.tensors, dtype, file),
-      ...artifactTensors(root, found.root, dtype, file),
-    ],
-    attributes: {
-      image_size: image.imageSize,
-      image_resize: ["shortest", "squash", "longest"].indexOf(preprocessing.resize),
-      image_filter: preprocessing.interpolation === "bicubic" ? 0 : 1,
-      image_fill: preprocessing.fill,
-      image_mean: preprocessing.mean,
-      image_std: preprocessing.std,
-      context_length: text.contextLength,
-      vocab_size: text.vocabSize,
-      embed_dim: embedDim,
-      pad_id: tokenizer.padId,
-      // Without what follows its end a causal text gives the same embedding; a masked one as well.
-      text_trims: (text.kind === "transformer" && text.causal && text.pool !== "last" && !text.appendedToken) || text.kind === "roberta" ? 1 : 0,
-    },
-    extraFiles: { "torchclip.json": JSON.stringify(config, null, 2), "tokenizer.json": JSON.stringify(json) },
+    config: JSON.stringify(config, null, 2),
+    tokenizer: JSON.stringify(json),
+    tensors: artifactTensors(layoutOf(config, file).shapes, tensors, dtype, file),
   };
   try {
     await writeNamedWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
@@ -158,6 +144,14 @@ async function importChecked(source: ImportSource, output: string, options: Impo
     throw toTorchclipError(error, "E_WRITE", { subject: output });
   }
   return config;
+}
+
+function layoutOf(config: ModelConfig, file: string): NativeLayout {
+  try {
+    return addon().modelLayout(JSON.stringify(config));
+  } catch (error) {
+    throw toTorchclipError(error, "E_MODEL_CORRUPT", { subject: file });
+  }
 }
 
 /** The towers, or undefined for a TorchScript export of another layout: its own code can run. */
@@ -172,6 +166,7 @@ function tryRecognise(weights: WeightFile, file: string): Recognised | undefined
 
 async function importForeign(source: ImportSource, weights: WeightFile, output: string, options: ImportOptions): Promise<ModelConfig> {
   const file = source.weights;
+  if (!options.trustCode) throw untrusted(file);
   const { imageSize, contextLength, vocabSize } = foreignSizes(weights, options, file);
   const text: ForeignTextConfig = { kind: "torchscript", contextLength, vocabSize };
   const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", text: {} });

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { open, readFile, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { TorchclipError } from "../errors.js";
+import { addon } from "../addon.js";
+import { TorchclipError, toTorchclipError } from "../errors.js";
 import { settings, type Settings } from "../settings.js";
 import { hashFile, isReadOnly, writeFileWhole, writing } from "../util/files.js";
 import { withLock } from "../util/lock.js";
@@ -45,6 +46,10 @@ export async function resolveModel(model: string, options: ResolveOptions = {}):
   const at = modelSettings(options);
   if (await stat(model).catch(() => undefined)) return (await resolvePath(model, at, options)).artifact;
   const { name, origin } = namedOrigin(model);
+  if (options.trustCode) {
+    const message = `trustCode is for files of yours alone, and "${model}" is no path; download it, look at it, and load its path`;
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "trustCode" });
+  }
   if (origin.kind === "bundled") return join(packageRoot, origin.path);
   const known = (await installedModels(at))[name];
   if (known && !options.refresh && !options.arch && !options.activation) return known.artifact;
@@ -138,16 +143,16 @@ async function resolvePath(path: string, at: Settings, options: ResolveOptions):
 }
 
 async function importOnce(source: ImportSource, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
-  const { name, arch, activation, signal } = options;
+  const { name, arch, activation, trustCode, imageSize, contextLength, signal } = options;
   const folder = join(at.cacheDir, "imports");
   const sha256 = source.sha256 ?? (await hashFromBlob(source.weights)) ?? (await weightsHash(source.weights, folder, signal));
   // The same weights with another config or tokenizer are another model.
   const beside = [source.config, source.preprocessor, source.tokenizer];
-  const key = createHash("sha256").update(JSON.stringify([IMPORT_VERSION, sha256, arch, activation]));
+  const key = createHash("sha256").update(JSON.stringify([IMPORT_VERSION, sha256, arch, activation, imageSize, contextLength]));
   for (const file of beside) key.update(file ? await readFile(file) : "-");
   const artifact = join(folder, `${key.digest("hex").slice(0, 32)}.pt`);
   if (!(await stat(artifact).catch(() => undefined))) {
-    await importModel({ ...source, sha256 }, artifact, { name, arch, activation, signal });
+    await importModel({ ...source, sha256 }, artifact, { name, arch, activation, trustCode, imageSize, contextLength, signal });
   }
   return { artifact, files: [source.weights, ...beside.filter((f): f is string => !!f)], importVersion: IMPORT_VERSION };
 }
@@ -223,6 +228,11 @@ export async function removeModel(model: string, at: Settings, options: { weight
 export async function verifyModel(model: string, at: Settings, signal?: AbortSignal): Promise<string[]> {
   const { artifact, files } = await installedModel(model, at);
   await (await TorchArchive.open(artifact)).verify(signal);
+  await addon()
+    .verifyArtifact(artifact)
+    .catch((error: unknown) => {
+      throw toTorchclipError(error, "E_MODEL_CORRUPT", { subject: artifact });
+    });
   const checked = [artifact];
   for (const file of files) {
     const expected = (await hashFromBlob(file)) ?? /\/downloads\/([0-9a-f]{64})\//.exec(file.replaceAll("\\", "/"))?.[1];

@@ -150,7 +150,7 @@ function missing(file: string, name: string): TorchclipError {
  * that is missing, has another shape, or is in the file and not expected. An axis of -1 takes any size.
  */
 export function artifactTensors(
-  expected: Map<string, number[]>,
+  expected: Iterable<[name: string, shape: number[]]>,
   tensors: Map<string, MappedTensor>,
   dtype: ArtifactSpec["tensors"][number]["dtype"],
   file: string,
@@ -169,22 +169,11 @@ export function artifactTensors(
         subject: file,
       });
     }
-    const buffer = shape.length === 0 || /\.running_(mean|var)$/.test(name);
-    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, buffer, dtype });
+    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, dtype });
   }
+  const known = new Set(result.map((t) => t.name));
   for (const [name, { key }] of tensors) {
-    if (!expected.has(name)) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: unexpected key ${key}`, { subject: file });
+    if (!known.has(name)) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: unexpected key ${key}`, { subject: file });
   }
   return result;
-}
-
-/** The artifact's own two methods. */
-export function rootSource(): string {
-  return `
-def encode_image(self, image: Tensor) -> Tensor:
-    return self.visual.forward(image)
-
-def encode_text(self, text: Tensor) -> Tensor:
-    return self.text.forward(text)
-`;
 }
