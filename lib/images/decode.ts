@@ -165,7 +165,7 @@ async function decodeBySharp(plan: Plan, name: string, options: DecodeOptions & 
   const read = plan.read === "pixels" && space === "cmyk" ? "cmyk8" : plan.read;
   const samples = await readSamples(picture, read, channels);
   if (read === "cmyk8") return cmykToRgb(samples);
-  return plan.finish ? plan.finish(samples) : { ...samples, channels: samples.channels as 1 | 3 };
+  return plan.finish ? await plan.finish(samples) : { ...samples, channels: samples.channels as 1 | 3 };
 }
 
 function checkPixels({ width, height }: Size, name: string, { maxPixels = MAX_PIXELS }: DecodeOptions): void {
