@@ -1,5 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { addon, type ArtifactSpec } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import type { TokenizerJson } from "../text/bpe.js";
@@ -57,6 +57,17 @@ export const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
 export const PREPROCESSOR_NAMES = ["preprocessor_config.json"];
 export const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
 
+/**
+ * What a model is called where nobody named it: its file, or its folder where the file is called as in every other one
+ * ("model.safetensors"); in the hub's cache the repository.
+ */
+export function nameOf(path: string): string {
+  const file = WEIGHT_NAMES.find((name) => `/${path.replaceAll("\\", "/")}`.endsWith(`/${name}`));
+  const folder = file ? resolve(path, ...file.split("/").map(() => "..")) : resolve(path);
+  const [, owner, repository] = /[\\/]models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/][^\\/]+$/.exec(folder) ?? [];
+  return repository ? `${owner}/${repository}` : basename(folder);
+}
+
 /** Finds the weights in a path that the user gave, and what lies beside them. */
 export async function findSource(path: string): Promise<ImportSource> {
   const info = await stat(path).catch(() => undefined);
@@ -101,7 +112,7 @@ export async function importModel(source: ImportSource, output: string, options:
   const config: ModelConfig = {
     formatVersion: 2,
     architecture: `${image.kind}+${text.kind}`,
-    name: options.name ?? basename(file),
+    name: options.name ?? nameOf(file),
     embedDim,
     image,
     text,
@@ -165,7 +176,7 @@ async function importForeign(source: ImportSource, weights: WeightFile, output: 
   const text: ForeignTextConfig = { kind: "torchscript", contextLength, vocabSize };
   const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", text: {} });
   const about = {
-    name: options.name ?? basename(file),
+    name: options.name ?? nameOf(file),
     image: { kind: "torchscript" as const, imageSize },
     text,
     tokenizer,

@@ -8,7 +8,17 @@ import { hashFile, writeFileWhole } from "../util/files.js";
 import { download } from "./download.js";
 import { TorchArchive } from "./formats/torch-zip.js";
 import { HubRepository, hashFromBlob, parseHubId, type HubId } from "./hub.js";
-import { CONFIG_NAMES, findSource, importModel, PREPROCESSOR_NAMES, TOKENIZER_NAMES, WEIGHT_NAMES, type ImportOptions, type ImportSource } from "./import.js";
+import {
+  CONFIG_NAMES,
+  findSource,
+  nameOf,
+  importModel,
+  PREPROCESSOR_NAMES,
+  TOKENIZER_NAMES,
+  WEIGHT_NAMES,
+  type ImportOptions,
+  type ImportSource,
+} from "./import.js";
 import { findModel, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
 
 export interface ResolveOptions extends ImportOptions {
@@ -132,7 +142,7 @@ async function fetchShards(index: string, hub: HubRepository): Promise<void> {
 async function resolvePath(path: string, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
   const info = await stat(path);
   if (info.isFile() && (await isArtifact(path))) return { artifact: path, files: [], importVersion: IMPORT_VERSION };
-  return importOnce(await findSource(path), at, { ...options, name: options.name ?? basename(path) });
+  return importOnce(await findSource(path), at, { ...options, name: options.name ?? nameOf(path) });
 }
 
 async function importOnce(source: ImportSource, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
