@@ -7,7 +7,7 @@ import { TorchclipError } from "../errors.js";
 import { runManifest } from "../eval/manifest.js";
 import { tableCell, tableCsv, tableHtml, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
 import { removeJournal, zeroShot } from "../eval/zero-shot.js";
-import { STYLE } from "../report/html.js";
+import { STYLE } from "../report/style.js";
 import { ranked, saveResults } from "../report/save.js";
 import { datasetLines, metricsText, modelLines, timesText, topPredictions } from "../report/text.js";
 import { checkTemplates, type PromptSet } from "../text/prompts.js";

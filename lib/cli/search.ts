@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Argument, Option, type Command } from "commander";
 import { load } from "../clip.js";
 import { TorchclipError } from "../errors.js";
@@ -92,7 +93,7 @@ async function saveSheet(file: string, found: Found, given: string | undefined, 
   if (!root || !(await stat(root).catch(() => undefined))?.isDirectory())
     throw new TorchclipError("E_ARGUMENT", "a contact sheet needs the folder of the index's pictures: --root FOLDER", { subject: "root" });
   if (!given) note(`Images for the contact sheet come from ${root}, which the index names.`);
-  if (/\.html?$/i.test(file)) await writeFileWhole(file, await contactSheetHtml(found, root));
+  if (/\.html?$/i.test(file)) await writeFileWhole(file, await contactSheetHtml(found, root, dirname(file)));
   else if (/\.png$/i.test(file)) await writeFileWhole(file, await contactSheetPng(found, root));
   else throw new TorchclipError("E_ARGUMENT", `a contact sheet is a .png or .html file, not ${file}`, { subject: "sheet" });
 }
