@@ -33,7 +33,7 @@ function evaluation(classes: string[], count = 60): { data: Dataset; result: Zer
   });
   const metrics = computeMetrics(predictions, classes);
   const prompts = { templates: [`a photo of ${HOSTILE} {}`], source: "test" };
-  const samples = predictions.map((p) => ({ image, label: p.label, name: p.name }));
+  const samples = predictions.map((p) => ({ read: () => image, label: p.label, name: p.name }));
   const data = new Dataset({ name: HOSTILE, split: HOSTILE, classes, samples });
   const times = { read: 0, decode: 0, resize: 0, forward: 0, post: 0, total: 2 };
   const skipped = [{ index: 99, name: HOSTILE, code: "E_IMAGE_DECODE", message: HOSTILE }];
@@ -90,7 +90,8 @@ describe("the report page", () => {
     const gone = new Dataset({
       ...data,
       classes: [...data.classes],
-      samples: [...data].map((s) => ({ ...s, image: "/no/such/file.png" })),
+      samples: [...data].map((s) => ({ ...s, read: () => "/no/such/file.png" })),
+      notes: [],
       splits: [],
       prompts: [],
     });
