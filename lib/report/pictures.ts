@@ -1,7 +1,7 @@
 import { Resvg } from "@resvg/resvg-js";
 import sharp from "sharp";
 import { font, linePath, lineWidth } from "../datasets/render/font.js";
-import { readImageFile, type ImageInput } from "../images/decode.js";
+import { readImageFile, type ImageInput, type RawImage } from "../images/decode.js";
 
 /** One picture of a figure. `correct` colours its caption; leave it out for plain black. */
 export interface Tile {
@@ -60,9 +60,12 @@ function fittedPath(text: string, x: number, y: number, fontSize: number, width:
   return linePath(face, shown, x, y, size);
 }
 
+const GREY: RawImage = { data: new Uint8Array([0xdd]), width: 1, height: 1, channels: 1 };
+
 /** A picture small enough for its cell, whole, on grey where it is not square. */
 export async function dataUrl(image: ImageInput, side: number): Promise<string> {
-  const input = await readImageFile(image);
+  // It was read once, under the limits of the run; where it cannot be read again (a private URL) its cell stays grey.
+  const input = await readImageFile(image).catch(() => GREY);
   const options = input instanceof Uint8Array ? {} : { raw: { width: input.width, height: input.height, channels: input.channels } };
   const png = await sharp(input instanceof Uint8Array ? input : input.data, options)
     .resize(side * 2, side * 2, { fit: "contain", background: "#dddddd", withoutEnlargement: false })
