@@ -8,9 +8,9 @@ import { EmbeddingIndex, type IndexPrecision } from "../search/index.js";
 import { IMAGE_NAME } from "../datasets/index.js";
 import { writeFileWhole } from "../util/files.js";
 import { interruptSignal, note } from "./io.js";
-import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
+import { imageOptions, loadOptions, modelOptions, whole, type ImageFlags, type ModelFlags } from "./options.js";
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, ImageFlags {
   topK: number;
   indexPrecision: IndexPrecision;
   sheet?: string;
@@ -26,7 +26,7 @@ interface Names {
 }
 
 export function searchCommand(program: Command): void {
-  modelOptions(program.command("search").description("the pictures or texts of an index that are nearest to a text or a picture"))
+  imageOptions(modelOptions(program.command("search").description("the pictures or texts of an index that are nearest to a text or a picture")))
     .addArgument(new Argument("<index>", "a .npy that `torchclip embed` wrote (its .npy.json gives the names)"))
     .addArgument(new Argument("<query...>", "texts, or paths of pictures"))
     .addOption(new Option("-k, --top-k <n>", "how many").argParser(whole(1)).default(10))

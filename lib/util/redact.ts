@@ -1,6 +1,7 @@
 const SCHEME = /^[a-z][a-z\d+.-]*:\/\//i;
 const DATA = /^data:/i;
-const URL_IN_TEXT = /\b(?:[a-z][a-z\d+.-]*:\/\/|data:)[^\s"'<>]+/gi;
+/** Without the punctuation that follows it in a sentence. */
+const URL_IN_TEXT = /\b(?:[a-z][a-z\d+.-]*:\/\/|data:)[^\s"'<>]*[^\s"'<>.,:;!?)\]]/gi;
 
 /** Whether a text is written as a URL; a Windows path ("C:\\a.png") is none. */
 export function isUrl(text: string): boolean {

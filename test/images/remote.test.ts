@@ -215,6 +215,9 @@ describe("redaction", () => {
       redactText('cannot read "http://u:p@h.test/x?k=s": HTTP 404 (see http://h.test/y)'),
       'cannot read "http://h.test/x?…": HTTP 404 (see http://h.test/y)',
     );
+    const once = redactText("cannot read http://u:p@h.test/x?k=s: HTTP 404, http://h.test/y.");
+    assert.equal(once, "cannot read http://h.test/x?…: HTTP 404, http://h.test/y.");
+    assert.equal(redactText(once), once);
     for (const plain of ["C:\\a\\b.jpg", "/a/b?c#d.jpg", "metadata:x", "a photo of a cat?"]) assert.equal(redactText(plain), plain);
   });
 });
