@@ -15,6 +15,7 @@ interface Flags extends ModelFlags, ImageFlags {
   indexPrecision: IndexPrecision;
   sheet?: string;
   root?: string;
+  autoRotate?: boolean;
   json?: boolean;
 }
 
@@ -35,6 +36,7 @@ export function searchCommand(program: Command): void {
     )
     .option("--sheet <file>", "a contact sheet of the pictures found: .png or .html")
     .option("--root <folder>", "where the index's pictures are, if not where they were embedded from")
+    .option("--auto-rotate", "turn a query image as its EXIF orientation says, for an index that was embedded so")
     .option("--json", "print JSON")
     .action(run);
 }
@@ -53,7 +55,7 @@ async function run(file: string, queries: string[], flags: Flags): Promise<void>
     const found: { query: string; hits: { rank: number; row: number; name: string; score: number }[] }[] = [];
     for (const query of queries) {
       const isImage = IMAGE_NAME.test(query) && (await stat(query).catch(() => undefined))?.isFile();
-      const embedded = isImage ? await clip.encodeImages([query], { signal }) : await clip.encodeTexts([query], { signal });
+      const embedded = isImage ? await clip.encodeImages([query], { autoRotate: flags.autoRotate, signal }) : await clip.encodeTexts([query], { signal });
       const { indices, scores } = await index.search(embedded, flags.topK);
       const hits = Array.from(indices, (row, i) => ({ rank: i + 1, row, name: about.names[row] ?? `row ${row}`, score: scores[i] })).filter((h) => h.row >= 0);
       found.push({ query, hits });

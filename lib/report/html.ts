@@ -30,7 +30,7 @@ export async function reportHtml(parts: ReportParts): Promise<string> {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="${contentPolicy()}">
-<title>${title}: torchclip report</title><style>${STYLE}${REPORT_STYLE}${fontFaces(data.classes)}</style></head><body>
+<title>${title}: torchclip report</title><style>${STYLE}${REPORT_STYLE}${fontFaces([...data.classes, ...shown.map((s) => s.prediction.name)])}</style></head><body>
 <h1>${title}</h1>
 <p class="sub">Zero-shot, split ${encode(data.split)}, ${result.metrics.count} images, ${data.classes.length} classes · ${encode(manifest.device)}, ${encode(manifest.precision)} · prompts ${prompts}</p>
 <div class="figures">${figures(parts)}</div>

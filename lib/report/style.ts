@@ -8,7 +8,7 @@ h1 { font-size: 1.6rem; margin: 0 0 4px; line-height: 1.25; } h2 { font-size: 1.
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { text-align: right; padding: 6px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
 figure { margin: 0; } figcaption { font-size: .85rem; line-height: 1.35; margin-top: 4px; }
 img { max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 8px; background: #fff; display: block; }
-pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px; overflow-x: auto; font-size: .8rem; }
+pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px; overflow-x: auto; font: .8rem/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", "torchclip fallback", monospace; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(180px, 44%), 1fr)); gap: 16px; }
 `;
 
@@ -32,6 +32,7 @@ select, input[type=search] { font: inherit; font-size: .9rem; color: inherit; ba
 .bars { max-height: 36rem; overflow: auto; border: 1px solid var(--line); border-radius: 8px; } .bars table { width: 100%; } .bars thead th { position: sticky; top: 0; background: var(--card); font-weight: 600; } .bars tr:last-child td { border-bottom: 0; }
 .bars td:first-child, .bars th:first-child { white-space: normal; min-width: 7rem; } .bars button { all: unset; cursor: pointer; } .bars button:focus-visible { outline: 2px solid var(--bar); }
 .bar { display: flex; align-items: center; gap: 8px; justify-content: flex-end; } .bar i { flex: 1; min-width: 56px; height: 10px; border-radius: 3px; background: linear-gradient(var(--bar), var(--bar)) 0 / var(--share) 100% no-repeat var(--line); }
+@media (max-width: 600px) { .bars th, .bars td { padding: 6px; font-size: .85rem; } .bar { flex-direction: column-reverse; align-items: stretch; gap: 3px; text-align: right; } .bar i { flex: none; min-width: 40px; height: 6px; } .bars td:first-child, .bars th:first-child { min-width: 5rem; } }
 details { margin-top: 40px; } summary { cursor: pointer; font-size: 1.2rem; font-weight: 600; }
-.pair { display: flex; flex-wrap: wrap; gap: 20px; align-items: flex-start; } .pair img { width: 300px; } .pair pre { font-size: .95rem; margin: 0; max-width: 100%; }
+.pair { display: flex; flex-wrap: wrap; gap: 20px; align-items: flex-start; } .pair img { width: 300px; } .pair pre { font-size: .9rem; margin: 0; max-width: 100%; }
 `;
