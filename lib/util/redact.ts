@@ -14,6 +14,7 @@ export function isUrl(text: string): boolean {
  */
 export function redactUrl(url: string | URL): string {
   const text = url instanceof URL ? url.href : url;
+  if (DATA.test(text) && text.endsWith(",…")) return text;
   if (DATA.test(text)) return `${text.slice(0, 40).split(",")[0]},… (${text.length} characters)`;
   const parsed = URL.canParse(text) ? new URL(text) : undefined;
   if (parsed?.host) return `${parsed.protocol}//${parsed.host}${parsed.pathname}${parsed.search ? "?…" : ""}`;

@@ -182,6 +182,7 @@ describe("images by URL", () => {
     for (const broken of ["http://user:pa55/word@[/x", "http://user:pa55word@", "http:user:pa55word@[/"]) {
       assert.doesNotMatch(inspect(await errorOf(() => decodeImage(broken))), /pa55/, broken);
     }
+    assert.match((await errorOf(() => decodeImage("ftp://user:pa55word@host.test/x"))).message, /ftp:\/\/host\.test\/x: of URLs only/);
     const long = `data:image/png;base64,${"A".repeat(100_000)}`;
     const error = await errorOf(() => decodeImage(long));
     assert.equal(error.code, "E_IMAGE_READ");
@@ -218,6 +219,8 @@ describe("redaction", () => {
     const once = redactText("cannot read http://u:p@h.test/x?k=s: HTTP 404, http://h.test/y.");
     assert.equal(once, "cannot read http://h.test/x?…: HTTP 404, http://h.test/y.");
     assert.equal(redactText(once), once);
+    const data = redactText("cannot read data:image/png;base64,AAAA: no");
+    assert.equal(redactText(data), data);
     for (const plain of ["C:\\a\\b.jpg", "/a/b?c#d.jpg", "metadata:x", "a photo of a cat?"]) assert.equal(redactText(plain), plain);
   });
 });
