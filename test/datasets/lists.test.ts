@@ -103,5 +103,11 @@ describe("lists of images", () => {
     const data = await loadDataset(file("shards/0.tar", Buffer.concat(chunks)));
     assert.deepEqual([data.classes, data.length], [["cat", "dog"], 1]);
     assert.match(data.notes.join(), /1 \.heic/);
+    const source = await imageSource(join(folder, "shards", "0.tar"));
+    const found = [];
+    for await (const image of source.images(0)) found.push(image);
+    assert.deepEqual(found, [{ name: "x.qoi", image: Buffer.from("image") }]);
+    assert.match(source.notes().join(), /1 \.heic/);
+    assert.equal((await source.images(1).next()).done, true);
   });
 });
