@@ -54,10 +54,7 @@ export function imageProcessorHints(config: Json, siglip: boolean, size: number 
 function defaultsOf(config: Json, siglip: boolean, file: string): ProcessorDefaults {
   const name = config.image_processor_type ?? config.feature_extractor_type;
   if (name === undefined || name === null) return siglip ? SIGLIP : CLIP;
-  const plain = JSON.stringify(name)
-    .replaceAll('"', "")
-    .replace(/(Fast|Pil)$/, "")
-    .replace(/(ImageProcessor|FeatureExtractor)$/, "");
+  const plain = (typeof name === "string" ? name : "").replace(/(Fast|Pil)$/, "").replace(/(ImageProcessor|FeatureExtractor)$/, "");
   if (!Object.hasOwn(PROCESSORS, plain))
     throw unsupportedField(file, "image_processor_type", name, `the classes known are ${Object.keys(PROCESSORS).join(", ")}`);
   return PROCESSORS[plain];
