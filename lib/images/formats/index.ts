@@ -1,3 +1,4 @@
+import { withoutCompressedMetadata } from "../png.js";
 import { avifPlan } from "./avif.js";
 import { bmp, iconBitmap } from "./bmp.js";
 import { gifPlan } from "./gif.js";
@@ -30,7 +31,7 @@ export function decodingOf(bytes: Uint8Array, options: { autoRotate?: boolean })
       return { own: pnm, bytes };
     case "ico": {
       const image = iconImage(bytes);
-      return image.kind === "PNG" ? { plan: pngPlan(image.bytes) } : { own: iconBitmap, bytes: image.bytes };
+      return image.kind === "PNG" ? { plan: pngPlan(withoutCompressedMetadata(image.bytes)) } : { own: iconBitmap, bytes: image.bytes };
     }
     case "tiff":
       return { plan: tiffPlan(bytes) };
