@@ -3,6 +3,7 @@ import { addon, type NativeEngine, type NativeInfo, type NativeTransform } from 
 import { softmax, similarity, type Embeddings } from "./embeddings.js";
 import { abortedError, checkAborted, toTorchclipError, TorchclipError } from "./errors.js";
 import { decodeImage, imageName, jpegFile, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
+import { ownImage } from "./images/own.js";
 import { nativeTransform, readConfig, type ModelConfig } from "./models/config.js";
 import { readArtifactConfig } from "./models/import.js";
 import { choosePrecision, type PrecisionChoice } from "./models/precision.js";
@@ -13,6 +14,7 @@ import { checkTemplates, fillTemplate } from "./text/prompts.js";
 import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
 import { makeTokenizer, type Tokenizer } from "./text/tokenizer.js";
+import { own } from "./util/own.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
 export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
@@ -307,10 +309,11 @@ export class Clip {
     if (!(tokens.data instanceof Int32Array) || tokens.data.length !== rows * length || length < 1 || length > this.info.contextLength) {
       throw new TorchclipError("E_ARGUMENT", `tokens must be int32 [rows, length] with a length in 1 to ${this.info.contextLength}`, { subject: "tokens" });
     }
+    const owned = { ...tokens, data: await own(tokens.data, "tokens") };
     const dim = this.info.embedDim;
     const data = new Float32Array(rows * dim);
     await this.inBatches(rows, batchSize, options.signal, (start, count, cancel) => {
-      const ids = trimPadding(tokens, start, count, this.trims, this.tokenizer.config.padId);
+      const ids = trimPadding(owned, start, count, this.trims, this.tokenizer.config.padId);
       return this.engine.encodeTokens(ids.data, count, ids.length, data.subarray(start * dim, (start + count) * dim), options.normalize ?? true, cancel);
     });
     return { data, rows, dim, truncated: tokens.truncated };
@@ -335,9 +338,10 @@ export class Clip {
     }
     const dim = this.info.embedDim;
     const data = new Float32Array(rows * dim);
-    await this.inBatches(rows, batchSize, options.signal, (start, count, cancel) =>
+    const bytes = size * size * 3;
+    await this.inBatches(rows, batchSize, options.signal, async (start, count, cancel) =>
       this.engine.encodeImages(
-        pixels.data.subarray(start * size * size * 3, (start + count) * size * size * 3),
+        await own(pixels.data, "pixels", { start: start * bytes, end: (start + count) * bytes }),
         count,
         data.subarray(start * dim, (start + count) * dim),
         options.normalize ?? true,
@@ -458,7 +462,7 @@ export class Clip {
     const one = async (i: number) => {
       checkAborted(options.signal);
       try {
-        await take(await decodeImage(images[i], { ...options, size: this.info.imageSize }, options.times), i);
+        await take(await decodeImage(await ownImage(images[i]), { ...options, size: this.info.imageSize }, options.times), i);
       } catch (error) {
         const index = indexOf(i);
         const known = toTorchclipError(error, "E_IMAGE_DECODE");
@@ -493,7 +497,9 @@ export class Clip {
   private async decodeForDevice(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
     const pictures: (RawImage | { jpeg: Uint8Array })[] = images.map(() => BLANK);
     const asks = options.decodeOn === "device" && !options.autoRotate && options.maxPixels === undefined;
-    const files = asks ? await Promise.all(images.map((image) => jpegFile(image))) : [];
+    const jpegOf = async (image: ImageInput) => jpegFile(await ownImage(image));
+    // What is wrong with an image is said below, where it is decoded.
+    const files = asks ? await Promise.all(images.map((image) => jpegOf(image).catch(() => undefined))) : [];
     files.forEach((jpeg, i) => jpeg && (pictures[i] = { jpeg }));
     const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
     const decodeRest = async (among: number[]) => {

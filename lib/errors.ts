@@ -14,6 +14,8 @@ export type ErrorCode =
   | "E_BUSY"
   | "E_CLOSED"
   | "E_WRITE"
+  | "E_INDEX_NOT_FOUND"
+  | "E_INDEX_CORRUPT"
   | "E_INTERNAL"
   | "E_IMAGE_READ"
   | "E_IMAGE_DECODE"

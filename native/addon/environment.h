@@ -27,6 +27,8 @@ class Environment {
   Channel channel;
   core::WorkerPool& pool();
   const std::shared_ptr<EngineSet>& engines() const { return engines_; }
+  // Whether the memory under a typed array can shrink while it is in use. That of a SharedArrayBuffer can only grow.
+  bool is_resizable(const Napi::TypedArray& array) const;
 
   // Starts `work` on the pool as a promise; `job` carries what it needs.
   template <typename J>
@@ -54,6 +56,8 @@ class Environment {
  private:
   static void stop_all();
 
+  // The getter of ArrayBuffer.prototype: a property of the buffer's own could say anything, and run any code.
+  Napi::FunctionReference resizable_;
   std::shared_ptr<EngineSet> engines_ = std::make_shared<EngineSet>();
   std::unique_ptr<core::WorkerPool> pool_;
 };

@@ -1,5 +1,7 @@
 #include "functions.h"
 
+#include <cmath>
+
 #include "arguments.h"
 #include "environment.h"
 #include "image/preprocess.h"
@@ -15,7 +17,7 @@ namespace {
 
 std::map<std::string, core::Attribute> attributes_of(const Napi::Object& from) {
   std::map<std::string, core::Attribute> found;
-  const auto attributes = from.Get("attributes").As<Napi::Object>();
+  const auto attributes = object(from.Get("attributes"), "attributes");
   for (const auto& entry : attributes) {
     const auto name = entry.first.ToString().Utf8Value();
     const Napi::Value value = entry.second;
@@ -23,7 +25,9 @@ std::map<std::string, core::Attribute> attributes_of(const Napi::Object& from) {
       std::vector<double> numbers;
       const auto array = value.As<Napi::Array>();
       for (std::uint32_t i = 0; i < array.Length(); ++i) {
-        numbers.push_back(array.Get(i).As<Napi::Number>().DoubleValue());
+        const Napi::Value number = array.Get(i);
+        if (!number.IsNumber()) throw argument_error(from.Env(), name + " holds something other than numbers");
+        numbers.push_back(number.As<Napi::Number>().DoubleValue());
       }
       found[name] = std::move(numbers);
     } else {
@@ -35,7 +39,7 @@ std::map<std::string, core::Attribute> attributes_of(const Napi::Object& from) {
 
 std::map<std::string, std::string> extra_files_of(const Napi::Object& from) {
   std::map<std::string, std::string> found;
-  const auto extra = from.Get("extraFiles").As<Napi::Object>();
+  const auto extra = object(from.Get("extraFiles"), "extraFiles");
   for (const auto& entry : extra) {
     const Napi::Value value = entry.second;
     found[entry.first.ToString().Utf8Value()] = text(value, "extra file");
@@ -61,7 +65,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto width = static_cast<std::int32_t>(whole(info[1], 1, 1 << 24, "width"));
   const auto height = static_cast<std::int32_t>(whole(info[2], 1, 1 << 24, "height"));
   const auto channels = static_cast<std::int32_t>(whole(info[3], 1, 4, "channels"));
-  const auto given = info[4].As<Napi::Object>();
+  const auto given = object(info[4], "transform");
   const core::Transform transform{static_cast<std::int32_t>(whole(given.Get("size"), 1, 1 << 14, "size")),
                                   static_cast<core::Resize>(whole(given.Get("resize"), 0, 2, "resize")),
                                   static_cast<core::Filter>(whole(given.Get("filter"), 0, 1, "filter")),
@@ -84,39 +88,44 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
 Napi::Value similarity(const Napi::CallbackInfo& info) {
   const auto a_rows = whole(info[1], 1, 1 << 30, "aRows"), b_rows = whole(info[3], 1, 1 << 30, "bRows");
   const auto dim = static_cast<std::int32_t>(whole(info[4], 1, 1 << 20, "dim"));
+  const auto device = text(info[5], "device");
   const auto* a = elements_of<float>(info[0], napi_float32_array, a_rows * dim, "a");
   const auto* b = elements_of<float>(info[2], napi_float32_array, b_rows * dim, "b");
   auto* out = elements_of<float>(info[6], napi_float32_array, a_rows * b_rows, "out");
   try {
-    core::similarity(a, a_rows, b, b_rows, dim, text(info[5], "device").c_str(), out);
+    core::similarity(a, a_rows, b, b_rows, dim, device.c_str(), out);
   } catch (const std::exception&) {
     throw to_js(info.Env(), core::current_failure());
   }
   return info.Env().Undefined();
 }
 
-// topK(queries: Float32Array, queryRows: number, base: Float32Array, baseRows: number, dim: number, k: number,
-//      device: string, indices: Int32Array, scores: Float32Array): Promise<void>
+// topK(queries: Float32Array, queryRows: number, base: Float32Array, baseRows: number, firstRow: number, dim: number,
+//      k: number, device: string, indices: Int32Array, scores: Float32Array): Promise<void>
 Napi::Value top_k(const Napi::CallbackInfo& info) {
-  const auto query_rows = whole(info[1], 1, 1 << 30, "queryRows"), base_rows = whole(info[3], 1, 1 << 30, "baseRows");
-  const auto dim = static_cast<std::int32_t>(whole(info[4], 1, 1 << 20, "dim"));
-  const auto k = static_cast<std::int32_t>(whole(info[5], 1, base_rows, "k"));
+  const auto query_rows = whole(info[1], 1, 1 << 30, "queryRows");
+  const auto base_rows = whole(info[3], 1, 1 << 30, "baseRows"), first_row = whole(info[4], 0, 1 << 30, "firstRow");
+  const auto dim = static_cast<std::int32_t>(whole(info[5], 1, 1 << 16, "dim"));
+  const auto k = static_cast<std::int32_t>(whole(info[6], 1, first_row + base_rows, "k"));
+  const auto device = text(info[7], "device");
   const auto* queries = elements_of<float>(info[0], napi_float32_array, query_rows * dim, "queries");
   const auto* base = elements_of<float>(info[2], napi_float32_array, base_rows * dim, "base");
-  auto* indices = elements_of<std::int32_t>(info[7], napi_int32_array, query_rows * k, "indices");
-  auto* scores = elements_of<float>(info[8], napi_float32_array, query_rows * k, "scores");
+  auto* indices = elements_of<std::int32_t>(info[8], napi_int32_array, query_rows * k, "indices");
+  auto* scores = elements_of<float>(info[9], napi_float32_array, query_rows * k, "scores");
   auto job = std::make_unique<Job>(info.Env());
-  for (const int i : {0, 2, 7, 8}) job->keep(info[i]);
-  return Environment::of(info.Env())
-      .start<Job>(info.Env(), std::move(job), [=, device = text(info[6], "device")](Job&) {
-        core::top_k(queries, query_rows, base, base_rows, dim, k, device.c_str(), indices, scores);
-      });
+  for (const int i : {0, 2, 8, 9}) job->keep(info[i]);
+  return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [=](Job&) {
+    const core::BaseBlock block{base, base_rows, first_row};
+    core::top_k_of_block(queries, query_rows, block, dim, k, device.c_str(), indices, scores);
+  });
 }
 
 // productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>
 Napi::Value product_speed(const Napi::CallbackInfo& info) {
   const auto type = static_cast<core::Type>(whole(info[0], 0, 2, "type"));
-  const double seconds = info[1].ToNumber();
+  constexpr double kMostSeconds = 60;
+  const double seconds = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : std::nan("");
+  if (!(seconds > 0 && seconds <= kMostSeconds)) throw argument_error(info.Env(), "seconds is not in 0 to 60");
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env()).start<NumberJob>(info.Env(), std::move(job), [=](NumberJob& j) {
     j.value = core::product_speed(type, seconds);
@@ -126,10 +135,10 @@ Napi::Value product_speed(const Napi::CallbackInfo& info) {
 // writeArtifact(spec: ArtifactSpec, path: string): Promise<void>
 Napi::Value write_artifact(const Napi::CallbackInfo& info) {
   core::ArtifactSpec spec;
-  const auto from = info[0].As<Napi::Object>();
-  const auto each = [](const Napi::Value& list, auto&& visit) {
-    const auto array = list.As<Napi::Array>();
-    for (std::uint32_t i = 0; i < array.Length(); ++i) visit(array.Get(i).As<Napi::Object>());
+  const auto from = object(info[0], "spec");
+  const auto each = [](const Napi::Value& items, auto&& visit) {
+    const auto array = list(items, "a list of the spec");
+    for (std::uint32_t i = 0; i < array.Length(); ++i) visit(object(array.Get(i), "an item of the spec"));
   };
   const auto string_of = [](const Napi::Object& o, const char* key) { return text(o.Get(key), key); };
   each(from.Get("modules"), [&](const Napi::Object& m) {
@@ -144,7 +153,7 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
                             string_of(p, "dtype"),
                             {},
                             p.Get("transpose").ToBoolean()};
-      const auto shape = p.Get("shape").As<Napi::Array>();
+      const auto shape = list(p.Get("shape"), "shape");
       for (std::uint32_t i = 0; i < shape.Length(); ++i)
         part.shape.push_back(whole(shape.Get(i), 0, 1LL << 40, "shape"));
       tensor.parts.push_back(std::move(part));
@@ -155,8 +164,9 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
   spec.extra_files = extra_files_of(from);
   auto job = std::make_unique<Job>(info.Env());
   return Environment::of(info.Env())
-      .start<Job>(info.Env(), std::move(job),
-                  [spec = std::move(spec), path = text(info[1], "path")](Job&) { core::write_artifact(spec, path); });
+      .start<Job>(info.Env(), std::move(job), [spec = std::move(spec), path = addon::path(info[1], "path")](Job&) {
+        core::write_artifact(spec, path);
+      });
 }
 
 // probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>
@@ -164,30 +174,30 @@ Napi::Value probe_torchscript(const Napi::CallbackInfo& info) {
   const auto image_size = whole(info[1], 1, 1 << 14, "imageSize"), length = whole(info[2], 1, 1 << 16, "contextLength");
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env())
-      .start<NumberJob>(info.Env(), std::move(job), [=, path = text(info[0], "path")](NumberJob& j) {
+      .start<NumberJob>(info.Env(), std::move(job), [=, path = addon::path(info[0], "path")](NumberJob& j) {
         j.value = static_cast<double>(core::probe_torchscript(path, image_size, length));
       });
 }
 
 // wrapTorchScript(path: string, spec: Pick<ArtifactSpec, "attributes" | "extraFiles">, output: string): Promise<void>
 Napi::Value wrap_torchscript(const Napi::CallbackInfo& info) {
-  const auto from = info[1].As<Napi::Object>();
+  const auto from = object(info[1], "spec");
   auto job = std::make_unique<Job>(info.Env());
   return Environment::of(info.Env())
       .start<Job>(
           info.Env(), std::move(job),
-          [path = text(info[0], "path"), attributes = attributes_of(from), extra = extra_files_of(from),
-           output = text(info[2], "output")](Job&) { core::wrap_torchscript(path, attributes, extra, output); });
+          [path = addon::path(info[0], "path"), attributes = attributes_of(from), extra = extra_files_of(from),
+           output = path(info[2], "output")](Job&) { core::wrap_torchscript(path, attributes, extra, output); });
 }
 
-// systemInfo(): NativeSystem
 // fixEncoding(text: string): string
 Napi::Value fix_encoding(const Napi::CallbackInfo& info) {
-  if (!info[0].IsString()) throw Napi::TypeError::New(info.Env(), "text is not a string");
+  if (!info[0].IsString()) throw argument_error(info.Env(), "text is not a string");
   const auto fixed = core::fix_encoding(core::from_utf16(info[0].As<Napi::String>().Utf16Value()));
   return Napi::String::New(info.Env(), core::to_utf16(fixed));
 }
 
+// systemInfo(): NativeSystem
 Napi::Value system_info(const Napi::CallbackInfo& info) {
   const auto system = core::system_info();
   auto o = Napi::Object::New(info.Env());

@@ -215,10 +215,10 @@ int main() {
   index.add(rows.data(), 900);
   std::int32_t hits[3];
   float scores[3];
-  index.search(rows.data() + 5 * 17, 1, 3, nullptr, {hits, scores});
+  index.search({rows.data() + 5 * 17, 1, 3, {}}, {hits, scores});
   CHECK(scores[0] >= scores[1] && scores[1] >= scores[2]);
   CHECK(torchclip::test::status_of<Error>([&] {
-          index.search(rows.data(), 1, 901, nullptr, {hits, scores});
+          index.search({rows.data(), 1, 901, {}}, {hits, scores});
         }) == TORCHCLIP_E_ARGUMENT);
   return torchclip::test::failures();
 }
