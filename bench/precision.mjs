@@ -14,7 +14,7 @@ const { values, positionals } = parseArgs({
   },
 });
 const data = (await loadDataset(values.dataset)).limit(Number(values.limit));
-const images = [...data].map((s) => s.image);
+const images = await Promise.all([...data].map((sample) => sample.read()));
 let reference;
 for (const precision of values.precisions.split(",")) {
   const clip = await load(positionals[0], { device: "cpu", precision });

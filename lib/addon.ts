@@ -34,18 +34,25 @@ export interface Addon {
     indices: Int32Array,
     scores: Float32Array,
   ): Promise<void>;
+  /** The tensors and the TorchScript that the settings of an artifact (torchclip.json) call for. */
+  modelLayout(config: string): NativeLayout;
   writeArtifact(spec: ArtifactSpec, path: string): Promise<void>;
-  /** The embedding dimension of somebody else's TorchScript, after running both of its methods on zeros. */
+  /** Compares the code in an artifact with what its settings generate; nothing of it runs. */
+  verifyArtifact(path: string): Promise<void>;
+  /** Runs both methods of a third-party TorchScript export on zeros: the width of its embeddings. */
   probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>;
   /** The same export with the attributes and extra files of an artifact. */
-  wrapTorchScript(path: string, spec: Pick<ArtifactSpec, "attributes" | "extraFiles">, output: string): Promise<void>;
-  /** Operations a second of the machine's matrix product in fp32 (0), bf16 (1) or int8 (2); 0 where it has none. */
-  productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>;
+  wrapTorchScript(path: string, config: string, tokenizer: string, output: string): Promise<void>;
+  /** Operations a second of the machine's matrix product in fp32 (0), bf16 (1), fp16 (2) or int8 (3). */
+  productSpeed(precision: 0 | 1 | 2 | 3, seconds: number): Promise<number>;
   /** ftfy.fix_encoding: text that was decoded by a wrong encoding, repaired. */
   fixEncoding(text: string): string;
   systemInfo(): NativeSystem;
-  /** Ends all work of this thread's engines and joins their threads; for the process's end alone. */
-  shutdown(): void;
+  /**
+   * Ends all work of this thread's engines and joins their threads; for the process's end alone. Where the code of a
+   * third-party export does not return within 2 s, the process ends here with the exit code given.
+   */
+  shutdown(code: number): void;
 }
 
 /** See native/core/image/preprocess.h. */
@@ -53,13 +60,17 @@ export interface NativeTransform {
   size: number;
   /** 0 shorter side and crop, 1 squash, 2 longer side and fill. */
   resize: number;
-  /** 0 bicubic, 1 bilinear. */
+  /** Side that it is resized to before the crop, pixels, at least `size`. */
+  resized: number;
+  /** Rounding of the crop's origin: 0 half to even, 1 down. */
+  crop: number;
+  /** 0 bicubic, 1 bilinear, 2 box, 3 hamming, 4 lanczos. */
   filter: number;
   fill: number;
 }
 
 export interface NativeEngine {
-  load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean): Promise<NativeInfo>;
+  load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean, trustCode: boolean): Promise<NativeInfo>;
   /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends it before its next layer. */
   encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
   /**
@@ -143,10 +154,18 @@ export interface TensorPart {
 
 /** See native/core/model/writer.h. */
 export interface ArtifactSpec {
+  /** torchclip.json and tokenizer.json. */
+  config: string;
+  tokenizer: string;
+  tensors: { name: string; parts: TensorPart[]; dtype: "F32" | "F16" | "BF16" }[];
+}
+
+/** See native/core/model/config/layout.h. */
+export interface NativeLayout {
+  /** Each tensor's shape by its name; an axis of -1 takes any size. */
+  shapes: [name: string, shape: number[]][];
+  /** Children before the parents that call them. */
   modules: { path: string; source: string }[];
-  tensors: { name: string; parts: TensorPart[]; buffer: boolean; dtype: "F32" | "F16" | "BF16" }[];
-  attributes: Record<string, number | number[]>;
-  extraFiles: Record<string, string>;
 }
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -158,7 +177,7 @@ export function addon(): Addon {
   if (!loaded) {
     const native = loadAddon(candidates());
     // exit() destroys what the engines' threads still use: they end first, with the batch that runs.
-    process.once("exit", () => native.shutdown());
+    process.once("exit", (code) => native.shutdown(code & 255));
     loaded = native;
   }
   return loaded;

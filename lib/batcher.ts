@@ -1,117 +1,137 @@
-import type { BatchOptions, Clip, EncodeTextOptions } from "./clip.js";
-import { TorchclipError } from "./errors.js";
+import { Gate } from "./batching/gate.js";
+import { Lane, type BatchResult } from "./batching/lane.js";
+import type { LaneMetrics } from "./batching/metrics.js";
+import type { BatchOptions, Clip, EncodeTextOptions, Preprocessed } from "./clip.js";
 import type { ImageInput } from "./images/decode.js";
+import { LIMIT_CHECKS, type ImageLimits } from "./images/limits.js";
+import { isBoolean, isSignal, oneOf, readOptions, wholeIn, type OptionCheck } from "./options.js";
 
-export interface BatcherOptions {
-  /** The most pictures or texts in one forward pass. Default 32. */
+/** Limits of images (maxPixels, sources …) hold for each image; those not given are the model's. */
+export interface BatcherOptions extends ImageLimits, Pick<BatchOptions, "normalize" | "autoRotate" | "fastDecode">, Pick<EncodeTextOptions, "truncate"> {
+  /** The most images or texts in one batch. Default 32. */
   maxBatch?: number;
   /** How long the first of a batch waits for others, in milliseconds. Default 5. */
   maxDelay?: number;
-  /** Pictures, or texts, that may wait or be in work; more are refused with E_BUSY. Default 1024. */
+  /** Images, or texts, that may wait or be in work; more are refused with E_BUSY. Default 1024. */
   maxWaiting?: number;
+  /**
+   * Images that go through the model in one turn; a text that comes meanwhile waits for that turn. Default 8 on a CPU,
+   * where larger ones gain little, `maxBatch` on a GPU.
+   */
+  imageStep?: number;
 }
 
-interface Waiting<T> {
-  item: T;
-  resolve: (row: Float32Array) => void;
-  reject: (error: Error) => void;
+/** Options of one call. */
+export interface BatcherCallOptions {
+  /** Rejects the call with E_ABORTED at once. The others of its batch go on. */
+  signal?: AbortSignal;
 }
+
+export interface BatcherMetrics {
+  images: LaneMetrics;
+  texts: LaneMetrics;
+}
+
+const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
+  ...LIMIT_CHECKS,
+  maxBatch: wholeIn(1, 65536),
+  maxDelay: (value) => (typeof value === "number" && value >= 0 && value <= 0x7fffffff ? undefined : "a number of at least 0"),
+  maxWaiting: wholeIn(1, Infinity),
+  imageStep: wholeIn(1, 65536),
+  normalize: isBoolean,
+  autoRotate: isBoolean,
+  fastDecode: isBoolean,
+  truncate: oneOf("error", "end"),
+};
 
 /**
  * Many small concurrent calls, as a server makes them, merged into batches within a latency budget. A batch starts when
- * it is full, or when its first call has waited `maxDelay`, or at once where the model is idle and `maxDelay` is 0.
+ * it is full, or when its first call has waited `maxDelay`. Images and texts have a lane each: images are decoded while
+ * others are in the model, and a text waits for one turn of images at most (`imageStep`), however many are queued.
+ *
+ * @example
+ * const batcher = new Batcher(clip, { maxPixels: 30e6, formats: ["jpeg", "png", "webp"], sources: { url: false, file: false } });
+ * const embedding = await batcher.encodeImage(upload, { signal: AbortSignal.timeout(5000) });
+ * process.once("SIGTERM", () => batcher.drain().then(() => clip.close()));
  */
 export class Batcher {
-  private readonly images: Queue<ImageInput>;
-  private readonly texts: Queue<string>;
+  private readonly images: Lane<ImageInput>;
+  private readonly texts: Lane<string>;
+  private readonly gate: Gate;
 
-  constructor(clip: Clip, options: BatcherOptions & Pick<BatchOptions, "normalize" | "autoRotate"> & Pick<EncodeTextOptions, "truncate"> = {}) {
-    const { maxBatch = 32, maxDelay = 5, maxWaiting = 1024, normalize, autoRotate, truncate } = options;
-    for (const [name, value, least] of [
-      ["maxBatch", maxBatch, 1],
-      ["maxWaiting", maxWaiting, 1],
-      ["maxDelay", maxDelay, 0],
-    ] as const) {
-      if (!(value >= least) || (name !== "maxDelay" && !Number.isInteger(value)))
-        throw new TorchclipError("E_ARGUMENT", `${name} must be a number of at least ${least}, not ${value}`, { subject: name });
-    }
-    this.images = new Queue("pictures", maxBatch, maxDelay, maxWaiting, async (items) => {
-      const result = await clip.encodeImages(items, { batchSize: maxBatch, onError: "collect", normalize, autoRotate });
-      return { data: result.data, dim: result.dim, errors: result.errors };
-    });
-    this.texts = new Queue("texts", maxBatch, maxDelay, maxWaiting, async (items) => {
-      const { data, dim } = await clip.encodeTexts(items, { batchSize: maxBatch, normalize, truncate: truncate ?? "end" });
-      return { data, dim, errors: [] };
-    });
+  constructor(
+    private readonly clip: Clip,
+    given: BatcherOptions = {},
+  ) {
+    const options = readOptions(given, CHECKS);
+    const { maxBatch = 32, maxDelay = 5, maxWaiting = 1024 } = options;
+    const onCpu = clip.info.device === "cpu";
+    const step = options.imageStep ?? (onCpu ? Math.min(8, maxBatch) : maxBatch);
+    // A GPU gets its next turn before it has finished the last one, so that it never waits for this thread.
+    this.gate = new Gate(onCpu ? clip.info.replicas : clip.info.replicas + 1);
+    const lane = { maxBatch, maxDelay, maxWaiting };
+    this.images = new Lane({ ...lane, what: "images" }, (items, signal) => this.encodeImages(items, step, options, signal));
+    this.texts = new Lane({ ...lane, what: "texts" }, (items, signal) => this.encodeTexts(items, options, signal));
   }
 
-  /** The embedding of one picture. Rejects with its own error alone, or with E_BUSY at once. */
-  encodeImage(image: ImageInput): Promise<Float32Array> {
-    return this.images.add(image);
+  /** The embedding of one image. Rejects with its own error alone, or at once with E_BUSY, E_CLOSED or E_ABORTED. */
+  async encodeImage(image: ImageInput, options: BatcherCallOptions = {}): Promise<Float32Array> {
+    return this.images.add(image, readOptions(options, { signal: isSignal }).signal);
   }
 
   /** The embedding of one text; texts that are too long are cut unless `truncate` is "error". */
-  encodeText(text: string): Promise<Float32Array> {
-    return this.texts.add(text);
+  async encodeText(text: string, options: BatcherCallOptions = {}): Promise<Float32Array> {
+    return this.texts.add(text, readOptions(options, { signal: isSignal }).signal);
   }
 
-  /** Pictures and texts that wait or are in work. */
+  /** Images and texts that wait or are in work. */
   get waiting(): number {
     return this.images.count + this.texts.count;
   }
+
+  /**
+   * For the end of a server: takes no more calls (E_CLOSED), starts what waits without `maxDelay`, and resolves when
+   * all calls have been answered. The model stays open.
+   */
+  async drain(): Promise<void> {
+    await Promise.all([this.images.drain(), this.texts.drain()]);
+  }
+
+  /** Numbers for monitoring, by lane. */
+  metrics(): BatcherMetrics {
+    return { images: this.images.metrics(), texts: this.texts.metrics() };
+  }
+
+  /** Decodes a batch beside the model, then takes its turns at it. */
+  private async encodeImages(items: ImageInput[], step: number, options: BatcherOptions, signal: AbortSignal): Promise<BatchResult> {
+    const { maxPixels, maxBytes, decodeTimeout, fetchTimeout, formats, sources, autoRotate, fastDecode, normalize } = options;
+    const limits = { maxPixels, maxBytes, decodeTimeout, fetchTimeout, formats, sources };
+    const pixels = await this.clip.preprocess(items, { ...limits, autoRotate, fastDecode, signal, onError: "collect" });
+    const good = [...items.keys()].filter((i) => !pixels.errors[i]);
+    const dim = this.clip.info.embedDim;
+    const data = new Float32Array(items.length * dim);
+    for (let start = 0; start < good.length; start += step) {
+      const rows = good.slice(start, start + step);
+      const turn = () => this.clip.encodePixels(pickRows(pixels, rows), { batchSize: step, normalize, signal });
+      const part = await this.gate.run("images", turn);
+      rows.forEach((row, i) => data.set(part.data.subarray(i * dim, (i + 1) * dim), row * dim));
+    }
+    return { data, dim, errors: pixels.errors };
+  }
+
+  private async encodeTexts(items: string[], { normalize, truncate = "end" }: BatcherOptions, signal: AbortSignal): Promise<BatchResult> {
+    const turn = () => this.clip.encodeTexts(items, { batchSize: items.length, normalize, truncate, signal });
+    const { data, dim } = await this.gate.run("texts", turn);
+    return { data, dim, errors: [] };
+  }
 }
 
-class Queue<T> {
-  count = 0;
-  private waiting: Waiting<T>[] = [];
-  private timer: NodeJS.Timeout | undefined;
-  private running = 0;
-
-  constructor(
-    private readonly what: string,
-    private readonly maxBatch: number,
-    private readonly maxDelay: number,
-    private readonly maxWaiting: number,
-    private readonly encode: (items: T[]) => Promise<{ data: Float32Array; dim: number; errors: (Error | undefined)[] }>,
-  ) {}
-
-  add(item: T): Promise<Float32Array> {
-    if (this.count >= this.maxWaiting)
-      return Promise.reject(new TorchclipError("E_BUSY", `${this.count} ${this.what} wait already, as many as maxWaiting allows; try again later`));
-    this.count++;
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ item, resolve, reject });
-      if (this.waiting.length >= this.maxBatch) this.start();
-      else this.timer ??= setTimeout(() => this.start(), this.maxDelay);
-    });
-  }
-
-  /** Starts a batch unless two are in work already: one in the model, one being decoded. Later ones fill up meanwhile. */
-  private start(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    if (this.waiting.length === 0 || this.running >= 2) return;
-    const batch = this.waiting.splice(0, this.maxBatch);
-    this.running++;
-    void this.run(batch).finally(() => {
-      this.running--;
-      this.count -= batch.length;
-      if (this.waiting.length) this.start();
-    });
-  }
-
-  private async run(batch: Waiting<T>[]): Promise<void> {
-    try {
-      const { data, dim, errors } = await this.encode(batch.map((w) => w.item));
-      batch.forEach(({ resolve, reject }, i) => {
-        const error = errors[i];
-        if (error) reject(error);
-        else resolve(data.slice(i * dim, (i + 1) * dim));
-      });
-    } catch (error) {
-      // A batch fails as a whole only for what concerns all of it, or a text that does not fit: then one by one.
-      if (batch.length === 1) return batch[0].reject(error as Error);
-      for (const one of batch) await this.run([one]);
-    }
-  }
+/** Some rows of preprocessed images; no copy where they lie together. */
+function pickRows({ data, height, width }: Preprocessed, rows: number[]): Omit<Preprocessed, "errors"> {
+  const bytes = height * width * 3;
+  const [first, last] = [rows[0], rows[rows.length - 1]];
+  if (last - first + 1 === rows.length) return { data: data.subarray(first * bytes, (last + 1) * bytes), rows: rows.length, height, width };
+  const picked = new Uint8Array(rows.length * bytes);
+  rows.forEach((row, i) => picked.set(data.subarray(row * bytes, (row + 1) * bytes), i * bytes));
+  return { data: picked, rows: rows.length, height, width };
 }

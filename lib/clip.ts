@@ -2,24 +2,29 @@ import { availableParallelism } from "node:os";
 import { addon, type NativeEngine, type NativeInfo, type NativeTransform } from "./addon.js";
 import { softmax, similarity, type Embeddings } from "./embeddings.js";
 import { abortedError, checkAborted, toTorchclipError, TorchclipError } from "./errors.js";
-import { decodeImage, imageName, jpegFile, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
-import { ownImage } from "./images/own.js";
+import { decodeBudget } from "./images/budget.js";
+import { decodeImage, imageName, jpegFile, startReading, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
+import { LIMIT_CHECKS, mergeLimits, type CheckedLimits, type ImageLimits } from "./images/limits.js";
+import { ownPixels } from "./images/own.js";
+import type { EncodedImage } from "./images/source.js";
 import { nativeTransform, readConfig, type ModelConfig } from "./models/config.js";
 import { readArtifactConfig } from "./models/import.js";
 import { choosePrecision, type PrecisionChoice } from "./models/precision.js";
 import { resolveModel, type ResolveOptions } from "./models/resolve.js";
+import { isBoolean, isSignal, oneOf, readOptions, wholeIn, type OptionCheck } from "./options.js";
 import { EmbeddingIndex, type IndexOptions } from "./search/index.js";
-import type { TokenizerJson } from "./text/bpe.js";
 import { checkTemplates, fillTemplate } from "./text/prompts.js";
 import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
-import { makeTokenizer, type Tokenizer } from "./text/tokenizer.js";
+import { makeTokenizer, parseTokenizer, type Tokenizer } from "./text/tokenizer.js";
+import { untilAborted } from "./util/abort.js";
 import { own } from "./util/own.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
 export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
 
-export interface LoadOptions extends ResolveOptions {
+/** The limits of images (maxPixels, sources …) hold for all calls of the model, where a call has none of its own. */
+export interface LoadOptions extends ResolveOptions, ImageLimits {
   /**
    * Default "auto": CUDA where it works, else the CPU (`clip.info.deviceNote` says why). "cuda" never falls back.
    * "cuda:all": a copy of the model on each GPU; batches go to whichever is free.
@@ -83,7 +88,7 @@ export interface BatchOptions extends DecodeOptions {
   resizeOn?: "cpu" | "device";
   /**
    * Who decodes JPEG files: "cpu" (default), or "device": a GPU's nvJPEG where it is there, then `resizeOn` is "device"
-   * too. What it does not take (other formats, damaged files, autoRotate, maxPixels) is decoded by the CPU. Its pixels
+   * too. What it does not take (other formats, damaged files, autoRotate) is decoded by the CPU. Its pixels
    * differ from the reference's by a few levels; see docs/cuda.md.
    */
   decodeOn?: "cpu" | "device";
@@ -140,15 +145,56 @@ export interface ClassifyOptions extends DecodeOptions {
   topK?: number;
 }
 
-const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8"];
 const DEFAULT_BATCH = 32;
+const BATCH_SIZE = wholeIn(1, 65536);
+const isPlace = oneOf("cpu", "device");
+const isDevice: OptionCheck = (value) =>
+  typeof value === "string" && /^(auto|cpu|cuda(:(\d+|all))?)$/.test(value) ? undefined : "auto, cpu, cuda, cuda:N or cuda:all";
+
+const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
+  ...LIMIT_CHECKS,
+  device: isDevice,
+  precision: oneOf("auto", "fp32", "bf16", "fp16", "int8"),
+  runner: oneOf("auto", "generic"),
+  threads: wholeIn(0, 1024),
+  deterministic: isBoolean,
+  trustCode: isBoolean,
+  signal: isSignal,
+};
+
+const IMAGE_CHECKS: Partial<Record<keyof BatchOptions, OptionCheck>> = {
+  ...LIMIT_CHECKS,
+  batchSize: BATCH_SIZE,
+  normalize: isBoolean,
+  autoRotate: isBoolean,
+  fastDecode: isBoolean,
+  resizeOn: isPlace,
+  decodeOn: isPlace,
+  onError: oneOf("throw", "collect"),
+  signal: isSignal,
+};
+
+const TEXT_CHECKS: Partial<Record<keyof EncodeTextOptions, OptionCheck>> = {
+  batchSize: BATCH_SIZE,
+  normalize: isBoolean,
+  truncate: oneOf("error", "end"),
+  signal: isSignal,
+};
+
 /** In the place of a picture that could not be decoded. */
 const BLANK: RawImage = { data: new Uint8Array(3), width: 1, height: 1, channels: 3 };
 const MAX_REUSED = 256; // pictures; larger batches get memory of their own
 
 /** Loads a model by name, alias or path. See LoadOptions. */
-export async function load(model: string, options: LoadOptions = {}): Promise<Clip> {
-  checkLoadOptions(options);
+export async function load(model: string, given: LoadOptions = {}): Promise<Clip> {
+  try {
+    return await loadChecked(model, readOptions(given, LOAD_CHECKS));
+  } catch (error) {
+    throw toTorchclipError(error, "E_INTERNAL", { subject: model });
+  }
+}
+
+async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   checkAborted(options.signal);
   const path = await resolveModel(model, options);
   checkAborted(options.signal);
@@ -157,7 +203,7 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
     const engine = new (addon().Engine)();
     const { device = "auto", threads = 0, runner, deterministic = false } = options;
     try {
-      return { engine, info: await engine.load(path, device, precision, threads, runner === "generic", deterministic) };
+      return { engine, info: await engine.load(path, device, precision, threads, runner === "generic", deterministic, options.trustCode === true) };
     } catch (error) {
       await engine.close();
       throw toTorchclipError(error, "E_INTERNAL", { subject: model });
@@ -171,7 +217,7 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
     choice = await choosePrecision(open, source.sha256, options.threads ?? 0, settings(options).cacheDir);
   }
   const { engine, info } = await open(choice?.chosen ?? (requested === "auto" && !onCpu ? "fp16" : requested));
-  const clip = new Clip(engine, path, info, requested, choice);
+  const clip = await made(engine, () => new Clip(engine, path, info, requested, choice, mergeLimits(options)));
   if (options.signal?.aborted) {
     await clip.close();
     throw abortedError(options.signal);
@@ -179,14 +225,14 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
   return clip;
 }
 
-function checkLoadOptions(o: LoadOptions): void {
-  const bad = (name: string, value: unknown, wanted: string) =>
-    new TorchclipError("E_ARGUMENT", `${name} must be ${wanted}, not ${JSON.stringify(value)}`, { subject: name });
-  if (o.device !== undefined && !/^(auto|cpu|cuda(:(\d+|all))?)$/.test(o.device)) throw bad("device", o.device, "auto, cpu, cuda, cuda:N or cuda:all");
-  if (o.precision !== undefined && !PRECISIONS.includes(o.precision)) throw bad("precision", o.precision, "auto, fp32, bf16, fp16 or int8");
-  if (o.runner !== undefined && !["auto", "generic"].includes(o.runner)) throw bad("runner", o.runner, "auto or generic");
-  if (o.threads !== undefined && !(Number.isInteger(o.threads) && o.threads >= 0 && o.threads <= 1024))
-    throw bad("threads", o.threads, "a whole number in 0 to 1024");
+/** Closes the engine where what the artifact says of itself is refused. */
+async function made(engine: NativeEngine, make: () => Clip): Promise<Clip> {
+  try {
+    return make();
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
 }
 
 /** A loaded model. Made by `load`; frees its memory on `close`. */
@@ -205,6 +251,7 @@ export class Clip {
     native: NativeInfo,
     requestedPrecision: Precision,
     precisionChoice?: PrecisionChoice,
+    private readonly limits: CheckedLimits = mergeLimits({}),
   ) {
     const { extra, trims, ...sizes } = native;
     const config = readConfig(extra["torchclip.json"]);
@@ -216,27 +263,26 @@ export class Clip {
 
   /** Embeddings of pictures, float32 [images.length, embedDim], in their order. */
   async encodeImages(images: readonly ImageInput[], options: BatchOptions = {}): Promise<EncodedImages> {
-    checkList(images, "images");
+    const list = copyList(images, "images");
     const dim = this.info.embedDim;
-    const data = new Float32Array(images.length * dim);
-    const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
+    const data = new Float32Array(list.length * dim);
+    const errors: (TorchclipError | undefined)[] = Array.from({ length: list.length }, () => undefined);
     let row = 0;
-    for await (const batch of this.streamImages(images, options)) {
+    for await (const batch of this.streamImages(list, options)) {
       data.set(batch.data, row * dim);
       batch.errors.forEach((e, i) => (errors[row + i] = e));
       row += batch.rows;
     }
-    return { data, rows: images.length, dim, errors };
+    return { data, rows: list.length, dim, errors };
   }
 
   /**
    * The same, a batch at a time. While one batch is in the model the next one is decoded; nothing is read further
    * ahead than that until the consumer asks (back-pressure).
    */
-  async *streamImages(images: Iterable<ImageInput> | AsyncIterable<ImageInput>, options: BatchOptions = {}): AsyncGenerator<EncodedImages> {
-    const batchSize = checkBatchSize(options.batchSize);
-    checkPlace(options.resizeOn, "resizeOn");
-    checkPlace(options.decodeOn, "decodeOn");
+  async *streamImages(images: Iterable<ImageInput> | AsyncIterable<ImageInput>, given: BatchOptions = {}): AsyncGenerator<EncodedImages> {
+    const options = this.imageOptions(given);
+    const { batchSize = DEFAULT_BATCH } = options;
     this.checkOpen();
     const cancel = new Int32Array(1);
     const source = chunks(images, batchSize);
@@ -271,27 +317,30 @@ export class Clip {
       const running: Promise<EncodedImages>[] = [];
       let following: ReturnType<typeof next> | undefined = next();
       while (following || running.length) {
-        const started: { result: Promise<EncodedImages> } | undefined = following && (await following);
+        const started: { result: Promise<EncodedImages> } | undefined = following && (await untilAborted(following, options.signal));
         if (started) running.push(started.result);
         following = started && next();
         following?.catch(() => {});
-        if (running.length && (!following || running.length >= this.info.replicas)) yield await settleUnlessAborted(running.shift()!, options.signal);
+        if (running.length && (!following || running.length >= this.info.replicas)) yield await untilAborted(running.shift()!, options.signal);
       }
     } catch (error) {
       throw toTorchclipError(error);
     } finally {
       stop();
       options.signal?.removeEventListener("abort", stop);
-      await source.return(undefined);
+      // After the signal nobody waits for the source: it may be waiting for its own next item.
+      const returned = source.return(undefined);
+      if (options.signal?.aborted) returned.catch(() => {});
+      else await returned;
     }
   }
 
   /** Embeddings of texts, float32 [texts.length, embedDim]. Throws E_TEXT_TOO_LONG unless truncate is "end". */
-  async encodeTexts(texts: readonly string[], options: EncodeTextOptions = {}): Promise<EncodedTexts> {
+  async encodeTexts(texts: readonly string[], given: EncodeTextOptions = {}): Promise<EncodedTexts> {
+    const options = readOptions(given, TEXT_CHECKS);
     checkList(texts, "texts");
     this.checkOpen();
     checkAborted(options.signal);
-    checkBatchSize(options.batchSize);
     return this.encodeTokens(this.tokenize(texts, options), options);
   }
 
@@ -301,10 +350,11 @@ export class Clip {
   }
 
   /** The same for token ids, as `tokenize` gives them. */
-  async encodeTokens(tokens: Tokens, options: Omit<EncodeTextOptions, "truncate"> = {}): Promise<EncodedTexts> {
+  async encodeTokens(tokens: Tokens, given: Omit<EncodeTextOptions, "truncate"> = {}): Promise<EncodedTexts> {
+    const options = readOptions(given, TEXT_CHECKS);
     this.checkOpen();
     checkAborted(options.signal);
-    const batchSize = checkBatchSize(options.batchSize ?? (this.sharesBeginnings ? 256 : 64));
+    const { batchSize = this.sharesBeginnings ? 256 : 64 } = options;
     const { rows, length } = tokens;
     if (!(tokens.data instanceof Int32Array) || tokens.data.length !== rows * length || length < 1 || length > this.info.contextLength) {
       throw new TorchclipError("E_ARGUMENT", `tokens must be int32 [rows, length] with a length in 1 to ${this.info.contextLength}`, { subject: "tokens" });
@@ -321,16 +371,16 @@ export class Clip {
 
   /** Exactly the pixels that the model is fed, before normalisation: uint8 [rows, size, size, 3]. */
   async preprocess(images: readonly ImageInput[], options: Omit<BatchOptions, "batchSize" | "normalize"> = {}): Promise<Preprocessed> {
-    checkList(images, "images");
-    const { data, rows, errors } = await this.prepare(images, 0, options);
+    const { data, rows, errors } = await this.prepare(copyList(images, "images"), 0, this.imageOptions(options));
     return { data, rows, height: this.info.imageSize, width: this.info.imageSize, errors };
   }
 
   /** Embeddings of pixels as `preprocess` gives them; what costs time before is done then. */
-  async encodePixels(pixels: Omit<Preprocessed, "errors">, options: Pick<BatchOptions, "normalize" | "signal" | "batchSize"> = {}): Promise<Embeddings> {
+  async encodePixels(pixels: Omit<Preprocessed, "errors">, given: Pick<BatchOptions, "normalize" | "signal" | "batchSize"> = {}): Promise<Embeddings> {
+    const options: BatchOptions = readOptions(given, IMAGE_CHECKS);
+    const { batchSize = DEFAULT_BATCH } = options;
     this.checkOpen();
     checkAborted(options.signal);
-    const batchSize = checkBatchSize(options.batchSize);
     const { rows, height, width } = pixels;
     const size = this.info.imageSize;
     if (!(pixels.data instanceof Uint8Array) || height !== size || width !== size || pixels.data.length !== rows * size * size * 3) {
@@ -360,6 +410,7 @@ export class Clip {
   /** One class embedding a label: the normalised mean of the normalised embeddings of its prompts. */
   async encodeClasses(labels: readonly string[], templates: readonly string[], options: EncodeTextOptions = {}): Promise<Embeddings> {
     checkTemplates(templates);
+    checkList(labels, "labels");
     if (labels.length === 0) throw new TorchclipError("E_ARGUMENT", "no labels were given", { subject: "labels" });
     const prompts = labels.flatMap((label) => templates.map((t) => fillTemplate(t, label)));
     const e = await this.encodeTexts(prompts, options);
@@ -432,9 +483,9 @@ export class Clip {
         const batch = run(start, Math.min(batchSize, rows - start), cancel);
         batch.catch(() => {}); // awaited below; an earlier failure may leave it behind
         running.push(batch);
-        if (running.length >= this.info.replicas) await settleUnlessAborted(running.shift()!, signal);
+        if (running.length >= this.info.replicas) await untilAborted(running.shift()!, signal);
       }
-      for (const batch of running) await settleUnlessAborted(batch, signal);
+      for (const batch of running) await untilAborted(batch, signal);
     } catch (error) {
       throw toTorchclipError(error);
     } finally {
@@ -444,7 +495,13 @@ export class Clip {
 
   /** Made when a text first needs it: its tables take longer than the weights. */
   private get tokenizer(): Tokenizer {
-    return (this.madeTokenizer ??= makeTokenizer(JSON.parse(this.tokenizerJson) as TokenizerJson, this.info.config.tokenizer));
+    return (this.madeTokenizer ??= makeTokenizer(parseTokenizer(this.tokenizerJson), this.info.config.tokenizer));
+  }
+
+  /** The options of a call, each read once and checked, with the model's limits where the call has none. */
+  private imageOptions(given: BatchOptions): BatchOptions {
+    const options = readOptions(given, IMAGE_CHECKS);
+    return { ...options, ...mergeLimits(options, this.limits) };
   }
 
   private checkOpen(): void {
@@ -453,7 +510,7 @@ export class Clip {
 
   /** Decodes a batch and hands out each picture; bad items are thrown, or collected in the result. */
   private async eachPicture(
-    images: readonly ImageInput[],
+    images: readonly (ImageInput | EncodedImage)[],
     indexOf: (i: number) => number,
     options: BatchOptions,
     take: (raw: RawImage, i: number) => Promise<void>,
@@ -462,7 +519,8 @@ export class Clip {
     const one = async (i: number) => {
       checkAborted(options.signal);
       try {
-        await take(await decodeImage(await ownImage(images[i]), { ...options, size: this.info.imageSize }, options.times), i);
+        const image = await ownPixels(images[i]);
+        await decodeImage(image, { ...options, size: this.info.imageSize }, options.times, (raw) => take(raw, i));
       } catch (error) {
         const index = indexOf(i);
         const known = toTorchclipError(error, "E_IMAGE_DECODE");
@@ -472,7 +530,7 @@ export class Clip {
         errors[i] = named;
       }
     };
-    await forEachLimited(images.length, availableParallelism() + 1, one);
+    await untilAborted(forEachLimited(images.length, availableParallelism() + 1, one), options.signal);
     return errors;
   }
 
@@ -496,26 +554,25 @@ export class Clip {
   /** A batch for the device to resize, its JPEG files for the device to decode too where that is asked for. */
   private async decodeForDevice(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
     const pictures: (RawImage | { jpeg: Uint8Array })[] = images.map(() => BLANK);
-    const asks = options.decodeOn === "device" && !options.autoRotate && options.maxPixels === undefined;
-    const jpegOf = async (image: ImageInput) => jpegFile(await ownImage(image));
-    // What is wrong with an image is said below, where it is decoded.
-    const files = asks ? await Promise.all(images.map((image) => jpegOf(image).catch(() => undefined))) : [];
-    files.forEach((jpeg, i) => jpeg && (pictures[i] = { jpeg }));
+    const inputs: (ImageInput | EncodedImage)[] = [...images];
+    if (options.decodeOn === "device" && !options.autoRotate) await this.readJpegFiles(inputs, pictures, options);
+    let held = 0;
+    const take = async (raw: RawImage, i: number) => {
+      held += raw.width * raw.height;
+      // A batch of huge pictures would hold all their pixels until the device has them.
+      pictures[i] = held > decodeBudget().total ? await this.resized(raw) : raw;
+    };
     const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
     const decodeRest = async (among: number[]) => {
-      const take = (raw: RawImage, j: number) => {
-        pictures[among[j]] = raw;
-        return Promise.resolve();
-      };
       const found = await this.eachPicture(
-        among.map((i) => images[i]),
+        among.map((i) => inputs[i]),
         (j) => firstIndex + among[j],
         options,
-        take,
+        (raw, j) => take(raw, among[j]),
       );
       found.forEach((error, j) => (errors[among[j]] = error));
     };
-    await decodeRest([...images.keys()].filter((i) => !files[i]));
+    await decodeRest([...images.keys()].filter((i) => !("jpeg" in pictures[i])));
     return (cancel: Int32Array) =>
       this.encodeBatch(errors, options, async (out) => {
         const failed = new Uint8Array(images.length);
@@ -537,6 +594,26 @@ export class Clip {
       });
   }
 
+  /** Reads a batch: its JPEG files become pictures for the device, `inputs` what was read, so that nothing is read twice. */
+  private async readJpegFiles(inputs: (ImageInput | EncodedImage)[], pictures: (RawImage | { jpeg: Uint8Array })[], options: BatchOptions): Promise<void> {
+    const read = async (i: number) => {
+      const encoded = startReading(inputs[i] as ImageInput, options);
+      if (!encoded) return;
+      inputs[i] = encoded;
+      const jpeg = await jpegFile(encoded, options);
+      if (jpeg) pictures[i] = { jpeg };
+    };
+    await untilAborted(forEachLimited(inputs.length, availableParallelism() + 1, read), options.signal);
+  }
+
+  /** A picture as the model is fed it, which the device's own resizing leaves as it is. */
+  private async resized(raw: RawImage): Promise<RawImage> {
+    const size = this.info.imageSize;
+    const data = new Uint8Array(size * size * 3);
+    await addon().preprocess(raw.data, raw.width, raw.height, raw.channels, this.transform, data, 0);
+    return { data, width: size, height: size, channels: 3 };
+  }
+
   /** The embeddings that `run` writes; rows of bad items become NaN. */
   private async encodeBatch(
     errors: (TorchclipError | undefined)[],
@@ -552,32 +629,25 @@ export class Clip {
   }
 }
 
-function checkPlace(place: string | undefined, name: string): void {
-  if (place !== undefined && place !== "cpu" && place !== "device") {
-    throw new TorchclipError("E_ARGUMENT", `${name} must be cpu or device, not ${JSON.stringify(place)}`, { subject: name });
-  }
-}
-
 function checkList(list: unknown, name: string): void {
   if (!Array.isArray(list)) throw new TorchclipError("E_ARGUMENT", `${name} must be an array`, { subject: name });
 }
 
-function checkBatchSize(batchSize = DEFAULT_BATCH): number {
-  if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 65536) {
-    throw new TorchclipError("E_ARGUMENT", `batchSize must be a whole number in 1 to 65536, not ${batchSize}`, { subject: "batchSize" });
-  }
-  return batchSize;
+/** A copy of a list, so that it cannot change during the call. E_ARGUMENT, with the index, for an element that cannot be read. */
+function copyList<T>(list: readonly T[], name: string): T[] {
+  checkList(list, name);
+  return Array.from({ length: list.length }, (_, index) => {
+    try {
+      return list[index];
+    } catch (cause) {
+      throw listError(index, cause);
+    }
+  });
 }
 
-/** Rejects as soon as the signal fires; native code keeps its buffers alive until it is done with them. */
-function settleUnlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return work;
-  return new Promise<T>((resolve, reject) => {
-    const abort = () => reject(abortedError(signal));
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
+function listError(index: number, cause: unknown): TorchclipError {
+  if (cause instanceof TorchclipError) return cause;
+  return new TorchclipError("E_ARGUMENT", `image ${index}: it cannot be read from the list: ${(cause as Error)?.message ?? String(cause)}`, { index, cause });
 }
 
 /** Runs `work` for 0 … n-1, at most `limit` at once; rejects with the failure of the lowest index that failed first. */
@@ -601,12 +671,18 @@ async function forEachLimited(n: number, limit: number, work: (i: number) => Pro
 
 async function* chunks<T>(items: Iterable<T> | AsyncIterable<T>, size: number): AsyncGenerator<T[], void, undefined> {
   let chunk: T[] = [];
-  for await (const item of items) {
-    chunk.push(item);
-    if (chunk.length === size) {
-      yield chunk;
-      chunk = [];
+  let index = 0;
+  try {
+    for await (const item of items) {
+      index++;
+      chunk.push(item);
+      if (chunk.length === size) {
+        yield chunk;
+        chunk = [];
+      }
     }
+  } catch (cause) {
+    throw listError(index, cause);
   }
   if (chunk.length) yield chunk;
 }

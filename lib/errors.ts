@@ -1,34 +1,40 @@
-/**
- * Every error that torchclip throws on purpose. Each code has a paragraph in docs/errors.md.
- */
-export type ErrorCode =
-  | "E_ARGUMENT"
-  | "E_ADDON"
-  | "E_MODEL_NOT_FOUND"
-  | "E_MODEL_CORRUPT"
-  | "E_MODEL_UNSAFE"
-  | "E_MODEL_UNSUPPORTED"
-  | "E_CUDA_UNAVAILABLE"
-  | "E_OUT_OF_MEMORY"
-  | "E_ABORTED"
-  | "E_BUSY"
-  | "E_CLOSED"
-  | "E_WRITE"
-  | "E_INDEX_NOT_FOUND"
-  | "E_INDEX_CORRUPT"
-  | "E_INTERNAL"
-  | "E_IMAGE_READ"
-  | "E_IMAGE_DECODE"
-  | "E_IMAGE_TOO_LARGE"
-  | "E_TEXT_TOO_LONG"
-  | "E_DATASET_NOT_FOUND"
-  | "E_DATASET_FORMAT"
-  | "E_DATASET_EMPTY"
-  | "E_LABEL_UNKNOWN"
-  | "E_DOWNLOAD"
-  | "E_OFFLINE"
-  | "E_HASH_MISMATCH"
-  | "E_LOCKED";
+import { getSystemErrorMap } from "node:util";
+import { redactText } from "./util/redact.js";
+
+/** The codes of all errors that leave torchclip. Each has a line in docs/errors.md. */
+export const ERROR_CODES = [
+  "E_ARGUMENT",
+  "E_ADDON",
+  "E_MODEL_NOT_FOUND",
+  "E_MODEL_CORRUPT",
+  "E_MODEL_UNSAFE",
+  "E_MODEL_UNSUPPORTED",
+  "E_CUDA_UNAVAILABLE",
+  "E_OUT_OF_MEMORY",
+  "E_ABORTED",
+  "E_BUSY",
+  "E_CLOSED",
+  "E_READ",
+  "E_WRITE",
+  "E_INDEX_NOT_FOUND",
+  "E_INDEX_CORRUPT",
+  "E_TIMEOUT",
+  "E_INTERNAL",
+  "E_IMAGE_READ",
+  "E_IMAGE_DECODE",
+  "E_IMAGE_TOO_LARGE",
+  "E_TEXT_TOO_LONG",
+  "E_DATASET_NOT_FOUND",
+  "E_DATASET_FORMAT",
+  "E_DATASET_EMPTY",
+  "E_LABEL_UNKNOWN",
+  "E_DOWNLOAD",
+  "E_OFFLINE",
+  "E_HASH_MISMATCH",
+  "E_LOCKED",
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
 
 export interface ErrorSubject {
   /** Position of the bad item in the batch or list that was given. */
@@ -38,6 +44,7 @@ export interface ErrorSubject {
   cause?: unknown;
 }
 
+/** URLs in its message and subject are shown without credentials, query and fragment. */
 export class TorchclipError extends Error {
   override readonly name = "TorchclipError";
   readonly index?: number;
@@ -48,22 +55,64 @@ export class TorchclipError extends Error {
     message: string,
     about: ErrorSubject = {},
   ) {
-    super(message, about.cause === undefined ? undefined : { cause: about.cause });
+    super(redactText(message), about.cause === undefined ? undefined : { cause: about.cause });
     if (about.index !== undefined) this.index = about.index;
-    if (about.subject !== undefined) this.subject = about.subject;
+    if (about.subject !== undefined) this.subject = redactText(about.subject);
   }
 }
 
+/** What an error of the operating system means, in words; undefined for errors that are none. */
+export function systemReason(error: unknown): string | undefined {
+  const { code, errno, syscall } = (error ?? {}) as NodeJS.ErrnoException;
+  if (code === undefined || (errno === undefined && syscall === undefined)) return undefined;
+  return `${REASONS[code] ?? getSystemErrorMessage(errno)} (${code})`;
+}
+
+const OF_FILES: ReadonlySet<ErrorCode> = new Set(["E_WRITE", "E_IMAGE_READ", "E_DATASET_NOT_FOUND", "E_MODEL_NOT_FOUND"]);
+
+const REASONS: Record<string, string | undefined> = {
+  EACCES: "permission denied",
+  EPERM: "operation not permitted",
+  EROFS: "the file system is read-only",
+  ENOSPC: "no space left on the device",
+  EDQUOT: "the disk quota is exceeded",
+  EFBIG: "the file is larger than the file system or the process limit allows",
+  ENOENT: "no such file or folder",
+  EEXIST: "something else has that name",
+  ENOTDIR: "a part of the path is not a folder",
+  EISDIR: "it is a folder",
+  ENAMETOOLONG: "the name is too long",
+  ELOOP: "too many symbolic links",
+  EMFILE: "too many open files in this process",
+  ENFILE: "too many open files in the system",
+  EIO: "the device reports an input/output error",
+};
+
+function getSystemErrorMessage(errno: number | undefined): string {
+  return (errno !== undefined && getSystemErrorMap().get(errno)?.[1]) || "the operating system refused";
+}
+
 /**
- * An error of the addon or of a library as a TorchclipError; those that are one already stay as they are.
- * `fallback` is the code where the error carries none of ours.
+ * Converts an error of the addon, the operating system or a library to a TorchclipError; a TorchclipError stays as it is.
+ * `fallback` is the code where the error carries none of ours. An error of the operating system is E_READ unless
+ * `fallback` is a code of files (what writes converts its errors to E_WRITE itself).
  */
 export function toTorchclipError(error: unknown, fallback: ErrorCode = "E_INTERNAL", about: ErrorSubject = {}): TorchclipError {
   if (error instanceof TorchclipError) return error;
-  const { code, message, errno } = error as { code?: string; message?: string; errno?: number };
-  const known = typeof code === "string" && code.startsWith("E_") && errno === undefined;
-  const converted = new TorchclipError(known ? (code as ErrorCode) : fallback, message ?? String(error), { cause: error, ...about });
-  return converted;
+  const { code = "", message, path } = (error ?? {}) as { code?: string; message?: string; path?: string };
+  const reason = systemReason(error);
+  if (reason !== undefined) {
+    const place = path ?? about.subject;
+    const text = fallback === "E_WRITE" ? "cannot write" : "cannot read";
+    return new TorchclipError(OF_FILES.has(fallback) ? fallback : "E_READ", `${text} ${place ?? "a file"}: ${reason}`, {
+      subject: place,
+      cause: error,
+      ...about,
+    });
+  }
+  const known = (ERROR_CODES as readonly string[]).includes(code) ? (code as ErrorCode) : undefined;
+  const argument = code.startsWith("ERR_INVALID_ARG") ? "E_ARGUMENT" : undefined; // Node.js itself refuses it: a NUL in a path
+  return new TorchclipError(known ?? argument ?? fallback, message ?? String(error), { cause: error, ...about });
 }
 
 /** Throws E_ABORTED where the signal has fired. */

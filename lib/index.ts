@@ -1,5 +1,6 @@
 export { Batcher } from "./batcher.js";
-export type { BatcherOptions } from "./batcher.js";
+export type { BatcherCallOptions, BatcherMetrics, BatcherOptions } from "./batcher.js";
+export type { Durations, LaneMetrics } from "./batching/metrics.js";
 export { load, Clip } from "./clip.js";
 export type {
   BatchOptions,
@@ -22,6 +23,8 @@ export type { IndexOptions, IndexPrecision, SearchOptions } from "./search/index
 export { TorchclipError } from "./errors.js";
 export type { ErrorCode } from "./errors.js";
 export type { DecodeOptions, ImageInput, RawImage } from "./images/decode.js";
+export { IMAGE_FORMATS as imageFormats } from "./images/limits.js";
+export type { ImageFormat, ImageLimits, ImageSources } from "./images/limits.js";
 export { importModel } from "./models/import.js";
 export type { ImportOptions, ImportSource } from "./models/import.js";
 export type { ModelConfig } from "./models/config.js";

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { env, platform } from "node:process";
+import { TorchclipError } from "./errors.js";
 
 /**
  * The environment variables that torchclip reads, all of them, here alone. Each has a paragraph in docs/settings.md.
@@ -36,6 +37,15 @@ export function settings(overrides: { cacheDir?: string; offline?: boolean } = {
     hubCache: resolve(overrides.cacheDir ? join(overrides.cacheDir, "hub") : (env.HF_HUB_CACHE ?? join(hubHome(), "hub"))),
     hubToken: env.HF_TOKEN || savedToken(),
   };
+}
+
+/** TORCHCLIP_DECODE_PIXELS: pixels that are decoded at once in a thread of Node; undefined where it is not set. */
+export function decodeBudgetSetting(): number | undefined {
+  const text = env.TORCHCLIP_DECODE_PIXELS;
+  if (!text) return undefined;
+  const pixels = Number(text);
+  if (Number.isInteger(pixels) && pixels >= 1) return pixels;
+  throw new TorchclipError("E_ARGUMENT", `TORCHCLIP_DECODE_PIXELS must be a whole number of at least 1, not ${text}`, { subject: "TORCHCLIP_DECODE_PIXELS" });
 }
 
 const isSet = (value: string | undefined): boolean => /^(1|true|yes|on)$/i.test(value ?? "");

@@ -1,4 +1,5 @@
-// `npm run check`: types, lint and format of TypeScript and C++. With --fix (`npm run format`) it mends what it can.
+// `npm run check`: types, lint and format of TypeScript and C++, and the package's entry points as publint and
+// @arethetypeswrong see them (dist/ must be built). With --fix (`npm run format`) it mends what it can.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -14,15 +15,18 @@ const steps = [
   ["lint", [...bin("eslint/bin/eslint.js"), "lib", "test", "scripts", ...(fix ? ["--fix"] : [])]],
   ["format of TypeScript", [...bin("prettier/bin/prettier.cjs"), fix ? "--write" : "--check", "--log-level", "warn", "lib", "test", "scripts", "bench"]],
   ["format of C++", ["clang-format", ...(fix ? ["-i"] : ["--dry-run", "-Werror"]), ...sources]],
+  ...(fix
+    ? []
+    : [
+        ["entry points (publint)", [...bin("publint/src/cli.js"), "--strict"]],
+        ["entry points (attw)", [...bin("@arethetypeswrong/cli/dist/index.js"), "--pack", ".", "--profile", "node16", "--format", "ascii", "--quiet"]],
+      ]),
 ];
 let failed = false;
 for (const [name, [command, ...args]] of steps) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: "inherit" });
-  if (error?.code === "ENOENT") {
-    process.stdout.write(`${name}: skipped, ${command} is not installed\n`);
-    continue;
-  }
-  process.stdout.write(`${name}: ${status === 0 ? "ok" : "FAILED"}\n`);
+  const why = error?.code === "ENOENT" ? `, ${command} is not installed` : "";
+  process.stdout.write(`${name}: ${status === 0 ? "ok" : `FAILED${why}`}\n`);
   failed ||= status !== 0;
 }
 process.exit(failed ? 1 : 0);

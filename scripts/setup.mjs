@@ -1,7 +1,7 @@
 // What `npm run demo`, `npm test` and `npm run build` share: does what is missing, says what it does, does nothing twice.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -18,6 +18,12 @@ export async function setup() {
   await buildNative(note);
 }
 
+/** `npm run prepack`: a package always holds the JavaScript of these sources; nothing native is compiled. */
+function prepack() {
+  if (!existsSync(join(root, "node_modules/typescript"))) packages();
+  typescript();
+}
+
 function packages() {
   const lock = join(root, "package-lock.json");
   if (!existsSync(lock)) return; // an installed package: its dependencies came with it
@@ -30,9 +36,12 @@ function typescript() {
   const sources = readdirSync(folder, { recursive: true })
     .map((f) => join(folder, f))
     .filter((f) => statSync(f).isFile());
-  once("TypeScript", "dist/.torchclip-sources", [...sources.sort(), join(root, "tsconfig.json")], "compiling", () =>
-    execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc")], { cwd: root, stdio: "inherit" }),
-  );
+  const others = ["tsconfig.json", "package.json", "scripts/commonjs.mjs"].map((f) => join(root, f));
+  once("TypeScript", "dist/.torchclip-sources", [...sources.sort(), ...others], "compiling", () => {
+    rmSync(join(root, "dist"), { recursive: true, force: true }); // what a deleted source left would be packed
+    for (const script of ["node_modules/typescript/bin/tsc", "scripts/commonjs.mjs"])
+      execFileSync(process.execPath, [join(root, script)], { cwd: root, stdio: ["ignore", 2, 2] });
+  });
 }
 
 /** Runs `work` unless its inputs are those of the last time. */
@@ -57,3 +66,5 @@ function npm(args) {
     shell: process.platform === "win32",
   });
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url) && process.argv[2] === "--pack") prepack();

@@ -1,11 +1,16 @@
-// `npm test`: sets up what is missing, then CTest and mocha; the last line is the sum, "N passed, N failed".
+// `npm test`: sets up what is missing, then CTest and mocha, and mocha again for what depends on the kernels with fewer
+// instructions; the last line is the sum, "N passed, N failed".
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { root, setup } from "./setup.mjs";
 
-const run = (command, args) =>
+// What runs with every value of TORCHCLIP_ISA beside the machine's own kernels. (CTest does so by itself.)
+const INSTRUCTION_SETS = ["avx2", "none"];
+const KERNEL_SUITES = ["test/fast.test.ts", "test/models/families.test.ts", "test/search/index.test.ts"];
+
+const run = (command, args, env = {}) =>
   new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] });
     let output = "";
     child.stdout.on("data", (chunk) => {
       output += chunk;
@@ -27,11 +32,23 @@ try {
 const ctest = await run("ctest", ["--test-dir", "build", "--output-on-failure"]);
 const total = count(ctest.output, /tests passed, \d+ tests failed out of (\d+)/) || count(ctest.output, /tests failed out of (\d+)/);
 const nativeFailed = count(ctest.output, /(\d+) tests failed out of/);
-const mocha = await run(process.execPath, [join(root, "node_modules/mocha/bin/mocha.js"), ...process.argv.slice(2)]);
-let passed = total - nativeFailed + count(mocha.output, /(\d+) passing/);
-let failed = nativeFailed + count(mocha.output, /(\d+) failing/);
+// Options and files of mocha may be given; without a file all suites run.
+const asked = process.argv.slice(2);
+const suites = asked.some((word) => word.endsWith(".ts")) ? asked : ["test/**/*.test.ts", ...asked];
+const runMocha = (args, env) => run(process.execPath, [join(root, "node_modules/mocha/bin/mocha.js"), ...args], env);
+const runs = [await runMocha(suites)];
+if (asked.length === 0 && process.env.TORCHCLIP_ISA === undefined) {
+  for (const isa of INSTRUCTION_SETS) {
+    const start = performance.now();
+    runs.push(await runMocha(KERNEL_SUITES, { TORCHCLIP_ISA: isa }));
+    process.stdout.write(`with TORCHCLIP_ISA=${isa}: ${((performance.now() - start) / 1000).toFixed(0)} s\n`);
+  }
+}
+const sum = (pattern) => runs.reduce((total, { output }) => total + count(output, pattern), 0);
+const passed = total - nativeFailed + sum(/(\d+) passing/);
+let failed = nativeFailed + sum(/(\d+) failing/);
 // A runner that broke down without counting a failure has failed all the same.
-if ((ctest.code !== 0 || mocha.code !== 0 || total === 0) && failed === 0) failed = 1;
-const pending = count(mocha.output, /(\d+) pending/);
+if ((ctest.code !== 0 || runs.some(({ code }) => code !== 0) || total === 0) && failed === 0) failed = 1;
+const pending = sum(/(\d+) pending/);
 process.stdout.write(`${passed} passed, ${failed} failed${pending ? `, ${pending} skipped` : ""}\n`);
 process.exit(failed ? 1 : 0);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { load, type Clip, type Embeddings, type Precision } from "../lib/index.js";
+import { load, type Clip, type Embeddings } from "../lib/index.js";
 import { addon } from "../lib/addon.js";
+import { fastestOf } from "../lib/models/precision.js";
 import { errorOf, root, tinyModel } from "./support/index.js";
 import { noise } from "./support/noise.js";
 
@@ -31,7 +32,8 @@ function compare(a: Embeddings, b: Embeddings) {
   return { difference, cosine };
 }
 
-const LEAST: Record<string, number> = { bf16: 0.9995, int8: 0.999 };
+const PRECISIONS = ["fp32", "bf16", "fp16", "int8"] as const;
+const LEAST: Record<string, number> = { bf16: 0.9995, fp16: 0.9995, int8: 0.999 };
 
 describe("fast runner against TorchScript", () => {
   let generic: Clip;
@@ -44,12 +46,14 @@ describe("fast runner against TorchScript", () => {
   });
   after(() => generic.close());
 
-  it("fp32: within 1e-5; bf16: cosine at least 0.9995; int8: at least 0.999", async function () {
+  it("fp32: within 1e-5; bf16 and fp16: cosine at least 0.9995; int8: at least 0.999", async () => {
     assert.match(generic.info.imageRunner, /^generic fp32/);
-    for (const precision of ["fp32", "bf16", "int8"] as Precision[]) {
+    for (const precision of PRECISIONS) {
       const clip = await load(tinyModel, { precision, device: "cpu" });
       try {
-        if (precision === "fp32" && !clip.info.imageRunner.startsWith("fast")) this.skip(); // no AVX2
+        assert.match(clip.info.imageRunner, new RegExp(`^fast ${precision} `));
+        assert.match(clip.info.textRunner, new RegExp(`^fast ${precision} `));
+        assert.equal(clip.info.precision, precision);
         for (const [mine, theirs] of [
           [await clip.encodePixels(pixels(clip, 7)), images],
           [await clip.encodeTexts(TEXTS), texts],
@@ -73,7 +77,7 @@ describe("fast runner against TorchScript", () => {
       const script = `
         import { load } from "torchclip";
         const out = {};
-        for (const precision of ["fp32", "int8"]) {
+        for (const precision of ${JSON.stringify(PRECISIONS)}) {
           const clip = await load(${JSON.stringify(tinyModel)}, { precision, device: "cpu" });
           const e = await clip.encodeTexts(${JSON.stringify(TEXTS)});
           out[precision] = { runner: clip.info.textRunner, data: Array.from(e.data) };
@@ -87,17 +91,22 @@ describe("fast runner against TorchScript", () => {
       });
       assert.ok(stdout, stderr);
       const out = JSON.parse(stdout) as Record<string, { runner: string; data: number[] }>;
-      assert.match(out.fp32.runner, isa === "none" ? /^generic/ : new RegExp(`^fast fp32 \\(${isa}`));
+      for (const precision of PRECISIONS) {
+        assert.match(out[precision].runner, new RegExp(`^fast ${precision} \\(${isa === "none" ? "plain" : isa}`));
+      }
       const as = (data: number[]) => ({ data: Float32Array.from(data), rows: texts.rows, dim: texts.dim });
       assert.ok(compare(as(out.fp32.data), texts).difference <= 1e-5, isa);
-      assert.ok(compare(as(out.int8.data), texts).cosine >= LEAST.int8, isa);
+      for (const precision of ["bf16", "fp16", "int8"] as const) {
+        assert.ok(compare(as(out[precision].data), texts).cosine >= LEAST[precision], `${isa}, ${precision}`);
+      }
     }
   });
 
   it("the same bits for any batch size, in each precision; deterministic TorchScript too", async () => {
     for (const options of [
       { precision: "fp32" },
-      { precision: "bf16", deterministic: true },
+      { precision: "bf16" },
+      { precision: "fp16" },
       { precision: "int8" },
       { runner: "generic", deterministic: true },
     ] as const) {
@@ -118,7 +127,7 @@ describe("fast runner against TorchScript", () => {
     const all = labels
       .flatMap((label) => [`a photo of a ${label}`, `a blurry photo of the ${label}`, label])
       .concat(Array<string>(700).fill("a photo of a cat"));
-    for (const precision of ["fp32", "bf16", "int8"] as const) {
+    for (const precision of PRECISIONS) {
       const clip = await load(tinyModel, { device: "cpu", precision });
       const together = await clip.encodeTexts(all, { batchSize: 1000 });
       for (const r of [0, 1, 2, 3, 6, 9, 12, 14, 15, 17, 18, 717]) {
@@ -129,10 +138,21 @@ describe("fast runner against TorchScript", () => {
     }
   });
 
-  it("memoryUsage: weights of int8 are smaller; the workspace does not grow over equal batches", async () => {
+  it("memoryUsage: weights of 16 bits are half of float32's, those of int8 smaller still", async () => {
+    const weights: Record<string, number> = {};
+    for (const precision of PRECISIONS) {
+      const clip = await load(tinyModel, { precision, device: "cpu" });
+      weights[precision] = clip.memoryUsage().weights;
+      await clip.close();
+    }
+    for (const precision of ["bf16", "fp16"] as const) {
+      assert.ok(weights[precision] < 0.6 * weights.fp32, `${precision}: ${weights[precision]} of ${weights.fp32}`);
+    }
+    assert.ok(weights.int8 < weights.bf16, `int8: ${weights.int8}, bf16: ${weights.bf16}`);
+  });
+
+  it("memoryUsage: the workspace does not grow over equal batches", async () => {
     const clip = await load(tinyModel, { precision: "int8", device: "cpu" });
-    const { weights } = generic.memoryUsage();
-    assert.ok(clip.memoryUsage().weights < weights || clip.info.imageRunner.startsWith("generic"));
     await clip.encodePixels(pixels(clip, 4));
     const first = clip.memoryUsage().workspace;
     for (let i = 0; i < 5; i++) await clip.encodePixels(pixels(clip, 4));
@@ -141,15 +161,27 @@ describe("fast runner against TorchScript", () => {
     assert.equal(clip.memoryUsage().weights, 0);
   });
 
-  it("precision auto: the fastest whose measured cosine is at least 0.9995, remembered", async () => {
+  it("precision auto: measured once, remembered", async () => {
     const clip = await load(tinyModel, { precision: "auto", device: "cpu" });
     const choice = clip.info.precisionChoice!;
     assert.equal(choice.chosen, clip.info.precision);
-    const fit = choice.measured.filter((m) => m.cosine >= 0.9995);
-    assert.equal(fit.reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision, choice.chosen);
+    assert.deepEqual(
+      choice.measured.map((m) => m.precision),
+      ["fp32", "bf16", "int8"],
+    );
+    assert.equal(fastestOf(choice.measured), choice.chosen);
     const again = await load(tinyModel, { precision: "auto", device: "cpu" });
     assert.deepEqual(again.info.precisionChoice, choice);
     await Promise.all([clip.close(), again.close()]);
+  });
+
+  it("precision auto: fp32 unless another is accurate enough and 5 % faster", () => {
+    const fp32 = { precision: "fp32", cosine: 1, seconds: 1 } as const;
+    assert.equal(fastestOf([fp32]), "fp32");
+    assert.equal(fastestOf([fp32, { precision: "bf16", cosine: 0.9999, seconds: 0.97 }]), "fp32");
+    assert.equal(fastestOf([fp32, { precision: "bf16", cosine: 0.9999, seconds: 0.9 }]), "bf16");
+    assert.equal(fastestOf([fp32, { precision: "bf16", cosine: 0.9999, seconds: 0.9 }, { precision: "int8", cosine: 0.999, seconds: 0.3 }]), "bf16");
+    assert.equal(fastestOf([fp32, { precision: "bf16", cosine: 0.9999, seconds: 0.9 }, { precision: "int8", cosine: 0.9996, seconds: 0.3 }]), "int8");
   });
 
   it("refuses pixels of another size and unknown runners", async () => {

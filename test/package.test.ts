@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { root, temporaryFolder, tinyModel } from "./support/index.js";
 
@@ -31,7 +31,6 @@ describe("the package", function () {
       "CMakeLists.txt",
       "LICENSE",
       "README.md",
-      "binding.gyp",
       "dist",
       "models",
       "native/CMakeLists.txt",
@@ -76,5 +75,60 @@ describe("the package", function () {
       cwd: copy,
     });
     assert.ok(existsSync(join(copy, "build/Release/torchclip.node")));
+    // The copy is, like an installed package, without package-lock.json.
+    const headers500MB = readdirSync(join(copy, "build"), { recursive: true, encoding: "utf8" }).filter((f) => /\.(gch|pch)$/.test(f));
+    assert.deepEqual(headers500MB, [], "precompiled headers stay in a dependent's tree");
+  });
+
+  it("doctor works where the addon is not built, and lists what a build needs", () => {
+    const copy = join(folder, "unbuilt");
+    mkdirSync(copy);
+    for (const name of ["package.json", "dist"]) cpSync(join(root, name), join(copy, name), { recursive: true });
+    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+    const doctor = (env: object) =>
+      JSON.parse(run(process.execPath, ["dist/cli/main.js", "doctor", "--json"], { cwd: copy, env: { ...process.env, ...env } })) as Record<string, unknown>;
+    const found = doctor({});
+    assert.match(String(found.addon), /the native addon has not been built on this machine/);
+    assert.match(String(found.compiler), /\d+\.\d+/);
+    assert.match(String(found.cmake), /cmake version 3|cmake version 4/);
+    assert.match(String(found.python), /^Python 3/);
+    assert.ok((found.memoryBytes as { total: number }).total > 1e8);
+    assert.ok((found.diskBytes as number) > 0);
+    assert.ok(Array.isArray(found.cpuFeatures));
+    const bare = doctor({ PATH: folder, CXX: "no-such-compiler", PYTHON: "no-such-python" });
+    assert.equal(bare.compiler, "not found");
+    assert.equal(bare.cmake, "not found");
+    const advice = (bare.advice as string[]).join("\n");
+    assert.match(advice, /To mend it: npm --prefix/);
+    assert.match(advice, /no C\+\+20 compiler was found \(no-such-compiler\): .*g\+\+/);
+    assert.match(advice, /CMake >= 3.22 was not found/);
+  });
+
+  it("require and import give the same instance and the same names", () => {
+    const names = ["torchclip", "torchclip/eval", "torchclip/datasets"];
+    const code = `
+      const { createRequire } = await import("node:module");
+      const require = createRequire(import.meta.url);
+      for (const name of ${JSON.stringify(names)}) {
+        const esm = await import(name);
+        const cjs = require(name);
+        for (const key of Object.keys(esm)) if (esm[key] !== cjs[key]) throw new Error(name + ": " + key);
+      }
+      const fallback = require("./dist/commonjs.cjs");
+      const entries = [await import("torchclip"), await import("torchclip/datasets"), await import("torchclip/eval")];
+      entries.forEach((esm, i) => {
+        const missing = Object.keys(esm).filter((key) => !(key in fallback["e" + i]));
+        if (missing.length) throw new Error("commonjs.cjs lacks " + missing);
+      });
+      const clip = await fallback.e0.load("tiny");
+      console.log((await clip.encodeTexts(["a"])).dim);
+      await clip.close();`;
+    const file = join(root, `.same-instance-${process.pid}.mjs`);
+    writeFileSync(file, code);
+    try {
+      assert.equal(run(process.execPath, [file]).trim(), "192");
+    } finally {
+      rmSync(file);
+    }
   });
 });

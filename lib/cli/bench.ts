@@ -66,8 +66,8 @@ async function run(flags: Flags): Promise<void> {
         break; // the same for every precision
       }
       try {
-        const type = (["fp32", "bf16", "int8"] as const).indexOf(precision as "fp32");
-        if (clip.info.device === "cpu" && type >= 0 && !peaks.has(precision)) peaks.set(precision, await addon().productSpeed(type as 0 | 1 | 2, 1));
+        const type = (["fp32", "bf16", "fp16", "int8"] as const).indexOf(precision as "fp32");
+        if (clip.info.device === "cpu" && type >= 0 && !peaks.has(precision)) peaks.set(precision, await addon().productSpeed(type as 0 | 1 | 2 | 3, 1));
         for (const batch of (list(flags.batches) ?? []).map(Number)) {
           const row = await measure(clip, precision, batch, flags.seconds, peaks.get(precision), signal);
           rows.push(row);

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { Option, type Command } from "commander";
-import { addon, packageVersion, type NativeInfo } from "../addon.js";
+import { addon, packageVersion, type NativeInfo, type NativeSystem } from "../addon.js";
 import { load, type Clip, type ClipInfo, type Device, type Precision } from "../clip.js";
 import { versionOf } from "../eval/manifest.js";
 import { goldenInputs, goldensBeside, readGoldens, writeGoldens, type Goldens } from "../models/goldens.js";
@@ -9,6 +9,7 @@ import { check, leastCosine } from "../models/precision.js";
 import { resolveModel } from "../models/resolve.js";
 import { TorchclipError } from "../errors.js";
 import { settings } from "../settings.js";
+import { buildTools, cpuName, freeDisk, instructionSets, memory, type Tools } from "../setup/machine.js";
 
 interface DoctorFlags {
   json?: boolean;
@@ -31,33 +32,87 @@ export function doctorCommand(program: Command): void {
       if (flags.model) return flags.writeGoldens ? saveGoldens(flags.model, flags.writeGoldens) : checkModel(flags.model, flags);
       for (const [option, value] of Object.entries({ goldens: flags.goldens, "write-goldens": flags.writeGoldens }))
         if (value) throw new TorchclipError("E_ARGUMENT", `--${option} needs --model`, { subject: option });
-      const at = settings();
-      const system = addon().systemInfo();
-      const found = {
-        torchclip: packageVersion(),
-        node: process.version,
-        sharp: versionOf("sharp"),
-        libtorch: system.libtorch,
-        cpu: `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores`,
-        cpuFeatures: system.cpuFeatures,
-        libtorchKernels: system.cpuCapability,
-        cuda: system.cudaProblem || `${system.cudaDevices} device(s)`,
-        ...(system.cudaProblem ? {} : { cudaKernels: system.fastCudaProblem || "torchclip's own" }),
-        cache: `${at.cacheDir}${existsSync(at.cacheDir) ? "" : " (not there yet)"}`,
-        offline: at.offline,
-      };
-      const advice: string[] = [];
-      if (/without CUDA/.test(system.cudaProblem))
-        advice.push("For a GPU: TORCHCLIP_CUDA=1 npm run build (fetches a CUDA libtorch), or point TORCHCLIP_LIBTORCH at one and npm run build.");
-      if (!system.cudaProblem && system.fastCudaProblem) advice.push(`The GPU runs models by TorchScript: ${system.fastCudaProblem}.`);
-      if (!system.cpuFeatures.includes("avx2") && process.arch === "x64") advice.push("This CPU has no AVX2; everything works, slowly.");
-      if (flags.json) {
-        process.stdout.write(`${JSON.stringify({ ...found, advice }, null, 2)}\n`);
-        return;
-      }
-      for (const [name, value] of Object.entries(found)) process.stdout.write(`${name.padEnd(16)} ${Array.isArray(value) ? value.join(" ") : String(value)}\n`);
-      for (const line of advice) process.stdout.write(`\n${line}\n`);
+      await machine(flags.json ?? false);
     });
+}
+
+/** Free disk that a build from nothing takes: libtorch's archive, unpacked beside it, and the objects. */
+const BUILD_DISK = 2e9;
+
+/** What was found, also where the addon is missing or does not load: then above all what its build needs. */
+async function machine(json: boolean): Promise<void> {
+  const at = settings();
+  const native = nativeSystem();
+  const system = native.system;
+  const [tools, disk] = await Promise.all([buildTools(), freeDisk(at.cacheDir)]);
+  const { total, free, limit } = memory();
+  const found = {
+    torchclip: packageVersion(),
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    sharp: versionOf("sharp"),
+    addon: system ? "loads" : native.problem,
+    ...(system ? { libtorch: system.libtorch } : {}),
+    cpu: cpuName(),
+    cpuFeatures: system ? system.cpuFeatures : instructionSets(),
+    ...(system
+      ? {
+          libtorchKernels: system.cpuCapability,
+          cuda: system.cudaProblem || `${system.cudaDevices} device(s)`,
+          ...(system.cudaProblem ? {} : { cudaKernels: system.fastCudaProblem || "torchclip's own" }),
+        }
+      : {}),
+    memory: `${gigabytes(total)}, ${gigabytes(free)} free${limit ? `, limited to ${gigabytes(limit)} here` : ""}`,
+    disk: disk === undefined ? "unknown" : `${gigabytes(disk)} free for the cache`,
+    cache: `${at.cacheDir}${existsSync(at.cacheDir) ? "" : " (not there yet)"}`,
+    offline: at.offline,
+    compiler: tools.compiler.version ?? "not found",
+    cmake: tools.cmake.version ?? "not found",
+    python: tools.python.version ?? "not found",
+  };
+  const advice = adviceFor(native, tools, disk, found.cpuFeatures);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ ...found, memoryBytes: { total, free, limit }, diskBytes: disk, advice }, null, 2)}\n`);
+    return;
+  }
+  for (const [name, value] of Object.entries(found)) process.stdout.write(`${name.padEnd(16)} ${Array.isArray(value) ? value.join(" ") : String(value)}\n`);
+  for (const line of advice) process.stdout.write(`\n${line}\n`);
+}
+
+interface Native {
+  system?: NativeSystem;
+  /** Why the addon does not load: the first line of its error. */
+  problem?: string;
+  /** All of it, with what was tried and what mends it. */
+  explanation?: string;
+}
+
+function nativeSystem(): Native {
+  try {
+    return { system: addon().systemInfo() };
+  } catch (error) {
+    const explanation = (error as Error).message;
+    return { problem: explanation.split("\n")[0], explanation };
+  }
+}
+
+function adviceFor({ system, explanation }: Native, tools: Tools, disk: number | undefined, cpuFeatures: string[]): string[] {
+  const advice: string[] = [];
+  if (explanation) {
+    advice.push(explanation);
+    // The tools count where something must be compiled.
+    for (const { problem } of Object.values(tools)) if (problem) advice.push(`${problem}.`);
+    if (disk !== undefined && disk < BUILD_DISK) advice.push(`A build needs about ${gigabytes(BUILD_DISK)} of disk; ${gigabytes(disk)} are free.`);
+  }
+  if (system && /without CUDA/.test(system.cudaProblem))
+    advice.push("For a GPU: TORCHCLIP_CUDA=1 npm run build (fetches a CUDA libtorch), or point TORCHCLIP_LIBTORCH at one and npm run build.");
+  if (system && !system.cudaProblem && system.fastCudaProblem) advice.push(`The GPU runs models by TorchScript: ${system.fastCudaProblem}.`);
+  if (!cpuFeatures.includes("avx2") && process.arch === "x64") advice.push("This CPU has no AVX2; everything works, slowly.");
+  return advice;
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 const PRECISIONS = ["fp32", "bf16", "fp16", "int8"] as const;
@@ -109,7 +164,7 @@ async function againstTorchScript(path: string, device: Device): Promise<Row[]> 
   const run = async (on: Device, precision: string, generic: boolean) => {
     const engine = new (addon().Engine)();
     try {
-      const info = await engine.load(path, on, precision, 0, generic, false);
+      const info = await engine.load(path, on, precision, 0, generic, false, false);
       return { info, embeddings: (await check(engine, info)).embeddings };
     } finally {
       await engine.close();

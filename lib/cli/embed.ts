@@ -1,11 +1,11 @@
-import { readFile } from "node:fs/promises";
 import { Argument, Option, type Command } from "commander";
 import { load } from "../clip.js";
 import { embedImages, embedTexts } from "../embed/embed.js";
 import { imageSource } from "../embed/sources.js";
 import { TorchclipError } from "../errors.js";
 import { slowestStage } from "../report/text.js";
-import { interruptSignal, note, progressBar } from "./io.js";
+import { readText } from "../util/text-file.js";
+import { interruptSignal, note, progressBar, setFailedItems } from "./io.js";
 import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags {
@@ -21,7 +21,11 @@ interface Flags extends ModelFlags {
 }
 
 export function embedCommand(program: Command): void {
-  modelOptions(program.command("embed").description("embeddings of many pictures or texts into a .npy or .parquet file; goes on after a stop"))
+  modelOptions(
+    program
+      .command("embed")
+      .description("embeddings of many pictures or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed"),
+  )
     .addArgument(new Argument("[input]", "a folder, a .tar, or a list of pictures: .csv, .tsv, .jsonl (column path or image), .txt"))
     .option("--texts <file>", "embed the lines of a file instead of pictures")
     .requiredOption("-o, --out <file>", "OUT.npy (float32 [rows, dim], names in OUT.npy.json) or OUT.parquet (name, embedding, error)")
@@ -39,7 +43,7 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
   if ((input === undefined) === (flags.texts === undefined))
     throw new TorchclipError("E_ARGUMENT", "give either pictures (a folder, list or .tar) or --texts FILE", { subject: "input" });
   const signal = interruptSignal();
-  const texts = flags.texts ? (await readFile(flags.texts, "utf8")).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
+  const texts = flags.texts ? (await readText(flags.texts, "E_READ")).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
   const source = texts ? undefined : await imageSource(input!);
   const clip = await load(flags.model, loadOptions(flags, signal));
   const bar = progressBar("embed", texts ? "texts/s" : "images/s");
@@ -56,16 +60,21 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
       onProgress: bar.update,
     };
     const result = await (texts ? embedTexts(clip, texts, flags.out, options) : embedImages(clip, source!, flags.out, options)).finally(() => bar.stop());
+    if (result.errors.length) setFailedItems();
+    for (const text of source?.notes() ?? []) note(`Note: ${text}`);
     const rate = (result.rows - result.resumed) / result.seconds;
     if (flags.json) {
-      process.stdout.write(`${JSON.stringify({ ...result, out: flags.out, perSecond: rate, precision: clip.info.precision, device: clip.info.device })}\n`);
+      process.stdout.write(
+        `${JSON.stringify({ ...result, failed: result.errors.length, out: flags.out, perSecond: rate, precision: clip.info.precision, device: clip.info.device })}\n`,
+      );
       return;
     }
     for (const e of result.errors.slice(0, 10)) note(`row ${e.index}: ${e.code}: ${e.message}`);
     if (result.errors.length > 10) note(`… and ${result.errors.length - 10} more that could not be read`);
+    const failed = result.errors.length ? `, ${result.errors.length} of them failed (NaN)` : "";
     const resumed = result.resumed ? `, ${result.resumed} of them by an earlier run` : "";
     process.stdout.write(
-      `${result.rows} rows of ${clip.info.embedDim} in ${flags.out}${resumed}; ${rate.toFixed(1)} ${texts ? "texts" : "images"}/s on ${clip.info.device}, ${clip.info.precision}` +
+      `${result.rows} rows of ${clip.info.embedDim} in ${flags.out}${failed}${resumed}; ${rate.toFixed(1)} ${texts ? "texts" : "images"}/s on ${clip.info.device}, ${clip.info.precision}` +
         `${texts ? "" : `; slowest stage: ${slowestStage(result.times)}`}\n`,
     );
   } catch (error) {

@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { load } from "../clip.js";
-import { loadDataset } from "../datasets/index.js";
+import { loadDataset, type Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { runManifest } from "../eval/manifest.js";
 import { tableCell, tableCsv, tableHtml, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
@@ -12,6 +12,7 @@ import { ranked, saveResults } from "../report/save.js";
 import { datasetLines, metricsText, modelLines, timesText, topPredictions } from "../report/text.js";
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { writeFileWhole } from "../util/files.js";
+import { readLines } from "../util/text-file.js";
 import { note, interruptSignal, list, progressBar } from "./io.js";
 import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
 
@@ -30,6 +31,7 @@ interface Flags extends ModelFlags {
   example: number;
   onError: "skip" | "fail";
   autoRotate?: boolean;
+  keepUnderscores?: boolean;
   resume?: boolean;
   json?: boolean;
   models?: string;
@@ -45,17 +47,18 @@ export function evalCommand(program: Command): void {
     .option("--datasets <c,d,…>", "several data sets for the table")
     .option("--split <split>", "train, valid or test")
     .option("--root <folder>", "for a data set by name: the folder with its own files, unpacked, instead of the download")
-    .option("--classes <names|file>", "names put into the prompts, in the order of class ids: a,b,… or a file with one a line")
+    .option("--classes <names|file>", "class names, found by name or in the order of class ids, and put into the prompts: a,b,… or a file with one a line")
     .option("--template <text...>", 'prompt template with {} for the class, e.g. "a {} review of a movie."')
     .option("--templates <file>", "prompt templates from a file, one a line")
     .option("-o, --out <folder>", "where results.json, predictions.csv, pictures and report.html go", "torchclip-eval")
     .addOption(new Option("-b, --batch-size <n>", "pictures in one forward pass").argParser(whole(1, 65536)).default(32))
-    .addOption(new Option("--limit <n>", "only the first n pictures").argParser(whole(1)))
+    .addOption(new Option("--limit <n>", "only n pictures, the first ones of each class").argParser(whole(1)))
     .addOption(new Option("--sample <n>", "n random pictures (see --seed)").argParser(whole(1)))
     .addOption(new Option("--seed <n>", "seed of sampling and of bootstrap intervals").argParser(whole(0)).default(0))
     .addOption(new Option("--example <n>", "which picture is shown").argParser(whole(0)).default(DEFAULT_EXAMPLE))
     .addOption(new Option("--on-error <what>", "a picture that cannot be read: skip it and count it, or fail").choices(["skip", "fail"]).default("skip"))
     .option("--auto-rotate", "turn pictures as their EXIF orientation says (CLIP's reference does not)")
+    .option("--keep-underscores", 'put "_" of class names into the prompts as it is, instead of a space')
     .option("--resume", "go on where a stopped evaluation into the same --out was")
     .option("--json", "print results.json instead of text")
     .action(run);
@@ -108,7 +111,9 @@ function fileName(name: string): string {
 async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string) => void process.stdout.write(`${text}\n`)): Promise<void> {
   const print = flags.json ? () => {} : write;
   const drawing = progressBar("data set");
+  const classNames = await classList(flags.classes);
   let data = await loadDataset(flags.dataset, {
+    classes: classNames, // a list's labels are found in them by name, or are their places
     split: flags.split,
     root: flags.root,
     cacheDir: flags.cacheDir,
@@ -117,10 +122,12 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
     onProgress: drawing.update,
   });
   drawing.stop();
-  if (flags.sample) data = data.sample(flags.sample, flags.seed);
-  if (flags.limit) data = data.limit(flags.limit);
   const prompts = await promptSet(flags);
-  const classNames = await classList(flags.classes);
+  // Names that are the set's own are found by name, ids are places in --classes; other names stand for the set's, by place.
+  const ordered = classNames && data.withClasses(classNames);
+  if (ordered) data = ordered;
+  if (flags.sample) data = data.sample(flags.sample, flags.seed);
+  if (flags.limit) data = limited(data, flags.limit);
 
   const clip = await load(flags.model, loadOptions(flags, signal));
   try {
@@ -130,6 +137,7 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
     const result = await zeroShot(clip, data, {
       prompts,
       classNames,
+      keepUnderscores: flags.keepUnderscores,
       batchSize: flags.batchSize,
       onError: flags.onError,
       autoRotate: flags.autoRotate,
@@ -163,8 +171,17 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
   }
 }
 
+/** The first images of each class; says so where classes are left without one. */
+function limited(data: Dataset, count: number): Dataset {
+  const fewer = data.limit(count);
+  const kept = new Set([...fewer].map((sample) => sample.label)).size;
+  const had = new Set([...data].map((sample) => sample.label)).size;
+  if (kept < had) note(`Note: --limit ${count} leaves ${had - kept} of ${had} classes without an image; they stay among the prompts.`);
+  return fewer;
+}
+
 async function promptSet(flags: Flags): Promise<PromptSet | undefined> {
-  const templates = flags.template ?? (flags.templates ? (await readFile(flags.templates, "utf8")).split(/\r?\n/).filter(Boolean) : undefined);
+  const templates = flags.template ?? (flags.templates ? await readLines(flags.templates, "E_READ") : undefined);
   if (!templates) return undefined;
   checkTemplates(templates);
   return { templates, source: flags.template ? "--template" : flags.templates! };
@@ -172,5 +189,5 @@ async function promptSet(flags: Flags): Promise<PromptSet | undefined> {
 
 async function classList(value: string | undefined): Promise<string[] | undefined> {
   if (!value || value.includes(",")) return list(value);
-  return (await readFile(value, "utf8").catch(() => value)).split(/\r?\n/).filter(Boolean);
+  return (await stat(value).catch(() => undefined))?.isFile() ? readLines(value) : [value];
 }

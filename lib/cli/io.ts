@@ -1,5 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { Bar, Presets } from "cli-progress";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, toTorchclipError } from "../errors.js";
 
 /** Ctrl-C: the first one asks the work to stop, a second one ends the process at once. */
 export function interruptSignal(): AbortSignal {
@@ -47,7 +48,19 @@ export function progressBar(what: string, unit?: string): { update: (done: numbe
   };
 }
 
-/** 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
+/** The content of a text file that an option names. */
+export async function readText(file: string): Promise<string> {
+  return readFile(file, "utf8").catch((error: unknown) => {
+    throw toTorchclipError(error, "E_READ", { subject: file });
+  });
+}
+
+/** The work is done, but some of its items failed. */
+export function setFailedItems(): void {
+  process.exitCode = 3;
+}
+
+/** 0 done, 1 failed, 2 wrong usage, 3 finished with failed items (see setFailedItems), 130 interrupted. */
 export function exitCode(error: unknown): number {
   if (error instanceof TorchclipError) {
     if (error.code === "E_ABORTED") return 130;

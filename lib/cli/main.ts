@@ -8,6 +8,7 @@ import { doctorCommand } from "./doctor.js";
 import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
 import { importCommand } from "./import.js";
+import { toTorchclipError } from "../errors.js";
 import { exitCode, note } from "./io.js";
 import { modelsCommand } from "./models.js";
 import { searchCommand } from "./search.js";
@@ -34,8 +35,8 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else {
-    const { code, message } = error as { code?: string; message: string };
-    note(`torchclip: ${code ? `${code}: ` : ""}${message}`);
+    const { code, message } = toTorchclipError(error);
+    note(`torchclip: ${code}: ${message}`);
     process.exitCode = exitCode(error);
   }
 }

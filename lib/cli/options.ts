@@ -10,6 +10,7 @@ export interface ModelFlags {
   cacheDir?: string;
   offline?: boolean;
   mirror?: string;
+  trustCode?: boolean;
 }
 
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
@@ -31,6 +32,7 @@ export function modelOptions(command: Command): Command {
         .default("fp32"),
     )
     .addOption(new Option("--threads <n>", "compute threads on a CPU; 0: one a core").argParser(whole(0, 1024)).default(0))
+    .option("--trust-code", "let a TorchScript export of unknown layout run its own code, with your rights; for files whose author you trust")
     .option("--cache-dir <folder>", "where models and generated data sets are kept")
     .option("--offline", "never use the network")
     .option("--mirror <url>", "base URL that is tried before the official one");
@@ -45,6 +47,7 @@ export function loadOptions(flags: ModelFlags, signal: AbortSignal): LoadOptions
     cacheDir: flags.cacheDir,
     offline: flags.offline,
     mirror: flags.mirror,
+    trustCode: flags.trustCode,
     signal,
     onProgress: ({ done, total }) => {
       bar.update(done, total);

@@ -57,7 +57,7 @@ async function run(file: string, queries: string[], flags: Flags): Promise<void>
       const hits = Array.from(indices, (row, i) => ({ rank: i + 1, row, name: about.names[row] ?? `row ${row}`, score: scores[i] })).filter((h) => h.row >= 0);
       found.push({ query, hits });
     }
-    if (flags.sheet) await saveSheet(flags.sheet, found, flags.root ?? (about.kind === "images" ? about.input : undefined));
+    if (flags.sheet) await saveSheet(flags.sheet, found, flags.root, about.kind === "images" ? about.input : undefined);
     if (flags.json) {
       process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
       return;
@@ -84,9 +84,14 @@ async function readNames(file: string, rows: number): Promise<Names> {
   }
 }
 
-async function saveSheet(file: string, found: { query: string; hits: { name: string; score: number }[] }[], root: string | undefined): Promise<void> {
+type Found = { query: string; hits: { name: string; score: number }[] }[];
+
+/** `named` is the folder that the index names, where the command line names none. */
+async function saveSheet(file: string, found: Found, given: string | undefined, named: string | undefined): Promise<void> {
+  const root = given ?? named;
   if (!root || !(await stat(root).catch(() => undefined))?.isDirectory())
     throw new TorchclipError("E_ARGUMENT", "a contact sheet needs the folder of the index's pictures: --root FOLDER", { subject: "root" });
+  if (!given) note(`Images for the contact sheet come from ${root}, which the index names.`);
   if (/\.html?$/i.test(file)) await writeFileWhole(file, await contactSheetHtml(found, root));
   else if (/\.png$/i.test(file)) await writeFileWhole(file, await contactSheetPng(found, root));
   else throw new TorchclipError("E_ARGUMENT", `a contact sheet is a .png or .html file, not ${file}`, { subject: "sheet" });

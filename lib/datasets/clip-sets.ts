@@ -1,4 +1,4 @@
-import { access, mkdir, readdir, readFile } from "node:fs/promises";
+import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { extract } from "tar";
@@ -6,12 +6,13 @@ import { TorchclipError } from "../errors.js";
 import type { RawImage } from "../images/decode.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
-import { writeWhole } from "../util/files.js";
+import { writeFolderWhole } from "../util/files.js";
 import { readMat } from "../util/mat.js";
+import { readLines } from "../util/text-file.js";
 import { unzip } from "../util/unzip.js";
 import { CLIP_PROMPTS, type ClipPrompts } from "./clip-prompts.js";
 import { Dataset, type Sample, type SplitCount } from "./dataset.js";
-import { folderDataset, splitFolders } from "./folder.js";
+import { folderDataset, splitNames } from "./folder.js";
 import type { DatasetEntry, DatasetOptions } from "./index.js";
 
 /** The data sets of the CLIP papers, each in its publisher's own files: downloaded, or unpacked at `root`. */
@@ -77,14 +78,9 @@ async function unpacked(name: string, archive: Archive, o: DatasetOptions): Prom
   await download({ urls: [archive.url], target: file, hash: `md5:${archive.md5}`, offline: at.offline, signal: o.signal, onProgress: o.onProgress });
   if (archive.kind === "zip") {
     const whole = join(folder, "..");
-    await mkdir(join(whole, ".."), { recursive: true });
-    await writeWhole(whole, async (temporary) => {
-      await mkdir(temporary);
-      await unzip(file, temporary);
-    });
+    await writeFolderWhole(whole, (temporary) => unzip(file, temporary));
   } else if (archive.kind !== "file") {
-    await writeWhole(folder, async (temporary) => {
-      await mkdir(temporary);
+    await writeFolderWhole(folder, async (temporary) => {
       await extract({ file, cwd: temporary, strip: 1 });
     });
   }
@@ -102,11 +98,7 @@ async function bytesOf(file: string): Promise<Buffer> {
 }
 
 async function linesOf(file: string): Promise<string[]> {
-  return (await bytesOf(file))
-    .toString("utf8")
-    .split(/\r?\n/)
-    .map((l) => l.trim())
-    .filter(Boolean);
+  return (await readLines(file)).map((line) => line.trim());
 }
 
 const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
@@ -117,17 +109,6 @@ function promptClasses(own: readonly string[], prompts: ClipPrompts, file: strin
   const wrong = own.findIndex((name, i) => plain(name) !== plain(prompts.classes[i]));
   if (wrong >= 0) throw bad(file, `class ${wrong} is "${own[wrong]}", ${prompts.source} has "${prompts.classes[wrong]}"`);
   return prompts.classes;
-}
-
-/** A picture that is cut out of a file at hand when it is used. */
-function lazy(name: string, label: number, make: () => RawImage): Sample {
-  return {
-    name,
-    label,
-    get image() {
-      return make();
-    },
-  };
 }
 
 /** Channels one after another, rows or (STL-10) columns first, to uint8 [side, side, 3]. */
@@ -146,7 +127,7 @@ function planes(data: Buffer, at: number, side: number, columnsFirst: boolean): 
 const wanted = (o: DatasetOptions) => (["train"].includes(o.split ?? "test") ? "train" : "test");
 /** Sets of two splits: any other name is refused. */
 function checkSplit(name: string, o: DatasetOptions, splits: string[]): void {
-  if (o.split && !splits.some((s) => splitFolders(s).includes(o.split!)))
+  if (o.split && !splits.some((s) => splitNames(s).includes(o.split!)))
     throw new TorchclipError("E_DATASET_NOT_FOUND", `${name} has no split "${o.split}"; it has ${splits.join(", ")}`, { subject: o.split });
 }
 
@@ -173,7 +154,7 @@ async function cifar(name: "cifar10" | "cifar100", o: DatasetOptions): Promise<D
     for (let at = 0, i = 0; at < data.length; at += record, i++) {
       const label = data[at + head - 1];
       if (label >= classes.length) throw bad(join(folder, file), `record ${i} has class ${label} of ${classes.length}`);
-      samples.push(lazy(`${file}#${i}`, label, () => planes(data, at + head, 32, false)));
+      samples.push({ name: `${file}#${i}`, label, read: () => planes(data, at + head, 32, false) });
     }
   }
   return make(name, split, classes, samples, archive.url);
@@ -191,7 +172,7 @@ async function stl10(o: DatasetOptions): Promise<Dataset> {
   if (data.length !== labels.length * record) throw bad(file, `${data.length} bytes for ${labels.length} labels, expected ${labels.length * record}`);
   const samples = Array.from(labels, (label, i) => {
     if (label < 1 || label > classes.length) throw bad(join(folder, `${split}_y.bin`), `picture ${i} has class ${label} of 1 to ${classes.length}`);
-    return lazy(`${split}#${i}`, label - 1, () => planes(data, i * record, 96, true));
+    return { name: `${split}#${i}`, label: label - 1, read: () => planes(data, i * record, 96, true) };
   });
   return make("stl10", split, classes, samples, archive.url);
 }
@@ -224,7 +205,7 @@ async function mnist(o: DatasetOptions): Promise<Dataset> {
       });
     const bytes = await bytesOf(packed);
     try {
-      return gunzipSync(bytes);
+      return gunzipSync(bytes, { maxOutputLength: 1 << 28 });
     } catch (cause) {
       throw bad(packed, `it is no whole gzip file: ${(cause as Error).message}`);
     }
@@ -238,7 +219,7 @@ async function mnist(o: DatasetOptions): Promise<Dataset> {
   const samples = Array.from(labels.data, (label, i) => {
     if (label >= classes.length) throw bad(`${stem}-labels-idx1-ubyte`, `picture ${i} has class ${label}`);
     const from = i * height * width;
-    return lazy(`${split}#${i}`, label, () => ({ data: images.data.subarray(from, from + height * width), width, height, channels: 1 }));
+    return { name: `${split}#${i}`, label, read: (): RawImage => ({ data: images.data.subarray(from, from + height * width), width, height, channels: 1 }) };
   });
   return make("mnist", split, classes, samples, MNIST_BASE);
 }
@@ -248,7 +229,8 @@ function listed(images: string, names: readonly string[], own: readonly string[]
   return names.map((name) => {
     const label = own.indexOf(name.split("/")[0]);
     if (label < 0) throw bad(list, `"${name}" is of no class of the set`);
-    return { image: join(images, `${name}${extension}`), label, name: `${name}${extension}` };
+    const image = join(images, `${name}${extension}`);
+    return { read: () => image, label, name: `${name}${extension}` };
   });
 }
 
@@ -288,7 +270,8 @@ async function pets(o: DatasetOptions): Promise<Dataset> {
       const label = Number(id) - 1;
       if (!Number.isInteger(label) || label < 0) throw bad(list, `line ${i + 1}: no class id in "${l}"`);
       own[label] = name.slice(0, name.lastIndexOf("_"));
-      return { image: join(images, "images", `${name}.jpg`), label, name: `${name}.jpg` };
+      const image = join(images, "images", `${name}.jpg`);
+      return { read: () => image, label, name: `${name}.jpg` };
     });
   const classes = promptClasses(
     Array.from(own, (n) => n ?? ""),
@@ -361,7 +344,7 @@ async function flowers102(o: DatasetOptions): Promise<Dataset> {
     if (!Number.isInteger(label) || label < 1 || label > classes.length)
       throw bad(join(folder, FLOWERS_LABELS.probe), `picture ${id} has class ${label} of 1 to ${classes.length}`);
     const name = `jpg/image_${String(id).padStart(5, "0")}.jpg`;
-    return { image: join(folder, name), label: label - 1, name };
+    return { read: () => join(folder, name), label: label - 1, name };
   });
   return make("flowers102", split, classes, samples, FLOWERS_PICTURES.url);
 }

@@ -4,10 +4,14 @@ import type { PromptSet } from "../text/prompts.js";
 import { seededRandom, shuffle } from "../util/random.js";
 
 export interface Sample {
-  image: ImageInput;
+  /**
+   * The image: a path or URL, decoded pixels, or bytes that are read from an archive now. Nothing of it is kept here, so a
+   * set of any size takes the memory of what is being used.
+   */
+  read(): ImageInput | Promise<ImageInput>;
   /** Class id: index in `classes`. */
   label: number;
-  /** What results call this picture: its path or its row. */
+  /** What results call this image: its path or its row. */
   name: string;
 }
 
@@ -26,9 +30,10 @@ export interface DatasetInit {
   splits?: SplitCount[];
   prompts?: PromptSet[];
   source?: string;
+  notes?: string[];
 }
 
-/** A labelled set of pictures. Nothing is decoded until a picture is used. */
+/** A labelled set of images. Nothing is read or decoded until an image is used. */
 export class Dataset implements Iterable<Sample> {
   readonly name: string;
   readonly split: string;
@@ -38,6 +43,8 @@ export class Dataset implements Iterable<Sample> {
   /** The set's own prompt templates, each with its source; may be empty. */
   readonly prompts: readonly PromptSet[];
   readonly source: string;
+  /** What was left out when the set was read (files of other formats, folders that are no splits), a sentence each. */
+  readonly notes: readonly string[];
   private readonly samples: readonly Sample[];
 
   constructor(init: DatasetInit) {
@@ -47,6 +54,7 @@ export class Dataset implements Iterable<Sample> {
     this.samples = init.samples;
     this.prompts = init.prompts ?? [];
     this.source = init.source ?? "";
+    this.notes = init.notes ?? [];
     this.splits = init.splits ?? [countSplit(init.split, init.samples, init.classes.length)];
     if (init.samples.length === 0)
       throw new TorchclipError("E_DATASET_EMPTY", `the data set ${init.name} (${init.split}) holds no pictures`, { subject: init.name });
@@ -72,20 +80,58 @@ export class Dataset implements Iterable<Sample> {
     return this.with(shuffle(seededRandom(seed), this.samples.slice()).slice(0, count));
   }
 
-  /** The first `count` pictures. */
+  /**
+   * `count` images, as many of each class as that allows: the first ones of each, in the order of the set. (A folder's
+   * images are in order of their class: the first ones of all would be of one class.)
+   */
   limit(count: number): Dataset {
-    return this.with(this.samples.slice(0, count));
+    const seen = new Array<number>(this.classes.length).fill(0);
+    const ranks = this.samples.map((sample, index) => ({ index, rank: seen[sample.label]++ }));
+    ranks.sort((a, b) => a.rank - b.rank || a.index - b.index);
+    const taken = ranks.slice(0, count).sort((a, b) => a.index - b.index);
+    return this.with(taken.map(({ index }) => this.samples[index]));
   }
 
-  private with(samples: Sample[]): Dataset {
+  /** The images and their names, each read when it is asked for. */
+  async *images(from = 0): AsyncGenerator<{ name: string; image: ImageInput }> {
+    for (const sample of this.samples.slice(from)) yield { name: sample.name, image: await sample.read() };
+  }
+
+  /**
+   * Puts the classes in the order of `names`, which are all of the set's own names, with more beside them where wanted, or
+   * the names of the ids where the set's classes are 0, 1, 2 …. Undefined where the names are others. Throws E_ARGUMENT where a
+   * name is given twice or an id has no name.
+   */
+  withClasses(names: readonly string[]): Dataset | undefined {
+    if (new Set(names).size !== names.length) throw new TorchclipError("E_ARGUMENT", "a class name is given twice", { subject: "classes" });
+    const byName = this.classes.every((name) => names.includes(name));
+    if (!byName && !this.classes.every((name) => /^\d+$/.test(name))) return undefined;
+    const placeOf = this.classes.map((name) => (byName ? names.indexOf(name) : Number(name)));
+    const outside = placeOf.findIndex((place) => place >= names.length);
+    if (outside >= 0) {
+      throw new TorchclipError("E_ARGUMENT", `${names.length} class names are given, and ${this.name} has the class id ${this.classes[outside]}`, {
+        subject: "classes",
+      });
+    }
+    const splits = this.splits.map(({ split, total, byClass }) => {
+      const moved = new Array<number>(names.length).fill(0);
+      byClass.forEach((count, i) => (moved[placeOf[i]] += count));
+      return { split, total, byClass: moved };
+    });
+    const samples = this.samples.map((s) => ({ ...s, label: placeOf[s.label] }));
+    return this.with(samples, [...names], splits);
+  }
+
+  private with(samples: Sample[], classes = [...this.classes], splits = [...this.splits]): Dataset {
     return new Dataset({
       name: this.name,
       split: this.split,
-      classes: [...this.classes],
+      classes,
       samples,
-      splits: [...this.splits],
+      splits,
       prompts: [...this.prompts],
       source: this.source,
+      notes: [...this.notes],
     });
   }
 }

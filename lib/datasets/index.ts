@@ -1,23 +1,24 @@
 import { stat } from "node:fs/promises";
-import { TorchclipError } from "../errors.js";
+import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import { settings } from "../settings.js";
 import { ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS, type PromptSet } from "../text/prompts.js";
 import { CLIP_SETS } from "./clip-sets.js";
 import { Dataset } from "./dataset.js";
 import { renderedDemoFolder, scenesFolder } from "./demo/generate.js";
 import { folderDataset } from "./folder.js";
+import { LIST_NAME } from "./list.js";
 import { manifestDataset } from "./manifest.js";
 import { isWebDataset, webDataset } from "./webdataset.js";
 import { renderedSst2, renderedSst2Folder } from "./rendered-sst2.js";
 
 export { Dataset, type Sample, type SplitCount } from "./dataset.js";
-export { IMAGE_NAME } from "./folder.js";
+export { IMAGE_NAME } from "./image-names.js";
 export { textPng, textSvg, type TextPictureOptions } from "./render/text.js";
 export { renderFolder, type RenderOptions } from "./render/folder.js";
 export { readSentences } from "./manifest.js";
 
 export interface DatasetOptions {
-  /** Default "test" where the set has splits. "val" and "valid" mean the same. */
+  /** Default "test" where the set has splits. "val", "valid" and "validation" mean the same. */
   split?: string;
   /** For a set by name: the folder that holds its publisher's files, unpacked, instead of the download. */
   root?: string;
@@ -75,12 +76,23 @@ export const DATASETS: readonly DatasetEntry[] = [
 
 /** A data set by name, by folder (a class a folder), by list (.csv, .tsv, .jsonl), or by WebDataset shards (.tar). */
 export async function loadDataset(nameOrPath: string, options: DatasetOptions = {}): Promise<Dataset> {
+  if (typeof nameOrPath !== "string" || nameOrPath === "")
+    throw new TorchclipError("E_ARGUMENT", "the data set must be a name or a path", { subject: "nameOrPath" });
+  try {
+    return await openDataset(nameOrPath, options);
+  } catch (error) {
+    checkAborted(options.signal); // a library's own error for it says less
+    throw toTorchclipError(error, "E_DATASET_FORMAT", { subject: nameOrPath });
+  }
+}
+
+async function openDataset(nameOrPath: string, options: DatasetOptions): Promise<Dataset> {
   const entry = DATASETS.find((d) => d.name === nameOrPath);
   if (entry) return entry.open(options);
   if (isWebDataset(nameOrPath)) return webDataset(nameOrPath, options);
   const info = await stat(nameOrPath).catch(() => undefined);
   if (info?.isDirectory()) return folderDataset(nameOrPath, options.split);
-  if (info?.isFile() && /\.(csv|tsv|jsonl)$/i.test(nameOrPath)) return manifestDataset(nameOrPath, options);
+  if (info?.isFile() && LIST_NAME.test(nameOrPath)) return manifestDataset(nameOrPath, options);
   const names = DATASETS.map((d) => d.name).join(", ");
   throw new TorchclipError(
     "E_DATASET_NOT_FOUND",
@@ -92,5 +104,5 @@ export async function loadDataset(nameOrPath: string, options: DatasetOptions = 
 }
 
 function withPrompts(d: Dataset, prompts: PromptSet[], source: string): Dataset {
-  return new Dataset({ name: d.name, split: d.split, classes: [...d.classes], samples: [...d], splits: [...d.splits], prompts, source });
+  return new Dataset({ name: d.name, split: d.split, classes: [...d.classes], samples: [...d], splits: [...d.splits], prompts, source, notes: [...d.notes] });
 }

@@ -1,95 +1,72 @@
-import { readFile } from "node:fs/promises";
-import { dirname, extname, resolve } from "node:path";
-import { parse } from "csv-parse/sync";
 import { TorchclipError } from "../errors.js";
+import { shown } from "../util/untrusted.js";
+import { readText } from "../util/text-file.js";
 import { countSplit, Dataset, type Sample } from "./dataset.js";
-
-interface Row {
-  path: string;
-  label: string;
-  split: string;
-  line: number;
-}
+import { splitNames } from "./folder.js";
+import { describe, readList, type ListRow } from "./list.js";
 
 export interface ManifestOptions {
+  /** "val", "valid" and "validation" mean the same. */
   split?: string;
-  /** Class names in order of their ids. Default: the labels found, sorted; labels that are 0, 1, 2 … are ids of these. */
+  /** Class names in order of their ids. Default: the labels found, numbers by value, others by name; labels that are 0, 1, 2 … are ids of these. */
   classes?: string[];
   name?: string;
 }
 
-/** A list of pictures in CSV, TSV or JSONL with the columns path (or image), label and, optionally, split. */
+const SHOWN = 10; // class names in a message
+
+/** A list of images in CSV, TSV or JSONL with the columns path (or image), label and, optionally, split. */
 export async function manifestDataset(file: string, options: ManifestOptions = {}): Promise<Dataset> {
-  const rows = await readRows(file);
-  const labels = [...new Set(rows.map((r) => r.label))].sort();
-  const classes = options.classes ?? labels;
-  const idOf = (row: Row): number => {
-    const byName = classes.indexOf(row.label);
-    const id = byName >= 0 ? byName : /^\d+$/.test(row.label) ? Number(row.label) : -1;
-    if (id < 0 || id >= classes.length) {
-      throw new TorchclipError("E_LABEL_UNKNOWN", `${file}:${row.line}: the label "${row.label}" is none of ${classes.slice(0, 10).join(", ")}`, {
-        subject: file,
-        index: row.line,
-      });
-    }
-    return id;
-  };
+  const rows = (await readList(file)).map((row) => labelled(row, file));
+  const classes = options.classes ?? labelsInOrder(rows.map((row) => row.label));
   const bySplit = new Map<string, Sample[]>();
   for (const row of rows) {
     const list = bySplit.get(row.split) ?? [];
     bySplit.set(row.split, list);
-    const remote = /^(https?|file):/i.test(row.path);
-    list.push({ image: remote ? row.path : resolve(dirname(file), row.path), label: idOf(row), name: row.path });
+    list.push({ read: () => row.image, label: classId(row, classes, file), name: row.path });
   }
-  const split = options.split ?? (bySplit.has("test") ? "test" : ([...bySplit.keys()][0] ?? "all"));
+  const names = [...bySplit.keys()];
+  const wanted = options.split ? splitNames(options.split) : ["test", names[0] ?? "all"];
+  const split = options.split !== undefined && bySplit.has(options.split) ? options.split : (wanted.find((name) => bySplit.has(name)) ?? wanted[0]);
   const samples = bySplit.get(split);
   if (!samples && bySplit.size)
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `${file} has no split "${split}"; it has ${[...bySplit.keys()].join(", ")}`, { subject: file });
+    throw new TorchclipError("E_DATASET_NOT_FOUND", `${file} has no split "${options.split}"; it has ${names.join(", ")}`, { subject: file });
   const splits = [...bySplit].map(([name, list]) => countSplit(name, list, classes.length));
   return new Dataset({ name: options.name ?? file, split, classes, samples: samples ?? [], splits });
 }
 
-async function readRows(file: string): Promise<Row[]> {
-  const text = await readFile(file, "utf8").catch((cause: unknown) => {
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read ${file}: ${(cause as Error).message}`, { subject: file, cause });
-  });
-  let records: Record<string, unknown>[];
-  try {
-    records =
-      extname(file) === ".jsonl"
-        ? text
-            .split("\n")
-            .filter((l) => l.trim())
-            .map((l) => JSON.parse(l) as Record<string, unknown>)
-        : parse(text, {
-            columns: true,
-            delimiter: extname(file) === ".tsv" ? "\t" : ",",
-            skip_empty_lines: true,
-            bom: true,
-            quote: extname(file) === ".tsv" ? null : '"',
-          });
-  } catch (cause) {
-    throw new TorchclipError("E_DATASET_FORMAT", `${file}: ${(cause as Error).message}`, { subject: file, cause });
+type LabelledRow = ListRow & { label: string; split: string };
+
+/** A row with its label and split. Throws E_DATASET_FORMAT with the line where the label is missing or empty. */
+function labelled(row: ListRow, file: string): LabelledRow {
+  const { label, split } = row.columns;
+  const text = typeof label === "number" ? String(label) : label;
+  if (typeof text !== "string" || text.trim() === "") {
+    const why = label === undefined ? `no column label; the row has ${describe(row.columns)}` : "the label is empty";
+    throw new TorchclipError("E_DATASET_FORMAT", `${file}:${row.line}: ${why}`, { subject: file, index: row.line });
   }
-  const header = extname(file) === ".jsonl" ? 1 : 2;
-  return records.map((r, i) => {
-    const path = r.path ?? r.image ?? r.file;
-    const { label, split } = r;
-    if (typeof path !== "string" || !(typeof label === "string" || typeof label === "number")) {
-      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${i + header}: needs the columns path and label; it has ${Object.keys(r).join(", ")}`, {
-        subject: file,
-        index: i + header,
-      });
-    }
-    return { path, label: String(label), split: typeof split === "string" && split ? split : "all", line: i + header };
+  return { ...row, label: text, split: typeof split === "string" && split ? split : "all" };
+}
+
+/** The different labels: by value where all are whole numbers, else by name. */
+function labelsInOrder(labels: readonly string[]): string[] {
+  const different = [...new Set(labels)];
+  return different.every((label) => /^\d+$/.test(label)) ? different.sort((a, b) => Number(a) - Number(b)) : different.sort();
+}
+
+function classId({ label, line }: LabelledRow, classes: readonly string[], file: string): number {
+  const byName = classes.indexOf(label);
+  const id = byName < 0 && /^\d+$/.test(label) ? Number(label) : byName;
+  if (id >= 0 && id < classes.length) return id;
+  throw new TorchclipError("E_LABEL_UNKNOWN", `${file}:${line}: the label "${shown(label)}" is none of ${shown(classes.slice(0, SHOWN).join(", "))}`, {
+    subject: file,
+    index: line,
   });
 }
 
 /** Sentences with labels, for rendering: a TSV of sentence and label, with or without a header line. */
 export async function readSentences(file: string): Promise<{ text: string; label: string }[]> {
-  const content = await readFile(file, "utf8").catch((cause: unknown) => {
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read ${file}: ${(cause as Error).message}`, { subject: file, cause });
-  });
+  const content = await readText(file);
   const lines = content.split(/\r?\n/).filter((l) => l.length > 0);
   if (/^(sentence|text)\tlabel$/i.test(lines[0] ?? "")) lines.shift();
   return lines.map((line, i) => {

@@ -1,9 +1,9 @@
-import { mkdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { extract } from "tar";
 import { TorchclipError } from "../errors.js";
 import { download } from "../models/download.js";
-import { writeWhole } from "../util/files.js";
+import { writeFolderWhole } from "../util/files.js";
 import type { Dataset } from "./dataset.js";
 import { folderDataset } from "./folder.js";
 
@@ -29,8 +29,7 @@ export async function renderedSst2Folder(options: RenderedSst2Options): Promise<
   if (await stat(folder).catch(() => undefined)) return folder;
   const archive = join(options.cacheDir, "datasets", "rendered-sst2.tgz");
   await download({ urls: [URL], target: archive, hash: `md5:${MD5}`, offline: options.offline, signal: options.signal, onProgress: options.onProgress });
-  await writeWhole(folder, async (temporary) => {
-    await mkdir(temporary);
+  await writeFolderWhole(folder, async (temporary) => {
     await extract({ file: archive, cwd: temporary, strip: 1 });
   });
   return folder;

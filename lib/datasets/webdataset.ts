@@ -1,18 +1,25 @@
-import { createReadStream, closeSync, openSync, readSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import tar from "tar-stream";
 import { TorchclipError } from "../errors.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
+import { shown } from "../util/untrusted.js";
+import { redactUrl } from "../util/redact.js";
+import { readLines } from "../util/text-file.js";
 import { countSplit, Dataset, type Sample } from "./dataset.js";
+import { IMAGE_NAME, LeftOut } from "./image-names.js";
 import type { DatasetOptions } from "./index.js";
+import { readRange, tarEntries } from "./tar.js";
 
-/** Parts of a sample that hold the picture, the class id, and the class by name, by their usual extensions. */
-const IMAGE = /^(jpe?g|png|webp|gif)$/;
+/** The part of a sample that holds the class id, or the class by name, by its usual extensions. */
 const LABEL = /^(cls|label)$/;
 /** Where the names of the classes are: beside the shards, one a line (LAION's CLIP_benchmark writes the first). */
 const CLASS_FILES = ["classnames.txt", "classes.txt"];
+
+const MOST_LABEL = 65536;
+/** Names that braces may stand for. */
+const MOST_SHARDS = 1_000_000;
 
 interface Parts {
   image?: { shard: string; at: number; bytes: number };
@@ -22,16 +29,17 @@ interface Parts {
 export const isWebDataset = (path: string): boolean => /\.tar$/i.test(path);
 
 /**
- * WebDataset: .tar shards whose entries KEY.jpg (or png, webp, gif) and KEY.cls make a sample. `path` is a shard, or
+ * WebDataset: .tar shards whose entries KEY.jpg (or of another format) and KEY.cls make a sample. `path` is a shard, or
  * several as name-{0000..0009}.tar; http(s) shards come to the cache first. All shards are counted before anything runs;
- * pictures are read from them when they are used.
+ * an image is read from its shard when it is used.
  */
 export async function webDataset(path: string, options: DatasetOptions): Promise<Dataset> {
   const shards: string[] = [];
   for (const name of expandBraces(path)) shards.push(/^https?:/i.test(name) ? await fetched(name, options) : name);
   const samples: { key: string; parts: Parts }[] = [];
+  const leftOut = new LeftOut();
   for (const [i, shard] of shards.entries()) {
-    for (const [key, parts] of await readShard(shard)) samples.push({ key, parts });
+    for (const [key, parts] of await readShard(shard, leftOut)) samples.push({ key, parts });
     options.onProgress?.(i + 1, shards.length);
   }
   const labelled = samples.filter((s) => s.parts.image);
@@ -43,26 +51,21 @@ export async function webDataset(path: string, options: DatasetOptions): Promise
     const byName = classes.indexOf(parts.label!);
     const label = /^\d+$/.test(parts.label!) && byName < 0 ? Number(parts.label) : byName;
     if (label < 0 || label >= classes.length)
-      throw new TorchclipError("E_LABEL_UNKNOWN", `${path}: the sample ${key} has class "${parts.label}", there are ${classes.length} classes`, {
+      throw new TorchclipError("E_LABEL_UNKNOWN", `${path}: the sample ${key} has class "${shown(parts.label!)}", there are ${classes.length} classes`, {
         subject: path,
       });
     const { shard, at, bytes } = parts.image!;
-    return {
-      name: key,
-      label,
-      get image() {
-        return readRange(shard, at, bytes);
-      },
-    };
+    return { name: key, label, read: () => readRange(shard, at, bytes) };
   });
   const split = options.split ?? "all";
   return new Dataset({
-    name: path,
+    name: /^https?:.*[@?#]/i.test(path) ? redactUrl(path) : path,
     split,
     classes,
     samples: list,
     splits: list.length ? [countSplit(split, list, classes.length)] : undefined,
     source: `${shards.length} WebDataset shard(s)`,
+    notes: leftOut.notes(path),
   });
 }
 
@@ -72,6 +75,7 @@ export function expandBraces(path: string): string[] {
   if (!found) return [path];
   const [whole, from, to, names] = found;
   const width = from?.length ?? 0;
+  if (Number(to) - Number(from) >= MOST_SHARDS) throw new TorchclipError("E_ARGUMENT", `${path} stands for more than ${MOST_SHARDS} shards`, { subject: path });
   const middle =
     names !== undefined ? names.split(",") : Array.from({ length: Number(to) - Number(from) + 1 }, (_, i) => String(Number(from) + i).padStart(width, "0"));
   return middle.flatMap((m) => expandBraces(path.slice(0, found.index) + m + path.slice(found.index + whole.length)));
@@ -79,63 +83,47 @@ export function expandBraces(path: string): string[] {
 
 async function fetched(url: string, o: DatasetOptions): Promise<string> {
   const at = settings(o);
-  const target = join(at.cacheDir, "datasets", "shards", url.replace(/^https?:\/\//, "").replace(/[^\w.-]+/g, "-"));
+  const target = join(at.cacheDir, "datasets", "shards", shardName(url));
   if (!(await stat(target).catch(() => undefined))) await download({ urls: [url], target, offline: at.offline, signal: o.signal });
   return target;
+}
+
+/** A shard's name in the cache. Credentials and query, which may be secrets, go into a hash. */
+export function shardName(url: string): string {
+  const name = (text: string) => text.replace(/^https?:\/\//i, "").replace(/[^\w.-]+/g, "-");
+  if (!/[@?#]/.test(url)) return name(url);
+  return `${createHash("sha256").update(url).digest("hex").slice(0, 16)}-${name(redactUrl(url))}`;
 }
 
 async function classNames(path: string): Promise<string[] | undefined> {
   if (/^https?:/i.test(path)) return undefined;
   for (const name of CLASS_FILES) {
     for (const folder of [dirname(path), dirname(dirname(path))]) {
-      const text = await readFile(join(folder, name), "utf8").catch(() => undefined);
-      if (text) return text.split(/\r?\n/).filter(Boolean);
+      const file = join(folder, name);
+      if (await stat(file).catch(() => undefined)) return readLines(file);
     }
   }
   return undefined;
 }
 
-async function readShard(shard: string): Promise<Map<string, Parts>> {
+async function readShard(shard: string, leftOut: LeftOut): Promise<Map<string, Parts>> {
   const samples = new Map<string, Parts>();
-  const extract = tar.extract();
-  const file = createReadStream(shard, { highWaterMark: 1 << 20 });
-  file.on("error", (error) => extract.destroy(error));
-  file.pipe(extract);
-  try {
-    for await (const entry of extract) {
-      const { name, size = 0, type } = entry.header;
-      // The key ends at the first dot of the file's name.
-      const dot = name.indexOf(".", name.lastIndexOf("/") + 1);
-      const extension = name.slice(dot + 1).toLowerCase();
-      if (type === "file" && dot > 0 && (IMAGE.test(extension) || LABEL.test(extension))) {
-        const parts = samples.get(name.slice(0, dot)) ?? {};
-        samples.set(name.slice(0, dot), parts);
-        if (LABEL.test(extension)) {
-          const chunks: Buffer[] = [];
-          for await (const chunk of entry) chunks.push(chunk as Buffer);
-          parts.label = Buffer.concat(chunks).toString("utf8").trim();
-          continue;
-        }
-        parts.image = { shard, at: (entry.header as { byteOffset?: number }).byteOffset!, bytes: size };
-      }
-      entry.resume();
+  for await (const { name, at, bytes, content } of tarEntries(shard)) {
+    // The key ends at the first dot of the file's name.
+    const dot = name.indexOf(".", name.lastIndexOf("/") + 1);
+    if (dot <= 0) continue;
+    const extension = name.slice(dot + 1).toLowerCase();
+    const isImage = IMAGE_NAME.test(`.${extension}`) && !extension.includes(".");
+    leftOut.add(name);
+    if (!isImage && !LABEL.test(extension)) continue;
+    const parts = samples.get(name.slice(0, dot)) ?? {};
+    samples.set(name.slice(0, dot), parts);
+    if (isImage) {
+      parts.image = { shard, at, bytes };
+    } else {
+      if (bytes > MOST_LABEL) throw new TorchclipError("E_DATASET_FORMAT", `${shard}: ${name} has ${bytes} bytes, too many for a label`, { subject: shard });
+      parts.label = (await content()).toString("utf8").trim();
     }
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
-    throw new TorchclipError(missing ? "E_DATASET_NOT_FOUND" : "E_DATASET_FORMAT", `${shard}: ${(cause as Error).message}`, { subject: shard, cause });
-  } finally {
-    file.destroy();
   }
   return samples;
-}
-
-function readRange(file: string, at: number, bytes: number): Buffer {
-  const out = Buffer.alloc(bytes);
-  const fd = openSync(file, "r");
-  try {
-    if (readSync(fd, out, 0, bytes, at) !== bytes) throw new TorchclipError("E_IMAGE_READ", `${file} was cut off since it was counted`, { subject: file });
-    return out;
-  } finally {
-    closeSync(fd);
-  }
 }

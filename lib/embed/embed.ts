@@ -1,17 +1,18 @@
-import { appendFile, mkdir, open, readFile, rm, truncate } from "node:fs/promises";
-import { join } from "node:path";
-import { fileWriter, ParquetWriter } from "hyparquet-writer";
-import { lock } from "proper-lockfile";
+import { ByteWriter, ParquetWriter } from "hyparquet-writer";
+import { rm } from "node:fs/promises";
 import { packageVersion } from "../addon.js";
 import type { BatchOptions, Clip, StageTimes } from "../clip.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import type { TokenizeOptions } from "../text/tokenize.js";
-import { writeFileWhole, writeWhole } from "../util/files.js";
-import { floatBytes, npyHeader } from "../util/npy.js";
+import { NewFile, writeWhole, writing } from "../util/files.js";
+import { lock } from "../util/lock.js";
+import { npyHeader } from "../util/npy.js";
+import { identified, matched, type Identity } from "./identity.js";
+import { Partial, type Row } from "./partial.js";
 import type { ImageSource } from "./sources.js";
 
 export interface EmbedOptions extends Pick<BatchOptions, "batchSize" | "autoRotate" | "fastDecode" | "resizeOn" | "decodeOn" | "signal">, TokenizeOptions {
-  /** What the input was, for the record and to tell runs apart. */
+  /** What the input was, for the record. */
   input: string;
   onProgress?: (done: number, total: number | undefined) => void;
 }
@@ -25,195 +26,208 @@ export interface EmbedResult {
   seconds: number;
 }
 
-interface Row {
-  name: string;
-  error?: { code: string; message: string };
+/** Embeddings of some items, in their order. */
+interface Batch {
+  data: Float32Array;
+  errors: (TorchclipError | undefined)[];
 }
 
-const COPY_ROWS = 4096;
+const IMAGE_BATCH = 32;
+const TEXT_BATCH = 256;
 
 /**
- * Embeddings of all pictures of a source into a file: .npy (float32 [rows, dim], with OUT.json beside it, which holds
- * the names) or .parquet (columns name, embedding, error). A picture that cannot be read is a row of NaN with its error.
+ * Writes the embeddings of all images of a source into a file: .npy (float32 [rows, dim], with OUT.json beside it, which holds
+ * the names) or .parquet (columns name, embedding, error). An image that cannot be read is a row of NaN with its error.
+ *
  * What is done is kept in OUT.partial until the file is whole, so that the same call after a stop, however hard, goes
- * on behind the last whole row.
+ * on. Rows are taken over by name and content: images that were added, removed or changed in between are done as in a
+ * run without a stop, and the file has the same bytes. A partial of another model or of other settings is begun anew.
+ *
+ * Throws E_LOCKED while another process writes the same file, E_WRITE where it cannot be written, E_DATASET_EMPTY.
  */
 export async function embedImages(clip: Clip, source: ImageSource, out: string, options: EmbedOptions): Promise<EmbedResult> {
   const times = { read: 0, decode: 0, resize: 0, forward: 0 };
-  return run(clip, out, options, "images", source.count, times, async function* (done) {
-    const names: string[] = [];
+  const { batchSize = IMAGE_BATCH, autoRotate, fastDecode, resizeOn, decodeOn, signal } = options;
+  const encode = async function* (items: AsyncIterable<Identity & { image: Parameters<Clip["encodeImages"]>[0][number] }>): AsyncGenerator<Batch> {
     const images = async function* () {
-      for await (const { name, image } of source.images(done)) {
-        names.push(name);
-        yield image;
-      }
+      for await (const { image } of items) yield image;
     };
-    const { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal } = options;
-    for await (const batch of clip.streamImages(images(), { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal, onError: "collect", times })) {
-      const rows = names.splice(0, batch.rows).map((name, i): Row => {
-        const e = batch.errors[i];
-        return e ? { name, error: { code: e.code, message: e.message } } : { name };
-      });
-      yield { data: batch.data, rows };
-    }
-  });
+    yield* clip.streamImages(images(), { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal, onError: "collect", times });
+  };
+  const job = { kind: "images" as const, total: source.count, batchSize, runner: clip.info.imageRunner };
+  return run(clip, out, options, job, times, identified(source.images(0)), encode);
 }
 
-/** The same for texts; names are the texts. */
+/** Does the same for texts; names are the texts. */
 export async function embedTexts(clip: Clip, texts: readonly string[], out: string, options: EmbedOptions): Promise<EmbedResult> {
   const times = { read: 0, decode: 0, resize: 0, forward: 0 };
-  return run(clip, out, options, "texts", texts.length, times, async function* (done) {
-    const size = options.batchSize ?? 256;
-    for (let start = done; start < texts.length; start += size) {
-      const part = texts.slice(start, start + size);
+  const { batchSize = TEXT_BATCH, truncate, signal } = options;
+  const encode = async function* (items: AsyncIterable<Identity>): AsyncGenerator<Batch> {
+    for await (const batch of batchesOf(items, batchSize)) {
       const before = performance.now();
-      const { data } = await clip.encodeTexts(part, { truncate: options.truncate, batchSize: size, signal: options.signal });
+      const names = batch.map((item) => item.name);
+      const { data } = await clip.encodeTexts(names, { truncate, batchSize, signal });
       times.forward += (performance.now() - before) / 1000;
-      yield { data, rows: part.map((name) => ({ name })) };
+      yield { data, errors: names.map(() => undefined) };
     }
-  });
+  };
+  const all = async function* (): AsyncGenerator<Identity> {
+    for (const name of texts) yield { name, content: "text" };
+    await Promise.resolve();
+  };
+  const job = { kind: "texts" as const, total: texts.length, batchSize, runner: clip.info.textRunner };
+  return run(clip, out, options, job, times, all(), encode);
 }
 
-async function run(
+async function* batchesOf<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+  let batch: T[] = [];
+  for await (const item of items) {
+    batch.push(item);
+    if (batch.length < size) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length) yield batch;
+}
+
+interface Job {
+  kind: "images" | "texts";
+  total: number | undefined;
+  batchSize: number;
+  runner: string;
+}
+
+async function run<T extends Identity>(
   clip: Clip,
   out: string,
   options: EmbedOptions,
-  kind: "images" | "texts",
-  total: number | undefined,
+  job: Job,
   times: StageTimes,
-  batches: (done: number) => AsyncGenerator<{ data: Float32Array; rows: Row[] }>,
+  items: AsyncGenerator<T>,
+  encode: (items: AsyncIterable<T>) => AsyncGenerator<Batch>,
 ): Promise<EmbedResult> {
   if (!/\.(npy|parquet)$/i.test(out)) throw new TorchclipError("E_ARGUMENT", `the output must be a .npy or .parquet file, not ${out}`, { subject: "out" });
   const started = performance.now();
+  const about = runAbout(clip, job, options);
+  // The fast runner gives an item the same bits whatever shares its batch; TorchScript does not.
+  const wholeBatches = job.runner.startsWith("fast") ? undefined : job.batchSize;
+  const settings = JSON.stringify({ ...about, input: undefined, runner: job.runner, batchSize: wholeBatches });
+  const held = await lock(`${out}.partial.lock`).catch((error: unknown) => {
+    throw toTorchclipError(error, "E_INTERNAL", { subject: out });
+  });
+  const state = new Partial(`${out}.partial`, clip.info.embedDim);
+  try {
+    const stored = await state.begin(settings);
+    /** The row of the partial that each row of the output is; −1 while it is computed. */
+    const order: number[] = [];
+    const waiting: { position: number; item: T }[] = [];
+    let resumed = 0;
+    const missing = async function* (): AsyncGenerator<T> {
+      for await (const { item, row } of matched(items, stored, wholeBatches)) {
+        const position = order.push(row ?? -1) - 1;
+        if (row !== undefined) {
+          resumed++;
+          options.onProgress?.(resumed, job.total);
+          continue;
+        }
+        if (wholeBatches !== undefined && position === resumed) await state.cut(resumed);
+        waiting.push({ position, item });
+        yield item;
+      }
+    };
+    let computed = 0;
+    for await (const { data, errors } of encode(missing())) {
+      await held.check();
+      const done = waiting.splice(0, errors.length);
+      const first = await state.add(
+        data,
+        done.map(({ item }, i) => rowOf(item, errors[i])),
+      );
+      done.forEach(({ position }, i) => (order[position] = first + i));
+      computed += done.length;
+      options.onProgress?.(resumed + computed, job.total);
+    }
+    if (order.length === 0) throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, { subject: options.input });
+    await held.check();
+    if (/\.npy$/i.test(out)) await saveNpy(out, state, order, clip.info.embedDim, about);
+    else await saveParquet(out, state, order, clip.info.embedDim, about);
+    const errors = errorsOf(state, order).map((e) => ({ ...e, name: state.at(order[e.index]).name }));
+    await state.remove();
+    return { rows: order.length, resumed, errors, times, seconds: (performance.now() - started) / 1000 };
+  } catch (error) {
+    throw toTorchclipError(error, "E_INTERNAL", { subject: out });
+  } finally {
+    await state.close();
+    await held.release();
+  }
+}
+
+/** What is recorded in the output, and (without the input's path) tells runs apart. */
+function runAbout(clip: Clip, job: Job, options: EmbedOptions) {
   const { config, precision, device, embedDim } = clip.info;
-  const about = {
+  return {
     torchclip: packageVersion(),
     model: { name: config.name, weights: config.source },
     device,
     precision,
-    kind,
+    kind: job.kind,
     input: options.input,
     dim: embedDim,
     autoRotate: options.autoRotate ?? false,
     fastDecode: options.fastDecode ?? false,
     decodeOn: options.decodeOn ?? "cpu",
   };
-  const partial = `${out}.partial`;
-  await mkdir(partial, { recursive: true });
-  const release = await lock(partial, { stale: 15_000 }).catch((cause: unknown) => {
-    throw new TorchclipError("E_LOCKED", `${partial} is in use by another process`, { subject: partial, cause });
+}
+
+function rowOf({ name, content }: Identity, error: TorchclipError | undefined): Row {
+  // The index in the message counts what this run computed, not rows of the output.
+  return error ? { name, content, error: { code: error.code, message: error.message.replace(/^image \d+: /, "") } } : { name, content };
+}
+
+function errorsOf(state: Partial, order: readonly number[]): { index: number; code: string; message: string }[] {
+  return order.flatMap((row, index) => {
+    const { error } = state.at(row);
+    return error ? [{ index, ...error }] : [];
   });
+}
+
+/** OUT.npy and OUT.npy.json: both are written before either takes its name, and the old names never lie beside new rows. */
+async function saveNpy(out: string, state: Partial, order: readonly number[], dim: number, about: object): Promise<void> {
+  const names = await NewFile.create(`${out}.json`);
   try {
-    const state = new Partial(partial, embedDim);
-    const resumed = await state.begin(JSON.stringify(about));
-    let done = resumed;
-    options.onProgress?.(done, total);
-    for await (const { data, rows } of batches(resumed)) {
-      await state.add(data, rows);
-      done += rows.length;
-      options.onProgress?.(done, total);
-    }
-    if (done === 0) throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, { subject: options.input });
-    const rows = await state.rows();
-    if (/\.npy$/i.test(out)) await saveNpy(out, state, rows, embedDim, about);
-    else await saveParquet(out, state, rows, embedDim, about);
-    await release();
-    await rm(partial, { recursive: true, force: true });
-    const errors = rows.flatMap((r, index) => (r.error ? [{ index, name: r.name, ...r.error }] : []));
-    return { rows: done, resumed, errors, times, seconds: (performance.now() - started) / 1000 };
+    await names.write(`${JSON.stringify({ ...about, rows: order.length, errors: errorsOf(state, order), names: order.map((row) => state.at(row).name) })}\n`);
+    await names.sync();
+    await writeWhole(out, async (rows) => {
+      await rows.write(npyHeader(order.length, dim));
+      for await (const part of state.parts(order)) await rows.write(part);
+      await rows.sync();
+      await writing(names.path, () => rm(names.path, { force: true }));
+    });
+    await names.place();
   } catch (error) {
-    await release().catch(() => {});
-    throw toTorchclipError(error, "E_WRITE", { subject: out });
+    await names.discard();
+    throw error;
   }
 }
 
-/** What a run has done so far: rows.f32, and names.jsonl with a line a row. Only what both hold whole counts. */
-class Partial {
-  private readonly data: string;
-  private readonly names: string;
-
-  constructor(
-    private readonly folder: string,
-    private readonly dim: number,
-  ) {
-    this.data = join(folder, "rows.f32");
-    this.names = join(folder, "names.jsonl");
+/** A Parquet writer's buffer that goes to a file after each group of rows, and at the end by `flush`. */
+class ParquetBuffer extends ByteWriter {
+  constructor(private readonly file: NewFile) {
+    super();
   }
 
-  /** Cuts off what a crash left half-written, or starts anew where the run was another; returns the rows that are done. */
-  async begin(key: string): Promise<number> {
-    const about = join(this.folder, "run.json");
-    if ((await readFile(about, "utf8").catch(() => "")) !== key) {
-      await rm(this.data, { force: true });
-      await rm(this.names, { force: true });
-      await writeFileWhole(about, key);
-    }
-    const text = await readFile(this.names, "utf8").catch(() => "");
-    const handle = await open(this.data, "a");
-    const { size } = await handle.stat();
-    await handle.close();
-    const lines = text.split("\n").slice(0, -1);
-    const done = Math.min(Math.floor(size / (this.dim * 4)), lines.length);
-    await truncate(this.data, done * this.dim * 4);
-    await writeFileWhole(
-      this.names,
-      lines
-        .slice(0, done)
-        .map((l) => `${l}\n`)
-        .join(""),
-    );
-    return done;
-  }
-
-  async add(data: Float32Array, rows: Row[]): Promise<void> {
-    await appendFile(this.data, floatBytes(data));
-    await appendFile(this.names, rows.map((r) => `${JSON.stringify(r)}\n`).join(""));
-  }
-
-  async rows(): Promise<Row[]> {
-    const text = await readFile(this.names, "utf8");
-    return text
-      .split("\n")
-      .slice(0, -1)
-      .map((l) => JSON.parse(l) as Row);
-  }
-
-  /** The embeddings, some whole rows at a time. */
-  async *parts(): AsyncGenerator<Buffer> {
-    const file = await open(this.data, "r");
-    try {
-      const { size } = await file.stat();
-      const step = COPY_ROWS * this.dim * 4;
-      for (let at = 0; at < size; at += step) {
-        const chunk = Buffer.alloc(Math.min(step, size - at));
-        let filled = 0;
-        while (filled < chunk.length) filled += (await file.read(chunk, filled, chunk.length - filled, at + filled)).bytesRead;
-        yield chunk;
-      }
-    } finally {
-      await file.close();
-    }
+  async flush(): Promise<void> {
+    const bytes = Buffer.from(this.getBytes());
+    this.index = 0;
+    await this.file.write(bytes);
   }
 }
 
-async function saveNpy(out: string, state: Partial, rows: Row[], dim: number, about: object): Promise<void> {
-  const errors = rows.flatMap((r, index) => (r.error ? [{ index, ...r.error }] : []));
-  await writeFileWhole(`${out}.json`, `${JSON.stringify({ ...about, rows: rows.length, errors, names: rows.map((r) => r.name) })}\n`);
-  await writeWhole(out, async (temporary) => {
-    const file = await open(temporary, "wx");
-    try {
-      await file.write(npyHeader(rows.length, dim));
-      for await (const part of state.parts()) await file.write(part);
-    } finally {
-      await file.close();
-    }
-  });
-}
-
-async function saveParquet(out: string, state: Partial, rows: Row[], dim: number, about: object): Promise<void> {
-  await writeWhole(out, async (temporary) => {
+async function saveParquet(out: string, state: Partial, order: readonly number[], dim: number, about: object): Promise<void> {
+  await writeWhole(out, async (file) => {
+    const buffer = new ParquetBuffer(file);
     const parquet = new ParquetWriter({
-      writer: fileWriter(temporary),
+      writer: buffer,
       schema: [
         { name: "root", num_children: 3 },
         { name: "name", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "REQUIRED" },
@@ -225,10 +239,10 @@ async function saveParquet(out: string, state: Partial, rows: Row[], dim: number
       kvMetadata: [{ key: "torchclip", value: JSON.stringify(about) }],
     });
     let at = 0;
-    for await (const bytes of state.parts()) {
+    for await (const bytes of state.parts(order)) {
       const floats = new Float32Array(bytes.length / 4);
       Buffer.from(floats.buffer).set(bytes);
-      const part = rows.slice(at, at + floats.length / dim);
+      const part = order.slice(at, at + floats.length / dim).map((row) => state.at(row));
       at += part.length;
       await parquet.write({
         columnData: [
@@ -240,5 +254,6 @@ async function saveParquet(out: string, state: Partial, rows: Row[], dim: number
       });
     }
     await parquet.finish();
+    await buffer.flush();
   });
 }

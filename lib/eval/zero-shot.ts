@@ -1,23 +1,31 @@
-import { createHash } from "node:crypto";
-import { appendFile, readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import type { Clip, StageTimes } from "../clip.js";
 import { Dataset, type Sample } from "../datasets/dataset.js";
-import { similarity, softmax } from "../embeddings.js";
+import { similarity, softmax, type Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
-import { writeFileWhole } from "../util/files.js";
+import { identified, matched, StoredRows, type Identity } from "../embed/identity.js";
+import { writing } from "../util/files.js";
+import type { NamedImage } from "../embed/sources.js";
+import { Journal, type JournalRow } from "./journal.js";
 import { argmax, computeMetrics, type Metrics } from "./metrics.js";
 
 export interface ZeroShotOptions {
   /** Default: the data set's first prompt set, else "a photo of a {}". */
   prompts?: PromptSet;
-  /** Names put into the templates, in the order of class ids. Default: the data set's. */
+  /** Names put into the templates, in the order of class ids. Default: the data set's, with spaces for "_" (see keepUnderscores). */
   classNames?: string[];
+  /** Put "_" of the data set's class names into the prompts as it is. Default false: "polar_bear" is asked for as "polar bear". */
+  keepUnderscores?: boolean;
   batchSize?: number;
   /** A picture that cannot be read: leave it out and count it, or stop. Default "skip". */
   onError?: "skip" | "fail";
   autoRotate?: boolean;
-  /** A journal of finished batches: with `resume` a stopped evaluation goes on from it; removed at the end. */
+  /**
+   * A file with the finished images. With `resume` a stopped evaluation goes on from it: images are taken over by name and
+   * content, so that those added, removed or changed in between are as in a run without a stop. With other settings it is
+   * E_ARGUMENT, which names them. E_LOCKED while another process writes it. `removeJournal` removes it.
+   */
   journal?: string;
   resume?: boolean;
   /** For the bootstrap intervals. Default 0. */
@@ -47,16 +55,11 @@ export interface ZeroShotResult {
   times: StageTimes & { post: number; total: number };
 }
 
-interface JournalLine {
-  start: number;
-  rows: { i: number; cosines?: number[]; error?: { code: string; message: string } }[];
-}
-
 /** Classifies every picture of the set by its nearest class prompt (Radford et al. 2021, section 3.1). */
 export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptions = {}): Promise<ZeroShotResult> {
   const started = performance.now();
   const prompts = options.prompts ?? data.prompts[0] ?? ARTICLE_PROMPTS;
-  const classNames = options.classNames ?? [...data.classes];
+  const classNames = options.classNames ?? promptNames(data.classes, options.keepUnderscores);
   if (classNames.length !== data.classes.length) {
     throw new TorchclipError("E_ARGUMENT", `${classNames.length} class names for the ${data.classes.length} classes of ${data.name}`, {
       subject: "classNames",
@@ -66,37 +69,13 @@ export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptio
   const times = { read: 0, decode: 0, resize: 0, forward: 0, post: 0, total: 0 };
   const classes = await clip.encodeClasses(classNames, prompts.templates, { signal: options.signal });
   const samples = [...data];
-
-  const journal = options.journal ? new Journal(options.journal, runKey(clip, data, prompts, classNames, batchSize, options, samples)) : undefined;
-  const done = journal ? await journal.begin(options.resume ?? false) : [];
-  const rows: JournalLine["rows"] = done.flatMap((l) => l.rows);
-  options.onProgress?.(rows.length, samples.length);
-
-  const rest = samples.slice(rows.length);
-  const stream = clip.streamImages(
-    rest.map((s) => s.image),
-    { batchSize, onError: "collect", autoRotate: options.autoRotate, signal: options.signal, times },
-  );
-  for await (const batch of stream) {
-    const before = performance.now();
-    const start = rows.length;
-    const line: JournalLine = { start, rows: [] };
-    const cosines = similarity(batch, classes);
-    for (let r = 0; r < batch.rows; r++) {
-      const error = batch.errors[r];
-      const i = start + r;
-      if (error) {
-        if (options.onError === "fail")
-          throw new TorchclipError(error.code, `${samples[i].name}: ${error.message}`, { index: i, subject: samples[i].name, cause: error });
-        line.rows.push({ i, error: { code: error.code, message: error.message } });
-      } else {
-        line.rows.push({ i, cosines: Array.from(cosines.subarray(r * classes.rows, (r + 1) * classes.rows)) });
-      }
-    }
-    rows.push(...line.rows);
-    await journal?.add(line);
-    times.post += (performance.now() - before) / 1000;
-    options.onProgress?.(rows.length, samples.length);
+  const journal = options.journal ? new Journal(options.journal, runSettings(clip, data, prompts, classNames, batchSize, options)) : undefined;
+  let rows: JournalRow[];
+  try {
+    await journal?.begin(options.resume ?? false);
+    rows = await classifyAll(clip, data, classes, journal, batchSize, times, options);
+  } finally {
+    await journal?.close();
   }
 
   const before = performance.now();
@@ -107,10 +86,73 @@ export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptio
   return { prompts, classNames, predictions, skipped, metrics, times };
 }
 
-function predict(rows: JournalLine["rows"], samples: readonly Sample[], scale: number): Pick<ZeroShotResult, "predictions" | "skipped"> {
+/** The cosines of every image with every class, from the journal where it has them. */
+async function classifyAll(
+  clip: Clip,
+  data: Dataset,
+  classes: Embeddings,
+  journal: Journal | undefined,
+  batchSize: number,
+  times: ZeroShotResult["times"],
+  options: ZeroShotOptions,
+): Promise<JournalRow[]> {
+  const rows: JournalRow[] = [];
+  const waiting: { position: number; item: Identity }[] = [];
+  let taken = 0;
+  const wholeBatches = wholeBatchesOf(clip, batchSize);
+  const missing = async function* () {
+    // Without a journal nothing is taken over, and no content is read for it.
+    const items = journal ? identified(data.images()) : unidentified(data);
+    for await (const { item, row } of matched(items, journal?.stored ?? new StoredRows([]), wholeBatches)) {
+      const position = rows.push(row === undefined ? { name: item.name, content: item.content } : journal!.at(row)) - 1;
+      if (row !== undefined) {
+        taken++;
+        options.onProgress?.(taken, data.length);
+        continue;
+      }
+      if (wholeBatches !== undefined && position === taken) await journal?.cut(taken);
+      waiting.push({ position, item });
+      yield item.image;
+    }
+  };
+  let computed = 0;
+  const stream = clip.streamImages(missing(), { batchSize, onError: "collect", autoRotate: options.autoRotate, signal: options.signal, times });
+  for await (const batch of stream) {
+    const before = performance.now();
+    const cosines = similarity(batch, classes);
+    const done = waiting.splice(0, batch.rows).map(({ position, item: { name, content } }, r): JournalRow => {
+      const error = batch.errors[r];
+      const identity = { name, content };
+      if (!error) return (rows[position] = { ...identity, cosines: Array.from(cosines.subarray(r * classes.rows, (r + 1) * classes.rows)) });
+      // The index in the message counts what this run computed, not the images of the data set.
+      const message = error.message.replace(/^image \d+: /, "");
+      if (options.onError === "fail") throw new TorchclipError(error.code, `${name}: ${message}`, { index: position, subject: name, cause: error });
+      return (rows[position] = { ...identity, error: { code: error.code, message } });
+    });
+    await journal?.add(done);
+    computed += done.length;
+    times.post += (performance.now() - before) / 1000;
+    options.onProgress?.(taken + computed, data.length);
+  }
+  return rows;
+}
+
+async function* unidentified(data: Dataset): AsyncGenerator<NamedImage & Identity> {
+  for await (const { name, image } of data.images()) yield { name, image, content: "" };
+}
+
+/** The fast runner gives an image the same bits whatever shares its batch; TorchScript does not. */
+const wholeBatchesOf = (clip: Clip, batchSize: number): number | undefined => (clip.info.imageRunner.startsWith("fast") ? undefined : batchSize);
+
+/** Class names as prompts say them. */
+export function promptNames(classes: readonly string[], keepUnderscores = false): string[] {
+  return classes.map((name) => (keepUnderscores ? name : name.replaceAll("_", " ").trim() || name));
+}
+
+function predict(rows: readonly JournalRow[], samples: readonly Sample[], scale: number): Pick<ZeroShotResult, "predictions" | "skipped"> {
   const predictions: PicturePrediction[] = [];
   const skipped: ZeroShotResult["skipped"] = [];
-  for (const { i, cosines, error } of rows) {
+  for (const [i, { cosines, error }] of rows.entries()) {
     const { name, label } = samples[i];
     if (!cosines) {
       skipped.push({ index: i, name, ...error! });
@@ -122,66 +164,32 @@ function predict(rows: JournalLine["rows"], samples: readonly Sample[], scale: n
   return { predictions, skipped };
 }
 
-/** What must be equal for a journal to be continued. */
-function runKey(
+/** What must be equal for a journal to be continued. Which images there are need not be: they are told apart one by one. */
+function runSettings(
   clip: Clip,
   data: Dataset,
   prompts: PromptSet,
   classNames: string[],
   batchSize: number,
   options: ZeroShotOptions,
-  samples: readonly Sample[],
-): string {
-  const names = createHash("sha256");
-  for (const s of samples) names.update(`${s.name}\t${s.label}\n`);
-  const { config, device, precision } = clip.info;
-  return JSON.stringify({
+): Record<string, unknown> {
+  const { config, device, precision, imageRunner, textRunner } = clip.info;
+  return {
     weights: config.source.sha256,
     device,
     precision,
-    data: data.name,
+    imageRunner,
+    textRunner,
+    dataset: data.name,
     split: data.split,
-    pictures: names.digest("hex"),
     templates: prompts.templates,
     classNames,
-    batchSize,
+    batchSize: wholeBatchesOf(clip, batchSize),
     autoRotate: options.autoRotate ?? false,
-  });
-}
-
-/** Finished batches, a line each, behind a line that says what run they belong to. */
-class Journal {
-  constructor(
-    private readonly file: string,
-    private readonly key: string,
-  ) {}
-
-  /** The batches to take over; starts a new journal where there are none. A half-written last line is dropped. */
-  async begin(resume: boolean): Promise<JournalLine[]> {
-    const lines = resume ? (await readFile(this.file, "utf8").catch(() => "")).split("\n") : [];
-    const batches: JournalLine[] = [];
-    if (lines[0]) {
-      if (lines[0] !== this.key) {
-        throw new TorchclipError(
-          "E_ARGUMENT",
-          `${this.file} belongs to another evaluation (model, data set, prompts, batch size or device differ); leave out --resume to start anew`,
-          {
-            subject: this.file,
-          },
-        );
-      }
-      for (const line of lines.slice(1, -1)) batches.push(JSON.parse(line) as JournalLine);
-    }
-    await writeFileWhole(this.file, [this.key, ...batches.map((b) => JSON.stringify(b)), ""].join("\n"));
-    return batches;
-  }
-
-  async add(line: JournalLine): Promise<void> {
-    await appendFile(this.file, JSON.stringify(line) + "\n");
-  }
+  };
 }
 
 /** Removes a journal whose results are saved. */
 export async function removeJournal(file: string): Promise<void> {
-  await rm(file, { force: true });
+  await writing(file, () => rm(file, { force: true }));
 }

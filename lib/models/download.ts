@@ -1,11 +1,8 @@
-import { createWriteStream } from "node:fs";
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import lockfile from "proper-lockfile";
 import { TorchclipError } from "../errors.js";
-import { hashFile } from "../util/files.js";
+import { hashFile, syncFile, syncFolder, writeAll, writing } from "../util/files.js";
+import { lock } from "../util/lock.js";
 
 export interface DownloadOptions {
   /** Tried in order. */
@@ -13,7 +10,7 @@ export interface DownloadOptions {
   target: string;
   /** Expected SHA-256 in hex (or "md5:…", "git:…" for a git blob's); the file appears under its name only when it matches. */
   hash?: string;
-  /** Sent with each request. */
+  /** Sent with each request; a redirect to another origin goes without `authorization` (the Fetch standard). */
   headers?: Record<string, string>;
   offline?: boolean;
   signal?: AbortSignal;
@@ -22,11 +19,10 @@ export interface DownloadOptions {
 }
 
 const ATTEMPTS = 6; // without a byte of progress
-const LOCK_STALE = 30_000; // ms
 
 /**
  * A file by HTTP: resumed after a cut (also by a later process), checked, renamed when it is whole. A second process
- * that wants the same file waits for the first.
+ * that wants the same file waits for the first. On a full disk the part stays for a later call to go on from.
  */
 export async function download(options: DownloadOptions): Promise<string> {
   const { target, urls } = options;
@@ -36,29 +32,24 @@ export async function download(options: DownloadOptions): Promise<string> {
       subject: target,
     });
   }
-  await mkdir(dirname(target), { recursive: true });
-  const release = await lockfile
-    .lock(target, { realpath: false, stale: LOCK_STALE, retries: { forever: true, minTimeout: 50, maxTimeout: 1000 } })
-    .catch((cause: unknown) => {
-      throw new TorchclipError("E_LOCKED", `cannot lock ${target}: ${(cause as Error).message}`, { subject: target, cause });
-    });
+  const held = await lock(`${target}.lock`, { wait: true, signal: options.signal });
   try {
     if (await exists(target)) return target;
     const failures: string[] = [];
     for (const url of urls) {
       try {
-        await fetchWhole(url, options);
+        await fetchWhole(url, options, () => held.check());
         return target;
       } catch (error) {
         if (options.signal?.aborted) throw new TorchclipError("E_ABORTED", "aborted", { cause: error });
-        if (error instanceof TorchclipError && error.code === "E_WRITE") throw error;
+        if (error instanceof TorchclipError && ["E_WRITE", "E_LOCKED"].includes(error.code)) throw error;
         failures.push(`${url}: ${(error as Error).message}`);
         if (error instanceof TorchclipError && error.code === "E_HASH_MISMATCH" && url === urls.at(-1)) throw error;
       }
     }
     throw new TorchclipError("E_DOWNLOAD", `could not download ${target}:\n  ${failures.join("\n  ")}`, { subject: target });
   } finally {
-    await release();
+    await held.release();
   }
 }
 
@@ -66,11 +57,13 @@ async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }
 
-async function fetchWhole(url: string, options: DownloadOptions): Promise<void> {
+/** `check` throws where this process may no longer write the file. */
+async function fetchWhole(url: string, options: DownloadOptions, check: () => Promise<void>): Promise<void> {
   const part = `${options.target}.part`;
   let idle = 0;
   for (;;) {
     const before = (await stat(part).catch(() => undefined))?.size ?? 0;
+    await check();
     try {
       const whole = await fetchSome(url, part, before, options);
       if (whole) break;
@@ -90,7 +83,12 @@ async function fetchWhole(url: string, options: DownloadOptions): Promise<void> 
       throw new TorchclipError("E_HASH_MISMATCH", `${url} has hash ${actual}, expected ${options.hash}; nothing of it was kept`, { subject: url });
     }
   }
-  await rename(part, options.target);
+  await check();
+  await writing(options.target, async () => {
+    await syncFile(part);
+    await rename(part, options.target);
+    await syncFolder(dirname(options.target));
+  });
 }
 
 async function hashAs(like: string, file: string): Promise<string> {
@@ -116,20 +114,15 @@ async function fetchSome(url: string, part: string, from: number, options: Downl
   let done = resumed ? from : 0;
   const length = response.headers.get("content-length");
   const total = length === null ? undefined : done + Number(length);
-  const body = Readable.fromWeb(response.body as import("node:stream/web").ReadableStream);
-  body.on("data", (chunk: Buffer) => {
-    done += chunk.length;
-    options.onProgress?.(done, total, url);
-  });
+  const file = await writing(part, () => open(part, resumed ? "a" : "w"));
   try {
-    await pipeline(body, createWriteStream(part, { flags: resumed ? "a" : "w" }), { signal: options.signal });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOSPC" || code === "EACCES" || code === "EROFS" || code === "EFBIG") {
-      if (code === "ENOSPC") await rm(part, { force: true });
-      throw new TorchclipError("E_WRITE", `cannot write ${part}: ${(error as Error).message}`, { subject: part, cause: error });
+    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+      await writing(part, () => writeAll(file, chunk));
+      done += chunk.byteLength;
+      options.onProgress?.(done, total, url);
     }
-    throw error;
+  } finally {
+    await file.close();
   }
   return total === undefined || done >= total;
 }

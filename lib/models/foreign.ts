@@ -1,13 +1,13 @@
 import { basename } from "node:path";
 import { addon } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
-import { writeWhole } from "../util/files.js";
-import { CLIP_MEAN, CLIP_STD, nativeTransform, type ModelConfig, type Preprocessing } from "./config.js";
+import { writeNamedWhole } from "../util/files.js";
+import { CLIP_MEAN, CLIP_STD, type ModelConfig, type Preprocessing } from "./config.js";
 import type { WeightFile } from "./formats/index.js";
 
 /**
- * TorchScript exports made by somebody else, whose weights are in no layout that is known: their own code is kept and run
- * by the generic runner, after the check of what it may do. They must have `encode_image(float [N, 3, S, S])` and
+ * Third-party TorchScript exports, whose weights are in no layout that is known: their own code is kept and run by the
+ * generic runner, where the caller trusts it (`trustCode`). PyTorch says that TorchScript is no sandbox. They must have `encode_image(float [N, 3, S, S])` and
  * `encode_text(int64 [N, L])`; sizes are read from the weights where they show.
  */
 
@@ -51,6 +51,17 @@ export function foreignSizes(weights: WeightFile, options: ForeignOptions, file:
   return { imageSize, contextLength, vocabSize };
 }
 
+/** The refusal of an export whose code nobody has vouched for. */
+export function untrusted(file: string): TorchclipError {
+  return new TorchclipError(
+    "E_MODEL_UNSAFE",
+    `${file} is a TorchScript export of unknown layout: it runs code of its own, which can read and write any file of yours. ` +
+      "Where you trust its author: load(path, { trustCode: true }), or --trust-code. " +
+      "Safer: export its weights (torch.save of the state dict, or safetensors) and import those",
+    { subject: file },
+  );
+}
+
 function unknown(file: string, what: string, remedy: string): TorchclipError {
   return new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: a TorchScript export whose weights do not tell ${what}; ${remedy}`, { subject: file });
 }
@@ -79,24 +90,7 @@ export async function wrapForeign(
       storedDtype: "fp32",
       source: about.source,
     };
-    const transform = nativeTransform(preprocessing, image.imageSize);
-    const spec = {
-      attributes: {
-        image_size: image.imageSize,
-        image_resize: transform.resize,
-        image_filter: transform.filter,
-        image_fill: transform.fill,
-        image_mean: preprocessing.mean,
-        image_std: preprocessing.std,
-        context_length: text.contextLength,
-        vocab_size: text.vocabSize,
-        embed_dim: embedDim,
-        pad_id: about.tokenizer.padId,
-        text_trims: 0, // its code may count on the whole context
-      },
-      extraFiles: { "torchclip.json": JSON.stringify(config, null, 2), "tokenizer.json": JSON.stringify(tokenizerJson) },
-    };
-    await writeWhole(output, (temporary) => addon().wrapTorchScript(file, spec, temporary));
+    await writeNamedWhole(output, (temporary) => addon().wrapTorchScript(file, JSON.stringify(config, null, 2), JSON.stringify(tokenizerJson), temporary));
     return config;
   } catch (error) {
     throw toTorchclipError(error, "E_WRITE", { subject: file });

@@ -1,6 +1,8 @@
-import type { Activation, Preprocessing, TokenizerConfig } from "./config.js";
-import { CLIP_MEAN, CLIP_STD } from "./config.js";
+import { Untrusted } from "../util/untrusted.js";
+import { CLIP_MEAN, CLIP_STD, type Activation, type Preprocessing, type TokenizerConfig } from "./config.js";
 import type { TowerHints } from "./architectures/index.js";
+import { checkFields, unsupportedField } from "./fields.js";
+import { imageProcessorHints } from "./image-processor.js";
 
 /** What a checkpoint's own config says, in the terms of the towers. */
 export interface Hints {
@@ -8,101 +10,262 @@ export interface Hints {
   text: TowerHints;
   preprocessing: Partial<Preprocessing>;
   clean?: TokenizerConfig["clean"];
+  /** Of a CLIP vocabulary: the library whose tokenizer this model is used with. */
+  dialect?: TokenizerConfig["dialect"];
   stripEnd?: boolean;
   /** Where this comes from, for messages. */
   source: string;
 }
 
 type Json = Record<string, unknown>;
+const ACTIVATIONS: readonly Activation[] = ["quick_gelu", "gelu", "gelu_tanh"];
 const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
 const number = (v: unknown): number | undefined => (typeof v === "number" && Number.isFinite(v) ? v : undefined);
 const text = (v: unknown): string | undefined => (typeof v === "string" ? v : undefined);
-const numbers = (v: unknown): number[] | undefined => (Array.isArray(v) && v.length === 3 && v.every((n) => typeof n === "number") ? v : undefined);
+const numbers = (v: unknown): number[] | undefined => (Array.isArray(v) && v.length === 3 && v.every((n) => Number.isFinite(n)) ? (v as number[]) : undefined);
+const defined = <T extends object>(o: T): T => Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined && v !== null)) as T;
 
-/** hidden_act of transformers' configs. */
-const HF_ACTIVATIONS: Record<string, Activation> = { quick_gelu: "quick_gelu", gelu: "gelu", gelu_pytorch_tanh: "gelu_tanh", gelu_new: "gelu_tanh" };
+/** A table for names out of files: "constructor" is none of its keys. */
+function named<T>(table: Record<string, T>): Record<string, T> {
+  return Object.assign(Object.create(null) as Record<string, T>, table);
+}
 
-/** transformers' config.json and preprocessor_config.json (CLIPConfig, SiglipConfig; defaults from there). */
-export function huggingFaceHints(config: Json, preprocessor: Json | undefined, source: string): Hints {
-  const siglip = (text(config.model_type) ?? "").startsWith("siglip");
-  const tower = (value: unknown, heads: number): TowerHints => {
-    const c = object(value);
-    return {
-      activation: HF_ACTIVATIONS[text(c.hidden_act) ?? (siglip ? "gelu_pytorch_tanh" : "quick_gelu")],
-      heads: number(c.num_attention_heads) ?? heads,
-      eps: number(c.layer_norm_eps) ?? (siglip ? 1e-6 : 1e-5),
-    };
-  };
-  const image = tower(config.vision_config, 12);
-  const words = tower(config.text_config, siglip ? 12 : 8);
-  // SiglipVisionModel attends with as many heads in its pooling head as in its layers.
-  if (siglip) Object.assign(words, { pool: "last", causal: false, padId: number(object(config.text_config).pad_token_id) });
-  const p = preprocessor ?? {};
-  const size = object(p.size);
-  const squash = size.shortest_edge === undefined && size.height !== undefined;
-  const centred = p.do_center_crop !== false && !squash;
+/** hidden_act of transformers' configs (ACT2CLS in activations.py) that this version computes; several names are one function. */
+const HF_ACTIVATIONS: Record<string, Activation> = named({
+  quick_gelu: "quick_gelu",
+  gelu: "gelu",
+  gelu_python: "gelu",
+  gelu_pytorch_tanh: "gelu_tanh",
+  gelu_python_tanh: "gelu_tanh",
+  gelu_accurate: "gelu_tanh",
+  gelu_new: "gelu_tanh",
+  gelu_fast: "gelu_tanh",
+});
+
+/** Where a family of transformers' configs leaves a field out (configuration_clip.py, _metaclip_2.py, _siglip.py). */
+interface FamilyDefaults {
+  siglip: boolean;
+  activation: Activation;
+  eps: number;
+  textHeads: number;
+  /** Values of *_config_dict win over those of *_config. */
+  dicts: boolean;
+}
+
+const CLIP_FAMILY: FamilyDefaults = { siglip: false, activation: "quick_gelu", eps: 1e-5, textHeads: 8, dicts: true };
+const HF_FAMILIES: Record<string, FamilyDefaults> = {
+  clip: CLIP_FAMILY,
+  metaclip_2: CLIP_FAMILY,
+  siglip: { siglip: true, activation: "gelu_tanh", eps: 1e-6, textHeads: 12, dicts: false },
+};
+const IMAGE_HEADS = 12;
+const IMAGE_SIZE = 224;
+const CLIP_END = 49407; // eos_token_id of CLIPTextConfig
+/** What CLIP's configs said before transformers 4.31; it stands for the token with the highest id. */
+const OLD_END = 2;
+
+/** transformers' config.json with the image processor's config, where there is one. Throws E_MODEL_UNSUPPORTED. */
+export function huggingFaceHints(config: Json, processor: { config: Json; file: string } | undefined, source: string): Hints {
+  const type = text(config.model_type) ?? "clip";
+  if (!Object.hasOwn(HF_FAMILIES, type)) {
+    const known = Object.keys(HF_FAMILIES).join(", ");
+    throw unsupportedField(
+      source,
+      "model_type",
+      type,
+      `the families known are ${known}${type === "siglip2" ? " (siglip2 is NaFlex: images of any shape)" : ""}`,
+    );
+  }
+  const family = HF_FAMILIES[type];
+  checkFields("transformers", config, source);
+  // A *_config_dict replaces the whole: what it leaves out has the class's default (CLIPConfig.__init__).
+  const part = (name: "text" | "vision") => object((family.dicts ? config[`${name}_config_dict`] : undefined) ?? config[`${name}_config`]);
+  const vision = part("vision");
+  const words = part("text");
+  for (const name of ["text", "vision"] as const) {
+    checkFields(`transformers ${name}`, object(config[`${name}_config`]), source);
+    checkFields(`transformers ${name}`, part(name), source);
+  }
+  const imageSize = squareSize(vision.image_size, "image_size", source) ?? IMAGE_SIZE;
+  const end = number(words.eos_token_id) ?? CLIP_END;
+  const { siglip } = family;
+  const pooling = siglip ? { pool: "last", causal: false } : type === "clip" && end === OLD_END ? {} : { pool: "eos", endId: end };
   return {
-    image,
-    text: words,
-    preprocessing: {
-      resize: preprocessor ? (centred ? "shortest" : "squash") : siglip ? "squash" : "shortest",
-      interpolation: number(p.resample) === 2 ? "bilinear" : "bicubic", // PIL's numbers
-      mean: numbers(p.image_mean) ?? (siglip ? [0.5, 0.5, 0.5] : CLIP_MEAN),
-      std: numbers(p.image_std) ?? (siglip ? [0.5, 0.5, 0.5] : CLIP_STD),
-    },
-    clean: config.model_type === "siglip2" ? "lower" : siglip ? "siglip" : "none",
+    image: { ...huggingFaceTower(vision, family, IMAGE_HEADS, source), imageSize },
+    text: { ...huggingFaceTower(words, family, family.textHeads, source), ...pooling, padId: number(words.pad_token_id) },
+    preprocessing: processor
+      ? imageProcessorHints(processor.config, siglip, imageSize, processor.file)
+      : imageProcessorHints({ size: imageSize, crop_size: imageSize }, siglip, imageSize, source),
+    clean: siglip ? "siglip" : "none",
+    dialect: "transformers",
     source,
   };
 }
 
-/** open_clip's model config (`model_cfg` of open_clip_config.json) with its `preprocess_cfg`. */
+function huggingFaceTower(c: Json, family: FamilyDefaults, heads: number, source: string): TowerHints {
+  const named = text(c.hidden_act);
+  const activation = named === undefined ? family.activation : HF_ACTIVATIONS[named];
+  if (!activation) throw unsupportedField(source, "hidden_act", named, `the activations computed are ${Object.keys(HF_ACTIVATIONS).join(", ")}`);
+  // SiglipVisionModel attends with as many heads in its pooling head as in its layers.
+  return { activation, heads: number(c.num_attention_heads) ?? heads, eps: number(c.layer_norm_eps) ?? family.eps };
+}
+
+/** A side in pixels, given as one number or as two equal ones. */
+function squareSize(value: unknown, field: string, source: string): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  const sides = Array.isArray(value) ? value : [value, value];
+  if (sides.length === 2 && sides[0] === sides[1] && Number.isInteger(sides[0]) && sides[0] > 0) return sides[0] as number;
+  throw unsupportedField(source, field, value, "square images alone are computed");
+}
+
+const RESIZES: Record<string, Preprocessing["resize"]> = { shortest: "shortest", squash: "squash", longest: "longest" };
+/** "random" chooses for training alone; images are then prepared with the bicubic filter (open_clip/transform.py). */
+const OPEN_CLIP_FILTERS: Record<string, Preprocessing["interpolation"]> = { bicubic: "bicubic", bilinear: "bilinear", random: "bicubic" };
+const CLEANS: Record<string, TokenizerConfig["clean"]> = {
+  lower: "openai",
+  whitespace: "whitespace",
+  whitespace_underscore: "whitespace_underscore",
+  canonicalize: "canonicalize",
+};
+const IMAGE_POOLS = ["tok", "avg"];
+const TEXT_POOLS = ["argmax", "last", "first", "eos"];
+/** open_clip's poolers over a Hugging Face text model. "cls_pooler" runs that model's own dense layer, which is not computed. */
+const HF_POOLS: Record<string, string> = { mean_pooler: "mean", cls_last_hidden_state_pooler: "cls" };
+
+/** open_clip's model config (`model_cfg` of open_clip_config.json) with its `preprocess_cfg`. Throws E_MODEL_UNSUPPORTED. */
 export function openClipHints(model: Json, preprocess: Json, source: string): Hints {
   const vision = object(model.vision_cfg);
   const words = object(model.text_cfg);
-  const timm = text(vision.timm_model_name);
+  checkFields("open_clip model", model, source);
+  checkFields("open_clip vision", vision, source);
+  checkFields("open_clip text", words, source);
+  checkFields("open_clip preprocess", preprocess, source);
   const quick: Activation = model.quick_gelu === true ? "quick_gelu" : "gelu";
-  const tanh = object(words.act_kwargs).approximate === "tanh";
-  const resize: Record<string, Preprocessing["resize"]> = { shortest: "shortest", squash: "squash", longest: "longest" };
-  const siglip = timm !== undefined && /siglip/.test(timm);
-  const defined = <T extends object>(o: T): T => Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as T;
+  const siglip = /siglip/.test(text(vision.timm_model_name) ?? "");
   return {
-    image: defined<TowerHints>({
-      activation: timm ? (timmActivation(timm) ?? "gelu") : quick,
-      headWidth: number(vision.head_width),
-      heads: timm ? timmHeads(timm) : undefined,
-      eps: number(object(vision.norm_kwargs).eps),
-      imageSize: number(vision.image_size),
-      pool: text(vision.pool_type),
-      normAfterPool: vision.final_ln_after_pool === true,
-      poolHeads: number(vision.attn_pooler_heads),
-      model: timm,
-    }),
-    text: defined<TowerHints>({
-      activation: tanh ? "gelu_tanh" : quick,
-      heads: number(words.heads),
-      eps: number(object(words.norm_kwargs).eps),
-      contextLength: number(words.context_length),
-      pool: text(words.hf_pooler_type) === "cls_pooler" ? "cls" : text(words.pool_type),
-      causal: words.no_causal_mask === undefined ? undefined : words.no_causal_mask !== true,
-      padId: number(words.pad_id),
-      endId: number(words.eos_id),
-      model: text(words.hf_model_name),
-    }),
+    image: openClipImage(vision, quick, source),
+    text: openClipText(words, quick, source),
     preprocessing: defined<Partial<Preprocessing>>({
-      resize: resize[text(preprocess.resize_mode) ?? ""] ?? (siglip ? "squash" : undefined),
-      interpolation: text(preprocess.interpolation) === "bilinear" ? "bilinear" : text(preprocess.interpolation) === "bicubic" ? "bicubic" : undefined,
-      mean: numbers(preprocess.mean) ?? (siglip ? [0.5, 0.5, 0.5] : undefined),
-      std: numbers(preprocess.std) ?? (siglip ? [0.5, 0.5, 0.5] : undefined),
-      fill: number(preprocess.fill_color),
+      resize: oneOf(preprocess, "resize_mode", RESIZES, source) ?? (siglip ? "squash" : undefined),
+      interpolation: oneOf(preprocess, "interpolation", OPEN_CLIP_FILTERS, source),
+      mean: channels(preprocess, "mean", source) ?? (siglip ? [0.5, 0.5, 0.5] : CLIP_MEAN),
+      std: channels(preprocess, "std", source) ?? (siglip ? [0.5, 0.5, 0.5] : CLIP_STD),
+      fill: greyLevel(preprocess, source),
     }),
-    clean: object(words.tokenizer_kwargs).clean === "canonicalize" ? "canonicalize" : "openai",
-    stripEnd: object(words.tokenizer_kwargs).strip_sep_token === true,
+    ...openClipTokenizer(words, source),
     source,
   };
+}
+
+function openClipImage(vision: Json, quick: Activation, source: string): TowerHints {
+  const timm = text(vision.timm_model_name);
+  if (timm) checkTimm(timm, vision, source);
+  if (vision.pool_type !== undefined && !IMAGE_POOLS.includes(vision.pool_type as string)) {
+    throw unsupportedField(source, "vision_cfg.pool_type", vision.pool_type, `${IMAGE_POOLS.join(" and ")} are computed`);
+  }
+  return defined<TowerHints>({
+    activation: timm ? (timmActivation(timm) ?? "gelu") : activationOf(vision, quick, source),
+    headWidth: number(vision.head_width),
+    heads: timm ? timmHeads(timm) : undefined,
+    eps: normEps(vision, source),
+    imageSize: squareSize(vision.image_size, "vision_cfg.image_size", source),
+    pool: text(vision.pool_type),
+    normAfterPool: vision.final_ln_after_pool === true,
+    poolHeads: number(vision.attn_pooler_heads),
+    model: timm,
+  });
+}
+
+function openClipText(words: Json, quick: Activation, source: string): TowerHints {
+  const model = text(words.hf_model_name);
+  if (model && !/roberta/i.test(model)) throw unsupportedField(source, "text_cfg.hf_model_name", model, "RoBERTa and XLM-R are computed");
+  const pooler = model ? (oneOf(words, "hf_pooler_type", HF_POOLS, source) ?? "mean") : undefined;
+  const pool = text(words.pool_type);
+  if (!model && pool !== undefined && !TEXT_POOLS.includes(pool)) {
+    throw unsupportedField(source, "text_cfg.pool_type", pool, `${TEXT_POOLS.join(", ")} are computed`);
+  }
+  return defined<TowerHints>({
+    activation: activationOf(words, quick, source),
+    heads: number(words.heads),
+    eps: normEps(words, source),
+    contextLength: number(words.context_length),
+    pool: pooler ?? pool,
+    causal: words.no_causal_mask === undefined ? undefined : words.no_causal_mask !== true,
+    padId: number(words.pad_id),
+    endId: number(words.eos_id),
+    model,
+  });
+}
+
+/** open_clip/factory.py get_tokenizer: SimpleTokenizer, or transformers' where the config names one. */
+function openClipTokenizer(words: Json, source: string): Pick<Hints, "clean" | "dialect" | "stripEnd"> {
+  const { clean, strip_sep_token: stripEnd, ...others } = object(words.tokenizer_kwargs);
+  for (const [name, value] of Object.entries(others)) throw unsupportedField(source, `text_cfg.tokenizer_kwargs.${name}`, value, "it is not known");
+  const transformers = text(words.hf_tokenizer_name) !== undefined || text(words.hf_model_name) !== undefined;
+  const named = oneOf({ clean }, "clean", CLEANS, source) ?? (transformers ? "whitespace" : "openai");
+  if (!transformers && named.startsWith("whitespace")) {
+    throw unsupportedField(source, "text_cfg.tokenizer_kwargs.clean", clean, "capital letters have no tokens in CLIP's own vocabulary");
+  }
+  return { clean: named, dialect: transformers ? "transformers" : "open_clip", stripEnd: stripEnd === true };
+}
+
+/** The entry of `values` that a config's field names. */
+function oneOf<T>(config: Json, field: string, values: Record<string, T>, source: string): T | undefined {
+  const value = config[field];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string" && Object.hasOwn(values, value)) return values[value];
+  throw unsupportedField(source, field, value, `${Object.keys(values).join(", ")} are computed`);
+}
+
+function channels(config: Json, field: string, source: string): number[] | undefined {
+  const value = config[field];
+  if (value === undefined || value === null) return undefined;
+  const list = typeof value === "number" ? [value, value, value] : numbers(value);
+  if (!list) throw unsupportedField(source, field, value, "three numbers are expected");
+  return list;
+}
+
+function greyLevel(config: Json, source: string): number | undefined {
+  const value = config.fill_color;
+  if (value === undefined || value === null) return undefined;
+  if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255) return value as number;
+  throw unsupportedField(source, "fill_color", value, "a grey level of 0 to 255 is expected");
+}
+
+/** Of an open_clip tower: its nn.GELU may be the tanh form (act_kwargs). */
+function activationOf(config: Json, quick: Activation, source: string): Activation {
+  const { approximate, ...others } = object(config.act_kwargs);
+  if (Object.keys(others).length) throw unsupportedField(source, "act_kwargs", config.act_kwargs, "approximate alone is known");
+  if (approximate === undefined || approximate === null || approximate === "none") return quick;
+  if (approximate === "tanh" && quick === "gelu") return "gelu_tanh";
+  throw unsupportedField(source, "act_kwargs", config.act_kwargs, "GELU's tanh form alone is known");
+}
+
+function normEps(config: Json, source: string): number | undefined {
+  const { eps, ...others } = object(config.norm_kwargs);
+  if (Object.keys(others).length) throw unsupportedField(source, "norm_kwargs", config.norm_kwargs, "eps alone is known");
+  return number(eps);
+}
+
+/** Models of timm that this version computes, and how each is pooled there. */
+const TIMM_MODELS: readonly { names: RegExp; pools: readonly string[] }[] = [
+  { names: /^vit_\w*siglip/, pools: ["map", ""] },
+  { names: /^vit_\w*(mci|clip)/, pools: ["token", ""] },
+  { names: /^eva(02)?_/, pools: ["token", ""] },
+  { names: /^convnext/, pools: ["", "avg"] },
+  { names: /^fastvit/, pools: ["avg", ""] },
+];
+
+function checkTimm(name: string, vision: Json, source: string): void {
+  const known = TIMM_MODELS.find((m) => m.names.test(name));
+  if (!known) throw unsupportedField(source, "timm_model_name", name, "timm's ViT for CLIP and SigLIP, EVA, ConvNeXt and FastViT are computed");
+  const pool = vision.timm_pool;
+  if (pool !== undefined && pool !== null && !known.pools.includes(pool as string)) throw unsupportedField(source, "timm_pool", pool, "another is computed");
 }
 
 /** Models of timm whose activation is not the plain GELU (timm/models/vision_transformer.py). */
 function timmActivation(model: string): Activation | undefined {
+  if (/quickgelu/.test(model)) return "quick_gelu";
   return /^vit_base_patch32_siglip|^vit_giantopt_patch16_siglip/.test(model) ? "gelu_tanh" : undefined;
 }
 
@@ -110,4 +273,18 @@ function timmActivation(model: string): Activation | undefined {
 function timmHeads(model: string): number | undefined {
   if (/so400m|giantopt|eva_giant|enormous|eva02_large|vit_large/.test(model)) return 16;
   return undefined;
+}
+
+/** What scripts/train-tiny writes into a safetensors file's `__metadata__`. */
+export function ownHints(text: string, file: string): Hints {
+  const check = new Untrusted("E_MODEL_CORRUPT", file);
+  const config = check.object(check.json(text, "__metadata__.config"), "__metadata__.config");
+  const activation = config.activation === undefined ? undefined : check.choice(config.activation, ACTIVATIONS, "the activation in its metadata");
+  return {
+    image: { activation, heads: number(config.vision_heads) },
+    text: { activation, heads: number(config.text_heads) },
+    preprocessing: {},
+    clean: "none",
+    source: "its metadata",
+  };
 }

@@ -1,8 +1,8 @@
-import { mkdir, readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
+import { readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, posix, relative } from "node:path";
 import { TorchclipError } from "../errors.js";
 import type { Settings } from "../settings.js";
-import { temporaryName, writeFileWhole } from "../util/files.js";
+import { makeFolder, syncFolder, temporaryName, writeFileWhole, writing } from "../util/files.js";
 import { download } from "./download.js";
 
 /** A model repository of the Hugging Face hub, at one revision (branch, tag or commit). */
@@ -106,30 +106,38 @@ export class HubRepository {
       urls: [url],
       target: blob,
       hash,
-      headers: this.headers(),
+      headers: this.headers(url),
       signal: this.options.signal,
       onProgress: (done, total) => this.options.onProgress?.(name, done, total),
     });
     const link = join(this.folder, "snapshots", commit, ...name.split("/"));
     await placeLink(blob, link);
-    if (commit !== this.id.revision) await writeFileWhole(join(this.folder, "refs", ...this.id.revision.split("/")), commit);
+    if (commit !== this.id.revision) await this.rememberCommit(commit);
     return link;
   }
 
-  private headers(): Record<string, string> {
-    return this.at.hubToken ? { authorization: `Bearer ${this.at.hubToken}` } : {};
+  /** Writes which commit the revision is, unless that is known: a cache that cannot be written may hold all already. */
+  private async rememberCommit(commit: string): Promise<void> {
+    const file = join(this.folder, "refs", ...this.id.revision.split("/"));
+    if ((await readFile(file, "utf8").catch(() => "")) !== commit) await writeFileWhole(file, commit);
+  }
+
+  /** The user's token is for the hub alone: a mirror, or another server that the hub leads to, does not get it. */
+  private headers(url: string): Record<string, string> {
+    const isHub = new URL(url).origin === new URL(this.at.hubEndpoint ?? OFFICIAL).origin;
+    return this.at.hubToken && isHub ? { authorization: `Bearer ${this.at.hubToken}` } : {};
   }
 
   /** Commit and etag of a file; undefined where the revision does not have it. */
   private async head(url: string): Promise<{ commit: string; etag: string } | undefined> {
     let response: Response;
     for (let hops = 0; ; hops++) {
-      const headers = { ...this.headers(), "accept-encoding": "identity" };
+      const headers = { ...this.headers(url), "accept-encoding": "identity" };
       response = await fetch(url, { method: "HEAD", redirect: "manual", headers, signal: this.options.signal });
-      // A renamed repository redirects on the same host; another host is the store of large files.
+      // A renamed repository redirects on the same origin; another one is the store of large files.
       const to = response.headers.get("location");
       const next = to ? new URL(to, url) : undefined;
-      if (!next || next.host !== new URL(url).host || hops === 5) break;
+      if (!next || next.origin !== new URL(url).origin || hops === 5) break;
       url = next.href;
     }
     const code = response.headers.get("x-error-code");
@@ -168,14 +176,17 @@ const dirnameAt = (path: string, name: string): string => path.slice(0, path.len
 /** A relative link, as Python makes it; where links are not allowed (Windows) the file itself moves there. */
 async function placeLink(blob: string, link: string): Promise<void> {
   if (await stat(link).catch(() => undefined)) return;
-  await mkdir(dirname(link), { recursive: true });
   const temporary = temporaryName(link);
-  try {
-    await symlink(relative(dirname(link), blob), temporary);
-    await rename(temporary, link);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
-    await rename(blob, link);
-  }
+  await writing(link, async () => {
+    await makeFolder(dirname(link));
+    try {
+      await symlink(relative(dirname(link), blob), temporary);
+      await rename(temporary, link);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+      await rename(blob, link);
+    }
+    await syncFolder(dirname(link));
+  });
 }

@@ -1,17 +1,17 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { addon, type ArtifactSpec } from "../addon.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
-import type { TokenizerJson } from "../text/bpe.js";
-import { clipTokenizerJson } from "../text/clip-vocabulary.js";
-import { readSentencePiece } from "../text/sentencepiece.js";
-import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
-import { hashFile, writeWhole } from "../util/files.js";
-import { artifactTensors, recognise, rootSource, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
-import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing, type TokenizerConfig } from "./config.js";
-import { foreignSizes, wrapForeign, type ForeignTextConfig } from "./foreign.js";
+import { addon, type ArtifactSpec, type NativeLayout } from "../addon.js";
+import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
+import { hashFile, writeNamedWhole } from "../util/files.js";
+import { readJsonFile } from "../util/json.js";
+import { artifactTensors, recognise, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
+import { checkConfig } from "./check-config.js";
+import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing } from "./config.js";
+import { foreignSizes, untrusted, wrapForeign, type ForeignTextConfig } from "./foreign.js";
 import { readWeights, TorchArchive, type WeightFile } from "./formats/index.js";
-import { huggingFaceHints, openClipHints, type Hints } from "./hints.js";
+import { checkFields } from "./fields.js";
+import { huggingFaceHints, openClipHints, ownHints, type Hints } from "./hints.js";
+import { readTokenizer, type TokenizerSource } from "./import-tokenizer.js";
 import { namedArchitecture } from "./named.js";
 
 export interface ImportOptions {
@@ -23,20 +23,24 @@ export interface ImportOptions {
   imageSize?: number;
   /** The same for the token ids of one text. */
   contextLength?: number;
+  /**
+   * A TorchScript export of unknown layout runs its own code, which can do whatever this process may: read and write
+   * files, for one. Only with true is it loaded; else E_MODEL_UNSAFE. For a path alone, never for a model of a hub.
+   */
+  trustCode?: boolean;
   /** Asked for only where neither the checkpoint's config, `arch` nor its known source says it. */
   activation?: Activation;
   signal?: AbortSignal;
 }
 
 /** The weights and their neighbours in a folder. */
-export interface ImportSource {
+export interface ImportSource extends TokenizerSource {
   /** A weight file, or the index of several. */
   weights: string;
   /** transformers' config.json, or open_clip_config.json. */
   config?: string;
+  /** preprocessor_config.json, or processor_config.json. */
   preprocessor?: string;
-  /** tokenizer.json, or a SentencePiece model. */
-  tokenizer?: string;
   /** Of the weights, where it is known already. */
   sha256?: string;
 }
@@ -54,8 +58,9 @@ export const WEIGHT_NAMES = [
   "model.pt",
 ];
 export const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
-export const PREPROCESSOR_NAMES = ["preprocessor_config.json"];
+export const PREPROCESSOR_NAMES = ["preprocessor_config.json", "processor_config.json"];
 export const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
+export const TOKENIZER_CONFIG_NAMES = ["tokenizer_config.json"];
 
 /** Finds the weights in a path that the user gave, and what lies beside them. */
 export async function findSource(path: string): Promise<ImportSource> {
@@ -72,6 +77,7 @@ export async function findSource(path: string): Promise<ImportSource> {
     config: await first(folder, CONFIG_NAMES),
     preprocessor: await first(folder, PREPROCESSOR_NAMES),
     tokenizer: await first(folder, TOKENIZER_NAMES),
+    tokenizerConfig: await first(folder, TOKENIZER_CONFIG_NAMES),
   });
   if (info.isFile()) {
     // A config beside a file counts only where the file has a name that such a folder's weights have.
@@ -86,6 +92,17 @@ export async function findSource(path: string): Promise<ImportSource> {
 
 /** Reads weights in any known format and writes the artifact to `output`, whole or not at all. */
 export async function importModel(source: ImportSource, output: string, options: ImportOptions = {}): Promise<ModelConfig> {
+  if (typeof source?.weights !== "string" || typeof output !== "string" || output === "")
+    throw new TorchclipError("E_ARGUMENT", "importModel takes { weights: path } and the path of the artifact", { subject: "source" });
+  try {
+    return await importChecked(source, output, options);
+  } catch (error) {
+    checkAborted(options.signal);
+    throw toTorchclipError(error, "E_INTERNAL", { subject: source.weights });
+  }
+}
+
+async function importChecked(source: ImportSource, output: string, options: ImportOptions): Promise<ModelConfig> {
   const file = source.weights;
   const weights = await readWeights(file);
   const found = tryRecognise(weights, file);
@@ -94,7 +111,7 @@ export async function importModel(source: ImportSource, output: string, options:
   const image = found.image.tower.configure(found.image.shapes, hints.image);
   const text = found.text.tower.configure(found.text.shapes, hints.text);
   const embedDim = embeddingDimension(found, image, text);
-  const { json, config: tokenizer } = await readTokenizer(source, found, text, hints);
+  const { json, config: tokenizer } = await readTokenizer(source, found.text.layout, text, hints);
   const stored = storedDtype(weights);
   const preprocessing: Preprocessing = { resize: "shortest", interpolation: "bicubic", mean: CLIP_MEAN, std: CLIP_STD, fill: 0, ...hints.preprocessing };
   const sigmoid = found.root.has("logit_bias");
@@ -115,38 +132,27 @@ export async function importModel(source: ImportSource, output: string, options:
       format: `${weights.format}/${found.image.layout}+${found.text.layout}`,
     },
   };
-  const dtype = stored === "F16" || stored === "BF16" ? stored : "F32";
-  const root = new Map<string, number[]>([["logit_scale", []]]);
-  if (sigmoid) root.set("logit_bias", []);
+  checkConfig(config, source.config ?? file);
+  const tensors = new Map([...found.image.tensors, ...found.text.tensors, ...found.root]);
   const spec: ArtifactSpec = {
-    modules: [...found.image.tower.sources(image), ...found.text.tower.sources(text), { path: "", source: rootSource() }],
-    tensors: [
-      ...artifactTensors(found.image.tower.shapes(image, embedDim), found.image.tensors, dtype, file),
-      ...artifactTensors(found.text.tower.shapes(text, embedDim), found.text.tensors, dtype, file),
-      ...artifactTensors(root, found.root, dtype, file),
-    ],
-    attributes: {
-      image_size: image.imageSize,
-      image_resize: ["shortest", "squash", "longest"].indexOf(preprocessing.resize),
-      image_filter: preprocessing.interpolation === "bicubic" ? 0 : 1,
-      image_fill: preprocessing.fill,
-      image_mean: preprocessing.mean,
-      image_std: preprocessing.std,
-      context_length: text.contextLength,
-      vocab_size: text.vocabSize,
-      embed_dim: embedDim,
-      pad_id: tokenizer.padId,
-      // Without what follows its end a causal text gives the same embedding; a masked one as well.
-      text_trims: (text.kind === "transformer" && text.causal && text.pool !== "last" && !text.appendedToken) || text.kind === "roberta" ? 1 : 0,
-    },
-    extraFiles: { "torchclip.json": JSON.stringify(config, null, 2), "tokenizer.json": JSON.stringify(json) },
+    config: JSON.stringify(config, null, 2),
+    tokenizer: JSON.stringify(json),
+    tensors: artifactTensors(layoutOf(config, file).shapes, tensors, file),
   };
   try {
-    await writeWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
+    await writeNamedWhole(output, (temporary) => addon().writeArtifact(spec, temporary));
   } catch (error) {
     throw toTorchclipError(error, "E_WRITE", { subject: output });
   }
   return config;
+}
+
+function layoutOf(config: ModelConfig, file: string): NativeLayout {
+  try {
+    return addon().modelLayout(JSON.stringify(config));
+  } catch (error) {
+    throw toTorchclipError(error, "E_MODEL_CORRUPT", { subject: file });
+  }
 }
 
 /** The towers, or undefined for a TorchScript export of another layout: its own code can run. */
@@ -161,9 +167,10 @@ function tryRecognise(weights: WeightFile, file: string): Recognised | undefined
 
 async function importForeign(source: ImportSource, weights: WeightFile, output: string, options: ImportOptions): Promise<ModelConfig> {
   const file = source.weights;
+  if (!options.trustCode) throw untrusted(file);
   const { imageSize, contextLength, vocabSize } = foreignSizes(weights, options, file);
   const text: ForeignTextConfig = { kind: "torchscript", contextLength, vocabSize };
-  const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", text: {} });
+  const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", dialect: "openai", text: {} });
   const about = {
     name: options.name ?? basename(file),
     image: { kind: "torchscript" as const, imageSize },
@@ -204,16 +211,6 @@ function storedDtype(weights: WeightFile): string {
 
 type Json = Record<string, unknown>;
 
-async function readJson(file: string): Promise<Json> {
-  try {
-    const value = JSON.parse(await readFile(file, "utf8")) as unknown;
-    if (!value || typeof value !== "object") throw new Error("it is no object");
-    return value as Json;
-  } catch (cause) {
-    throw new TorchclipError("E_MODEL_CORRUPT", `${file} cannot be read as JSON: ${(cause as Error).message}`, { subject: file, cause });
-  }
-}
-
 /**
  * What the shapes do not tell: from the config beside the weights, from `arch`, from what torchclip itself or OpenAI
  * wrote. The activation is never guessed (open_clip #771, #915): where nothing says it, it is asked for.
@@ -243,68 +240,39 @@ async function knownHints(source: ImportSource, weights: WeightFile, found: Reco
     return openClipHints(model, preprocess, `architecture ${options.arch}`);
   }
   if (source.config) {
-    const config = await readJson(source.config);
-    if (config.model_cfg) return openClipHints(config.model_cfg as Json, (config.preprocess_cfg ?? {}) as Json, source.config);
-    if (config.vision_config || config.model_type) {
-      return huggingFaceHints(config, source.preprocessor ? await readJson(source.preprocessor) : undefined, source.config);
+    const config = await readJsonFile(source.config);
+    if (config.model_cfg) {
+      checkFields("open_clip", config, source.config);
+      return openClipHints(config.model_cfg as Json, (config.preprocess_cfg ?? {}) as Json, source.config);
+    }
+    if (config.vision_config || config.vision_config_dict || config.model_type) {
+      return huggingFaceHints(config, await imageProcessor(source.preprocessor), source.config);
     }
   }
   const own = weights.metadata.config; // scripts/train-tiny
-  if (own) {
-    const c = JSON.parse(own) as { activation?: Activation; vision_heads?: number; text_heads?: number };
-    return {
-      image: { activation: c.activation, heads: c.vision_heads },
-      text: { activation: c.activation, heads: c.text_heads },
-      preprocessing: {},
-      clean: "none",
-      source: "its metadata",
-    };
-  }
+  if (own) return ownHints(own, source.weights);
   // OpenAI's own archives: nobody else publishes this layout with code.
   if (weights.metadata.torchscript && found.text.layout === "openai") {
-    return { image: { activation: "quick_gelu" }, text: { activation: "quick_gelu" }, preprocessing: {}, clean: "openai", source: "OpenAI's archive" };
+    return {
+      image: { activation: "quick_gelu" },
+      text: { activation: "quick_gelu" },
+      preprocessing: {},
+      clean: "openai",
+      dialect: "openai",
+      source: "OpenAI's archive",
+    };
   }
   return undefined;
 }
 
-/** The tokenizer.json of the artifact and how it is used. */
-async function readTokenizer(
-  source: ImportSource,
-  found: Recognised | undefined,
-  text: ModelConfig["text"],
-  hints: Pick<Hints, "clean" | "stripEnd" | "text">,
-): Promise<{ json: TokenizerJson; config: TokenizerConfig }> {
-  const ownVocabulary = !source.tokenizer || (found?.text.layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
-  const from = ownVocabulary ? "CLIP's own vocabulary" : source.tokenizer!;
-  const json = ownVocabulary
-    ? clipTokenizerJson()
-    : source.tokenizer!.endsWith(".json")
-      ? ((await readJson(source.tokenizer!)) as unknown as TokenizerJson)
-      : await readSentencePiece(source.tokenizer!);
-  const count = vocabularySize(json);
-  // Embeddings may be padded to a round number, never be fewer than the tokens.
-  if (count > text.vocabSize || (ownVocabulary && count !== text.vocabSize)) {
-    throw new TorchclipError(
-      "E_MODEL_CORRUPT",
-      `${from} has ${count} tokens, the model's embedding has ${text.vocabSize} rows${source.tokenizer ? "" : "; put its tokenizer.json beside it"}`,
-      { subject: source.tokenizer },
-    );
-  }
-  const clip = isClipBpe(json);
-  const padId = clip ? 0 : (hints.text.padId ?? (text.kind === "roberta" ? text.padId : tokenId(json, ["<pad>", "[PAD]"])) ?? 0);
-  const end = clip ? undefined : tokenId(json, ["</s>", "<eos>", "[SEP]"]);
-  const config: TokenizerConfig = {
-    kind: clip ? "clip" : "huggingface",
-    clean: !clip && hints.clean === "openai" ? "whitespace" : (hints.clean ?? (clip ? "openai" : "none")),
-    padId,
-    endId: clip ? count - 1 : (end ?? null),
-    ...(hints.stripEnd && !clip ? { stripEnd: true } : {}),
-  };
-  makeTokenizer(json, config).encode("a"); // refuses what cannot be used
-  return { json, config };
+/** The config of transformers' image processor, which processor_config.json holds among others. */
+async function imageProcessor(file: string | undefined): Promise<{ config: Json; file: string } | undefined> {
+  if (!file) return undefined;
+  const whole = await readJsonFile(file);
+  if (basename(file) !== "processor_config.json") return { config: whole, file };
+  checkFields("processor", whole, file);
+  return whole.image_processor ? { config: whole.image_processor as Json, file } : undefined;
 }
-
-const CLIP_VOCABULARY = 49408;
 
 /** The config inside an artifact. */
 export async function readArtifactConfig(artifact: string): Promise<ModelConfig> {

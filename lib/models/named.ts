@@ -87,5 +87,7 @@ export function namedArchitecture(name: string): { model: Json; preprocess: Json
       },
     );
   }
-  return { model: { quick_gelu: quick, vision_cfg: family.vision ?? {}, text_cfg: family.text ?? {} }, preprocess: family.preprocess ?? {} };
+  // SigLIP's images need be no multiple of the patch (384 pixels of 14): the name says their size.
+  const named = /SigLIP/.test(plain) ? { image_size: Number(/-(\d{3})$/.exec(plain)?.[1] ?? 224) } : {};
+  return { model: { quick_gelu: quick, vision_cfg: { ...family.vision, ...named }, text_cfg: family.text ?? {} }, preprocess: family.preprocess ?? {} };
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { addon, packageVersion, type NativeEngine, type NativeInfo } from "../addon.js";
 import { seededRandom } from "../util/random.js";
@@ -7,6 +7,8 @@ import { writeFileWhole } from "../util/files.js";
 
 /** Least cosine to fp32, over the check images and texts, that "auto" accepts. */
 export const AUTO_COSINE = 0.9995;
+/** How many times as fast as fp32 a precision must be to be taken by "auto": less is not worth its rounding. */
+export const AUTO_SPEEDUP = 1.05;
 const CHECK_IMAGES = 8;
 const CHECK_TEXTS = 8;
 const ROUNDS = 3;
@@ -28,8 +30,8 @@ export interface PrecisionChoice {
 
 /**
  * What `precision: "auto"` means for a model on this CPU: each precision is loaded once and measured on pictures made
- * here; the fastest whose cosine to fp32 is at least AUTO_COSINE is taken. The choice is remembered in the cache folder
- * for this model, CPU, thread count and version.
+ * here; the fastest whose cosine to fp32 is at least AUTO_COSINE and that is AUTO_SPEEDUP times as fast as fp32 is taken,
+ * else fp32. The choice is remembered in the cache folder for this model, CPU, thread count and version.
  */
 export async function choosePrecision(
   open: (precision: Fast) => Promise<{ engine: NativeEngine; info: NativeInfo }>,
@@ -52,7 +54,7 @@ export async function choosePrecision(
   for (const precision of ["fp32", "bf16", "int8"] as const) {
     const { engine, info } = await open(precision);
     try {
-      // What this machine does not compute faster is no candidate.
+      // TorchScript computes no precision faster than fp32 on a CPU.
       if (precision !== "fp32" && !info.imageRunner.startsWith("fast") && !info.textRunner.startsWith("fast")) continue;
       const { embeddings, seconds } = await check(engine, info);
       reference ??= embeddings;
@@ -61,11 +63,16 @@ export async function choosePrecision(
       await engine.close();
     }
   }
-  const chosen = measured.filter((m) => m.cosine >= AUTO_COSINE).reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision;
-  const choice = { chosen, measured };
-  await mkdir(join(cacheDir, "precision"), { recursive: true }).catch(() => {});
+  const choice = { chosen: fastestOf(measured), measured };
   await writeFileWhole(file, JSON.stringify(choice)).catch(() => {}); // a cache that cannot be written only costs time
   return choice;
+}
+
+/** The precision that "auto" takes of those that were measured, fp32 the first of them. */
+export function fastestOf(measured: readonly MeasuredPrecision[]): Fast {
+  const [fp32, ...others] = measured;
+  const worth = others.filter((m) => m.cosine >= AUTO_COSINE && m.seconds * AUTO_SPEEDUP <= fp32.seconds);
+  return [fp32, ...worth].reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision;
 }
 
 /** Embeddings of pictures and token rows that are made here, always the same: what precisions and runners are compared by. */

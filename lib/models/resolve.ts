@@ -2,13 +2,25 @@ import { createHash } from "node:crypto";
 import { open, readFile, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { TorchclipError } from "../errors.js";
+import { addon } from "../addon.js";
+import { TorchclipError, toTorchclipError } from "../errors.js";
 import { settings, type Settings } from "../settings.js";
-import { hashFile, writeFileWhole } from "../util/files.js";
+import { hashFile, isReadOnly, writeFileWhole, writing } from "../util/files.js";
+import { withLock } from "../util/lock.js";
 import { download } from "./download.js";
-import { TorchArchive } from "./formats/torch-zip.js";
+import { readWeightMap, TorchArchive } from "./formats/index.js";
 import { HubRepository, hashFromBlob, parseHubId, type HubId } from "./hub.js";
-import { CONFIG_NAMES, findSource, importModel, PREPROCESSOR_NAMES, TOKENIZER_NAMES, WEIGHT_NAMES, type ImportOptions, type ImportSource } from "./import.js";
+import {
+  CONFIG_NAMES,
+  findSource,
+  importModel,
+  PREPROCESSOR_NAMES,
+  TOKENIZER_CONFIG_NAMES,
+  TOKENIZER_NAMES,
+  WEIGHT_NAMES,
+  type ImportOptions,
+  type ImportSource,
+} from "./import.js";
 import { findModel, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
 
 export interface ResolveOptions extends ImportOptions {
@@ -32,7 +44,7 @@ export interface InstalledModel {
 }
 
 const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-const IMPORT_VERSION = 2; // raised when imports of the same file come out different
+const IMPORT_VERSION = 3; // raised when imports of the same file come out different
 
 /**
  * The artifact of a model: by a name of `models`, by a hub id ("org/name", "org/name@revision"), or by the path of an
@@ -44,6 +56,10 @@ export async function resolveModel(model: string, options: ResolveOptions = {}):
   const at = modelSettings(options);
   if (await stat(model).catch(() => undefined)) return (await resolvePath(model, at, options)).artifact;
   const { name, origin } = namedOrigin(model);
+  if (options.trustCode) {
+    const message = `trustCode is for files of yours alone, and "${model}" is no path; download it, look at it, and load its path`;
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "trustCode" });
+  }
   if (origin.kind === "bundled") return join(packageRoot, origin.path);
   const known = (await installedModels(at))[name];
   if (known && !options.refresh && !options.arch && !options.activation) return known.artifact;
@@ -113,17 +129,17 @@ async function fetchHub(name: string, origin: { repo: string; revision?: string 
   }
   if (weights.endsWith(".index.json")) await fetchShards(weights, hub);
   if (weights.endsWith(".onnx")) await hub.file(`${weights.includes("/onnx/") ? "onnx/" : ""}${basename(weights)}_data`);
-  return { weights, config, preprocessor: await hub.first(PREPROCESSOR_NAMES), tokenizer: await hub.first(TOKENIZER_NAMES) };
+  return {
+    weights,
+    config,
+    preprocessor: await hub.first(PREPROCESSOR_NAMES),
+    tokenizer: await hub.first(TOKENIZER_NAMES),
+    tokenizerConfig: await hub.first(TOKENIZER_CONFIG_NAMES),
+  };
 }
 
 async function fetchShards(index: string, hub: HubRepository): Promise<void> {
-  const shards = await readFile(index, "utf8")
-    .then((text) => new Set(Object.values((JSON.parse(text) as { weight_map: Record<string, string> }).weight_map)))
-    .catch((cause: unknown) => {
-      throw new TorchclipError("E_MODEL_CORRUPT", `${index} is no index of shards: ${(cause as Error).message}`, { subject: index, cause });
-    });
-  for (const shard of shards) {
-    if (!/^[\w.-]+$/.test(shard)) throw new TorchclipError("E_MODEL_CORRUPT", `${index} names the shard "${shard}"`, { subject: index });
+  for (const shard of new Set((await readWeightMap(index)).values())) {
     if (!(await hub.file(shard))) throw new TorchclipError("E_MODEL_CORRUPT", `${index} names ${shard}, which the repository lacks`, { subject: index });
   }
 }
@@ -136,16 +152,16 @@ async function resolvePath(path: string, at: Settings, options: ResolveOptions):
 }
 
 async function importOnce(source: ImportSource, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
-  const { name, arch, activation, signal } = options;
+  const { name, arch, activation, trustCode, imageSize, contextLength, signal } = options;
   const folder = join(at.cacheDir, "imports");
   const sha256 = source.sha256 ?? (await hashFromBlob(source.weights)) ?? (await weightsHash(source.weights, folder, signal));
   // The same weights with another config or tokenizer are another model.
-  const beside = [source.config, source.preprocessor, source.tokenizer];
-  const key = createHash("sha256").update(JSON.stringify([IMPORT_VERSION, sha256, arch, activation]));
+  const beside = [source.config, source.preprocessor, source.tokenizer, source.tokenizerConfig];
+  const key = createHash("sha256").update(JSON.stringify([IMPORT_VERSION, sha256, arch, activation, imageSize, contextLength]));
   for (const file of beside) key.update(file ? await readFile(file) : "-");
   const artifact = join(folder, `${key.digest("hex").slice(0, 32)}.pt`);
   if (!(await stat(artifact).catch(() => undefined))) {
-    await importModel({ ...source, sha256 }, artifact, { name, arch, activation, signal });
+    await importModel({ ...source, sha256 }, artifact, { name, arch, activation, trustCode, imageSize, contextLength, signal });
   }
   return { artifact, files: [source.weights, ...beside.filter((f): f is string => !!f)], importVersion: IMPORT_VERSION };
 }
@@ -167,8 +183,24 @@ export async function installedModels(at: Settings): Promise<Record<string, Inst
   return found;
 }
 
+/**
+ * Adds a model to the list of installed ones. Where the cache cannot be written by this user (a container's layer), the
+ * model is used all the same: its artifact is there.
+ */
 async function remember(name: string, model: InstalledModel, at: Settings): Promise<void> {
-  await writeFileWhole(installedFile(at), JSON.stringify({ ...(await readInstalled(at)), [name]: model }, null, 1));
+  const same = (other: InstalledModel | undefined) => JSON.stringify(other) === JSON.stringify(model);
+  if (same((await readInstalled(at))[name])) return;
+  await changeInstalled(at, (all) => ({ ...all, [name]: model })).catch((error: unknown) => {
+    if (!isReadOnly(error)) throw error;
+  });
+}
+
+const without = (all: Record<string, InstalledModel>, name: string) => Object.fromEntries(Object.entries(all).filter(([other]) => other !== name));
+
+/** Changes the list of installed models; processes that change it at the same time wait for each other. */
+async function changeInstalled(at: Settings, change: (all: Record<string, InstalledModel>) => Record<string, InstalledModel>): Promise<void> {
+  const file = installedFile(at);
+  await withLock(`${file}.lock`, async () => writeFileWhole(file, JSON.stringify(change(await readInstalled(at)), null, 1)));
 }
 
 /** The installed model of a name; E_MODEL_NOT_FOUND where it is not installed. */
@@ -184,8 +216,7 @@ export async function installedModel(model: string, at: Settings): Promise<Insta
 export async function removeModel(model: string, at: Settings, options: { weights?: boolean } = {}): Promise<string[]> {
   const { name, artifact, files } = await installedModel(model, at);
   if (artifact.startsWith(packageRoot)) throw new TorchclipError("E_ARGUMENT", `${name} is a part of torchclip`, { subject: model });
-  const all = await readInstalled(at);
-  delete all[name];
+  const all = without(await readInstalled(at), name);
   const shared = Object.values(all).some((other) => other.artifact === artifact);
   const doomed = shared ? [] : [artifact];
   if (options.weights) {
@@ -196,8 +227,9 @@ export async function removeModel(model: string, at: Settings, options: { weight
       if (blob && blob !== file) doomed.push(blob);
     }
   }
-  for (const file of doomed) await rm(file, { force: true });
-  await writeFileWhole(installedFile(at), JSON.stringify(all, null, 1));
+  // The list first: a model that is listed and not there would be worse than a file that stays.
+  await changeInstalled(at, (listed) => without(listed, name));
+  for (const file of doomed) await writing(file, () => rm(file, { force: true }));
   return doomed;
 }
 
@@ -205,6 +237,11 @@ export async function removeModel(model: string, at: Settings, options: { weight
 export async function verifyModel(model: string, at: Settings, signal?: AbortSignal): Promise<string[]> {
   const { artifact, files } = await installedModel(model, at);
   await (await TorchArchive.open(artifact)).verify(signal);
+  await addon()
+    .verifyArtifact(artifact)
+    .catch((error: unknown) => {
+      throw toTorchclipError(error, "E_MODEL_CORRUPT", { subject: artifact });
+    });
   const checked = [artifact];
   for (const file of files) {
     const expected = (await hashFromBlob(file)) ?? /\/downloads\/([0-9a-f]{64})\//.exec(file.replaceAll("\\", "/"))?.[1];
@@ -237,7 +274,8 @@ async function weightsHash(file: string, folder: string, signal: AbortSignal | u
   const entry = Object.hasOwn(known, path) ? known[path] : undefined;
   if (entry?.size === size && entry.mtimeMs === mtimeMs && /^[0-9a-f]{64}$/.test(entry.sha256)) return entry.sha256;
   const sha256 = await hashFile(path, "sha256", signal);
-  await writeFileWhole(index, JSON.stringify({ ...known, [path]: { size, mtimeMs, sha256 } }));
+  // What cannot be remembered is computed again: a full disk or a read-only cache is no reason to fail.
+  await writeFileWhole(index, JSON.stringify({ ...known, [path]: { size, mtimeMs, sha256 } })).catch(() => {});
   return sha256;
 }
 

@@ -1,7 +1,7 @@
 import { Resvg } from "@resvg/resvg-js";
 import sharp from "sharp";
 import { font, linePath, lineWidth } from "../datasets/render/font.js";
-import { readImageFile, type ImageInput } from "../images/decode.js";
+import { decodeImage, type ImageInput } from "../images/decode.js";
 
 /** One picture of a figure. `correct` colours its caption; leave it out for plain black. */
 export interface Tile {
@@ -62,9 +62,9 @@ function fittedPath(text: string, x: number, y: number, fontSize: number, width:
 
 /** A picture small enough for its cell, whole, on grey where it is not square. */
 export async function dataUrl(image: ImageInput, side: number): Promise<string> {
-  const input = await readImageFile(image);
-  const options = input instanceof Uint8Array ? {} : { raw: { width: input.width, height: input.height, channels: input.channels } };
-  const png = await sharp(input instanceof Uint8Array ? input : input.data, options)
+  // As the model sees it, of whatever format: what can be evaluated can be shown.
+  const { data, width, height, channels } = await decodeImage(image);
+  const png = await sharp(data, { raw: { width, height, channels } })
     .resize(side * 2, side * 2, { fit: "contain", background: "#dddddd", withoutEnlargement: false })
     .png({ compressionLevel: 9 })
     .toBuffer();

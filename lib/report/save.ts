@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dataset } from "../datasets/dataset.js";
 import type { RunManifest } from "../eval/manifest.js";
@@ -22,7 +21,6 @@ const GRID = 10;
 
 /** Writes results.json, predictions.csv, example.png, grid.png and report.html into a folder, each whole. */
 export async function saveResults(folder: string, data: Dataset, result: ZeroShotResult, manifest: RunManifest, exampleIndex: number): Promise<SavedFiles> {
-  await mkdir(folder, { recursive: true });
   const { predictions, metrics, skipped } = result;
   const files: SavedFiles = {
     results: join(folder, "results.json"),
@@ -34,17 +32,22 @@ export async function saveResults(folder: string, data: Dataset, result: ZeroSho
   await writeFileWhole(files.results, JSON.stringify({ manifest, metrics, skipped }, null, 2) + "\n");
   await writeFileWhole(files.predictions, predictionsCsv(data, result));
   const shown = predictions.find((p) => p.index === exampleIndex) ?? predictions[0];
-  const example = await examplePng({ image: data.at(shown.index).image, lines: [`${data.classes[shown.label]} (${data.name} ${data.split}[${shown.index}])`] });
+  const example = await examplePng({
+    image: await data.at(shown.index).read(),
+    lines: [`${data.classes[shown.label]} (${data.name} ${data.split}[${shown.index}])`],
+  });
   await writeFileWhole(files.example, example);
   const chosen = shuffle(seededRandom(manifest.seed), predictions.slice())
     .slice(0, GRID)
     .sort((a, b) => a.index - b.index);
   const grid = await gridPng(
-    chosen.map((p) => ({
-      image: data.at(p.index).image,
-      correct: p.predicted === p.label,
-      lines: [`${data.classes[p.predicted]} ${(100 * p.probabilities[p.predicted]).toFixed(1)}%`, `true: ${data.classes[p.label]}`],
-    })),
+    await Promise.all(
+      chosen.map(async (p) => ({
+        image: await data.at(p.index).read(),
+        correct: p.predicted === p.label,
+        lines: [`${data.classes[p.predicted]} ${(100 * p.probabilities[p.predicted]).toFixed(1)}%`, `true: ${data.classes[p.label]}`],
+      })),
+    ),
   );
   await writeFileWhole(files.grid, grid);
   const exampleText = topPredictions(ranked(result.classNames, shown.probabilities, 5));

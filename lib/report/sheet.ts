@@ -1,11 +1,11 @@
-import { join } from "node:path";
 import { encode } from "html-entities";
+import { pathInside } from "../util/inside.js";
 import { STYLE } from "./html.js";
 import { dataUrl, gridPng, type Tile } from "./pictures.js";
 
 export interface FoundPictures {
   query: string;
-  /** Best first; `name` is a path inside the folder of the pictures. */
+  /** Best first; `name` is a path inside the folder of the pictures, and E_ARGUMENT where it leads out of it. */
   hits: readonly { name: string; score: number }[];
 }
 
@@ -13,9 +13,11 @@ const SIDE = 220;
 
 /** The pictures found, a row of captions each: rank, score, name. */
 export async function contactSheetPng(found: readonly FoundPictures[], root: string): Promise<Buffer> {
-  const tiles = found.flatMap(({ query, hits }) =>
-    hits.map((h, i): Tile => ({ image: join(root, h.name), lines: [`${i + 1}. ${query}`, `${h.score.toFixed(4)}  ${h.name}`] })),
-  );
+  const tiles: Tile[] = [];
+  for (const { query, hits } of found) {
+    for (const [i, hit] of hits.entries())
+      tiles.push({ image: await pathInside(root, hit.name), lines: [`${i + 1}. ${query}`, `${hit.score.toFixed(4)}  ${hit.name}`] });
+  }
   return gridPng(tiles);
 }
 
@@ -26,7 +28,7 @@ export async function contactSheetHtml(found: readonly FoundPictures[], root: st
     const figures = await Promise.all(
       hits.map(
         async (h, i) =>
-          `<figure><img alt="${encode(h.name)}" width="${SIDE}" height="${SIDE}" src="${await dataUrl(join(root, h.name), SIDE)}"><figcaption>${i + 1}. <b>${h.score.toFixed(4)}</b><br>${encode(h.name)}</figcaption></figure>`,
+          `<figure><img alt="${encode(h.name)}" width="${SIDE}" height="${SIDE}" src="${await dataUrl(await pathInside(root, h.name), SIDE)}"><figcaption>${i + 1}. <b>${h.score.toFixed(4)}</b><br>${encode(h.name)}</figcaption></figure>`,
       ),
     );
     sections.push(`<h2>${encode(query)}</h2><div class="sheet">${figures.join("")}</div>`);

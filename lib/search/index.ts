@@ -57,7 +57,8 @@ export class EmbeddingIndex {
    * E_INDEX_CORRUPT.
    */
   static async open(file: string, options: IndexOptions = {}): Promise<EmbeddingIndex> {
-    if (typeof file !== "string" || file.includes("\0")) throw new TorchclipError("E_ARGUMENT", "file must be a path", { subject: "file" });
+    if (typeof file !== "string" || file.includes("\0"))
+      throw new TorchclipError("E_ARGUMENT", "the index must be the path of a .npy file", { subject: "file" });
     const mapped = guarded(() => new EmbeddingIndex(new (addon().Index)(file), "fp32"), file);
     if ((options.precision ?? "fp32") === "fp32") return mapped;
     const index = EmbeddingIndex.create(mapped.dim, options);
@@ -140,9 +141,10 @@ export class EmbeddingIndex {
     return out;
   }
 
-  /** Writes a .npy of float32 [rows, dim], whole or not at all. Read back in the same precision it is the same index. */
-  save(file: string): Promise<void> {
-    return this.after(() => writeWhole(file, (temporary) => writeNpy(temporary, this.rows, this.dim, this.parts())));
+  /** Writes a .npy of float32 [rows, dim], whole or not at all (E_WRITE). Read back in the same precision it is the same index. */
+  async save(file: string): Promise<void> {
+    if (typeof file !== "string" || file === "") throw new TorchclipError("E_ARGUMENT", "the index is saved under a path", { subject: "file" });
+    return this.after(() => writeWhole(file, (whole) => writeNpy(whole, this.rows, this.dim, this.parts())));
   }
 
   /**

@@ -19,8 +19,11 @@ export async function buildNative(note: (text: string) => void): Promise<void> {
   const configured = existsSync(cache) && readFileSync(cache, "utf8").includes(`TORCHCLIP_LIBTORCH:PATH=${libtorch}\n`);
   if (existsSync(cache) && !configured) await rm(join(root, "build"), { recursive: true, force: true });
   note(configured ? "addon: up to date, or compiling what changed" : "addon: compiling (a few minutes the first time)");
+  const flags = [`--CDTORCHCLIP_LIBTORCH=${libtorch}`];
+  // A precompiled header is 500 MB that stay: it pays where one compiles often, in the repository.
+  if (!existsSync(join(root, "package-lock.json"))) flags.push("--CDCMAKE_DISABLE_PRECOMPILE_HEADERS=ON");
   const cmakeJs = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
-  await runQuietly(process.execPath, [cmakeJs, configured ? "build" : "compile", `--CDTORCHCLIP_LIBTORCH=${libtorch}`], note);
+  await runQuietly(process.execPath, [cmakeJs, configured ? "build" : "compile", ...flags], note);
 }
 
 /** Runs a command; its output is shown only where it fails. */

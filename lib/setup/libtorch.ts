@@ -10,7 +10,7 @@ import yauzl from "yauzl";
 import { TorchclipError } from "../errors.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
-import { writeWhole } from "../util/files.js";
+import { writeFolderWhole } from "../util/files.js";
 import { openEntry } from "../util/unzip.js";
 
 const run = promisify(execFile);
@@ -213,7 +213,7 @@ interface Archive {
 async function unpack(archives: Archive[], options: FindOptions): Promise<string> {
   const target = cacheFolder();
   await rm(dirname(target), { recursive: true, force: true });
-  await writeWhole(dirname(target), async (temporary) => {
+  await writeFolderWhole(dirname(target), async (temporary) => {
     for (const { file, prefix, to } of archives) {
       const zip = await yauzl.openPromise(file, { lazyEntries: true });
       let done = 0;

@@ -1,43 +1,97 @@
+import type { ClipDialect } from "../models/config.js";
+import { AddedTokens, type AddedToken } from "./added-tokens.js";
+import { normalizeText } from "./clean.js";
+import { Merger } from "./merger.js";
+
 /**
  * CLIP's byte-level BPE (openai/CLIP, clip/simple_tokenizer.py; Hugging Face's CLIPTokenizerFast): the vocabulary and
  * merges come from a `tokenizer.json`.
  */
 export interface TokenizerJson {
   model: { vocab: Record<string, number>; merges: (string | [string, string])[]; [other: string]: unknown };
+  added_tokens?: AddedToken[];
+  normalizer?: unknown;
 }
 
 export const START = "<|startoftext|>";
 export const END = "<|endoftext|>";
 
+/** What stands for the start and the end in a text. */
+const LITERALS: Record<ClipDialect, readonly [string, string]> = {
+  openai: [START, END],
+  open_clip: ["<start_of_text>", "<end_of_text>"],
+  transformers: [START, END],
+};
+
 /**
- * Words as CLIP cuts them; the text is lower case and its white space single by then. U+0345 is in no word: the reference
- * matches without regard to case, for which it is a letter to the last part and none to the first.
+ * Words as CLIP cuts them; the text is lower case and its white space single by then. White space is Unicode's, as in the
+ * references: U+0085 is, U+FEFF is not. U+0345 is in no word of openai/CLIP and open_clip: they match without regard to
+ * case, for which it is a letter to the last part and none to the first.
  */
-const WORDS = /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}\u0345]+/gu;
+const WORDS: Record<ClipDialect, RegExp> = {
+  openai: /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}\u0345]+/gu,
+  open_clip: /<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}\u0345]+/gu,
+  transformers: /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu,
+};
 const CACHE_LIMIT = 65536;
+/** Letters of a word that is remembered; longer ones hardly come twice and would fill the memory. */
+const CACHED_LETTERS = 64;
 
 export class BpeTokenizer {
   readonly startId: number;
   readonly endId: number;
   readonly vocabSize: number;
   private readonly vocab: Map<string, number>;
-  private readonly ranks: Map<string, number>;
+  private readonly merger: Merger;
   private readonly cache = new Map<string, number[]>();
 
-  constructor(json: TokenizerJson) {
+  private readonly raw: AddedTokens | undefined;
+  private readonly normalized: AddedTokens | undefined;
+
+  constructor(
+    json: TokenizerJson,
+    private readonly dialect: ClipDialect = "transformers",
+  ) {
     this.vocab = new Map(Object.entries(json.model.vocab));
-    this.ranks = new Map(json.model.merges.map((m, i) => [typeof m === "string" ? m : `${m[0]} ${m[1]}`, i]));
-    this.vocabSize = Math.max(...this.vocab.values()) + 1;
+    this.merger = new Merger(json.model.merges);
+    let highest = -1;
+    for (const id of this.vocab.values()) highest = Math.max(highest, id);
+    this.vocabSize = highest + 1;
+    if (!this.vocab.has(END)) throw new Error(`it has no token ${END}`);
     this.startId = this.id(START);
     this.endId = this.id(END);
+    if (dialect === "transformers") {
+      this.raw = new AddedTokens(json, false);
+      this.normalized = new AddedTokens(json, true, normalizeText);
+    }
   }
 
-  /** The ids of a text, normalised already, start and end included, not cut. */
+  /**
+   * The ids of a text, start and end included, not cut. The dialect "transformers" normalises it itself, the others take it
+   * as it is.
+   */
   encode(text: string): number[] {
     const ids = [this.startId];
-    for (const word of text.match(WORDS) ?? []) for (const id of this.word(word)) ids.push(id);
+    if (!this.raw || !this.normalized) {
+      this.words(text, ids);
+    } else {
+      for (const piece of this.raw.split(text)) {
+        if ("id" in piece) {
+          ids.push(piece.id);
+          continue;
+        }
+        for (const part of this.normalized.split(normalizeText(piece.text))) {
+          if ("id" in part) ids.push(part.id);
+          else this.words(part.text, ids);
+        }
+      }
+    }
     ids.push(this.endId);
     return ids;
+  }
+
+  private words(text: string, ids: number[]): void {
+    for (const word of text.match(WORDS[this.dialect]) ?? []) for (const id of this.word(word)) ids.push(id);
   }
 
   private id(token: string): number {
@@ -49,40 +103,12 @@ export class BpeTokenizer {
   private word(word: string): number[] {
     const known = this.cache.get(word);
     if (known) return known;
-    const ids = word === START || word === END ? [this.id(word)] : this.merge(bytesAsText(word)).map((t) => this.id(t));
+    const literal = this.dialect === "transformers" ? -1 : LITERALS[this.dialect].indexOf(word);
+    const ids = literal >= 0 ? [[this.startId, this.endId][literal]] : this.merger.merge(bytesAsText(word)).map((t) => this.id(t));
+    if (word.length > CACHED_LETTERS) return ids;
     if (this.cache.size >= CACHE_LIMIT) this.cache.clear();
     this.cache.set(word, ids);
     return ids;
-  }
-
-  private merge(letters: string[]): string[] {
-    const parts = letters.slice();
-    parts[parts.length - 1] += "</w>";
-    while (parts.length > 1) {
-      let best = -1;
-      let bestRank = Infinity;
-      for (let i = 0; i + 1 < parts.length; i++) {
-        const rank = this.ranks.get(`${parts[i]} ${parts[i + 1]}`);
-        if (rank !== undefined && rank < bestRank) {
-          bestRank = rank;
-          best = i;
-        }
-      }
-      if (best < 0) break;
-      const [a, b] = [parts[best], parts[best + 1]];
-      // The reference joins every occurrence of the pair, left to right, in one round.
-      let to = best;
-      for (let from = best; from < parts.length; to++) {
-        if (from + 1 < parts.length && parts[from] === a && parts[from + 1] === b) {
-          parts[to] = a + b;
-          from += 2;
-        } else {
-          parts[to] = parts[from++];
-        }
-      }
-      parts.length = to;
-    }
-    return parts;
   }
 }
 

@@ -16,6 +16,8 @@ export function cleanText(text: string, how: TokenizerConfig["clean"]): string {
       return text.toLowerCase();
     case "whitespace": // open_clip tokenizer.py: _clean_whitespace
       return singleSpaces(basicClean(text));
+    case "whitespace_underscore": // open_clip tokenizer.py: _clean_whitespace_underscore
+      return singleSpaces(basicClean(text).replaceAll("_", " "));
     case "canonicalize": // open_clip tokenizer.py: _clean_canonicalize
       return canonicalize(basicClean(text));
     case "siglip": // transformers: SiglipTokenizer.canonicalize_text
@@ -42,7 +44,7 @@ const singleSpaces = (text: string): string => strip(text.replace(SPACES, " "));
  * does it. transformers lowers each character alone, so a final capital sigma does not become a final small one.
  */
 export function normalizeText(text: string): string {
-  const single = text.normalize("NFC").replace(/\s+/gu, " ");
+  const single = text.normalize("NFC").replace(/\p{White_Space}+/gu, " ");
   return single.includes("Σ") ? Array.from(single, (c) => c.toLowerCase()).join("") : single.toLowerCase();
 }
 

@@ -24,7 +24,7 @@ export function clipTokenizerJson(): TokenizerJson & Record<string, unknown> {
       single_word: false,
       lstrip: false,
       rstrip: false,
-      normalized: false,
+      normalized: true,
       special: true,
     })),
     normalizer: {

@@ -2,7 +2,7 @@ import { TorchclipError } from "../errors.js";
 
 /** `{}` in each template is where the class name goes. */
 export function fillTemplate(template: string, className: string): string {
-  return template.replaceAll("{}", className);
+  return template.replaceAll("{}", () => className); // a string's "$&" would be taken for a pattern
 }
 
 /** Checks that every template names the place of the class. */

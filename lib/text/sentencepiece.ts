@@ -1,6 +1,9 @@
 import { TorchclipError } from "../errors.js";
+import { MAP_ENTRY_BYTES, OBJECT_BYTES } from "../models/formats/budget.js";
 import { ProtobufFile, type Field } from "../models/formats/protobuf.js";
+import { shown } from "../util/untrusted.js";
 import type { TokenizerJson } from "./bpe.js";
+import { checkTokenizer } from "./check-tokenizer.js";
 
 interface Piece {
   text: string;
@@ -21,9 +24,7 @@ const SPACE = "▁";
  * (convert_slow_tokenizer.py, SpmConverter): Unigram with the model's own character map, an end token after the text.
  */
 export async function readSentencePiece(file: string): Promise<TokenizerJson> {
-  const input = await ProtobufFile.open(file).catch((cause: unknown) => {
-    throw new TorchclipError("E_MODEL_NOT_FOUND", `${file} cannot be opened: ${(cause as Error).message}`, { subject: file, cause });
-  });
+  const input = await ProtobufFile.open(file);
   try {
     const pieces: Piece[] = [];
     const trainer = new Map<number, bigint>();
@@ -47,10 +48,11 @@ export async function readSentencePiece(file: string): Promise<TokenizerJson> {
         { subject: file },
       );
     }
-    return toTokenizerJson(pieces, charsmap, normalizer);
+    return checkTokenizer(toTokenizerJson(pieces, charsmap, normalizer), file);
   } catch (error) {
     if (error instanceof TorchclipError) throw error;
-    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable SentencePiece model: ${(error as Error).message}`, { subject: file, cause: error });
+    const why = shown((error as Error).message);
+    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable SentencePiece model: ${why}`, { subject: file, cause: error });
   } finally {
     await input.close();
   }
@@ -58,6 +60,7 @@ export async function readSentencePiece(file: string): Promise<TokenizerJson> {
 
 /** SentencePiece: piece = 1, score = 2, type = 3 */
 async function readPiece(input: ProtobufFile, at: Field): Promise<Piece> {
+  input.budget.take(2 * OBJECT_BYTES);
   const piece: Piece = { text: "", score: 0, type: NORMAL };
   for await (const field of input.fields(at.offset, at.bytes)) {
     if (field.number === 1) piece.text = await input.text(field);
@@ -68,7 +71,11 @@ async function readPiece(input: ProtobufFile, at: Field): Promise<Piece> {
 }
 
 async function readNumbers(input: ProtobufFile, at: Field, into: Map<number, bigint>): Promise<void> {
-  for await (const field of input.fields(at.offset, at.bytes)) if (field.wire === 0) into.set(field.number, field.value);
+  for await (const field of input.fields(at.offset, at.bytes)) {
+    if (field.wire !== 0) continue;
+    input.budget.take(MAP_ENTRY_BYTES);
+    into.set(field.number, field.value);
+  }
 }
 
 function toTokenizerJson(pieces: Piece[], charsmap: Buffer, normalizer: Map<number, bigint>): TokenizerJson {
@@ -85,7 +92,7 @@ function toTokenizerJson(pieces: Piece[], charsmap: Buffer, normalizer: Map<numb
     normalizer: {
       type: "Sequence",
       normalizers: [
-        ...(charsmap.length ? [{ type: "Precompiled", precompiled_charsmap: charsmap.toString("base64") }] : []),
+        ...(charsmap.length ? [{ type: "Precompiled", precompiled_charsmap: charsmap.toString("base64"), longest_match: true }] : []),
         ...(squeeze
           ? [
               { type: "Strip", strip_left: true, strip_right: true },

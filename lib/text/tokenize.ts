@@ -21,7 +21,7 @@ export function tokenize(tokenizer: Tokenizer, texts: readonly string[], length:
   const truncated: boolean[] = [];
   texts.forEach((text, row) => {
     if (typeof text !== "string") throw new TorchclipError("E_ARGUMENT", `text ${row} is not a string`, { index: row });
-    let ids = tokenizer.encode(text);
+    let ids = encodeRow(tokenizer, text, row);
     truncated.push(ids.length > length);
     if (ids.length > length) {
       if (options.truncate !== "end") {
@@ -41,4 +41,14 @@ export function tokenize(tokenizer: Tokenizer, texts: readonly string[], length:
     data.set(ids, row * length);
   });
   return { data, rows: texts.length, length, truncated };
+}
+
+/** A tokenizer's error, with the text's index. */
+function encodeRow(tokenizer: Tokenizer, text: string, row: number): number[] {
+  try {
+    return tokenizer.encode(text);
+  } catch (error) {
+    if (!(error instanceof TorchclipError)) throw error;
+    throw new TorchclipError(error.code, `text ${row}: ${error.message}`, { index: row, cause: error });
+  }
 }

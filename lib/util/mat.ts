@@ -1,4 +1,5 @@
 import { inflateSync } from "node:zlib";
+import { shown } from "./untrusted.js";
 
 /**
  * Numbers out of a MATLAB 5 MAT-file ("MAT-File Format", The MathWorks): real matrices of any numeric type, compressed or
@@ -7,7 +8,8 @@ import { inflateSync } from "node:zlib";
 
 const MATRIX = 14;
 const COMPRESSED = 15;
-const LIMIT = 1 << 28; // bytes of one variable, unpacked
+const MOST_VALUES = 1 << 22; // of all variables together; the largest file that is read has 8,189
+const MOST_BYTES = 8 * MOST_VALUES; // of one variable, unpacked
 
 type Read = (b: Buffer, at: number, little: boolean) => number;
 const TYPES: Record<number, { bytes: number; read: Read } | undefined> = {
@@ -28,19 +30,25 @@ interface Element {
   next: number;
 }
 
+interface Found {
+  variables: Map<string, number[]>;
+  /** How many more values may follow. */
+  left: number;
+}
+
 /** All numeric variables by their names, in MATLAB's order (columns first). Throws where the file is damaged. */
 export function readMat(file: Buffer): Map<string, number[]> {
   const order = file.toString("latin1", 126, 128);
   if (file.length < 128 || (order !== "IM" && order !== "MI")) throw new Error("it is no MATLAB 5 file");
   const little = order === "IM";
-  const found = new Map<string, number[]>();
+  const found: Found = { variables: new Map(), left: MOST_VALUES };
   for (let at = 128; at < file.length;) {
     const element = elementAt(file, at, little, false);
-    const matrix = element.type === COMPRESSED ? elementAt(inflateSync(element.data, { maxOutputLength: LIMIT }), 0, little, true) : element;
+    const matrix = element.type === COMPRESSED ? elementAt(inflateSync(element.data, { maxOutputLength: MOST_BYTES }), 0, little, true) : element;
     if (matrix.type === MATRIX) readMatrix(matrix.data, little, found);
     at = element.next;
   }
-  return found;
+  return found.variables;
 }
 
 function elementAt(b: Buffer, at: number, little: boolean, padded: boolean): Element {
@@ -59,7 +67,7 @@ function elementAt(b: Buffer, at: number, little: boolean, padded: boolean): Ele
   };
 }
 
-function readMatrix(b: Buffer, little: boolean, found: Map<string, number[]>): void {
+function readMatrix(b: Buffer, little: boolean, found: Found): void {
   const flags = elementAt(b, 0, little, true);
   const kind = (little ? flags.data.readUInt32LE(0) : flags.data.readUInt32BE(0)) & 0xff;
   if (kind < 6 || kind > 13) return; // cells, structs, text, sparse
@@ -67,9 +75,12 @@ function readMatrix(b: Buffer, little: boolean, found: Map<string, number[]>): v
   const name = elementAt(b, sizes.next, little, true);
   const values = elementAt(b, name.next, little, true);
   const type = TYPES[values.type];
-  if (!type || values.data.length % type.bytes) throw new Error(`${name.data.toString("latin1")} holds numbers of an unknown type`);
-  found.set(
+  const label = shown(name.data.toString("latin1"));
+  if (!type || values.data.length % type.bytes) throw new Error(`${label} holds numbers of an unknown type`);
+  const count = values.data.length / type.bytes;
+  if ((found.left -= count) < 0) throw new Error(`${label}: the file has more than ${MOST_VALUES} values`);
+  found.variables.set(
     name.data.toString("latin1"),
-    Array.from({ length: values.data.length / type.bytes }, (_, i) => type.read(values.data, i * type.bytes, little)),
+    Array.from({ length: count }, (_, i) => type.read(values.data, i * type.bytes, little)),
   );
 }

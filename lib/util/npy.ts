@@ -1,6 +1,6 @@
-import { open, type FileHandle } from "node:fs/promises";
 import { endianness } from "node:os";
 import { TorchclipError } from "../errors.js";
+import type { NewFile } from "./files.js";
 
 /** https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0. */
 const MAGIC = Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0]);
@@ -23,17 +23,12 @@ export function floatBytes(data: Float32Array): Uint8Array {
 }
 
 /** Writes a matrix whose parts come one after another. */
-export async function writeNpy(file: string, rows: number, dim: number, parts: AsyncIterable<Float32Array> | Iterable<Float32Array>): Promise<void> {
-  const handle: FileHandle = await open(file, "wx");
-  try {
-    await handle.write(npyHeader(rows, dim));
-    let written = 0;
-    for await (const part of parts) {
-      await handle.write(floatBytes(part));
-      written += part.length;
-    }
-    if (written !== rows * dim) throw new TorchclipError("E_INTERNAL", `${file}: ${written} values for ${rows} × ${dim}`);
-  } finally {
-    await handle.close();
+export async function writeNpy(file: NewFile, rows: number, dim: number, parts: AsyncIterable<Float32Array> | Iterable<Float32Array>): Promise<void> {
+  await file.write(npyHeader(rows, dim));
+  let written = 0;
+  for await (const part of parts) {
+    await file.write(floatBytes(part));
+    written += part.length;
   }
+  if (written !== rows * dim) throw new TorchclipError("E_INTERNAL", `${file.path}: ${written} values for ${rows} × ${dim}`);
 }

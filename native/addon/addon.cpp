@@ -16,6 +16,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("preprocess", Napi::Function::New(env, preprocess));
   exports.Set("similarity", Napi::Function::New(env, similarity));
   exports.Set("topK", Napi::Function::New(env, top_k));
+  exports.Set("modelLayout", Napi::Function::New(env, model_layout));
+  exports.Set("verifyArtifact", Napi::Function::New(env, verify_artifact));
   exports.Set("writeArtifact", Napi::Function::New(env, write_artifact));
   exports.Set("probeTorchScript", Napi::Function::New(env, probe_torchscript));
   exports.Set("wrapTorchScript", Napi::Function::New(env, wrap_torchscript));

@@ -64,13 +64,16 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info)
 // Collected without close(): the environment forgets the engine, and the last reference closes it.
 EngineObject::~EngineObject() { engines_->erase(engine_); }
 
-// load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean):
-// Promise<NativeInfo>
+// load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean,
+// trustCode: boolean): Promise<NativeInfo>
 Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   auto& environment = Environment::of(info.Env());
-  core::RunnerOptions options{text(info[1], "device"), text(info[2], "precision"),
-                              static_cast<std::int32_t>(whole(info[3], 0, 1024, "threads")), info[4].ToBoolean(),
-                              info[5].ToBoolean()};
+  core::RunnerOptions options{text(info[1], "device"),
+                              text(info[2], "precision"),
+                              static_cast<std::int32_t>(whole(info[3], 0, 1024, "threads")),
+                              info[4].ToBoolean(),
+                              info[5].ToBoolean(),
+                              info[6].ToBoolean()};
   auto job = std::make_unique<LoadJob>(info.Env());
   job->keep(info.This());
   auto promise = job->promise();
@@ -204,12 +207,17 @@ Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
   return o;
 }
 
-// close(): Promise<void>; the running batch is waited for on the pool, never on the JavaScript thread.
+// close(): Promise<void>; the running batch is waited for on the pool, never on the JavaScript thread. Rejects with
+// E_TIMEOUT where the code of a third-party export does not return.
 Napi::Value EngineObject::close(const Napi::CallbackInfo& info) {
   auto& environment = Environment::of(info.Env());
   auto job = std::make_unique<Job>(info.Env());
   job->keep(info.This());
-  return environment.start<Job>(info.Env(), std::move(job), [engine = engine_](Job&) { engine->close(); });
+  return environment.start<Job>(info.Env(), std::move(job), [engine = engine_](Job&) {
+    if (engine->close()) return;
+    throw core::Error(TORCHCLIP_E_TIMEOUT,
+                      "the model's own code has not returned for 2 seconds; it goes on in its thread");
+  });
 }
 
 }  // namespace torchclip::addon

@@ -1,5 +1,8 @@
 #include "environment.h"
 
+#include <unistd.h>
+
+#include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <thread>
@@ -19,10 +22,14 @@ std::set<Environment*> all;
 // after it was registered.
 void Environment::stop_all() {
   std::lock_guard lock(all_mutex);
+  bool ended = true;
   for (auto* environment : all) {
     environment->channel.mute();
-    environment->stop();
+    ended &= environment->stop();
   }
+  if (ended) return;
+  std::fflush(nullptr);
+  _exit(EXIT_FAILURE);
 }
 
 Environment::Environment(Napi::Env env) : channel(env) {
@@ -57,10 +64,22 @@ Environment::~Environment() {
   all.erase(this);
 }
 
-void Environment::stop() {
-  if (pool_) pool_->stop();
-  for (const auto& engine : *engines_) engine->close();
+bool Environment::stop() {
+  // Work of the pool ends by itself, but for third-party code that is tried at import.
+  bool ended = !pool_ || pool_->stop_within(core::Engine::kPatience);
+  if (!ended) {
+    *gone_ = true;
+    static_cast<void>(pool_.release());
+  }
+  for (const auto& engine : *engines_) {
+    if (engine->close()) continue;
+    // Its thread still uses it.
+    static auto* kept = new std::vector<std::shared_ptr<core::Engine>>;
+    kept->push_back(engine);
+    ended = false;
+  }
   engines_->clear();
+  return ended;
 }
 
 }  // namespace torchclip::addon

@@ -21,8 +21,9 @@ class Environment {
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-  // Ends running work, cancels waiting work, joins the threads. Safe to call twice.
-  void stop();
+  // Ends running work, cancels waiting work, joins the threads. Safe to call twice. Returns false where third-party
+  // code does not return: its threads go on, and the process has to end by _exit().
+  bool stop();
 
   Channel channel;
   core::WorkerPool& pool();
@@ -36,14 +37,14 @@ class Environment {
     auto promise = job->promise();
     J* raw = job.get();
     try {
-      pool().post([this, raw, work = std::move(work)](bool cancelled) {
+      pool().post([this, gone = gone_, raw, work = std::move(work)](bool cancelled) {
         try {
           if (cancelled) throw core::Error(TORCHCLIP_E_CLOSED, "the process is ending");
           work(*raw);
         } catch (...) {
           raw->failure = core::current_failure();
         }
-        channel.finish(raw);
+        if (!*gone) channel.finish(raw);
       });
     } catch (...) {
       return channel.fail_now(env, std::move(job));
@@ -60,6 +61,8 @@ class Environment {
   Napi::FunctionReference resizable_;
   std::shared_ptr<EngineSet> engines_ = std::make_shared<EngineSet>();
   std::unique_ptr<core::WorkerPool> pool_;
+  // True when this environment no longer waits for work that does not end.
+  std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 }  // namespace torchclip::addon

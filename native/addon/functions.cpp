@@ -1,10 +1,15 @@
 #include "functions.h"
 
+#include <unistd.h>
+
 #include <cmath>
+#include <cstdio>
 
 #include "arguments.h"
 #include "environment.h"
 #include "image/preprocess.h"
+#include "model/config/model_config.h"
+#include "model/verify.h"
 #include "model/writer.h"
 #include "runtime/system.h"
 #include "search/index.h"
@@ -14,38 +19,6 @@
 
 namespace torchclip::addon {
 namespace {
-
-std::map<std::string, core::Attribute> attributes_of(const Napi::Object& from) {
-  std::map<std::string, core::Attribute> found;
-  const auto attributes = object(from.Get("attributes"), "attributes");
-  for (const auto& entry : attributes) {
-    const auto name = entry.first.ToString().Utf8Value();
-    const Napi::Value value = entry.second;
-    if (value.IsArray()) {
-      std::vector<double> numbers;
-      const auto array = value.As<Napi::Array>();
-      for (std::uint32_t i = 0; i < array.Length(); ++i) {
-        const Napi::Value number = array.Get(i);
-        if (!number.IsNumber()) throw argument_error(from.Env(), name + " holds something other than numbers");
-        numbers.push_back(number.As<Napi::Number>().DoubleValue());
-      }
-      found[name] = std::move(numbers);
-    } else {
-      found[name] = static_cast<std::int64_t>(whole(value, -(1LL << 52), 1LL << 52, "attribute"));
-    }
-  }
-  return found;
-}
-
-std::map<std::string, std::string> extra_files_of(const Napi::Object& from) {
-  std::map<std::string, std::string> found;
-  const auto extra = object(from.Get("extraFiles"), "extraFiles");
-  for (const auto& entry : extra) {
-    const Napi::Value value = entry.second;
-    found[entry.first.ToString().Utf8Value()] = text(value, "extra file");
-  }
-  return found;
-}
 
 // Resolves with a number.
 class NumberJob : public Job {
@@ -68,8 +41,10 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto given = object(info[4], "transform");
   const core::Transform transform{static_cast<std::int32_t>(whole(given.Get("size"), 1, 1 << 14, "size")),
                                   static_cast<core::Resize>(whole(given.Get("resize"), 0, 2, "resize")),
-                                  static_cast<core::Filter>(whole(given.Get("filter"), 0, 1, "filter")),
-                                  static_cast<std::uint8_t>(whole(given.Get("fill"), 0, 255, "fill"))};
+                                  static_cast<core::Filter>(whole(given.Get("filter"), 0, 4, "filter")),
+                                  static_cast<std::uint8_t>(whole(given.Get("fill"), 0, 255, "fill")),
+                                  static_cast<std::int32_t>(whole(given.Get("resized"), 0, 1 << 14, "resized")),
+                                  static_cast<core::Crop>(whole(given.Get("crop"), 0, 1, "crop"))};
   const auto slot = static_cast<std::size_t>(whole(info[6], 0, 1 << 20, "slot"));
   const std::size_t bytes = static_cast<std::size_t>(transform.size) * transform.size * 3;
   const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array,
@@ -120,48 +95,85 @@ Napi::Value top_k(const Napi::CallbackInfo& info) {
   });
 }
 
-// productSpeed(type: 0 | 1 | 2, seconds: number): Promise<number>
+// productSpeed(precision: 0 | 1 | 2 | 3, seconds: number): Promise<number>
 Napi::Value product_speed(const Napi::CallbackInfo& info) {
-  const auto type = static_cast<core::Type>(whole(info[0], 0, 2, "type"));
+  const auto precision = static_cast<core::Precision>(whole(info[0], 0, 3, "precision"));
   constexpr double kMostSeconds = 60;
   const double seconds = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : std::nan("");
   if (!(seconds > 0 && seconds <= kMostSeconds)) throw argument_error(info.Env(), "seconds is not in 0 to 60");
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env()).start<NumberJob>(info.Env(), std::move(job), [=](NumberJob& j) {
-    j.value = core::product_speed(type, seconds);
+    j.value = core::product_speed(precision, seconds);
   });
 }
 
+// modelLayout(config: string): NativeLayout
+Napi::Value model_layout(const Napi::CallbackInfo& info) {
+  const auto env = info.Env();
+  core::ModelConfig config;
+  try {
+    config = core::ModelConfig::parse(text(info[0], "config"));
+  } catch (const core::Error&) {
+    throw to_js(env, core::current_failure());
+  }
+  auto shapes = Napi::Array::New(env);
+  for (const auto& [name, shape] : config.shapes()) {
+    auto axes = Napi::Array::New(env);
+    for (const auto axis : shape) axes.Set(axes.Length(), static_cast<double>(axis));
+    auto entry = Napi::Array::New(env);
+    entry.Set(0u, name);
+    entry.Set(1u, axes);
+    shapes.Set(shapes.Length(), entry);
+  }
+  auto modules = Napi::Array::New(env);
+  for (const auto& [path, source] : config.modules()) {
+    auto module = Napi::Object::New(env);
+    module.Set("path", path);
+    module.Set("source", source);
+    modules.Set(modules.Length(), module);
+  }
+  auto layout = Napi::Object::New(env);
+  layout.Set("shapes", shapes);
+  layout.Set("modules", modules);
+  return layout;
+}
+
+namespace {
+
+core::TensorPart part_of(const Napi::Object& from) {
+  const auto string_of = [&](const char* key) { return text(from.Get(key), key); };
+  const auto number_of = [&](const char* key) {
+    return static_cast<std::uint64_t>(whole(from.Get(key), 0, 1LL << 52, key));
+  };
+  core::TensorPart part{string_of("file"),
+                        number_of("offset"),
+                        number_of("bytes"),
+                        string_of("dtype"),
+                        {},
+                        from.Get("transpose").ToBoolean()};
+  const auto shape = list(from.Get("shape"), "shape");
+  for (std::uint32_t i = 0; i < shape.Length(); ++i) part.shape.push_back(whole(shape.Get(i), 0, 1LL << 40, "shape"));
+  return part;
+}
+
+core::ArtifactSpec spec_of(const Napi::Object& from) {
+  core::ArtifactSpec spec{text(from.Get("config"), "config"), text(from.Get("tokenizer"), "tokenizer"), {}};
+  const auto tensors = list(from.Get("tensors"), "tensors");
+  for (std::uint32_t i = 0; i < tensors.Length(); ++i) {
+    const auto tensor = object(tensors.Get(i), "a tensor");
+    core::TensorSpec found{text(tensor.Get("name"), "name"), {}, text(tensor.Get("dtype"), "dtype")};
+    const auto parts = list(tensor.Get("parts"), "parts");
+    for (std::uint32_t k = 0; k < parts.Length(); ++k) found.parts.push_back(part_of(object(parts.Get(k), "a part")));
+    spec.tensors.push_back(std::move(found));
+  }
+  return spec;
+}
+
+}  // namespace
+
 // writeArtifact(spec: ArtifactSpec, path: string): Promise<void>
 Napi::Value write_artifact(const Napi::CallbackInfo& info) {
-  core::ArtifactSpec spec;
-  const auto from = object(info[0], "spec");
-  const auto each = [](const Napi::Value& items, auto&& visit) {
-    const auto array = list(items, "a list of the spec");
-    for (std::uint32_t i = 0; i < array.Length(); ++i) visit(object(array.Get(i), "an item of the spec"));
-  };
-  const auto string_of = [](const Napi::Object& o, const char* key) { return text(o.Get(key), key); };
-  each(from.Get("modules"), [&](const Napi::Object& m) {
-    spec.modules.push_back({string_of(m, "path"), string_of(m, "source")});
-  });
-  each(from.Get("tensors"), [&](const Napi::Object& t) {
-    core::TensorSpec tensor{string_of(t, "name"), {}, t.Get("buffer").ToBoolean(), string_of(t, "dtype")};
-    each(t.Get("parts"), [&](const Napi::Object& p) {
-      core::TensorPart part{string_of(p, "file"),
-                            static_cast<std::uint64_t>(whole(p.Get("offset"), 0, 1LL << 52, "offset")),
-                            static_cast<std::uint64_t>(whole(p.Get("bytes"), 0, 1LL << 52, "bytes")),
-                            string_of(p, "dtype"),
-                            {},
-                            p.Get("transpose").ToBoolean()};
-      const auto shape = list(p.Get("shape"), "shape");
-      for (std::uint32_t i = 0; i < shape.Length(); ++i)
-        part.shape.push_back(whole(shape.Get(i), 0, 1LL << 40, "shape"));
-      tensor.parts.push_back(std::move(part));
-    });
-    spec.tensors.push_back(std::move(tensor));
-  });
-  spec.attributes = attributes_of(from);
-  spec.extra_files = extra_files_of(from);
+  auto spec = spec_of(object(info[0], "spec"));
   auto job = std::make_unique<Job>(info.Env());
   return Environment::of(info.Env())
       .start<Job>(info.Env(), std::move(job), [spec = std::move(spec), path = addon::path(info[1], "path")](Job&) {
@@ -179,15 +191,23 @@ Napi::Value probe_torchscript(const Napi::CallbackInfo& info) {
       });
 }
 
-// wrapTorchScript(path: string, spec: Pick<ArtifactSpec, "attributes" | "extraFiles">, output: string): Promise<void>
+// wrapTorchScript(path: string, config: string, tokenizer: string, output: string): Promise<void>
 Napi::Value wrap_torchscript(const Napi::CallbackInfo& info) {
-  const auto from = object(info[1], "spec");
   auto job = std::make_unique<Job>(info.Env());
   return Environment::of(info.Env())
-      .start<Job>(
-          info.Env(), std::move(job),
-          [path = addon::path(info[0], "path"), attributes = attributes_of(from), extra = extra_files_of(from),
-           output = path(info[2], "output")](Job&) { core::wrap_torchscript(path, attributes, extra, output); });
+      .start<Job>(info.Env(), std::move(job),
+                  [path = addon::path(info[0], "path"), config = text(info[1], "config"),
+                   tokenizer = text(info[2], "tokenizer"), output = path(info[3], "output")](Job&) {
+                    core::wrap_torchscript(path, config, tokenizer, output);
+                  });
+}
+
+// verifyArtifact(path: string): Promise<void>
+Napi::Value verify_artifact(const Napi::CallbackInfo& info) {
+  auto job = std::make_unique<Job>(info.Env());
+  return Environment::of(info.Env())
+      .start<Job>(info.Env(), std::move(job),
+                  [path = addon::path(info[0], "path")](Job&) { core::verify_artifact(path); });
 }
 
 // fixEncoding(text: string): string
@@ -213,11 +233,14 @@ Napi::Value system_info(const Napi::CallbackInfo& info) {
   return o;
 }
 
-// shutdown(): void
+// shutdown(code: number): void; ends the process at once, with that exit code, where third-party code does not return.
 Napi::Value shutdown(const Napi::CallbackInfo& info) {
   auto& environment = Environment::of(info.Env());
   environment.channel.mute();
-  environment.stop();
+  if (!environment.stop()) {
+    std::fflush(nullptr);
+    _exit(static_cast<int>(whole(info[0], 0, 255, "code")));
+  }
   return info.Env().Undefined();
 }
 

@@ -139,6 +139,10 @@ const char* torchclip_status_name(torchclip_status status) {
       return "E_CLOSED";
     case TORCHCLIP_E_WRITE:
       return "E_WRITE";
+    case TORCHCLIP_E_READ:
+      return "E_READ";
+    case TORCHCLIP_E_TIMEOUT:
+      return "E_TIMEOUT";
     case TORCHCLIP_E_INDEX_NOT_FOUND:
       return "E_INDEX_NOT_FOUND";
     case TORCHCLIP_E_INDEX_CORRUPT:
@@ -157,6 +161,7 @@ torchclip_engine* torchclip_open(const char* path, const torchclip_options* opti
     if (options && options->device) chosen.device = options->device;
     if (options && options->precision) chosen.precision = options->precision;
     if (options) chosen.threads = options->threads;
+    if (options) chosen.trust_code = options->trust_code != 0;
     require(chosen.threads >= 0 && chosen.threads <= kMostThreads, "threads must be in 0 to 1024");
     engine = std::make_unique<torchclip_engine>();
     wait([&](Engine::Done done) { engine->engine.load(path, chosen, std::move(done)); });
@@ -164,7 +169,10 @@ torchclip_engine* torchclip_open(const char* path, const torchclip_options* opti
   return status == TORCHCLIP_OK ? engine.release() : nullptr;
 }
 
-void torchclip_close(torchclip_engine* engine) { delete engine; }
+void torchclip_close(torchclip_engine* engine) {
+  // Where the code of a third-party export does not return, its thread still uses the engine.
+  if (engine && engine->engine.close()) delete engine;
+}
 
 torchclip_status torchclip_info(const torchclip_engine* engine, torchclip_model_info* info, torchclip_error* error) {
   return guarded(error, [&] {

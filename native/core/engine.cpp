@@ -43,7 +43,8 @@ class Engine::Borrowed {
 void Engine::load(std::string path, RunnerOptions options, Done done) {
   threads_.post([this, path = std::move(path), options = std::move(options), done = std::move(done)](bool cancelled) {
     if (cancelled) return done(kClosed);
-    done(attempt([&] {
+    third_party_ = options.trust_code;
+    const auto failure = attempt([&] {
       std::string devices;
       for (const auto& device : devices_of(options)) {
         auto own = options;
@@ -60,7 +61,9 @@ void Engine::load(std::string path, RunnerOptions options, Done done) {
         for (const auto& runner : runners_) idle_.push_back(runner.get());
       }
       threads_.grow(static_cast<unsigned>(runners_.size()));
-    }));
+      third_party_ = info_.third_party;
+    });
+    if (!given_up_) done(failure);
   });
 }
 
@@ -75,7 +78,7 @@ void Engine::run(std::function<void(Runner&)> work, const volatile std::int32_t*
       work(*runner.get());
       remember(*runner.get());
     });
-    done(failure);
+    if (!given_up_) done(failure);
   });
 }
 
@@ -91,12 +94,20 @@ void Engine::remember(const Runner& runner) {
   workspace_ = sum.workspace;
 }
 
-void Engine::close() noexcept {
-  threads_.stop();
+bool Engine::close() noexcept {
+  if (third_party_) {
+    if (!threads_.stop_within(kPatience)) {
+      given_up_ = true;
+      return false;
+    }
+  } else {
+    threads_.stop();
+  }
   idle_.clear();
   uses_.clear();
   runners_.clear();
   weights_ = workspace_ = 0;
+  return true;
 }
 
 }  // namespace torchclip::core

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -23,7 +24,7 @@ class Engine {
   using Done = std::function<void(const Failure&)>;
 
   Engine() : threads_(1, kQueueLimit) {}
-  ~Engine() { close(); }
+  ~Engine() { threads_.stop(); }
 
   // Each call returns at once; `done` is called exactly once, on a device thread (or, where the engine is closed
   // first, on the closing thread with E_CLOSED). Throws Error(E_CLOSED / E_BUSY) where the job cannot be queued.
@@ -31,8 +32,11 @@ class Engine {
   // `cancel` may be null; where *cancel is not zero when the batch's turn comes, it ends with E_ABORTED.
   void run(std::function<void(Runner&)> work, const volatile std::int32_t* cancel, Done done);
 
-  // Lets the running batch end, fails the waiting ones with E_CLOSED, frees the model.
-  void close() noexcept;
+  // Lets the running batch end, fails the waiting ones with E_CLOSED, frees the model. Safe to call twice. The code of
+  // a third-party export may never return: after kPatience its batch is given up and the result is false. Nobody is
+  // told of its end then, its thread goes on, and this engine must stay for ever.
+  static constexpr std::chrono::seconds kPatience{2};
+  bool close() noexcept;
 
   const ModelInfo& info() const { return info_; }
   // As of the last batch that ended.
@@ -49,6 +53,7 @@ class Engine {
   std::map<const Runner*, MemoryUse> uses_;
   ModelInfo info_;
   std::atomic<std::uint64_t> weights_{0}, workspace_{0};
+  std::atomic<bool> third_party_{false}, given_up_{false};
   WorkerPool threads_;
 };
 

@@ -15,19 +15,19 @@ using torchclip::test::values;
 namespace {
 
 template <typename Tiles>
-void products(Type type, double tolerance) {
+void products(Precision precision, Type type, double tolerance) {
+  const Format format{precision, type, kPanel};
   for (const std::int64_t rows : {1, 16, 17, 32, 50}) {
     for (const std::int64_t columns : {1, 31, 70}) {
       for (const std::int64_t inner : {3, 64, 500, 1024}) {
         const auto a = values(rows * inner, 1), w = values(columns * inner, 2),
                    bias = values(round_up(columns, kPanel), 3);
-        const std::int64_t steps = round_up(inner, step_of(type)) / step_of(type),
-                           panels = round_up(columns, kPanel) / kPanel;
+        const std::int64_t steps = format.steps(inner), panels = round_up(columns, kPanel) / kPanel;
         std::vector<char> packed(panels * steps * kPanel * 4 + 256, '\xff');  // no numbers behind the weights
         std::vector<float> column_scales(panels * kPanel), scales(rows), out(rows * columns);
         for (std::int64_t p = 0; p < panels; ++p) {
-          pack_panel(w.data() + p * kPanel * inner, inner, std::min(kPanel, columns - p * kPanel), inner, type, 127, p,
-                     packed.data(), type == Type::s8 ? column_scales.data() + p * kPanel : nullptr);
+          pack_panel(w.data() + p * kPanel * inner, inner, std::min(kPanel, columns - p * kPanel), inner, format, 127,
+                     p, packed.data(), type == Type::s8 ? column_scales.data() + p * kPanel : nullptr);
         }
         const std::int64_t stride = steps * 4;
         std::vector<char> input(rows * stride);
@@ -65,9 +65,8 @@ void products(Type type, double tolerance) {
 }  // namespace
 
 int main() {
-  if (!kernels()) return torchclip::test::failures();  // no AVX2
-  products<BrainTiles>(Type::bf16, 0.01);
-  products<ByteTiles>(Type::s8, 0.02);
+  products<BrainTiles>(Precision::bf16, Type::bf16, 0.01);
+  products<ByteTiles>(Precision::int8, Type::s8, 0.02);
   CHECK(amx::misuse == 0);
   CHECK(!amx::configured);
   return torchclip::test::failures();

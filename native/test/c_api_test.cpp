@@ -17,7 +17,7 @@ void test_ranges(torchclip::Clip& clip, const char* path) {
     return status == TORCHCLIP_E_ARGUMENT && error.status == status && std::strstr(error.message, names);
   };
   for (const std::int32_t threads : {-7, -1, 1025, INT32_MIN, INT32_MAX}) {
-    const torchclip_options options{"cpu", "fp32", threads};
+    const torchclip_options options{"cpu", "fp32", threads, 0};
     CHECK(torchclip_open(path, &options, &error) == nullptr && refused(error.status, "threads"));
   }
   auto* engine = clip.get();
@@ -66,10 +66,10 @@ int main(int, char** argv) {
   CHECK(torchclip_abi_version() == TORCHCLIP_ABI_VERSION);
   CHECK(torchclip_open("/nowhere.pt", nullptr, &error) == nullptr && error.status == TORCHCLIP_E_MODEL_NOT_FOUND);
   CHECK(std::strstr(error.message, "/nowhere.pt"));
-  const torchclip_options odd{"abacus", nullptr, 0};
+  const torchclip_options odd{"abacus", nullptr, 0, 0};
   CHECK(torchclip_open(argv[1], &odd, &error) == nullptr && error.status == TORCHCLIP_E_ARGUMENT);
 
-  torchclip::Clip clip(argv[1], torchclip_options{"cpu", "fp32", 1});
+  torchclip::Clip clip(argv[1], torchclip_options{"cpu", "fp32", 1, 0});
   const auto& info = clip.info();
   CHECK(info.image_size == 224 && info.embed_dim > 0 && std::strcmp(info.device, "cpu") == 0);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -19,12 +20,24 @@ using torchclip::test::values;
 
 namespace {
 
-void products(const Context& context, Type type, double tolerance) {
+// A weight as it is stored in 16 bits, by definition: the nearest of the numbers that have so few bits.
+double stored(Precision precision, float x) {
+  if (precision != Precision::bf16 && precision != Precision::fp16) return x;
+  const int significant = precision == Precision::bf16 ? 8 : 11, least = precision == Precision::bf16 ? -133 : -24;
+  int exponent;
+  std::frexp(x, &exponent);
+  const double unit = std::ldexp(1.0, std::max(exponent - significant, least));
+  return std::nearbyint(x / unit) * unit;
+}
+
+void products(const Context& context, Precision precision, double tolerance) {
+  const Type type = input_type(context, precision);
+  const bool exact = type == Type::f32;  // but for the weights' rounding, which the sums below have as well
   for (const std::int64_t rows : {1, 13, 29}) {
     for (const std::int64_t columns : {1, 31, 70}) {
       for (const std::int64_t inner : {3, 64, 2501}) {
         const auto a = values(rows * inner, 1), w = values(columns * inner, 2), bias = values(columns, 3);
-        const Linear linear(context, type, w.data(), bias.data(), columns, inner);
+        const Linear linear(context, precision, w.data(), bias.data(), columns, inner);
         std::vector<char> input(rows * row_bytes(type, inner));
         std::vector<float> scales(rows), out(rows * columns), residual = values(rows * columns, 4);
         std::vector<std::int32_t> sums(rows);
@@ -36,7 +49,8 @@ void products(const Context& context, Type type, double tolerance) {
         for (std::int64_t r = 0; r < rows; ++r) {
           for (std::int64_t c = 0; c < columns; ++c) {
             double sum = bias[c] + residual[r * columns + c];
-            for (std::int64_t k = 0; k < inner; ++k) sum += static_cast<double>(a[r * inner + k]) * w[c * inner + k];
+            for (std::int64_t k = 0; k < inner; ++k)
+              sum += a[r * inner + k] * (exact ? stored(precision, w[c * inner + k]) : w[c * inner + k]);
             most = std::max(most, std::abs(sum - out[r * columns + c]));
           }
         }
@@ -59,9 +73,8 @@ void byte_dots(const Context& context) {
                               scales.data(), sums.data());
     for (const std::int64_t count : {1, 3, 8}) {
       const auto queries = values(count * dim, 12);
-      const Linear packed(context, Type::s8, queries.data(), nullptr, count, dim);
-      packed.multiply_panel(context.kernels, {rows.data(), stride, scales.data(), sums.data()}, kRows,
-                            {expected.data(), kPanel}, 0);
+      const Linear packed(context, Precision::int8, queries.data(), nullptr, count, dim);
+      packed.multiply_panel({rows.data(), stride, scales.data(), sums.data()}, kRows, {expected.data(), kPanel}, 0);
       ByteQueries(context, queries.data(), count, dim)
           .scores(context.kernels, rows.data(), stride, scales.data(), sums.data(), kRows, 0, out.data());
       CHECK(out == expected);
@@ -80,7 +93,7 @@ void convolutions(const Context& context) {
     const auto bias = values(c.columns, 10);
     std::vector<float> out(c.images * c.side * c.side * c.columns, -1.0f);
     Buffer scratch;
-    WinogradConvolution(context, w.data(), bias.data(), c.columns, c.channels)
+    WinogradConvolution(context, Precision::fp32, w.data(), bias.data(), c.columns, c.channels)
         .run(context, in.data(), c.images, c.side, out.data(), scratch);
     double most = 0;
     for (std::int64_t pixel = 0; pixel < c.images * c.side * c.side; ++pixel) {
@@ -185,6 +198,81 @@ void attentions(const Kernels& kernels, Type type, double tolerance) {
   }
 }
 
+// A row's result, whatever other rows are computed with it, on however many threads.
+void same_bits(const Context& context) {
+  constexpr std::int64_t kRows = 67, kColumns = 130, kInner = 1100;
+  const auto a = values(kRows * kInner, 21), w = values(kColumns * kInner, 22);
+  for (const auto precision : {Precision::fp32, Precision::bf16, Precision::fp16, Precision::int8}) {
+    const Linear linear(context, precision, w.data(), nullptr, kColumns, kInner);
+    const std::int64_t stride = row_stride(linear.type(), kInner);
+    std::vector<char> input(kRows * stride);
+    std::vector<float> scales(kRows), all(kRows * kColumns), one(kColumns);
+    std::vector<std::int32_t> sums(kRows);
+    context.kernels.layerNorm(a.data(), kInner, kRows, kInner, nullptr, nullptr, 0, linear.type(), input.data(), stride,
+                              scales.data(), sums.data());
+    linear.multiply(context, {input.data(), stride, scales.data(), sums.data()}, kRows, {all.data(), kColumns});
+    for (const std::int64_t r : {0, 13, 66}) {
+      linear.multiply(context, {input.data() + r * stride, stride, scales.data() + r, sums.data() + r}, 1,
+                      {one.data(), kColumns});
+      CHECK(std::equal(one.begin(), one.end(), all.begin() + r * kColumns));
+    }
+  }
+}
+
+// Every number of 16 bits, widened and back; and what lies between two of them.
+void numbers(const Kernels& kernels) {
+  std::vector<std::uint16_t> all(65536);
+  std::vector<float> wide(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint16_t>(i);
+  for (const bool brain : {false, true}) {
+    (brain ? kernels.widenBf16 : kernels.widenFp16)(all.data(), 65535, wide.data());  // not a whole register at the end
+    const std::uint16_t infinity = brain ? 0x7f80 : 0x7c00;
+    const auto round = brain ? to_bf16 : to_fp16;
+    bool right = true;
+    for (std::size_t i = 0; i < 65535; ++i) {
+      const std::uint16_t magnitude = all[i] & 0x7fff;
+      if (magnitude > infinity) {
+        right = right && std::isnan(wide[i]);
+        continue;
+      }
+      right = right && round(wide[i]) == all[i];
+      if (magnitude + 1 >= infinity || i + 1 >= 65535) continue;
+      const float middle = wide[i] / 2 + wide[i + 1] / 2;
+      const std::uint16_t even = i % 2 == 0 ? all[i] : all[i + 1];
+      right = right && round(middle) == even;
+      right = right && round(std::nextafter(middle, wide[i])) == all[i];
+      right = right && round(std::nextafter(middle, wide[i + 1])) == all[i + 1];
+    }
+    CHECK(right);
+  }
+  CHECK(to_fp16(65519.0f) == 0x7bff && to_fp16(65520.0f) == 0x7c00 && to_fp16(-1e30f) == 0xfc00);
+  CHECK(to_fp16(1.0f) == 0x3c00 && to_fp16(-2.0f) == 0xc000 && to_fp16(5.9604645e-8f) == 1 && to_fp16(2e-8f) == 0);
+}
+
+// Rows of bf16 are found by what is stored, whether few or many ask.
+void bf16_index() {
+  constexpr std::int64_t kDim = 37, kRows = 700;
+  const auto rows = values(kRows * kDim, 31), queries = values(20 * kDim, 32);
+  Index index(Type::bf16, kDim);
+  index.add(rows.data(), kRows);
+  for (const std::int64_t count : {1, 20}) {
+    std::vector<std::int32_t> hits(count);
+    std::vector<float> scores(count);
+    index.search({queries.data(), count, 1, {}}, {hits.data(), scores.data()});
+    for (std::int64_t q = 0; q < count; ++q) {
+      double best = -1e9;
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < kDim; ++i) {
+          sum += queries[q * kDim + i] * stored(Precision::bf16, rows[r * kDim + i]);
+        }
+        best = std::max(best, sum);
+      }
+      CHECK(std::abs(best - scores[q]) < 0.03);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -195,21 +283,25 @@ int main() {
     CHECK(torchclip::test::status_of<Error>([&] { Json::parse(bad); }) == TORCHCLIP_E_MODEL_CORRUPT);
   }
   const auto* table = kernels();
-  if (!table) return torchclip::test::failures();  // no AVX2: TorchScript alone
+  std::printf("%s\n", table->name);
+  numbers(*table);
   for (const int threads : {1, 3}) {
     Team team(threads);
     std::vector<int> seen(1000, 0);
     for (int round = 0; round < 200; ++round) team.each(1000, [&](std::int64_t i) { ++seen[i]; });
     CHECK(std::all_of(seen.begin(), seen.end(), [](int n) { return n == 200; }));
     const Context context{*table, team};
-    products(context, Type::f32, 2e-6);
+    products(context, Precision::fp32, 2e-6);
     convolutions(context);
     byte_dots(context);
-    products(context, Type::s8, table->weightMax == 127 ? 0.02 : 0.04);
-    if (table->multiply[static_cast<int>(Type::bf16)]) products(context, Type::bf16, 0.01);
+    products(context, Precision::int8, table->weightMax == 127 ? 0.02 : 0.04);
+    products(context, Precision::bf16, input_type(context, Precision::bf16) == Type::f32 ? 2e-6 : 0.01);
+    products(context, Precision::fp16, 2e-6);
+    same_bits(context);
   }
   attentions(*table, Type::f32, 5e-6);
   if (table->attention[static_cast<int>(Type::bf16)]) attentions(*table, Type::bf16, 8e-3);
+  bf16_index();
   Index index(Type::f32, 5);
   const auto rows = values(5 * 900, 8);
   index.add(rows.data(), 900);

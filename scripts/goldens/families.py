@@ -61,7 +61,7 @@ def randomise(model):
 
 
 def transform(image, p, size):
-    """A PIL image as open_clip's image_transform prepares it, up to uint8."""
+    """A PIL image as open_clip's image_transform prepares it, up to uint8; with crop="floor" as transformers' processors."""
     filter = Image.BICUBIC if p["interpolation"] == "bicubic" else Image.BILINEAR
     if p["resize_mode"] == "squash":
         return np.asarray(image.resize((size, size), filter))
@@ -75,7 +75,7 @@ def transform(image, p, size):
     short, long = (w, h) if w <= h else (h, w)
     new = (size, int(size * long / short)) if w <= h else (int(size * long / short), size)
     image = image.resize(new, filter)
-    left, top = (int(round((side - size) / 2.0)) for side in image.size)
+    left, top = ((side - size) // 2 if p.get("crop") == "floor" else int(round((side - size) / 2.0)) for side in image.size)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
@@ -159,7 +159,7 @@ def open_clip_case(name, vision, text, tokens, **options):
 
 def hf_case(name, model, config, preprocessor, tokens, pool):
     state = randomise(model)
-    p = dict(mean=preprocessor["image_mean"], std=preprocessor["image_std"], interpolation="bicubic", resize_mode="squash" if "height" in preprocessor["size"] else "shortest")
+    p = dict(mean=preprocessor["image_mean"], std=preprocessor["image_std"], interpolation="bicubic", crop="floor", resize_mode="squash" if "height" in preprocessor["size"] else "shortest")
     with torch.no_grad():
         image = model.get_image_features(pixel_values=pixels(p, config["vision_config"]["image_size"]))
         image = getattr(image, "pooler_output", image)
@@ -221,7 +221,7 @@ def small_cases():
 
     ln = partial(torch.nn.LayerNorm, eps=1e-6)
     small("vit_small_siglip_test", vision.VisionTransformer, img_size=64, patch_size=16, embed_dim=64, depth=2, num_heads=1, class_token=False, global_pool="map", norm_layer=ln)
-    yield open_clip_case("SigLIP (timm)", timm_vision("vit_small_siglip_test", "map", proj="none"), siglip_text, pad(siglip_ids, 32, 0), preprocess=HALF, custom_text=True, embed_dim=64, init_logit_bias=-10), pieces
+    yield open_clip_case("SigLIP (timm)", timm_vision("vit_small_siglip_test", "map", proj="none"), siglip_text, pad(siglip_ids, 32, 1), preprocess=HALF, custom_text=True, embed_dim=64, init_logit_bias=-10), pieces
     small("vit_clip_test", vision.VisionTransformer, img_size=64, patch_size=16, embed_dim=64, depth=2, num_heads=1, pre_norm=True, norm_layer=partial(torch.nn.LayerNorm, eps=1e-5))
     yield open_clip_case("MobileCLIP2-L (timm ViT with a class token)", timm_vision("vit_clip_test", "token"), dict(text, no_causal_mask=True), ids77, custom_text=True), clip_json
 

@@ -82,8 +82,9 @@ describe("torchclip eval", function () {
     const lines = readFileSync(journal, "utf8").split("\n").length;
     assert.ok(lines < 42, "it stopped before the end");
     writeFileSync(journal, readFileSync(journal, "utf8") + '{"start":9,"ro'); // a line that a kill cut
-    const other = cli("eval", "-o", broken, "-b", "8", "--resume");
-    assert.equal(other.status, 2, "another batch size is another evaluation");
+    const other = cli("eval", "-o", broken, "-b", "16", "--resume", "--template", "a {}");
+    assert.equal(other.status, 2, "other prompts are another evaluation");
+    assert.match(other.stderr, /E_ARGUMENT.*templates was .* and is \["a \{\}"\]/);
     assert.equal(cli("eval", "-o", broken, "-b", "16", "--resume").status, 0);
     assert.equal(cli("eval", "-o", join(folder, "whole"), "-b", "16").status, 0);
     assert.equal(readFileSync(join(broken, "predictions.csv"), "utf8"), readFileSync(join(folder, "whole", "predictions.csv"), "utf8"));

@@ -129,7 +129,7 @@ describe("data sets of the CLIP papers", () => {
         [9, "test_batch.bin#1"],
       ],
     );
-    const image = ten.at(1).image as RawImage;
+    const image = ten.at(1).read() as RawImage;
     // Pixel (1, 2): byte 34 of each plane of 1,024.
     assert.deepEqual([...image.data.subarray(34 * 3, 34 * 3 + 3)], [34 + 7, (1024 + 34 + 7) & 255, (2048 + 34 + 7) & 255]);
     assert.equal(ten.prompts[0].templates.length, 18);
@@ -156,7 +156,7 @@ describe("data sets of the CLIP papers", () => {
     });
     const digits = await loadDataset("mnist", { root });
     assert.deepEqual(
-      { ...(digits.at(1).image as RawImage), data: [...(digits.at(1).image as RawImage).data] },
+      { ...(digits.at(1).read() as RawImage), data: [...(digits.at(1).read() as RawImage).data] },
       { data: [7, 8, 9, 10, 11, 12], width: 3, height: 2, channels: 1 },
     );
     assert.deepEqual(
@@ -174,7 +174,7 @@ describe("data sets of the CLIP papers", () => {
     const set = await loadDataset("stl10", { root: stl });
     assert.equal(set.at(0).label, 9);
     // Byte / 96 is the column, so a row of the picture counts up.
-    const { data } = set.at(0).image as RawImage;
+    const { data } = set.at(0).read() as RawImage;
     assert.deepEqual([data[0], data[3], data[6]], [0, 1, 2]);
     assert.deepEqual([data[96 * 3], data[96 * 3 + 3]], [0, 1]);
   });
@@ -260,7 +260,7 @@ describe("data sets of the CLIP papers", () => {
         ["sub/c", "dog"],
       ],
     );
-    assert.deepEqual(set.at(2).image, picture);
+    assert.deepEqual(await set.at(2).read(), picture);
     write(root, {
       "bad.tar": await shard([["a.png", picture]]),
       "odd.tar": await shard([

@@ -51,12 +51,16 @@ describe("data sets", () => {
     for (const text of ["x".repeat(200), "word ".repeat(60), ""]) assert.ok(textPng(text).length > 100);
   });
 
-  it("sampling is seeded; limit takes the first", async () => {
+  it("sampling is seeded; limit takes the first ones of each class", async () => {
     const data = await loadDataset("scenes", { cacheDir });
     const names = (d: Iterable<{ name: string }>) => [...d].map((s) => s.name);
     assert.deepEqual(names(data.sample(10, 3)), names(data.sample(10, 3)));
     assert.notDeepEqual(names(data.sample(10, 3)), names(data.sample(10, 4)));
-    assert.deepEqual(names(data.limit(2)), [data.at(0).name, data.at(1).name]);
+    const few = data.limit(30); // 24 classes: two of the first six, one of the others
+    assert.deepEqual(few.classes, data.classes);
+    assert.deepEqual(names(few.limit(2)), [data.at(0).name, data.at(20).name]);
+    const counts = data.classes.map((_, label) => [...few].filter((sample) => sample.label === label).length);
+    assert.deepEqual(counts, [...new Array<number>(6).fill(2), ...new Array<number>(18).fill(1)]);
     assert.equal((await errorOf(() => data.at(480))).code, "E_ARGUMENT");
   });
 
@@ -78,7 +82,7 @@ describe("data sets", () => {
     writeFileSync(join(folder, "a.jsonl"), '{"path":"x.png","label":"cat"}\n{"path":"y.png","label":"dog"}\n');
     const csv = await loadDataset(join(folder, "a.csv"));
     assert.deepEqual([csv.split, csv.length, csv.classes], ["test", 2, ["cat", "dog"]]);
-    assert.equal((await loadDataset(join(folder, "a.csv"), { split: "train" })).at(0).image, join(folder, "x,1.png"));
+    assert.equal((await loadDataset(join(folder, "a.csv"), { split: "train" })).at(0).read(), join(folder, "x,1.png"));
     const tsv = await loadDataset(join(folder, "a.tsv"), { classes: ["no", "yes"] });
     assert.deepEqual([tsv.at(0).label, tsv.at(1).label], [1, 0]);
     assert.equal((await loadDataset(join(folder, "a.jsonl"))).length, 2);

@@ -111,7 +111,7 @@ describe("download", () => {
     assert.equal(requests.length, 1);
   });
 
-  it("a full disk: E_WRITE, and the part is removed", async function () {
+  it("a full disk: E_WRITE with the reason, and nothing under the name", async function () {
     if (!existsSync("/dev/full")) return this.skip();
     respond = (request, response) => serve(request, response);
     const to = target();
@@ -119,6 +119,7 @@ describe("download", () => {
     symlinkSync("/dev/full", `${to}.part`);
     const error = await errorOf(() => download({ urls: [base], target: to, hash }));
     assert.equal(error.code, "E_WRITE");
+    assert.match(error.message, /no space left on the device \(ENOSPC\)/);
     assert.ok(!existsSync(to));
   });
 

@@ -63,11 +63,12 @@ describe("architecture families against open_clip and transformers (scripts/gold
     }
   });
 
-  it("fast bf16: cosine at least 0.9995, int8: at least 0.999, of every family that has these towers", async function () {
+  it("fast bf16 and fp16: cosine at least 0.9995, int8: at least 0.999, of every family that has these towers", async function () {
     if (artifacts.length < families.cases.length) this.skip();
     for (const c of families.cases) {
       for (const [precision, least] of [
         ["bf16", 0.9995],
+        ["fp16", 0.9995],
         ["int8", 0.999],
       ] as const) {
         const clip = await load(artifacts[families.cases.indexOf(c)], { cacheDir: folder, device: "cpu", precision });

@@ -12,7 +12,7 @@ interface Foreign {
   text: number[][];
 }
 
-describe("TorchScript exports made by somebody else (scripts/goldens/foreign.py)", () => {
+describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
   const folder = temporaryFolder();
   const g = golden<Foreign>("foreign");
   const tokenizer = golden<{ tokenizers: (object | string | null)[] }>("families").tokenizers.find((t) => t && typeof t === "object");
@@ -27,7 +27,7 @@ describe("TorchScript exports made by somebody else (scripts/goldens/foreign.py)
 
   for (const kind of ["scripted", "traced"]) {
     it(`${kind}: its own code runs, embeddings ≤ 1e-6`, async () => {
-      const clip = await load(source(kind), { cacheDir: folder, device: "cpu" });
+      const clip = await load(source(kind), { cacheDir: folder, device: "cpu", trustCode: true });
       try {
         assert.deepEqual([clip.info.imageSize, clip.info.contextLength, clip.info.embedDim, clip.info.vocabSize], [32, 12, 8, 572]);
         assert.match(clip.info.imageRunner, /^generic fp32/);
@@ -43,25 +43,44 @@ describe("TorchScript exports made by somebody else (scripts/goldens/foreign.py)
     });
   }
 
-  it("one whose code reads a file is refused, and nothing is written", async () => {
-    const output = join(folder, "reader.pt");
-    const error = await errorOf(() =>
-      importModel({ weights: fixture("models/foreign-reader.pt"), tokenizer: join(source("scripted"), "tokenizer.json") }, output, {
-        imageSize: 32,
-        contextLength: 12,
-      }),
-    );
+  it("without trustCode none is loaded or imported, whatever its code does, and nothing is written", async () => {
+    for (const name of ["scripted", "traced", "reader"]) {
+      const output = join(folder, `${name}.pt`);
+      const from = { weights: fixture(`models/foreign-${name}.pt`), tokenizer: join(source("scripted"), "tokenizer.json") };
+      const error = await errorOf(() => importModel(from, output, { imageSize: 32, contextLength: 12 }));
+      assert.equal(error.code, "E_MODEL_UNSAFE");
+      assert.match(error.message, /trustCode: true.*--trust-code/);
+      assert.ok(!existsSync(output));
+    }
+    assert.equal((await errorOf(() => load(source("scripted"), { cacheDir: join(folder, "fresh"), device: "cpu" }))).code, "E_MODEL_UNSAFE");
+  });
+
+  it("an artifact of such an export, made before, needs trustCode as well", async () => {
+    const output = join(folder, "wrapped.pt");
+    await importModel({ weights: fixture("models/foreign-scripted.pt"), tokenizer: join(source("scripted"), "tokenizer.json") }, output, { trustCode: true });
+    const error = await errorOf(() => load(output, { device: "cpu" }));
     assert.equal(error.code, "E_MODEL_UNSAFE");
-    assert.match(error.message, /from_file/);
-    assert.ok(!existsSync(output));
+    assert.match(error.message, /--trust-code/);
+    const clip = await load(output, { device: "cpu", trustCode: true });
+    assert.equal((await clip.encodeTexts(["a"])).dim, 8);
+    await clip.close();
+  });
+
+  it("trustCode with a name or a hub id: E_ARGUMENT, and nothing is fetched", async () => {
+    for (const name of ["tiny", "ViT-B/32", "org/model"]) {
+      const error = await errorOf(() => load(name, { trustCode: true, offline: true }));
+      assert.deepEqual([error.code, error.subject], ["E_ARGUMENT", "trustCode"]);
+    }
   });
 
   it("sizes that its weights do not tell are asked for; wrong ones fail on zeros", async () => {
     const at = source("scripted");
     const from = { weights: fixture("models/foreign-reader.pt"), tokenizer: join(at, "tokenizer.json") };
-    const error = await errorOf(() => importModel(from, join(folder, "x.pt")));
+    const error = await errorOf(() => importModel(from, join(folder, "x.pt"), { trustCode: true }));
     assert.deepEqual([error.code, /image size; say imageSize/.test(error.message)], ["E_MODEL_UNSUPPORTED", true]);
-    const wrong = await errorOf(() => importModel({ weights: join(at, "model.pt"), tokenizer: from.tokenizer }, join(folder, "y.pt"), { imageSize: 48 }));
+    const wrong = await errorOf(() =>
+      importModel({ weights: join(at, "model.pt"), tokenizer: from.tokenizer }, join(folder, "y.pt"), { imageSize: 48, trustCode: true }),
+    );
     assert.equal(wrong.code, "E_MODEL_CORRUPT");
     assert.match(wrong.message, /encode_image fails on zeros of \[1, 3, 48, 48\]/);
     assert.ok(!existsSync(join(folder, "y.pt")));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { load } from "../../lib/index.js";
 import { parseHubId } from "../../lib/models/hub.js";
 import { installedModel, installedModels, modelSettings, removeModel, verifyModel } from "../../lib/models/resolve.js";
@@ -68,13 +69,33 @@ describe("the hub", () => {
     assert.equal(error.code, "E_DOWNLOAD");
     assert.match(error.message, /licence has to be accepted.*HF_TOKEN/);
     process.env.HF_TOKEN = "hf_secret";
+    process.env.HF_ENDPOINT = hub.url;
     try {
-      await (await load(repo, { cacheDir, mirror: hub.url })).close();
+      await (await load(repo, { cacheDir })).close();
     } finally {
       delete process.env.HF_TOKEN;
+      delete process.env.HF_ENDPOINT;
     }
     assert.ok(hub.tokens.has("Bearer hf_secret"));
     assert.ok(hub.tokens.has("store -") && !hub.tokens.has("store Bearer hf_secret"));
+  });
+
+  it("a mirror never sees the token, and no message holds the credentials of its URL", async () => {
+    hub = await fakeHub(repo, files);
+    const { port } = new URL(hub.url);
+    process.env.HF_TOKEN = "hf_secret";
+    process.env.HF_ENDPOINT = `http://localhost:${port}`; // the same server by another name: another origin
+    try {
+      await (await load(repo, { cacheDir: temporaryFolder(), mirror: hub.url })).close();
+      assert.deepEqual([...hub.tokens].sort(), ["store -", undefined]);
+      const error = await errorOf(() => load("no/body", { cacheDir: temporaryFolder(), mirror: `http://user:pa55word@127.0.0.1:${port}/?key=pa55word` }));
+      assert.equal(error.code, "E_DOWNLOAD");
+      assert.doesNotMatch(inspect(error), /pa55word/);
+      assert.ok(hub.tokens.has("Bearer hf_secret")); // asked after the mirror
+    } finally {
+      delete process.env.HF_TOKEN;
+      delete process.env.HF_ENDPOINT;
+    }
   });
 
   it("bytes that do not match the etag: E_HASH_MISMATCH, nothing stays", async () => {
@@ -112,7 +133,7 @@ describe("the hub", () => {
     assert.ok(hub.requests.includes("GET part-1.safetensors"));
     hub.close();
     hub = await fakeHub(repo, { ...rest, "model.safetensors.index.json": Buffer.from('{"weight_map": {"a": "../../x"}}') });
-    assert.match((await errorOf(() => load(repo, { cacheDir: temporaryFolder(), mirror: hub!.url }))).message, /names the shard/);
+    assert.match((await errorOf(() => load(repo, { cacheDir: temporaryFolder(), mirror: hub!.url }))).message, /outside the model/);
   });
 
   it("installed models: listed, verified, damaged, removed", async () => {

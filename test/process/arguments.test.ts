@@ -12,7 +12,7 @@ describe("arguments of the addon", () => {
   };
 
   it("numbers outside of their ranges", async () => {
-    const transform = { size: 8, resize: 0, filter: 0, fill: 0 };
+    const transform = { size: 8, resize: 0, filter: 0, fill: 0, resized: 0, crop: 0 };
     const [bytes, floats, ints] = [new Uint8Array(192), new Float32Array(16), new Int32Array(16)];
     const index = new (addon().Index)(0, 4);
     for (const value of NUMBERS as number[]) {

@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export interface FakeHub {
   url: string;
@@ -12,8 +14,17 @@ export interface FakeHub {
   close: () => void;
 }
 
-/** A server that answers as the hub does for one repository: commit and etag in headers, large files from another host. */
-export async function fakeHub(repo: string, files: Record<string, Buffer>, options: { gated?: boolean; wrong?: string } = {}): Promise<FakeHub> {
+/** Content in 50 parts, `pace` ms apart. */
+async function* paced(content: Buffer, pace: number): AsyncGenerator<Buffer> {
+  const step = Math.ceil(content.length / 50);
+  for (let at = 0; at < content.length; at += step) {
+    yield content.subarray(at, at + step);
+    await sleep(pace);
+  }
+}
+
+/** A server that answers as the hub does for one repository: commit and etag in headers, large files from another host, slowly with `pace`. */
+export async function fakeHub(repo: string, files: Record<string, Buffer>, options: { gated?: boolean; wrong?: string; pace?: number } = {}): Promise<FakeHub> {
   const hub: FakeHub = { url: "", requests: [], commit: "c".repeat(40), tokens: new Set(), close: () => {} };
   const large = (name: string) => !name.endsWith(".json");
   const etag = (name: string) =>
@@ -23,7 +34,12 @@ export async function fakeHub(repo: string, files: Record<string, Buffer>, optio
   const store = createServer((request, response) => {
     hub.tokens.add(`store ${request.headers.authorization ?? "-"}`);
     const name = decodeURIComponent((request.url ?? "").slice(1));
-    response.end(name === options.wrong ? Buffer.alloc(files[name].length) : files[name]);
+    const content = name === options.wrong ? Buffer.alloc(files[name].length) : files[name];
+    const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+    if (from >= content.length) return response.writeHead(416).end();
+    response.writeHead(from ? 206 : 200, { "content-length": content.length - from });
+    if (options.pace === undefined) return response.end(content.subarray(from));
+    Readable.from(paced(content.subarray(from), options.pace)).pipe(response);
   });
   const server = createServer((request, response) => {
     hub.tokens.add(request.headers.authorization);

@@ -1,5 +1,6 @@
 import { addon } from "../../lib/addon.js";
 import { nativeTransform } from "../../lib/models/config.js";
+import { imageProcessorHints } from "../../lib/models/image-processor.js";
 import { sha256 } from "./index.js";
 import { picture } from "./noise.js";
 
@@ -14,6 +15,8 @@ export interface PreprocessingCase {
   resize?: "shortest" | "squash" | "longest";
   interpolation?: "bicubic" | "bilinear";
   fill?: number;
+  /** Config of an image processor of transformers, instead of the four above (scripts/goldens/configs.py). */
+  processor?: Record<string, unknown>;
   sha256: string;
 }
 
@@ -24,9 +27,12 @@ export async function differing(cases: readonly PreprocessingCase[]): Promise<st
     const p = picture(c.seed, c.width, c.height, c.channels);
     const out = new Uint8Array(c.size * c.size * 3);
     const { resize = "shortest", interpolation = "bicubic", fill = 0 } = c;
-    const transform = nativeTransform({ resize, interpolation, fill, mean: [], std: [] }, c.size);
+    const preprocessing = c.processor
+      ? imageProcessorHints(c.processor, false, c.size, "preprocessor_config.json")
+      : { resize, interpolation, fill, mean: [], std: [] };
+    const transform = nativeTransform(preprocessing, c.size);
     await addon().preprocess(p.data, p.width, p.height, p.channels, transform, out, 0);
-    if (sha256(out) !== c.sha256) different.push(`${c.width}×${c.height}×${c.channels} → ${c.size} ${resize} ${interpolation}`);
+    if (sha256(out) !== c.sha256) different.push(`${c.width}×${c.height}×${c.channels} → ${c.size} ${JSON.stringify(c.processor ?? [resize, interpolation])}`);
   }
   return different;
 }

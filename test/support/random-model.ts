@@ -18,21 +18,36 @@ function familyWeight(index: number, name: string, shape: number[]): Float32Arra
   return values;
 }
 
-/** Writes a random model of scripts/goldens/families.py as safetensors. */
-export function writeFamilyModel(file: string, shapes: [string, number[]][]): void {
+/** fp16 of numbers that are whole 256ths below 8, which it holds exactly. */
+function halves(values: Float32Array): Uint16Array {
+  return Uint16Array.from(values, (value) => {
+    if (value === 0) return 0;
+    const exponent = Math.floor(Math.log2(Math.abs(value)));
+    const fraction = Math.abs(value) / 2 ** exponent - 1;
+    return (value < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | (fraction * 1024);
+  });
+}
+
+/**
+ * Writes a random model of scripts/goldens/families.py as safetensors. `mixed`: matrices rounded to 256ths and stored in fp16,
+ * the rest in fp32, as `halves` of scripts/goldens/configs.py.
+ */
+export function writeFamilyModel(file: string, shapes: [string, number[]][], mixed = false): void {
   const header: Record<string, unknown> = {};
-  const parts: Float32Array[] = [];
+  const parts: (Float32Array | Uint16Array)[] = [];
   let offset = 0;
   shapes.forEach(([name, shape], index) => {
-    const values = familyWeight(index, name, shape);
-    header[name] = { dtype: "F32", shape, data_offsets: [offset, offset + values.byteLength] };
+    const weights = familyWeight(index, name, shape);
+    const half = mixed && shape.length > 1;
+    const values = half ? halves(weights.map((v) => Math.round(v * 256) / 256)) : weights;
+    header[name] = { dtype: half ? "F16" : "F32", shape, data_offsets: [offset, offset + values.byteLength] };
     offset += values.byteLength;
     parts.push(values);
   });
   const text = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
-  writeFileSync(file, Buffer.concat([length, text, ...parts.map((p) => Buffer.from(p.buffer))]));
+  writeFileSync(file, Buffer.concat([length, text, ...parts.map((p) => Buffer.from(p.buffer, p.byteOffset, p.byteLength))]));
 }
 
 /** Writes the random ViT-B/32 of scripts/goldens/write.py as Hugging Face's model.safetensors (605 MB). */

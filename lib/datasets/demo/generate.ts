@@ -1,7 +1,7 @@
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkAborted } from "../../errors.js";
-import { writeWhole } from "../../util/files.js";
+import { writeFolderWhole } from "../../util/files.js";
 import { svgPng, textPng } from "../render/text.js";
 import { reviewLayout, reviews } from "./reviews.js";
 import { datasetScene, SCENE_CLASSES, sceneSvg } from "./scenes.js";
@@ -48,7 +48,7 @@ export function scenesFolder(options: GenerateOptions): Promise<string> {
 async function draw(name: string, pictures: Picture[], options: GenerateOptions): Promise<string> {
   const folder = join(options.cacheDir, "datasets", `${name}-${VERSION}`);
   if (await stat(folder).catch(() => undefined)) return folder;
-  await writeWhole(folder, async (temporary) => {
+  await writeFolderWhole(folder, async (temporary) => {
     for (const [i, p] of pictures.entries()) {
       checkAborted(options.signal);
       const into = join(temporary, p.split, p.classFolder);

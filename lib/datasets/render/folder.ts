@@ -1,6 +1,6 @@
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { checkAborted, TorchclipError } from "../../errors.js";
+import { writeFileWhole } from "../../util/files.js";
 import { textPng, type TextPictureOptions } from "./text.js";
 
 export interface RenderOptions extends TextPictureOptions {
@@ -31,8 +31,7 @@ export async function renderFolder(
       );
     }
     const file = join(out, folder, `${String(i).padStart(5, "0")}.png`);
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, textPng(text, options));
+    await writeFileWhole(file, textPng(text, options));
     files.push(file);
     options.onProgress?.(i + 1, sentences.length);
   }

@@ -1,16 +1,5 @@
-import type { Activation } from "../config.js";
-import {
-  activationSource,
-  blockShapes,
-  blockSources,
-  huggingFaceBlockRules,
-  linear,
-  linearSource,
-  norm,
-  normSource,
-  timmBlockRules,
-  type BlockConfig,
-} from "./blocks.js";
+import { huggingFaceBlockRules, timmBlockRules, type BlockConfig } from "./blocks.js";
+import { squareImageSize } from "./grid.js";
 import type { Tower } from "./types.js";
 
 /**
@@ -106,9 +95,10 @@ export const imageVit: Tower<VitConfig> = {
     const [positions, width] = w.shape("visual.positional_embedding", 2);
     const patchSize = steps ? stem.reduce((n, s) => n * s.kernel, 1) : w.shape("visual.conv1.weight", 4)[2];
     const classToken = w.has("visual.class_embedding");
-    const classPosition = classToken && !Number.isInteger(Math.sqrt(positions));
-    const grid = Math.round(Math.sqrt(positions - (classPosition ? 1 : 0)));
     const fromTimm = w.has("visual.attn_pool.latent") || (hints.model ?? "").startsWith("vit_");
+    // timm alone has class tokens without a position.
+    const classPosition = classToken && !(fromTimm && Number.isInteger(Math.sqrt(positions)));
+    const imageSize = squareImageSize(positions - (classPosition ? 1 : 0), patchSize, hints);
     const preNorm = w.has("visual.ln_pre.weight") || w.has("visual.ln_pre.bias");
     const queries = w.has("visual.attn_pool.query");
     const map = w.has("visual.attn_pool.latent");
@@ -123,7 +113,7 @@ export const imageVit: Tower<VitConfig> = {
       eps: hints.eps ?? (fromTimm && !preNorm ? TIMM_EPS : LN_EPS),
       layerScale: w.has("visual.transformer.resblocks.0.ls_1.gamma"),
       patchSize,
-      imageSize: grid * patchSize,
+      imageSize,
       patchBias: w.has("visual.conv1.bias"),
       stem,
       classToken,
@@ -137,137 +127,4 @@ export const imageVit: Tower<VitConfig> = {
       projectionBias: w.has("visual.proj_bias"),
     };
   },
-
-  shapes(c, embedDim) {
-    const shapes = new Map<string, number[]>();
-    if (c.stem.length === 0) shapes.set("visual.conv1.weight", [c.width, 3, c.patchSize, c.patchSize]);
-    c.stem.forEach(({ kernel, width }, i) => {
-      shapes.set(`visual.stem.${i}.conv.weight`, [width, i ? c.stem[i - 1].width : 3, kernel, kernel]);
-      if (i === c.stem.length - 1) shapes.set(`visual.stem.${i}.conv.bias`, [width]);
-      else for (const part of ["weight", "bias", "running_mean", "running_var"]) shapes.set(`visual.stem.${i}.bn.${part}`, [width]);
-    });
-    if (c.patchBias) shapes.set("visual.conv1.bias", [c.width]);
-    if (c.classToken) shapes.set("visual.class_embedding", [c.width]);
-    shapes.set("visual.positional_embedding", [(c.imageSize / c.patchSize) ** 2 + (c.classPosition ? 1 : 0), c.width]);
-    if (c.preNorm) norm(shapes, "visual.ln_pre", c.width);
-    blockShapes(shapes, "visual.transformer", c);
-    const last = c.pool === "queries" ? embedDim : c.width;
-    norm(shapes, "visual.ln_post", last);
-    const pool = "visual.attn_pool";
-    if (c.pool === "map") {
-      shapes.set(`${pool}.latent`, [1, c.width]);
-      shapes.set(`${pool}.in_proj_weight`, [3 * c.width, c.width]).set(`${pool}.in_proj_bias`, [3 * c.width]);
-      linear(shapes, `${pool}.out_proj`, c.width, c.width);
-      norm(shapes, `${pool}.norm`, c.width);
-      linear(shapes, `${pool}.mlp.fc1`, c.poolMlpWidth, c.width);
-      linear(shapes, `${pool}.mlp.fc2`, c.width, c.poolMlpWidth);
-    } else if (c.pool === "queries") {
-      shapes.set(`${pool}.query`, [-1, embedDim]); // as many as there are; the first one counts
-      norm(shapes, `${pool}.ln_q`, embedDim);
-      norm(shapes, `${pool}.ln_k`, c.width);
-      shapes.set(`${pool}.attn.q_proj_weight`, [embedDim, embedDim]);
-      shapes.set(`${pool}.attn.k_proj_weight`, [embedDim, c.width]).set(`${pool}.attn.v_proj_weight`, [embedDim, c.width]);
-      shapes.set(`${pool}.attn.in_proj_bias`, [3 * embedDim]);
-      linear(shapes, `${pool}.attn.out_proj`, embedDim, embedDim);
-    }
-    if (c.projection) shapes.set("visual.proj", [last, embedDim]);
-    if (c.projectionBias) shapes.set("visual.proj_bias", [embedDim]);
-    return shapes;
-  },
-
-  sources(c) {
-    const modules = blockSources("visual.transformer", c, "none");
-    if (c.pool === "map") modules.push({ path: "visual.attn_pool", source: mapPoolSource(c.width, c.poolHeads, c.activation, c.eps) });
-    if (c.pool === "queries") modules.push({ path: "visual.attn_pool", source: queryPoolSource(c.width, c.poolHeads, c.eps) });
-    const lines = [
-      ...(c.stem.length
-        ? ["x = image", ...stemLines(c)]
-        : [`x = torch.conv2d(image, self.conv1.weight, ${c.patchBias ? "self.conv1.bias" : "None"}, [${c.patchSize}, ${c.patchSize}])`]),
-      "x = x.flatten(2).transpose(1, 2)",
-      !c.classPosition && "x = x + self.positional_embedding",
-      c.classToken && `x = torch.cat([self.class_embedding.expand([x.size(0), 1, ${c.width}]), x], 1)`,
-      c.classPosition && "x = x + self.positional_embedding",
-      c.preNorm && `x = ${normSource("x", "ln_pre", c.width, c.eps)}`,
-      "x = self.transformer.forward(x)",
-      ...poolLines(c),
-      c.projection && "x = torch.matmul(x, self.proj)",
-      c.projectionBias && "x = x + self.proj_bias",
-      "return x",
-    ];
-    modules.push({
-      path: "visual",
-      source: `\ndef forward(self, image: Tensor) -> Tensor:\n${lines
-        .filter((l) => l)
-        .map((l) => `    ${l}\n`)
-        .join("")}`,
-    });
-    return modules;
-  },
 };
-
-function stemLines(c: VitConfig): string[] {
-  return c.stem.flatMap(({ kernel }, i) => {
-    const at = `getattr(self.stem, "${i}")`;
-    const last = i === c.stem.length - 1;
-    const conv = `torch.conv2d(x, ${at}.conv.weight, ${last ? `${at}.conv.bias` : "None"}, [${kernel}, ${kernel}])`;
-    if (last) return [`x = ${conv}`];
-    return [`x = torch.gelu(torch.batch_norm(${conv}, ${at}.bn.weight, ${at}.bn.bias, ${at}.bn.running_mean, ${at}.bn.running_var, False, 0.1, 1e-05, False))`];
-  });
-}
-
-function poolLines(c: VitConfig): string[] {
-  const post = `x = ${normSource("x", "ln_post", c.width, c.eps)}`;
-  const patches = c.classToken ? "x.narrow(1, 1, x.size(1) - 1)" : "x";
-  switch (c.pool) {
-    case "token": // a layer norm works on each token alone, so before and after are the same
-      return ["x = x.select(1, 0)", post];
-    case "average":
-      return c.normAfterPool ? [`x = ${patches}.mean([1])`, post] : [post, `x = ${patches}.mean([1])`];
-    case "map":
-      return [post, "x = self.attn_pool.forward(x)"];
-    case "queries":
-      return ["x = self.attn_pool.forward(x)", "x = torch.layer_norm(x, [x.size(1)], self.ln_post.weight, self.ln_post.bias, " + `${c.eps})`];
-  }
-}
-
-/** One learned query attends to all tokens, then a residual MLP (big_vision's MAPHead). */
-function mapPoolSource(width: number, heads: number, activation: Activation, eps: number): string {
-  const head = width / heads;
-  return `
-def forward(self, x: Tensor) -> Tensor:
-    b = x.size(0)
-    n = x.size(1)
-    wq = self.in_proj_weight.narrow(0, 0, ${width})
-    bq = self.in_proj_bias.narrow(0, 0, ${width})
-    wkv = self.in_proj_weight.narrow(0, ${width}, ${2 * width})
-    bkv = self.in_proj_bias.narrow(0, ${width}, ${2 * width})
-    q = torch.linear(self.latent, wq, bq).view([1, 1, ${heads}, ${head}]).transpose(1, 2).expand([b, ${heads}, 1, ${head}])
-    kv = torch.linear(x, wkv, bkv).view([b, n, 2, ${heads}, ${head}]).permute([2, 0, 3, 1, 4])
-    a = torch.scaled_dot_product_attention(q, kv[0], kv[1])
-    a = ${linearSource(`a.transpose(1, 2).reshape([b, ${width}])`, "out_proj")}
-    h = ${normSource("a", "norm", width, eps)}
-    h = ${linearSource("h", "mlp.fc1")}
-    h = ${activationSource(activation, "h")}
-    return a + ${linearSource("h", "mlp.fc2")}
-`;
-}
-
-/** open_clip's AttentionalPooler; only the first query reaches the contrastive embedding. */
-function queryPoolSource(width: number, heads: number, eps: number): string {
-  return `
-def forward(self, x: Tensor) -> Tensor:
-    b = x.size(0)
-    n = x.size(1)
-    d = self.query.size(1)
-    x = ${normSource("x", "ln_k", width, eps)}
-    q = torch.layer_norm(self.query.narrow(0, 0, 1), [d], self.ln_q.weight, self.ln_q.bias, ${eps})
-    q = torch.linear(q, self.attn.q_proj_weight, self.attn.in_proj_bias.narrow(0, 0, d))
-    k = torch.linear(x, self.attn.k_proj_weight, self.attn.in_proj_bias.narrow(0, d, d))
-    v = torch.linear(x, self.attn.v_proj_weight, self.attn.in_proj_bias.narrow(0, 2 * d, d))
-    q = q.view([1, 1, ${heads}, -1]).transpose(1, 2).expand([b, -1, -1, -1])
-    k = k.view([b, n, ${heads}, -1]).transpose(1, 2)
-    v = v.view([b, n, ${heads}, -1]).transpose(1, 2)
-    a = torch.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape([b, d])
-    return ${linearSource("a", "attn.out_proj")}
-`;
-}

@@ -128,7 +128,9 @@ function shapesOf(tensors: Map<string, MappedTensor>, file: string): Shapes {
       if (!entry) throw missing(file, name);
       const shape = joinedShape(entry);
       if (shape.length !== axes) {
-        throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${entry.key} has shape [${shape.join(", ")}], expected ${axes} axes`, { subject: file });
+        throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${entry.key} has shape [${shape.join(", ")}], the models known have ${axes} axes there`, {
+          subject: file,
+        });
       }
       return shape;
     },
@@ -150,9 +152,8 @@ function missing(file: string, name: string): TorchclipError {
  * that is missing, has another shape, or is in the file and not expected. An axis of -1 takes any size.
  */
 export function artifactTensors(
-  expected: Map<string, number[]>,
+  expected: Iterable<[name: string, shape: number[]]>,
   tensors: Map<string, MappedTensor>,
-  dtype: ArtifactSpec["tensors"][number]["dtype"],
   file: string,
 ): ArtifactSpec["tensors"] {
   const result: ArtifactSpec["tensors"] = [];
@@ -169,22 +170,18 @@ export function artifactTensors(
         subject: file,
       });
     }
-    const buffer = shape.length === 0 || /\.running_(mean|var)$/.test(name);
-    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, buffer, dtype });
+    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, dtype: storedAs(parts) });
   }
+  const known = new Set(result.map((t) => t.name));
   for (const [name, { key }] of tensors) {
-    if (!expected.has(name)) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: unexpected key ${key}`, { subject: file });
+    if (!known.has(name)) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: unexpected key ${key}`, { subject: file });
   }
   return result;
 }
 
-/** The artifact's own two methods. */
-export function rootSource(): string {
-  return `
-def encode_image(self, image: Tensor) -> Tensor:
-    return self.visual.forward(image)
-
-def encode_text(self, text: Tensor) -> Tensor:
-    return self.text.forward(text)
-`;
+/** The type that holds all parts of a tensor exactly; fp64 and integers become fp32. */
+function storedAs(parts: readonly TensorPart[]): ArtifactSpec["tensors"][number]["dtype"] {
+  const [first] = parts;
+  const half = first.dtype === "F16" || first.dtype === "BF16" ? first.dtype : "F32";
+  return parts.every((p) => p.dtype === half) ? half : "F32";
 }

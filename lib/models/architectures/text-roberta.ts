@@ -1,5 +1,3 @@
-import type { ArtifactSpec } from "../../addon.js";
-import { linear, linearSource, norm, normSource, stackSource } from "./blocks.js";
 import type { Tower } from "./types.js";
 
 /** RoBERTa and XLM-R (Conneau et al. 2019) as open_clip's text encoder: mean of the tokens, then a projection. */
@@ -69,63 +67,4 @@ export const textRoberta: Tower<RobertaConfig> = {
       projectionWidth: w.shape("text.proj.0", 2)[0],
     };
   },
-
-  shapes(c, embedDim) {
-    const shapes = new Map<string, number[]>();
-    shapes.set("text.embeddings.word", [c.vocabSize, c.width]).set("text.embeddings.position", [c.positions, c.width]);
-    shapes.set("text.embeddings.token_type", [1, c.width]);
-    norm(shapes, "text.embeddings.norm", c.width);
-    for (let i = 0; i < c.layers; i++) {
-      const layer = `text.layers.${i}`;
-      shapes.set(`${layer}.attn.in_proj_weight`, [3 * c.width, c.width]).set(`${layer}.attn.in_proj_bias`, [3 * c.width]);
-      linear(shapes, `${layer}.attn.out_proj`, c.width, c.width);
-      norm(shapes, `${layer}.ln_1`, c.width);
-      linear(shapes, `${layer}.mlp.c_fc`, c.mlpWidth, c.width);
-      linear(shapes, `${layer}.mlp.c_proj`, c.width, c.mlpWidth);
-      norm(shapes, `${layer}.ln_2`, c.width);
-    }
-    if (c.projection === "linear") shapes.set("text.proj.0", [embedDim, c.width]);
-    else shapes.set("text.proj.0", [c.projectionWidth, c.width]).set("text.proj.2", [embedDim, c.projectionWidth]);
-    return shapes;
-  },
-
-  sources(c) {
-    const modules: ArtifactSpec["modules"] = Array.from({ length: c.layers }, (_, i) => ({ path: `text.layers.${i}`, source: layerSource(c) }));
-    modules.push({ path: "text.layers", source: stackSource(c.layers, "", "mask").replaceAll("self.,", "self,") });
-    const project = (n: string) => `torch.linear(x, getattr(self.proj, "${n}"))`;
-    modules.push({
-      path: "text",
-      source: `
-def forward(self, text: Tensor) -> Tensor:
-    seen = text != ${c.padId}
-    ones = seen.to(text.dtype)
-    at = ones.cumsum(1) * ones + ${c.padId}
-    x = torch.embedding(self.embeddings.word, text) + self.embeddings.token_type[0]
-    x = x + torch.embedding(self.embeddings.position, at)
-    x = ${normSource("x", "embeddings.norm", c.width, c.eps)}
-    mask = torch.zeros_like(text, dtype=x.dtype).masked_fill(text == ${c.padId}, float("-inf")).view([text.size(0), 1, 1, text.size(1)])
-    x = self.layers.forward(x, mask)
-    ${c.pool === "cls" ? "x = x.select(1, 0)" : "w = seen.to(x.dtype).unsqueeze(2)\n    x = (x * w).sum([1]) / w.sum([1])"}
-    x = ${project("0")}
-    ${c.projection === "mlp" ? `x = torch.gelu(x)\n    x = ${project("2")}` : ""}
-    return x
-`,
-    });
-    return modules;
-  },
 };
-
-function layerSource(c: RobertaConfig): string {
-  return `
-def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-    b = x.size(0)
-    n = x.size(1)
-    qkv = torch.linear(x, self.attn.in_proj_weight, self.attn.in_proj_bias)
-    qkv = qkv.view([b, n, 3, ${c.heads}, ${c.width / c.heads}]).permute([2, 0, 3, 1, 4])
-    a = torch.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], mask)
-    a = ${linearSource(`a.transpose(1, 2).reshape([b, n, ${c.width}])`, "attn.out_proj")}
-    x = ${normSource("x + a", "ln_1", c.width, c.eps)}
-    h = torch.gelu(${linearSource("x", "mlp.c_fc")})
-    return ${normSource(`x + ${linearSource("h", "mlp.c_proj")}`, "ln_2", c.width, c.eps)}
-`;
-}

@@ -1,4 +1,4 @@
-import { blockShapes, blockSources, huggingFaceBlockRules, norm, normSource, type BlockConfig } from "./blocks.js";
+import { huggingFaceBlockRules, type BlockConfig } from "./blocks.js";
 import type { Tower } from "./types.js";
 
 /** CLIP's text encoder (openai/CLIP, clip/model.py; open_clip's TextTransformer; SigLIP's). */
@@ -64,7 +64,9 @@ export const textTransformer: Tower<TextTransformerConfig> = {
     const appendedToken = w.has("text.cls_emb");
     const projectionBias = w.has("text.text_projection_bias");
     // SigLIP's text encoder is the one with a biased projection: not causal, 16 heads at width 1152.
-    const pool = hints.pool as TextTransformerConfig["pool"] | undefined;
+    const endId = hints.endId ?? vocabSize - 1;
+    // An end token beyond the vocabulary is a default that the config left standing (CLIPTextConfig's 49407).
+    const pool = hints.pool === "eos" && endId >= vocabSize ? "argmax" : (hints.pool as TextTransformerConfig["pool"] | undefined);
     return {
       kind: "transformer",
       width,
@@ -78,64 +80,11 @@ export const textTransformer: Tower<TextTransformerConfig> = {
       vocabSize,
       causal: hints.causal ?? !projectionBias,
       pool: pool ?? (projectionBias ? "last" : "argmax"),
-      endId: hints.endId ?? vocabSize - 1,
+      endId,
       appendedToken,
       padId: hints.padId ?? 0,
       projection: w.has("text.text_projection"),
       projectionBias,
     };
-  },
-
-  shapes(c, embedDim) {
-    const shapes = new Map<string, number[]>();
-    shapes.set("text.token_embedding.weight", [c.vocabSize, c.width]);
-    if (c.appendedToken) shapes.set("text.cls_emb", [c.width]);
-    shapes.set("text.positional_embedding", [c.contextLength + (c.appendedToken ? 1 : 0), c.width]);
-    blockShapes(shapes, "text.transformer", c);
-    norm(shapes, "text.ln_final", c.width);
-    if (c.projection) shapes.set("text.text_projection", [c.width, embedDim]);
-    if (c.projectionBias) shapes.set("text.text_projection_bias", [embedDim]);
-    return shapes;
-  },
-
-  sources(c) {
-    const masked = c.appendedToken;
-    const modules = blockSources("text.transformer", c, masked ? "mask" : c.causal ? "causal" : "none");
-    const wide = `.view([-1, 1, 1]).expand([-1, 1, ${c.width}])`;
-    const pools = {
-      argmax: `x = x.gather(1, text.argmax(1)${wide}).squeeze(1)`,
-      eos: `x = x.gather(1, (text == ${c.endId}).to(text.dtype).argmax(1)${wide}).squeeze(1)`,
-      last: "x = x.select(1, x.size(1) - 1)",
-      first: "x = x.select(1, 0)",
-    };
-    const lines = [
-      "x = torch.embedding(self.token_embedding.weight, text)",
-      ...(masked
-        ? [
-            `x = torch.cat([x, self.cls_emb.expand([x.size(0), 1, ${c.width}])], 1)`,
-            "n = x.size(1)",
-            // As open_clip trained CoCa: key j is seen where token j - 1 is no padding, and key 0 always.
-            `seen = torch.cat([torch.ones_like(text.narrow(1, 0, 1)), (text != ${c.padId}).to(text.dtype)], 1)`,
-            "rows = torch.ones([n, n], dtype=x.dtype, device=x.device).tril()",
-            "keep = rows.unsqueeze(0) * seen.to(x.dtype).unsqueeze(1)",
-            'mask = torch.zeros_like(keep).masked_fill(keep == 0, float("-inf")).unsqueeze(1)',
-          ]
-        : []),
-      "x = x + self.positional_embedding.narrow(0, 0, x.size(1))",
-      `x = self.transformer.forward(x${masked ? ", mask" : ""})`,
-      masked ? pools.last : pools[c.pool],
-      `x = ${normSource("x", "ln_final", c.width, c.eps)}`, // of one token alone: the same before and after pooling
-      c.projection && "x = torch.matmul(x, self.text_projection)",
-      c.projectionBias && "x = x + self.text_projection_bias",
-      "return x",
-    ];
-    modules.push({
-      path: "text",
-      source: `\ndef forward(self, text: Tensor) -> Tensor:\n${lines
-        .filter((l) => l)
-        .map((l) => `    ${l}\n`)
-        .join("")}`,
-    });
-    return modules;
   },
 };

@@ -1,9 +1,9 @@
-import type { ArtifactSpec } from "../../addon.js";
 import type { Activation } from "../config.js";
 
 /**
  * A tower is one half of a CLIP: pictures, or texts, to embeddings. One file here describes one kind of it: the names
- * under which its weights are published, its sizes, and its TorchScript source. See docs/architectures.md.
+ * under which its weights are published, and its sizes. Its tensors' shapes and its TorchScript follow from the sizes:
+ * native/core/model/config. See docs/architectures.md.
  */
 export interface Tower<Config extends { kind: string }> {
   kind: Config["kind"];
@@ -11,10 +11,6 @@ export interface Tower<Config extends { kind: string }> {
   layouts: readonly Layout[];
   /** Sizes from the shapes of the weights, the rest from what the checkpoint's config says (`hints`). */
   configure(weights: Shapes, hints: TowerHints): Config;
-  /** Every parameter with its shape, by canonical name; a name in `buffers` is no parameter. */
-  shapes(config: Config, embedDim: number): Map<string, number[]>;
-  /** TorchScript of the modules that have methods, children before parents; the last one is the tower's own. */
-  sources(config: Config): ArtifactSpec["modules"];
 }
 
 export interface Layout {

@@ -1,8 +1,10 @@
 import { realpath, stat } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
 import { TorchclipError } from "../../errors.js";
-import { elements, ELEMENT_BYTES, type WeightFile } from "./types.js";
+import { shown, Untrusted } from "../../util/untrusted.js";
+import { OBJECT_BYTES, SLOT_BYTES } from "./budget.js";
 import { ProtobufFile, type Field } from "./protobuf.js";
+import { elements, ELEMENT_BYTES, type WeightFile } from "./types.js";
 
 // onnx/onnx.proto: TensorProto.DataType
 const TYPES: Record<number, string> = { 1: "F32", 2: "U8", 3: "I8", 5: "I16", 6: "I32", 7: "I64", 9: "BOOL", 10: "F16", 11: "F64", 16: "BF16" };
@@ -49,7 +51,8 @@ export async function readOnnx(file: string): Promise<WeightFile> {
     return weights;
   } catch (error) {
     if (error instanceof TorchclipError) throw error;
-    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable ONNX file: ${(error as Error).message}`, { subject: file, cause: error });
+    const why = shown((error as Error).message);
+    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable ONNX file: ${why}`, { subject: file, cause: error });
   } finally {
     await input.close();
   }
@@ -72,6 +75,7 @@ async function readGraph(input: ProtobufFile): Promise<{ initializers: Initializ
     if (field.number !== 7 || field.wire !== 2) continue;
     for await (const inner of input.fields(field.offset, field.bytes)) {
       if (inner.wire !== 2) continue;
+      if (inner.number === 1 || inner.number === 5) input.budget.take(3 * OBJECT_BYTES);
       if (inner.number === 1) nodes.push(await readNode(input, inner));
       else if (inner.number === 5) initializers.push(await readTensor(input, inner));
     }
@@ -96,19 +100,25 @@ async function readTensor(input: ProtobufFile, at: Field): Promise<Initializer> 
   const tensor: Initializer = { name: "", dtype: "", shape: [], file: input.file, offset: 0, bytes: -1 };
   const external = new Map<string, string>();
   for await (const field of input.fields(at.offset, at.bytes)) {
-    if (field.number === 1) tensor.shape.push(...(await input.numbers(field)));
+    if (field.number === 1) addSizes(tensor.shape, await input.numbers(field), input);
     else if (field.number === 2) tensor.dtype = TYPES[Number(field.value)] ?? `type ${field.value}`;
     else if (field.number === 8) tensor.name = await input.text(field);
     else if (field.number === 9 || (field.number === 4 && field.wire === 2)) [tensor.offset, tensor.bytes] = [field.offset, field.bytes];
     else if (field.number === 13) await readEntry(input, field, external);
   }
+  new Untrusted("E_MODEL_CORRUPT", input.file).shape(tensor.shape, `the shape of ${shown(tensor.name)}`);
   if (external.size) await placeExternal(tensor, external);
   const expected = elements(tensor.shape) * (ELEMENT_BYTES[tensor.dtype] ?? NaN);
   if (tensor.bytes < 0) tensor.bytes = expected === 0 ? 0 : -1;
   // Small constants may lie in typed fields (int64_data …); they are no weights.
   if (tensor.bytes === -1) return { ...tensor, name: `onnx::constant_${at.offset}` };
-  if (tensor.bytes !== expected) throw new Error(`${tensor.name}: ${tensor.bytes} bytes do not hold ${tensor.dtype} [${tensor.shape.join(", ")}]`);
+  if (tensor.bytes !== expected) throw new Error(`${shown(tensor.name)}: ${tensor.bytes} bytes do not hold ${tensor.dtype} [${tensor.shape.join(", ")}]`);
   return tensor;
+}
+
+function addSizes(shape: number[], sizes: number[], input: ProtobufFile): void {
+  input.budget.take(SLOT_BYTES * sizes.length);
+  shape.push(...sizes);
 }
 
 /** StringStringEntryProto: key = 1, value = 2 */
@@ -124,19 +134,22 @@ async function readEntry(input: ProtobufFile, at: Field, into: Map<string, strin
 
 /** Data in a file beside: only in the same folder or below it. */
 async function placeExternal(tensor: Initializer, entries: Map<string, string>): Promise<void> {
+  const check = new Untrusted("E_MODEL_CORRUPT", tensor.file);
+  const what = shown(tensor.name);
   const folder = await realpath(dirname(tensor.file));
   const location = entries.get("location") ?? "";
+  const shownLocation = JSON.stringify(shown(location));
   const path = await realpath(join(folder, location)).catch(() => undefined);
-  if (!path) throw new Error(`${tensor.name} lies in ${JSON.stringify(location)}, which is not there`);
+  if (!path) throw check.error(`${what} lies in ${shownLocation}, which is not there`);
   if (!path.startsWith(folder + sep)) {
-    throw new TorchclipError("E_MODEL_UNSAFE", `${tensor.file}: ${tensor.name} lies in ${JSON.stringify(location)}, outside the model's folder`, {
-      subject: tensor.file,
-    });
+    const where = `${tensor.file}: ${what} lies in ${shownLocation}, outside the model's folder`;
+    throw new TorchclipError("E_MODEL_UNSAFE", where, { subject: tensor.file });
   }
-  tensor.offset = Number(entries.get("offset") ?? 0);
-  tensor.bytes = entries.has("length") ? Number(entries.get("length")) : elements(tensor.shape) * (ELEMENT_BYTES[tensor.dtype] ?? NaN);
+  const size = await stat(path);
+  if (!size.isFile()) throw check.error(`${what} lies in ${shownLocation}, which is no regular file`);
+  tensor.offset = check.count(Number(entries.get("offset") ?? 0), `the offset of ${what}`);
+  const whole = elements(tensor.shape) * (ELEMENT_BYTES[tensor.dtype] ?? NaN);
+  tensor.bytes = check.count(Number(entries.get("length") ?? whole), `the length of ${what}`);
   tensor.file = path;
-  const { size } = await stat(path);
-  if (!Number.isSafeInteger(tensor.offset) || tensor.offset < 0 || tensor.offset + tensor.bytes > size)
-    throw new Error(`${tensor.name} ends beyond the end of ${location}`);
+  if (tensor.offset + tensor.bytes > size.size) throw check.error(`${what} ends beyond the end of ${shownLocation}`);
 }

@@ -1,4 +1,13 @@
-import { open, type FileHandle } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { openFile, readExactly } from "../../util/untrusted.js";
+import { Budget, SLOT_BYTES, STRING_BYTES } from "./budget.js";
+
+/** Names in published files have less than 300 bytes. */
+const MOST_TEXT = 4096;
+/** A tensor has no more axes than this. */
+const MOST_NUMBERS = 64;
+/** A SentencePiece model's character map has 240 kB. */
+const MOST_READ = 16 << 20;
 
 /** One field of a protobuf message: where it lies in the file. Nothing but its tag and length has been read. */
 export interface Field {
@@ -14,21 +23,25 @@ export interface Field {
 
 /**
  * Walks protobuf messages in a file without reading the long ones: an ONNX file's weights stay on disk. Only the wire
- * format is known here (protobuf.dev/programming-guides/encoding); the numbers of fields are the caller's.
+ * format is known here (protobuf.dev/programming-guides/encoding); the numbers of fields are the caller's. What the
+ * caller keeps is paid from `budget`.
  */
 export class ProtobufFile {
-  private block = Buffer.alloc(0);
+  private block: Buffer = Buffer.alloc(0);
   private blockAt = 0;
+  readonly budget: Budget;
 
   private constructor(
     readonly file: string,
     private readonly handle: FileHandle,
     readonly size: number,
-  ) {}
+  ) {
+    this.budget = new Budget(size, (why) => new Error(why));
+  }
 
   static async open(file: string): Promise<ProtobufFile> {
-    const handle = await open(file);
-    return new ProtobufFile(file, handle, (await handle.stat()).size);
+    const { handle, size } = await openFile(file);
+    return new ProtobufFile(file, handle, size);
   }
 
   close(): Promise<void> {
@@ -59,17 +72,17 @@ export class ProtobufFile {
   }
 
   async read(field: { offset: number; bytes: number }): Promise<Buffer> {
-    const result = Buffer.alloc(field.bytes);
-    await this.handle.read(result, 0, field.bytes, field.offset);
-    return result;
+    if (field.bytes > MOST_READ) throw new Error(`a field of ${field.bytes} bytes at byte ${field.offset}`);
+    return readExactly(this.handle, field.offset, field.bytes);
   }
 
   async text(field: Field): Promise<string> {
-    if (field.bytes > 1 << 20) throw new Error(`a string of ${field.bytes} bytes at byte ${field.offset}`);
+    if (field.bytes > MOST_TEXT) throw new Error(`a string of ${field.bytes} bytes at byte ${field.offset}`);
+    this.budget.take(SLOT_BYTES + STRING_BYTES + field.bytes);
     return (await this.slice(field.offset, field.bytes)).toString("utf8");
   }
 
-  /** Whole numbers of a repeated field, packed or single. */
+  /** Whole numbers of a repeated field, packed or single, at most 64. */
   async numbers(field: Field): Promise<number[]> {
     if (field.wire === 0) return [Number(field.value)];
     const result: number[] = [];
@@ -77,6 +90,7 @@ export class ProtobufFile {
       let value: bigint;
       [value, at] = await this.varint(at, field.offset + field.bytes);
       result.push(Number(value));
+      if (result.length > MOST_NUMBERS) throw new Error(`more than ${MOST_NUMBERS} numbers at byte ${field.offset}`);
     }
     return result;
   }
@@ -95,9 +109,8 @@ export class ProtobufFile {
   private async slice(at: number, bytes: number): Promise<Buffer> {
     if (at + bytes > this.size) throw new Error(`byte ${at + bytes} is beyond the end of the file`);
     if (at < this.blockAt || at + bytes > this.blockAt + this.block.length) {
-      this.block = Buffer.alloc(Math.min(Math.max(bytes, 65536), this.size - at));
+      this.block = await readExactly(this.handle, at, Math.min(Math.max(bytes, 65536), this.size - at));
       this.blockAt = at;
-      await this.handle.read(this.block, 0, this.block.length, at);
     }
     return this.block.subarray(at - this.blockAt, at - this.blockAt + bytes);
   }

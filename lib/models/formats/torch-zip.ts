@@ -1,83 +1,48 @@
 import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { crc32, createInflateRaw } from "node:zlib";
-import yauzl from "yauzl";
 import { checkAborted, TorchclipError } from "../../errors.js";
+import { openFile, readExactly, shown, Untrusted } from "../../util/untrusted.js";
+import { Budget } from "./budget.js";
+import { namedTensors, type PickledTensor } from "./pickled.js";
 import { ELEMENT_BYTES, elements, type StoredTensor, type WeightFile } from "./types.js";
-import { namedTensors, unpickle, type PickledTensor } from "./unpickler.js";
+import { unpickle } from "./unpickler.js";
+import { contentOffset, readZipDirectory, type ZipEntry } from "./zip-directory.js";
 
-const MAX_PICKLE = 256 << 20;
+/** The pickles of the largest published checkpoints have less than 4 MB. */
+const MAX_PICKLE = 64 << 20;
 
-interface Record {
-  /** Where the record's bytes lie in the file; PyTorch stores them without compression. */
+/** Where a record's bytes lie in the file; PyTorch stores tensors without compression. */
+export interface RecordRange {
   offset: number;
   bytes: number;
-  /** libtorch deflates records of code, never tensors. */
-  compressed: boolean;
-  storedBytes: number;
-  crc32: number;
-}
-
-const LOCATOR_BYTES = 20;
-const LARGEST_TAIL = 65535 + 22 + LOCATOR_BYTES; // comment, end record, locator
-
-/** Refuses a zip64 locator that points outside the file: yauzl would throw where nobody can catch it. */
-async function checkZip64(file: string): Promise<void> {
-  const handle = await open(file);
-  try {
-    const { size } = await handle.stat();
-    const tail = Buffer.alloc(Math.min(size, LARGEST_TAIL));
-    await handle.read(tail, 0, tail.length, size - tail.length);
-    for (let at = tail.indexOf("PK\x06\x07"); at >= 0 && at + LOCATOR_BYTES <= tail.length; at = tail.indexOf("PK\x06\x07", at + 1)) {
-      if (tail.readBigUInt64LE(at + 8) > BigInt(size)) throw new Error("its zip64 locator points beyond the end of the file");
-    }
-  } finally {
-    await handle.close();
-  }
 }
 
 /** The records of a PyTorch archive (state dict or TorchScript), by name without the archive's own folder. */
 export class TorchArchive {
+  private readonly check: Untrusted;
+
   private constructor(
     readonly file: string,
-    private readonly records: Map<string, Record>,
-  ) {}
+    private readonly records: Map<string, ZipEntry>,
+  ) {
+    this.check = new Untrusted("E_MODEL_CORRUPT", file);
+  }
 
   static async open(file: string): Promise<TorchArchive> {
-    const corrupt = (cause: unknown) =>
-      new TorchclipError("E_MODEL_CORRUPT", `${file} is not a whole PyTorch archive: ${(cause as Error).message}`, { subject: file, cause });
-    let zip: yauzl.ZipFile;
+    const { handle, size } = await openFile(file);
     try {
-      await checkZip64(file);
-      zip = await yauzl.openPromise(file, { autoClose: false, lazyEntries: true });
-    } catch (cause) {
-      throw corrupt(cause);
-    }
-    const handle = await open(file);
-    try {
-      const records = new Map<string, Record>();
-      for await (const entry of zip.eachEntry()) {
-        // The local header's own name and extra field (PyTorch pads it to align) come before the data.
-        const local = Buffer.alloc(30);
-        await handle.read(local, 0, 30, entry.relativeOffsetOfLocalHeader);
-        if (local.readUInt32LE(0) !== 0x04034b50) throw new Error(`${entry.fileName} has no local header`);
-        const offset = entry.relativeOffsetOfLocalHeader + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
-        if (offset + entry.compressedSize > zip.fileSize) throw new Error(`${entry.fileName} ends beyond the end of the file`);
-        const name = entry.fileName.slice(entry.fileName.indexOf("/") + 1);
-        records.set(name, {
-          offset,
-          bytes: entry.uncompressedSize,
-          compressed: entry.compressionMethod !== 0,
-          storedBytes: entry.compressedSize,
-          crc32: entry.crc32,
-        });
+      const records = new Map<string, ZipEntry>();
+      for (const entry of await readZipDirectory(handle, size)) {
+        const name = entry.name.slice(entry.name.indexOf("/") + 1);
+        if (records.has(name)) throw new Error(`it has two records named ${shown(name)}`);
+        records.set(name, entry);
       }
       return new TorchArchive(file, records);
     } catch (cause) {
-      throw corrupt(cause);
+      const why = shown((cause as Error).message);
+      throw new TorchclipError("E_MODEL_CORRUPT", `${file} is not a whole PyTorch archive: ${why}`, { subject: file, cause });
     } finally {
-      zip.close();
       await handle.close();
     }
   }
@@ -88,48 +53,70 @@ export class TorchArchive {
 
   /** A record's bytes. */
   async read(name: string, limit = MAX_PICKLE): Promise<Buffer> {
-    const record = this.range(name);
-    if (record.bytes > limit) throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} has ${record.bytes} bytes, more than ${limit}`);
-    const handle = await open(this.file);
+    const { bytes } = this.stored(name);
+    if (bytes > limit) throw this.check.error(`${shown(name)} has ${bytes} bytes, more than ${limit}`);
+    const { handle, size } = await openFile(this.file);
     try {
-      const bytes = Buffer.alloc(record.bytes);
-      await handle.read(bytes, 0, record.bytes, record.offset);
-      return bytes;
+      return await this.check.guard(async () => readExactly(handle, await contentOffset(handle, this.stored(name), size), bytes));
     } finally {
       await handle.close();
     }
   }
 
+  /** Where records lie, by name. */
+  async ranges(names: Iterable<string>): Promise<Map<string, RecordRange>> {
+    const found = new Map<string, RecordRange>();
+    const { handle, size } = await openFile(this.file);
+    try {
+      for (const name of names) {
+        const entry = this.stored(name);
+        const offset = await this.check.guard(() => contentOffset(handle, entry, size));
+        found.set(name, { offset, bytes: entry.bytes });
+      }
+    } finally {
+      await handle.close();
+    }
+    return found;
+  }
+
   /** Reads every record and compares its CRC-32; E_MODEL_CORRUPT names the first that differs. */
   async verify(signal?: AbortSignal): Promise<void> {
-    for (const [name, record] of this.records) {
-      let crc = 0;
-      if (record.storedBytes > 0) {
-        const range = { start: record.offset, end: record.offset + record.storedBytes - 1, highWaterMark: 1 << 20, signal };
-        const stored = createReadStream(this.file, range);
-        const add = async (chunks: AsyncIterable<Buffer>) => {
-          for await (const chunk of chunks) crc = crc32(chunk, crc);
-        };
-        try {
-          await (record.compressed ? pipeline(stored, createInflateRaw(), add) : pipeline(stored, add));
-        } catch (error) {
-          checkAborted(signal);
-          throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} cannot be read: ${(error as Error).message}`, {
-            subject: this.file,
-            cause: error,
-          });
-        }
+    const { handle, size } = await openFile(this.file);
+    try {
+      for (const [name, entry] of this.records) {
+        const offset = await this.check.guard(() => contentOffset(handle, entry, size));
+        const crc = entry.storedBytes > 0 ? await this.checksum(name, entry, offset, signal) : 0;
+        if (crc !== entry.crc32) throw this.check.error(`${shown(name)} does not match its checksum`);
       }
-      if (crc !== record.crc32) throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} does not match its checksum`, { subject: this.file });
+    } finally {
+      await handle.close();
     }
   }
 
-  range(name: string): Record {
-    const record = this.records.get(name);
-    if (!record) throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: the archive lacks ${name}`, { subject: this.file });
-    if (record.compressed)
-      throw new TorchclipError("E_MODEL_CORRUPT", `${this.file}: ${name} is compressed, which PyTorch does not write`, { subject: this.file });
-    return record;
+  private async checksum(name: string, entry: ZipEntry, offset: number, signal: AbortSignal | undefined): Promise<number> {
+    let crc = 0;
+    const stored = createReadStream(this.file, { start: offset, end: offset + entry.storedBytes - 1, highWaterMark: 1 << 20, signal });
+    const add = async (chunks: AsyncIterable<Buffer>) => {
+      let bytes = 0;
+      for await (const chunk of chunks) {
+        crc = crc32(chunk, crc);
+        if ((bytes += chunk.length) > entry.bytes) throw new Error(`it has more than its ${entry.bytes} bytes`);
+      }
+    };
+    try {
+      await (entry.method !== 0 ? pipeline(stored, createInflateRaw(), add) : pipeline(stored, add));
+    } catch (error) {
+      checkAborted(signal);
+      throw this.check.error(`${shown(name)} cannot be read: ${(error as Error).message}`, error);
+    }
+    return crc;
+  }
+
+  private stored(name: string): ZipEntry {
+    const entry = this.records.get(name);
+    if (!entry) throw this.check.error(`the archive lacks ${shown(name)}`);
+    if (entry.method !== 0) throw this.check.error(`${shown(name)} is compressed, which PyTorch does not write`);
+    return entry;
   }
 }
 
@@ -138,37 +125,39 @@ export class TorchArchive {
  * is never looked at.
  */
 export async function readTorchArchive(file: string): Promise<WeightFile> {
+  const check = new Untrusted("E_MODEL_CORRUPT", file);
   const archive = await TorchArchive.open(file);
-  const root = unpickle(await archive.read("data.pkl"), `${file}/data.pkl`);
+  const pickle = await archive.read("data.pkl");
+  const budget = new Budget(pickle.length, (why) => check.error(why));
+  const tensors = namedTensors(unpickle(pickle, `${file}/data.pkl`, budget), budget, (why) => check.error(why));
+  const ranges = await archive.ranges(new Set([...tensors.values()].map((tensor) => recordOf(tensor))));
   const result: WeightFile = {
     format: "torch",
     tensors: new Map(),
     metadata: archive.has("code/__torch__.py") || archive.has("constants.pkl") ? { torchscript: "1" } : {},
   };
-  for (const [name, tensor] of namedTensors(root)) {
-    const record = archive.range(`data/${tensor.storage.key}`);
-    result.tensors.set(name, placeTensor(file, name, tensor, record.offset, record.bytes));
+  for (const [name, tensor] of tensors) {
+    const { offset, bytes } = ranges.get(recordOf(tensor))!;
+    result.tensors.set(name, placeTensor(file, name, tensor, offset, bytes));
   }
   return result;
 }
 
+const recordOf = (tensor: PickledTensor): string => `data/${tensor.storage.key}`;
+
 /** Where a pickled tensor lies in its storage, which is a range of the file. */
 export function placeTensor(file: string, name: string, tensor: PickledTensor, storageOffset: number, storageBytes: number): StoredTensor {
+  const check = new Untrusted("E_MODEL_CORRUPT", file);
   const { storage, shape, stride, offset } = tensor;
   const size = ELEMENT_BYTES[storage.dtype];
   const count = elements(shape);
-  const whole = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
-  if (![...shape, ...stride, offset, count].every(whole) || shape.length !== stride.length) {
-    throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${name} has a malformed shape`, { subject: file });
-  }
-  if ((offset + count) * size > storageBytes) {
-    throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${name} needs ${(offset + count) * size} bytes, its storage has ${storageBytes}`, { subject: file });
-  }
+  const end = (offset + count) * size;
+  if (end > storageBytes) throw check.error(`${shown(name)} needs ${end} bytes, its storage has ${storageBytes}`);
   const place = { file, offset: storageOffset + offset * size, bytes: count * size, dtype: storage.dtype };
   if (rowByRow(shape, stride)) return { ...place, shape };
   if (shape.length === 2 && rowByRow(shape.slice().reverse(), stride.slice().reverse()))
     return { ...place, shape: shape.slice().reverse(), stored: "transposed" };
-  throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${name} is stored neither row by row nor column by column`, { subject: file });
+  throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${shown(name)} is stored neither row by row nor column by column`, { subject: file });
 }
 
 function rowByRow(shape: number[], stride: number[]): boolean {

@@ -22,8 +22,17 @@ Geometry geometry(std::int32_t w, std::int32_t h, const Transform& t) {
     throw Error(TORCHCLIP_E_ARGUMENT,
                 "a picture needs at least 1 x 1 pixels, not " + std::to_string(w) + " x " + std::to_string(h));
   }
-  const std::int32_t size = t.size;
-  if (t.resize == Resize::kSquash) return {size, size, {0, 0, size, size}, 0, 0};
+  const std::int32_t size = t.size, resized = t.resized ? t.resized : size;
+  if (resized < size) {
+    throw Error(TORCHCLIP_E_ARGUMENT, "an image cannot be resized to " + std::to_string(resized) +
+                                          " pixels and then be cropped to " + std::to_string(size));
+  }
+  const auto crop_origin = [&](std::int64_t side) {
+    return t.crop == Crop::kFloor ? (side - size) / 2 : half_to_even(side - size);
+  };
+  if (t.resize == Resize::kSquash) {
+    return {resized, resized, {crop_origin(resized), crop_origin(resized), size, size}, 0, 0};
+  }
   if (t.resize == Resize::kLongest) {  // open_clip's ResizeKeepRatio(longest=1) and CenterCropOrPad
     const double ratio = static_cast<double>(std::max(w, h)) / size;
     // Python's round: half to even, as nearbyint does by default.
@@ -34,12 +43,12 @@ Geometry geometry(std::int32_t w, std::int32_t h, const Transform& t) {
     return {width, height, {0, 0, width, height}, (size - width) / 2, (size - height) / 2};
   }
   const std::int32_t shorter = std::min(w, h);
-  // int(size * long / short): Python's / is a division of exact integers rounded to double, then truncated.
+  // int(resized * long / short): Python's / is a division of exact integers rounded to double, then truncated.
   const auto scaled = [&](std::int32_t side) {
-    return static_cast<std::int64_t>(static_cast<double>(static_cast<std::int64_t>(size) * side) / shorter);
+    return static_cast<std::int64_t>(static_cast<double>(static_cast<std::int64_t>(resized) * side) / shorter);
   };
-  const std::int64_t width = w <= h ? size : scaled(w), height = h <= w ? size : scaled(h);
-  return {width, height, {half_to_even(width - size), half_to_even(height - size), size, size}, 0, 0};
+  const std::int64_t width = w <= h ? resized : scaled(w), height = h <= w ? resized : scaled(h);
+  return {width, height, {crop_origin(width), crop_origin(height), size, size}, 0, 0};
 }
 
 void preprocess(const Image& image, const Transform& t, std::uint8_t* out) {

@@ -15,6 +15,7 @@ namespace torchclip::core {
 namespace {
 
 constexpr int kPrecisionBits = kResizeBits;
+constexpr double kPi = 3.14159265358979323846;
 
 double bilinear(double x) {
   x = std::abs(x);
@@ -29,6 +30,45 @@ double bicubic(double x) {
   return 0.0;
 }
 
+double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
+
+double hamming(double x) {
+  x = std::abs(x);
+  if (x == 0.0) return 1.0;
+  if (x >= 1.0) return 0.0;
+  x *= kPi;
+  return std::sin(x) / x * (0.54f + 0.46f * std::cos(x));  // Pillow's constants are floats
+}
+
+double sinc(double x) {
+  if (x == 0.0) return 1.0;
+  x *= kPi;
+  return std::sin(x) / x;
+}
+
+double lanczos(double x) { return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
+
+// A filter's weight at a distance, and how far it reaches, in pixels of the smaller image.
+struct FilterShape {
+  double (*weight)(double);
+  double support;
+};
+
+FilterShape shape_of(Filter filter) {
+  switch (filter) {
+    case Filter::kBilinear:
+      return {bilinear, 1.0};
+    case Filter::kBox:
+      return {box, 0.5};
+    case Filter::kHamming:
+      return {hamming, 1.0};
+    case Filter::kLanczos:
+      return {lanczos, 3.0};
+    default:
+      return {bicubic, 2.0};
+  }
+}
+
 struct Kernel {
   std::vector<Taps> taps;
   std::vector<std::int32_t> weights;  // [taps.size(), size]
@@ -39,7 +79,8 @@ struct Kernel {
 Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::int32_t length, Filter filter) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
   const double filter_scale = std::max(scale, 1.0);
-  const double support = (filter == Filter::kBicubic ? 2.0 : 1.0) * filter_scale;
+  const auto [weight, reach] = shape_of(filter);
+  const double support = reach * filter_scale;
   const double inverse = 1.0 / filter_scale;
   Kernel k;
   k.size = static_cast<std::int32_t>(std::ceil(support)) * 2 + 1;
@@ -54,7 +95,7 @@ Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::i
     double sum = 0.0;
     for (std::int32_t x = 0; x < count; ++x) {
       const double at = (x + first - center + 0.5) * inverse;
-      w[x] = filter == Filter::kBicubic ? bicubic(at) : bilinear(at);
+      w[x] = weight(at);
       sum += w[x];
     }
     std::int32_t* fixed = &k.weights[static_cast<std::size_t>(i) * k.size];

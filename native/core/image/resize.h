@@ -7,7 +7,8 @@
 
 namespace torchclip::core {
 
-enum class Filter { kBicubic, kBilinear };
+// Pillow's filters that Resample.c computes. The numbers are those of `image_filter` in an artifact.
+enum class Filter { kBicubic, kBilinear, kBox, kHamming, kLanczos };
 
 // A window of the resized picture: the part of it that the crop keeps.
 struct Window {

@@ -58,7 +58,7 @@ void tile_rows(int rows, const char* a, std::int64_t lda, const char* weights, s
   for (std::int64_t k = 0; k < whole; ++k) {
     if (ahead.to) {
       for (const auto until = static_cast<int>((k + 1) * rows / whole); fetched < until; ++fetched)
-        ahead.fetch(fetched);
+        ahead.fetch_row(fetched);
     }
     tile_step<Step, Two>(a + k * kTileBytes, lda, weights + k * kTileRows * 2 * kTileBytes);
   }
@@ -86,7 +86,7 @@ void all_rows(int rows, const char* a, std::int64_t lda, const char* weights, st
 
 struct BrainTiles {
   using Sum = Floats;
-  static constexpr int kRows = 2 * kTileRows, kOffset = 0;
+  static constexpr int kRows = 2 * kTileRows, kOffset = 0, kBytes = 4;
   static void upper() {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
@@ -102,7 +102,7 @@ struct BrainTiles {
 };
 struct ByteTiles {  // A has signs, the weights have none
   using Sum = Ints;
-  static constexpr int kRows = 2 * kTileRows, kOffset = 128;
+  static constexpr int kRows = 2 * kTileRows, kOffset = 128, kBytes = 4;
   static void upper() {
     _tile_dpbsud(0, 4, 6);
     _tile_dpbsud(1, 4, 7);

@@ -49,9 +49,11 @@ inline void turn_block(const Rows& from, std::int64_t first, std::int64_t unit, 
     t[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
     t[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
     t[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
-#else
+#elif defined(__AVX2__)
     t[j] = _mm256_permute2x128_si256(r[j], r[4 + j], 0x20);
     t[4 + j] = _mm256_permute2x128_si256(r[j], r[4 + j], 0x31);
+#else
+    t[j] = r[j];
 #endif
   }
 #pragma GCC unroll 16
@@ -60,13 +62,13 @@ inline void turn_block(const Rows& from, std::int64_t first, std::int64_t unit, 
   }
 }
 
-// Rows of `units` 4-byte units (one float, or two of bf16) as panels of 32 rows: [units][32], empty rows zero.
-inline void pack_keys(const Rows& k, std::int64_t keys, std::int64_t units, std::int32_t* panels) {
+// Rows of `units` 4-byte units (one float, or two of bf16) as strips of columns: [units][kStrip], empty rows zero.
+inline void pack_keys(const Rows& k, std::int64_t keys, std::int64_t units, std::int32_t* strips) {
   for (std::int64_t first = 0; first < round_up(keys, kPanel); first += kLanes) {
-    std::int32_t* panel = panels + first / kPanel * kPanel * units + first % kPanel;
+    std::int32_t* strip = strips + first / kStrip * kStrip * units + first % kStrip;
     const std::int64_t rows = first < keys ? smaller(kLanes, keys - first) : 0;
     for (std::int64_t u = 0; u < units; u += kLanes) {
-      turn_block(k, first, u, rows, smaller(kLanes, units - u), panel + u * kPanel, kPanel);
+      turn_block(k, first, u, rows, smaller(kLanes, units - u), strip + u * kStrip, kStrip);
     }
   }
 }
@@ -98,21 +100,22 @@ struct FloatAttention : FloatStep {
   static void clear(float* row, std::int64_t from, std::int64_t to) {
     for (std::int64_t i = from; i < to; ++i) row[i] = 0;
   }
-  // Panels of 32 columns: [keys][32].
+  // A strip of columns: [keys][kStrip].
   static void pack_values(const Rows& rows, std::int64_t keys, std::int64_t columns, char* to) {
     auto* out = reinterpret_cast<float*>(to);
-    for (std::int64_t i = 0; i < keys; ++i, out += kPanel) {
+    for (std::int64_t i = 0; i < keys; ++i, out += kStrip) {
       const auto* v = reinterpret_cast<const float*>(rows.at(i));
-      if (columns == kPanel) {
-        for (int j = 0; j < kWide; ++j) store(out + j * kLanes, load(v + j * kLanes));
+      if (columns == kStrip) {
+        for (int j = 0; j < 2; ++j) store(out + j * kLanes, load(v + j * kLanes));
       } else {
-        for (std::int64_t j = 0; j < kPanel; ++j) out[j] = j < columns ? v[j] : 0;
+        for (std::int64_t j = 0; j < kStrip; ++j) out[j] = j < columns ? v[j] : 0;
       }
     }
   }
 };
 
 #if defined(__AVX512BF16__)
+static_assert(kStrip == kPanel);
 // Where the elements of two interleaved rows of 32 come from.
 struct Pairs {
   alignas(64) std::uint16_t at[2 * kPanel];
@@ -129,7 +132,7 @@ struct BrainAttention : BrainStep {
   static void clear(float* row, std::int64_t from, std::int64_t to) {
     for (std::int64_t i = from; i < to; ++i) reinterpret_cast<std::uint16_t*>(row)[i] = 0;
   }
-  // Panels of 32 columns: pairs of keys, [keys / 2][32][2].
+  // A strip of 32 columns: pairs of keys, [keys / 2][32][2].
   static void pack_values(const Rows& v, std::int64_t keys, std::int64_t columns, char* to) {
     const Ints low = _mm512_load_si512(kPairs.at), high = _mm512_load_si512(kPairs.at + kPanel);
     const auto some = static_cast<__mmask32>(columns == kPanel ? ~0u : (1u << columns) - 1);
@@ -150,14 +153,15 @@ void attention(const Attention& t) {
   constexpr std::int64_t G = Step::kGroup, kSize = sizeof(Value);
   static_assert(R <= kAttentionRows);
   const std::int64_t padded = round_up(t.keys, kPanel), units = t.width / G, lines = round_up(t.keys, G) / G;
-  auto* keys = reinterpret_cast<std::int32_t*>(t.scratch);        // panels of 32 keys: [units][32]
-  char* values = reinterpret_cast<char*>(keys + padded * units);  // panels of 32 columns: [lines][32]
+  auto* keys = reinterpret_cast<std::int32_t*>(t.scratch);        // strips of keys: [units][kStrip]
+  char* values = reinterpret_cast<char*>(keys + padded * units);  // strips of columns: [lines][kStrip]
   auto* scores = reinterpret_cast<float*>(values + lines * round_up(t.width, kPanel) * 4);  // [R][padded]
   float* result = scores + kAttentionRows * padded;                                         // [R][32]
   pack_keys({static_cast<const char*>(t.k), t.ldk * kSize, t.rows}, t.keys, units, keys);
-  for (std::int64_t c = 0; c < t.width; c += kPanel) {
-    Step::pack_values({static_cast<const char*>(t.v) + c * kSize, t.ldk * kSize, t.rows}, t.keys,
-                      smaller(kPanel, t.width - c), values + c * lines * 4);
+  for (std::int64_t c = 0; c < round_up(t.width, kPanel); c += kStrip) {
+    const std::int64_t columns = c < t.width ? smaller(kStrip, t.width - c) : 0;
+    Step::pack_values({static_cast<const char*>(t.v) + c * kSize, t.ldk * kSize, t.rows}, t.keys, columns,
+                      values + c * lines * 4);
   }
   const std::int64_t before = t.keys - t.queries;  // keys that every query sees
   const std::int64_t blocks = (t.queries + R - 1) / R;
@@ -168,7 +172,7 @@ void attention(const Attention& t) {
     Floats sums[R * kWide];
     for (std::int64_t p = 0; p < panels; ++p) {
       tile_of<Step, R>(rows, static_cast<const char*>(t.q) + begin * t.ldq * kSize, t.ldq * kSize,
-                       reinterpret_cast<const char*>(keys + p * kPanel * units), units, sums);
+                       reinterpret_cast<const char*>(keys + p * kPanel * units), units, units * kStrip * 4, sums);
       for (int r = 0; r < rows; ++r) {
         for (int i = 0; i < kWide; ++i) store(scores + r * padded + p * kPanel + i * kLanes, sums[r * kWide + i]);
       }
@@ -180,7 +184,7 @@ void attention(const Attention& t) {
     }
     for (std::int64_t c = 0; c < t.width; c += kPanel) {
       tile_of<Step, R>(rows, reinterpret_cast<const char*>(scores), padded * 4, values + c * lines * 4,
-                       round_up(seen, G) / G, sums);
+                       round_up(seen, G) / G, lines * kStrip * 4, sums);
       for (int r = 0; r < rows; ++r) {
         for (int i = 0; i < kWide; ++i) store(result + r * kPanel + i * kLanes, sums[r * kWide + i] * all(inverse[r]));
       }

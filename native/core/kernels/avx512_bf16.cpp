@@ -3,6 +3,7 @@
 
 namespace torchclip::core {
 
-const FastProduct avx512_bf16 = {multiply<BrainStep>, BrainStep::kRows, attention<BrainAttention>, nullptr};
+const FastProduct avx512_bf16 = {product_of<BrainStep>(Precision::bf16, Type::bf16), attention<BrainAttention>, nullptr,
+                                 nullptr};
 
 }  // namespace torchclip::core

@@ -3,6 +3,7 @@
 
 namespace torchclip::core {
 
-const FastProduct avx512_vnni_int8 = {multiply<DotStep>, DotStep::kRows, nullptr, byte_dots<DotStep>};
+const FastProduct avx512_vnni_int8 = {product_of<DotStep>(Precision::int8, Type::s8), nullptr, byte_dots<DotStep>,
+                                      nullptr};
 
 }  // namespace torchclip::core

@@ -21,7 +21,7 @@ void byte_dots_of(const ByteDots& d, std::int64_t first) {
       const auto* query = d.queries + first * d.queryStride + u * 4;
 #pragma GCC unroll 8
       for (int q = 0; q < Queries; ++q) {
-        sum[q] = Step::dot(sum[q], load_weights(reinterpret_cast<const char*>(query + q * d.queryStride)), a);
+        sum[q] = Step::dot(sum[q], load_ints(reinterpret_cast<const char*>(query + q * d.queryStride)), a);
       }
     }
     float* out = d.out + r * kPanel + first;

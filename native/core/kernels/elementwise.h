@@ -27,7 +27,6 @@ struct Affine {
   }
 };
 
-inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 inline float larger(float a, float b) { return a > b ? a : b; }
 
 inline void normalize_row(const float* x, std::int64_t width, const float* gamma, const float* beta, float eps,
@@ -80,7 +79,7 @@ inline void normalize_row(const float* x, std::int64_t width, const float* gamma
     }
     std::int32_t rest = sum_of(total);
     for (std::int64_t i = whole; i < width; ++i) {
-      to[i] = static_cast<std::int8_t>(_mm_cvtss_si32(_mm_set_ss(f.one(x, i) * inverse)));
+      to[i] = static_cast<std::int8_t>(nearest_int(f.one(x, i) * inverse));
       rest += to[i];
     }
     for (std::int64_t i = width; i < round_up(width, 4); ++i) to[i] = 0;
@@ -98,17 +97,34 @@ void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_
   }
 }
 
+// Numbers of 16 bits as float32.
+template <typename Widen>
+void widen_all(const std::uint16_t* from, std::int64_t count, float* to, Widen&& widen) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(to + i, widen(from + i));
+  if (i == count) return;
+  std::uint16_t rest[kLanes] = {};
+  float values[kLanes];
+  std::memcpy(rest, from + i, static_cast<std::size_t>(count - i) * 2);
+  store(values, widen(rest));
+  std::memcpy(to + i, values, static_cast<std::size_t>(count - i) * 4);
+}
+
+void widen_all_bf16(const std::uint16_t* from, std::int64_t count, float* to) {
+  widen_all(from, count, to, widen_bf16);
+}
+#if defined(__AVX512F__) || defined(__F16C__) || !defined(__AVX2__)
+void widen_all_fp16(const std::uint16_t* from, std::int64_t count, float* to) {
+  widen_all(from, count, to, widen_fp16);
+}
+#endif
+
 void scan(const float* scores, std::int64_t rows, const float* limits, void* state,
           void (*found)(void*, std::int64_t, int, float)) {
   for (std::int64_t r = 0; r < rows; ++r, scores += kPanel) {
     for (int i = 0; i < kWide; ++i) {
       const Floats v = load(scores + i * kLanes), limit = load(limits + i * kLanes);
-#if defined(__AVX512F__)
-      unsigned hits = _mm512_cmp_ps_mask(v, limit, _CMP_GE_OQ);
-#else
-      auto hits = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(v, limit, _CMP_GE_OQ)));
-#endif
-      for (; hits; hits &= hits - 1) {
+      for (unsigned hits = at_least(v, limit); hits; hits &= hits - 1) {
         const int lane = __builtin_ctz(hits) + i * kLanes;
         found(state, r, lane, scores[lane]);
       }

@@ -1,6 +1,8 @@
-// The matrix product for one type, compiled for one instruction set: include after defining
-//   TORCHCLIP_STEP      a struct with: Sum (register type), kRows, kOffset, and either zero() and step(sum, pointer to
-//                       4 bytes of A, weights), or rows() for all of a tile (amx.h)
+// The matrix product, compiled for one instruction set and instantiated for a Step (steps.h, amx.h):
+//   Sum, kRows, kOffset   register type of a sum; rows of a tile; what is added to int8 weights to make them unsigned
+//   kBytes, weights()     bytes of a column's weights in one step; the weights of a strip's step in two registers
+//   zero(), step()        of one sum: step(sum, pointer to 4 bytes of A, weights)
+//   rows()                instead of the last four: all of a tile
 // See kernels.h for the layout.
 #pragma once
 
@@ -11,70 +13,82 @@ namespace {
 
 using torchclip::core::Activation;
 using torchclip::core::kPanel;
+using torchclip::core::Multiply;
+using torchclip::core::Precision;
 using torchclip::core::Product;
+using torchclip::core::ProductKernel;
 using torchclip::core::Type;
 
 constexpr int kWide = kPanel / kLanes;  // registers in a row of a panel
+constexpr int kStrip = 2 * kLanes;      // columns of a strip: two registers
+constexpr int kStrips = kPanel / kStrip;
 
-inline Ints load_weights(const char* p) {
-#if defined(__AVX512F__)
-  return _mm512_loadu_si512(p);
-#else
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-#endif
-}
+constexpr std::int64_t kLine = 64;  // bytes of a line of the caches
+constexpr std::int64_t kBlockSteps = 16;
 
-// Where the rows of a tile's results will be written: far from the caches, with a batch of pictures. They are fetched
-// into the second cache while the sums are made, a row at a time, since a burst would hold up the loads of A.
+// What is fetched into the second cache while a tile's sums are made, a little after each few steps, since a burst
+// would hold up the loads of A.
 struct Ahead {
+  // Where the rows of results will be written: far from the caches, with a batch of images.
   const char* to = nullptr;  // null: nothing is fetched
   std::int64_t distance = 0, bytes = 0;
-  void fetch(int row) const {
+  // This tile's share of each strip of the weights that are needed next.
+  const char* next = nullptr;  // null: none
+  std::int64_t nextBytes = 0;
+  void fetch_row(int row) const {
     const char* at = to + row * distance;
-    _mm_prefetch(at, _MM_HINT_T1);
-    _mm_prefetch(at + bytes - 1, _MM_HINT_T1);
+    prefetch(at);
+    prefetch(at + bytes - 1);
   }
 };
 
-// R rows of A by a panel, two registers of columns at a time (all of it with 512 bits, half of it with 256). A function
-// of its own: inlined, its sums are spilled (bf16 3 % slower).
+// R rows of A by a panel, a strip at a time; `distance`: bytes between the strips of a panel. A function of its own:
+// inlined, its sums are spilled (bf16 3 % slower).
 template <typename Step, int R>
 [[gnu::noinline]] void tile(const char* a, std::int64_t lda, const char* weights, std::int64_t steps,
-                            typename Step::Sum* out, const Ahead& ahead) {
-  for (int half = 0; half < kWide; half += 2) {
+                            std::int64_t distance, typename Step::Sum* out, const Ahead& ahead) {
+  constexpr std::int64_t kBytes = kStrip * Step::kBytes;
+  const std::int64_t blocks = (steps + kBlockSteps - 1) / kBlockSteps;
+  const std::int64_t each = (ahead.nextBytes / blocks + kLine) / kLine * kLine;
+  int row = ahead.to ? 0 : R;
+  for (int strip = 0; strip < kStrips; ++strip) {
     typename Step::Sum sum[R][2];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = Step::zero();
-    const char* w = weights + half * kLanes * 4;
+    const char* w = weights + strip * distance;
+    const char* const last = w + steps * kBytes;
+    const char* next = ahead.next ? ahead.next + strip * distance : nullptr;
+    const char* const next_end = next + (next ? ahead.nextBytes : 0);
     const char* from = a;
-    const int parts = ahead.to && half == 0 ? R : 1;
-    for (int part = 0; part < parts; ++part) {
-      if (parts > 1) ahead.fetch(part);
-      const char* end = weights + half * kLanes * 4 + (part + 1) * steps / parts * kPanel * 4;
-      for (; w != end; w += kPanel * 4, from += 4) {
-        const Ints w0 = load_weights(w), w1 = load_weights(w + kLanes * 4);
+    while (w != last) {
+      const char* const end = last - w > kBlockSteps * kBytes ? w + kBlockSteps * kBytes : last;
+      if (row < R) ahead.fetch_row(row++);
+      for (const char* stop = next_end - next > each ? next + each : next_end; next < stop; next += kLine)
+        prefetch(next);
+      for (; w != end; w += kBytes, from += 4) {
+        const auto both = Step::weights(w);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
-          sum[r][0] = Step::step(sum[r][0], from + r * lda, w0);
-          sum[r][1] = Step::step(sum[r][1], from + r * lda, w1);
+          sum[r][0] = Step::step(sum[r][0], from + r * lda, both.first);
+          sum[r][1] = Step::step(sum[r][1], from + r * lda, both.second);
         }
       }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      out[r * kWide + half] = sum[r][0];
-      out[r * kWide + half + 1] = sum[r][1];
+      out[r * kWide + 2 * strip] = sum[r][0];
+      out[r * kWide + 2 * strip + 1] = sum[r][1];
     }
   }
 }
 
 template <typename Step, int R>
-void tile_of(int rows, const char* a, std::int64_t lda, const char* weights, std::int64_t steps,
+void tile_of(int rows, const char* a, std::int64_t lda, const char* weights, std::int64_t steps, std::int64_t distance,
              typename Step::Sum* out, const Ahead& ahead = {}) {
   if constexpr (R > 1) {
-    if (rows < R) return tile_of<Step, R - 1>(rows, a, lda, weights, steps, out, ahead);
+    if (rows < R) return tile_of<Step, R - 1>(rows, a, lda, weights, steps, distance, out, ahead);
   }
-  tile<Step, R>(a, lda, weights, steps, out, ahead);
+  tile<Step, R>(a, lda, weights, steps, distance, out, ahead);
 }
 
 template <Activation A>
@@ -200,21 +214,32 @@ void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, st
     const std::int64_t begin = row_begin + t * count / tiles;
     const int rows = static_cast<int>(row_begin + (t + 1) * count / tiles - begin);
     for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const char* weights = static_cast<const char*>(p.weights) + panel * p.panelSteps * kPanel * 4;
+      const std::int64_t column_bytes = p.panelSteps * Step::kBytes;
+      const char* weights = static_cast<const char*>(p.weights) + panel * kPanel * column_bytes;
       const std::int64_t column = panel * kPanel, size = size_of(p.outType);
-      const Ahead ahead{static_cast<const char*>(p.out) + (begin * p.ldo + column) * size, p.ldo * size,
-                        smaller(kPanel, p.columns - column) * size};
+      Ahead ahead{static_cast<const char*>(p.out) + (begin * p.ldo + column) * size, p.ldo * size,
+                  smaller(kPanel, p.columns - column) * size};
+      if (const std::int64_t own = panel - panel_begin; own < p.nextPanels) {
+        const std::int64_t lines = p.nextSteps * kStrip * Step::kBytes / kLine, first = t * lines / tiles;
+        ahead.next = static_cast<const char*>(p.next) + own * kPanel * column_bytes + first * kLine;
+        ahead.nextBytes = ((t + 1) * lines / tiles - first) * kLine;
+      }
       typename Step::Sum sums[R * kWide];
       const char* a = static_cast<const char*>(p.a) + begin * p.lda;
       if constexpr (requires { Step::rows; }) {
         Step::rows(rows, a, p.lda, weights, p.steps, sums, ahead);
       } else {
-        tile_of<Step, R>(rows, a, p.lda, weights, p.steps, sums, ahead);
+        tile_of<Step, R>(rows, a, p.lda, weights, p.steps, kStrip * column_bytes, sums, ahead);
       }
       alignas(64) float values[R * kPanel];
       finish(p, as_floats<Step>(sums, p, begin, rows, column, values), begin, rows, column);
     }
   }
+}
+
+template <typename Step>
+constexpr ProductKernel product_of(Precision weights, Type input, Multiply multiply_rows = multiply<Step>) {
+  return {{weights, input, kStrip}, multiply_rows, Step::kRows};
 }
 
 }  // namespace

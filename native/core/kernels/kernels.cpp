@@ -19,27 +19,41 @@
 namespace torchclip::core {
 namespace {
 
-#if defined(TORCHCLIP_X86)
-Kernels make(const char* name, const Part& part, const FastProduct* bf16, const FastProduct* int8) {
+Kernels make(const char* name, const char* types, const Part& part) {
   Kernels k{};
   k.name = name;
-  k.multiply[0] = part.floats;
-  k.multiply[1] = bf16 ? bf16->multiply : nullptr;
-  k.multiply[2] = int8 ? int8->multiply : part.pairs;
-  k.tileRows[0] = part.floatRows;
-  k.tileRows[1] = bf16 ? bf16->rows : 0;
-  k.tileRows[2] = int8 ? int8->rows : part.pairRows;
-  k.weightMax = int8 ? 127 : 63;
-  k.types = int8 ? (bf16 ? "fp32, bf16 (avx512_bf16), int8 (vnni)" : "fp32, int8 (vnni)") : "fp32, int8 (maddubs)";
+  k.types = types;
+  k.weightMax = 127;
+  k.products[static_cast<int>(Precision::fp32)] = part.floats;
+  k.products[static_cast<int>(Precision::bf16)] = part.bf16;
+  k.products[static_cast<int>(Precision::fp16)] = part.fp16;
+  k.products[static_cast<int>(Precision::int8)] = part.int8;
   k.layerNorm = part.layerNorm;
   k.attention[0] = part.attention;
-  k.attention[1] = bf16 ? bf16->attention : nullptr;
   k.winogradInput = part.winogradInput;
   k.winogradOutput = part.winogradOutput;
   k.scan = part.scan;
   k.dots = part.dots;
-  k.byteDots = int8 ? int8->byteDots : part.byteDots;
+  k.byteDots = part.byteDots;
+  k.widenBf16 = part.widenBf16;
+  k.widenFp16 = part.widenFp16;
   return k;
+}
+
+Kernels plain() { return make("plain", "fp32, int8", plain_part); }
+
+#if defined(TORCHCLIP_X86)
+void use(Kernels& k, const FastProduct& fast) {
+  k.products[static_cast<int>(fast.product.format.weights)] = fast.product;
+  if (fast.attention) k.attention[1] = fast.attention;
+  if (fast.byteDots) k.byteDots = fast.byteDots;
+  if (fast.widen) k.widenFp16 = fast.widen;
+}
+
+// CPUID leaf 1, ECX bit 29.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29));
 }
 
 // CPUID leaf 7, subleaf 1, EAX bit 4; compilers of 2022 have no name for it.
@@ -59,51 +73,72 @@ bool has_amx() {
          syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
 }
 
-// Products on tiles in the place of those in registers; attention's are too small for them.
-void use_tiles(Kernels& k) {
-  k.name = "avx512_amx";
-  k.types = "fp32, bf16 (amx), int8 (amx)";
-  k.multiply[1] = amx_bf16.multiply;
-  k.multiply[2] = amx_int8.multiply;
-  k.tileRows[1] = amx_bf16.rows;
-  k.tileRows[2] = amx_int8.rows;
-}
 #endif
 
-const Kernels* choose() {
+Kernels wide(const std::string& most) {
+  const bool plainly = most == "avx512";
+  const bool vnni = !plainly && __builtin_cpu_supports("avx512vnni");
+  const bool bf16 = !plainly && __builtin_cpu_supports("avx512bf16");
+  Kernels k = make("avx512", "fp32, int8 (maddubs)", avx512_part);
+  k.weightMax = vnni ? 127 : 63;
+  if (vnni) {
+    k.name = "avx512_vnni";
+    k.types = "fp32, int8 (vnni)";
+    use(k, avx512_vnni_int8);
+  }
+  if (bf16) {
+    k.name = "avx512_bf16";
+    k.types = vnni ? "fp32, bf16 (avx512_bf16), int8 (vnni)" : "fp32, bf16 (avx512_bf16), int8 (maddubs)";
+    use(k, avx512_bf16);
+  }
+#if defined(TORCHCLIP_AMX)
+  // Products on tiles in the place of those in registers; attention's are too small for them.
+  if (bf16 && vnni && most != "avx512_bf16" && has_amx()) {
+    k.name = "avx512_amx";
+    k.types = "fp32, bf16 (amx), int8 (amx)";
+    use(k, amx_bf16);
+    use(k, amx_int8);
+  }
+#endif
+  return k;
+}
+
+Kernels narrow(const std::string& most) {
+  const bool vnni = most != "avx2" && has_avx_vnni();
+  Kernels k = make("avx2", "fp32, int8 (maddubs)", avx2_part);
+  k.weightMax = vnni ? 127 : 63;
+  if (vnni) {
+    k.name = "avx2_vnni";
+    k.types = "fp32, int8 (vnni)";
+    use(k, avx2_vnni_int8);
+  }
+  if (has_f16c()) {
+    use(k, avx2_f16c);
+  } else {  // a virtual machine may hide it
+    k.products[static_cast<int>(Precision::fp16)] = plain_part.fp16;
+    k.widenFp16 = plain_part.widenFp16;
+  }
+  return k;
+}
+
+Kernels choose() {
   __builtin_cpu_init();
   const char* wish = std::getenv("TORCHCLIP_ISA");
   const std::string most = wish ? wish : "";
-  if (most == "none" || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return nullptr;
-  static Kernels chosen;
-  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (wide && most != "avx2" && most != "avx2_vnni") {
-    const bool plain = most == "avx512";
-    const bool vnni = !plain && __builtin_cpu_supports("avx512vnni");
-    const bool bf16 = !plain && __builtin_cpu_supports("avx512bf16");
-    chosen = make(bf16   ? "avx512_bf16"
-                  : vnni ? "avx512_vnni"
-                         : "avx512",
-                  avx512_part, bf16 ? &avx512_bf16 : nullptr, vnni ? &avx512_vnni_int8 : nullptr);
-#if defined(TORCHCLIP_AMX)
-    if (bf16 && vnni && most != "avx512_bf16" && has_amx()) use_tiles(chosen);
-#endif
-  } else {
-    const bool vnni = most != "avx2" && has_avx_vnni();
-    chosen = make(vnni ? "avx2_vnni" : "avx2", avx2_part, nullptr, vnni ? &avx2_vnni_int8 : nullptr);
-  }
-  return &chosen;
+  if (most == "none" || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return plain();
+  const bool has_wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return has_wide && most != "avx2" && most != "avx2_vnni" ? wide(most) : narrow(most);
 }
 #else
-const Kernels* choose() { return nullptr; }
+Kernels choose() { return plain(); }
 #endif
 
 }  // namespace
 
 const Kernels* kernels() {
-  static const Kernels* const chosen = choose();
-  return chosen;
+  static const Kernels chosen = choose();
+  return &chosen;
 }
 
 std::uint16_t to_bf16(float x) {
@@ -112,38 +147,70 @@ std::uint16_t to_bf16(float x) {
   return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-void pack_panel(const float* w, std::int64_t ld, std::int64_t rows, std::int64_t inner, Type type,
+std::uint16_t to_fp16(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  const std::uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+  constexpr std::uint32_t kInfinity = 0x7f800000, kTooLarge = 0x477ff000;  // from 65520 on it rounds to infinity
+  constexpr std::uint32_t kLeastNormal = 0x38800000;                       // 2^-14
+  if (magnitude > kInfinity) return static_cast<std::uint16_t>(sign | 0x7e00);
+  if (magnitude >= kTooLarge) return static_cast<std::uint16_t>(sign | 0x7c00);
+  if (magnitude < kLeastNormal) {  // a multiple of 2^-24: the sum's last bit is worth as much
+    float sum = std::abs(x) + 0.5f;
+    std::memcpy(&bits, &sum, 4);
+    return static_cast<std::uint16_t>(sign | (bits - 0x3f000000));
+  }
+  const std::uint32_t rebased = magnitude - (std::uint32_t{127 - 15} << 23);
+  return static_cast<std::uint16_t>(sign | ((rebased + 0xfff + ((rebased >> 13) & 1)) >> 13));
+}
+
+void pack_panel(const float* w, std::int64_t ld, std::int64_t rows, std::int64_t inner, const Format& format,
                 std::int32_t weight_max, std::int64_t panel, void* packed, float* scales) {
-  const std::int64_t group = step_of(type), steps = round_up(inner, group) / group;
-  char* out = static_cast<char*>(packed) + panel * steps * kPanel * 4;
-  const std::uint8_t empty = type == Type::s8 ? static_cast<std::uint8_t>(weight_max + 1) : 0;  // the offset, or zero
-  std::memset(out, empty, static_cast<std::size_t>(steps) * kPanel * 4);
+  const bool bytes = format.weights == Precision::int8;
+  const std::int64_t steps = format.steps(inner), strip_bytes = steps * format.strip * format.bytes();
+  char* out = static_cast<char*>(packed) + panel * steps * kPanel * format.bytes();
+  const std::uint8_t empty = bytes ? static_cast<std::uint8_t>(weight_max + 1) : 0;  // the offset, or zero
+  std::memset(out, empty, static_cast<std::size_t>(steps * kPanel * format.bytes()));
   if (scales) std::fill_n(scales, kPanel, 0.0f);
   float inverse[kPanel] = {};
-  for (std::int64_t l = 0; type == Type::s8 && l < rows; ++l) {
+  for (std::int64_t l = 0; bytes && l < rows; ++l) {
     float largest = 0;
     for (std::int64_t k = 0; k < inner; ++k) largest = std::max(largest, std::abs(w[l * ld + k]));
     inverse[l] = largest > 0 ? static_cast<float>(weight_max) / largest : 0.0f;
     scales[l] = largest / static_cast<float>(weight_max);
   }
-  // Some columns at a time, so that what is written stays in the first cache.
-  constexpr std::int64_t kColumns = 64;
-  for (std::int64_t first = 0; first < inner; first += kColumns) {
-    const std::int64_t end = std::min(inner, first + kColumns);
+  // Elements of A in a step; and where a column's first one lies in its strip.
+  const std::int64_t group = step_of(format.input), half = format.strip / 2;
+  const auto place = [&](std::int64_t lane) {
+    if (format.weights != Precision::bf16 || !format.widens()) return lane * group;
+    return lane % half * 2 + lane / half;
+  };
+  // Some rows of W at a time, so that what is written stays in the first cache.
+  constexpr std::int64_t kRows = 64;
+  for (std::int64_t first = 0; first < inner; first += kRows) {
+    const std::int64_t end = std::min(inner, first + kRows);
     for (std::int64_t l = 0; l < rows; ++l) {
       const float* from = w + l * ld;
-      if (type == Type::f32) {
-        auto* to = reinterpret_cast<float*>(out) + l;
-        for (std::int64_t k = first; k < end; ++k) to[k * kPanel] = from[k];
-      } else if (type == Type::bf16) {
-        auto* to = reinterpret_cast<std::uint16_t*>(out) + 2 * l;
-        for (std::int64_t k = first; k < end; ++k) to[k / 2 * 2 * kPanel + k % 2] = to_bf16(from[k]);
-      } else {
-        auto* to = reinterpret_cast<std::uint8_t*>(out) + 4 * l;
-        for (std::int64_t k = first; k < end; ++k) {
-          to[k / 4 * 4 * kPanel + k % 4] = static_cast<std::uint8_t>(
-              static_cast<std::int32_t>(std::nearbyintf(from[k] * inverse[l])) + weight_max + 1);
-        }
+      char* strip = out + l / format.strip * strip_bytes;
+      const auto fill = [&](auto* to, const auto& stored) {
+        to += place(l % format.strip);
+        for (std::int64_t k = first; k < end; ++k) to[k / group * group * format.strip + k % group] = stored(from[k]);
+      };
+      switch (format.weights) {
+        case Precision::fp32:
+          fill(reinterpret_cast<float*>(strip), [](float x) { return x; });
+          break;
+        case Precision::bf16:
+          fill(reinterpret_cast<std::uint16_t*>(strip), to_bf16);
+          break;
+        case Precision::fp16:
+          fill(reinterpret_cast<std::uint16_t*>(strip), to_fp16);
+          break;
+        case Precision::int8:
+          fill(reinterpret_cast<std::uint8_t*>(strip), [&](float x) {
+            return static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyintf(x * inverse[l])) + weight_max +
+                                             1);
+          });
       }
     }
   }

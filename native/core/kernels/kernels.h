@@ -1,10 +1,11 @@
 // The inner loops of the fast CPU runner and of the search, compiled once for each instruction set and chosen at run
-// time. A matrix product multiplies rows of A (row-major) with weights packed once into panels of 32 columns:
+// time. A matrix product multiplies rows of A (row-major) with weights packed once into panels of 32 columns, which are
+// strips of as many columns as a tile has at a time:
 //
-//   panel p, step k, lane l, part g:  weight of column 32 p + l, row k G + g     G = 1 fp32, 2 bf16, 4 int8
+//   panel p, strip s, step k, lane l, part g:  weight of column 32 p + strip s + l, row k G + g
 //
-// so that one step reads 128 bytes of weights and 4 bytes of each row of A, whatever the type, and a row's result
-// does not depend on which other rows are computed with it: the same bits for any batch size.
+// G elements of A, 4 bytes, are a step: 1 float32, 2 bf16 or 4 int8. A row's result does not depend on which other rows
+// are computed with it: the same bits for any batch size.
 #pragma once
 
 #include <cstdint>
@@ -13,26 +14,52 @@ namespace torchclip::core {
 
 constexpr std::int64_t kPanel = 32;  // columns of a panel
 
+// Elements of A and of results.
 enum class Type : std::uint8_t { f32, bf16, s8 };
+// What weights are stored as.
+enum class Precision : std::uint8_t { fp32, bf16, fp16, int8 };
 enum class Activation : std::uint8_t { none, quick_gelu, gelu, gelu_tanh, relu, silu };
+
+constexpr int kPrecisions = 4;
+constexpr const char* name_of(Precision precision) {
+  constexpr const char* kNames[kPrecisions] = {"fp32", "bf16", "fp16", "int8"};
+  return kNames[static_cast<int>(precision)];
+}
 
 // Elements of A that one step of a product consumes.
 constexpr std::int64_t step_of(Type type) { return type == Type::f32 ? 1 : type == Type::bf16 ? 2 : 4; }
 constexpr std::int64_t size_of(Type type) { return 4 / step_of(type); }
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
+// How a product takes its operands.
+struct Format {
+  Precision weights = Precision::fp32;
+  // Of the rows of A. Weights of 16 bits meet float32 where the machine has no instructions for them: the kernel widens
+  // them, and the arithmetic is float32's.
+  Type input = Type::f32;
+  std::int64_t strip = kPanel;  // columns
+
+  constexpr bool widens() const {
+    return weights == Precision::fp16 || (weights == Precision::bf16 && input == Type::f32);
+  }
+  constexpr std::int64_t bytes() const { return widens() ? 2 : 4; }  // of the weights of a column in one step
+  constexpr std::int64_t steps(std::int64_t inner) const { return round_up(inner, step_of(input)) / step_of(input); }
+};
+
 // out = activation(A x W * scales + bias) + residual, or relu(A x W * scales + bias + residual) as ResNets have it, for
 // rows [row_begin, row_end) and panels [panel_begin, panel_end).
 struct Product {
-  const void* a = nullptr;             // [rows, steps * step_of(type)], row stride lda bytes, zeros past the inner size
-  std::int64_t lda = 0;                // bytes
-  const void* weights = nullptr;       // packed panels
-  std::int64_t steps = 0;              // of this product: inner size / step_of(type), rounded up, or a part of them
-  std::int64_t panelSteps = 0;         // of the packed weights: the distance between panels
-  std::int64_t columns = 0;            // of W; the last panel may be partly filled
-  const float* bias = nullptr;         // [columns rounded up to 32] or null
-  const float* columnScale = nullptr;  // s8 alone: [columns rounded up to 32]
-  const float* rowScale = nullptr;     // s8 alone: [rows]
+  const void* a = nullptr;        // [rows, steps * step_of(type)], row stride lda bytes, zeros past the inner size
+  std::int64_t lda = 0;           // bytes
+  const void* weights = nullptr;  // packed panels, from the first step on
+  std::int64_t steps = 0;         // of this product: Format::steps of the inner size, or a part of them
+  std::int64_t panelSteps = 0;    // of the packed weights: the distance between strips and panels
+  const void* next = nullptr;     // panels whose weights are needed after these, from the first step on; null: none
+  std::int64_t nextPanels = 0, nextSteps = 0;
+  std::int64_t columns = 0;              // of W; the last panel may be partly filled
+  const float* bias = nullptr;           // [columns rounded up to 32] or null
+  const float* columnScale = nullptr;    // s8 alone: [columns rounded up to 32]
+  const float* rowScale = nullptr;       // s8 alone: [rows]
   const std::int32_t* rowSum = nullptr;  // s8 alone: [rows], the sum of each row of A
   Activation activation = Activation::none;
   const float* residual = nullptr;  // [rows, columns] or null; may be `out`
@@ -75,14 +102,20 @@ struct ByteDots {
   float* out = nullptr;
 };
 
+using Multiply = void (*)(const Product&, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
+                          std::int64_t panel_end);
+struct ProductKernel {
+  Format format;
+  Multiply multiply;
+  std::int32_t tileRows;  // rows of one register tile
+};
+
 struct Kernels {
-  const char* name;          // "avx2", "avx512" ...
-  const char* types;         // what is fast in hardware: "fp32, bf16 (avx512_bf16), int8 (avx512_vnni)"
-  std::int32_t tileRows[3];  // rows of one register tile, by Type
-  std::int32_t weightMax;    // largest magnitude of an int8 weight: 127, or 63 where sums of pairs are 16 bits wide
-  using Multiply = void (*)(const Product&, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
-                            std::int64_t panel_end);
-  Multiply multiply[3];  // by Type; null where this machine has no instructions for it
+  const char* name;        // "plain", "avx2", "avx512" ...
+  const char* types;       // what is fast in hardware: "fp32, bf16 (avx512_bf16), int8 (avx512_vnni)"
+  std::int32_t weightMax;  // largest magnitude of an int8 weight: 127, or 63 where sums of pairs are 16 bits wide
+  ProductKernel products[kPrecisions];  // by Precision
+  const ProductKernel& product(Precision precision) const { return products[static_cast<int>(precision)]; }
 
   // rows of x [rows, width] (stride ldx) normalised (biased variance, as torch.layer_norm) into out, of `type`, row
   // stride ldo bytes; for s8 also the scale and sum of each row. gamma null: no norm, only the conversion.
@@ -90,7 +123,7 @@ struct Kernels {
                     const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
                     std::int32_t* sums);
   using Attend = void (*)(const Attention&);
-  Attend attention[2];  // by Type; null where `multiply` is
+  Attend attention[2];  // by Type; null for bf16 where products do not take it
   // Winograd's F(2 x 2, 3 x 3). taps: the 16 pixels of a 4 x 4 patch, [channels] each; out[i * distance + c]: the
   // inputs of the 16 products.
   void (*winogradInput)(const float* const* taps, std::int64_t channels, float* out, std::int64_t distance);
@@ -106,18 +139,22 @@ struct Kernels {
   void (*dots)(const float* base, std::int64_t rows, std::int64_t dim, const float* queries, std::int64_t count,
                float* out, std::int64_t ldo);
   void (*byteDots)(const ByteDots&);
+  // Numbers of 16 bits as float32.
+  using Widen = void (*)(const std::uint16_t* from, std::int64_t count, float* to);
+  Widen widenBf16, widenFp16;
 };
 
-// The best table for this machine, or null where it has not even AVX2 and FMA. TORCHCLIP_ISA=avx2 | avx512 | none
-// lowers it.
+// The best table for this machine; never null: plain C++ where there is no AVX2. TORCHCLIP_ISA=avx2 | avx512 | ... |
+// none lowers it; none is plain C++.
 const Kernels* kernels();
 
-// `rows` rows of w [rows, inner] (row stride ld) as panel `panel` of a packed matrix of `type`. For s8 a row w is
-// stored as round(w / scale) with scale = max |w| / weight_max, and its scale goes to scales[32]; columns past `rows`
-// are zero.
-void pack_panel(const float* w, std::int64_t ld, std::int64_t rows, std::int64_t inner, Type type,
+// `rows` rows of w [rows, inner] (row stride ld) as panel `panel` of a packed matrix. For int8 a row w is stored as
+// round(w / scale) with scale = max |w| / weight_max, and its scale goes to scales[32]; columns past `rows` are zero.
+void pack_panel(const float* w, std::int64_t ld, std::int64_t rows, std::int64_t inner, const Format& format,
                 std::int32_t weight_max, std::int64_t panel, void* packed, float* scales);
 
-std::uint16_t to_bf16(float x);  // round to nearest, ties to even
+// Rounded to nearest, ties to even.
+std::uint16_t to_bf16(float x);
+std::uint16_t to_fp16(float x);
 
 }  // namespace torchclip::core

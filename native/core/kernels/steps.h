@@ -1,8 +1,6 @@
 // One step of each product, for the instruction set that this file is compiled for; see gemm.h.
 #pragma once
 
-#include <cstring>
-
 #include "kernels/vector.h"
 
 namespace {
@@ -13,17 +11,54 @@ inline int four_bytes(const char* p) {
   return v;
 }
 
+// The weights of one step of a strip: two registers.
+struct Pair {
+  Ints first, second;
+};
+
+// Weights of 4 bytes for each column and step, as they lie in memory.
+struct WholeWeights {
+  static constexpr int kBytes = 4;
+  static Pair weights(const char* w) { return {load_ints(w), load_ints(w + sizeof(Ints))}; }
+};
+
 #if defined(__AVX512F__)
-struct FloatStep {
-  using Sum = __m512;
-  static constexpr int kRows = 14, kOffset = 0;
-  static Sum zero() { return _mm512_setzero_ps(); }
-  static Sum step(Sum s, const char* a, Ints w) {
-    return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32(four_bytes(a))), _mm512_castsi512_ps(w), s);
+constexpr int kFloatRows = 14;
+#else
+constexpr int kFloatRows = 6;
+#endif
+
+// One float32 of A at a time.
+struct FloatArithmetic {
+  using Sum = Floats;
+  static constexpr int kRows = kFloatRows, kOffset = 0;
+  static Sum zero() { return all(0.0f); }
+  static Sum step(Sum s, const char* a, Ints w) { return fma(as_floats(all_ints(four_bytes(a))), as_floats(w), s); }
+};
+struct FloatStep : FloatArithmetic, WholeWeights {};
+
+// Weights of bf16, two columns (that of each register) in 4 bytes: a shift and a mask widen them.
+struct WidenedBf16Step : FloatArithmetic {
+  static constexpr int kBytes = 2;
+  static Pair weights(const char* w) {
+    const Ints both = load_ints(w);
+    return {low_half_as_high(both), high_half(both)};
   }
 };
+// Weights of fp16, one column after another.
+#if defined(__AVX512F__) || defined(__F16C__) || !defined(__AVX2__)
+struct WidenedFp16Step : FloatArithmetic {
+  static constexpr int kBytes = 2;
+  static Pair weights(const char* w) {
+    const auto* halves = reinterpret_cast<const std::uint16_t*>(w);
+    return {as_ints(widen_fp16(halves)), as_ints(widen_fp16(halves + kLanes))};
+  }
+};
+#endif
+
+#if defined(__AVX512F__)
 // Pairs of products are added in 16 bits, which 2 * 127 * 127 fits; hence weights of 7 bits.
-struct PairStep {
+struct PairStep : WholeWeights {
   using Sum = __m512i;
   static constexpr int kRows = 12, kOffset = 64;
   static Sum zero() { return _mm512_setzero_si512(); }
@@ -33,7 +68,7 @@ struct PairStep {
   static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm512_set1_epi32(four_bytes(a))); }
 };
 #if defined(__AVX512VNNI__)
-struct DotStep {
+struct DotStep : WholeWeights {
   using Sum = __m512i;
   static constexpr int kRows = 14, kOffset = 128;
   static Sum zero() { return _mm512_setzero_si512(); }
@@ -42,7 +77,7 @@ struct DotStep {
 };
 #endif
 #if defined(__AVX512BF16__)
-struct BrainStep {
+struct BrainStep : WholeWeights {
   using Sum = __m512;
   static constexpr int kRows = 14, kOffset = 0;
   static Sum zero() { return _mm512_setzero_ps(); }
@@ -51,16 +86,8 @@ struct BrainStep {
   }
 };
 #endif
-#else
-struct FloatStep {
-  using Sum = __m256;
-  static constexpr int kRows = 6, kOffset = 0;
-  static Sum zero() { return _mm256_setzero_ps(); }
-  static Sum step(Sum s, const char* a, Ints w) {
-    return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_set1_epi32(four_bytes(a))), _mm256_castsi256_ps(w), s);
-  }
-};
-struct PairStep {
+#elif defined(__AVX2__)
+struct PairStep : WholeWeights {
   using Sum = __m256i;
   static constexpr int kRows = 5, kOffset = 64;
   static Sum zero() { return _mm256_setzero_si256(); }
@@ -70,7 +97,7 @@ struct PairStep {
   static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm256_set1_epi32(four_bytes(a))); }
 };
 #if defined(__AVXVNNI__)
-struct DotStep {
+struct DotStep : WholeWeights {
   using Sum = __m256i;
   static constexpr int kRows = 6, kOffset = 128;
   static Sum zero() { return _mm256_setzero_si256(); }
@@ -78,6 +105,24 @@ struct DotStep {
   static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm256_set1_epi32(four_bytes(a))); }
 };
 #endif
+#else
+// Unsigned bytes by signed ones: products of 16 bits (255 * 127 fits), added in 32.
+struct DotStep : WholeWeights {
+  using Sum = Ints;
+  using Shorts = std::int16_t __attribute__((vector_size(16)));
+  static constexpr int kRows = 4, kOffset = 128;
+  static Sum zero() { return all_ints(0); }
+  static Sum sum_of_pairs(Shorts products) {
+    const Ints pairs = reinterpret_cast<Ints>(products);
+    return ((pairs << 16) >> 16) + (pairs >> 16);
+  }
+  static Sum dot(Sum s, Ints w, Ints a) {
+    const Shorts weights = reinterpret_cast<Shorts>(w), rows = reinterpret_cast<Shorts>(a);
+    const Shorts low = (weights & 255) * ((rows << 8) >> 8), high = ((weights >> 8) & 255) * (rows >> 8);
+    return s + sum_of_pairs(low) + sum_of_pairs(high);
+  }
+  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, all_ints(four_bytes(a))); }
+};
 #endif
 
 }  // namespace

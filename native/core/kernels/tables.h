@@ -5,25 +5,27 @@
 
 namespace torchclip::core {
 
+// What a set of kernels does with nothing but its own instructions.
 struct Part {
-  Kernels::Multiply floats, pairs;  // pairs: int8 without VNNI
-  std::int32_t floatRows, pairRows;
+  ProductKernel floats, bf16, fp16, int8;  // bf16, fp16: widened; fp16 null where that needs F16C
   decltype(Kernels::layerNorm) layerNorm;
   Kernels::Attend attention;
   decltype(Kernels::winogradInput) winogradInput;
   decltype(Kernels::winogradOutput) winogradOutput;
   decltype(Kernels::scan) scan;
   decltype(Kernels::dots) dots;
-  decltype(Kernels::byteDots) byteDots;  // without VNNI
+  decltype(Kernels::byteDots) byteDots;
+  Kernels::Widen widenBf16, widenFp16;
 };
+// What further instructions make faster.
 struct FastProduct {
-  Kernels::Multiply multiply;
-  std::int32_t rows;
+  ProductKernel product;
   Kernels::Attend attention;             // bf16 alone
   decltype(Kernels::byteDots) byteDots;  // int8 alone
+  Kernels::Widen widen;                  // fp16 alone
 };
 
-extern const Part avx2_part, avx512_part;
-extern const FastProduct avx2_vnni_int8, avx512_vnni_int8, avx512_bf16, amx_bf16, amx_int8;
+extern const Part plain_part, avx2_part, avx512_part;
+extern const FastProduct avx2_f16c, avx2_vnni_int8, avx512_vnni_int8, avx512_bf16, amx_bf16, amx_int8;
 
 }  // namespace torchclip::core

@@ -1,11 +1,14 @@
-// One register of floats, for the instruction set that this file is compiled for. Included by the kernel sources alone;
-// everything is in the unnamed namespace, so that no inline function of one instruction set is ever linked into
-// another.
+// One register of floats, for the instruction set that this file is compiled for: AVX-512, AVX2, or what every machine
+// has (the vector extension of GCC and Clang). Included by the kernel sources alone; everything is in the unnamed
+// namespace, so that no inline function of one instruction set is ever linked into another.
 #pragma once
 
+#if defined(__AVX2__)
 #include <immintrin.h>
+#endif
 
 #include <cstdint>
+#include <cstring>
 
 namespace {
 
@@ -36,6 +39,19 @@ inline std::int32_t sum_of(Ints a) { return _mm512_reduce_add_epi32(a); }
 inline Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
 inline Ints all_ints(std::int32_t x) { return _mm512_set1_epi32(x); }
 inline void store(std::int32_t* p, Ints a) { _mm512_storeu_si512(p, a); }
+inline Ints load_ints(const char* p) { return _mm512_loadu_si512(p); }
+inline Floats as_floats(Ints a) { return _mm512_castsi512_ps(a); }
+inline Ints as_ints(Floats a) { return _mm512_castps_si512(a); }
+inline Ints low_half_as_high(Ints a) { return _mm512_slli_epi32(a, 16); }
+inline Ints high_half(Ints a) { return _mm512_and_si512(a, _mm512_set1_epi32(static_cast<int>(0xffff0000u))); }
+inline Floats widen_bf16(const std::uint16_t* p) {
+  return as_floats(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+}
+inline Floats widen_fp16(const std::uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline unsigned at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }  // a bit for each lane
 inline Ints load_first(const std::int32_t* p, std::int64_t count) {  // zeros past the first `count`
   return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffffu), p);
 }
@@ -52,7 +68,7 @@ inline void store_bf16(std::uint16_t* p, Floats a) {  // round to nearest, ties 
   const Ints rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
-#else
+#elif defined(__AVX2__)
 constexpr int kLanes = 8;
 using Floats = __m256;
 using Ints = __m256i;
@@ -90,6 +106,22 @@ inline std::int32_t sum_of(Ints a) {
 inline Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
 inline Ints all_ints(std::int32_t x) { return _mm256_set1_epi32(x); }
 inline void store(std::int32_t* p, Ints a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
+inline Ints load_ints(const char* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline Floats as_floats(Ints a) { return _mm256_castsi256_ps(a); }
+inline Ints as_ints(Floats a) { return _mm256_castps_si256(a); }
+inline Ints low_half_as_high(Ints a) { return _mm256_slli_epi32(a, 16); }
+inline Ints high_half(Ints a) { return _mm256_and_si256(a, _mm256_set1_epi32(static_cast<int>(0xffff0000u))); }
+inline Floats widen_bf16(const std::uint16_t* p) {
+  return as_floats(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+}
+#if defined(__F16C__)
+inline Floats widen_fp16(const std::uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+#endif
+inline unsigned at_least(Floats a, Floats b) {
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+}
 inline Ints load_first(const std::int32_t* p, std::int64_t count) {
   if (count >= kLanes) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   const Ints lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -110,9 +142,108 @@ inline void store_bf16(std::uint16_t* p, Floats a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1)));
 }
+#else
+constexpr int kLanes = 4;
+using Floats = float __attribute__((vector_size(16)));
+using Ints = std::int32_t __attribute__((vector_size(16)));
+using Bits = std::uint32_t __attribute__((vector_size(16)));
+inline Floats all(float x) { return Floats{x, x, x, x}; }
+inline Floats zero() { return all(0.0f); }
+inline Ints all_ints(std::int32_t x) { return Ints{x, x, x, x}; }
+inline Floats as_floats(Ints a) { return reinterpret_cast<Floats>(a); }
+inline Ints as_ints(Floats a) { return reinterpret_cast<Ints>(a); }
+inline Ints load_ints(const char* p) {
+  Ints a;
+  std::memcpy(&a, p, sizeof a);
+  return a;
+}
+inline Floats load(const float* p) {
+  Floats a;
+  std::memcpy(&a, p, sizeof a);
+  return a;
+}
+inline void store(float* p, Floats a) { std::memcpy(p, &a, sizeof a); }
+inline void store(std::int32_t* p, Ints a) { std::memcpy(p, &a, sizeof a); }
+inline Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
+inline Floats max_of(Floats a, Floats b) { return a > b ? a : b; }
+inline Floats min_of(Floats a, Floats b) { return a < b ? a : b; }
+inline Floats magnitude(Floats a) { return as_floats(as_ints(a) & all_ints(0x7fffffff)); }
+// 1.5 * 2^23: what is added to it is rounded to a whole number, ties to even; for |a| < 2^22.
+constexpr float kRound = 12582912.0f;
+constexpr std::int32_t kRoundBits = 0x4b400000;
+inline Ints to_ints(Floats a) {
+  return reinterpret_cast<Ints>(reinterpret_cast<Bits>(a + all(kRound)) - reinterpret_cast<Bits>(all_ints(kRoundBits)));
+}
+inline Floats to_floats(Ints a) {
+  return Floats{static_cast<float>(a[0]), static_cast<float>(a[1]), static_cast<float>(a[2]), static_cast<float>(a[3])};
+}
+inline Floats nearest(Floats a) { return (a + all(kRound)) - all(kRound); }
+inline Floats scaled(Floats a, Floats n) {  // a 2^n, for n in -126 to 127
+  return a * as_floats((to_ints(n) + all_ints(127)) << 23);
+}
+inline Floats divide(Floats a, Floats b) { return a / b; }
+inline float sum_of(Floats a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+inline float max_of(Floats a) {
+  const float x = a[0] > a[1] ? a[0] : a[1], y = a[2] > a[3] ? a[2] : a[3];
+  return x > y ? x : y;
+}
+inline Ints add(Ints a, Ints b) {
+  return reinterpret_cast<Ints>(reinterpret_cast<Bits>(a) + reinterpret_cast<Bits>(b));
+}
+inline std::int32_t sum_of(Ints a) { return a[0] + a[1] + a[2] + a[3]; }
+inline Ints low_half_as_high(Ints a) { return a << 16; }
+inline Ints high_half(Ints a) { return a & all_ints(static_cast<std::int32_t>(0xffff0000u)); }
+inline Ints four_halves(const std::uint16_t* p) { return Ints{p[0], p[1], p[2], p[3]}; }
+inline Floats widen_bf16(const std::uint16_t* p) { return as_floats(four_halves(p) << 16); }
+// The exponent is moved to its place and corrected by a product, which also makes subnormal numbers right.
+inline Floats widen_fp16(const std::uint16_t* p) {
+  const Ints half = four_halves(p), rest = (half & all_ints(0x7fff)) << 13;
+  constexpr float kCorrection = 0x1p112f;
+  const Ints value = as_ints(as_floats(rest) * all(kCorrection));
+  const Ints special = rest >= all_ints(0x7c00 << 13);  // infinities and what is no number
+  return as_floats(value | (special & all_ints(0x7f800000)) | ((half & all_ints(0x8000)) << 16));
+}
+inline unsigned at_least(Floats a, Floats b) {
+  const Ints is = a >= b;
+  return (is[0] & 1) | (is[1] & 2) | (is[2] & 4) | (is[3] & 8);
+}
+inline Ints load_first(const std::int32_t* p, std::int64_t count) {
+  Ints a = all_ints(0);
+  for (int i = 0; i < kLanes && i < count; ++i) a[i] = p[i];
+  return a;
+}
+inline Ints unpack_low(Ints a, Ints b) { return Ints{a[0], b[0], a[1], b[1]}; }
+inline Ints unpack_high(Ints a, Ints b) { return Ints{a[2], b[2], a[3], b[3]}; }
+inline Ints unpack_low_pairs(Ints a, Ints b) { return Ints{a[0], a[1], b[0], b[1]}; }
+inline Ints unpack_high_pairs(Ints a, Ints b) { return Ints{a[2], a[3], b[2], b[3]}; }
+inline void store_bytes(std::int8_t* p, Ints a) {
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<std::int8_t>(a[i]);
+}
+inline void store_bf16(std::uint16_t* p, Floats a) {
+  const Bits bits = reinterpret_cast<Bits>(a);
+  const Bits rounded = (bits + ((bits >> 16) & 1) + 0x7fff) >> 16;
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<std::uint16_t>(rounded[i]);
+}
 #endif
 
 inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+inline float square_root(float x) {
+#if defined(__AVX2__)
+  return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
+#else
+  return __builtin_sqrtf(x);
+#endif
+}
+inline std::int32_t nearest_int(float x) {
+#if defined(__AVX2__)
+  return _mm_cvtss_si32(_mm_set_ss(x));
+#else
+  return to_ints(all(x))[0];
+#endif
+}
+// Into the second cache.
+inline void prefetch(const char* p) { __builtin_prefetch(p, 0, 2); }
 
 // 2^x by x = n + r, |r| <= 1/2, and the polynomial 1 + c1 r + ... + c5 r^5 whose largest relative error is least
 // (1.1e-7; Remez). x is clamped to the range in which the result is a normal number; what rounding it did to x is left

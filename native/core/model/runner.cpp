@@ -1,23 +1,18 @@
 #include "model/runner.h"
 
-#include <sys/stat.h>
-
 #include <cmath>
 #include <thread>
-#include <unordered_map>
 
+#include "model/artifact/artifact.h"
 #include "model/device_model.h"
-#include "model/fast/towers.h"
-#include "model/mapped_archive.h"
-#include "model/safety.h"
+#include "model/fast/shared_towers.h"
 #include "model/torch.h"
+#include "model/torch_module.h"
 #include "runtime/cuda_library.h"
 #include "runtime/error.h"
 
 namespace torchclip::core {
 namespace {
-
-constexpr const char* kExtraFiles[] = {"torchclip.json", "tokenizer.json"};
 
 c10::Device choose_device(const std::string& wanted, std::string& note) {
   if (wanted == "cpu") return c10::kCPU;
@@ -50,6 +45,14 @@ c10::ScalarType choose_dtype(const std::string& precision) {
   throw Error(TORCHCLIP_E_ARGUMENT, "precision must be auto, fp32, bf16, fp16 or int8, not \"" + precision + "\"");
 }
 
+// Of the fast CPU runner; "auto" is fp32 there.
+Precision precision_of(const std::string& name) {
+  for (const auto precision : {Precision::bf16, Precision::fp16, Precision::int8}) {
+    if (name == name_of(precision)) return precision;
+  }
+  return Precision::fp32;
+}
+
 const char* dtype_name(c10::ScalarType type) {
   return type == at::kBFloat16 ? "bf16" : type == at::kHalf ? "fp16" : "fp32";
 }
@@ -57,7 +60,8 @@ const char* dtype_name(c10::ScalarType type) {
 }  // namespace
 
 struct Runner::State {
-  torch::jit::Module module;  // without the parameters of towers that are fast
+  // The methods of towers that TorchScript runs; undefined for towers that are fast.
+  std::optional<torch::jit::Method> encode_image, encode_text;
   c10::Device device = c10::kCPU;
   c10::ScalarType dtype = at::kFloat;
   ModelInfo info;
@@ -66,23 +70,30 @@ struct Runner::State {
 
   std::unique_ptr<DeviceModel> model;  // of a GPU; null: none, or generic
   std::unique_ptr<Team> team;
-  std::unique_ptr<ImageTower> image;  // on the CPU; null: generic
-  std::unique_ptr<TextTower> text;
+  std::shared_ptr<const Towers> towers;  // on the CPU
+  const ImageTower* image = nullptr;     // of `towers`; null: generic
+  const TextTower* text = nullptr;
   Workspace workspace;
+  std::string file;  // which file this is, and its state: what shared towers are known by
   std::uint64_t genericBytes = 0;
 
   Context context() const { return {*kernels(), *team}; }
   bool fast_images() const { return image || (model && model->has_images()); }
   bool fast_texts() const { return text || (model && model->has_texts()); }
 
-  at::Tensor run(const char* method, at::Tensor input) {
+  // Runs a method on `count` rows and writes its embeddings to `out`. What a third-party method returns is checked at
+  // every call: float [count, embed_dim], or Error(E_MODEL_CORRUPT).
+  void run(torch::jit::Method& method, at::Tensor input, std::int64_t count, float* out) const {
     torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // no re-specialisation for each batch size
-    return module.get_method(method)({std::move(input)}).toTensor();
-  }
-
-  void write(at::Tensor rows, float* out) const {
-    rows = rows.to(at::kFloat).to(c10::kCPU).contiguous();
-    std::copy_n(rows.const_data_ptr<float>(), rows.numel(), out);
+    const auto value = method({std::move(input)});
+    const std::int64_t dim = info.embed_dim;
+    if (!value.isTensor() || !value.toTensor().defined() || !value.toTensor().is_floating_point() ||
+        value.toTensor().sizes() != at::IntArrayRef({count, dim})) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model's method " + method.name() + " does not give float [" +
+                                                 std::to_string(count) + ", " + std::to_string(dim) + "]");
+    }
+    const auto rows = value.toTensor().to(at::kFloat).to(c10::kCPU).contiguous();
+    std::copy_n(rows.const_data_ptr<float>(), count * dim, out);
   }
 
   static void normalize_rows(float* out, std::int64_t rows, std::int64_t dim) {
@@ -94,8 +105,11 @@ struct Runner::State {
     }
   }
 
-  void build_fast(const RunnerOptions& options, int threads, const MappedArchive& archive);
-  void build_on_cpu(Type type, const Weights& weights, const Json& config, int threads);
+  void read_config(const Artifact& artifact);
+  void build_fast(const RunnerOptions& options, int threads, const Artifact& artifact);
+  void build_on_cpu(Precision precision, const Weights& weights, const Json& config, int threads);
+  void build_generic(const Artifact& artifact);
+  void build_third_party(const Artifact& artifact);
 
   // at::Tensor of pictures as the artifact's methods take them.
   at::Tensor input_of(const std::uint8_t* pixels, std::int64_t rows) const;
@@ -104,63 +118,80 @@ struct Runner::State {
   void in_parts(std::int64_t rows, Cancel cancel, Run&& run) const;
 };
 
-void Runner::State::build_on_cpu(Type type, const Weights& weights, const Json& config, int threads) {
-  const auto* machine = kernels();
-  if (!machine || !machine->multiply[static_cast<int>(type)]) return;
+void Runner::State::build_on_cpu(Precision precision, const Weights& weights, const Json& config, int threads) {
   team = std::make_unique<Team>(threads);
-  image = ImageTower::make(context(), type, weights, config["image"], info.embed_dim, *table);
-  text = TextTower::make(context(), type, weights, config["text"], info.embed_dim);
-  const auto name = [&](Type t) {
-    return std::string("fast ") +
-           (t == Type::bf16 ? "bf16"
-            : t == Type::s8 ? "int8"
-                            : "fp32") +
-           " (" + machine->name + ")";
-  };
-  if (image) info.image_runner = name(image->type());
-  if (text) info.text_runner = name(type);
+  towers = shared_towers(file + " " + name_of(precision) + " " + kernels()->name, [&] {
+    return Towers{ImageTower::make(context(), precision, weights, config["image"], info.embed_dim, *table),
+                  TextTower::make(context(), precision, weights, config["text"], info.embed_dim)};
+  });
+  image = towers->image.get();
+  text = towers->text.get();
+  const auto name = [](Precision of) { return std::string("fast ") + name_of(of) + " (" + kernels()->name + ")"; };
+  if (image) info.image_runner = name(image->precision());
+  if (text) info.text_runner = name(precision);
   if (!image && !text) team.reset();
 }
 
-// The towers that a fast runner knows, from the parameters of the loaded module; what they took over is freed there.
-void Runner::State::build_fast(const RunnerOptions& options, int threads, const MappedArchive& archive) {
+void Runner::State::read_config(const Artifact& artifact) {
+  const auto& config = artifact.config();
+  info.image_size = static_cast<std::int32_t>(config.image_size);
+  info.context_length = static_cast<std::int32_t>(config.context_length);
+  info.embed_dim = static_cast<std::int32_t>(config.embed_dim);
+  info.vocab_size = static_cast<std::int32_t>(config.vocab_size);
+  info.transform = config.transform;
+  info.pad_id = static_cast<std::int32_t>(config.pad_id);
+  info.trims = config.text_trims;
+  info.third_party = config.third_party;
+  info.extra = {{"torchclip.json", artifact.config_json()}, {"tokenizer.json", artifact.tokenizer_json()}};
+  table = std::make_unique<PixelTable>(config.mean.data(), config.std.data());
+  info.image_runner = info.text_runner = std::string("generic ") + dtype_name(dtype) + " (TorchScript)";
+}
+
+// The towers that a fast runner knows.
+void Runner::State::build_fast(const RunnerOptions& options, int threads, const Artifact& artifact) {
   const bool on_device = device.is_cuda() || options.makeModel;
-  if (options.generic || (!on_device && options.precision == "fp16")) return;
-  std::unordered_map<std::string, at::Tensor> tensors;
-  for (const auto& p : module.named_parameters()) tensors.emplace(p.name, p.value);
-  for (const auto& p : module.named_buffers()) tensors.emplace(p.name, p.value);
-  const Weights weights = [&](const std::string& name) -> Tensor {
-    const auto at = tensors.find(name);
-    if (at == tensors.end()) return {};
-    // Over the mapped file, or a copy where it is stored in another type.
-    auto kept = std::make_shared<std::pair<at::Tensor, std::shared_ptr<const void>>>(
-        archive.values(at->second.detach()).to(at::kFloat).contiguous(), archive.keep());
-    const auto& values = kept->first;
-    return {values.const_data_ptr<float>(), {values.sizes().begin(), values.sizes().end()}, kept};
+  if (options.generic) return;
+  const auto weights = artifact.weights();
+  const auto& config = artifact.config().json;
+  if (!on_device) return build_on_cpu(precision_of(options.precision), weights, config, threads);
+  const DeviceModelSource source{std::max<int>(device.index(), 0),
+                                 dtype_name(dtype),
+                                 weights,
+                                 config,
+                                 info.embed_dim,
+                                 info.context_length,
+                                 info.transform,
+                                 *table,
+                                 options.deterministic};
+  model = options.makeModel ? options.makeModel(source) : make_cuda_model(source);
+  if (model && model->has_images()) info.image_runner = "fast " + model->name();
+  if (model && model->has_texts()) info.text_runner = "fast " + model->name();
+}
+
+// The towers that are left, by TorchScript that is generated from the settings.
+void Runner::State::build_generic(const Artifact& artifact) {
+  const auto build = [&](const char* tower) {
+    auto module = generate_tower(artifact, tower, device, dtype);
+    for (const auto& p : module.parameters()) genericBytes += p.nbytes();
+    for (const auto& p : module.buffers()) genericBytes += p.nbytes();
+    return module.get_method("forward");
   };
-  const auto config = Json::parse(info.extra["torchclip.json"]);
-  if (on_device) {
-    const DeviceModelSource source{std::max<int>(device.index(), 0),
-                                   dtype_name(dtype),
-                                   weights,
-                                   config,
-                                   info.embed_dim,
-                                   info.context_length,
-                                   info.transform,
-                                   *table,
-                                   options.deterministic};
-    model = options.makeModel ? options.makeModel(source) : make_cuda_model(source);
-    if (model && model->has_images()) info.image_runner = "fast " + model->name();
-    if (model && model->has_texts()) info.text_runner = "fast " + model->name();
-  } else {
-    const auto& p = options.precision;
-    build_on_cpu(p == "bf16" ? Type::bf16 : p == "int8" ? Type::s8 : Type::f32, weights, config, threads);
+  if (!fast_images()) encode_image = build("visual");
+  if (!fast_texts()) encode_text = build("text");
+}
+
+void Runner::State::build_third_party(const Artifact& artifact) {
+  auto module = load_trusted(artifact.shared_file());
+  const auto scale = module.attr("logit_scale");
+  if (!scale.isTensor() || scale.toTensor().numel() != 1) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "its logit_scale is no single number");
   }
-  for (const auto& [key, tensor] : tensors) {
-    const bool visual = key.rfind("visual.", 0) == 0, textual = key.rfind("text.", 0) == 0;
-    if ((visual && fast_images()) || (textual && fast_texts())) tensor.set_data(at::empty({0}, tensor.options()));
-  }
-  if (fast_images() && fast_texts()) module = torch::jit::Module("empty");
+  info.logit_scale = std::exp(scale.toTensor().to(at::kFloat).item<float>());
+  module.to(device, dtype);
+  for (const auto& p : module.parameters()) genericBytes += p.nbytes();
+  for (const auto& p : module.buffers()) genericBytes += p.nbytes();
+  encode_image = module.get_method("encode_image");
+  encode_text = module.get_method("encode_text");
 }
 
 at::Tensor Runner::State::input_of(const std::uint8_t* pixels, std::int64_t rows) const {
@@ -222,10 +253,6 @@ std::vector<std::string> devices_of(const RunnerOptions& options) {
 }
 
 Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(std::make_unique<State>()) {
-  struct stat file {};
-  if (stat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) {
-    throw Error(TORCHCLIP_E_MODEL_NOT_FOUND, "no such file: " + path);
-  }
   auto& s = *state_;
   s.device = choose_device(options.device, s.info.device_note);
   s.dtype = choose_dtype(options.precision);
@@ -233,53 +260,29 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
   const int threads = options.threads > 0 ? options.threads : static_cast<int>(cores);
   at::set_num_threads(threads);
   s.deterministic = options.deterministic;
-  check_artifact(path);
-
-  torch::jit::ExtraFilesMap extra;
-  for (const char* name : kExtraFiles) extra[name] = "";
+  const Artifact artifact(path);
+  s.file = artifact.file().identity();
+  s.read_config(artifact);
+  if (s.info.third_party && !options.trust_code) {
+    throw Error(TORCHCLIP_E_MODEL_UNSAFE,
+                path +
+                    " runs TorchScript code of its own, which can read and write any file of yours. Where you trust "
+                    "its author: load(path, { trustCode: true }), --trust-code, or trust_code in C. Safer: import the "
+                    "weights themselves (safetensors or a state dict)");
+  }
   try {
-    MappedArchive archive(path);
-    s.module = archive.load(extra);
-    s.module.eval();
-    for (auto& [name, text] : extra) s.info.extra[name] = text;
-    auto& info = s.info;
-    const auto whole = [&](const char* name) { return static_cast<std::int32_t>(s.module.attr(name).toInt()); };
-    info.image_size = whole("image_size");
-    info.context_length = whole("context_length");
-    info.embed_dim = whole("embed_dim");
-    info.vocab_size = whole("vocab_size");
-    // Artifacts of format 1 lack what OpenAI's models do not need.
-    const auto optional = [&](const char* name, std::int64_t otherwise) {
-      return static_cast<std::int32_t>(s.module.hasattr(name) ? s.module.attr(name).toInt() : otherwise);
-    };
-    info.transform = {info.image_size, static_cast<Resize>(optional("image_resize", 0)),
-                      static_cast<Filter>(optional("image_filter", 0)),
-                      static_cast<std::uint8_t>(optional("image_fill", 0))};
-    info.pad_id = optional("pad_id", 0);
-    info.trims = optional("text_trims", 1) != 0;
-    if (s.module.hasattr("logit_bias")) {
-      info.logit_bias = s.module.attr("logit_bias").toTensor().to(c10::kCPU, at::kFloat).item<float>();
+    if (s.info.third_party) {
+      s.build_third_party(artifact);
+    } else {
+      s.info.logit_scale = std::exp(artifact.scalar("logit_scale"));
+      if (artifact.config().sigmoid) s.info.logit_bias = artifact.scalar("logit_bias");
+      s.build_fast(options, threads, artifact);
+      s.build_generic(artifact);
     }
-    info.logit_scale = std::exp(s.module.attr("logit_scale").toTensor().to(c10::kCPU, at::kFloat).item<float>());
-    const auto mean = s.module.attr("image_mean").toDoubleVector();
-    const auto std = s.module.attr("image_std").toDoubleVector();
-    if (mean.size() != 3 || std.size() != 3)
-      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "its mean and std are not three each");
-    s.table = std::make_unique<PixelTable>(mean.data(), std.data());
-    s.module.get_method("encode_image");
-    s.module.get_method("encode_text");
-    const std::string generic = std::string("generic ") + dtype_name(s.dtype) + " (TorchScript)";
-    s.info.image_runner = s.info.text_runner = generic;
-    s.build_fast(options, threads, archive);
-    if (!s.fast_images() || !s.fast_texts()) {
-      archive.fill(s.module);
-      s.module.to(s.device, s.dtype);
-    }
-    for (const auto& p : s.module.parameters()) s.genericBytes += p.nbytes();
-    for (const auto& p : s.module.buffers()) s.genericBytes += p.nbytes();
   } catch (const std::exception& e) {
     const auto failure = current_failure();
-    if (failure.status == TORCHCLIP_E_OUT_OF_MEMORY) throw;
+    const bool about_file = failure.status == TORCHCLIP_E_MODEL_CORRUPT || failure.status == TORCHCLIP_E_INTERNAL;
+    if (!about_file || failure.message.rfind(path, 0) == 0) throw;
     const std::string text = failure.message.substr(0, failure.message.find('\n'));
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, path + " is not a whole torchclip artifact: " + text);
   }
@@ -308,7 +311,7 @@ void Runner::encode_images(const std::uint8_t* pixels, std::int64_t rows, float*
   } else {
     c10::InferenceMode inference;
     s.in_parts(rows, cancel, [&](std::int64_t first, std::int64_t count) {
-      s.write(s.run("encode_image", s.input_of(pixels + first * side * side * 3, count)), out + first * dim);
+      s.run(*s.encode_image, s.input_of(pixels + first * side * side * 3, count), count, out + first * dim);
     });
   }
   if (normalize) State::normalize_rows(out, rows, dim);
@@ -364,7 +367,7 @@ void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int3
       }
       auto input = at::empty({count, own}, at::kLong);
       std::copy_n(ids + first * length, count * own, input.mutable_data_ptr<std::int64_t>());
-      s.write(s.run("encode_text", input.to(s.device)), out + first * dim);
+      s.run(*s.encode_text, input.to(s.device), count, out + first * dim);
     });
   }
   if (normalize) State::normalize_rows(out, rows, dim);

@@ -1,8 +1,8 @@
 // Runs a model artifact: uint8 pictures or token ids in, float32 embeddings out. Two ways, one result: the generic one
-// calls the TorchScript methods of the artifact, runs any export on any device, and is the reference for tests; the
-// fast one runs the towers that torchclip itself exports: model/fast on a CPU with AVX2 or AVX-512, native/cuda on a
-// GPU. Each tower takes the fast way where there is one. libtorch stays behind the pointer, so that includers compile
-// without it.
+// calls TorchScript that is generated from the artifact's settings, and is the reference for tests; it also runs
+// third-party exports with their own code, where the caller trusts them. The fast one runs the towers that torchclip
+// itself exports: model/fast on a CPU, native/cuda on a GPU. Each tower takes the fast way where there is one. libtorch
+// stays behind the pointer, so that includers compile without it.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,8 @@ struct RunnerOptions {
   // The same bits for a picture or text whatever shares its batch. The fast runner always gives that; the generic one
   // runs a row at a time.
   bool deterministic = false;
+  // A third-party export may run its own code, with the rights of this process. Without it: Error(E_MODEL_UNSAFE).
+  bool trust_code = false;
   // Copies of the model in an engine, on the same device; for tests. 0: one, or with cuda:all one for each GPU.
   std::int32_t replicas = 0;
   // Makes the model of the device instead of the CUDA library, for tests on machines without a GPU. null: no such.
@@ -46,6 +48,7 @@ struct ModelInfo {
   Transform transform;                         // what preprocess() does for this model
   std::int32_t pad_id = 0;                     // fills a row of token ids after its end
   bool trims = true;                           // padding may be left away: the text encoder is causal
+  bool third_party = false;                    // its own TorchScript code runs
   std::int32_t replicas = 1;                   // copies that share the engine's queue
   std::string device, precision, device_note;  // what is used; device_note: why `auto` is not CUDA, or empty
   std::string image_runner, text_runner;       // "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" ...
@@ -62,8 +65,8 @@ std::vector<std::string> devices_of(const RunnerOptions& options);
 
 class Runner {
  public:
-  // Checks the artifact's code (see safety.h), loads it and moves it to the device. Call it, and everything
-  // else here, on the thread that will run the model.
+  // Reads the artifact through one descriptor (see artifact.h) and moves it to the device. Call it, and everything else
+  // here, on the thread that will run the model.
   Runner(const std::string& path, const RunnerOptions& options);
   ~Runner();
 

@@ -1,13 +1,17 @@
 #include "model/writer.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <sstream>
+#include <streambuf>
+#include <system_error>
 
-#include "model/mapped_archive.h"
-#include "model/safety.h"
+#include "model/config/model_config.h"
 #include "model/torch.h"
+#include "model/torch_module.h"
 #include "runtime/error.h"
 
 namespace torchclip::core {
@@ -66,55 +70,6 @@ at::Tensor read_tensor(const TensorSpec& spec) {
   return tensor.to(type).contiguous();
 }
 
-struct Node {
-  torch::jit::Module module;
-  std::vector<std::pair<std::string, std::unique_ptr<Node>>> children;
-
-  explicit Node(const std::string& path)
-      : module(c10::QualifiedName("__torch__.torchclip." + (path.empty() ? "CLIP" : "m_" + path))) {}
-};
-
-// The tree of modules named by dotted paths; made first, filled, then joined from the leaves up, because a
-// child's type must be whole when its parent registers it.
-class Tree {
- public:
-  Node& at(const std::string& path) {
-    Node* node = &root_;
-    std::string so_far;
-    for (std::size_t start = 0; start < path.size();) {
-      const auto end = std::min(path.find('.', start), path.size());
-      const auto name = path.substr(start, end - start);
-      so_far += (so_far.empty() ? "" : "_") + name;
-      Node* next = nullptr;
-      for (auto& [child_name, child] : node->children) {
-        if (child_name == name) next = child.get();
-      }
-      if (!next) {
-        node->children.emplace_back(name, std::make_unique<Node>(so_far));
-        next = node->children.back().second.get();
-      }
-      node = next;
-      start = end + 1;
-    }
-    return *node;
-  }
-
-  torch::jit::Module join(const std::map<std::string, std::string>& sources) { return join(root_, "", sources); }
-
- private:
-  static torch::jit::Module join(Node& node, const std::string& path,
-                                 const std::map<std::string, std::string>& sources) {
-    for (auto& [name, child] : node.children) {
-      node.module.register_module(name, join(*child, path.empty() ? name : path + "." + name, sources));
-    }
-    const auto source = sources.find(path);
-    if (source != sources.end()) node.module.define(source->second);
-    return node.module;
-  }
-
-  Node root_{""};
-};
-
 void set_attributes(torch::jit::Module& root, const std::map<std::string, Attribute>& attributes) {
   for (const auto& [name, value] : attributes) {
     const auto* whole = std::get_if<std::int64_t>(&value);
@@ -128,37 +83,57 @@ void set_attributes(torch::jit::Module& root, const std::map<std::string, Attrib
   }
 }
 
-void save(torch::jit::Module& module, const std::map<std::string, std::string>& extra_files, const std::string& path) {
+// A file that takes everything and keeps the first failure. libtorch's writer throws in its destructor when a write
+// fails, on a full disk, and that ends the process; so it is told that all is written, and `close` says what happened.
+class PatientFile : public std::streambuf {
+ public:
+  explicit PatientFile(const std::string& path) {
+    errno = 0;
+    check(file_.open(path, std::ios::out | std::ios::binary | std::ios::trunc) != nullptr);
+  }
+
+  // The error number of the first failure; 0 where all bytes are written.
+  int close() {
+    errno = 0;
+    if (!reason_) check(file_.close() != nullptr);
+    return reason_;
+  }
+
+ protected:
+  std::streamsize xsputn(const char* bytes, std::streamsize count) override {
+    errno = 0;
+    if (!reason_) check(file_.sputn(bytes, count) == count);
+    return count;
+  }
+
+  int_type overflow(int_type c) override {
+    const char byte = traits_type::to_char_type(c);
+    xsputn(&byte, 1);
+    return traits_type::not_eof(c);
+  }
+
+ private:
+  void check(bool done) {
+    if (!done) reason_ = errno ? errno : EIO;
+  }
+
+  std::filebuf file_;
+  int reason_ = 0;
+};
+
+void save(torch::jit::Module& module, const std::string& config, const std::string& tokenizer,
+          const std::string& path) {
   module.eval();
+  PatientFile file(path);
+  std::ostream out(&file);
   try {
-    module.save(path, torch::jit::ExtraFilesMap(extra_files.begin(), extra_files.end()));
+    module.save(out, {{"torchclip.json", config}, {"tokenizer.json", tokenizer}});
   } catch (const std::exception& e) {
     const std::string text = e.what();
     throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + text.substr(0, text.find('\n')));
   }
-}
-
-torch::jit::Module load_foreign(const std::string& path) {
-  check_artifact(path);
-  try {
-    MappedArchive archive(path);
-    torch::jit::ExtraFilesMap none;
-    auto module = archive.load(none);
-    archive.fill(module);
-    module.eval();
-    module.to(at::kFloat);
-    for (const char* method : {"encode_image", "encode_text"}) {
-      if (!module.find_method(method)) {
-        throw Error(TORCHCLIP_E_MODEL_CORRUPT,
-                    path + ": this TorchScript has no method " + method + "(), and its weights are of no known layout");
-      }
-    }
-    return module;
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& e) {
-    const std::string text = e.what();
-    throw Error(TORCHCLIP_E_MODEL_CORRUPT, path + " does not load: " + text.substr(0, text.find('\n')));
+  if (const int reason = file.close()) {
+    throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + std::generic_category().message(reason));
   }
 }
 
@@ -179,31 +154,23 @@ std::string last_line(const std::string& text) {
 }  // namespace
 
 void write_artifact(const ArtifactSpec& spec, const std::string& path) {
-  c10::NoGradGuard no_grad;
-  Tree tree;
-  std::map<std::string, std::string> sources;
-  for (const auto& module : spec.modules) {
-    tree.at(module.path);
-    sources[module.path] = module.source;
-  }
+  const auto config = ModelConfig::parse(spec.config);
+  std::map<std::string, at::Tensor> tensors;
+  Shapes shapes;
   for (const auto& tensor : spec.tensors) {
-    const auto dot = tensor.name.rfind('.');
-    const bool nested = dot != std::string::npos;
-    auto& owner = tree.at(nested ? tensor.name.substr(0, dot) : "").module;
-    const auto name = nested ? tensor.name.substr(dot + 1) : tensor.name;
-    if (tensor.buffer) {
-      owner.register_buffer(name, read_tensor(tensor));
-    } else {
-      owner.register_parameter(name, read_tensor(tensor), false);
-    }
+    auto values = read_tensor(tensor);
+    shapes[tensor.name] = values.sizes().vec();
+    tensors.emplace(tensor.name, std::move(values));
   }
-  set_attributes(tree.at("").module, spec.attributes);
-  auto module = tree.join(sources);
-  save(module, spec.extra_files, path);
+  config.check_shapes(shapes);
+  auto module = build_module(config.modules(), tensors);
+  set_attributes(module, config.attributes());
+  save(module, spec.config, spec.tokenizer, path);
 }
 
 std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size, std::int64_t context_length) {
-  auto module = load_foreign(path);
+  auto module = load_trusted(std::make_shared<File>(path));
+  module.to(at::kFloat);
   c10::InferenceMode inference;
   const auto width = [&](const char* method, const at::Tensor& input) {
     at::Tensor out;
@@ -228,12 +195,14 @@ std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size,
   return image;
 }
 
-void wrap_torchscript(const std::string& path, const std::map<std::string, Attribute>& attributes,
-                      const std::map<std::string, std::string>& extra_files, const std::string& output) {
-  auto module = load_foreign(path);
-  set_attributes(module, attributes);
+void wrap_torchscript(const std::string& path, const std::string& config, const std::string& tokenizer,
+                      const std::string& output) {
+  const auto settings = ModelConfig::parse(config);
+  auto module = load_trusted(std::make_shared<File>(path));
+  module.to(at::kFloat);
+  set_attributes(module, settings.attributes());
   if (!module.hasattr("logit_scale")) module.register_buffer("logit_scale", at::full({}, std::log(100.0f)));
-  save(module, extra_files, output);
+  save(module, config, tokenizer, output);
 }
 
 }  // namespace torchclip::core

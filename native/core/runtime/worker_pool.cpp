@@ -14,7 +14,10 @@ WorkerPool::WorkerPool(unsigned threads, std::size_t limit) : limit_(limit) { gr
 
 void WorkerPool::grow(unsigned threads) {
   std::lock_guard lock(mutex_);
-  while (!stopping_ && threads_.size() < threads) threads_.emplace_back([this] { loop(); });
+  while (!stopping_ && threads_.size() < threads) {
+    threads_.emplace_back([this] { loop(); });
+    ++looping_;
+  }
 }
 
 WorkerPool::~WorkerPool() { stop(); }
@@ -37,6 +40,21 @@ std::size_t WorkerPool::waiting() {
 }
 
 void WorkerPool::stop() noexcept {
+  cancel_waiting();
+  join();
+}
+
+bool WorkerPool::stop_within(std::chrono::milliseconds limit) noexcept {
+  cancel_waiting();
+  {
+    std::unique_lock lock(mutex_);
+    if (!ended_.wait_for(lock, limit, [this] { return looping_ == 0; })) return false;
+  }
+  join();
+  return true;
+}
+
+void WorkerPool::cancel_waiting() noexcept {
   std::deque<std::function<void(bool)>> waiting;
   {
     std::lock_guard lock(mutex_);
@@ -45,6 +63,9 @@ void WorkerPool::stop() noexcept {
   }
   wake_.notify_all();
   for (auto& job : waiting) job(true);
+}
+
+void WorkerPool::join() noexcept {
   // A job that still runs may have begun to add threads: those that it did add are joined as well.
   for (std::size_t i = 0;; ++i) {
     std::thread* thread = nullptr;
@@ -73,7 +94,11 @@ void WorkerPool::loop() {
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-      if (jobs_.empty()) return;
+      if (jobs_.empty()) {
+        --looping_;
+        ended_.notify_all();
+        return;
+      }
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }

@@ -3,6 +3,7 @@
 // pool for work that is neither the device's nor libuv's: preprocessing, top-k, writing artifacts.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -29,15 +30,22 @@ class WorkerPool {
 
   // Lets running jobs end, cancels the waiting ones, joins. Safe to call twice, not from a job.
   void stop() noexcept;
+  // The same, but waits at most `limit` for the running jobs. Returns false where one of them still runs: its thread
+  // goes on, so the pool and everything that the job uses must stay for ever.
+  bool stop_within(std::chrono::milliseconds limit) noexcept;
 
  private:
   void loop();
+  void cancel_waiting() noexcept;
+  void join() noexcept;
 
   const std::size_t limit_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void(bool)>> jobs_;
   bool stopping_ = false;
+  std::condition_variable ended_;    // a thread has left its loop
+  std::size_t looping_ = 0;          // threads in their loop
   std::deque<std::thread> threads_;  // none moves when others are added
 };
 

@@ -14,7 +14,7 @@ constexpr std::int64_t kRegister = 64;
 ByteQueries::ByteQueries(const Context& context, const float* queries, std::int64_t count, std::int64_t dim)
     : count_(count), stride_(round_up(dim, kRegister)) {
   if (count > kFew) {
-    packed_ = Linear(context, Type::s8, queries, nullptr, count, dim);
+    packed_ = Linear(context, Precision::int8, queries, nullptr, count, dim);
     return;
   }
   // As pack_panel rounds weights.
@@ -35,7 +35,7 @@ ByteQueries::ByteQueries(const Context& context, const float* queries, std::int6
 
 void ByteQueries::scores(const Kernels& kernels, const char* data, std::int64_t stride, const float* scales,
                          const std::int32_t* sums, std::int64_t rows, std::int64_t panel, float* out) const {
-  if (packed_) return packed_.multiply_panel(kernels, {data, stride, scales, sums}, rows, {out, kPanel}, panel);
+  if (packed_) return packed_.multiply_panel({data, stride, scales, sums}, rows, {out, kPanel}, panel);
   ByteDots d;
   d.data = data;
   d.stride = stride;

@@ -15,13 +15,6 @@ constexpr std::int64_t kSketchRows = 16384;  // from which a sketch pays
 constexpr std::int64_t kWorthSketch = 256;   // queries that are worth making one
 constexpr std::int64_t kSparse = 8;          // a filter that leaves fewer than one row in so many needs no sketch
 
-void check_type(Type type) {
-  const auto* table = kernels();
-  if (table && table->multiply[static_cast<int>(type)]) return;
-  const char* name = type == Type::f32 ? "fp32" : type == Type::bf16 ? "bf16" : "int8";
-  throw Error(TORCHCLIP_E_ARGUMENT, std::string("this machine has no kernels for an index of ") + name);
-}
-
 std::int64_t checked_dim(std::int64_t dim) {
   if (dim >= 1 && dim <= kMostDim) return dim;
   throw Error(TORCHCLIP_E_ARGUMENT, "dim must be in 1 to 65536, not " + std::to_string(dim));
@@ -75,9 +68,8 @@ SearchTeam& SearchTeam::get() {
   return *team;
 }
 
-double product_speed(Type type, double seconds) {
+double product_speed(Precision precision, double seconds) {
   constexpr std::int64_t kRows = 1568, kColumns = 3072, kInner = 768;  // the MLP of a ViT-B on 32 pictures
-  if (!kernels() || !kernels()->multiply[static_cast<int>(type)]) return 0;
   auto& search = SearchTeam::get();
   std::lock_guard lock(search.mutex);
   const Context context{*kernels(), search.team};
@@ -86,23 +78,23 @@ double product_speed(Type type, double seconds) {
   std::vector<float> weights(kColumns * kInner, 0.01f), input(kRows * kInner, 0.5f), out(kRows * kStride),
       scales(kRows, 1.0f);
   std::vector<std::int32_t> sums(kRows, 0);
-  const Linear linear(context, type, weights.data(), nullptr, kColumns, kInner);
+  const Linear linear(context, precision, weights.data(), nullptr, kColumns, kInner);
   double best = 0;
   const auto now = [] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   };
   for (const double end = now() + seconds; now() < end;) {
     const double start = now();
-    linear.multiply(context, {input.data(), row_bytes(type, kInner), scales.data(), sums.data()}, kRows,
+    linear.multiply(context, {input.data(), row_bytes(linear.type(), kInner), scales.data(), sums.data()}, kRows,
                     {out.data(), kStride});
     best = std::max(best, 2.0 * kRows * kColumns * kInner / (now() - start));
   }
   return best;
 }
 
-Index::Index(Type type, std::int64_t dim) : store_(type, checked_dim(dim)) { check_type(type); }
+Index::Index(Type type, std::int64_t dim) : store_(type, checked_dim(dim)) {}
 
-Index::Index(const NpyRows& rows) : store_(rows) { check_type(Type::f32); }
+Index::Index(const NpyRows& rows) : store_(rows) {}
 
 std::unique_ptr<Index> Index::open_npy(const std::string& path) {
   return std::unique_ptr<Index>(new Index(map_npy(path)));
@@ -205,7 +197,6 @@ void Index::close() {
 bool Index::search_sketch(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
                           const Hits& hits) const {
   if (rows.type != Type::f32 || rows.count < kSketchRows || query.k > rows.count / 64 || !sketchable_ ||
-      !context.kernels.multiply[static_cast<int>(Type::s8)] ||
       (query.filter.bits && query.filter.count(rows.count) < rows.count / kSparse)) {
     return false;
   }

@@ -22,9 +22,9 @@ struct SearchTeam {
   explicit SearchTeam(int threads) : team(threads) {}
 };
 
-// Operations a second of this machine's own matrix product in `type`, on all cores: the best of some rounds over
+// Operations a second of this machine's own matrix product in a precision, on all cores: the best of some rounds over
 // `seconds`.
-double product_speed(Type type, double seconds);
+double product_speed(Precision precision, double seconds);
 
 // Every method may be called on any thread at any time, while others run. A thread that needs several locks takes them
 // in this order:
@@ -34,7 +34,7 @@ double product_speed(Type type, double seconds);
 // `read`, `rows` and `bytes` take the third alone: they never wait for a search or for an addition.
 class Index {
  public:
-  // Throws Error(E_ARGUMENT) for a dim outside 1 to 65536, or a type that this machine has no kernels for.
+  // Throws Error(E_ARGUMENT) for a dim outside 1 to 65536.
   Index(Type type, std::int64_t dim);
   // Over a mapped .npy of float32 rows; throws Error(E_INDEX_NOT_FOUND or E_INDEX_CORRUPT). The first addition copies
   // its rows into memory.

@@ -14,6 +14,7 @@ namespace {
 constexpr std::int64_t kFew = 8;  // up to so many queries, float32 rows are read once at the speed of memory
 constexpr std::int64_t kQueriesAtOnce = 256;  // their packed panels stay in the second cache
 constexpr std::int64_t kSparse = 8;           // a filter that leaves fewer than one row in so many: only those are read
+constexpr std::int64_t kWidenedFloats = 65536;    // of bf16 rows that are widened before they are multiplied
 constexpr std::int64_t kGatherBytes = 256 << 10;  // rows that are copied together, so that they stay in that cache
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
@@ -48,6 +49,7 @@ class Best {
 // Rows that are scored together.
 struct Segment {
   const char* data;
+  std::int64_t stride;  // bytes
   const float* scales;
   const std::int32_t* sums;
   std::int64_t count;
@@ -57,13 +59,21 @@ struct Segment {
   std::int32_t number(std::int64_t i) const { return numbers ? numbers[i] : static_cast<std::int32_t>(first + i); }
 };
 
-// The rows of a scan in segments: all of them where they lie, or those of a list, copied together.
+// Whether rows of bf16 meet the queries as float32, as they do without instructions for bf16.
+bool widens(const Context& context, const RowView& rows) {
+  return rows.type == Type::bf16 && input_type(context, Precision::bf16) != Type::bf16;
+}
+
+// The rows of a scan in segments: all of them where they lie, or those of a list, copied together; widened where that
+// is needed.
 class Segments {
  public:
-  Segments(const RowView& rows, const RowFilter& filter) : rows_(rows) {
+  Segments(const Context& context, const RowView& rows, const RowFilter& filter)
+      : context_(context), rows_(rows), widens_(widens(context, rows)) {
+    if (widens_) size_ = std::clamp<std::int64_t>(kWidenedFloats / rows.dim, 1, kSegment);
     if (filter.bits && filter.count(rows.count) < rows.count / kSparse) {
       list_ = filter.list(rows.count);
-      size_ = std::clamp<std::int64_t>(kGatherBytes / rows.stride, 1, kSegment);
+      size_ = std::min(size_, std::clamp<std::int64_t>(kGatherBytes / rows.stride, 1, kSegment));
     }
     const std::int64_t n = list_ ? static_cast<std::int64_t>(list_->size()) : rows.count;
     count_ = (n + size_ - 1) / size_;
@@ -71,11 +81,18 @@ class Segments {
 
   std::int64_t count() const { return count_; }
 
-  // Segment `i`; one of a list is valid until the same thread asks for the next.
+  // Segment `i`, which is valid until the same thread asks for the next.
   Segment at(std::int64_t i) const {
+    const Segment stored = stored_at(i);
+    return widens_ ? widened(stored) : stored;
+  }
+
+ private:
+  Segment stored_at(std::int64_t i) const {
     const std::int64_t first = i * size_;
     if (list_) return gather(first, std::min(size_, static_cast<std::int64_t>(list_->size()) - first));
     return {rows_.at(first),
+            rows_.stride,
             rows_.scales ? rows_.scales + first : nullptr,
             rows_.sums ? rows_.sums + first : nullptr,
             std::min(size_, rows_.count - first),
@@ -83,7 +100,19 @@ class Segments {
             nullptr};
   }
 
- private:
+  Segment widened(const Segment& stored) const {
+    static thread_local Buffer wide;
+    wide.grow(static_cast<std::size_t>(stored.count * rows_.dim) * sizeof(float));
+    for (std::int64_t r = 0; r < stored.count; ++r) {
+      const auto* narrow = reinterpret_cast<const std::uint16_t*>(stored.data + r * stored.stride);
+      context_.kernels.widenBf16(narrow, rows_.dim, wide.as<float>() + r * rows_.dim);
+    }
+    Segment segment = stored;
+    segment.data = wide.as<char>();
+    segment.stride = rows_.dim * static_cast<std::int64_t>(sizeof(float));
+    return segment;
+  }
+
   Segment gather(std::int64_t first, std::int64_t n) const {
     static thread_local Buffer data, scales, sums;
     data.grow(static_cast<std::size_t>(n * rows_.stride));
@@ -96,10 +125,12 @@ class Segments {
       scales.as<float>()[r] = rows_.scales[numbers[r]];
       sums.as<std::int32_t>()[r] = rows_.sums[numbers[r]];
     }
-    return {data.as<char>(), scales.as<float>(), sums.as<std::int32_t>(), n, 0, numbers};
+    return {data.as<char>(), rows_.stride, scales.as<float>(), sums.as<std::int32_t>(), n, 0, numbers};
   }
 
+  const Context& context_;
   const RowView& rows_;
+  const bool widens_;
   std::optional<std::vector<std::int32_t>> list_;
   std::int64_t size_ = kSegment, count_ = 0;
 };
@@ -117,11 +148,12 @@ class BlockScan {
     for (int who = 0; who < context.team.size(); ++who) {
       std::fill_n(limits_.begin() + who * padded_, query.count, kLowest);
     }
-    few_ = rows.type == Type::f32 && query.count <= kFew;
+    const bool floats = rows.type == Type::f32 || widens(context, rows);
+    few_ = floats && query.count <= kFew;
     if (rows.type == Type::s8) {
       bytes_.emplace(context, query.data, query.count, rows.dim);
     } else if (!few_) {
-      packed_ = Linear(context, rows.type, query.data, nullptr, query.count, rows.dim);
+      packed_ = Linear(context, floats ? Precision::fp32 : Precision::bf16, query.data, nullptr, query.count, rows.dim);
     }
   }
 
@@ -131,10 +163,10 @@ class BlockScan {
     if (few_) return add_few(segment, who, scores);
     for (std::int64_t panel = 0; panel < padded_ / kPanel; ++panel) {
       if (bytes_) {
-        bytes_->scores(context_.kernels, segment.data, rows_.stride, segment.scales, segment.sums, segment.count, panel,
-                       scores);
+        bytes_->scores(context_.kernels, segment.data, segment.stride, segment.scales, segment.sums, segment.count,
+                       panel, scores);
       } else {
-        packed_.multiply_panel(context_.kernels, {segment.data, rows_.stride}, segment.count, {scores, kPanel}, panel);
+        packed_.multiply_panel({segment.data, segment.stride}, segment.count, {scores, kPanel}, panel);
       }
       struct State {
         BlockScan& scan;
@@ -204,7 +236,7 @@ void write_hits(std::vector<Hit>& found, std::int32_t k, std::int64_t at, const 
 }
 
 void scan(const Context& context, const RowView& rows, const Query& query, const Hits& hits) {
-  const Segments segments(rows, query.filter);
+  const Segments segments(context, rows, query.filter);
   // Consecutive segments as one task: memory is read in long runs.
   const std::int64_t tasks = std::min<std::int64_t>(segments.count(), context.team.size() * 16);
   for (std::int64_t first = 0; first < query.count; first += kQueriesAtOnce) {

@@ -52,10 +52,10 @@ void select(const float* row, std::int64_t n, std::int32_t k, std::vector<std::i
 void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows, std::int32_t dim,
                 const char* device, float* out) {
   const auto on = device_of(device);
-  if (on.is_cpu() && kernels()) {
+  if (on.is_cpu()) {
     const auto multiply = [&](Team& team) {
       const Context context{*kernels(), team};
-      const Linear packed(context, Type::f32, b, nullptr, b_rows, dim);
+      const Linear packed(context, Precision::fp32, b, nullptr, b_rows, dim);
       packed.multiply(context, {a, std::int64_t{dim} * 4}, a_rows, {out, b_rows});
     };
     // The JavaScript thread may be the caller: it does not wait for a search that runs, but works alone meanwhile.
@@ -79,7 +79,7 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
     throw Error(TORCHCLIP_E_ARGUMENT, "k must be in 1 to " + std::to_string(base_rows) + ", not " + std::to_string(k));
   }
   const auto on = device_of(device);
-  if (on.is_cpu() && kernels()) {
+  if (on.is_cpu()) {
     return Index::search_rows(base, base_rows, dim, {queries, query_rows, k, {}}, {indices, scores});
   }
   constexpr std::int32_t kMostK = 1024;  // of the kernel

@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
 #include <climits>
 
 #include "runtime/error.h"
@@ -10,39 +11,106 @@ namespace torchclip::core {
 namespace {
 
 constexpr char32_t kStart[] = U"<|startoftext|>", kEnd[] = U"<|endoftext|>";
-// In no word: the reference matches without regard to case, for which it is a letter to one part and none to another.
+// In no word of openai/CLIP and open_clip: they match without regard to case, for which it is a letter to one part of
+// their expression and none to another.
 constexpr char32_t kYpogegrammeni = 0x345;
 
-// The length of the word that begins at text[at]; 0: none does.
-std::size_t word_length(std::u32string_view text, std::size_t at) {
-  const auto rest = text.substr(at);
-  for (const std::u32string_view whole :
-       {std::u32string_view(kStart), std::u32string_view(kEnd), std::u32string_view(U"'s"), std::u32string_view(U"'t"),
-        std::u32string_view(U"'re"), std::u32string_view(U"'ve"), std::u32string_view(U"'m"),
-        std::u32string_view(U"'ll"), std::u32string_view(U"'d")}) {
-    if (rest.substr(0, whole.size()) == whole) return whole.size();
+// What \w means to the regular expressions of Hugging Face's tokenizers, but for marks.
+bool in_word(char32_t c) { return is_letter(c) || is_number(c) || c == U'_'; }
+
+// NFC, single spaces, lower case: the normaliser of CLIP's tokenizer.json.
+std::u32string normalized(std::u32string_view text) {
+  std::u32string out;
+  for (const char32_t c : normalize_nfc(text)) {
+    if (!is_space(c)) {
+      out += c;
+    } else if (out.empty() || out.back() != U' ') {
+      out += U' ';
+    }
   }
-  if (is_number(rest[0])) return 1;
-  const auto run = [&](auto&& belongs) {
-    std::size_t n = 0;
-    while (n < rest.size() && belongs(rest[n])) ++n;
-    return n;
-  };
-  if (const auto n = run(is_letter)) return n;
-  return run([](char32_t c) { return !is_space(c) && !is_letter(c) && !is_number(c) && c != kYpogegrammeni; });
+  return lower(out);
 }
 
 }  // namespace
+
+Tokenizer::AddedTokens Tokenizer::added_tokens(const Json& tokenizer, bool of_normalized) {
+  AddedTokens tokens;
+  for (const auto& token : tokenizer["added_tokens"].items()) {
+    const auto content = token["content"].text();
+    if (content.empty() || token["normalized"].boolean() != of_normalized) continue;
+    const auto plain = from_utf8(content);
+    tokens.push_back({of_normalized ? normalized(plain) : plain, static_cast<std::int32_t>(token["id"].number()),
+                      token["single_word"].boolean(), token["lstrip"].boolean(), token["rstrip"].boolean()});
+  }
+  // Of those that begin at the same place, the longest is found.
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [](const AddedToken& a, const AddedToken& b) { return a.content.size() > b.content.size(); });
+  return tokens;
+}
+
+template <class Between>
+void Tokenizer::split(std::u32string_view text, const AddedTokens& tokens, std::vector<std::int32_t>& out,
+                      Between&& between) {
+  std::size_t done = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto found = std::find_if(tokens.begin(), tokens.end(), [&](const AddedToken& token) {
+      return text.substr(at, token.content.size()) == token.content;
+    });
+    if (found == tokens.end()) {
+      ++at;
+      continue;
+    }
+    std::size_t first = at, last = at + found->content.size();
+    at = last;
+    if (found->singleWord && ((first > 0 && in_word(text[first - 1])) || (last < text.size() && in_word(text[last])))) {
+      continue;
+    }
+    while (found->leftStrip && first > done && is_space(text[first - 1])) --first;
+    while (found->rightStrip && last < text.size() && is_space(text[last])) ++last;
+    if (done < first) between(text.substr(done, first - done));
+    out.push_back(found->id);
+    done = at = last;
+  }
+  if (done < text.size()) between(text.substr(done));
+}
+
+// The length of the word that `text` begins with; 0: it begins with none.
+std::size_t Tokenizer::word_length(std::u32string_view text) const {
+  if (dialect_ != Dialect::transformers) {
+    for (const auto* special : {&startText_, &endText_}) {
+      if (text.substr(0, special->size()) == *special) return special->size();
+    }
+  }
+  for (const std::u32string_view ending : {U"'s", U"'t", U"'re", U"'ve", U"'m", U"'ll", U"'d"}) {
+    if (text.substr(0, ending.size()) == ending) return ending.size();
+  }
+  if (is_number(text[0])) return 1;
+  const auto run = [&](auto&& belongs) {
+    std::size_t n = 0;
+    while (n < text.size() && belongs(text[n])) ++n;
+    return n;
+  };
+  if (const auto n = run(is_letter)) return n;
+  return run([&](char32_t c) {
+    return !is_space(c) && !is_letter(c) && !is_number(c) && (c != kYpogegrammeni || dialect_ == Dialect::transformers);
+  });
+}
 
 Tokenizer::Tokenizer(const std::string& tokenizer_json, const std::string& torchclip_json) {
   const auto settings = Json::parse(torchclip_json);
   const auto& own = settings["tokenizer"];
   const auto clean = own["clean"].text("none");
+  const auto dialect = own["dialect"].text(clean == "openai" ? "openai" : "transformers");
   if (own["kind"].text("clip") != "clip" || (clean != "none" && clean != "openai")) {
     throw Error(TORCHCLIP_E_ARGUMENT,
                 "this model's tokenizer is not CLIP's own: give token ids instead (encode_tokens), or use JavaScript");
   }
-  openai_ = clean == "openai";
+  cleans_ = clean == "openai";
+  dialect_ = dialect == "open_clip" ? Dialect::open_clip
+             : dialect == "openai"  ? Dialect::openai
+                                    : Dialect::transformers;
+  startText_ = dialect_ == Dialect::open_clip ? U"<start_of_text>" : kStart;
+  endText_ = dialect_ == Dialect::open_clip ? U"<end_of_text>" : kEnd;
   const auto json = Json::parse(tokenizer_json);
   for (const auto& [token, value] : json["model"]["vocab"].members()) {
     const double id = value.number(-1);
@@ -61,6 +129,10 @@ Tokenizer::Tokenizer(const std::string& tokenizer_json, const std::string& torch
   }
   end_ = id(to_utf8(kEnd));
   start_ = id(to_utf8(kStart));
+  if (dialect_ == Dialect::transformers) {
+    rawTokens_ = added_tokens(json, false);
+    normalizedTokens_ = added_tokens(json, true);
+  }
   // GPT-2's bytes_to_unicode: printable bytes are themselves, the others get letters from U+0100 on.
   char32_t other = 0x100;
   for (int b = 0; b < 256; ++b) {
@@ -77,22 +149,31 @@ std::int32_t Tokenizer::id(const std::string& token) const {
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
-  auto plain = from_utf8(text);
-  // Else the normaliser of CLIP's tokenizer.json: NFC, single spaces, lower case. Spaces end words, however many there
-  // are.
-  plain = lower(openai_ ? clean_as_openai(plain) : normalize_nfc(plain));
+  const auto plain = from_utf8(text);
   std::vector<std::int32_t> ids{start_};
-  for (std::size_t i = 0; i < plain.size();) {
-    const auto length = word_length(plain, i);
-    if (length) word(std::u32string_view(plain).substr(i, length), ids);
-    i += length ? length : 1;
+  if (dialect_ != Dialect::transformers) {
+    words(lower(cleans_ ? clean_as_openai(plain) : normalize_nfc(plain)), ids);
+  } else {
+    split(cleans_ ? lower(clean_as_openai(plain)) : plain, rawTokens_, ids, [&](std::u32string_view part) {
+      split(normalized(part), normalizedTokens_, ids, [&](std::u32string_view rest) { words(rest, ids); });
+    });
   }
   ids.push_back(end_);
   return ids;
 }
 
+void Tokenizer::words(std::u32string_view text, std::vector<std::int32_t>& out) const {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto length = word_length(text.substr(i));
+    if (length) word(text.substr(i, length), out);
+    i += length ? length : 1;
+  }
+}
+
 void Tokenizer::word(std::u32string_view word, std::vector<std::int32_t>& out) const {
-  if (word == kStart || word == kEnd) return out.push_back(word == kStart ? start_ : end_);
+  if (dialect_ != Dialect::transformers && (word == startText_ || word == endText_)) {
+    return out.push_back(word == startText_ ? start_ : end_);
+  }
   std::vector<std::string> parts;
   for (const char byte : to_utf8(word)) parts.push_back(letters_[static_cast<unsigned char>(byte)]);
   parts.back() += "</w>";

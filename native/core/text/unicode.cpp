@@ -173,11 +173,11 @@ bool is_letter(char32_t c) { return within(tables::kLetters, c); }
 bool is_number(char32_t c) { return within(tables::kNumbers, c); }
 
 bool is_space(char32_t c) {
-  return (c >= 9 && c <= 13) || c == ' ' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
-         c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000 || c == 0xfeff;
+  return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-bool is_python_space(char32_t c) { return (is_space(c) && c != 0xfeff) || (c >= 0x1c && c <= 0x1f) || c == 0x85; }
+bool is_python_space(char32_t c) { return is_space(c) || (c >= 0x1c && c <= 0x1f); }
 
 std::u32string normalize_nfc(std::u32string_view text) {
   if (std::all_of(text.begin(), text.end(), [](char32_t c) { return c < 0x300; })) return std::u32string(text);

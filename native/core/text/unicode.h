@@ -17,7 +17,7 @@ std::u16string to_utf16(std::u32string_view text);
 
 bool is_letter(char32_t c);        // \p{L}
 bool is_number(char32_t c);        // \p{N}
-bool is_space(char32_t c);         // \s of JavaScript's expressions
+bool is_space(char32_t c);         // Unicode's White_Space, which \s means to the references
 bool is_python_space(char32_t c);  // where Python's str.split() cuts
 
 std::u32string normalize_nfc(std::u32string_view text);

@@ -26,14 +26,14 @@ extern "C" {
 #endif
 
 /* Raised when a struct or signature below changes incompatibly. */
-#define TORCHCLIP_ABI_VERSION 2
+#define TORCHCLIP_ABI_VERSION 3
 
 typedef enum torchclip_status {
   TORCHCLIP_OK = 0,
   TORCHCLIP_E_ARGUMENT = 1,        /* a value outside its documented range */
   TORCHCLIP_E_MODEL_NOT_FOUND = 2, /* no such file */
   TORCHCLIP_E_MODEL_CORRUPT = 3,   /* truncated, not an artifact, or a tensor does not fit */
-  TORCHCLIP_E_MODEL_UNSAFE = 4,    /* its code calls something outside the allow-list */
+  TORCHCLIP_E_MODEL_UNSAFE = 4,    /* it runs code of its own, and trust_code was not set */
   TORCHCLIP_E_CUDA_UNAVAILABLE = 5,
   TORCHCLIP_E_OUT_OF_MEMORY = 6,
   TORCHCLIP_E_ABORTED = 7,
@@ -41,8 +41,10 @@ typedef enum torchclip_status {
   TORCHCLIP_E_CLOSED = 9,
   TORCHCLIP_E_WRITE = 10, /* a file could not be written */
   TORCHCLIP_E_INTERNAL = 11,
-  TORCHCLIP_E_INDEX_NOT_FOUND = 12, /* no such index file; of the addon: the C ABI opens none */
-  TORCHCLIP_E_INDEX_CORRUPT = 13    /* no float32 [rows, dim] .npy, or shortened while it was open; of the addon */
+  TORCHCLIP_E_READ = 12,    /* a file is there and cannot be read: permission, no file handles left, a failing disk */
+  TORCHCLIP_E_TIMEOUT = 13, /* something did not end within its time limit */
+  TORCHCLIP_E_INDEX_NOT_FOUND = 14, /* no such index file; of the addon: the C ABI opens none */
+  TORCHCLIP_E_INDEX_CORRUPT = 15    /* no float32 [rows, dim] .npy, or shortened while it was open; of the addon */
 } torchclip_status;
 
 typedef struct torchclip_error {
@@ -54,6 +56,7 @@ typedef struct torchclip_options {
   const char* device;    /* "auto", "cpu", "cuda", "cuda:N", "cuda:all" (a copy on each GPU); NULL: "auto" */
   const char* precision; /* "fp32", "bf16", "fp16", "int8" (CPU), "auto" (= fp32 here); NULL: "auto" */
   int32_t threads;       /* compute threads of this engine on a CPU, 0 to 1024; 0: one a core */
+  int32_t trust_code;    /* nonzero: a third-party export may run its own code, with the rights of this process */
 } torchclip_options;
 
 typedef struct torchclip_model_info {
@@ -79,7 +82,8 @@ TORCHCLIP_API const char* torchclip_status_name(torchclip_status status);
  * `options` may be NULL. The engine owns one thread that runs the model; close it with torchclip_close. */
 TORCHCLIP_API torchclip_engine* torchclip_open(const char* path, const torchclip_options* options,
                                                torchclip_error* error);
-/* Waits for the batch that runs, then frees everything. NULL is allowed. */
+/* Waits for the batch that runs, then frees everything. NULL is allowed. Where the code of a third-party export has
+ * not returned after 2 seconds, the engine and its thread are left as they are. */
 TORCHCLIP_API void torchclip_close(torchclip_engine* engine);
 
 TORCHCLIP_API torchclip_status torchclip_info(const torchclip_engine* engine, torchclip_model_info* info,

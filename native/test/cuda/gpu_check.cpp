@@ -180,11 +180,11 @@ double seconds_of(const std::function<void()>& work) {
 // The CPU runner's towers.
 class Cpu {
  public:
-  Cpu(const Shape& s, core::Type type, const core::Json& config, const core::PixelTable& table)
+  Cpu(const Shape& s, core::Precision precision, const core::Json& config, const core::PixelTable& table)
       : team_(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))), context_{*core::kernels(), team_} {
     const auto weights = weights_of(s);
-    image_ = core::ImageTower::make(context_, type, weights, config["image"], s.embed, table);
-    text_ = core::TextTower::make(context_, type, weights, config["text"], s.embed);
+    image_ = core::ImageTower::make(context_, precision, weights, config["image"], s.embed, table);
+    text_ = core::TextTower::make(context_, precision, weights, config["text"], s.embed);
   }
   void images(const std::uint8_t* pixels, std::int64_t rows, float* out) {
     image_->encode(context_, workspace_, pixels, rows, out, nullptr);
@@ -255,7 +255,7 @@ void accuracy(const Shape& s, const Options& options, Report& report, const core
   const auto config = config_of(s);
   const auto in = sample_of(s, options.dry);
   Embedded reference{Rows(in.images * s.embed), Rows(in.texts * s.embed)};
-  Cpu cpu(s, core::Type::f32, config, table);
+  Cpu cpu(s, core::Precision::fp32, config, table);
   cpu.images(in.pixels.data(), in.images, reference.images.data());
   cpu.texts(in.ids.data(), in.texts, reference.texts.data());
   normalize(reference.images, s.embed);
@@ -360,9 +360,9 @@ void speed(const Shape& s, const Options& options, Report& report, const core::P
   const double recorded = model_of(s, config, table, "bf16")->time_images(1, options.dry ? 1 : 50);
   std::printf("%-9s bf16 latency of one picture: %.3f ms recorded, %.3f ms unrecorded\n", s.name, 1e3 * recorded,
               1e3 * unrecorded);
-  for (const auto& [type, label] : {std::pair(core::Type::f32, "fp32"), std::pair(core::Type::bf16, "bf16")}) {
-    if (!core::kernels()->multiply[static_cast<int>(type)]) continue;
-    Cpu cpu(s, type, config, table);
+  for (const auto precision : {core::Precision::fp32, core::Precision::bf16}) {
+    const char* label = core::name_of(precision);
+    Cpu cpu(s, precision, config, table);
     Rows out(static_cast<std::size_t>(in.images * s.embed));
     cpu.images(in.pixels.data(), in.images, out.data());
     const double rate =
@@ -378,10 +378,6 @@ void speed(const Shape& s, const Options& options, Report& report, const core::P
 }
 
 int run(const Options& options) {
-  if (!core::kernels()) {
-    std::fprintf(stderr, "this CPU has no AVX2: there is no fast CPU runner to compare with\n");
-    return 1;
-  }
   core::Json torch;
   if (!options.torch.empty()) {
     std::ifstream file(options.torch);

@@ -6,9 +6,9 @@
 
 namespace torchclip::core {
 
-PooledAttention::PooledAttention(const Context& context, Type type, const float* key, const float* value,
+PooledAttention::PooledAttention(const Context& context, Precision precision, const float* key, const float* value,
                                  const float* value_bias, std::int64_t width, std::int64_t inner, std::int64_t heads)
-    : type_(attention_type(context, type, inner)),
+    : type_(attention_type(context, precision, inner)),
       width_(width),
       inner_(inner),
       heads_(heads),
@@ -18,14 +18,16 @@ PooledAttention::PooledAttention(const Context& context, Type type, const float*
                 std::to_string(heads) + " heads do not share a width of " + std::to_string(width));
   }
   const std::int64_t head = width / heads;
+  const Precision stored = without_int8(precision);
+  const Precision kept = input_type(context, stored) == type_ ? stored : Precision::fp32;
   std::vector<float> turned(static_cast<std::size_t>(head * inner));
   for (std::int64_t h = 0; h < heads; ++h) {
     const float* from = key + h * head * inner;
     for (std::int64_t d = 0; d < head; ++d) {
       for (std::int64_t i = 0; i < inner; ++i) turned[i * head + d] = from[d * inner + i];
     }
-    keys_.emplace_back(context, type_, turned.data(), nullptr, inner, head);
-    values_.emplace_back(context, type_, value + h * head * inner, value_bias ? value_bias + h * head : nullptr, head,
+    keys_.emplace_back(context, kept, turned.data(), nullptr, inner, head);
+    values_.emplace_back(context, kept, value + h * head * inner, value_bias ? value_bias + h * head : nullptr, head,
                          inner);
   }
 }
@@ -50,8 +52,8 @@ std::size_t PooledAttention::bytes() const {
 void PooledAttention::ask(const Context& context, const Linear::Input& queries, std::int64_t rows, char* asked) const {
   const std::int64_t head = width_ / heads_, size = size_of(type_);
   context.team.each(heads_, [&](std::int64_t h) {
-    keys_[h].multiply_here(context.kernels, {static_cast<const char*>(queries.data) + h * head * size, queries.stride},
-                           rows, {asked + h * inner_ * size, row_ / size, type_});
+    keys_[h].multiply_here({static_cast<const char*>(queries.data) + h * head * size, queries.stride}, rows,
+                           {asked + h * inner_ * size, row_ / size, type_});
   });
 }
 
@@ -81,7 +83,7 @@ void PooledAttention::run(const Context& context, Workspace& workspace, const Li
   context.team.each(heads_, [&](std::int64_t h) {
     Linear::Output part = out;
     part.data = static_cast<char*>(out.data) + h * head * size_of(out.type);
-    values_[h].multiply_here(context.kernels, {mixed + h * inner_ * size, row_}, count, part);
+    values_[h].multiply_here({mixed + h * inner_ * size, row_}, count, part);
   });
 }
 

@@ -31,10 +31,9 @@ void attend_heads(const Context& context, Workspace& workspace, std::int64_t seq
   });
 }
 
-// What q, k and v are kept as beside products of `type`.
-inline Type attention_type(const Context& context, Type type, std::int64_t head_width) {
-  const Type kept = without_int8(context, type);
-  return head_width % 2 == 0 ? kept : Type::f32;
+// What q, k and v are kept as beside products of a precision.
+inline Type attention_type(const Context& context, Precision precision, std::int64_t head_width) {
+  return head_width % 2 == 0 ? input_type(context, without_int8(precision)) : Type::f32;
 }
 
 // Attention of one query a sequence, with the matrices applied to the query and to the mixed token instead of to all
@@ -47,8 +46,8 @@ class PooledAttention {
  public:
   PooledAttention() = default;
   // key, value: [width, inner]; value_bias: [width] or null. The keys' bias changes nothing.
-  PooledAttention(const Context& context, Type type, const float* key, const float* value, const float* value_bias,
-                  std::int64_t width, std::int64_t inner, std::int64_t heads);
+  PooledAttention(const Context& context, Precision precision, const float* key, const float* value,
+                  const float* value_bias, std::int64_t width, std::int64_t inner, std::int64_t heads);
   // The same query, [width], for every sequence.
   void fix_query(const Context& context, const float* query);
 

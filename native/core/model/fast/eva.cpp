@@ -20,15 +20,16 @@ VitSettings settings_of(const Json& config) {
 
 }  // namespace
 
-EvaTower::EvaTower(const Context& context, Type type, const Weights& weights, const Json& config,
+EvaTower::EvaTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
                    std::int64_t embed_dim, const PixelTable& pixels)
-    : type_(type),
+    : precision_(precision),
+      type_(input_type(context, precision)),
       settings_(settings_of(config)),
       embedDim_(embed_dim),
       rotary_(config["rotary"].boolean()),
       innerNorm_(config["innerNorm"].boolean()),
       normsAfter_(config["postNorm"].boolean()),
-      embedding_(context, type, weights, settings_, pixels),
+      embedding_(context, precision, weights, settings_, pixels),
       postNorm_(weights, "visual.ln_post", settings_.eps) {
   const std::int64_t width = settings_.width, head = width / settings_.heads;
   const bool gated = config["gated"].boolean();
@@ -44,13 +45,13 @@ EvaTower::EvaTower(const Context& context, Type type, const Weights& weights, co
     std::copy_n(q.data, width, bias.begin());
     std::copy_n(v.data, width, bias.begin() + 2 * width);
     std::fill_n(scale.begin(), width, settings_.query_scale());
-    b.in = Linear(context, type, in.data, bias.data(), 3 * width, width, scale.data());
-    b.out = linear_of(context, type, weights, key + ".attn.proj");
-    if (gated) b.gate = linear_of(context, type, weights, key + ".mlp.fc1_g");
-    b.up = linear_of(context, type, weights, key + (gated ? ".mlp.fc1_x" : ".mlp.fc1"));
+    b.in = Linear(context, precision, in.data, bias.data(), 3 * width, width, scale.data());
+    b.out = linear_of(context, precision, weights, key + ".attn.proj");
+    if (gated) b.gate = linear_of(context, precision, weights, key + ".mlp.fc1_g");
+    b.up = linear_of(context, precision, weights, key + (gated ? ".mlp.fc1_x" : ".mlp.fc1"));
     if (gated) b.mlpNorm = Norm(weights, key + ".mlp.norm", settings_.eps);
-    // What a gate makes has outliers that int8 does not hold: there the second layer runs as bf16, or float32.
-    b.down = linear_of(context, gated ? without_int8(context, type) : type, weights, key + ".mlp.fc2");
+    // What a gate makes has outliers that int8 does not hold: there the second layer runs as bf16.
+    b.down = linear_of(context, gated ? without_int8(precision) : precision, weights, key + ".mlp.fc2");
     blocks_.push_back(std::move(b));
   }
   if (const auto matrix = weights("visual.proj"); matrix.data) {

@@ -36,9 +36,13 @@ struct Context {
   Team& team;
 };
 
+// What the products of a precision take on this machine.
+inline Type input_type(const Context& context, Precision precision) {
+  return context.kernels.product(precision).format.input;
+}
 // What runs instead of int8 where int8 does not do.
-inline Type without_int8(const Context& context, Type type) {
-  return type != Type::s8 ? type : context.kernels.multiply[static_cast<int>(Type::bf16)] ? Type::bf16 : Type::f32;
+constexpr Precision without_int8(Precision precision) {
+  return precision == Precision::int8 ? Precision::bf16 : precision;
 }
 
 // A Linear layer: out = A W^T + bias.
@@ -47,10 +51,10 @@ class Linear {
   Linear() = default;
   // weight: [columns, inner], row stride `inner`. `scale` multiplies columns (and their bias): scale[i], or all by
   // scale_all.
-  Linear(const Context& context, Type type, const float* weight, const float* bias, std::int64_t columns,
+  Linear(const Context& context, Precision precision, const float* weight, const float* bias, std::int64_t columns,
          std::int64_t inner, const float* scale = nullptr, float scale_all = 1);
 
-  Type type() const noexcept { return type_; }
+  Type type() const noexcept { return kernel_.format.input; }  // of the rows that it takes
   std::int64_t columns() const noexcept { return columns_; }
   std::int64_t inner() const noexcept { return inner_; }
   std::size_t bytes() const noexcept { return packed_.bytes() + bias_.size() * 8; }
@@ -73,17 +77,20 @@ class Linear {
   void multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out) const;
 
   // The same on the calling thread alone.
-  void multiply_here(const Kernels& kernels, const Input& in, std::int64_t rows, const Output& out) const;
+  void multiply_here(const Input& in, std::int64_t rows, const Output& out) const;
   // One panel of 32 columns alone: out is [rows, 32].
-  void multiply_panel(const Kernels& kernels, const Input& in, std::int64_t rows, const Output& out,
-                      std::int64_t panel) const;
+  void multiply_panel(const Input& in, std::int64_t rows, const Output& out, std::int64_t panel) const;
 
  private:
-  void part(const Kernels& kernels, const Input& in, const Output& out, std::int64_t row_begin, std::int64_t row_end,
-            std::int64_t panel_begin, std::int64_t panel_end) const;
+  struct Span {
+    std::int64_t begin, end;
+  };
+  // `next`: the panels that this thread multiplies with afterwards, for their weights to be fetched meanwhile.
+  void part(const Input& in, const Output& out, Span rows, Span panels, Span next = {}) const;
   std::int64_t passes(const Output& out) const;
+  const char* weights(std::int64_t panel, std::int64_t step) const;
 
-  Type type_ = Type::f32;
+  ProductKernel kernel_{};
   std::int64_t columns_ = 0, inner_ = 0, steps_ = 0;
   Buffer packed_;
   std::vector<float> bias_, scales_;

@@ -43,20 +43,20 @@ FoldedConvolution folded(const Weights& weights, const std::string& conv, const 
   return f;
 }
 
-Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
+Linear convolution(const Context& context, Precision precision, const Weights& weights, const std::string& conv,
                    const std::string& norm) {
   const auto f = folded(weights, conv, norm);
-  return Linear(context, type, f.weights.data(), f.bias.data(), f.columns, f.taps * f.channels);
+  return Linear(context, precision, f.weights.data(), f.bias.data(), f.columns, f.taps * f.channels);
 }
 
-ResnetTower::Convolution::Convolution(const Context& context, Type type, const Weights& weights,
+ResnetTower::Convolution::Convolution(const Context& context, Precision precision, const Weights& weights,
                                       const std::string& conv, const std::string& norm) {
   const auto f = folded(weights, conv, norm);
   if (f.taps != kTaps) throw Error(TORCHCLIP_E_MODEL_CORRUPT, conv + " is no convolution of 3 x 3");
-  if (type == Type::f32) {
-    fast = WinogradConvolution(context, f.weights.data(), f.bias.data(), f.columns, f.channels);
+  if (input_type(context, precision) == Type::f32) {
+    fast = WinogradConvolution(context, precision, f.weights.data(), f.bias.data(), f.columns, f.channels);
   } else {
-    plain = Linear(context, type, f.weights.data(), f.bias.data(), f.columns, kTaps * f.channels);
+    plain = Linear(context, precision, f.weights.data(), f.bias.data(), f.columns, kTaps * f.channels);
   }
 }
 
@@ -94,7 +94,7 @@ void convolve_plainly(const Context& context, const Linear& conv, Buffer& whole,
     gather(from, side, pixel, begin, end, mine);
     Linear::Output to = out;
     to.data = static_cast<char*>(out.data) + begin * out.stride * size_of(out.type);
-    conv.multiply_here(context.kernels, {mine, stride}, end - begin, to);
+    conv.multiply_here({mine, stride}, end - begin, to);
   });
   if (!own) conv.multiply(context, {whole.as<void>(), stride}, rows, out);
 }
@@ -118,42 +118,43 @@ void halve(const Context& context, const float* in, std::int64_t images, std::in
 
 }  // namespace
 
-ResnetTower::ResnetTower(const Context& context, Type type, const Weights& weights, const Json& config,
+ResnetTower::ResnetTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
                          std::int64_t embed_dim, const PixelTable& pixels)
-    : type_(without_int8(context, type)),
+    : precision_(without_int8(precision)),
+      type_(input_type(context, precision_)),
       size_(static_cast<std::int64_t>(config["imageSize"].number())),
       width_(static_cast<std::int64_t>(config["width"].number())),
       heads_(static_cast<std::int64_t>(config["heads"].number())),
       embedDim_(embed_dim),
       table_(pixels) {
-  stem_ = convolution(context, type_, weights, "visual.conv1", "visual.bn1");
-  stem2_ = Convolution(context, type_, weights, "visual.conv2", "visual.bn2");
-  stem3_ = Convolution(context, type_, weights, "visual.conv3", "visual.bn3");
+  stem_ = convolution(context, precision_, weights, "visual.conv1", "visual.bn1");
+  stem2_ = Convolution(context, precision_, weights, "visual.conv2", "visual.bn2");
+  stem3_ = Convolution(context, precision_, weights, "visual.conv3", "visual.bn3");
   const auto& layers = config["layers"].items();
   for (std::size_t stage = 0; stage < layers.size(); ++stage) {
     for (int i = 0; i < static_cast<int>(layers[stage].number()); ++i) {
       const std::string key = "visual.layer" + std::to_string(stage + 1) + "." + std::to_string(i);
       Block b;
-      b.conv1 = convolution(context, type_, weights, key + ".conv1", key + ".bn1");
-      b.conv2 = Convolution(context, type_, weights, key + ".conv2", key + ".bn2");
-      b.conv3 = convolution(context, type_, weights, key + ".conv3", key + ".bn3");
-      if (i == 0) b.skip = convolution(context, type_, weights, key + ".downsample.0", key + ".downsample.1");
+      b.conv1 = convolution(context, precision_, weights, key + ".conv1", key + ".bn1");
+      b.conv2 = Convolution(context, precision_, weights, key + ".conv2", key + ".bn2");
+      b.conv3 = convolution(context, precision_, weights, key + ".conv3", key + ".bn3");
+      if (i == 0) b.skip = convolution(context, precision_, weights, key + ".downsample.0", key + ".downsample.1");
       b.stride = i == 0 && stage > 0 ? 2 : 1;
       blocks_.push_back(std::move(b));
     }
   }
   const std::string key = "visual.attnpool";
-  positions_ = need(weights, key + ".positional_embedding");
+  positions_ = copied(need(weights, key + ".positional_embedding"));
   const auto kw = need(weights, key + ".k_proj.weight"),
              vw = need(weights, key + ".v_proj.weight", kw.rows(), kw.inner());
-  attention_ = PooledAttention(context, type_, kw.data, vw.data, need(weights, key + ".v_proj.bias", vw.rows(), 1).data,
-                               kw.rows(), kw.inner(), heads_);
+  attention_ = PooledAttention(context, precision_, kw.data, vw.data,
+                               need(weights, key + ".v_proj.bias", vw.rows(), 1).data, kw.rows(), kw.inner(), heads_);
   const auto q = need(weights, key + ".q_proj.weight");
   const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadWidth));
-  query_ =
-      Linear(context, Type::f32, q.data, need(weights, key + ".q_proj.bias").data, q.rows(), q.inner(), nullptr, scale);
+  query_ = Linear(context, Precision::fp32, q.data, need(weights, key + ".q_proj.bias").data, q.rows(), q.inner(),
+                  nullptr, scale);
   const auto c = need(weights, key + ".c_proj.weight");
-  projection_ = Linear(context, Type::f32, c.data, need(weights, key + ".c_proj.bias").data, c.rows(), c.inner());
+  projection_ = Linear(context, Precision::fp32, c.data, need(weights, key + ".c_proj.bias").data, c.rows(), c.inner());
 }
 
 std::size_t ResnetTower::bytes() const {

@@ -16,28 +16,27 @@ BlockSettings settings_of(const Json& config) {
 
 }  // namespace
 
-RobertaTower::RobertaTower(const Context& context, Type type, const Weights& weights, const Json& config)
+RobertaTower::RobertaTower(const Context& context, Precision precision, const Weights& weights, const Json& config)
     : settings_(settings_of(config)),
       padId_(static_cast<std::int32_t>(config["padId"].number(1))),
       first_(config["pool"].text() == "cls"),
-      tokens_(need(weights, "text.embeddings.word")),
-      positions_(need(weights, "text.embeddings.position")),
-      kind_(need(weights, "text.embeddings.token_type")),
+      tokens_(precision, need(weights, "text.embeddings.word")),
+      positions_(copied(need(weights, "text.embeddings.position"))),
+      kind_(copied(need(weights, "text.embeddings.token_type"))),
       norm_(weights, "text.embeddings.norm", settings_.eps),
-      transformer_(context, type, weights, "text.layers.", settings_, false, false) {
+      transformer_(context, precision, weights, "text.layers.", settings_, false, false) {
   if (tokens_.inner() != settings_.width || positions_.inner() != settings_.width || kind_.inner() != settings_.width ||
       padId_ < 0) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the text embeddings have another width than the model's settings say");
   }
   for (int i = 0; i < 2; ++i) {
     const auto w = weights("text.proj." + std::to_string(2 * i));
-    if (w.data) projections_[i] = Linear(context, Type::f32, w.data, nullptr, w.rows(), w.inner());
+    if (w.data) projections_[i] = Linear(context, Precision::fp32, w.data, nullptr, w.rows(), w.inner());
   }
 }
 
 std::size_t RobertaTower::bytes() const {
-  return transformer_.bytes() + projections_[0].bytes() + projections_[1].bytes() +
-         static_cast<std::size_t>(tokens_.rows() * tokens_.inner()) * 4;
+  return transformer_.bytes() + projections_[0].bytes() + projections_[1].bytes() + tokens_.bytes();
 }
 
 void RobertaTower::encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
@@ -73,9 +72,8 @@ void RobertaTower::encode_chunk(const Context& context, Workspace& w, const std:
       const std::int32_t id = ids[r * length + i];
       if (id == padId_) continue;
       ++position;
-      for (std::int64_t d = 0; d < width; ++d) {
-        to[d] = tokens_.data[id * width + d] + kind_.data[d] + positions_.data[position * width + d];
-      }
+      tokens_.read(context.kernels, id, to);
+      for (std::int64_t d = 0; d < width; ++d) to[d] = to[d] + kind_.data[d] + positions_.data[position * width + d];
       to += width;
     }
   });

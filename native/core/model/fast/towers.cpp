@@ -34,12 +34,12 @@ std::int64_t common_tokens(const std::int32_t* a, const std::int32_t* b, std::in
 }  // namespace
 
 Linear projection_of(const Context& context, const Tensor& matrix, const float* bias) {
-  return Linear(context, Type::f32, turned(matrix).data(), bias, matrix.inner(), matrix.rows());
+  return Linear(context, Precision::fp32, turned(matrix).data(), bias, matrix.inner(), matrix.rows());
 }
 
-Linear linear_of(const Context& context, Type type, const Weights& weights, const std::string& key) {
+Linear linear_of(const Context& context, Precision precision, const Weights& weights, const std::string& key) {
   const auto w = need(weights, key + ".weight");
-  return Linear(context, type, w.data, weights(key + ".bias").data, w.rows(), w.inner());
+  return Linear(context, precision, w.data, weights(key + ".bias").data, w.rows(), w.inner());
 }
 
 void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
@@ -64,35 +64,36 @@ PixelTable::PixelTable(const double* mean, const double* std) {
   }
 }
 
-std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Type type, const Weights& weights,
+std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Precision precision, const Weights& weights,
                                              const Json& config, std::int64_t embed_dim, const PixelTable& pixels) {
   if (const auto vit = VitSettings::of(config)) {
-    return std::make_unique<VitTower>(context, type, weights, *vit, embed_dim, pixels);
+    return std::make_unique<VitTower>(context, precision, weights, *vit, embed_dim, pixels);
   }
   if (config["kind"].text() == "eva") {
-    return std::make_unique<EvaTower>(context, type, weights, config, embed_dim, pixels);
+    return std::make_unique<EvaTower>(context, precision, weights, config, embed_dim, pixels);
   }
   if (config["kind"].text() == "resnet") {
-    return std::make_unique<ResnetTower>(context, type, weights, config, embed_dim, pixels);
+    return std::make_unique<ResnetTower>(context, precision, weights, config, embed_dim, pixels);
   }
   return nullptr;
 }
 
-PatchEmbedding::PatchEmbedding(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
-                               const PixelTable& pixels)
-    : type_(without_int8(context, type)),
+PatchEmbedding::PatchEmbedding(const Context& context, Precision precision, const Weights& weights,
+                               const VitSettings& settings, const PixelTable& pixels)
+    : type_(input_type(context, without_int8(precision))),
       settings_(settings),
       embedding_(vit_embedding(settings, weights)),
       table_(pixels) {
+  const Precision stored = without_int8(precision);
   const std::size_t levels = settings.stem.size();
   if (levels == 0) {
-    patches_ = Linear(context, type_, embedding_.patches.data, nullptr, settings.width, settings.patch_inner());
+    patches_ = Linear(context, stored, embedding_.patches.data, nullptr, settings.width, settings.patch_inner());
   }
   for (std::size_t i = 0; i < levels; ++i) {
     const std::string key = "visual.stem." + std::to_string(i);
     const bool last = i + 1 == levels;
     const std::int64_t kernel = settings.stem[i], channels = i ? stem_.back().columns() : 3;
-    auto product = convolution(context, type_, weights, key + ".conv", last ? "" : key + ".bn");
+    auto product = convolution(context, stored, weights, key + ".conv", last ? "" : key + ".bn");
     if (product.inner() != kernel * kernel * channels || (last && product.columns() != settings.width)) {
       throw Error(TORCHCLIP_E_MODEL_CORRUPT, key + " has another shape than the model's settings say");
     }
@@ -111,13 +112,16 @@ std::size_t PatchEmbedding::bytes() const {
   return n;
 }
 
-VitTower::VitTower(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
+VitTower::VitTower(const Context& context, Precision precision, const Weights& weights, const VitSettings& settings,
                    std::int64_t embed_dim, const PixelTable& pixels)
-    : type_(type), settings_(settings), embedDim_(embed_dim), embedding_(context, type, weights, settings, pixels) {
+    : precision_(precision),
+      settings_(settings),
+      embedDim_(embed_dim),
+      embedding_(context, precision, weights, settings, pixels) {
   const std::int64_t width = settings_.width;
   if (settings_.preNorm) preNorm_ = Norm(weights, "visual.ln_pre", settings_.eps);
   postNorm_ = Norm(weights, "visual.ln_post", settings_.eps);
-  transformer_ = Transformer(context, type, weights, "visual.transformer.resblocks.", settings_, false,
+  transformer_ = Transformer(context, precision, weights, "visual.transformer.resblocks.", settings_, false,
                              settings_.pool == VitSettings::Pool::token);
   if (const auto matrix = weights("visual.proj"); matrix.data) {
     projection_ = projection_of(context, matrix, weights("visual.proj_bias").data);
@@ -127,23 +131,23 @@ VitTower::VitTower(const Context& context, Type type, const Weights& weights, co
     const auto query = map_query(settings_, weights);
     const auto w = need(weights, key + ".in_proj_weight"), b = need(weights, key + ".in_proj_bias");
     const std::int64_t matrix = width * width;
-    pool_.attention = PooledAttention(context, type, w.data + matrix, w.data + 2 * matrix, b.data + 2 * width, width,
-                                      width, settings_.poolHeads);
+    pool_.attention = PooledAttention(context, precision, w.data + matrix, w.data + 2 * matrix, b.data + 2 * width,
+                                      width, width, settings_.poolHeads);
     pool_.attention.fix_query(context, query.data());
-    pool_.out = linear_of(context, Type::f32, weights, key + ".out_proj");
+    pool_.out = linear_of(context, Precision::fp32, weights, key + ".out_proj");
     pool_.norm = Norm(weights, key + ".norm", settings_.eps);
-    pool_.up = linear_of(context, Type::f32, weights, key + ".mlp.fc1");
-    pool_.down = linear_of(context, Type::f32, weights, key + ".mlp.fc2");
+    pool_.up = linear_of(context, Precision::fp32, weights, key + ".mlp.fc1");
+    pool_.down = linear_of(context, Precision::fp32, weights, key + ".mlp.fc2");
   } else if (settings_.pool == VitSettings::Pool::queries) {
     const auto query = first_query(settings_, weights, embed_dim);
     pool_.norm = Norm(weights, key + ".ln_k", settings_.eps);
     const auto k = need(weights, key + ".attn.k_proj_weight", embed_dim, width);
     const auto v = need(weights, key + ".attn.v_proj_weight", embed_dim, width);
     const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * embed_dim, 1);
-    pool_.attention = PooledAttention(context, type, k.data, v.data, bias.data + 2 * embed_dim, embed_dim, width,
+    pool_.attention = PooledAttention(context, precision, k.data, v.data, bias.data + 2 * embed_dim, embed_dim, width,
                                       settings_.poolHeads);
     pool_.attention.fix_query(context, query.data());
-    pool_.out = linear_of(context, Type::f32, weights, key + ".attn.out_proj");
+    pool_.out = linear_of(context, Precision::fp32, weights, key + ".attn.out_proj");
   }
 }
 
@@ -297,35 +301,58 @@ void VitTower::pool_attention(const Context& context, Workspace& w, const Sequen
                   {pooled, wide, Type::f32, Activation::none, pooled, wide});
 }
 
-std::unique_ptr<TextTower> TextTower::make(const Context& context, Type type, const Weights& weights,
+TokenTable::TokenTable(Precision precision, const Tensor& vectors)
+    : stored_(precision == Precision::int8 ? Precision::fp16 : precision),
+      rows_(vectors.rows()),
+      inner_(vectors.inner()) {
+  const std::int64_t count = rows_ * inner_;
+  vectors_ =
+      Buffer(static_cast<std::size_t>(count) * (stored_ == Precision::fp32 ? sizeof(float) : sizeof(std::uint16_t)));
+  if (stored_ == Precision::fp32) {
+    std::copy_n(vectors.data, count, vectors_.as<float>());
+  } else {
+    std::uint16_t (*const stored_as)(float) = stored_ == Precision::bf16 ? to_bf16 : to_fp16;
+    std::transform(vectors.data, vectors.data + count, vectors_.as<std::uint16_t>(), stored_as);
+  }
+}
+
+void TokenTable::read(const Kernels& kernels, std::int64_t id, float* to) const {
+  const std::int64_t first = id * inner_;
+  if (stored_ == Precision::fp32) {
+    std::copy_n(vectors_.as<float>() + first, inner_, to);
+    return;
+  }
+  const auto widen = stored_ == Precision::bf16 ? kernels.widenBf16 : kernels.widenFp16;
+  widen(vectors_.as<std::uint16_t>() + first, inner_, to);
+}
+
+std::unique_ptr<TextTower> TextTower::make(const Context& context, Precision precision, const Weights& weights,
                                            const Json& config, std::int64_t embed_dim) {
   if (const auto settings = TextSettings::of(config)) {
-    return std::make_unique<ClipTextTower>(context, type, weights, *settings, embed_dim);
+    return std::make_unique<ClipTextTower>(context, precision, weights, *settings, embed_dim);
   }
-  if (config["kind"].text() == "roberta") return std::make_unique<RobertaTower>(context, type, weights, config);
+  if (config["kind"].text() == "roberta") return std::make_unique<RobertaTower>(context, precision, weights, config);
   return nullptr;
 }
 
-ClipTextTower::ClipTextTower(const Context& context, Type type, const Weights& weights, const TextSettings& settings,
-                             std::int64_t embed_dim)
+ClipTextTower::ClipTextTower(const Context& context, Precision precision, const Weights& weights,
+                             const TextSettings& settings, std::int64_t embed_dim)
     : settings_(settings),
       embedDim_(embed_dim),
-      tokens_(need(weights, "text.token_embedding.weight")),
-      positions_(need(weights, "text.positional_embedding")),
+      tokens_(precision, need(weights, "text.token_embedding.weight")),
+      positions_(copied(need(weights, "text.positional_embedding"))),
       norm_(weights, "text.ln_final", settings.eps),
-      transformer_(context, type, weights, "text.transformer.resblocks.", settings, settings.causal, true) {
+      transformer_(context, precision, weights, "text.transformer.resblocks.", settings, settings.causal, true) {
   if (tokens_.inner() != settings.width || positions_.inner() != settings.width) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the text embeddings have another width than the model's settings say");
   }
-  if (settings.appendedToken) appended_ = need(weights, "text.cls_emb", settings.width, 1);
+  if (settings.appendedToken) appended_ = copied(need(weights, "text.cls_emb", settings.width, 1));
   if (const auto matrix = weights("text.text_projection"); matrix.data) {
     projection_ = projection_of(context, matrix, weights("text.text_projection_bias").data);
   }
 }
 
-std::size_t ClipTextTower::bytes() const {
-  return transformer_.bytes() + projection_.bytes() + static_cast<std::size_t>(tokens_.rows() * tokens_.inner()) * 4;
-}
+std::size_t ClipTextTower::bytes() const { return transformer_.bytes() + projection_.bytes() + tokens_.bytes(); }
 
 // With an appended token, a token is seen where the one before it is no padding (as open_clip trained CoCa), and the
 // first one always; what nobody sees need not be computed.
@@ -408,10 +435,14 @@ void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std
   context.team.each(rows, [&](std::int64_t r) {
     for (std::int64_t i = sequences.starts[r]; i < sequences.starts[r + 1]; ++i) {
       const std::int32_t at = all[i];
-      const float* token = at == length ? appended_.data : tokens_.data + ids[order[r] * length + at] * width;
       const float* position = positions_.data + at * width;
       float* to = w.x.as<float>() + i * width;
-      for (std::int64_t d = 0; d < width; ++d) to[d] = token[d] + position[d];
+      if (at == length) {
+        std::copy_n(appended_.data, width, to);
+      } else {
+        tokens_.read(context.kernels, ids[order[r] * length + at], to);
+      }
+      for (std::int64_t d = 0; d < width; ++d) to[d] += position[d];
     }
   });
   transformer_.run(context, w, sequences, pooled.data(), cancel);

@@ -28,29 +28,29 @@ struct PixelTable {
 class ImageTower {
  public:
   // Null where the settings name something that only the generic runner does.
-  static std::unique_ptr<ImageTower> make(const Context& context, Type type, const Weights& weights, const Json& config,
-                                          std::int64_t embed_dim, const PixelTable& pixels);
+  static std::unique_ptr<ImageTower> make(const Context& context, Precision precision, const Weights& weights,
+                                          const Json& config, std::int64_t embed_dim, const PixelTable& pixels);
   virtual ~ImageTower() = default;
 
   // pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], not normalised.
   virtual void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                       float* out, Cancel cancel) const = 0;
   virtual std::size_t bytes() const = 0;
-  virtual Type type() const = 0;  // of its products; not always what was asked for
+  virtual Precision precision() const = 0;  // of its products; not always what was asked for
 };
 
 // Pictures to tokens: a product over patches, positions added, the class row before them. A convolutional stem (kernels
 // as large as their strides, batch norm and GELU between) is a chain of such products.
 class PatchEmbedding {
  public:
-  PatchEmbedding(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
+  PatchEmbedding(const Context& context, Precision precision, const Weights& weights, const VitSettings& settings,
                  const PixelTable& pixels);
   // To x: float [rows, settings.length(), width].
   void run(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* x) const;
   std::size_t bytes() const;
 
  private:
-  Type type_ = Type::f32;
+  Type type_ = Type::f32;  // of the products' rows
   VitSettings settings_;
   VitEmbedding embedding_;  // without the patches' own weights
   PixelTable table_;
@@ -60,12 +60,12 @@ class PatchEmbedding {
 
 class VitTower : public ImageTower {
  public:
-  VitTower(const Context& context, Type type, const Weights& weights, const VitSettings& settings,
+  VitTower(const Context& context, Precision precision, const Weights& weights, const VitSettings& settings,
            std::int64_t embed_dim, const PixelTable& pixels);
   void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
-  Type type() const override { return type_; }
+  Precision precision() const override { return precision_; }
 
  private:
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
@@ -73,7 +73,7 @@ class VitTower : public ImageTower {
   // By one query to `pooled`, float [sequences, width of the query].
   void pool_attention(const Context& context, Workspace& workspace, const Sequences& sequences, float* pooled) const;
 
-  Type type_ = Type::f32;
+  Precision precision_ = Precision::fp32;
   VitSettings settings_;
   std::int64_t embedDim_ = 0;
   PatchEmbedding embedding_;
@@ -86,12 +86,12 @@ class VitTower : public ImageTower {
 // EVA (lib/models/architectures/image-eva.ts): rotary positions, gated MLPs, norms inside or after the branches.
 class EvaTower : public ImageTower {
  public:
-  EvaTower(const Context& context, Type type, const Weights& weights, const Json& config, std::int64_t embed_dim,
-           const PixelTable& pixels);
+  EvaTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
+           std::int64_t embed_dim, const PixelTable& pixels);
   void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
-  Type type() const override { return type_; }
+  Precision precision() const override { return precision_; }
 
  private:
   struct Block {
@@ -106,7 +106,8 @@ class EvaTower : public ImageTower {
   void add(const Context& context, Workspace& workspace, const Linear& linear, const Linear::Input& in,
            const Norm& norm, float* x, std::int64_t rows) const;
 
-  Type type_ = Type::f32;
+  Precision precision_ = Precision::fp32;
+  Type type_ = Type::f32;  // of the products' rows
   VitSettings settings_;
   std::int64_t embedDim_ = 0;
   bool rotary_ = false, innerNorm_ = false, normsAfter_ = false;
@@ -129,11 +130,11 @@ struct FoldedConvolution {
 };
 FoldedConvolution folded(const Weights& weights, const std::string& conv, const std::string& norm);
 // The same as a product over its taps.
-Linear convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
+Linear convolution(const Context& context, Precision precision, const Weights& weights, const std::string& conv,
                    const std::string& norm);
 // A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
 Linear projection_of(const Context& context, const Tensor& matrix, const float* bias);
-Linear linear_of(const Context& context, Type type, const Weights& weights, const std::string& key);
+Linear linear_of(const Context& context, Precision precision, const Weights& weights, const std::string& key);
 
 // Tokens that go through the layers together: enough for the products' full speed, and what the workspace is sized by.
 constexpr std::int64_t kChunkTokens = 2048;
@@ -161,23 +162,23 @@ void in_token_chunks(std::int64_t rows, Tokens&& tokens, Work&& work) {
 }
 
 // CLIP's modified ResNet (lib/models/architectures/image-resnet.ts): batch norms are folded into the convolutions,
-// which are products over pixels; int8 runs as bf16, or float32.
+// which are products over pixels; int8 runs as bf16.
 class ResnetTower : public ImageTower {
  public:
-  ResnetTower(const Context& context, Type type, const Weights& weights, const Json& config, std::int64_t embed_dim,
-              const PixelTable& pixels);
+  ResnetTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
+              std::int64_t embed_dim, const PixelTable& pixels);
   void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
-  Type type() const override { return type_; }
+  Precision precision() const override { return precision_; }
 
  private:
-  // 3 x 3 with ReLU: by Winograd's algorithm in float32, else as a product over nine taps.
+  // 3 x 3 with ReLU: by Winograd's algorithm where products take float32, else as a product over nine taps.
   struct Convolution {
     WinogradConvolution fast;
     Linear plain;
     Convolution() = default;
-    Convolution(const Context& context, Type type, const Weights& weights, const std::string& conv,
+    Convolution(const Context& context, Precision precision, const Weights& weights, const std::string& conv,
                 const std::string& norm);
     std::size_t bytes() const { return fast.bytes() + plain.bytes(); }
   };
@@ -194,7 +195,8 @@ class ResnetTower : public ImageTower {
   void stem(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images) const;
   void pool(const Context& context, Workspace& workspace, std::int64_t images, float* out) const;
 
-  Type type_ = Type::f32;
+  Precision precision_ = Precision::fp32;
+  Type type_ = Type::f32;  // of the products' rows
   std::int64_t size_ = 0, width_ = 0, heads_ = 0, embedDim_ = 0;
   PixelTable table_;
   Linear stem_;
@@ -205,11 +207,27 @@ class ResnetTower : public ImageTower {
   PooledAttention attention_;
 };
 
+// The vectors of a text encoder's vocabulary: float32, or of 16 bits where the products' weights are smaller (int8
+// keeps fp16).
+class TokenTable {
+ public:
+  TokenTable(Precision precision, const Tensor& vectors);
+  std::int64_t inner() const noexcept { return inner_; }
+  std::size_t bytes() const noexcept { return vectors_.bytes(); }
+  // Of one token: [inner].
+  void read(const Kernels& kernels, std::int64_t id, float* to) const;
+
+ private:
+  Precision stored_;
+  std::int64_t rows_, inner_;
+  Buffer vectors_;
+};
+
 class TextTower {
  public:
   // Null where the settings name something that only the generic runner does.
-  static std::unique_ptr<TextTower> make(const Context& context, Type type, const Weights& weights, const Json& config,
-                                         std::int64_t embed_dim);
+  static std::unique_ptr<TextTower> make(const Context& context, Precision precision, const Weights& weights,
+                                         const Json& config, std::int64_t embed_dim);
   virtual ~TextTower() = default;
 
   // ids: int32 [rows, length]; out: float [rows, embed_dim], not normalised.
@@ -223,7 +241,7 @@ class TextTower {
 // computed once: the same sums in the same order, so the same bits.
 class ClipTextTower : public TextTower {
  public:
-  ClipTextTower(const Context& context, Type type, const Weights& weights, const TextSettings& settings,
+  ClipTextTower(const Context& context, Precision precision, const Weights& weights, const TextSettings& settings,
                 std::int64_t embed_dim);
   void encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
               std::int64_t length, float* out, Cancel cancel) const override;
@@ -238,7 +256,8 @@ class ClipTextTower : public TextTower {
 
   TextSettings settings_;
   std::int64_t embedDim_ = 0;
-  Tensor tokens_, positions_, appended_;
+  TokenTable tokens_;
+  Tensor positions_, appended_;
   Linear projection_;
   Norm norm_;
   Transformer transformer_;
@@ -247,7 +266,7 @@ class ClipTextTower : public TextTower {
 // RoBERTa and XLM-R (lib/models/architectures/text-roberta.ts): padding is left out, the tokens' mean is projected.
 class RobertaTower : public TextTower {
  public:
-  RobertaTower(const Context& context, Type type, const Weights& weights, const Json& config);
+  RobertaTower(const Context& context, Precision precision, const Weights& weights, const Json& config);
   void encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
               std::int64_t length, float* out, Cancel cancel) const override;
   std::size_t bytes() const override;
@@ -259,7 +278,8 @@ class RobertaTower : public TextTower {
   BlockSettings settings_;
   std::int32_t padId_ = 0;
   bool first_ = false;  // the first token is pooled, not the mean
-  Tensor tokens_, positions_, kind_;
+  TokenTable tokens_;
+  Tensor positions_, kind_;
   Norm norm_;
   Transformer transformer_;
   Linear projections_[2];  // the second one may be empty

@@ -8,9 +8,10 @@
 
 namespace torchclip::core {
 
-Transformer::Transformer(const Context& context, Type type, const Weights& weights, const std::string& prefix,
+Transformer::Transformer(const Context& context, Precision precision, const Weights& weights, const std::string& prefix,
                          const BlockSettings& settings, bool causal, bool pools)
-    : type_(type),
+    : precision_(precision),
+      type_(input_type(context, precision)),
       width_(settings.width),
       heads_(settings.heads),
       mlp_(settings.mlpWidth),
@@ -24,7 +25,7 @@ Transformer::Transformer(const Context& context, Type type, const Weights& weigh
                           const Tensor& factors) {
     const auto w = need(weights, weight, columns, inner);
     const auto b = need(weights, bias, columns, 1);
-    return Linear(context, type, w.data, b.data, columns, inner, factors.data);
+    return Linear(context, precision, w.data, b.data, columns, inner, factors.data);
   };
   for (std::int64_t i = 0; i < layers; ++i) {
     const std::string key = prefix + std::to_string(i);
@@ -35,13 +36,13 @@ Transformer::Transformer(const Context& context, Type type, const Weights& weigh
     const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * width_, 1);
     if (pools && i + 1 == layers) {
       const std::int64_t matrix = width_ * width_;
-      b.qkv = Linear(context, type, w.data, bias.data, width_, width_, nullptr, scale);
-      b.pool = PooledAttention(context, type, w.data + matrix, w.data + 2 * matrix, bias.data + 2 * width_, width_,
+      b.qkv = Linear(context, precision, w.data, bias.data, width_, width_, nullptr, scale);
+      b.pool = PooledAttention(context, precision, w.data + matrix, w.data + 2 * matrix, bias.data + 2 * width_, width_,
                                width_, heads_);
     } else {
       std::vector<float> scales(3 * width_, 1.0f);
       std::fill_n(scales.begin(), width_, scale);
-      b.qkv = Linear(context, type, w.data, bias.data, 3 * width_, width_, scales.data());
+      b.qkv = Linear(context, precision, w.data, bias.data, 3 * width_, width_, scales.data());
     }
     b.out = linear(key + ".attn.out_proj.weight", key + ".attn.out_proj.bias", width_, width_,
                    weights(key + ".ls_1.gamma"));
@@ -62,7 +63,7 @@ std::size_t Transformer::bytes() const {
 void Transformer::attend(const Context& context, Workspace& w, const Block& block, const Sequences& sequences,
                          Type kept) const {
   const std::int64_t tokens = sequences.tokens(), head = width_ / heads_;
-  const Type type = attention_type(context, type_, head);
+  const Type type = attention_type(context, precision_, head);
   const std::int64_t bytes = row_stride(type, 3 * width_), part = width_ * size_of(type);
   const std::int64_t out_bytes = row_stride(kept, width_);
   w.qkv.grow(static_cast<std::size_t>(tokens * bytes));

@@ -29,7 +29,7 @@ class Transformer {
   Transformer() = default;
   // `layers`: what the names of the layers' weights begin with, before their number. `pools`: of the last layer, one
   // token of each sequence is all that is asked for.
-  Transformer(const Context& context, Type type, const Weights& weights, const std::string& layers,
+  Transformer(const Context& context, Precision precision, const Weights& weights, const std::string& layers,
               const BlockSettings& settings, bool causal, bool pools);
 
   // Through all layers in place of workspace.x. One that pools takes a row of x for each sequence, `pooled`; these rows
@@ -56,7 +56,8 @@ class Transformer {
   void feed_forward(const Context& context, Workspace& workspace, const Block& block, float* x,
                     std::int64_t rows) const;
 
-  Type type_ = Type::f32;
+  Precision precision_ = Precision::fp32;
+  Type type_ = Type::f32;  // of the products' rows
   std::int64_t width_ = 0, heads_ = 0, mlp_ = 0;
   bool causal_ = false, normsAfter_ = false, pools_ = false;
   Activation activation_ = Activation::none;

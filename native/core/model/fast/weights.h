@@ -30,6 +30,10 @@ Tensor need(const Weights& weights, const std::string& name);
 // And of this shape, the inner dimensions counted together.
 Tensor need(const Weights& weights, const std::string& name, std::int64_t rows, std::int64_t inner);
 
+// A copy that holds nothing but its own values: for what a tower keeps, so that the memory of the file's tensors is
+// free once the weights are packed.
+Tensor copied(const Tensor& tensor);
+
 // A matrix [inner, columns] that rows are multiplied with from the left, as a Linear layer keeps it: [columns, inner].
 std::vector<float> turned(const Tensor& matrix);
 

@@ -13,8 +13,8 @@ constexpr std::int64_t kTilesOfTask = 16;
 
 }  // namespace
 
-WinogradConvolution::WinogradConvolution(const Context& context, const float* weights, const float* bias,
-                                         std::int64_t columns, std::int64_t channels)
+WinogradConvolution::WinogradConvolution(const Context& context, Precision precision, const float* weights,
+                                         const float* bias, std::int64_t columns, std::int64_t channels)
     : channels_(channels),
       columns_(columns),
       bias_(bias, bias + columns),
@@ -34,7 +34,7 @@ WinogradConvolution::WinogradConvolution(const Context& context, const float* we
         turned[n * channels + c] = static_cast<float>(sum);
       }
     });
-    products_.emplace_back(context, Type::f32, turned.data(), nullptr, columns, channels);
+    products_.emplace_back(context, precision, turned.data(), nullptr, columns, channels);
   }
 }
 
@@ -79,10 +79,11 @@ void WinogradConvolution::run(const Context& context, const float* in, std::int6
   const std::int64_t line = (side + 1) / 2, tiles = images * line * line;
   const Shape shape{side, tiles};
   const auto multiply = [&](std::int64_t i, const float* values, float* products, std::int64_t rows) {
-    products_[i].multiply_here(context.kernels, {values, channels_ * 4}, rows, {products, columns_});
+    products_[i].multiply_here({values, channels_ * 4}, rows, {products, columns_});
   };
   if (kProducts * channels_ * columns_ * 4 <= kCachedWeights) {
-    const std::int64_t tile = context.kernels.tileRows[0], each = kProducts * (channels_ + columns_) * 4;
+    const std::int64_t tile = context.kernels.product(Precision::fp32).tileRows,
+                       each = kProducts * (channels_ + columns_) * 4;
     const std::int64_t rows = std::max<std::int64_t>(1, kTaskBytes / each / tile) * tile;
     const std::int64_t floats = kProducts * rows * (channels_ + columns_);
     scratch.grow(static_cast<std::size_t>(floats * context.team.size()) * 4);

@@ -1,5 +1,5 @@
 // 3 x 3 convolutions with ReLU by Winograd's algorithm, F(2 x 2, 3 x 3): sixteen products over the channels for each 2
-// x 2 pixels where a plain convolution needs thirty-six, for 16 / 9 of the weights' memory. Float32.
+// x 2 pixels where a plain convolution needs thirty-six, for 16 / 9 of the weights' memory. Arithmetic in float32.
 #pragma once
 
 #include "model/fast/packed.h"
@@ -10,8 +10,9 @@ class WinogradConvolution {
  public:
   WinogradConvolution() = default;
   // weights: [columns, 9 taps (line, column), channels], the batch norm folded in; bias: [columns].
-  WinogradConvolution(const Context& context, const float* weights, const float* bias, std::int64_t columns,
-                      std::int64_t channels);
+  // `precision`: one whose products take float32.
+  WinogradConvolution(const Context& context, Precision precision, const float* weights, const float* bias,
+                      std::int64_t columns, std::int64_t channels);
 
   explicit operator bool() const noexcept { return !bias_.empty(); }
   std::size_t bytes() const noexcept;

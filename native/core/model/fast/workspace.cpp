@@ -10,7 +10,14 @@ constexpr std::int64_t kRowsOfTask = 16;
 }  // namespace
 
 Norm::Norm(const Weights& weights, const std::string& key, float epsilon)
-    : gamma(need(weights, key + ".weight")), beta(weights(key + ".bias")), eps(epsilon) {}
+    : gamma(copied(need(weights, key + ".weight"))), beta(copied(weights(key + ".bias"))), eps(epsilon) {}
+
+Tensor copied(const Tensor& tensor) {
+  if (!tensor.data) return {};
+  const auto values =
+      std::make_shared<const std::vector<float>>(tensor.data, tensor.data + tensor.rows() * tensor.inner());
+  return {values->data(), tensor.shape, values};
+}
 
 std::size_t Workspace::bytes() const {
   std::size_t n = 0;

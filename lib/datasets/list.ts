@@ -1,0 +1,73 @@
+import { dirname, extname, resolve } from "node:path";
+import { parse } from "csv-parse/sync";
+import { TorchclipError } from "../errors.js";
+import { readText } from "../util/text-file.js";
+import { shown, Untrusted } from "../util/untrusted.js";
+
+/** Endings of lists of images with columns. */
+export const LIST_NAME = /\.(csv|tsv|jsonl)$/i;
+
+/** A row of a list. */
+export interface ListRow {
+  /** The column path, or image, or file, as it stands there. */
+  path: string;
+  /** Absolute path of the image, relative ones taken from the list's folder, or its URL. */
+  image: string;
+  /** All columns by name. */
+  columns: Record<string, unknown>;
+  /** Line in the file, from 1: the last one of a row that has several. */
+  line: number;
+}
+
+/**
+ * A list of images: .csv, .tsv (no quotes) or .jsonl with a column path (or image, or file), or .txt with a path a line;
+ * the ending in any case, with or without a byte order mark. Throws E_DATASET_FORMAT with the line of what is wrong.
+ */
+export async function readList(file: string): Promise<ListRow[]> {
+  const text = await readText(file);
+  const ending = extname(file).toLowerCase();
+  const records = recordsOf(text, ending, file);
+  return records.map(({ columns, line }) => {
+    const path = columns.path ?? columns.image ?? columns.file;
+    if (typeof path !== "string" || path.trim() === "") {
+      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${line}: no path in the column path (or image, or file); the row has ${describe(columns)}`, {
+        subject: file,
+        index: line,
+      });
+    }
+    const isUrl = /^(https?|file):/i.test(path);
+    return { path, image: isUrl ? path : resolve(dirname(file), path), columns, line };
+  });
+}
+
+interface ParsedRow {
+  columns: Record<string, unknown>;
+  line: number;
+}
+
+function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
+  if (ending === ".txt" || ending === ".jsonl") {
+    const lines = text.split(/\r?\n/).map((content, i) => ({ content, line: i + 1 }));
+    const filled = lines.filter(({ content }) => content.trim() !== "");
+    return filled.map(({ content, line }) => ({ columns: ending === ".txt" ? { path: content } : jsonRecord(content, file, line), line }));
+  }
+  const tabs = ending === ".tsv";
+  try {
+    const options = { columns: true, delimiter: tabs ? "\t" : ",", skip_empty_lines: true, quote: tabs ? null : '"', info: true } as const;
+    const rows = parse(text, options) as unknown as { record: Record<string, unknown>; info: { lines: number } }[];
+    return rows.map(({ record, info }) => ({ columns: record, line: info.lines }));
+  } catch (cause) {
+    throw new TorchclipError("E_DATASET_FORMAT", `${file}: ${(cause as Error).message}`, { subject: file, cause });
+  }
+}
+
+/** A line of a .jsonl file: an object. Throws E_DATASET_FORMAT with the number of the line. */
+export function jsonRecord(line: string, file: string, number: number): Record<string, unknown> {
+  const check = new Untrusted("E_DATASET_FORMAT", file);
+  return check.object(check.json(line, `line ${number}`), `line ${number}`);
+}
+
+/** The columns of a row, for messages. */
+export function describe(columns: Record<string, unknown>): string {
+  return shown(Object.keys(columns).join(", ")) || "no columns";
+}

@@ -1,0 +1,61 @@
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
+import tar from "tar-stream";
+import { TorchclipError } from "../errors.js";
+
+/** A file in a tar archive. */
+export interface TarEntry {
+  name: string;
+  /** Where its bytes begin in the archive, and how many they are. */
+  at: number;
+  bytes: number;
+  /** The content, read in passing: to be called before the next entry is asked for. */
+  content: () => Promise<Buffer>;
+}
+
+/**
+ * The files of a tar archive, in order; what is not asked for is passed over. Throws E_DATASET_NOT_FOUND where there is no
+ * such file, E_DATASET_FORMAT where it is no whole archive.
+ */
+export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
+  const extract = tar.extract();
+  const file = createReadStream(archive, { highWaterMark: 1 << 20 });
+  file.on("error", (error) => extract.destroy(error));
+  file.pipe(extract);
+  try {
+    for await (const entry of extract) {
+      const { name, size = 0, type } = entry.header;
+      if (type === "file") {
+        const content = async () => {
+          const chunks: Buffer[] = [];
+          for await (const chunk of entry) chunks.push(chunk as Buffer);
+          return Buffer.concat(chunks);
+        };
+        yield { name, at: (entry.header as { byteOffset?: number }).byteOffset!, bytes: size, content };
+      }
+      entry.resume();
+    }
+  } catch (cause) {
+    if (cause instanceof TorchclipError) throw cause;
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") {
+      throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read ${archive}: ${(cause as Error).message}`, { subject: archive, cause });
+    }
+    throw new TorchclipError("E_DATASET_FORMAT", `${archive} is no whole tar archive: ${(cause as Error).message}`, { subject: archive, cause });
+  } finally {
+    file.destroy();
+  }
+}
+
+/** Bytes of a file. Throws E_IMAGE_READ where it is shorter than it was, or cannot be read. */
+export async function readRange(file: string, at: number, bytes: number): Promise<Buffer> {
+  const handle = await open(file).catch((cause: unknown) => {
+    throw new TorchclipError("E_IMAGE_READ", `cannot read ${file}: ${(cause as Error).message}`, { subject: file, cause });
+  });
+  try {
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(bytes), 0, bytes, at);
+    if (bytesRead !== bytes) throw new TorchclipError("E_IMAGE_READ", `${file} was cut off since it was counted`, { subject: file });
+    return buffer;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,104 @@
+import { createHash, type Hash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import type { ImageInput } from "../images/decode.js";
+import type { NamedImage } from "./sources.js";
+
+/** What a row is of. Rows of a stopped run are taken over where both are equal. */
+export interface Identity {
+  name: string;
+  /** Hash of the content; "text" where the name is all, "url" where the content is not read for it, "" where it is not known. */
+  content: string;
+}
+
+const DIGITS = 32; // hex, 128 bits of SHA-256
+
+/**
+ * Hash of what an image input holds now, read before the image is decoded: a file that changes in between gets a row
+ * that a later run does not take over. A file that cannot be read, or is no regular one, has "".
+ */
+export async function imageContent(image: ImageInput): Promise<string> {
+  const hash = createHash("sha256");
+  if (image instanceof Uint8Array) return digest(hash.update(image));
+  if (typeof image === "object" && !(image instanceof URL)) {
+    return digest(hash.update(`${image.width} ${image.height} ${image.channels} `).update(image.data));
+  }
+  const text = String(image);
+  if (/^https?:/i.test(text)) return "url";
+  try {
+    const path = /^file:/i.test(text) ? fileURLToPath(text) : text;
+    if (!(await stat(path)).isFile()) return "";
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 })) hash.update(chunk as Buffer);
+    return digest(hash);
+  } catch {
+    return ""; // why it cannot be read is said when it is decoded
+  }
+}
+
+const digest = (hash: Hash): string => hash.digest("hex").slice(0, DIGITS);
+
+const AHEAD = 32; // files that are hashed at once
+
+/** Images with their identity, in their order. */
+export async function* identified(items: Iterable<NamedImage> | AsyncIterable<NamedImage>): AsyncGenerator<NamedImage & Identity> {
+  let group: NamedImage[] = [];
+  const flush = async () => {
+    const found = await Promise.all(group.map(async (item) => ({ ...item, content: await imageContent(item.image) })));
+    group = [];
+    return found;
+  };
+  for await (const item of items) {
+    group.push({ name: item.name, image: item.image }); // a data set may read the image only now
+    if (group.length === AHEAD) yield* await flush();
+  }
+  yield* await flush();
+}
+
+/** Rows that an earlier run left, in its order; those that are undefined cannot be taken over. */
+export class StoredRows {
+  private readonly byIdentity = new Map<string, number>();
+
+  constructor(private readonly rows: readonly (Identity | undefined)[]) {
+    rows.forEach((row, i) => row?.content && this.byIdentity.set(keyOf(row), i));
+  }
+
+  find(item: Identity): number | undefined {
+    return item.content ? this.byIdentity.get(keyOf(item)) : undefined;
+  }
+
+  isAt(row: number, item: Identity): boolean {
+    const stored = this.rows[row];
+    return !!item.content && stored?.content === item.content && stored.name === item.name;
+  }
+}
+
+const keyOf = ({ name, content }: Identity): string => `${content} ${name}`;
+
+/**
+ * Tells for each item which stored row it has; without one it has to be computed. `wholeBatches` is for a runner whose
+ * results depend on what shares the batch: then only the first rows are taken over, in whole batches of this size, so
+ * that the rest falls into the same batches as in a run without a stop.
+ */
+export async function* matched<T extends Identity>(
+  items: AsyncIterable<T>,
+  stored: StoredRows,
+  wholeBatches?: number,
+): AsyncGenerator<{ item: T; row?: number }> {
+  if (wholeBatches === undefined) {
+    for await (const item of items) yield { item, row: stored.find(item) };
+    return;
+  }
+  let position = 0;
+  let same = true;
+  let batch: T[] = [];
+  for await (const item of items) {
+    batch.push(item);
+    same &&= stored.isAt(position++, item);
+    if (same && batch.length < wholeBatches) continue;
+    const first = position - batch.length;
+    for (const [i, each] of batch.entries()) yield { item: each, row: same ? first + i : undefined };
+    batch = [];
+  }
+  for (const item of batch) yield { item };
+}

@@ -1,0 +1,160 @@
+import { open, readFile, rm, truncate, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { TorchclipError } from "../errors.js";
+import { makeFolder, writeAll, writeFileWhole, writing } from "../util/files.js";
+import { floatBytes } from "../util/npy.js";
+import { StoredRows, type Identity } from "./identity.js";
+
+/** One row: its identity, and the error where it has no embedding (its values are NaN). */
+export interface Row extends Identity {
+  error?: { code: string; message: string };
+}
+
+interface StoredRow extends Row {
+  /** CRC-32 of the row's bytes in rows.f32. */
+  crc: number;
+}
+
+const COPY_ROWS = 4096;
+/** Errors that come back for the same content; others (a file that could not be read, a time limit) are tried again. */
+const LASTING = new Set(["E_IMAGE_DECODE", "E_IMAGE_TOO_LARGE"]);
+
+/**
+ * What a run has done so far, in a folder beside the output: rows.f32 with the embeddings in the order in which they
+ * were computed, rows.jsonl with a line for each, run.json with the settings. Only what both files hold whole counts.
+ */
+export class Partial {
+  private readonly data: string;
+  private readonly lines: string;
+  private rows: (StoredRow | undefined)[] = [];
+  private dataFile: FileHandle | undefined;
+  private linesFile: FileHandle | undefined;
+
+  constructor(
+    private readonly folder: string,
+    private readonly dim: number,
+  ) {
+    this.data = join(folder, "rows.f32");
+    this.lines = join(folder, "rows.jsonl");
+  }
+
+  private get rowBytes(): number {
+    return this.dim * 4;
+  }
+
+  /** Cuts off what a stop left half-written; starts anew where the settings were others. Returns the rows that are there. */
+  async begin(settings: string): Promise<StoredRows> {
+    const about = join(this.folder, "run.json");
+    await writing(this.folder, async () => {
+      await makeFolder(this.folder);
+      if ((await readFile(about, "utf8").catch(() => "")) !== settings) {
+        await rm(this.data, { force: true });
+        await rm(this.lines, { force: true });
+        await writeFileWhole(about, settings);
+      }
+      this.dataFile = await open(this.data, "a");
+      this.linesFile = await open(this.lines, "a");
+      const { size } = await this.dataFile.stat();
+      this.rows = parseLines(await readFile(this.lines)).slice(0, Math.floor(size / this.rowBytes));
+      await this.cut(this.rows.length);
+    });
+    await this.checkRows();
+    return new StoredRows(this.rows.map((row) => (row?.error && !(LASTING.has(row.error.code) && row.content !== "url") ? undefined : row)));
+  }
+
+  /** Keeps the first `count` rows alone. */
+  async cut(count: number): Promise<void> {
+    await writing(this.folder, async () => {
+      await truncate(this.data, count * this.rowBytes);
+      await truncate(this.lines, lengthOfLines(await readFile(this.lines), count));
+    });
+    this.rows.length = count;
+  }
+
+  /** Appends rows; returns the number of the first. */
+  async add(data: Float32Array, rows: Row[]): Promise<number> {
+    const bytes = floatBytes(data);
+    const stored = rows.map((row, i): StoredRow => ({ ...row, crc: crc32(bytes.subarray(i * this.rowBytes, (i + 1) * this.rowBytes)) }));
+    await writing(this.folder, async () => {
+      await writeAll(this.dataFile!, bytes);
+      await writeAll(this.linesFile!, Buffer.from(stored.map((row) => `${JSON.stringify(row)}\n`).join("")));
+    });
+    return this.rows.push(...stored) - rows.length;
+  }
+
+  /** A row by its number. */
+  at(row: number): Row {
+    const found = this.rows[row];
+    if (!found) throw new TorchclipError("E_INTERNAL", `${this.folder} has no row ${row}`, { subject: this.folder });
+    return found;
+  }
+
+  /** The embeddings of `order`, some rows at a time, each part float32 [rows, dim]. */
+  async *parts(order: readonly number[]): AsyncGenerator<Buffer> {
+    const file = await open(this.data, "r");
+    try {
+      for (let from = 0; from < order.length; from += COPY_ROWS) {
+        const wanted = order.slice(from, from + COPY_ROWS);
+        const part = Buffer.alloc(wanted.length * this.rowBytes);
+        for (let i = 0; i < wanted.length;) {
+          let run = 1; // rows that follow one another in the file as well are read at once
+          while (wanted[i + run] === wanted[i] + run) run++;
+          await readAll(file, part.subarray(i * this.rowBytes, (i + run) * this.rowBytes), wanted[i] * this.rowBytes);
+          i += run;
+        }
+        yield part;
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.dataFile?.close();
+    await this.linesFile?.close();
+  }
+
+  async remove(): Promise<void> {
+    await this.close();
+    await writing(this.folder, () => rm(this.folder, { recursive: true, force: true }));
+  }
+
+  /** Forgets rows whose bytes are not those that were written: a power cut can leave zeros. */
+  private async checkRows(): Promise<void> {
+    let at = 0;
+    for await (const part of this.parts(this.rows.map((_, i) => i))) {
+      for (let start = 0; start < part.length; start += this.rowBytes, at++) {
+        if (this.rows[at]?.crc !== crc32(part.subarray(start, start + this.rowBytes))) this.rows[at] = undefined;
+      }
+    }
+  }
+}
+
+async function readAll(file: FileHandle, into: Buffer, position: number): Promise<void> {
+  for (let filled = 0; filled < into.length;) {
+    const { bytesRead } = await file.read(into, filled, into.length - filled, position + filled);
+    if (bytesRead === 0) throw new TorchclipError("E_READ", "the file of a partial run became shorter while it was read");
+    filled += bytesRead;
+  }
+}
+
+/** The whole lines; one that is no row of ours is undefined. */
+function parseLines(text: Buffer): (StoredRow | undefined)[] {
+  const lines = text.toString("utf8").split("\n").slice(0, -1);
+  return lines.map((line) => {
+    try {
+      const row = JSON.parse(line) as StoredRow | null;
+      return typeof row?.name === "string" && typeof row.content === "string" ? row : undefined;
+    } catch {
+      return undefined;
+    }
+  });
+}
+
+/** Bytes of the first `count` lines. */
+function lengthOfLines(text: Buffer, count: number): number {
+  let end = 0;
+  for (let i = 0; i < count; i++) end = text.indexOf(10, end) + 1;
+  return end;
+}

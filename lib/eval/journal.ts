@@ -1,0 +1,93 @@
+import { open, readFile, truncate, type FileHandle } from "node:fs/promises";
+import { TorchclipError } from "../errors.js";
+import { StoredRows, type Identity } from "../embed/identity.js";
+import { writeAll, writeFileWhole, writing } from "../util/files.js";
+import { lock, type Lock } from "../util/lock.js";
+
+/** One image: its cosine with each class, or why it has none. */
+export interface JournalRow extends Identity {
+  cosines?: number[];
+  error?: { code: string; message: string };
+}
+
+/** Finished images of an evaluation, a line each, behind a line with the settings of the run. */
+export class Journal {
+  private rows: JournalRow[] = [];
+  private held: Lock | undefined;
+  private handle: FileHandle | undefined;
+  /** What an earlier run left. */
+  stored = new StoredRows([]);
+
+  constructor(
+    private readonly file: string,
+    private readonly settings: Record<string, unknown>,
+  ) {}
+
+  /** Takes the lock and reads what is there; starts a new journal where nothing is to be continued. */
+  async begin(resume: boolean): Promise<void> {
+    this.held = await lock(`${this.file}.lock`);
+    const text = resume ? await readFile(this.file).catch(() => undefined) : undefined;
+    const lines = text?.toString("utf8").split("\n").slice(0, -1) ?? [];
+    if (text === undefined || lines.length === 0) {
+      await writeFileWhole(this.file, `${JSON.stringify(this.settings)}\n`);
+    } else {
+      this.checkSettings(lines[0]);
+      this.rows = lines.slice(1).flatMap(parseRow);
+      // A half-written last line is cut off.
+      await writing(this.file, () => truncate(this.file, text.lastIndexOf(10) + 1));
+    }
+    this.handle = await writing(this.file, () => open(this.file, "a"));
+    this.stored = new StoredRows(this.rows.map((row) => (row.cosines ? row : undefined)));
+  }
+
+  /** A stored row by its number. */
+  at(row: number): JournalRow {
+    return this.rows[row];
+  }
+
+  async add(rows: readonly JournalRow[]): Promise<void> {
+    await this.held!.check();
+    await writing(this.file, () => writeAll(this.handle!, Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(""))));
+  }
+
+  /** Keeps the first `count` rows alone. */
+  async cut(count: number): Promise<void> {
+    if (count === this.rows.length) return;
+    this.rows.length = count;
+    await this.handle?.close();
+    await writeFileWhole(this.file, [this.settings, ...this.rows].map((line) => `${JSON.stringify(line)}\n`).join(""));
+    this.handle = await writing(this.file, () => open(this.file, "a"));
+  }
+
+  async close(): Promise<void> {
+    await this.handle?.close();
+    await this.held?.release();
+  }
+
+  private checkSettings(line: string): void {
+    let before: Record<string, unknown>;
+    try {
+      before = JSON.parse(line) as Record<string, unknown>;
+    } catch {
+      before = {};
+    }
+    const names = [...new Set([...Object.keys(before), ...Object.keys(this.settings)])];
+    const shown = (value: unknown) => JSON.stringify(value)?.slice(0, 60) ?? "nothing";
+    const differences = names
+      .filter((name) => JSON.stringify(before[name]) !== JSON.stringify(this.settings[name]))
+      .map((name) => `${name} was ${shown(before[name])} and is ${shown(this.settings[name])}`);
+    if (differences.length === 0) return;
+    throw new TorchclipError("E_ARGUMENT", `${this.file} belongs to another evaluation: ${differences.join("; ")}; leave out --resume to start anew`, {
+      subject: this.file,
+    });
+  }
+}
+
+function parseRow(line: string): JournalRow[] {
+  try {
+    const row = JSON.parse(line) as JournalRow | null;
+    return typeof row?.name === "string" && typeof row.content === "string" ? [row] : [];
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,50 @@
+import { lookup as systemLookup, type LookupAddress, type LookupOptions } from "node:dns";
+import { isIP, type LookupFunction } from "node:net";
+import ipaddr from "ipaddr.js";
+
+/** Azure's metadata and DNS service, which lies in a public range. */
+const AZURE = "168.63.129.16";
+
+/**
+ * Whether an IP address is one of the public internet: unicast, and in none of the ranges that IANA sets apart
+ * (loopback, private, link-local, unique-local, carrier NAT, multicast, reserved, tunnels).
+ */
+export function isPublicAddress(address: string): boolean {
+  if (!ipaddr.isValid(address)) return false;
+  const parsed = ipaddr.parse(address);
+  if (parsed instanceof ipaddr.IPv4) return parsed.range() === "unicast" && parsed.toString() !== AZURE;
+  if (parsed.isIPv4MappedAddress()) return isPublicAddress(parsed.toIPv4Address().toString());
+  // NAT64 and the old "compatible" form hold an IPv4 address in their last 32 bits (RFC 6052, RFC 4291).
+  const bytes = parsed.toByteArray();
+  const isNat64 = bytes.slice(0, 12).join() === "0,100,255,155,0,0,0,0,0,0,0,0";
+  const isCompatible = bytes.slice(0, 12).every((byte) => byte === 0);
+  if (isNat64 || isCompatible) return isPublicAddress(bytes.slice(12).join("."));
+  return parsed.range() === "unicast";
+}
+
+/** The IP address that a URL's host is written as; undefined for a name. */
+export function literalAddress(url: URL): string | undefined {
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  return isIP(host) ? host : undefined;
+}
+
+/** The error of a name or an address that is not public. */
+export class PrivateAddressError extends Error {
+  constructor(host: string) {
+    super(`${host} is not a public address; sources.allowPrivate allows it`);
+  }
+}
+
+/**
+ * `dns.lookup` that fails for a name with an address that is not public. The socket connects to what this gives and
+ * asks nobody again, so that a name that changes between two questions (DNS rebinding) gains nothing.
+ */
+export const publicLookup: LookupFunction = (hostname, options, callback) => {
+  const all: LookupOptions & { all: true } = { ...options, all: true };
+  systemLookup(hostname, all, (error, addresses: LookupAddress[]) => {
+    if (error) return callback(error, []);
+    if (addresses.some(({ address }) => !isPublicAddress(address))) return callback(new PrivateAddressError(hostname), []);
+    if (options.all) return callback(null, addresses);
+    callback(null, addresses[0].address, addresses[0].family);
+  });
+};

@@ -1,0 +1,112 @@
+import type { RawImage } from "../decode.js";
+import type { Samples } from "./plan.js";
+
+/** Conversions of samples to RGB as Pillow's convert("RGB") and libtiff do them, bit for bit. */
+
+const clamp = (value: number) => Math.max(0, Math.min(255, value));
+
+/** Pillow's cmyk2rgb (src/libImaging/Convert.c): out = nk - MULDIV255(ink, nk), nk = 255 - black. Inks beyond the fourth are left out. */
+export function cmykToRgb({ data: ink, width, height, channels }: Samples): RawImage {
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0, o = 0; o < data.length; i += channels) {
+    const nk = 255 - ink[i + 3];
+    for (let c = 0; c < 3; c++) {
+      const t = ink[i + c] * nk + 128;
+      data[o++] = Math.max(0, nk - (((t >> 8) + t) >> 8));
+    }
+  }
+  return { data, width, height, channels: 3 };
+}
+
+/** 16-bit grey, which Pillow clips at 255 instead of scaling it. Signed: negative values become 0. */
+export function clippedGrey(samples: Samples, signed = false): RawImage {
+  const { width, height, channels } = samples;
+  const values = words(samples);
+  const data = new Uint8Array(width * height);
+  for (let i = 0; i < data.length; i++) {
+    const value = values[i * channels];
+    data[i] = signed && value > 0x7fff ? 0 : Math.min(255, value);
+  }
+  return { data, width, height, channels: 1 };
+}
+
+/** The high byte of the first channel of 16-bit samples: so Pillow reads 16-bit grey with alpha. */
+export function highGrey(samples: Samples): RawImage {
+  const { width, height, channels } = samples;
+  const values = words(samples);
+  const data = new Uint8Array(width * height);
+  for (let i = 0; i < data.length; i++) data[i] = values[i * channels] >> 8;
+  return { data, width, height, channels: 1 };
+}
+
+/** The high byte of each 16-bit sample. */
+export function highBytes(samples: Samples): Samples {
+  const data = Buffer.from(words(samples).map((value) => value >> 8));
+  return { ...samples, data };
+}
+
+/** RGB of premultiplied RGBA: Pillow's "RGBa" (src/libImaging/Unpack.c), colour × 255 / alpha, cut and clipped. */
+export function unmultiplied({ data: from, width, height }: Samples): RawImage {
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0, o = 0; o < data.length; i += 4) {
+    const alpha = from[i + 3];
+    for (let c = 0; c < 3; c++) data[o++] = alpha === 0 ? 0 : Math.min(255, Math.trunc((from[i + c] * 255) / alpha));
+  }
+  return { data, width, height, channels: 3 };
+}
+
+/** What Cb and Cr add to Y. */
+interface ChromaTables {
+  redOfCr: Int32Array;
+  greenOf: (cb: number, cr: number) => number;
+  blueOfCb: Int32Array;
+}
+
+const table = (make: (chroma: number) => number) => Int32Array.from({ length: 256 }, (_, i) => make(i - 128));
+
+/** Pillow's tables for YCbCr that it reads itself (src/libImaging/ConvertYCbCr.c): 6 fractional bits, cut. */
+function pillowTables(): ChromaTables {
+  const scaled = (factor: number) => table((chroma) => Math.trunc(chroma * factor * 64 + 0.5));
+  const greenOfCb = scaled(-0.34414);
+  const greenOfCr = scaled(-0.71414);
+  return {
+    redOfCr: scaled(1.402).map((v) => v >> 6),
+    greenOf: (cb, cr) => (greenOfCb[cb] + greenOfCr[cr]) >> 6,
+    blueOfCb: scaled(1.772).map((v) => v >> 6),
+  };
+}
+
+/** libtiff's tables (TIFFYCbCrToRGBInit) for Rec. 601 and full range: 16 fractional bits, rounded. */
+function libtiffTables(): ChromaTables {
+  const fixed = (factor: number) => Math.floor(factor * 65536 + 0.5);
+  const half = 32768;
+  const [red, green, blue] = [Math.fround(0.299), Math.fround(0.587), Math.fround(0.114)];
+  const [ofRed, ofBlue] = [2 - 2 * red, 2 - 2 * blue];
+  const greenOfCr = table((chroma) => -fixed((red * ofRed) / green) * chroma);
+  const greenOfCb = table((chroma) => -fixed((blue * ofBlue) / green) * chroma + half);
+  return {
+    redOfCr: table((chroma) => (fixed(ofRed) * chroma + half) >> 16),
+    greenOf: (cb, cr) => (greenOfCb[cb] + greenOfCr[cr]) >> 16,
+    blueOfCb: table((chroma) => (fixed(ofBlue) * chroma + half) >> 16),
+  };
+}
+
+/** RGB of YCbCr at full resolution; `by` says whose rounding: Pillow's own for uncompressed files, else libtiff's. */
+export function ycbcrToRgb({ data: from, width, height }: Samples, by: "pillow" | "libtiff"): RawImage {
+  const { redOfCr, greenOf, blueOfCb } = by === "pillow" ? pillowTables() : libtiffTables();
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0; i < data.length; i += 3) {
+    const [y, cb, cr] = [from[i], from[i + 1], from[i + 2]];
+    data[i] = clamp(y + redOfCr[cr]);
+    data[i + 1] = clamp(y + greenOf(cb, cr));
+    data[i + 2] = clamp(y + blueOfCb[cb]);
+  }
+  return { data, width, height, channels: 3 };
+}
+
+function words({ data }: Samples): Uint16Array {
+  // The buffer is sharp's own, but nothing promises that it begins at an even address.
+  return data.byteOffset % 2 === 0
+    ? new Uint16Array(data.buffer, data.byteOffset, data.length / 2)
+    : new Uint16Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.length));
+}

@@ -1,0 +1,113 @@
+import type { RawImage } from "../decode.js";
+import type { Plan, Samples } from "./plan.js";
+import { viewOf } from "./plan.js";
+
+/** What a GIF file says of its first frame (GIF89a specification, sections 18 to 23). */
+interface FirstFrame {
+  screen: { width: number; height: number };
+  /** Where the image descriptor begins. */
+  descriptor: number;
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+  /** Where the colour table in force begins, and its entries; undefined where the file has none. */
+  table: { at: number; entries: number } | undefined;
+  /** The index that is transparent, and where the flags that say so lie. */
+  transparent: number | undefined;
+  flags: number[];
+}
+
+const EXTENSION = 0x21;
+const IMAGE = 0x2c;
+const GRAPHIC_CONTROL = 0xf9;
+const HEADER = 13;
+
+/**
+ * Pillow gives the palette's colour of each pixel of the first frame: transparency is ignored. Around a frame that is
+ * smaller than the screen lies the transparent colour, else entry 0. libvips draws nothing (black) in both places, so the
+ * frame is decoded alone, without its transparency, and put on a canvas here.
+ */
+export function gifPlan(bytes: Uint8Array): Plan {
+  const whole: Plan = { bytes, failOn: "truncated", turn: false, read: "pixels" };
+  const frame = firstFrame(bytes);
+  if (!frame) return whole;
+  const { screen, left, top, width, height } = frame;
+  const fills = left === 0 && top === 0 && width === screen.width && height === screen.height;
+  if (fills && frame.transparent === undefined && frame.table) return whole;
+  const fill = colourOf(bytes, frame, frame.transparent ?? 0);
+  const canvas = { width: Math.max(screen.width, left + width), height: Math.max(screen.height, top + height) };
+  return { ...whole, bytes: frameAlone(bytes, frame), size: canvas, finish: (samples) => onCanvas(samples, canvas, left, top, fill) };
+}
+
+function firstFrame(bytes: Uint8Array): FirstFrame | undefined {
+  if (bytes.length < HEADER) return undefined;
+  const view = viewOf(bytes);
+  const screen = { width: view.getUint16(6, true), height: view.getUint16(8, true) };
+  const entriesOf = (flags: number) => (flags & 0x80 ? 2 << (flags & 7) : 0);
+  const common = entriesOf(bytes[10]);
+  let at = HEADER + 3 * common;
+  let transparent: number | undefined;
+  const flags: number[] = [];
+  while (at < bytes.length && bytes[at] !== IMAGE) {
+    if (bytes[at] !== EXTENSION) return undefined;
+    if (bytes[at + 1] === GRAPHIC_CONTROL && bytes[at + 3] & 1) {
+      flags.push(at + 3);
+      transparent = bytes[at + 6];
+    }
+    at += 2;
+    while (bytes[at] > 0) at += 1 + bytes[at];
+    at++;
+  }
+  if (at + 10 > bytes.length) return undefined;
+  const own = entriesOf(bytes[at + 9]);
+  const shared = common ? { at: HEADER, entries: common } : undefined;
+  return {
+    screen,
+    descriptor: at,
+    left: view.getUint16(at + 1, true),
+    top: view.getUint16(at + 3, true),
+    width: view.getUint16(at + 5, true),
+    height: view.getUint16(at + 7, true),
+    table: own ? { at: at + 10, entries: own } : shared,
+    transparent,
+    flags,
+  };
+}
+
+/** RGB of a palette entry. Without a palette Pillow has a ramp of greys, beyond the entries it has black. */
+function colourOf(bytes: Uint8Array, { table }: FirstFrame, index: number): Uint8Array {
+  if (!table) return Uint8Array.of(index, index, index);
+  if (index >= table.entries) return Uint8Array.of(0, 0, 0);
+  return bytes.subarray(table.at + 3 * index, table.at + 3 * index + 3);
+}
+
+/** A copy of the file whose screen is the first frame, opaque, with a palette of greys where it has none. */
+function frameAlone(bytes: Uint8Array, frame: FirstFrame): Uint8Array {
+  const copy = bytes.slice();
+  const view = viewOf(copy);
+  view.setUint16(6, frame.width, true);
+  view.setUint16(8, frame.height, true);
+  view.setUint32(frame.descriptor + 1, 0, true);
+  for (const at of frame.flags) copy[at] &= ~1;
+  if (frame.table) return copy;
+  copy[frame.descriptor + 9] |= 0x87; // a colour table of 256 entries follows
+  const greys = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
+  const behind = frame.descriptor + 10;
+  return Buffer.concat([copy.subarray(0, behind), greys, copy.subarray(behind)]);
+}
+
+function onCanvas(samples: Samples, canvas: { width: number; height: number }, left: number, top: number, fill: Uint8Array): RawImage {
+  const { data: from, width, height, channels } = samples;
+  const { width: across } = canvas;
+  const data = new Uint8Array(across * canvas.height * 3);
+  for (let c = 0; c < 3; c++) data[c] = fill[c];
+  for (let done = 3; done < data.length; done *= 2) data.copyWithin(done, 0, Math.min(done, data.length - done));
+  for (let y = 0; y < height; y++) {
+    let to = ((top + y) * across + left) * 3;
+    for (let at = y * width * channels; at < (y + 1) * width * channels; at += channels) {
+      for (let c = 0; c < 3; c++) data[to++] = from[at + (channels < 3 ? 0 : c)];
+    }
+  }
+  return { data, width: across, height: canvas.height, channels: 3 };
+}

@@ -1,0 +1,49 @@
+import { avifPlan } from "./avif.js";
+import { bmp, iconBitmap } from "./bmp.js";
+import { gifPlan } from "./gif.js";
+import { iconImage } from "./ico.js";
+import type { OwnDecoder, Plan } from "./plan.js";
+import { pngPlan } from "./png.js";
+import { pnm } from "./pnm.js";
+import { qoi } from "./qoi.js";
+import { formatOf, unsupportedFormat } from "./sniff.js";
+import { tiffPlan } from "./tiff.js";
+
+export { cmykToRgb } from "./colours.js";
+export type { Plan, Size } from "./plan.js";
+export { readSamples } from "./read.js";
+
+/** How a file is decoded: by sharp with a plan, or by a decoder of our own. */
+export type Decoding = { plan: Plan } | { own: OwnDecoder; bytes: Uint8Array };
+
+/**
+ * Decides by the first bytes how a file becomes the pixels that Pillow gives. A format that needs special treatment has
+ * one function here. Throws an Error that names the format where nothing decodes it.
+ */
+export function decodingOf(bytes: Uint8Array, options: { autoRotate?: boolean }): Decoding {
+  switch (formatOf(bytes)) {
+    case "bmp":
+      return { own: bmp, bytes };
+    case "qoi":
+      return { own: qoi, bytes };
+    case "pnm":
+      return { own: pnm, bytes };
+    case "ico": {
+      const image = iconImage(bytes);
+      return image.kind === "PNG" ? { plan: pngPlan(image.bytes) } : { own: iconBitmap, bytes: image.bytes };
+    }
+    case "tiff":
+      return { plan: tiffPlan(bytes) };
+    case "gif":
+      return { plan: gifPlan(bytes) };
+    case "png":
+      return { plan: pngPlan(bytes) };
+    case "avif":
+      return { plan: avifPlan(bytes, options.autoRotate ?? false) };
+    default: {
+      const name = unsupportedFormat(bytes);
+      if (name) throw new Error(`${name} is not supported; convert it to PNG or JPEG`);
+      return { plan: { bytes, failOn: "truncated", turn: false, read: "pixels" } };
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import type { RawImage } from "../decode.js";
+import { checkLength, checkSize, inTurns, latin1, type OwnDecoder, type Size } from "./plan.js";
+
+/** PBM, PGM and PPM, plain and raw (netpbm.sourceforge.net/doc), as Pillow's PpmImagePlugin reads them. */
+
+interface Header extends Size {
+  /** "P1" to "P6". */
+  magic: string;
+  /** The sample that is white; 1 for PBM. */
+  most: number;
+  channels: 1 | 3;
+  /** Where the samples begin. */
+  samples: number;
+}
+
+const isSpace = (byte: number) => byte === 32 || (byte >= 9 && byte <= 13);
+const HASH = 35;
+const isLineEnd = (byte: number) => byte === 10 || byte === 13;
+const LONGEST_NUMBER = 10;
+
+function readHeader(bytes: Uint8Array): Header {
+  const magic = latin1(bytes, 0, 2);
+  let at = 2;
+  const number = (): number => {
+    let token = "";
+    for (; at < bytes.length; at++) {
+      if (bytes[at] === HASH) {
+        while (at < bytes.length && !isLineEnd(bytes[at])) at++;
+      } else if (!isSpace(bytes[at])) {
+        token += String.fromCharCode(bytes[at]);
+      } else if (token) {
+        break;
+      }
+    }
+    at++; // one white space ends the header
+    if (!/^\d{1,10}$/.test(token)) throw new Error(`its header has "${token.slice(0, LONGEST_NUMBER)}" in the place of a number`);
+    return Number(token);
+  };
+  const { width, height } = checkSize(number(), number());
+  const bilevel = magic === "P1" || magic === "P4";
+  const most = bilevel ? 1 : number();
+  if (most < 1 || most > 65535) throw new Error(`its largest sample is ${most}, not 1 to 65535`);
+  return { magic, width, height, most, channels: magic === "P3" || magic === "P6" ? 3 : 1, samples: at };
+}
+
+/** The 8-bit value of a sample: grey of more than 8 bits is clipped at 255 as in other formats, all else is scaled. */
+function scaling({ magic, most, channels }: Header): (sample: number) => number {
+  if (channels === 1 && most > 255) {
+    // Raw samples of 16 bits are taken as they are; others are scaled to 16 bits first.
+    if (most === 65535 && magic === "P5") return (sample) => Math.min(255, sample);
+    return (sample) => Math.min(255, rounded((sample / most) * 65535));
+  }
+  if (most === 255) return (sample) => sample;
+  return (sample) => Math.min(255, rounded((sample / most) * 255));
+}
+
+/** Halves go to the even neighbour, as Python's round. */
+function rounded(value: number): number {
+  const below = Math.floor(value);
+  if (value - below !== 0.5) return Math.round(value);
+  return below % 2 === 0 ? below : below + 1;
+}
+
+async function decode(bytes: Uint8Array): Promise<RawImage> {
+  const header = readHeader(bytes);
+  const { magic, width, height, channels } = header;
+  const data = new Uint8Array(width * height * channels);
+  const row = rowReader(bytes, header);
+  await inTurns(width, height, (from, to) => {
+    for (let y = from; y < to; y++) row(data.subarray(y * width * channels, (y + 1) * width * channels), y);
+  });
+  if (magic === "P1" || magic === "P4") for (let i = 0; i < data.length; i++) data[i] = data[i] ? 0 : 255; // 1 is black
+  return { data, width, height, channels };
+}
+
+type RowReader = (out: Uint8Array, y: number) => void;
+
+function rowReader(bytes: Uint8Array, header: Header): RowReader {
+  const { magic, width, height, most, channels, samples } = header;
+  if (magic === "P4") {
+    const stride = Math.ceil(width / 8);
+    checkLength(bytes.length - samples, stride * height);
+    return (out, y) => out.forEach((_, x) => (out[x] = (bytes[samples + y * stride + (x >> 3)] >> (7 - (x & 7))) & 1));
+  }
+  const scaled = scaling(header);
+  if (magic < "P4") return plainRows(bytes, header, scaled);
+  const size = most > 255 ? 2 : 1;
+  const stride = width * channels * size;
+  checkLength(bytes.length - samples, stride * height);
+  return (out, y) => {
+    for (let i = 0, at = samples + y * stride; i < out.length; i++, at += size) {
+      out[i] = scaled(size === 1 ? bytes[at] : bytes[at] * 256 + bytes[at + 1]);
+    }
+  };
+}
+
+/** Numbers in text; those of PBM need no space between them. */
+function plainRows(bytes: Uint8Array, { magic, most, samples }: Header, scaled: (sample: number) => number): RowReader {
+  let at = samples;
+  const next = (): number => {
+    while (at < bytes.length && (isSpace(bytes[at]) || bytes[at] === HASH)) {
+      if (bytes[at] === HASH) while (at < bytes.length && !isLineEnd(bytes[at])) at++;
+      else at++;
+    }
+    const from = at;
+    while (at < bytes.length && !isSpace(bytes[at]) && bytes[at] !== HASH && !(magic === "P1" && at > from)) at++;
+    if (at === from) throw new Error("it is cut off: the file ends before its samples do");
+    const token = latin1(bytes, from, Math.min(at, from + LONGEST_NUMBER + 1));
+    if (!/^\d{1,10}$/.test(token) || Number(token) > most) throw new Error(`"${token}" is no sample of 0 to ${most}`);
+    return Number(token);
+  };
+  const value = magic === "P1" ? (sample: number) => sample : scaled;
+  return (out) => out.forEach((_, i) => (out[i] = value(next())));
+}
+
+export const pnm: OwnDecoder = { size: readHeader, decode };

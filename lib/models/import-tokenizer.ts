@@ -1,0 +1,170 @@
+import { TorchclipError } from "../errors.js";
+import type { TokenizerJson } from "../text/bpe.js";
+import { checkTokenizer } from "../text/check-tokenizer.js";
+import { clipTokenizerJson } from "../text/clip-vocabulary.js";
+import { readSentencePiece } from "../text/sentencepiece.js";
+import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
+import { readJsonFile } from "../util/json.js";
+import type { ModelConfig, TokenizerConfig } from "./config.js";
+import { checkFields, unsupportedField } from "./fields.js";
+import type { Hints } from "./hints.js";
+
+type Json = Record<string, unknown>;
+type AddedToken = NonNullable<TokenizerJson["added_tokens"]>[number];
+
+const CLIP_VOCABULARY = 49408;
+
+export interface TokenizerSource {
+  /** tokenizer.json, or a SentencePiece model. */
+  tokenizer?: string;
+  /** tokenizer_config.json. */
+  tokenizerConfig?: string;
+}
+
+/**
+ * The tokenizer.json of the artifact and how it is used. `layout`: the published layout of the text encoder's keys. Throws
+ * E_MODEL_CORRUPT where it does not fit the model, E_MODEL_UNSUPPORTED for what its config asks for and is not known.
+ */
+export async function readTokenizer(
+  source: TokenizerSource,
+  layout: string | undefined,
+  text: ModelConfig["text"],
+  hints: Pick<Hints, "clean" | "dialect" | "stripEnd" | "text">,
+): Promise<{ json: TokenizerJson; config: TokenizerConfig }> {
+  const file = source.tokenizer;
+  const own = !file || (layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
+  const beside = own || !source.tokenizerConfig ? undefined : await readJsonFile(source.tokenizerConfig);
+  const json = own ? clipTokenizerJson() : file.endsWith(".json") ? checkTokenizer(await readJsonFile(file), file) : await readSentencePiece(file);
+  if (beside) {
+    checkFields("tokenizer", beside, source.tokenizerConfig!);
+    addTokens(json, beside, source.tokenizerConfig!);
+    checkNormalizer(json, beside, source.tokenizerConfig!);
+  }
+  const count = vocabularySize(json);
+  // Embeddings may be padded to a round number, never be fewer than the tokens.
+  if (count > text.vocabSize || (own && count !== text.vocabSize)) {
+    throw new TorchclipError(
+      "E_MODEL_CORRUPT",
+      `${own ? "CLIP's own vocabulary" : file} has ${count} tokens, the model's embedding has ${text.vocabSize} rows${file ? "" : "; put its tokenizer.json beside it"}`,
+      { subject: file },
+    );
+  }
+  const config = isClipBpe(json) ? clipConfig(json, hints) : otherConfig(json, text, hints, beside, file);
+  const first = makeTokenizer(json, config).encode("a"); // refuses what cannot be used
+  if (beside) checkEnds(first, json, beside, source.tokenizerConfig!);
+  return { json, config };
+}
+
+function clipConfig(json: TokenizerJson, hints: Pick<Hints, "clean" | "dialect">): TokenizerConfig {
+  const clean = hints.clean ?? "openai";
+  const dialect = hints.dialect ?? (clean === "openai" ? "openai" : "transformers");
+  // The text encoder is causal: what fills a row after its end does not matter.
+  return { kind: "clip", dialect, clean, padId: 0, endId: tokenId(json, ["<|endoftext|>"]) ?? vocabularySize(json) - 1 };
+}
+
+function otherConfig(
+  json: TokenizerJson,
+  text: ModelConfig["text"],
+  hints: Pick<Hints, "clean" | "stripEnd" | "text">,
+  beside: Json | undefined,
+  file: string | undefined,
+): TokenizerConfig {
+  const clean = cleaning(json, hints.clean, beside, file);
+  return {
+    kind: "huggingface",
+    clean,
+    padId: paddingId(json, clean, text, hints, beside),
+    endId: tokenId(json, ["</s>", "<eos>", "[SEP]"]) ?? null,
+    ...(hints.stripEnd ? { stripEnd: true } : {}),
+  };
+}
+
+/** SigLIP 2 of fixed size calls itself "siglip" and has Gemma's tokenizer, which takes nothing out of a text. */
+function cleaning(
+  json: TokenizerJson,
+  said: TokenizerConfig["clean"] | undefined,
+  beside: Json | undefined,
+  file: string | undefined,
+): TokenizerConfig["clean"] {
+  if (said === "openai") return "whitespace"; // open_clip with a tokenizer of transformers
+  if (said !== "siglip") return said ?? "none";
+  const named = beside?.tokenizer_class;
+  const siglip = typeof named === "string" ? /^Siglip(Tokenizer|TokenizerFast)$/.test(named) : !file?.endsWith(".json") || json.model.type === "Unigram";
+  return siglip ? "siglip" : "lower";
+}
+
+/** What fills a row after its end: the tokenizer's own pad_token, else what models of this kind were trained with. */
+function paddingId(
+  json: TokenizerJson,
+  clean: TokenizerConfig["clean"],
+  text: ModelConfig["text"],
+  hints: Pick<Hints, "text">,
+  beside: Json | undefined,
+): number {
+  const named = contentOf(beside?.pad_token);
+  const said = named === undefined ? undefined : tokenId(json, [named]);
+  if (said !== undefined) return said;
+  if (hints.text.padId !== undefined) return hints.text.padId;
+  if (text.kind === "roberta") return text.padId;
+  // SigLIP pads with the end token (SiglipTokenizer of transformers, big_vision), although its vocabulary has a "<pad>";
+  // SigLIP 2, whose end is "<eos>", with "<pad>".
+  const siglip = clean === "siglip" || clean === "canonicalize";
+  return tokenId(json, siglip ? ["</s>", "<pad>"] : ["<pad>", "[PAD]"]) ?? 0;
+}
+
+/** A token of tokenizer_config.json: its content, or an object with it. */
+function contentOf(token: unknown): string | undefined {
+  if (typeof token === "string") return token;
+  const content = (token as Json | null | undefined)?.content;
+  return typeof content === "string" ? content : undefined;
+}
+
+/**
+ * The tokens that tokenizer_config.json adds win over those of tokenizer.json (PreTrainedTokenizerFast.__init__), whose options
+ * may be others.
+ */
+function addTokens(json: TokenizerJson, beside: Json, file: string): void {
+  const tokens = (json.added_tokens ??= []);
+  for (const [key, value] of Object.entries((beside.added_tokens_decoder ?? {}) as Record<string, AddedToken>)) {
+    const id = Number(key);
+    const known = tokenId(json, [value.content]);
+    if (!Number.isInteger(id) || typeof value.content !== "string" || (known !== undefined && known !== id)) {
+      throw new TorchclipError("E_MODEL_CORRUPT", `${file}: token ${key} ("${String(value.content)}") has another id in the tokenizer`, { subject: file });
+    }
+    const at = tokens.findIndex((t) => t.content === value.content);
+    tokens.splice(at < 0 ? tokens.length : at, at < 0 ? 0 : 1, { ...value, id });
+  }
+  for (const token of Array.isArray(beside.additional_special_tokens) ? (beside.additional_special_tokens as unknown[]) : []) {
+    const content = contentOf(token);
+    if (content === undefined || tokenId(json, [content]) === undefined) {
+      throw unsupportedField(file, "additional_special_tokens", token, "the tokenizer has no such token");
+    }
+  }
+}
+
+/** BERT's and SigLIP's classes change the tokenizer's normaliser by these fields: they must agree with it. */
+function checkNormalizer(json: TokenizerJson, beside: Json, file: string): void {
+  const siglip = /^Siglip/.test(String(beside.tokenizer_class));
+  if (siglip && beside.do_lower_case === false) throw unsupportedField(file, "do_lower_case", false, "SigLIP's texts are lower case");
+  const normalizer = json.normalizer as Json | null | undefined;
+  if (normalizer?.type !== "BertNormalizer") return;
+  const pairs = { do_lower_case: "lowercase", strip_accents: "strip_accents", tokenize_chinese_chars: "handle_chinese_chars" };
+  for (const [field, own] of Object.entries(pairs)) {
+    const value = beside[field];
+    if (value !== undefined && value !== null && value !== normalizer[own]) throw unsupportedField(file, field, value, "tokenizer.json says otherwise");
+  }
+}
+
+/** `ids`: of any text. add_bos_token and add_eos_token must say what the tokenizer does. */
+function checkEnds(ids: number[], json: TokenizerJson, beside: Json, file: string): void {
+  const ends = [
+    ["add_bos_token", "bos_token", ids[0]],
+    ["add_eos_token", "eos_token", ids.at(-1)],
+  ] as const;
+  for (const [field, token, found] of ends) {
+    const name = contentOf(beside[token]);
+    const id = name === undefined ? undefined : tokenId(json, [name]);
+    if (typeof beside[field] !== "boolean" || id === undefined) continue;
+    if (beside[field] !== (found === id)) throw unsupportedField(file, field, beside[field], "tokenizer.json says otherwise");
+  }
+}

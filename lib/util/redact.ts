@@ -1,0 +1,29 @@
+const SCHEME = /^[a-z][a-z\d+.-]*:\/\//i;
+const DATA = /^data:/i;
+const URL_IN_TEXT = /\b(?:[a-z][a-z\d+.-]*:\/\/|data:)[^\s"'<>]+/gi;
+
+/** Whether a text is written as a URL; a Windows path ("C:\\a.png") is none. */
+export function isUrl(text: string): boolean {
+  return SCHEME.test(text) || DATA.test(text) || /^(https?|file):/i.test(text);
+}
+
+/**
+ * A URL as messages and logs may show it: without user name, password and fragment, its query as "?…". These may hold
+ * secrets (signed links carry theirs in the query). The content of a data URL is left out.
+ */
+export function redactUrl(url: string | URL): string {
+  const text = url instanceof URL ? url.href : url;
+  if (DATA.test(text)) return `${text.slice(0, 40).split(",")[0]},… (${text.length} characters)`;
+  const parsed = URL.canParse(text) ? new URL(text) : undefined;
+  if (parsed?.host) return `${parsed.protocol}//${parsed.host}${parsed.pathname}${parsed.search ? "?…" : ""}`;
+  if (parsed?.protocol === "file:") return `file://${parsed.pathname}`;
+  // What no parser takes may still hold a password: everything before the last @ goes.
+  const [, scheme = "", rest = text] = /^([a-z][a-z\d+.-]*:[/\\]*)(.*)$/is.exec(text) ?? [];
+  const [shown] = rest.slice(rest.lastIndexOf("@") + 1).split(/[?#]/);
+  return `${scheme}${shown}${/[?#]/.test(rest) ? "?…" : ""}`;
+}
+
+/** A text in which every URL is redacted, for messages that come from elsewhere. */
+export function redactText(text: string): string {
+  return text.replace(URL_IN_TEXT, (url) => redactUrl(url));
+}

@@ -1,0 +1,210 @@
+#include "model/artifact/artifact.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <set>
+
+#include "model/artifact/half.h"
+#include "runtime/error.h"
+
+namespace torchclip::core {
+namespace {
+
+constexpr std::uint64_t kMostSettings = 1 << 20, kMostTokenizer = 64 << 20, kMostPickle = 8 << 20, kMostSmall = 1024;
+
+[[noreturn]] void corrupt(const File& file, const std::string& what) {
+  throw Error(TORCHCLIP_E_MODEL_CORRUPT, file.path() + " is not a whole torchclip artifact: " + what);
+}
+
+bool starts_with(const std::string& text, const char* beginning) { return text.rfind(beginning, 0) == 0; }
+
+// Records that may be there and are never read: the code, files that another program added, libtorch's bookkeeping.
+bool is_ignored(const std::string& name) {
+  return starts_with(name, "code/") || starts_with(name, "extra/") || starts_with(name, ".data/") ||
+         name == ".format_version" || name == ".storage_alignment";
+}
+
+bool is_number(const std::string& text) {
+  return !text.empty() && text.size() <= 9 && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+bool is_read(const std::string& name) {
+  static const std::set<std::string> fixed = {"data.pkl",  "constants.pkl",        "version",
+                                              "byteorder", "extra/torchclip.json", "extra/tokenizer.json"};
+  return fixed.count(name) != 0 || (starts_with(name, "data/") && is_number(name.substr(5)));
+}
+
+std::uint64_t element_bytes(StoredType type) { return type == StoredType::f32 ? 4 : 2; }
+
+// Memory for the values of one tensor at a time; fresh memory would cost a page fault every 4 KiB.
+class BufferPool : public std::enable_shared_from_this<BufferPool> {
+ public:
+  std::shared_ptr<std::vector<float>> take(std::size_t elements) {
+    std::unique_ptr<std::vector<float>> buffer;
+    {
+      std::lock_guard lock(mutex_);
+      if (!free_.empty()) {
+        buffer = std::move(free_.back());
+        free_.pop_back();
+      }
+    }
+    if (!buffer) buffer = std::make_unique<std::vector<float>>();
+    if (buffer->size() < elements) *buffer = std::vector<float>(elements);
+    // The pool outlives every buffer that it gave out.
+    return {buffer.release(), [pool = weak_from_this()](std::vector<float>* used) {
+              std::unique_ptr<std::vector<float>> owned(used);
+              if (const auto alive = pool.lock()) alive->give_back(std::move(owned));
+            }};
+  }
+
+ private:
+  void give_back(std::unique_ptr<std::vector<float>> buffer) {
+    std::lock_guard lock(mutex_);
+    if (free_.size() < 2) free_.push_back(std::move(buffer));
+  }
+
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<std::vector<float>>> free_;
+};
+
+}  // namespace
+
+std::int64_t StoredTensor::elements() const {
+  std::int64_t count = 1;
+  for (const auto axis : shape) count *= axis;
+  return count;
+}
+
+Artifact::Artifact(const std::string& path) : file_(std::make_shared<File>(path)) {
+  read_records();
+  config_json_ = read_stored(*file_, record("extra/torchclip.json"), kMostSettings);
+  tokenizer_json_ = read_stored(*file_, record("extra/tokenizer.json"), kMostTokenizer);
+  try {
+    config_ = ModelConfig::parse(config_json_);
+    if (!config_.third_party) read_tensors();
+  } catch (const Error& e) {
+    if (e.status() != TORCHCLIP_E_MODEL_CORRUPT || starts_with(e.what(), path.c_str())) throw;
+    corrupt(*file_, e.what());
+  }
+}
+
+// Sorts the records by what becomes of them. All of them lie in one folder, whose name is of no importance.
+void Artifact::read_records() {
+  const auto found = read_zip_directory(*file_);
+  if (found.empty()) corrupt(*file_, "it is empty");
+  const auto folder = found.front().name.substr(0, found.front().name.find('/') + 1);
+  if (folder.empty()) corrupt(*file_, "its records lie in no folder");
+  for (const auto& record : found) {
+    if (!starts_with(record.name, folder.c_str())) corrupt(*file_, "its records lie in several folders");
+    auto name = record.name.substr(folder.size());
+    if (is_read(name)) {
+      if (!record.stored) corrupt(*file_, name + " is compressed");
+      records_.emplace(std::move(name), record);
+    } else if (starts_with(name, "constants/")) {
+      has_constants_ = true;
+    } else if (!is_ignored(name)) {
+      corrupt(*file_, "a record " + name.substr(0, 100) + " is of no known kind");
+    }
+  }
+  if (read_stored(*file_, record("byteorder"), kMostSmall).rfind("little", 0) != 0) {
+    corrupt(*file_, "its numbers are not little-endian");
+  }
+}
+
+const ZipRecord& Artifact::record(const std::string& name) const {
+  const auto found = records_.find(name);
+  if (found == records_.end()) corrupt(*file_, name + " is missing");
+  return found->second;
+}
+
+void Artifact::read_tensors() {
+  // An artifact of torchclip has no constants: the pickle of an empty tuple.
+  const auto constants = read_stored(*file_, record("constants.pkl"), kMostSmall);
+  if (has_constants_ || constants != std::string("\x80\x02).", 4)) corrupt(*file_, "constants.pkl holds something");
+  const auto pickle = read_stored(*file_, record("data.pkl"), kMostPickle);
+  const auto module = read_module_pickle(pickle);
+  config_.check_attributes(module.attributes);
+  std::set<std::string> storages;
+  for (const auto& [name, tensor] : module.tensors) {
+    if (!storages.insert(tensor.storage).second) corrupt(*file_, name + " shares its storage with another tensor");
+    tensors_.emplace(name, stored_tensor(name, tensor));
+  }
+  std::map<std::string, std::vector<std::int64_t>> shapes;
+  for (const auto& [name, tensor] : tensors_) shapes.emplace(name, tensor.shape);
+  config_.check_shapes(shapes);
+}
+
+StoredTensor Artifact::stored_tensor(const std::string& name, const PickledTensor& tensor) const {
+  StoredTensor stored;
+  if (tensor.dtype == "torch\nFloatStorage") {
+    stored.type = StoredType::f32;
+  } else if (tensor.dtype == "torch\nHalfStorage") {
+    stored.type = StoredType::f16;
+  } else if (tensor.dtype == "torch\nBFloat16Storage") {
+    stored.type = StoredType::bf16;
+  } else {
+    corrupt(*file_, name + " has an element type other than float32, float16 and bfloat16");
+  }
+  if (!is_number(tensor.storage)) corrupt(*file_, name + " lies in no record");
+  const auto& place = record("data/" + tensor.storage);
+  const std::uint64_t width = element_bytes(stored.type);
+  const std::uint64_t available = place.bytes / width;
+  // From the last axis to the first: each stride is the number of elements of the axes after it.
+  std::uint64_t elements = 1;
+  if (tensor.strides.size() != tensor.shape.size()) corrupt(*file_, name + " has another number of strides than axes");
+  for (std::size_t axis = tensor.shape.size(); axis-- > 0;) {
+    const auto size = tensor.shape[axis];
+    if (size < 1 || static_cast<std::uint64_t>(size) > available / elements) {
+      corrupt(*file_, name + " is larger than its record");
+    }
+    if (size > 1 && tensor.strides[axis] != static_cast<std::int64_t>(elements)) {
+      corrupt(*file_, name + " is not stored row by row");
+    }
+    elements *= static_cast<std::uint64_t>(size);
+  }
+  if (tensor.offset < 0 || static_cast<std::uint64_t>(tensor.offset) > available ||
+      elements > available - static_cast<std::uint64_t>(tensor.offset) || tensor.storage_elements < 0 ||
+      static_cast<std::uint64_t>(tensor.storage_elements) > available) {
+    corrupt(*file_, name + " is larger than its record");
+  }
+  stored.shape = tensor.shape;
+  stored.offset = place.offset + static_cast<std::uint64_t>(tensor.offset) * width;
+  stored.bytes = elements * width;
+  return stored;
+}
+
+void Artifact::read_bytes(const StoredTensor& tensor, void* to) const {
+  file_->read(tensor.offset, to, static_cast<std::size_t>(tensor.bytes));
+}
+
+void Artifact::read_floats(const StoredTensor& tensor, float* to) const {
+  if (tensor.type == StoredType::f32) return read_bytes(tensor, to);
+  const auto elements = static_cast<std::size_t>(tensor.elements());
+  // The 16-bit values are read into the second half of the room and widened from the front: value i is written to
+  // bytes 4i to 4i + 3 and read from 2n + 2i, which is never before them.
+  auto* halves = reinterpret_cast<std::uint16_t*>(to) + elements;
+  read_bytes(tensor, halves);
+  (tensor.type == StoredType::f16 ? widen_fp16 : widen_bf16)(halves, to, elements);
+}
+
+float Artifact::scalar(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end() || found->second.elements() != 1) corrupt(*file_, name + " is no single number");
+  float room[1];
+  read_floats(found->second, room);
+  return room[0];
+}
+
+Weights Artifact::weights() const {
+  const auto pool = std::make_shared<BufferPool>();
+  return [this, pool](const std::string& name) -> Tensor {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) return {};
+    const auto buffer = pool->take(static_cast<std::size_t>(found->second.elements()));
+    read_floats(found->second, buffer->data());
+    return {buffer->data(), found->second.shape, buffer};
+  };
+}
+
+}  // namespace torchclip::core

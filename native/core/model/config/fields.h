@@ -1,0 +1,56 @@
+// Reads the members of a JSON object of torchclip.json, each with its type and range, and refuses what nobody asks for.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "runtime/json.h"
+
+namespace torchclip::core {
+
+// Limits of every size in the settings; the sizes are compared with the tensors of the file afterwards.
+constexpr std::int64_t kMostWidth = 1 << 16, kMostLayers = 1 << 10, kMostPixels = 1 << 14, kMostTokens = 1 << 16,
+                       kMostVocabulary = 1 << 24;
+
+class Fields {
+ public:
+  // `name` stands before each member in messages, e.g. "image". Throws Error(E_MODEL_CORRUPT) where `json` is no
+  // object; so does everything else here.
+  Fields(const Json& json, std::string name);
+
+  // Whole numbers in [least, most].
+  std::int64_t whole(const std::string& field, std::int64_t least, std::int64_t most);
+  // `otherwise` where the field is missing or null.
+  std::int64_t whole_or(const std::string& field, std::int64_t least, std::int64_t most, std::int64_t otherwise);
+  std::vector<std::int64_t> wholes(const std::string& field, std::size_t most_items, std::int64_t least,
+                                   std::int64_t most);
+  std::vector<bool> booleans(const std::string& field, std::size_t items);
+  std::vector<double> numbers(const std::string& field, std::size_t items, double least, double most);
+  double number(const std::string& field, double least, double most);
+  bool boolean(const std::string& field);
+  bool boolean_or(const std::string& field, bool otherwise);
+  std::string text(const std::string& field);
+  // One of `choices`.
+  std::string choice(const std::string& field, std::initializer_list<const char*> choices);
+  std::string choice_or(const std::string& field, std::initializer_list<const char*> choices, const char* otherwise);
+  // An object, or an array of objects, for Fields of its own.
+  const Json& object(const std::string& field);
+  const std::vector<Json>& objects_or_none(const std::string& field, std::size_t most_items);
+
+  // Throws where the object has a member that nothing above was called for: this version would ignore a setting.
+  void finish() const;
+
+  [[noreturn]] void fail(const std::string& field, const std::string& what) const;
+
+ private:
+  const Json& member(const std::string& field);
+
+  const Json& json_;
+  std::string name_;
+  std::set<std::string> known_;
+};
+
+}  // namespace torchclip::core

@@ -1,0 +1,142 @@
+#include "model/config/source.h"
+
+#include <charconv>
+
+namespace torchclip::core {
+namespace {
+
+std::string text(std::int64_t number) { return number_text(number); }
+
+}  // namespace
+
+std::string number_text(std::int64_t number) { return std::to_string(number); }
+
+std::string number_text(double number) {
+  char buffer[32];
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, number, std::chars_format::scientific).ptr;
+  const std::string shortest(buffer, end);  // d.ddde[+-]dd
+  const auto e = shortest.find('e');
+  const int exponent = std::stoi(shortest.substr(e + 1));
+  std::string digits = shortest.substr(0, 1);
+  if (e > 2) digits += shortest.substr(2, e - 2);
+  const auto count = static_cast<int>(digits.size());
+  // ECMA-262, Number::toString: plain notation for 1e-7 < number < 1e21.
+  if (exponent >= 0 && exponent < 21) {
+    if (count <= exponent + 1) return digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0');
+    return digits.substr(0, static_cast<std::size_t>(exponent + 1)) + "." +
+           digits.substr(static_cast<std::size_t>(exponent + 1));
+  }
+  if (exponent < 0 && exponent >= -6) return "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
+  const std::string sign = exponent < 0 ? "-" : "+";
+  const std::string mantissa = count == 1 ? digits : digits.substr(0, 1) + "." + digits.substr(1);
+  return mantissa + "e" + sign + std::to_string(std::abs(exponent));
+}
+
+std::string layer_norm_source(const std::string& x, const std::string& key, std::int64_t width, double eps) {
+  return "torch.layer_norm(" + x + ", [" + text(width) + "], self." + key + ".weight, self." + key + ".bias, " +
+         number_text(eps) + ")";
+}
+
+std::string linear_source(const std::string& x, const std::string& key) {
+  return "torch.linear(" + x + ", self." + key + ".weight, self." + key + ".bias)";
+}
+
+std::string batch_norm_source(const std::string& x, const std::string& at, const std::string& eps) {
+  return "torch.batch_norm(" + x + ", " + at + ".weight, " + at + ".bias, " + at + ".running_mean, " + at +
+         ".running_var, False, 0.1, " + eps + ", False)";
+}
+
+std::string activation_source(const std::string& activation, const std::string& x) {
+  if (activation == "quick_gelu") return x + " * torch.sigmoid(1.702 * " + x + ")";  // openai/CLIP, clip/model.py
+  return activation == "gelu_tanh" ? "torch.gelu(" + x + ", approximate=\"tanh\")" : "torch.gelu(" + x + ")";
+}
+
+std::string stack_source(std::int64_t count, const std::string& list, const std::string& argument) {
+  const std::string from = list.empty() ? "self" : "self." + list;
+  std::vector<std::string> lines;
+  for (std::int64_t i = 0; i < count; ++i) {
+    lines.push_back("x = getattr(" + from + ", \"" + text(i) + "\").forward(x" +
+                    (argument.empty() ? "" : ", " + argument) + ")");
+  }
+  lines.push_back("return x");
+  return forward_source(argument.empty() ? "x: Tensor" : "x: Tensor, " + argument + ": Tensor", lines);
+}
+
+std::string forward_source(const std::string& input, const std::vector<std::string>& lines) {
+  std::string source = "\ndef forward(self, " + input + ") -> Tensor:\n";
+  for (const auto& line : lines) source += "    " + line + "\n";
+  return source;
+}
+
+void norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width) {
+  shapes[key + ".weight"] = {width};
+  shapes[key + ".bias"] = {width};
+}
+
+void linear_shapes(Shapes& shapes, const std::string& key, std::int64_t out, std::int64_t inner) {
+  shapes[key + ".weight"] = {out, inner};
+  shapes[key + ".bias"] = {out};
+}
+
+void batch_norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width) {
+  for (const char* part : {"weight", "bias", "running_mean", "running_var"}) shapes[key + "." + part] = {width};
+}
+
+BlockLayout::BlockLayout(Fields& fields)
+    : width(fields.whole("width", 1, kMostWidth)),
+      layers(fields.whole("layers", 1, kMostLayers)),
+      heads(fields.whole("heads", 1, kMostWidth)),
+      mlp_width(fields.whole("mlpWidth", 1, kMostWidth)),
+      activation(fields.choice("activation", {"quick_gelu", "gelu", "gelu_tanh"})),
+      eps(fields.number("eps", 1e-12, 1)),
+      layer_scale(fields.boolean("layerScale")) {
+  if (width % heads != 0) fields.fail("heads", "does not divide the width");
+}
+
+void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& c) {
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const auto block = prefix + ".resblocks." + text(i);
+    norm_shapes(shapes, block + ".ln_1", c.width);
+    shapes[block + ".attn.in_proj_weight"] = {3 * c.width, c.width};
+    shapes[block + ".attn.in_proj_bias"] = {3 * c.width};
+    linear_shapes(shapes, block + ".attn.out_proj", c.width, c.width);
+    norm_shapes(shapes, block + ".ln_2", c.width);
+    linear_shapes(shapes, block + ".mlp.c_fc", c.mlp_width, c.width);
+    linear_shapes(shapes, block + ".mlp.c_proj", c.width, c.mlp_width);
+    if (!c.layer_scale) continue;
+    shapes[block + ".ls_1.gamma"] = {c.width};
+    shapes[block + ".ls_2.gamma"] = {c.width};
+  }
+}
+
+namespace {
+
+std::string block_source(const BlockLayout& c, Masking masking) {
+  const bool masked = masking == Masking::mask;
+  const auto width = text(c.width);
+  const auto scaled = [&](const char* key, const std::string& x) {
+    return c.layer_scale ? x + " * self." + key + ".gamma" : x;
+  };
+  return forward_source(
+      masked ? "x: Tensor, mask: Tensor" : "x: Tensor",
+      {"b = x.size(0)", "n = x.size(1)", "y = " + layer_norm_source("x", "ln_1", c.width, c.eps),
+       "qkv = torch.linear(y, self.attn.in_proj_weight, self.attn.in_proj_bias)",
+       "qkv = qkv.view([b, n, 3, " + text(c.heads) + ", " + text(c.width / c.heads) + "]).permute([2, 0, 3, 1, 4])",
+       "a = torch.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], " + std::string(masked ? "mask" : "None") +
+           ", 0.0, " + (masking == Masking::causal ? "True" : "False") + ")",
+       "a = a.transpose(1, 2).reshape([b, n, " + width + "])", "a = " + linear_source("a", "attn.out_proj"),
+       "x = x + " + scaled("ls_1", "a"), "y = " + layer_norm_source("x", "ln_2", c.width, c.eps),
+       "h = " + linear_source("y", "mlp.c_fc"), "h = " + activation_source(c.activation, "h"),
+       "h = " + linear_source("h", "mlp.c_proj"), "return x + " + scaled("ls_2", "h")});
+}
+
+}  // namespace
+
+void block_sources(std::vector<ModuleSource>& modules, const std::string& prefix, const BlockLayout& c,
+                   Masking masking) {
+  const auto source = block_source(c, masking);
+  for (std::int64_t i = 0; i < c.layers; ++i) modules.push_back({prefix + ".resblocks." + text(i), source});
+  modules.push_back({prefix, stack_source(c.layers, "resblocks", masking == Masking::mask ? "mask" : "")});
+}
+
+}  // namespace torchclip::core

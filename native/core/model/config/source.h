@@ -1,0 +1,50 @@
+// Pieces of TorchScript and of shapes that the towers share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "model/config/fields.h"
+#include "model/config/layout.h"
+
+namespace torchclip::core {
+
+// A number as ECMAScript prints it (Number::toString), which is also a number of TorchScript: 1e-5 is "0.00001".
+std::string number_text(double number);
+std::string number_text(std::int64_t number);
+
+std::string layer_norm_source(const std::string& x, const std::string& key, std::int64_t width, double eps);
+std::string linear_source(const std::string& x, const std::string& key);
+// `at` is an expression such as "self.bn1", `eps` a number as text.
+std::string batch_norm_source(const std::string& x, const std::string& at, const std::string& eps);
+std::string activation_source(const std::string& activation, const std::string& x);
+// Runs the modules "0" to count - 1 of self.`list` (of self itself where it is empty) one after the other; `argument`
+// is a second argument that all of them take, or empty.
+std::string stack_source(std::int64_t count, const std::string& list, const std::string& argument);
+// A method forward(self, INPUT: Tensor) -> Tensor of these lines.
+std::string forward_source(const std::string& input, const std::vector<std::string>& lines);
+
+void norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width);
+void linear_shapes(Shapes& shapes, const std::string& key, std::int64_t out, std::int64_t inner);
+void batch_norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width);
+
+// The pre-norm Transformer block of CLIP's towers, named as open_clip names it.
+struct BlockLayout {
+  std::int64_t width = 0, layers = 0, heads = 0, mlp_width = 0;
+  std::string activation;
+  double eps = 0;            // of the layer norms
+  bool layer_scale = false;  // each residual branch is multiplied by a learned vector (LayerScale)
+
+  // Reads the fields width, layers, heads, mlpWidth, activation, eps and layerScale.
+  explicit BlockLayout(Fields& fields);
+};
+
+// none: all tokens see all; causal: each sees itself and those before; mask: an additive mask is passed in.
+enum class Masking { none, causal, mask };
+
+void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& blocks);
+// Appends the modules of a stack of blocks.
+void block_sources(std::vector<ModuleSource>& modules, const std::string& prefix, const BlockLayout& blocks,
+                   Masking masking);
+
+}  // namespace torchclip::core

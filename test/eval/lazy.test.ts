@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import sharp from "sharp";
+import tar from "tar-stream";
+import { Dataset, loadDataset } from "../../lib/datasets/index.js";
+import { zeroShot } from "../../lib/eval/zero-shot.js";
+import { load } from "../../lib/index.js";
+import type { Clip } from "../../lib/clip.js";
+import { temporaryFolder, tinyModel } from "../support/index.js";
+
+const COUNT = 120;
+const BATCH = 8;
+
+describe("evaluation reads images when their batch is made", function () {
+  this.timeout(120_000);
+  let clip: Clip;
+  let images: Buffer[];
+  before(async () => {
+    clip = await load(tinyModel, { device: "cpu" });
+    images = await Promise.all(
+      [0, 1].map((i) =>
+        sharp({ create: { width: 64, height: 64, channels: 3, background: i ? "red" : "blue" } })
+          .png()
+          .toBuffer(),
+      ),
+    );
+  });
+  after(() => clip.close());
+
+  it("each image is read once, and at most three batches before its result", async () => {
+    let [reads, most, done] = [0, 0, 0];
+    const samples = Array.from({ length: COUNT }, (_, i) => ({
+      name: String(i),
+      label: i % 2,
+      read: () => {
+        most = Math.max(most, ++reads - done);
+        return images[i % 2];
+      },
+    }));
+    const data = new Dataset({ name: "counted", split: "all", classes: ["blue", "red"], samples });
+    const result = await zeroShot(clip, data, { batchSize: BATCH, onProgress: (count) => (done = count) });
+    assert.equal(result.predictions.length, COUNT);
+    assert.equal(reads, COUNT);
+    assert.ok(most <= 3 * BATCH, `${most} images were read and not done`);
+  });
+
+  it("the memory for shards of 160 MB stays below 40 MB", async () => {
+    const size = 8 << 20; // bytes a file has behind its image: a decoder does not need them, a reader does
+    const pack = tar.pack();
+    const chunks: Buffer[] = [];
+    const filled = (image: Buffer) => Buffer.concat([image, Buffer.alloc(size)]);
+    const writing = (async () => {
+      for await (const chunk of pack) chunks.push(chunk as Buffer);
+    })();
+    for (let i = 0; i < 20; i++) {
+      pack.entry({ name: `${i}.png` }, filled(images[i % 2]));
+      pack.entry({ name: `${i}.cls` }, String(i % 2));
+    }
+    pack.finalize();
+    await writing;
+    const shard = join(temporaryFolder(), "0.tar");
+    writeFileSync(shard, Buffer.concat(chunks));
+    chunks.length = 0;
+
+    const live = new Set<WeakRef<Buffer>>();
+    const data = await loadDataset(shard);
+    const counted = [...data].map((sample) => ({
+      ...sample,
+      read: async () => {
+        const bytes = (await sample.read()) as Buffer;
+        live.add(new WeakRef(bytes));
+        return bytes;
+      },
+    }));
+    let most = 0;
+    const watched = new Dataset({ name: "shard", split: "all", classes: [...data.classes], samples: counted });
+    await zeroShot(clip, watched, {
+      batchSize: 1,
+      onProgress: () => {
+        globalThis.gc?.();
+        most = Math.max(most, [...live].filter((reference) => reference.deref()).length);
+      },
+    });
+    assert.equal(live.size, 20);
+    if (globalThis.gc) assert.ok(most * size <= 40e6, `${most} images were held`);
+  });
+
+  it("underscores of class names are spaces in prompts, where nothing else is asked for", async () => {
+    const samples = [0, 1].map((label) => ({ name: String(label), label, read: () => images[label] }));
+    const data = new Dataset({ name: "two", split: "all", classes: ["blue_circle", "red_square"], samples });
+    const spaced = await zeroShot(clip, data);
+    assert.deepEqual(spaced.classNames, ["blue circle", "red square"]);
+    assert.deepEqual(data.classes, ["blue_circle", "red_square"]);
+    assert.deepEqual((await zeroShot(clip, data, { keepUnderscores: true })).classNames, ["blue_circle", "red_square"]);
+    assert.deepEqual((await zeroShot(clip, data, { classNames: ["a_b", "c"] })).classNames, ["a_b", "c"]);
+  });
+});

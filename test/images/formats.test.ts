@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import sharp from "sharp";
+import { decodeImage, type RawImage } from "../../lib/images/decode.js";
+import { errorOf, fixture, golden, sha256, tinyModel } from "../support/index.js";
+import { load, similarity } from "../../lib/index.js";
+
+interface Golden {
+  width: number;
+  height: number;
+  sha256: string;
+  /** Pillow refuses the file. */
+  error?: string;
+}
+
+/** RGB of decoded pixels, whatever their channels. */
+function rgb({ data, width, height, channels }: RawImage): Uint8Array {
+  const out = new Uint8Array(width * height * 3);
+  for (let i = 0; i < out.length; i++) out[i] = data[Math.floor(i / 3) * channels + (channels === 1 ? 0 : i % 3)];
+  return out;
+}
+
+describe("formats that decoders disagree about", () => {
+  for (const [name, expected] of Object.entries(golden<Record<string, Golden>>("formats"))) {
+    const path = fixture(join("images/formats", name));
+    if (expected.error) {
+      it(`${name}: E_IMAGE_DECODE, as Pillow refuses it`, async () => {
+        const error = await errorOf(() => decodeImage(path));
+        assert.equal(error.code, "E_IMAGE_DECODE", error.message);
+        assert.ok(error.message.includes(name));
+      });
+      continue;
+    }
+    it(`${name} gives the bits of Pillow's convert("RGB")`, async () => {
+      const image = await decodeImage(path);
+      assert.deepEqual([image.width, image.height], [expected.width, expected.height]);
+      assert.equal(sha256(rgb(image)), expected.sha256);
+    });
+  }
+});
+
+describe("AVIF's turn and mirror", () => {
+  const avif = (turn: number) => fixture(`images/avif/turn${turn}.avif`);
+
+  for (const turn of [2, 3, 5, 6, 8]) {
+    it(`EXIF orientation ${turn}: not applied`, async () => {
+      const [stored, plain] = [await decodeImage(avif(turn)), await decodeImage(avif(1))];
+      assert.deepEqual([stored.width, stored.height], [plain.width, plain.height]);
+      assert.deepEqual(stored.data, plain.data);
+    });
+
+    it(`EXIF orientation ${turn}: applied with autoRotate`, async () => {
+      const turned = await decodeImage(avif(turn), { autoRotate: true });
+      const { data, width, height } = await decodeImage(avif(1));
+      const png = await sharp(data, { raw: { width, height, channels: 3 } })
+        .png()
+        .withMetadata({ orientation: turn })
+        .toBuffer();
+      const expected = await sharp(png).autoOrient().raw().toBuffer({ resolveWithObject: true });
+      assert.deepEqual([turned.width, turned.height], [expected.info.width, expected.info.height]);
+      assert.deepEqual(Buffer.from(turned.data), expected.data);
+    });
+  }
+});
+
+describe("formats that are not decoded", () => {
+  const head = (text: string) => Buffer.concat([Buffer.from(text, "latin1"), Buffer.alloc(100)]);
+  const files: [string, Buffer][] = [
+    ["HEIC", head("\0\0\0\x18ftypheic")],
+    ["JPEG XL", head("\xff\x0a")],
+    ["JPEG 2000", head("\0\0\0\x0cjP  ")],
+    ["Photoshop", head("8BPS")],
+    ["Portable Arbitrary Map", head("P7\n")],
+    ["Windows cursor", head("\0\0\x02\0\x01\0")],
+    ["PDF", head("%PDF-1.7")],
+  ];
+  for (const [name, bytes] of files) {
+    it(`${name} is named in E_IMAGE_DECODE`, async () => {
+      const error = await errorOf(() => decodeImage(bytes));
+      assert.equal(error.code, "E_IMAGE_DECODE");
+      assert.ok(error.message.includes(name), error.message);
+    });
+  }
+
+  it("TIFF compressions that libtiff was built without are named", async () => {
+    const bytes = Buffer.from(readFileSync(fixture("images/formats/unknown-compression.tif")));
+    const at = bytes.indexOf(Buffer.from([3, 1, 3, 0, 1, 0, 0, 0])) + 8; // tag 259, SHORT, 1 value
+    for (const [compression, name] of [
+      [50000, "zstd"],
+      [34925, "LZMA"],
+    ] as const) {
+      bytes.writeUInt16LE(compression, at);
+      const error = await errorOf(() => decodeImage(bytes));
+      assert.equal(error.code, "E_IMAGE_DECODE");
+      assert.ok(error.message.includes(name), error.message);
+    }
+  });
+
+  it("maxPixels holds for the formats decoded here, before pixels are allocated", async () => {
+    for (const name of ["rgb24.bmp", "rgb24.ico", "p6-255.ppm", "rgb.qoi", "part.gif", "turn1.tif"]) {
+      const error = await errorOf(() => decodeImage(fixture(join("images/formats", name)), { maxPixels: 23 * 17 - 1 }));
+      assert.equal(error.code, "E_IMAGE_TOO_LARGE", name);
+    }
+    const bmp = Buffer.from(readFileSync(fixture("images/formats/rgb24.bmp")));
+    bmp.writeInt32LE(60000, 18);
+    bmp.writeInt32LE(60000, 22);
+    assert.equal((await errorOf(() => decodeImage(bmp))).code, "E_IMAGE_TOO_LARGE");
+  });
+
+  it("cut anywhere, a file of these formats is an image or E_IMAGE_DECODE", async function () {
+    this.timeout(120_000);
+    for (const name of ["palette8.bmp", "rle4.bmp", "rgb24.ico", "p3-255.ppm", "p5-1000.pgm", "rgba.qoi", "part.gif", "int16-le.tif", "turn6.tif"]) {
+      const whole = readFileSync(fixture(join("images/formats", name)));
+      for (let length = 1; length < whole.length; length += 1 + Math.floor(whole.length / 40)) {
+        const cut = whole.subarray(0, length);
+        const error = await decodeImage(cut).then(
+          () => undefined,
+          (e: unknown) => e as { code: string; stack: string },
+        );
+        if (error) assert.ok(["E_IMAGE_DECODE", "E_IMAGE_TOO_LARGE"].includes(error.code), `${name} of ${length} bytes: ${error.stack}`);
+      }
+    }
+  });
+});
+
+describe("fastDecode with autoRotate", () => {
+  it("a photo of each orientation has the embedding that it has without fastDecode: cosine at least 0.999", async function () {
+    this.timeout(120_000);
+    const [width, height] = [1800, 900];
+    const raw = Buffer.alloc(width * height * 3);
+    for (let y = 0, i = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        raw[i++] = 128 + 100 * Math.sin(x / 137 + y / 311);
+        raw[i++] = 128 + 100 * Math.sin(x / 211 - y / 97);
+        raw[i++] = (x * 255) / width;
+      }
+    }
+    for (const orientation of [1, 3, 6, 8]) {
+      const jpeg = await sharp(raw, { raw: { width, height, channels: 3 } })
+        .jpeg()
+        .withMetadata({ orientation })
+        .toBuffer();
+      // Shrunk by 4 for a model of 100 pixels.
+      const fast = await decodeImage(jpeg, { autoRotate: true, fastDecode: true, size: 100 });
+      const slow = await decodeImage(jpeg, { autoRotate: true });
+      assert.deepEqual([fast.width * 4, fast.height * 4], [slow.width, slow.height]);
+      const clip = await load(tinyModel, { device: "cpu" });
+      const [a, b] = [await clip.encodeImages([fast]), await clip.encodeImages([slow])];
+      await clip.close();
+      assert.ok(similarity(a, b)[0] >= 0.999, `orientation ${orientation}: ${similarity(a, b)[0]}`);
+    }
+  });
+});

@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { csvCell } from "../../lib/util/csv.js";
+import { temporaryName, toWriteError, writeAll, writeFileWhole, writeFolderWhole, writeWhole } from "../../lib/util/files.js";
+import { pathInside } from "../../lib/util/inside.js";
+import { errorOf, root, temporaryFolder } from "../support/index.js";
+
+describe("files that are written whole", () => {
+  const folder = temporaryFolder();
+
+  it("all bytes are written where the system takes fewer at a time", async () => {
+    const taken: number[] = [];
+    const handle = {
+      write: (bytes: Uint8Array, at: number, length: number) => {
+        const bytesWritten = Math.min(length, 7);
+        taken.push(...bytes.subarray(at, at + bytesWritten));
+        return Promise.resolve({ bytesWritten });
+      },
+    } as unknown as FileHandle;
+    const wanted = Uint8Array.from({ length: 100 }, (_, i) => i);
+    await writeAll(handle, wanted);
+    assert.deepEqual(taken, [...wanted]);
+  });
+
+  it("a writer that fails leaves the old file, and nothing beside it", async () => {
+    const work = join(folder, "failing");
+    const file = join(work, "a.txt");
+    await writeFileWhole(file, "old");
+    const error = await errorOf(() =>
+      writeWhole(file, async (whole) => {
+        await whole.write("half of the new");
+        throw new Error("stop");
+      }),
+    );
+    assert.equal(error.message, "stop");
+    assert.deepEqual(readdirSync(work), ["a.txt"]);
+    assert.equal(readFileSync(file, "utf8"), "old");
+    await errorOf(() =>
+      writeFolderWhole(join(work, "b"), (temporary) => {
+        writeFileSync(join(temporary, "x"), "x");
+        throw new Error("stop");
+      }),
+    );
+    assert.deepEqual(readdirSync(work), ["a.txt"]);
+  });
+
+  it("places that cannot be written: E_WRITE with the reason in words and the path", async () => {
+    const file = join(folder, "plain");
+    writeFileSync(file, "");
+    mkdirSync(join(folder, "taken"));
+    for (const [path, reason] of [
+      [join(file, "below"), /something else has that name|not a folder/],
+      [join(file, "further", "below"), /not a folder \(ENOTDIR\)/],
+      [join(folder, "taken"), /it is a folder \(EISDIR\)/],
+      [join(folder, "n".repeat(300)), /the name is too long \(ENAMETOOLONG\)/],
+      ["/proc/torchclip-no-such", /\((ENOENT|EACCES|EPERM)\)/],
+    ] as const) {
+      const error = await errorOf(() => writeFileWhole(path, "x"));
+      assert.equal(error.code, "E_WRITE", path);
+      assert.match(error.message, reason);
+      assert.ok(error.message.includes(path) && error.subject === path, error.message);
+    }
+    const full = Object.assign(new Error("x"), { code: "EDQUOT", errno: -122, syscall: "write" });
+    assert.match((toWriteError(full, "y") as Error).message, /cannot write y: the disk quota is exceeded \(EDQUOT\)/);
+  });
+
+  it("a link's target is replaced, not the link; a device is refused", async function () {
+    const file = join(folder, "target.txt");
+    const link = join(folder, "link.txt");
+    writeFileSync(file, "old");
+    symlinkSync(file, link);
+    await writeFileWhole(link, "new");
+    assert.equal(readFileSync(file, "utf8"), "new");
+    if (!existsSync("/dev/full")) return this.skip();
+    assert.equal((await errorOf(() => writeFileWhole("/dev/full", "x"))).code, "E_WRITE");
+    assert.ok(existsSync("/dev/full"));
+  });
+
+  it("names as long as the file system takes", async () => {
+    const file = join(folder, `${"n".repeat(251)}.txt`);
+    await writeFileWhole(file, "x");
+    assert.equal(readFileSync(file, "utf8"), "x");
+  });
+
+  it("temporary files of processes that have ended are removed, those of living ones stay", async () => {
+    const work = join(folder, "swept");
+    mkdirSync(work);
+    const module = JSON.stringify(join(root, "dist/util/files.js"));
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", `import { temporaryName } from ${module}; console.log(temporaryName("a"))`], {
+      encoding: "utf8",
+    });
+    const mine = basename(temporaryName(join(work, "a")));
+    writeFileSync(join(work, stdout.trim()), "");
+    writeFileSync(join(work, mine), "");
+    await writeFileWhole(join(work, "b"), "x");
+    assert.deepEqual(readdirSync(work).sort(), [mine, "b"].sort());
+  });
+});
+
+describe("what reports write and read", () => {
+  it("cells that a spreadsheet would run get an apostrophe; numbers stay numbers", () => {
+    assert.equal(csvCell('=HYPERLINK("http://x")'), '"\'=HYPERLINK(""http://x"")"');
+    assert.deepEqual(["+1", "-1", "@x", "\tx", "＝x"].map(csvCell), ["'+1", "'-1", "'@x", "'\tx", "'＝x"]);
+    assert.equal(csvCell("\rx"), '"\'\rx"');
+    assert.deepEqual(["a=b", "", "cat"].map(csvCell), ["a=b", "", "cat"]);
+    assert.equal(csvCell(-0.5), "-0.5");
+  });
+
+  it("names that lead out of a folder are refused by name", async () => {
+    const folder = temporaryFolder();
+    const inner = join(folder, "root");
+    mkdirSync(join(inner, "sub"), { recursive: true });
+    writeFileSync(join(folder, "secret.png"), "");
+    writeFileSync(join(inner, "sub", "..a.png"), "");
+    symlinkSync(join(folder, "secret.png"), join(inner, "link.png"));
+    for (const name of ["../secret.png", "sub/../../secret.png", join(folder, "secret.png"), "link.png", "http://127.0.0.1/a.png", "file:///etc/a.png"]) {
+      const error = await errorOf(() => pathInside(inner, name));
+      assert.equal(error.code, "E_ARGUMENT", name);
+      assert.ok(error.message.includes(name));
+    }
+    assert.match(await pathInside(inner, "sub/..a.png"), /\.\.a\.png$/);
+    assert.equal((await errorOf(() => pathInside(inner, "none.png"))).code, "E_IMAGE_READ");
+    rmSync(inner, { recursive: true });
+  });
+});
