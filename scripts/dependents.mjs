@@ -31,26 +31,24 @@ const folder = mkdtempSync(join(tmpdir(), "torchclip-dependent-"));
 const installed = join(folder, "node_modules", "torchclip");
 const image = join(folder, "circle.png");
 let failed = 0;
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 installTools();
 await sharp(Buffer.from('<svg width="224" height="224"><rect width="224" height="224" fill="white"/><circle cx="112" cy="112" r="70" fill="red"/></svg>'))
   .png()
   .toFile(image);
-try {
-  step("npm pack and npm install", () => installDependent());
-  for (const npm of ["npm10", "npm11"]) step(`${npm}: npm ci compiles nothing, npm rebuild keeps the addon`, () => npmKeepsAddon(tool(npm, "bin/npm-cli.js")));
-  step("Jest, default mode", () => run(process.execPath, [tool("jest/bin/jest.js"), "--rootDir", folder, "--testMatch", "**/commonjs.test.cjs", "--ci"]));
-  for (const module of ["node16", "nodenext"]) step(`TypeScript ${TOOLS.typescript}, module ${module}`, () => checkTypes(module));
-  const runtimes = {
-    ...Object.fromEntries(["node22", "node24", "node26"].map((name) => [name, [tool(name, "bin/node")]])),
-    Bun: [tool("@oven/bun-linux-x64/bin/bun")],
-    Deno: [tool("@deno/linux-x64-glibc/deno"), "run", "--allow-all"],
-  };
-  for (const [name, [command, ...args]] of Object.entries(runtimes)) step(`${name}: smoke test`, () => run(command, [...args, "smoke.mjs", image]));
-  for (const name of ["node22", "node24", "node26"]) step(`${name}: fast suites`, () => run(tool(name, "bin/node"), [...MOCHA, ...FAST_SUITES], root));
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+step("npm pack and npm install", installDependent);
+if (failed) process.exit(1);
+for (const npm of ["npm10", "npm11"]) step(`${npm}: npm ci compiles nothing, npm rebuild keeps the addon`, () => npmKeepsAddon(tool(npm, "bin/npm-cli.js")));
+step("Jest, default mode", () => run(process.execPath, [tool("jest/bin/jest.js"), "--rootDir", folder, "--testMatch", "**/commonjs.test.cjs", "--ci"]));
+for (const module of ["node16", "nodenext"]) step(`TypeScript ${TOOLS.typescript}, module ${module}`, () => checkTypes(module));
+const runtimes = {
+  ...Object.fromEntries(["node22", "node24", "node26"].map((name) => [name, [tool(name, "bin/node")]])),
+  Bun: [tool("@oven/bun-linux-x64/bin/bun")],
+  Deno: [tool("@deno/linux-x64-glibc/deno"), "run", "--allow-all"],
+};
+for (const [name, [command, ...args]] of Object.entries(runtimes)) step(`${name}: smoke test`, () => run(command, [...args, "smoke.mjs", image]));
+for (const name of ["node22", "node24", "node26"]) step(`${name}: fast suites`, () => run(tool(name, "bin/node"), [...MOCHA, ...FAST_SUITES], root));
 process.exit(failed ? 1 : 0);
 
 function installTools() {

@@ -35,6 +35,7 @@ const START_MS = 600_000;
 /** Files that the child process gets at once. */
 const BATCH = 32;
 const MOST_FINDINGS = 20;
+const MOST_GOOD = 500;
 
 /** The child process of a reader; a new one is made when it ended. */
 class Runner {
@@ -53,10 +54,13 @@ class Runner {
     return outcomes;
   }
 
-  /** The first files of a process pay for its compilation: the seeds, thrice. */
+  /** The first files of a process pay for its compilation: the seeds, thrice. They must be good ones. */
   async warmUp(reader: FuzzedReader<unknown>): Promise<void> {
     const files = (await reader.seeds()).map((structure) => reader.encode(structure));
-    for (let i = 0; i < 3; i++) await this.run(files);
+    for (let i = 0; i < 3; i++) {
+      const bad = (await this.run(files)).find(({ code }) => code !== "ok");
+      if (bad) throw new Error(`a seed of ${this.reader} is not read: ${bad.code} ${bad.message}`);
+    }
   }
 
   async coverage(): Promise<Coverage> {
@@ -124,13 +128,15 @@ async function fuzz(name: string, reader: FuzzedReader<unknown>, seconds: number
   const runner = new Runner(name);
   const floor = reader.floor ?? FLOOR_SECONDS;
   const corpus = await reader.seeds();
+  /** Structures that are read to the end: what is changed in them is met by all of the reader. */
+  const good = corpus.slice();
   const kinds = new Map<string, number>();
   let executions = 0;
   let findings = 0;
   await runner.warmUp(reader);
   const end = performance.now() + seconds * 1000;
   while (performance.now() < end && findings < MOST_FINDINGS) {
-    const structures = Array.from({ length: BATCH }, () => reader.mutate(pick(random, corpus), random));
+    const structures = Array.from({ length: BATCH }, () => reader.mutate(pick(random, random() < 0.6 ? good : corpus), random));
     const files = structures.map((structure) => reader.encode(structure));
     const kept = files.flatMap((file, i) => (file.length <= MOST_FILE ? [i] : []));
     const outcomes = await runner.run(kept.map((i) => files[i]));
@@ -138,6 +144,7 @@ async function fuzz(name: string, reader: FuzzedReader<unknown>, seconds: number
     for (const [n, outcome] of outcomes.entries()) {
       const bytes = files[kept[n]];
       if (!kinds.has(kind(outcome))) corpus.push(structures[kept[n]]);
+      if (outcome.code === "ok" && good.length < MOST_GOOD) good.push(structures[kept[n]]);
       kinds.set(kind(outcome), (kinds.get(kind(outcome)) ?? 0) + 1);
       const why = wrong(outcome, bytes.length, floor);
       if (!why || !(await confirmed(name, reader, bytes))) continue;

@@ -53,7 +53,7 @@ for arch, tags in pretrained._PRETRAINED.items():
         millions = sizes.get(arch)
         if row[0] in APPLE:
             millions, row[4] = APPLE[row[0]]
-        entries.append(row)
+        entries.append([*row, round(float(millions)) if millions else None, size])
         parameters = f"{float(millions):.0f} M" if millions else ""
         table.append((row, f"{parameters} | {size} | {context} | {config['embed_dim']}"))
 
@@ -62,8 +62,10 @@ lines = [f"  {json.dumps(e)}," for e in entries]
 out.write_text(
     "// Written by scripts/published-models.py.\n\n"
     "/**\n * open_clip's `architecture/tag`, the hub repository that holds its weights, whether it was trained with QuickGELU, and its\n"
-    " * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where it is published (open_clip's docs/openclip_results.csv, apple/ml-mobileclip's README.md).\n */\n"
-    "export const PUBLISHED: readonly (readonly [name: string, repo: string, quickGelu: boolean, renderedSst2: number | null, imagenet: number | null])[] = [\n"
+    " * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where it is published (open_clip's docs/openclip_results.csv, apple/ml-mobileclip's README.md);\n"
+    " * millions of parameters of both towers (open_clip's docs/model_profile.csv), and the side of its images in pixels.\n */\n"
+    "export type Published = readonly [name: string, repo: string, quickGelu: boolean, renderedSst2: number | null, imagenet: number | null, millions: number | null, imageSize: number];\n\n"
+    "export const PUBLISHED: readonly Published[] = [\n"
     + "\n".join(lines) + "\n];\n"
 )
 subprocess.run(["npx", "prettier", "--write", "--log-level", "warn", str(out)], check=True, cwd=root)

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { inspect } from "node:util";
 import sharp from "sharp";
-import { load, similarity, topK, TorchclipError, type Clip } from "../lib/index.js";
+import { load, similarity, topK, TorchclipError, type BatchOptions, type Clip, type ImageInput } from "../lib/index.js";
 import { errorOf, fixture, largestDifference, tinyModel } from "./support/index.js";
 import { picture } from "./support/noise.js";
 
@@ -121,6 +125,136 @@ describe("Clip", () => {
     setTimeout(() => controller.abort(), 30);
     assert.equal((await errorOf(() => clip.encodeImages(many, { batchSize: 8, signal: controller.signal }))).code, "E_ABORTED");
     assert.equal((await clip.encodeImages([good])).rows, 1, "the engine works on");
+  });
+
+  it("items that are no images: E_ARGUMENT for their own rows, whatever their getters do", async () => {
+    const thrower = {
+      get width(): number {
+        throw new Error("boom");
+      },
+    };
+    let reads = 0;
+    const shifting = {
+      ...good,
+      get width() {
+        return reads++ === 0 ? 64 : 1e6;
+      },
+    };
+    const images = [null, undefined, 7, {}, thrower, Symbol("x"), () => 1, new DataView(new ArrayBuffer(4)), shifting, good] as unknown as ImageInput[];
+    for (const resizeOn of ["cpu", "device"] as const) {
+      reads = 0;
+      const e = await clip.encodeImages(images, { onError: "collect", resizeOn });
+      assert.deepEqual(
+        e.errors.map((x) => x?.code),
+        [...Array.from({ length: 8 }, () => "E_ARGUMENT"), undefined, undefined],
+      );
+      assert.deepEqual(e.data.subarray(8 * e.dim, 9 * e.dim), e.data.subarray(9 * e.dim));
+    }
+    const error = await errorOf(() => clip.encodeImages([good, null as unknown as ImageInput]));
+    assert.deepEqual([error.code, error.index], ["E_ARGUMENT", 1]);
+    const list = [good, good];
+    Object.defineProperty(list, 1, { get: () => { throw new Error("boom"); } }); // prettier-ignore
+    for (const work of [() => clip.encodeImages(list), () => clip.preprocess(list)]) {
+      const failure = await errorOf(work);
+      assert.deepEqual([failure.code, failure.index], ["E_ARGUMENT", 1]);
+    }
+  });
+
+  it("options that are wrong, NaN, or cannot be read: E_ARGUMENT with the option's name", async () => {
+    const wrong: BatchOptions[] = [
+      ...(["maxPixels", "maxBytes", "decodeTimeout", "fetchTimeout", "batchSize"] as const).flatMap((name) => [
+        { [name]: NaN },
+        { [name]: 0 },
+        { [name]: "5" as unknown as number },
+      ]),
+      { formats: ["bmpp" as "bmp"] },
+      { formats: "png" as unknown as [] },
+      { sources: { url: 1 as unknown as boolean } },
+      { sources: { urls: false } as object },
+      { onError: "ignore" as "throw" },
+      { normalize: NaN as unknown as boolean },
+      { signal: {} as AbortSignal },
+    ];
+    for (const options of wrong) {
+      const [name] = Object.keys(options);
+      for (const work of [() => clip.encodeImages([good], options), () => clip.classify(good, ["a"], options), () => clip.preprocess([good], options)]) {
+        const error = await errorOf(work);
+        assert.deepEqual([error.code, error.subject], ["E_ARGUMENT", name], inspect(options));
+      }
+    }
+    const thrower = Object.defineProperty({}, "maxPixels", { enumerable: true, get: () => { throw new Error("boom"); } }); // prettier-ignore
+    const error = await errorOf(() => clip.encodeImages([good], thrower));
+    assert.deepEqual([error.code, error.subject], ["E_ARGUMENT", "maxPixels"]);
+    assert.equal((await errorOf(() => clip.encodeTexts(["a"], { batchSize: NaN }))).subject, "batchSize");
+    assert.equal((await errorOf(() => load(tinyModel, { maxPixels: NaN }))).subject, "maxPixels");
+    assert.equal((await errorOf(() => clip.encodeImages([good], null as unknown as BatchOptions))).code, "E_ARGUMENT");
+  });
+
+  it("limits of the model hold where a call has none; a call's own go before", async () => {
+    const strict = await load(tinyModel, { maxPixels: 100, formats: ["png"], sources: { file: false } });
+    try {
+      const png = readFileSync(fixture("images/rgb.png"));
+      assert.equal((await errorOf(() => strict.encodeImages([png]))).code, "E_IMAGE_TOO_LARGE");
+      assert.equal((await strict.encodeImages([png], { maxPixels: 1e6 })).rows, 1);
+      assert.match((await errorOf(() => strict.encodeImages([fixture("images/rgb.png")]))).message, /sources\.file/);
+      assert.equal((await strict.encodeImages([fixture("images/rgb.png")], { maxPixels: 1e6, sources: { file: true } })).rows, 1);
+      const jpeg = readFileSync(fixture("images/rgb420.jpg"));
+      for (const decodeOn of ["cpu", "device"] as const) {
+        assert.match((await errorOf(() => strict.encodeImages([jpeg], { decodeOn }))).message, /option formats/);
+        assert.equal((await errorOf(() => strict.encodeImages([jpeg], { decodeOn, formats: ["jpeg"] }))).code, "E_IMAGE_TOO_LARGE");
+      }
+    } finally {
+      await strict.close();
+    }
+  });
+
+  it('decodeOn "device" reads each image once', async () => {
+    let requests = 0;
+    const server = createServer((_request, response) => {
+      requests++;
+      response.end(readFileSync(fixture("images/rgb.png")));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/a.png`;
+    try {
+      await clip.encodeImages([url], { decodeOn: "device", sources: { allowPrivate: true } });
+      assert.equal(requests, 1);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  it("the signal is answered at once while images are fetched, read from a stalled source, or decoded", async () => {
+    const silent = createServer(() => {});
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
+    async function* stalled(): AsyncGenerator<ImageInput> {
+      yield good;
+      await new Promise(() => {});
+    }
+    const stream = async (signal: AbortSignal) => {
+      for await (const batch of clip.streamImages(stalled(), { batchSize: 1, signal })) void batch;
+    };
+    const circles = `<g id="b">${'<use href="#a"/>'.repeat(100)}</g><g id="c">${'<use href="#b"/>'.repeat(1000)}</g>`;
+    const svg = Buffer.from(
+      `<svg xmlns="http://www.w3.org/2000/svg" width="60" height="60"><defs><circle id="a" r="5"/>${circles}</defs><use href="#c"/></svg>`,
+    );
+    for (const work of [
+      (signal: AbortSignal) => clip.encodeImages([url], { signal, sources: { allowPrivate: true } }),
+      stream,
+      (signal: AbortSignal) => clip.encodeImages([svg], { signal }),
+    ]) {
+      const controller = new AbortController();
+      const running = errorOf(() => work(controller.signal));
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      const start = performance.now();
+      controller.abort();
+      assert.equal((await running).code, "E_ABORTED");
+      assert.ok(performance.now() - start < 250, `${performance.now() - start} ms`); // 50, and what a busy machine adds
+    }
+    silent.closeAllConnections();
+    silent.close();
   });
 
   it("empty lists give empty results", async () => {

@@ -70,7 +70,7 @@ describe("fast runner against TorchScript", () => {
   });
 
   it("every instruction set of this machine, each in a process of its own", function () {
-    this.timeout(120_000);
+    this.timeout(600_000);
     const features = addon().systemInfo().cpuFeatures;
     const sets = ["avx2", ...(features.includes("avx512f") ? ["avx512"] : []), "none"];
     for (const isa of sets) {

@@ -3,9 +3,9 @@ import { load } from "../clip.js";
 import { TorchclipError } from "../errors.js";
 import { topPredictions } from "../report/text.js";
 import { interruptSignal, list } from "./io.js";
-import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
+import { imageOptions, loadOptions, modelOptions, whole, type ImageFlags, type ModelFlags } from "./options.js";
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, ImageFlags {
   labels: string;
   template: string[];
   topK: number;
@@ -14,7 +14,7 @@ interface Flags extends ModelFlags {
 }
 
 export function classifyCommand(program: Command): void {
-  modelOptions(program.command("classify <image...>").description("rank labels for pictures"))
+  imageOptions(modelOptions(program.command("classify <image...>").description("rank labels for pictures")))
     .requiredOption("-l, --labels <a,b,…>", "labels, separated by commas")
     .option("--template <text...>", "prompt template with {} for the label", ["a photo of a {}"])
     .addOption(new Option("-k, --top-k <n>", "labels shown").argParser(whole(1)).default(5))

@@ -6,9 +6,9 @@ import { TorchclipError } from "../errors.js";
 import { slowestStage } from "../report/text.js";
 import { readText } from "../util/text-file.js";
 import { interruptSignal, note, progressBar, setFailedItems } from "./io.js";
-import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
+import { imageOptions, loadOptions, modelOptions, whole, type ImageFlags, type ModelFlags } from "./options.js";
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, ImageFlags {
   out: string;
   texts?: string;
   batchSize?: number;
@@ -21,11 +21,10 @@ interface Flags extends ModelFlags {
 }
 
 export function embedCommand(program: Command): void {
-  modelOptions(
-    program
-      .command("embed")
-      .description("embeddings of many pictures or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed"),
-  )
+  const described = program
+    .command("embed")
+    .description("embeddings of many images or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed");
+  imageOptions(modelOptions(described))
     .addArgument(new Argument("[input]", "a folder, a .tar, or a list of pictures: .csv, .tsv, .jsonl (column path or image), .txt"))
     .option("--texts <file>", "embed the lines of a file instead of pictures")
     .requiredOption("-o, --out <file>", "OUT.npy (float32 [rows, dim], names in OUT.npy.json) or OUT.parquet (name, embedding, error)")

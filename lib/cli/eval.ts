@@ -7,16 +7,16 @@ import { TorchclipError } from "../errors.js";
 import { runManifest } from "../eval/manifest.js";
 import { tableCell, tableCsv, tableHtml, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
 import { removeJournal, zeroShot } from "../eval/zero-shot.js";
-import { STYLE } from "../report/html.js";
+import { STYLE } from "../report/style.js";
 import { ranked, saveResults } from "../report/save.js";
 import { datasetLines, metricsText, modelLines, timesText, topPredictions } from "../report/text.js";
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { writeFileWhole } from "../util/files.js";
 import { readLines } from "../util/text-file.js";
 import { note, interruptSignal, list, progressBar } from "./io.js";
-import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
+import { imageOptions, loadOptions, modelOptions, whole, type ImageFlags, type ModelFlags } from "./options.js";
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, ImageFlags {
   dataset: string;
   split?: string;
   root?: string;
@@ -41,7 +41,7 @@ interface Flags extends ModelFlags {
 const DEFAULT_EXAMPLE = 250; // the article's picture
 
 export function evalCommand(program: Command): void {
-  modelOptions(program.command("eval").description("zero-shot accuracy, precision and recall on a labelled data set"))
+  imageOptions(modelOptions(program.command("eval").description("zero-shot accuracy, precision and recall on a labelled data set")))
     .option("-s, --dataset <name|path>", "data set: a name, a folder with a class a folder, or a .csv/.tsv/.jsonl list", "rendered-demo")
     .option("--models <a,b,…>", "several models: one table of models × data sets, results of each cell below --out")
     .option("--datasets <c,d,…>", "several data sets for the table")

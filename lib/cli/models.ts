@@ -1,8 +1,9 @@
 import { stat } from "node:fs/promises";
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
+import { TorchclipError } from "../errors.js";
 import { readArtifactConfig } from "../models/import.js";
 import { describeModel } from "../models/config.js";
-import { MODELS } from "../models/registry.js";
+import { MODELS, type ModelEntry } from "../models/registry.js";
 import { installedModel, installedModels, modelSettings, removeModel, resolveModel, verifyModel } from "../models/resolve.js";
 import { interruptSignal, note, progressBar } from "./io.js";
 
@@ -16,7 +17,9 @@ export function modelsCommand(program: Command): void {
   const models = program.command("models").description("the models known by name; installs, checks and removes them");
   models
     .command("list", { isDefault: true })
-    .description("all names (the default)")
+    .description("all names, or those that hold every word of the filter (the default)")
+    .argument("[filter...]", "words of the name, alias or description; the case does not matter")
+    .addOption(new Option("--sort <column>", "the order").choices(["name", "parameters", "imagenet"]))
     .option("--installed", "only those in the cache")
     .option("--json", "print JSON")
     .option("--cache-dir <folder>", "where models are kept")
@@ -41,26 +44,71 @@ export function modelsCommand(program: Command): void {
     });
 }
 
-async function list(flags: CacheFlags & { installed?: boolean; json?: boolean }): Promise<void> {
+interface ListFlags extends CacheFlags {
+  installed?: boolean;
+  json?: boolean;
+  sort?: "name" | "parameters" | "imagenet";
+}
+
+type Row = Omit<ModelEntry, "origin"> & { origin?: undefined; artifact?: string };
+
+async function list(words: string[], flags: ListFlags): Promise<void> {
   const installed = await installedModels(modelSettings(flags));
   const known = new Set(MODELS.map((m) => m.name));
   const others = Object.keys(installed).filter((name) => !known.has(name)); // by hub id
   const rows = [
-    ...MODELS.map(({ name, aliases, description, licence, published }) => ({ name, aliases, description, licence, published })),
-    ...others.map((name) => ({ name, aliases: [], description: "from the hub", licence: "see its model card", published: undefined })),
+    ...MODELS.map((model): Row => ({ ...model, origin: undefined })),
+    ...others.map((name): Row => ({ name, aliases: [], description: "from the hub", licence: "see its model card" })),
   ]
     .map((row) => ({ ...row, artifact: installed[row.name]?.artifact }))
-    .filter((row) => !flags.installed || row.artifact || row.name === "tiny");
+    .filter((row) => !flags.installed || row.artifact || row.name === "tiny")
+    .filter((row) => holdsAll(row, words));
+  if (flags.sort) rows.sort(ORDERS[flags.sort]);
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
     return;
   }
-  const width = Math.max(...rows.map((r) => r.name.length));
-  for (const r of rows) {
-    const also = r.aliases.length ? ` (also ${r.aliases.join(", ")})` : "";
-    process.stdout.write(`${r.artifact ? "*" : " "} ${r.name.padEnd(width)}  ${r.description}${also}; licence ${r.licence}\n`);
-  }
-  note(`\n* installed. Any other CLIP of the hub goes by its id (org/name), any file or folder by its path.`);
+  if (rows.length === 0) throw new TorchclipError("E_MODEL_NOT_FOUND", `no known model holds ${words.join(", ")}`, { subject: words.join(" ") });
+  process.stdout.write(modelTable(rows));
+  note(
+    `\n* installed. Accuracies are published ones (docs/models.md), zero-shot, in percent. Any other CLIP of the hub goes by its id (org/name), any file or folder by its path.`,
+  );
+}
+
+function holdsAll({ name, aliases, description }: Row, words: readonly string[]): boolean {
+  const text = [name, ...aliases, description].join(" ").toLowerCase();
+  return words.every((word) => text.includes(word.toLowerCase()));
+}
+
+const ORDERS: Record<NonNullable<ListFlags["sort"]>, (a: Row, b: Row) => number> = {
+  name: (a, b) => a.name.localeCompare(b.name),
+  parameters: (a, b) => (a.parameters ?? Infinity) - (b.parameters ?? Infinity),
+  imagenet: (a, b) => (b.published?.imagenet ?? -1) - (a.published?.imagenet ?? -1),
+};
+
+function modelTable(rows: readonly Row[]): string {
+  const percent = (x: number | undefined) => x?.toFixed(1) ?? "";
+  const lines = rows.map((r) => [
+    `${r.artifact ? "*" : " "} ${r.name}`,
+    r.parameters === undefined ? "" : `${(r.parameters / 1e6).toFixed(r.parameters < 1e7 ? 1 : 0)} M`,
+    r.imageSize === undefined ? "" : `${r.imageSize} px`,
+    percent(r.published?.imagenet),
+    percent(r.published?.renderedSst2),
+    r.licence,
+    r.aliases.length ? `also ${r.aliases.join(", ")}` : "",
+  ]);
+  const table = [["  name", "parameters", "images", "ImageNet", "Rendered SST2", "licence", ""], ...lines];
+  const widths = table[0].map((_, c) => Math.max(...table.map((row) => row[c].length)));
+  const numeric = (c: number) => c >= 1 && c <= 4;
+  return table
+    .map(
+      (row) =>
+        `${row
+          .map((text, c) => (numeric(c) ? text.padStart(widths[c]) : text.padEnd(widths[c])))
+          .join("  ")
+          .trimEnd()}\n`,
+    )
+    .join("");
 }
 
 async function pull(names: string[], flags: CacheFlags): Promise<void> {

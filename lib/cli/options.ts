@@ -13,6 +13,13 @@ export interface ModelFlags {
   trustCode?: boolean;
 }
 
+/** The flags of `imageOptions`. */
+export interface ImageFlags {
+  maxPixels?: number;
+  urls?: boolean;
+  allowPrivate?: boolean;
+}
+
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const n = Number(text);
@@ -38,7 +45,15 @@ export function modelOptions(command: Command): Command {
     .option("--mirror <url>", "base URL that is tried before the official one");
 }
 
-export function loadOptions(flags: ModelFlags, signal: AbortSignal): LoadOptions {
+/** The flags of every command that reads images of users. */
+export function imageOptions(command: Command): Command {
+  return command
+    .addOption(new Option("--max-pixels <n>", "refuse images with more pixels; default 100,000,000").argParser(whole(1)))
+    .option("--no-urls", "do not fetch images that are named by a URL")
+    .option("--allow-private", "let image URLs lead to addresses that are not public (intranet, localhost)");
+}
+
+export function loadOptions(flags: ModelFlags & ImageFlags, signal: AbortSignal): LoadOptions {
   const bar = progressBar("download");
   return {
     device: flags.device,
@@ -48,6 +63,8 @@ export function loadOptions(flags: ModelFlags, signal: AbortSignal): LoadOptions
     offline: flags.offline,
     mirror: flags.mirror,
     trustCode: flags.trustCode,
+    maxPixels: flags.maxPixels,
+    sources: { url: flags.urls, allowPrivate: flags.allowPrivate },
     signal,
     onProgress: ({ done, total }) => {
       bar.update(done, total);

@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Argument, Option, type Command } from "commander";
 import { load } from "../clip.js";
 import { TorchclipError } from "../errors.js";
@@ -7,13 +8,14 @@ import { EmbeddingIndex, type IndexPrecision } from "../search/index.js";
 import { IMAGE_NAME } from "../datasets/index.js";
 import { writeFileWhole } from "../util/files.js";
 import { interruptSignal, note } from "./io.js";
-import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
+import { imageOptions, loadOptions, modelOptions, whole, type ImageFlags, type ModelFlags } from "./options.js";
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, ImageFlags {
   topK: number;
   indexPrecision: IndexPrecision;
   sheet?: string;
   root?: string;
+  autoRotate?: boolean;
   json?: boolean;
 }
 
@@ -25,7 +27,7 @@ interface Names {
 }
 
 export function searchCommand(program: Command): void {
-  modelOptions(program.command("search").description("the pictures or texts of an index that are nearest to a text or a picture"))
+  imageOptions(modelOptions(program.command("search").description("the pictures or texts of an index that are nearest to a text or a picture")))
     .addArgument(new Argument("<index>", "a .npy that `torchclip embed` wrote (its .npy.json gives the names)"))
     .addArgument(new Argument("<query...>", "texts, or paths of pictures"))
     .addOption(new Option("-k, --top-k <n>", "how many").argParser(whole(1)).default(10))
@@ -34,6 +36,7 @@ export function searchCommand(program: Command): void {
     )
     .option("--sheet <file>", "a contact sheet of the pictures found: .png or .html")
     .option("--root <folder>", "where the index's pictures are, if not where they were embedded from")
+    .option("--auto-rotate", "turn a query image as its EXIF orientation says, for an index that was embedded so")
     .option("--json", "print JSON")
     .action(run);
 }
@@ -52,7 +55,7 @@ async function run(file: string, queries: string[], flags: Flags): Promise<void>
     const found: { query: string; hits: { rank: number; row: number; name: string; score: number }[] }[] = [];
     for (const query of queries) {
       const isImage = IMAGE_NAME.test(query) && (await stat(query).catch(() => undefined))?.isFile();
-      const embedded = isImage ? await clip.encodeImages([query], { signal }) : await clip.encodeTexts([query], { signal });
+      const embedded = isImage ? await clip.encodeImages([query], { autoRotate: flags.autoRotate, signal }) : await clip.encodeTexts([query], { signal });
       const { indices, scores } = await index.search(embedded, flags.topK);
       const hits = Array.from(indices, (row, i) => ({ rank: i + 1, row, name: about.names[row] ?? `row ${row}`, score: scores[i] })).filter((h) => h.row >= 0);
       found.push({ query, hits });
@@ -92,7 +95,7 @@ async function saveSheet(file: string, found: Found, given: string | undefined, 
   if (!root || !(await stat(root).catch(() => undefined))?.isDirectory())
     throw new TorchclipError("E_ARGUMENT", "a contact sheet needs the folder of the index's pictures: --root FOLDER", { subject: "root" });
   if (!given) note(`Images for the contact sheet come from ${root}, which the index names.`);
-  if (/\.html?$/i.test(file)) await writeFileWhole(file, await contactSheetHtml(found, root));
+  if (/\.html?$/i.test(file)) await writeFileWhole(file, await contactSheetHtml(found, root, dirname(file)));
   else if (/\.png$/i.test(file)) await writeFileWhole(file, await contactSheetPng(found, root));
   else throw new TorchclipError("E_ARGUMENT", `a contact sheet is a .png or .html file, not ${file}`, { subject: "sheet" });
 }

@@ -1,4 +1,5 @@
 import { encode } from "html-entities";
+import { findModel } from "../models/registry.js";
 import { csvCell } from "../util/csv.js";
 import type { RunManifest } from "./manifest.js";
 import type { Metrics } from "./metrics.js";
@@ -20,6 +21,10 @@ export interface TableCell {
   device: string;
   precision: string;
   seconds: number;
+  /** Parameters of both towers; absent for a model that is not known by name. */
+  parameters?: number;
+  /** Images a second of the whole evaluation, files and text prompts included. */
+  imagesPerSecond: number;
   /** results.json of the cell, with its manifest; relative to the table. */
   results: string;
 }
@@ -31,6 +36,7 @@ export interface SavedResults {
 }
 
 export function tableCell(model: string, dataset: string, { metrics: m, manifest }: SavedResults, results: string): TableCell {
+  const parameters = findModel(model)?.parameters;
   const top5 = m.topK.find((t) => t.k === 5)?.accuracy;
   return {
     model,
@@ -46,35 +52,71 @@ export function tableCell(model: string, dataset: string, { metrics: m, manifest
     device: manifest.device,
     precision: manifest.precision,
     seconds: manifest.seconds.total,
+    ...(parameters === undefined ? {} : { parameters }),
+    imagesPerSecond: manifest.counts.pictures / manifest.seconds.total,
     results,
   };
 }
 
 const percent = (x: number) => `${(100 * x).toFixed(2)} %`;
 
-/** Models down, data sets across: accuracy with its interval. */
-function grid(cells: readonly TableCell[]): { head: string[]; rows: string[][] } {
+interface Grid {
+  head: string[];
+  rows: { model: string; parameters: string; speed: string; mean: string; bestMean: boolean; cells: { cell?: TableCell; text: string; best: boolean }[] }[];
+}
+
+/** Models down, data sets across: accuracy with its interval, the best of each data set marked, the mean over data sets. */
+function grid(cells: readonly TableCell[]): Grid {
   const datasets = [...new Set(cells.map((c) => c.dataset))];
   const models = [...new Set(cells.map((c) => c.model))];
-  const one = (model: string, dataset: string) => {
-    const c = cells.find((x) => x.model === model && x.dataset === dataset);
-    return c ? `${percent(c.accuracy)} (${percent(c.low)} to ${percent(c.high)})` : "";
-  };
+  const of = (model: string, dataset: string) => cells.find((c) => c.model === model && c.dataset === dataset);
+  const highest = datasets.map((d) => Math.max(...cells.filter((c) => c.dataset === d).map((c) => c.accuracy)));
+  // A mean is comparable only where every data set is there.
+  const means = models.map((m) => mean(datasets.map((d) => of(m, d)?.accuracy ?? NaN)));
+  const bestMean = Math.max(...means.filter((x) => !Number.isNaN(x)));
+  const several = models.length > 1;
   return {
-    head: ["model", ...datasets.map((d) => `${d} (${cells.find((c) => c.dataset === d)!.pictures})`)],
-    rows: models.map((m) => [m, ...datasets.map((d) => one(m, d))]),
+    head: ["model", "parameters", ...datasets.map((d) => `${d} (${cells.find((c) => c.dataset === d)!.pictures})`), "mean", "images/s"],
+    rows: models.map((model, i) => {
+      const own = cells.filter((c) => c.model === model);
+      const parameters = own.find((c) => c.parameters !== undefined)?.parameters;
+      return {
+        model,
+        parameters: parameters === undefined ? "" : `${(parameters / 1e6).toFixed(parameters < 1e7 ? 1 : 0)} M`,
+        speed: mean(own.map((c) => c.imagesPerSecond)).toFixed(1),
+        mean: Number.isNaN(means[i]) ? "" : percent(means[i]),
+        bestMean: several && means[i] === bestMean,
+        cells: datasets.map((d, j) => {
+          const cell = of(model, d);
+          return {
+            cell,
+            text: cell ? `${percent(cell.accuracy)} (${percent(cell.low)} to ${percent(cell.high)})` : "",
+            best: several && cell?.accuracy === highest[j],
+          };
+        }),
+      };
+    }),
   };
 }
 
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+const MEANING =
+  "Zero-shot accuracy with its 95 % interval (Wilson); the number of images is in brackets. Bold: the best of the column. Images/s: the whole evaluation, files and prompts included.";
+
 export function tableMarkdown(cells: readonly TableCell[]): string {
   const { head, rows } = grid(cells);
-  const line = (row: string[]) => `| ${row.map((c) => c.replaceAll("|", "\\|")).join(" | ")} |`;
+  const escape = (text: string) => text.replaceAll("|", "\\|");
+  const line = (row: string[]) => `| ${row.join(" | ")} |`;
+  const bold = (text: string, best: boolean) => (best ? `**${text}**` : text);
   return [
-    line(head),
-    line(head.map(() => "---")),
-    ...rows.map(line),
+    line(head.map(escape)),
+    line(head.map((_, i) => (i === 0 ? "---" : "---:"))),
+    ...rows.map((r) => line([escape(r.model), r.parameters, ...r.cells.map((c) => bold(c.text, c.best)), bold(r.mean, r.bestMean), r.speed])),
     "",
-    "Zero-shot accuracy with its 95 % interval (Wilson); the number of pictures is in brackets.",
+    MEANING,
     "",
   ].join("\n");
 }
@@ -95,6 +137,8 @@ export function tableCsv(cells: readonly TableCell[]): string {
     "device",
     "precision",
     "seconds",
+    "parameters",
+    "imagesPerSecond",
     "results",
   ] as const;
   return [columns.join(","), ...cells.map((c) => columns.map((k) => csvCell(c[k])).join(",")), ""].join("\n");
@@ -102,17 +146,18 @@ export function tableCsv(cells: readonly TableCell[]): string {
 
 export function tableHtml(cells: readonly TableCell[], style: string): string {
   const { head, rows } = grid(cells);
-  const datasets = [...new Set(cells.map((c) => c.dataset))];
-  const body = rows.map(([model, ...values]) => {
-    const links = values.map((v, i) => {
-      const cell = cells.find((c) => c.model === model && c.dataset === datasets[i]);
-      return `<td>${cell ? `<a href="${encode(encodeURI(cell.results.replace(/results\.json$/, "report.html")))}">${encode(v)}</a>` : ""}</td>`;
-    });
-    return `<tr><td>${encode(model)}</td>${links.join("")}</tr>`;
-  });
+  const bold = (text: string, best: boolean) => (best ? `<b>${text}</b>` : text);
+  const value = ({ cell, text, best }: Grid["rows"][number]["cells"][number]) => {
+    if (!cell) return "<td></td>";
+    const report = encode(encodeURI(cell.results.replace(/results\.json$/, "report.html")));
+    return `<td><a href="${report}">${bold(encode(text), best)}</a></td>`;
+  };
+  const body = rows.map(
+    (r) => `<tr><td>${encode(r.model)}</td><td>${r.parameters}</td>${r.cells.map(value).join("")}<td>${bold(r.mean, r.bestMean)}</td><td>${r.speed}</td></tr>`,
+  );
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Zero-shot accuracy: torchclip</title><style>${style}a { color: inherit; }</style></head><body>
-<h1>Zero-shot accuracy</h1><p class="sub">With its 95 % interval (Wilson); the number of pictures is in brackets. Each figure leads to its report.</p>
+<h1>Zero-shot accuracy</h1><p class="sub">${MEANING} Each figure leads to its report.</p>
 <div class="scroll"><table><thead><tr>${head.map((h) => `<th>${encode(h)}</th>`).join("")}</tr></thead><tbody>${body.join("")}</tbody></table></div></body></html>
 `;
 }

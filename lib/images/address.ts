@@ -1,4 +1,4 @@
-import { lookup as systemLookup, type LookupAddress, type LookupOptions } from "node:dns";
+import { lookup, type LookupAddress } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
 
@@ -36,15 +36,18 @@ export class PrivateAddressError extends Error {
 }
 
 /**
- * `dns.lookup` that fails for a name with an address that is not public. The socket connects to what this gives and
- * asks nobody again, so that a name that changes between two questions (DNS rebinding) gains nothing.
+ * A lookup that fails for a name with an address that is not allowed. The socket connects to what this gives and asks
+ * nobody again, so that a name that changes between two questions (DNS rebinding) gains nothing.
+ *
+ * @param resolve What names are looked up with: `dns.lookup`, unless a test has its own.
  */
-export const publicLookup: LookupFunction = (hostname, options, callback) => {
-  const all: LookupOptions & { all: true } = { ...options, all: true };
-  systemLookup(hostname, all, (error, addresses: LookupAddress[]) => {
-    if (error) return callback(error, []);
-    if (addresses.some(({ address }) => !isPublicAddress(address))) return callback(new PrivateAddressError(hostname), []);
-    if (options.all) return callback(null, addresses);
-    callback(null, addresses[0].address, addresses[0].family);
-  });
-};
+export function guardedLookup(isAllowed: (address: string) => boolean, resolve = lookup): LookupFunction {
+  return (hostname, options, callback) => {
+    resolve(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+      if (error) return callback(error, []);
+      if (addresses.some(({ address }) => !isAllowed(address))) return callback(new PrivateAddressError(hostname), []);
+      if (options.all) return callback(null, addresses);
+      callback(null, addresses[0].address, addresses[0].family);
+    });
+  };
+}

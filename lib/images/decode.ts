@@ -140,5 +140,5 @@ async function decodeBySharp(plan: Plan, options: DecodeOptions & { size?: numbe
   const read = plan.read === "pixels" && space === "cmyk" ? "cmyk8" : plan.read;
   const samples = await readSamples(picture, read, channels);
   if (read === "cmyk8") return cmykToRgb(samples);
-  return plan.finish ? plan.finish(samples) : { ...samples, channels: samples.channels as 1 | 3 };
+  return plan.finish ? await plan.finish(samples) : { ...samples, channels: samples.channels as 1 | 3 };
 }

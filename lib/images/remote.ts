@@ -2,87 +2,94 @@ import http from "node:http";
 import https from "node:https";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { pipeline, type Readable } from "node:stream";
-import { TorchclipError } from "../errors.js";
-import { isUrl, redactText, redactUrl } from "../util/redact.js";
-import { isPublicAddress, literalAddress, PrivateAddressError, publicLookup } from "./address.js";
+import { abortedError, TorchclipError } from "../errors.js";
+import { redactUrl } from "../util/redact.js";
+import { guardedLookup, isPublicAddress, literalAddress, PrivateAddressError } from "./address.js";
 import { checkBytes, type CheckedLimits } from "./limits.js";
 
 const MAX_REDIRECTS = 5;
+const LONGEST_TIMER = 0x7fffffff; // milliseconds that setTimeout takes
 const REDIRECTS = [301, 302, 303, 307, 308];
 
-/** Connections are kept for the next image of a host; those made with and without the address check are kept apart. */
-const agents = {
-  public: { http: new http.Agent({ keepAlive: true, lookup: publicLookup }), https: new https.Agent({ keepAlive: true, lookup: publicLookup }) },
-  any: { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) },
-};
+export type FetchLimits = Pick<CheckedLimits, "fetchTimeout" | "maxBytes">;
 
-type FetchLimits = Pick<CheckedLimits, "fetchTimeout" | "maxBytes" | "sources">;
+/** Fetches images by HTTP from the addresses that it may connect to. */
+export class ImageFetcher {
+  /** Connections are kept for the next image of a host; all of them were made under the same rule. */
+  private readonly agents: { "http:": http.Agent; "https:": https.Agent };
 
-/**
- * The bytes behind an http(s) URL. Redirects are followed up to five times, and each target is checked as the first URL
- * is. Throws E_IMAGE_READ, E_IMAGE_TOO_LARGE or E_ABORTED; no message holds credentials or a query.
- */
-export async function fetchImage(address: string, limits: FetchLimits, signal?: AbortSignal): Promise<Uint8Array> {
-  const name = redactUrl(address);
-  const stop = new AbortController();
-  const abort = () => stop.abort();
-  const timer = setTimeout(abort, Math.min(limits.fetchTimeout, 0x7fffffff));
-  signal?.addEventListener("abort", abort, { once: true });
-  try {
-    if (signal?.aborted) abort();
-    return await followed(parse(address), name, limits, stop.signal);
-  } catch (cause) {
-    if (signal?.aborted) throw new TorchclipError("E_ABORTED", "aborted", { cause: signal.reason });
-    if (cause instanceof TorchclipError) throw cause;
-    const reason = stop.signal.aborted ? `it did not come within ${limits.fetchTimeout} ms (option fetchTimeout)` : redactText((cause as Error).message);
-    // The cause itself stays out: Node's errors of URLs hold the whole of them.
-    throw new TorchclipError("E_IMAGE_READ", `cannot read ${name}: ${reason}`, { subject: name });
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
+  /** @param isAllowed Says of an IP address whether it may be connected to. */
+  constructor(
+    private readonly isAllowed: (address: string) => boolean,
+    lookup = guardedLookup(isAllowed),
+  ) {
+    this.agents = { "http:": new http.Agent({ keepAlive: true, lookup }), "https:": new https.Agent({ keepAlive: true, lookup }) };
   }
+
+  /**
+   * The bytes behind an http(s) URL. Redirects are followed up to five times, and each target is checked as the first
+   * URL is. Throws E_IMAGE_READ, E_IMAGE_TOO_LARGE or E_ABORTED; no message holds credentials or a query.
+   */
+  async fetch(address: string, limits: FetchLimits, signal?: AbortSignal): Promise<Uint8Array> {
+    const name = redactUrl(address);
+    const stop = new AbortController();
+    const abort = () => stop.abort();
+    const timer = setTimeout(abort, Math.min(limits.fetchTimeout, LONGEST_TIMER));
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      if (signal?.aborted) abort();
+      return await body(await this.follow(parse(address), stop.signal), name, limits.maxBytes);
+    } catch (cause) {
+      if (signal?.aborted) throw abortedError(signal);
+      if (cause instanceof TorchclipError) throw cause;
+      const late = `it did not come within ${limits.fetchTimeout} ms (option fetchTimeout)`;
+      // The cause itself stays out: Node's errors of URLs hold the whole of them.
+      throw new TorchclipError("E_IMAGE_READ", `cannot read ${name}: ${stop.signal.aborted ? late : (cause as Error).message}`, { subject: name });
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** The answer of the URL, or of the one that it redirects to. */
+  private async follow(first: URL, signal: AbortSignal): Promise<http.IncomingMessage> {
+    let url = first;
+    for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
+      const response = await this.request(url, signal);
+      const { statusCode = 0, statusMessage = "", headers } = response;
+      if (statusCode === 200) return response;
+      response.destroy();
+      if (!REDIRECTS.includes(statusCode) || headers.location === undefined) throw new Error(`HTTP ${statusCode} ${statusMessage}`.trim());
+      url = parse(headers.location, url);
+    }
+    throw new Error(`it redirects more than ${MAX_REDIRECTS} times`);
+  }
+
+  private async request(url: URL, signal: AbortSignal): Promise<http.IncomingMessage> {
+    const { protocol } = url;
+    if (protocol !== "http:" && protocol !== "https:") throw new Error(`it leads to a ${protocol} URL`);
+    // An address needs no lookup, so that the one of the agent is not asked.
+    const literal = literalAddress(url);
+    if (literal && !this.isAllowed(literal)) throw new PrivateAddressError(literal);
+    const headers = { "accept-encoding": "identity", accept: "image/*, */*;q=0.5", "user-agent": "torchclip" };
+    const get = protocol === "https:" ? https.get : http.get;
+    return new Promise((resolve, reject) => {
+      get(url, { agent: this.agents[protocol], signal, headers }, resolve).on("error", reject);
+    });
+  }
+}
+
+const publicFetcher = new ImageFetcher(isPublicAddress);
+const anyFetcher = new ImageFetcher(() => true);
+
+/** The bytes behind an http(s) URL, under the limits of a call. */
+export function fetchImage(address: string, limits: FetchLimits & Pick<CheckedLimits, "sources">, signal?: AbortSignal): Promise<Uint8Array> {
+  return (limits.sources.allowPrivate ? anyFetcher : publicFetcher).fetch(address, limits, signal);
 }
 
 function parse(address: string, base?: URL): URL {
   if (!URL.canParse(address, base?.href)) throw new Error("it is no valid URL");
   return new URL(address, base);
-}
-
-async function followed(first: URL, name: string, limits: FetchLimits, signal: AbortSignal): Promise<Uint8Array> {
-  let url = first;
-  for (let redirects = 0; ; redirects++) {
-    checkTarget(url, limits.sources.allowPrivate);
-    const response = await request(url, limits.sources.allowPrivate, signal);
-    const { statusCode = 0, statusMessage = "", headers } = response;
-    if (REDIRECTS.includes(statusCode) && headers.location !== undefined) {
-      response.destroy();
-      if (redirects === MAX_REDIRECTS) throw new Error(`it redirects more than ${MAX_REDIRECTS} times`);
-      url = parse(headers.location, url);
-      continue;
-    }
-    if (statusCode !== 200) {
-      response.destroy();
-      throw new Error(`HTTP ${statusCode} ${statusMessage}`.trim());
-    }
-    return body(response, name, limits.maxBytes);
-  }
-}
-
-/** Refuses what is no http(s), and hosts written as an address that is not public; names are checked when they are looked up. */
-function checkTarget(url: URL, allowPrivate: boolean): void {
-  if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`it leads to a ${url.protocol} URL`);
-  const literal = literalAddress(url);
-  if (literal && !allowPrivate && !isPublicAddress(literal)) throw new PrivateAddressError(literal);
-}
-
-function request(url: URL, allowPrivate: boolean, signal: AbortSignal): Promise<http.IncomingMessage> {
-  const secure = url.protocol === "https:";
-  const agent = agents[allowPrivate ? "any" : "public"][secure ? "https" : "http"];
-  const headers = { "accept-encoding": "identity", accept: "image/*, */*;q=0.5", "user-agent": "torchclip" };
-  return new Promise((resolve, reject) => {
-    const sent = (secure ? https : http).get(url, { agent, signal, headers }, resolve);
-    sent.on("error", reject);
-  });
 }
 
 /** The body, decompressed where the server compressed it all the same; stops at the first byte over the limit. */
@@ -118,5 +125,5 @@ function decompressed(response: http.IncomingMessage, encoding: string): Readabl
 
 /** Whether an image's name is to be fetched. */
 export function isRemote(text: string): boolean {
-  return /^https?:/i.test(text) && isUrl(text);
+  return /^https?:/i.test(text);
 }

@@ -11,7 +11,7 @@ import { fetchImage, isRemote } from "./remote.js";
 const MAX_SIDE = 1 << 24;
 const MAX_NAME = 1000; // characters
 const WANTED = "an image is a path, a URL, a Buffer of an encoded file, or { data: Uint8Array, width, height, channels: 1 | 3 | 4 }";
-/** Where the bytes of a file stand still for the decoder. */
+/** Bytes by which the buffer grows for a file that is longer than it said. */
 const READ_CHUNK = 1 << 20;
 
 /** An encoded image that is being read, so that it is read once, whoever decodes it. */
@@ -88,6 +88,7 @@ export async function readImage(image: string | URL | Uint8Array | EncodedImage,
     return fetchImage(text, limits, signal);
   }
   if (/^data:/i.test(text)) throw refused(name, "data URLs are not read; give their bytes as a Buffer");
+  if (/^(?!file:)[a-z][a-z\d+.-]+:\/\//i.test(text)) throw refused(name, "of URLs only http:, https: and file: are read");
   if (!limits.sources.file) throw refused(name, "files are not read here (option sources.file)");
   return untilAborted(readRegularFile(text, name, limits.maxBytes), signal);
 }

@@ -56,7 +56,7 @@ function defaultsOf(config: Json, siglip: boolean, file: string): ProcessorDefau
   if (name === undefined || name === null) return siglip ? SIGLIP : CLIP;
   const plain = JSON.stringify(name)
     .replaceAll('"', "")
-    .replace(/Fast$/, "")
+    .replace(/(Fast|Pil)$/, "")
     .replace(/(ImageProcessor|FeatureExtractor)$/, "");
   if (!Object.hasOwn(PROCESSORS, plain))
     throw unsupportedField(file, "image_processor_type", name, `the classes known are ${Object.keys(PROCESSORS).join(", ")}`);

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { addon, type ArtifactSpec, type NativeLayout } from "../addon.js";
 import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import { hashFile, writeNamedWhole } from "../util/files.js";
@@ -62,6 +62,17 @@ export const PREPROCESSOR_NAMES = ["preprocessor_config.json", "processor_config
 export const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
 export const TOKENIZER_CONFIG_NAMES = ["tokenizer_config.json"];
 
+/**
+ * What a model is called where nobody named it: its file, or its folder where the file is called as in every other one
+ * ("model.safetensors"); in the hub's cache the repository.
+ */
+export function nameOf(path: string): string {
+  const file = WEIGHT_NAMES.find((name) => `/${path.replaceAll("\\", "/")}`.endsWith(`/${name}`));
+  const folder = file ? resolve(path, ...file.split("/").map(() => "..")) : resolve(path);
+  const [, owner, repository] = /[\\/]models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/][^\\/]+$/.exec(folder) ?? [];
+  return repository ? `${owner}/${repository}` : basename(folder);
+}
+
 /** Finds the weights in a path that the user gave, and what lies beside them. */
 export async function findSource(path: string): Promise<ImportSource> {
   const info = await stat(path).catch(() => undefined);
@@ -118,7 +129,7 @@ async function importChecked(source: ImportSource, output: string, options: Impo
   const config: ModelConfig = {
     formatVersion: 2,
     architecture: `${image.kind}+${text.kind}`,
-    name: options.name ?? basename(file),
+    name: options.name ?? nameOf(file),
     embedDim,
     image,
     text,
@@ -172,7 +183,7 @@ async function importForeign(source: ImportSource, weights: WeightFile, output: 
   const text: ForeignTextConfig = { kind: "torchscript", contextLength, vocabSize };
   const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", dialect: "openai", text: {} });
   const about = {
-    name: options.name ?? basename(file),
+    name: options.name ?? nameOf(file),
     image: { kind: "torchscript" as const, imageSize },
     text,
     tokenizer,

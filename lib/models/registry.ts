@@ -1,5 +1,5 @@
 import type { Settings } from "../settings.js";
-import { PUBLISHED } from "./published.js";
+import { PUBLISHED, type Published } from "./published.js";
 
 /** A file on a server, with the hash that it must have. */
 export interface ModelFile {
@@ -20,6 +20,10 @@ export interface ModelEntry {
   name: string;
   aliases: string[];
   description: string;
+  /** Of both towers, rounded to millions where they are many; absent where they are not published. */
+  parameters?: number;
+  /** Side of the images that the model sees, in pixels. */
+  imageSize?: number;
   /** Published zero-shot accuracy on Rendered SST2 and ImageNet, percent. */
   published?: { renderedSst2?: number; imagenet: number; source: string };
   /** As its publisher's model card says; the card is what counts. */
@@ -48,6 +52,7 @@ function openaiEntry([name, openClip, file, sha256, size]: (typeof OPENAI_MODELS
     name,
     aliases: [...new Set([openClip, `${openClip}/openai`, `${openClip}-quickgelu/openai`])].filter((a) => a !== name),
     description: `OpenAI CLIP, ${size} parameters, from OpenAI's own file`,
+    ...sizes(PUBLISHED.find(([published]) => published === `${openClip}/openai`)),
     ...accuracy(PUBLISHED.find(([published]) => published === `${openClip}/openai`)),
     licence: "MIT",
     origin: { kind: "file", file: { name: file, urls, sha256 } },
@@ -65,19 +70,26 @@ function licenceOf(repo: string): string {
   return "see its model card";
 }
 
-function accuracy(entry: (typeof PUBLISHED)[number] | undefined): Pick<ModelEntry, "published"> {
+function sizes(entry: Published | undefined): Pick<ModelEntry, "parameters" | "imageSize"> {
+  if (!entry) return {};
+  const [millions, imageSize] = [entry[5], entry[6]];
+  return { ...(millions === null ? {} : { parameters: millions * 1e6 }), imageSize };
+}
+
+function accuracy(entry: Published | undefined): Pick<ModelEntry, "published"> {
   const [renderedSst2, imagenet] = [entry?.[3], entry?.[4]];
   const source = entry && isApple(entry[1]) ? "apple/ml-mobileclip, README.md" : "open_clip, docs/openclip_results.csv";
   return imagenet == null ? {} : { published: { ...(renderedSst2 == null ? {} : { renderedSst2 }), imagenet, source } };
 }
 
-function publishedEntry(entry: (typeof PUBLISHED)[number]): ModelEntry {
+function publishedEntry(entry: Published): ModelEntry {
   const [name, repo, quickGelu] = entry;
   const [arch, tag] = name.split("/");
   return {
     name,
     aliases: quickGelu ? [`${arch}-quickgelu/${tag}`] : [],
     description: `${arch} of ${repo}`,
+    ...sizes(entry),
     ...accuracy(entry),
     licence: licenceOf(repo),
     origin: { kind: "hub", repo, arch: quickGelu ? `${arch}-quickgelu` : arch },
@@ -89,6 +101,8 @@ export const MODELS: readonly ModelEntry[] = [
     name: "tiny",
     aliases: [],
     description: "a toy of 4.7 M parameters that ships with torchclip, trained on generated short reviews and scenes; to try the engine without a download",
+    parameters: 4.7e6,
+    imageSize: 224,
     licence: "Apache-2.0",
     origin: { kind: "bundled", path: "models/tiny.pt" },
   },

@@ -14,6 +14,7 @@ import {
   CONFIG_NAMES,
   findSource,
   importModel,
+  nameOf,
   PREPROCESSOR_NAMES,
   TOKENIZER_CONFIG_NAMES,
   TOKENIZER_NAMES,
@@ -148,7 +149,7 @@ async function fetchShards(index: string, hub: HubRepository): Promise<void> {
 async function resolvePath(path: string, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
   const info = await stat(path);
   if (info.isFile() && (await isArtifact(path))) return { artifact: path, files: [], importVersion: IMPORT_VERSION };
-  return importOnce(await findSource(path), at, { ...options, name: options.name ?? basename(path) });
+  return importOnce(await findSource(path), at, { ...options, name: options.name ?? nameOf(path) });
 }
 
 async function importOnce(source: ImportSource, at: Settings, options: ResolveOptions): Promise<InstalledModel> {

@@ -1,9 +1,9 @@
 import { Resvg } from "@resvg/resvg-js";
-import sharp from "sharp";
-import { font, linePath, lineWidth } from "../datasets/render/font.js";
+import sharp, { type Sharp } from "sharp";
 import { decodeImage, type ImageInput } from "../images/decode.js";
+import { loadFonts, textPath, textWidth } from "./fonts.js";
 
-/** One picture of a figure. `correct` colours its caption; leave it out for plain black. */
+/** One image of a figure. `correct` colours its caption; leave it out for plain black. */
 export interface Tile {
   image: ImageInput;
   lines: string[];
@@ -13,14 +13,13 @@ export interface Tile {
 const INK = "#1a1a1a";
 const GREEN = "#1a7f37";
 const RED = "#cf222e";
-const FACE = "DejaVuSans";
 
-/** A single picture with its title above it, as PNG. */
+/** A single image with its title above it, as PNG. */
 export async function examplePng(tile: Tile): Promise<Buffer> {
   return figure([tile], { columns: 1, side: 448, fontSize: 20 });
 }
 
-/** A grid of pictures with their captions (green right, red wrong), as PNG. */
+/** A grid of images with their captions (green right, red wrong), as PNG. */
 export async function gridPng(tiles: readonly Tile[], columns = Math.min(5, tiles.length)): Promise<Buffer> {
   return figure(tiles, { columns, side: 240, fontSize: 15 });
 }
@@ -34,11 +33,12 @@ async function figure(tiles: readonly Tile[], style: { columns: number; side: nu
   const rows = Math.ceil(tiles.length / columns);
   const width = columns * (side + gap) + gap;
   const height = rows * cellHeight + gap;
+  await loadFonts(tiles.flatMap((t) => t.lines));
   const cells = await Promise.all(
     tiles.map(async (tile, i) => {
       const x = gap + (i % columns) * (side + gap);
       const y = gap + Math.floor(i / columns) * cellHeight;
-      const color = tile.correct === undefined ? INK : tile.correct ? GREEN : RED;
+      const color = captionColor(tile);
       const text = tile.lines
         .map((l, n) => `<path fill="${n === 0 ? color : INK}" d="${fittedPath(l, x, y + fontSize + n * step, fontSize, side)}"/>`)
         .join("");
@@ -50,23 +50,34 @@ async function figure(tiles: readonly Tile[], style: { columns: number; side: nu
   return new Resvg(svg, { font: { loadSystemFonts: false } }).render().asPng();
 }
 
-/** A line that is made smaller, then cut with an ellipsis, to fit its cell. */
-function fittedPath(text: string, x: number, y: number, fontSize: number, width: number): string {
-  const face = font(FACE);
-  let size = fontSize;
-  while (size > fontSize * 0.75 && lineWidth(face, text, size) > width) size -= 1;
-  let shown = text;
-  while (shown.length > 1 && lineWidth(face, shown, size) > width) shown = `${shown.slice(0, -2)}…`;
-  return linePath(face, shown, x, y, size);
+function captionColor({ correct }: Tile): string {
+  if (correct === undefined) return INK;
+  return correct ? GREEN : RED;
 }
 
-/** A picture small enough for its cell, whole, on grey where it is not square. */
+/** A line that is made smaller, then cut with an ellipsis, to fit its cell. */
+function fittedPath(text: string, x: number, y: number, fontSize: number, width: number): string {
+  let size = fontSize;
+  while (size > fontSize * 0.75 && textWidth(text, size) > width) size -= 1;
+  let shown = text;
+  while (shown.length > 1 && textWidth(shown, size) > width) shown = `${[...shown].slice(0, -2).join("")}…`;
+  return textPath(shown, x, y, size);
+}
+
+/** An image small enough for its cell, whole, on grey where it is not square, as a PNG's data URL. */
 export async function dataUrl(image: ImageInput, side: number): Promise<string> {
-  // As the model sees it, of whatever format: what can be evaluated can be shown.
-  const { data, width, height, channels } = await decodeImage(image);
-  const png = await sharp(data, { raw: { width, height, channels } })
-    .resize(side * 2, side * 2, { fit: "contain", background: "#dddddd", withoutEnlargement: false })
-    .png({ compressionLevel: 9 })
-    .toBuffer();
+  const png = await (await fitted(image, side * 2)).png({ compressionLevel: 9 }).toBuffer();
   return `data:image/png;base64,${png.toString("base64")}`;
+}
+
+/** The same, for pages with many images: at most `side` pixels, as a WebP's data URL (5 to 15 KB for a photograph of 256). */
+export async function thumbnailUrl(image: ImageInput, side: number, autoRotate = false): Promise<string> {
+  const webp = await (await fitted(image, side, autoRotate)).webp({ quality: 80 }).toBuffer();
+  return `data:image/webp;base64,${webp.toString("base64")}`;
+}
+
+/** Decoded as the model sees it: what it could read, the report can show. */
+async function fitted(image: ImageInput, side: number, autoRotate = false): Promise<Sharp> {
+  const { data, width, height, channels } = await decodeImage(image, { autoRotate, fastDecode: true, size: side });
+  return sharp(data, { raw: { width, height, channels } }).removeAlpha().resize(side, side, { fit: "contain", background: "#dddddd" });
 }

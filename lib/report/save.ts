@@ -5,6 +5,7 @@ import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { csvCell } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { seededRandom, shuffle } from "../util/random.js";
+import { chooseImages } from "./gallery.js";
 import { reportHtml } from "./html.js";
 import { examplePng, gridPng } from "./pictures.js";
 import { topPredictions } from "./text.js";
@@ -51,7 +52,8 @@ export async function saveResults(folder: string, data: Dataset, result: ZeroSho
   );
   await writeFileWhole(files.grid, grid);
   const exampleText = topPredictions(ranked(result.classNames, shown.probabilities, 5));
-  await writeFileWhole(files.report, await reportHtml({ data, result, manifest, examplePng: example, exampleText, gridPng: grid }));
+  const images = chooseImages(result, chosen);
+  await writeFileWhole(files.report, await reportHtml({ data, result, manifest, examplePng: example, exampleText, shown: images }));
   return files;
 }
 

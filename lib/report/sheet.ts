@@ -1,7 +1,8 @@
+import { relative, resolve } from "node:path";
 import { encode } from "html-entities";
 import { pathInside } from "../util/inside.js";
-import { STYLE } from "./html.js";
-import { dataUrl, gridPng, type Tile } from "./pictures.js";
+import { STYLE } from "./style.js";
+import { gridPng, thumbnailUrl, type Tile } from "./pictures.js";
 
 export interface FoundPictures {
   query: string;
@@ -9,7 +10,7 @@ export interface FoundPictures {
   hits: readonly { name: string; score: number }[];
 }
 
-const SIDE = 220;
+const SIDE = 320;
 
 /** The pictures found, a row of captions each: rank, score, name. */
 export async function contactSheetPng(found: readonly FoundPictures[], root: string): Promise<Buffer> {
@@ -21,21 +22,27 @@ export async function contactSheetPng(found: readonly FoundPictures[], root: str
   return gridPng(tiles);
 }
 
-/** The same as one self-contained page. */
-export async function contactSheetHtml(found: readonly FoundPictures[], root: string): Promise<string> {
+/** The same as a page in the folder `folder`: WebP thumbnails inside it, each a link to its image. */
+export async function contactSheetHtml(found: readonly FoundPictures[], root: string, folder: string): Promise<string> {
   const sections: string[] = [];
   for (const { query, hits } of found) {
     const figures = await Promise.all(
       hits.map(
         async (h, i) =>
-          `<figure><img alt="${encode(h.name)}" width="${SIDE}" height="${SIDE}" src="${await dataUrl(await pathInside(root, h.name), SIDE)}"><figcaption>${i + 1}. <b>${h.score.toFixed(4)}</b><br>${encode(h.name)}</figcaption></figure>`,
+          `<figure><a href="${encode(link(folder, await pathInside(root, h.name)))}"><img loading="lazy" alt="${encode(h.name)}" width="${SIDE}" height="${SIDE}" src="${await thumbnailUrl(await pathInside(root, h.name), SIDE)}"></a><figcaption>${i + 1}. <b>${h.score.toFixed(4)}</b><br>${encode(h.name)}</figcaption></figure>`,
       ),
     );
     sections.push(`<h2>${encode(query)}</h2><div class="sheet">${figures.join("")}</div>`);
   }
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${encode(found.map((f) => f.query).join(", "))}: torchclip search</title>
-<style>${STYLE}.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 16px; } figure { margin: 0; } figcaption { font-size: .85rem; overflow-wrap: anywhere; }</style></head><body>
+<style>${STYLE}</style></head><body>
 <h1>Search</h1>${sections.join("\n")}</body></html>
 `;
+}
+
+/** A relative link, so that a sheet moves together with its images. "./" keeps a name with a colon from being a scheme. */
+function link(folder: string, image: string): string {
+  const path = relative(resolve(folder), resolve(image)).split(/[\\/]/);
+  return `./${path.map(encodeURIComponent).join("/")}`;
 }

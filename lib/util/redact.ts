@@ -1,6 +1,7 @@
 const SCHEME = /^[a-z][a-z\d+.-]*:\/\//i;
 const DATA = /^data:/i;
-const URL_IN_TEXT = /\b(?:[a-z][a-z\d+.-]*:\/\/|data:)[^\s"'<>]+/gi;
+/** Without the punctuation that follows it in a sentence. */
+const URL_IN_TEXT = /\b(?:[a-z][a-z\d+.-]*:\/\/|data:)[^\s"'<>]*[^\s"'<>.,:;!?)\]]/gi;
 
 /** Whether a text is written as a URL; a Windows path ("C:\\a.png") is none. */
 export function isUrl(text: string): boolean {
@@ -13,6 +14,7 @@ export function isUrl(text: string): boolean {
  */
 export function redactUrl(url: string | URL): string {
   const text = url instanceof URL ? url.href : url;
+  if (DATA.test(text) && text.endsWith(",…")) return text;
   if (DATA.test(text)) return `${text.slice(0, 40).split(",")[0]},… (${text.length} characters)`;
   const parsed = URL.canParse(text) ? new URL(text) : undefined;
   if (parsed?.host) return `${parsed.protocol}//${parsed.host}${parsed.pathname}${parsed.search ? "?…" : ""}`;

@@ -25,7 +25,17 @@ int main() {
     CHECK(out == std::vector<std::uint8_t>(192, 200));
   }
 
+  // Where the crop of an odd difference begins: 33 pixels less 30, 31 less 30.
+  const auto left = [](std::int32_t resized, Crop crop) {
+    return geometry(40, 40, {30, Resize::kSquash, Filter::kBox, 0, resized, crop}).window.left;
+  };
+  CHECK(left(33, Crop::kRound) == 2 && left(33, Crop::kFloor) == 1);
+  CHECK(left(31, Crop::kRound) == 0 && left(31, Crop::kFloor) == 0);
+
   using torchclip::test::status_of;
+  CHECK(status_of<Error>([&] {
+          preprocess({rgb.data(), 8, 8, 3}, {8, Resize::kShortest, Filter::kBicubic, 0, 7}, out.data());
+        }) == TORCHCLIP_E_ARGUMENT);
   CHECK(status_of<Error>([&] { preprocess({rgb.data(), 0, 8, 3}, {8}, out.data()); }) == TORCHCLIP_E_ARGUMENT);
   CHECK(status_of<Error>([&] { preprocess({rgb.data(), 8, 8, 2}, {8}, out.data()); }) == TORCHCLIP_E_ARGUMENT);
   CHECK(status_of<Error>([&] { preprocess({nullptr, 8, 8, 3}, {8}, out.data()); }) == TORCHCLIP_E_ARGUMENT);

@@ -31,10 +31,13 @@ export function text(random: Random): string {
   return random() < 0.3 ? String.fromCharCode(...Array.from({ length: below(random, 12) }, () => below(random, 400))) : pick(random, TEXTS);
 }
 
+/** How many changes at once: mostly one, so that what follows the changed part is still read. */
+const changes = (random: Random): number => (random() < 0.65 ? 1 : 2 + below(random, 4));
+
 /** Whole items of a list are lost, doubled, moved, repeated or changed by `change`; sometimes `fresh` ones come. */
 export function mutateList<T>(items: readonly T[], random: Random, change: (item: T) => T, fresh?: () => T): T[] {
   const result = items.slice();
-  for (let n = 1 + below(random, 4); n > 0; n--) {
+  for (let n = changes(random); n > 0; n--) {
     const at = below(random, result.length + 1);
     const kind = below(random, fresh ? 7 : 5);
     if (kind === 0) result.splice(at, 1 + below(random, 4));
@@ -71,7 +74,7 @@ function containers(value: Json, into: (Json[] | { [key: string]: Json })[] = []
 export function mutateJson(value: Json, random: Random): Json {
   if (random() < 0.02) return odd(random);
   const root = structuredClone(value);
-  for (let n = 1 + below(random, 4); n > 0; n--) {
+  for (let n = changes(random); n > 0; n--) {
     const all = containers(root);
     if (!all.length) return odd(random);
     changeContainer(pick(random, all), all, random);

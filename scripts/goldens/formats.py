@@ -87,6 +87,8 @@ def tiffs():
     ycbcr = np.asarray(Image.fromarray(RGB).convert("YCbCr"))
     FILES["ycbcr.tif"] = tiff(6, [8] * 3, [ycbcr.tobytes()], t530=(3, [1, 1]))
     FILES["ycbcr-deflate.tif"] = tiff(6, [8] * 3, [zlib.compress(ycbcr.tobytes())], compression=8, t530=(3, [1, 1]))
+    FILES["lab.tif"] = tiff(8, [8] * 3, [RGB.tobytes()])
+    FILES["lab-corners.tif"] = tiff(8, [8] * 3, [(np.arange(W * H * 3) % 3 * 64 + np.arange(W * H * 3) // 7 % 2 * 127).astype(np.uint8).tobytes()])
     FILES["jpeg.tif"] = saved(Image.fromarray(RGB), "TIFF", compression="jpeg")
     FILES["lzw.tif"] = saved(Image.fromarray(RGB), "TIFF", compression="tiff_lzw")
     FILES["group4.tif"] = saved(Image.fromarray(GREY > 127), "TIFF", compression="group4")

@@ -100,6 +100,14 @@ describe("torchclip", () => {
     assert.ok(Math.abs(json[0].predictions.reduce((s, p) => s + p.probability, 0) - 1) < 1e-6);
   });
 
+  it("limits of images: --max-pixels, --no-urls, and no private address without --allow-private", () => {
+    const image = fixture("images/rgb.png");
+    assert.match(cli("classify", image, "-l", "a,b", "--max-pixels", "100").stderr, /E_IMAGE_TOO_LARGE/);
+    assert.match(cli("classify", "http://127.0.0.1:9/x?key=secret", "-l", "a,b", "--no-urls").stderr, /x\?…: URLs are not read here/);
+    assert.match(cli("classify", "http://127.0.0.1:9/x", "-l", "a,b").stderr, /not a public address/);
+    assert.match(cli("classify", "http://127.0.0.1:9/x", "-l", "a,b", "--allow-private").stderr, /ECONNREFUSED/);
+  });
+
   it("models, datasets and doctor say what there is", () => {
     assert.match(cli("models").stdout, /tiny[^]*ViT-B\/32/);
     assert.match(cli("datasets").stdout, /rendered-sst2/);

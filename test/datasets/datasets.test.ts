@@ -36,6 +36,24 @@ describe("data sets", () => {
     }
   });
 
+  it("class names put a list's classes in order: names by name, ids by place", async () => {
+    const file = join(folder, "order.csv");
+    const names = Array.from({ length: 12 }, (_, i) => `${"zyxwvutsrqpo"[i]} thing`);
+    writeFileSync(file, ["path,label", ...names.map((name, i) => `${i}.png,${name}`)].join("\n"));
+    const named = (await loadDataset(file)).withClasses(names)!;
+    assert.deepEqual([named.classes, [...named].map((s) => s.label)], [names, names.map((_, i) => i)]);
+    writeFileSync(file, ["path,label", ...names.map((_, i) => `${i}.png,${i}`)].join("\n"));
+    const ids = (await loadDataset(file)).withClasses([...names, "one more"])!;
+    assert.deepEqual(
+      [...ids].map((s) => s.label),
+      names.map((_, i) => i),
+    );
+    assert.deepEqual([ids.classes.length, ids.splits[0].byClass.at(-1), ids.splits[0].byClass[10]], [13, 0, 1]);
+    assert.equal((await errorOf(async () => (await loadDataset(file)).withClasses(names.slice(1)))).code, "E_ARGUMENT");
+    assert.equal((await errorOf(async () => (await loadDataset(file)).withClasses(["a", "a"]))).code, "E_ARGUMENT");
+    assert.equal((await loadDataset("scenes", { cacheDir })).withClasses(["other", "names"]), undefined);
+  });
+
   it("scenes has 24 classes", async () => {
     const data = await loadDataset("scenes", { cacheDir });
     assert.deepEqual([data.classes.length, data.length], [24, 480]);

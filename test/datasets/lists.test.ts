@@ -48,7 +48,8 @@ describe("lists of images", () => {
 
   it("text files: without the byte order mark, whatever they list", async () => {
     assert.deepEqual(await readLines(file("lines.txt", `${MARK}one\r\n\r\ntwo\n`)), ["one", "two"]);
-    assert.equal((await (await imageSource(file("list.txt", `${MARK}a.png\nb.png`))).images(0).next()).value?.name, "a.png");
+    const source = await imageSource(file("list.txt", `${MARK}a.png\nb.png`));
+    assert.deepEqual((await source.images(0).next()).value, { name: "a.png", image: join(folder, "a.png") });
     assert.deepEqual(await readSentences(file("s.tsv", `${MARK}sentence\tlabel\ngood\t1\n`)), [{ text: "good", label: "1" }]);
   });
 

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { parquetReadObjects, asyncBufferFromFile } from "hyparquet";
 import sharp from "sharp";
 import tar from "tar-stream";
-import { Batcher, EmbeddingIndex, load } from "../../lib/index.js";
-import { errorOf, root, temporaryFolder, tinyModel } from "../support/index.js";
+import { EmbeddingIndex, load } from "../../lib/index.js";
+import { root, temporaryFolder, tinyModel } from "../support/index.js";
 
 const cli = (...args: string[]) => spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...args], { encoding: "utf8" });
 
@@ -122,27 +122,6 @@ describe("embed and search", function () {
     const cosine = exact.data.reduce((s, x, i) => s + x * fast.data[i], 0);
     assert.ok(cosine > 0.99 && cosine < 1, `cosine ${cosine}`);
     assert.notDeepEqual(exact.data, fast.data);
-    await clip.close();
-  });
-});
-
-describe("batcher", () => {
-  it("merges concurrent calls, keeps each one's error to itself, refuses beyond its limit", async () => {
-    const clip = await load(tinyModel, { device: "cpu" });
-    const side = clip.info.imageSize;
-    const picture = (v: number) => ({ data: new Uint8Array(side * side * 3).fill(v), width: side, height: side, channels: 3 as const });
-    const batcher = new Batcher(clip, { maxBatch: 8, maxDelay: 20, maxWaiting: 12 });
-    const calls = Array.from({ length: 12 }, (_, i) => (i === 5 ? batcher.encodeImage(Buffer.from("no picture")) : batcher.encodeImage(picture(i * 20))));
-    assert.equal((await errorOf(() => batcher.encodeImage(picture(1)))).code, "E_BUSY");
-    const results = await Promise.allSettled(calls);
-    assert.deepEqual(results.map((r) => r.status).filter((s) => s === "rejected").length, 1);
-    assert.equal(((results[5] as PromiseRejectedResult).reason as { code: string }).code, "E_IMAGE_DECODE");
-    const alone = await clip.encodeImages([picture(60)]);
-    assert.deepEqual((results[3] as PromiseFulfilledResult<Float32Array>).value, alone.data);
-    assert.equal(batcher.waiting, 0);
-    const texts = await Promise.all(["a cat", "a dog"].map((t) => batcher.encodeText(t)));
-    assert.deepEqual(texts[1], (await clip.encodeTexts(["a dog"])).data);
-    assert.throws(() => new Batcher(clip, { maxBatch: 0 }), { code: "E_ARGUMENT" });
     await clip.close();
   });
 });

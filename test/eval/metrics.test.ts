@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { softmax } from "../../lib/embeddings.js";
 import { computeMetrics, wilson } from "../../lib/eval/metrics.js";
 import { golden, largestDifference } from "../support/index.js";
 
@@ -67,5 +68,13 @@ describe("metrics equal scikit-learn's to 1e-12", () => {
   it("Wilson's interval of 8 in 10", () => {
     const { low, high } = wilson(8, 10);
     assert.ok(Math.abs(low - 0.4901625) < 1e-6 && Math.abs(high - 0.9433178) < 1e-6);
+  });
+});
+
+describe("softmax", () => {
+  it("of 200,000 values: equal shares that sum to 1", () => {
+    const shares = softmax(new Float32Array(200_000));
+    assert.ok(Math.abs(shares[0] - 5e-6) < 1e-12);
+    assert.ok(Math.abs(shares.reduce((a, b) => a + b, 0) - 1) < 1e-9);
   });
 });

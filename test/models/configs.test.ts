@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
+import { checkFields, type ConfigKind } from "../../lib/models/fields.js";
 import { huggingFaceHints, openClipHints } from "../../lib/models/hints.js";
 import { imageProcessorHints } from "../../lib/models/image-processor.js";
-import { importModel } from "../../lib/models/import.js";
-import { readArtifactConfig } from "../../lib/models/import.js";
+import { importModel, readArtifactConfig } from "../../lib/models/import.js";
 import { familyPictures, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
 import { errorOf, golden, largestDifference, temporaryFolder } from "../support/index.js";
 
@@ -144,6 +144,13 @@ describe("config fields that change the model", () => {
       assert.match(error.message, new RegExp(`^(open_clip_)?config\\.json: "${field.replaceAll(".", "\\.")}" is `));
     });
   });
+
+  const published = golden<Record<ConfigKind, Record<string, unknown[]>>>("config-fields");
+  for (const [kind, fields] of Object.entries(published) as [ConfigKind, Record<string, unknown[]>][]) {
+    it(`${kind}: the ${Object.keys(fields).length} fields of the named models' families are known`, () => {
+      for (const [name, values] of Object.entries(fields)) for (const value of values.length ? values : ["long"]) checkFields(kind, { [name]: value }, kind);
+    });
+  }
 
   it("values that say nothing new, and null, are accepted", () => {
     const hints = huggingFace({

@@ -1,9 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import opentype from "opentype.js";
-
-/** The packaged faces (npm package dejavu-fonts-ttf), so that pictures do not depend on the machine's fonts. */
-export type Face = "DejaVuSans" | "DejaVuSans-Bold" | "DejaVuSansCondensed" | "DejaVuSansCondensed-Bold" | "DejaVuSerif";
+import type { Face } from "./faces.js";
 
 const require = createRequire(import.meta.url);
 const loaded = new Map<Face, opentype.Font>();

@@ -1,5 +1,6 @@
 import { Resvg } from "@resvg/resvg-js";
-import { font, linePath, lineWidth, type Face } from "./font.js";
+import type { Face } from "./faces.js";
+import { font, linePath, lineWidth } from "./font.js";
 
 export interface TextPictureOptions {
   /** Side of the square picture in pixels. Default 448, as in Rendered SST2. */

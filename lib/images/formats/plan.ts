@@ -28,7 +28,7 @@ export interface Plan {
   /** Size of the result where it is not what sharp's metadata says. */
   size?: Size;
   /** Makes pixels of the samples. Left out: they are pixels already. */
-  finish?: (samples: Samples) => RawImage;
+  finish?: (samples: Samples) => RawImage | Promise<RawImage>;
 }
 
 /** A format that sharp does not read, decoded here. Both functions throw an Error that says what is wrong with the file. */

@@ -1,7 +1,6 @@
-import type { RawImage } from "../decode.js";
 import { clippedGrey, cmykToRgb, highBytes, unmultiplied, ycbcrToRgb } from "./colours.js";
 import { labToRgb } from "./lab.js";
-import type { Plan, Samples } from "./plan.js";
+import type { Plan } from "./plan.js";
 import { readDirectory, rewritten, type Directory } from "./tiff-directory.js";
 
 /** Tags that decide pixels (TIFF 6.0, sections 8 to 22). */
@@ -62,7 +61,7 @@ interface SamplesPlan {
   /** Tags to change in the copy that sharp gets: their new value. */
   changes: Map<number, number>;
   read: Plan["read"];
-  finish?: (samples: Samples) => RawImage;
+  finish?: Plan["finish"];
 }
 
 /** How the samples of a file become Pillow's RGB. */

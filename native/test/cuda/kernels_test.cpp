@@ -190,9 +190,13 @@ void rows_of(Bench& t) {
 
 // The resize kernels against preprocess(), whose bytes are Pillow's.
 void pictures(Bench& t) {
-  const core::Transform transforms[] = {{32, core::Resize::kShortest, core::Filter::kBicubic, 0},
-                                        {32, core::Resize::kSquash, core::Filter::kBilinear, 0},
-                                        {32, core::Resize::kLongest, core::Filter::kBicubic, 127}};
+  const core::Transform transforms[] = {
+      {32, core::Resize::kShortest, core::Filter::kBicubic, 0},
+      {32, core::Resize::kSquash, core::Filter::kBilinear, 0},
+      {32, core::Resize::kLongest, core::Filter::kBicubic, 127},
+      {32, core::Resize::kShortest, core::Filter::kLanczos, 0, 37, core::Crop::kFloor},
+      {32, core::Resize::kSquash, core::Filter::kBox, 0, 37, core::Crop::kFloor},
+      {32, core::Resize::kShortest, core::Filter::kHamming, 0}};
   const std::array<std::int32_t, 3> shapes[] = {{1, 1, 3},    {32, 32, 3},  {64, 48, 3}, {31, 90, 4}, {200, 40, 1},
                                                 {40, 500, 3}, {32, 300, 4}, {7, 5, 1},   {33, 32, 3}, {300, 300, 3}};
   for (const auto& transform : transforms) {

@@ -1,0 +1,110 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import opentype from "opentype.js";
+import wawoff2 from "wawoff2";
+import { font } from "../datasets/render/font.js";
+
+/**
+ * Text as outlines, from packaged fonts alone, so that a figure looks the same on every machine: DejaVu Sans, and for what
+ * it lacks Noto Sans SC (Han, kana) and Noto Sans KR (Hangul). A character of none of them is DejaVu's empty box.
+ */
+const require = createRequire(import.meta.url);
+
+const FALLBACKS = ["noto-sans-sc", "noto-sans-kr"] as const;
+
+/** The fallbacks are variable fonts whose outlines are those of weight 100 until another is set. */
+const REGULAR = 400;
+/** opentype.js 2 has it, its types do not. */
+type VariableFont = opentype.Font & { variation?: { set(axes: Record<string, number>): void } };
+
+interface Subset {
+  file: string;
+  /** Code points, first and last of each range. */
+  ranges: [number, number][];
+}
+
+let subsets: Subset[] | undefined;
+const loaded = new Map<string, opentype.Font>();
+
+/** Loads the fonts that these texts need; `textPath` is synchronous after it. */
+export async function loadFonts(texts: Iterable<string>): Promise<void> {
+  const main = font("DejaVuSans");
+  const missing = new Set<number>();
+  for (const text of texts) for (const char of text) if (main.charToGlyphIndex(char) === 0) missing.add(char.codePointAt(0)!);
+  for (const point of missing) {
+    const file = subsetOf(point)?.file;
+    if (!file || loaded.has(file)) continue;
+    const ttf = await wawoff2.decompress(readFileSync(file));
+    const face = opentype.parse(new Uint8Array(ttf).buffer);
+    (face as VariableFont).variation?.set({ wght: REGULAR });
+    loaded.set(file, face);
+  }
+}
+
+/** The files that a page carries at most, of 20 to 90 KB each. */
+const MOST_FILES = 24;
+
+/** CSS for a page: the fallback fonts' files that these texts need, in the page itself, for viewers without such a font. */
+export function fontFaces(texts: Iterable<string>): string {
+  const main = font("DejaVuSans");
+  const files = new Set<Subset>();
+  for (const text of texts) {
+    for (const char of text) {
+      const subset = main.charToGlyphIndex(char) === 0 ? subsetOf(char.codePointAt(0)!) : undefined;
+      if (subset && files.size < MOST_FILES) files.add(subset);
+    }
+  }
+  const hex = (range: [number, number]) => `U+${range.map((point) => point.toString(16)).join("-")}`;
+  return [...files]
+    .map((subset) => {
+      const source = `url(data:font/woff2;base64,${readFileSync(subset.file).toString("base64")})`;
+      return `@font-face { font-family: "torchclip fallback"; font-weight: 100 900; src: ${source} format("woff2"); unicode-range: ${subset.ranges.map(hex).join(",")}; }`;
+    })
+    .join("\n");
+}
+
+/** Width of a line in pixels at an em size of `fontSize`. */
+export function textWidth(text: string, fontSize: number): number {
+  return glyphs(text, fontSize).reduce((width, g) => width + g.advance, 0);
+}
+
+/** The outlines of a line whose baseline starts at (x, y), as SVG path data. */
+export function textPath(text: string, x: number, y: number, fontSize: number): string {
+  let data = "";
+  for (const { glyph, face, advance } of glyphs(text, fontSize)) {
+    data += glyph.getPath(x, y, fontSize, undefined, face).toPathData(2);
+    x += advance;
+  }
+  return data;
+}
+
+function glyphs(text: string, fontSize: number): { glyph: opentype.Glyph; face: opentype.Font; advance: number }[] {
+  return [...text].map((char) => {
+    const face = faceOf(char);
+    const glyph = face.charToGlyph(char);
+    return { glyph, face, advance: ((glyph.advanceWidth ?? 0) * fontSize) / face.unitsPerEm };
+  });
+}
+
+function faceOf(char: string): opentype.Font {
+  const main = font("DejaVuSans");
+  if (main.charToGlyphIndex(char) !== 0) return main;
+  return loaded.get(subsetOf(char.codePointAt(0)!)?.file ?? "") ?? main;
+}
+
+function subsetOf(point: number): Subset | undefined {
+  subsets ??= FALLBACKS.flatMap(readSubsets);
+  return subsets.find((s) => s.ranges.some(([first, last]) => point >= first && point <= last));
+}
+
+/** The files of a font and the ranges that each covers: "[113]": "U+4e00,U+4e02-4e05" for …-113-wght-normal.woff2. */
+function readSubsets(name: string): Subset[] {
+  const ranges = JSON.parse(readFileSync(require.resolve(`@fontsource-variable/${name}/unicode.json`), "utf8")) as Record<string, string>;
+  return Object.entries(ranges).map(([key, list]) => ({
+    file: require.resolve(`@fontsource-variable/${name}/files/${name}-${key.replace(/[[\]]/g, "")}-wght-normal.woff2`),
+    ranges: list.split(",").map((range) => {
+      const [first, last] = range.replace(/^U\+/i, "").split("-");
+      return [parseInt(first, 16), parseInt(last ?? first, 16)];
+    }),
+  }));
+}
