@@ -4,8 +4,12 @@ import { arch, platform } from "node:process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { TorchclipError } from "./errors.js";
+import { settings } from "./settings.js";
 
-/** The native boundary: everything that the .node file exports, once. Memory is checked there, meaning here. */
+/**
+ * The native boundary: everything that the .node file exports, once. Memory is checked there, meaning here. Arrays of the
+ * caller's never reach it, but copies that nobody else can transfer or free (lib/util/own.ts): see native/addon/arguments.h.
+ */
 export interface Addon {
   Engine: new () => NativeEngine;
   /** An empty index of a type and dimension, or a mapped .npy of float32. */
@@ -14,11 +18,16 @@ export interface Addon {
   preprocess(pixels: Uint8Array, width: number, height: number, channels: number, transform: NativeTransform, out: Uint8Array, slot: number): Promise<void>;
   /** out[i * bRows + j] = a_i . b_j, at once, on the calling thread. */
   similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out: Float32Array): void;
+  /**
+   * The base comes in consecutive blocks, one call each: `firstRow` is the number of the block's first row; the results of
+   * the blocks before are in `indices` and `scores`.
+   */
   topK(
     queries: Float32Array,
     queryRows: number,
     base: Float32Array,
     baseRows: number,
+    firstRow: number,
     dim: number,
     k: number,
     device: string,
@@ -83,10 +92,14 @@ export interface NativeEngine {
 
 /** See native/core/search/index.h. */
 export interface NativeIndex {
-  add(rows: Float32Array, count: number): Promise<void>;
+  /** Converts rows behind those that are there. They are found after `commit`, or never after `discard`; `more`: how many will follow. */
+  stage(rows: Float32Array, count: number, more: number): Promise<void>;
+  commit(): void;
+  discard(): void;
   search(queries: Float32Array, count: number, k: number, allowed: Uint8Array | null, indices: Int32Array, scores: Float32Array): Promise<void>;
   /** Rows [start, start + count) as float32. */
   read(start: number, count: number, out: Float32Array): void;
+  close(): void;
   rows(): number;
   dim(): number;
   bytes(): number;
@@ -171,6 +184,8 @@ export function addon(): Addon {
 }
 
 function candidates(): string[] {
+  const { addonFile } = settings();
+  if (addonFile) return [addonFile];
   return [join(root, "build", "Release", "torchclip.node"), join(root, "prebuilds", `${platform}-${arch}`, "torchclip.node")];
 }
 

@@ -5,6 +5,7 @@ import { abortedError, checkAborted, toTorchclipError, TorchclipError } from "./
 import { decodeBudget } from "./images/budget.js";
 import { decodeImage, imageName, jpegFile, startReading, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
 import { LIMIT_CHECKS, mergeLimits, type CheckedLimits, type ImageLimits } from "./images/limits.js";
+import { ownPixels } from "./images/own.js";
 import type { EncodedImage } from "./images/source.js";
 import { nativeTransform, readConfig, type ModelConfig } from "./models/config.js";
 import { readArtifactConfig } from "./models/import.js";
@@ -17,6 +18,7 @@ import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
 import { makeTokenizer, parseTokenizer, type Tokenizer } from "./text/tokenizer.js";
 import { untilAborted } from "./util/abort.js";
+import { own } from "./util/own.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
 export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
@@ -357,10 +359,11 @@ export class Clip {
     if (!(tokens.data instanceof Int32Array) || tokens.data.length !== rows * length || length < 1 || length > this.info.contextLength) {
       throw new TorchclipError("E_ARGUMENT", `tokens must be int32 [rows, length] with a length in 1 to ${this.info.contextLength}`, { subject: "tokens" });
     }
+    const owned = { ...tokens, data: await own(tokens.data, "tokens") };
     const dim = this.info.embedDim;
     const data = new Float32Array(rows * dim);
     await this.inBatches(rows, batchSize, options.signal, (start, count, cancel) => {
-      const ids = trimPadding(tokens, start, count, this.trims, this.tokenizer.config.padId);
+      const ids = trimPadding(owned, start, count, this.trims, this.tokenizer.config.padId);
       return this.engine.encodeTokens(ids.data, count, ids.length, data.subarray(start * dim, (start + count) * dim), options.normalize ?? true, cancel);
     });
     return { data, rows, dim, truncated: tokens.truncated };
@@ -385,9 +388,10 @@ export class Clip {
     }
     const dim = this.info.embedDim;
     const data = new Float32Array(rows * dim);
-    await this.inBatches(rows, batchSize, options.signal, (start, count, cancel) =>
+    const bytes = size * size * 3;
+    await this.inBatches(rows, batchSize, options.signal, async (start, count, cancel) =>
       this.engine.encodeImages(
-        pixels.data.subarray(start * size * size * 3, (start + count) * size * size * 3),
+        await own(pixels.data, "pixels", { start: start * bytes, end: (start + count) * bytes }),
         count,
         data.subarray(start * dim, (start + count) * dim),
         options.normalize ?? true,
@@ -515,7 +519,8 @@ export class Clip {
     const one = async (i: number) => {
       checkAborted(options.signal);
       try {
-        await decodeImage(images[i], { ...options, size: this.info.imageSize }, options.times, (raw) => take(raw, i));
+        const image = await ownPixels(images[i]);
+        await decodeImage(image, { ...options, size: this.info.imageSize }, options.times, (raw) => take(raw, i));
       } catch (error) {
         const index = indexOf(i);
         const known = toTorchclipError(error, "E_IMAGE_DECODE");

@@ -16,6 +16,8 @@ export const ERROR_CODES = [
   "E_CLOSED",
   "E_READ",
   "E_WRITE",
+  "E_INDEX_NOT_FOUND",
+  "E_INDEX_CORRUPT",
   "E_TIMEOUT",
   "E_INTERNAL",
   "E_IMAGE_READ",

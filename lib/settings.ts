@@ -22,6 +22,8 @@ export interface Settings {
   hubToken: string | undefined;
   /** Base URL used in place of OpenAI's file server. */
   openaiMirror: string | undefined;
+  /** An addon that is loaded in place of the one that was built or came with the package. */
+  addonFile: string | undefined;
 }
 
 export function settings(overrides: { cacheDir?: string; offline?: boolean } = {}): Settings {
@@ -30,6 +32,7 @@ export function settings(overrides: { cacheDir?: string; offline?: boolean } = {
     offline: overrides.offline ?? (isSet(env.TORCHCLIP_OFFLINE) || isSet(env.HF_HUB_OFFLINE)),
     hubMirror: env.TORCHCLIP_HUB_MIRROR || undefined,
     openaiMirror: env.TORCHCLIP_OPENAI_MIRROR || undefined,
+    addonFile: env.TORCHCLIP_ADDON || undefined,
     hubEndpoint: env.HF_ENDPOINT || undefined,
     hubCache: resolve(overrides.cacheDir ? join(overrides.cacheDir, "hub") : (env.HF_HUB_CACHE ?? join(hubHome(), "hub"))),
     hubToken: env.HF_TOKEN || savedToken(),

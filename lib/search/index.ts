@@ -3,6 +3,7 @@ import type { Embeddings, TopK } from "../embeddings.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import { writeWhole } from "../util/files.js";
 import { writeNpy } from "../util/npy.js";
+import { own } from "../util/own.js";
 
 /** fp32: exact. bf16: half the memory. int8: a quarter; each row and query is scaled to −127 … 127. */
 export type IndexPrecision = "fp32" | "bf16" | "int8";
@@ -18,22 +19,30 @@ export interface SearchOptions {
 }
 
 const TYPES: readonly IndexPrecision[] = ["fp32", "bf16", "int8"];
-const CHUNK_ROWS = 65536;
+/** Rows that are added, read or searched for at once: what is copied without a pause of the event loop. */
+const BLOCK_BYTES = 4 << 20;
+const READ_BYTES = 1 << 20;
+/** Queries that are worth making a sketch of the rows (native/core/search/index.cpp) stay together. */
+const BLOCK_QUERIES = 1024;
 
 /**
  * Embeddings in native memory, and the exact nearest rows by inner product (cosine, where rows and queries are
  * normalised) among what it holds: no graph, no clusters, nothing is missed. A search runs on all cores, one at a time.
+ *
+ * Arrays that are given to `add` and `search` may be changed or transferred when the promise has settled. One that is
+ * transferred before is E_ARGUMENT, and a view of a resizable ArrayBuffer is not taken.
  */
 export class EmbeddingIndex {
   /** Adds and searches one after another, in the order of the calls. */
   private last: Promise<unknown> = Promise.resolve();
+  private closed = false;
 
   private constructor(
     private readonly native: NativeIndex,
     readonly precision: IndexPrecision,
   ) {}
 
-  /** An empty index of vectors of `dim` values. */
+  /** An empty index of vectors of `dim` values, 1 to 65,536. */
   static create(dim: number, options: IndexOptions = {}): EmbeddingIndex {
     const type = TYPES.indexOf(options.precision ?? "fp32");
     if (type < 0) throw new TorchclipError("E_ARGUMENT", `precision must be fp32, bf16 or int8, not ${options.precision}`, { subject: "precision" });
@@ -42,18 +51,29 @@ export class EmbeddingIndex {
   }
 
   /**
-   * A .npy of float32 [rows, dim], as `save`, `torchclip embed` and numpy write it. With fp32 the file is mapped, not
-   * read: the first search brings it into memory, and nothing can be added.
+   * A .npy of float32 [rows, dim], as `save`, `torchclip embed` and numpy write it; [0, dim] is an empty index. With fp32
+   * the file is mapped, not read: a search brings it into memory, and the first `add` copies it there. Throws
+   * E_INDEX_NOT_FOUND or E_INDEX_CORRUPT. A mapped file that is shortened while it is open makes later calls fail with
+   * E_INDEX_CORRUPT.
    */
   static async open(file: string, options: IndexOptions = {}): Promise<EmbeddingIndex> {
-    if (typeof file !== "string") throw new TorchclipError("E_ARGUMENT", "the index must be the path of a .npy file", { subject: "file" });
+    if (typeof file !== "string" || file.includes("\0"))
+      throw new TorchclipError("E_ARGUMENT", "the index must be the path of a .npy file", { subject: "file" });
     const mapped = guarded(() => new EmbeddingIndex(new (addon().Index)(file), "fp32"), file);
     if ((options.precision ?? "fp32") === "fp32") return mapped;
     const index = EmbeddingIndex.create(mapped.dim, options);
-    for (const part of mapped.parts()) await index.add({ data: part, rows: part.length / mapped.dim, dim: mapped.dim });
+    try {
+      for (const part of mapped.parts()) await index.add({ data: part, rows: part.length / mapped.dim, dim: mapped.dim });
+    } catch (error) {
+      index.close();
+      throw toTorchclipError(error, "E_INTERNAL", { subject: file });
+    } finally {
+      mapped.close();
+    }
     return index;
   }
 
+  /** 0 after `close`. */
   get rows(): number {
     return this.native.rows();
   }
@@ -67,38 +87,57 @@ export class EmbeddingIndex {
     return this.native.bytes();
   }
 
-  /** Appends rows; their numbers go on from `rows`. They are copied. */
+  /**
+   * Appends rows, all or none; their numbers go on from `rows`. They are copied. A row that holds a NaN keeps its number
+   * and is never found; with int8 neither is one that holds an infinity.
+   */
   add(embeddings: Embeddings): Promise<void> {
-    this.check(embeddings, "embeddings");
-    return this.after(() => this.native.add(embeddings.data, embeddings.rows));
+    const rows = this.check(embeddings, "embeddings");
+    return this.after(async () => {
+      try {
+        for (const block of blocks(rows, BLOCK_BYTES, 1)) {
+          const data = await own(rows.data, "embeddings", block.values);
+          await this.native.stage(data, block.rows, rows.rows - block.start - block.rows);
+        }
+        this.native.commit();
+      } catch (error) {
+        this.native.discard();
+        throw error;
+      }
+    });
   }
 
   /**
    * The k best rows of each query, best first, equal scores by row number. `k` is lowered to the number of rows. Where
-   * `allowed` leaves fewer than k, the rest is row −1 with score NaN.
+   * `allowed` leaves fewer than k, and for a query that holds a NaN, the rest is row −1 with score NaN.
    */
   search(queries: Embeddings, k: number, options: SearchOptions = {}): Promise<TopK> {
-    this.check(queries, "queries");
+    const asked = this.check(queries, "queries");
     if (!Number.isInteger(k) || k < 1) throw new TorchclipError("E_ARGUMENT", `k must be a whole number of at least 1, not ${k}`, { subject: "k" });
     return this.after(async () => {
       const n = Math.min(k, this.rows);
-      const { allowed } = options;
-      if (allowed && (!(allowed instanceof Uint8Array) || allowed.length < Math.ceil(this.rows / 8))) {
-        throw new TorchclipError("E_ARGUMENT", `allowed must be a Uint8Array with a bit for each of ${this.rows} rows`, { subject: "allowed" });
+      const allowed = await this.filter(options.allowed);
+      const indices = new Int32Array(asked.rows * n);
+      const scores = new Float32Array(asked.rows * n);
+      for (const block of n > 0 ? blocks(asked, BLOCK_BYTES, BLOCK_QUERIES) : []) {
+        const [from, to] = [block.start * n, (block.start + block.rows) * n];
+        const data = await own(asked.data, "queries", block.values);
+        await this.native.search(data, block.rows, n, allowed, indices.subarray(from, to), scores.subarray(from, to));
       }
-      const indices = new Int32Array(queries.rows * n);
-      const scores = new Float32Array(queries.rows * n);
-      if (indices.length) await this.native.search(queries.data, queries.rows, n, allowed ?? null, indices, scores);
       return { indices, scores, k: n };
     });
   }
 
-  /** Row `row` as float32: what is stored, so that int8 gives its rounded values. */
+  /**
+   * Row `row` as float32: what is stored, so that int8 gives its rounded values. Never waits for an addition or a search
+   * that runs.
+   */
   vector(row: number): Float32Array {
+    this.checkOpen();
     if (!Number.isInteger(row) || row < 0 || row >= this.rows)
       throw new TorchclipError("E_ARGUMENT", `the index has rows 0 to ${this.rows - 1}, not ${row}`, { index: row });
     const out = new Float32Array(this.dim);
-    this.native.read(row, 1, out);
+    guarded(() => this.native.read(row, 1, out));
     return out;
   }
 
@@ -108,27 +147,84 @@ export class EmbeddingIndex {
     return this.after(() => writeWhole(file, (whole) => writeNpy(whole, this.rows, this.dim, this.parts())));
   }
 
+  /**
+   * Frees the memory, or unmaps the file, as soon as the search or addition that runs has ended. Calls that wait, later ones
+   * and a `save` that is under way end with E_CLOSED. Safe to call twice.
+   *
+   * @example
+   * using index = await EmbeddingIndex.open("photos.npy"); // closed at the end of the block
+   */
+  close(): void {
+    this.closed = true;
+    this.native.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   private *parts(): Generator<Float32Array> {
-    for (let start = 0; start < this.rows; start += CHUNK_ROWS) {
-      const count = Math.min(CHUNK_ROWS, this.rows - start);
-      const part = new Float32Array(count * this.dim);
+    const { rows, dim } = this;
+    const most = Math.max(1, Math.floor(READ_BYTES / 4 / dim));
+    for (let start = 0; start < rows; start += most) {
+      const count = Math.min(most, rows - start);
+      const part = new Float32Array(count * dim);
       this.native.read(start, count, part);
       yield part;
     }
   }
 
   private after<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.last.then(work).catch((error: unknown) => {
-      throw toTorchclipError(error);
-    });
+    const result = this.last
+      .then(() => {
+        this.checkOpen();
+        return work();
+      })
+      .catch((error: unknown) => {
+        throw toTorchclipError(error);
+      });
     this.last = result.catch(() => {});
     return result;
   }
 
-  private check(e: Embeddings, name: string): void {
-    if (!(e?.data instanceof Float32Array) || e.data.length !== e.rows * e.dim)
+  /** The filter's bits for the rows that are there, as a copy. */
+  private async filter(allowed: Uint8Array | undefined): Promise<Uint8Array | null> {
+    if (allowed === undefined || allowed === null) return null;
+    const bytes = Math.ceil(this.rows / 8);
+    if (!(allowed instanceof Uint8Array) || allowed.length < bytes) {
+      throw new TorchclipError("E_ARGUMENT", `allowed must be a Uint8Array with a bit for each of ${this.rows} rows`, { subject: "allowed" });
+    }
+    return own(allowed, "allowed", { end: bytes });
+  }
+
+  private checkOpen(): void {
+    if (this.closed) throw new TorchclipError("E_CLOSED", "the index is closed");
+  }
+
+  /** What was given, as it is now: the caller may change the object later. */
+  private check(given: Embeddings, name: string): Embeddings {
+    this.checkOpen();
+    const { data, rows, dim } = given ?? {};
+    if (!(data instanceof Float32Array) || data.length !== rows * dim)
       throw new TorchclipError("E_ARGUMENT", `${name} are not { data: Float32Array of rows × dim, rows, dim }`, { subject: name });
-    if (e.dim !== this.dim) throw new TorchclipError("E_ARGUMENT", `${name} have ${e.dim} dimensions, the index has ${this.dim}`, { subject: name });
+    if (dim !== this.dim) throw new TorchclipError("E_ARGUMENT", `${name} have ${dim} dimensions, the index has ${this.dim}`, { subject: name });
+    return { data, rows, dim };
+  }
+}
+
+interface Block {
+  start: number;
+  rows: number;
+  /** Where its values lie. */
+  values: { start: number; end: number };
+}
+
+/** Consecutive rows of at most `bytes` bytes, but at least `least` rows. */
+function* blocks({ rows, dim }: Embeddings, bytes: number, least: number): Generator<Block> {
+  const most = Math.max(least, Math.floor(bytes / 4 / dim));
+  for (let start = 0; start < rows; start += most) {
+    const count = Math.min(most, rows - start);
+    yield { start, rows: count, values: { start: start * dim, end: (start + count) * dim } };
   }
 }
 

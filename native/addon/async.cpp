@@ -8,6 +8,13 @@ Napi::Error to_js(Napi::Env env, const core::Failure& failure) {
   return error;
 }
 
+void Job::keep(const Napi::Value& value) {
+  kept_.push_back(Napi::Persistent(value.As<Napi::Object>()));
+  if (!value.IsTypedArray()) return;
+  const Napi::Value buffer = value.As<Napi::TypedArray>().ArrayBuffer();
+  kept_.push_back(Napi::Persistent(buffer.As<Napi::Object>()));
+}
+
 void Job::settle(Napi::Env env) {
   if (failure.status == TORCHCLIP_OK) {
     deferred_.Resolve(result(env));

@@ -24,8 +24,9 @@ class Job {
   virtual ~Job() = default;
 
   Napi::Promise promise() const { return deferred_.Promise(); }
-  // Keeps a buffer or object alive (and its memory in place) until the promise is settled.
-  void keep(const Napi::Value& value) { kept_.push_back(Napi::Persistent(value.As<Napi::Object>())); }
+  // Keeps an object alive until the promise is settled, and of a typed array its buffer too. What that does not protect
+  // from is said in arguments.h.
+  void keep(const Napi::Value& value);
 
   core::Failure failure;
 

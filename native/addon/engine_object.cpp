@@ -80,7 +80,7 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   LoadJob* raw = job.get();
   auto engine = engine_.get();
   try {
-    engine->load(text(info[0], "path"), options, [&environment, engine, raw](const core::Failure& failure) {
+    engine->load(path(info[0], "path"), options, [&environment, engine, raw](const core::Failure& failure) {
       raw->failure = failure;
       if (failure.status == TORCHCLIP_OK) raw->info = engine->info();
       environment.channel.finish(raw);
@@ -110,29 +110,44 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
 // encodePictures(pictures: (RawImage | { jpeg: Uint8Array })[], out: Float32Array, failed: Uint8Array,
 // normalize: boolean, cancel: Int32Array): Promise<number>
 Napi::Value EngineObject::encode_pictures(const Napi::CallbackInfo& info) {
-  const auto list = info[0].As<Napi::Array>();
-  const auto rows = whole(Napi::Number::New(info.Env(), list.Length()), 1, 1 << 20, "pictures");
-  std::vector<core::Picture> pictures;
-  for (std::uint32_t i = 0; i < list.Length(); ++i) {
-    const auto o = list.Get(i).As<Napi::Object>();
+  const auto given = list(info[0], "pictures");
+  const auto rows = whole(Napi::Number::New(info.Env(), given.Length()), 1, 1 << 20, "pictures");
+  struct Given {
+    Napi::Value bytes;
+    bool encoded;
+    core::Image image;
+  };
+  // Getters of the list and its items may run JavaScript: pointers are taken when they have all been read.
+  std::vector<Given> items;
+  for (std::uint32_t i = 0; i < given.Length(); ++i) {
+    const auto o = object(given.Get(i), "a picture");
     if (const auto jpeg = o.Get("jpeg"); jpeg.IsTypedArray()) {
-      const auto bytes = jpeg.As<Napi::Uint8Array>().ByteLength();
-      pictures.push_back({{elements_of<std::uint8_t>(jpeg, napi_uint8_array, 1, "jpeg"), 0, 0, 0}, bytes});
+      items.push_back({jpeg, true, {}});
       continue;
     }
     const auto number = [&](const char* name, std::int64_t most) {
       return static_cast<std::int32_t>(whole(o.Get(name), 1, most, name));
     };
-    core::Image image{nullptr, number("width", 1 << 24), number("height", 1 << 24), number("channels", 4)};
-    image.pixels = elements_of<std::uint8_t>(
-        o.Get("data"), napi_uint8_array, static_cast<std::size_t>(image.width) * image.height * image.channels, "data");
+    const core::Image image{nullptr, number("width", 1 << 24), number("height", 1 << 24), number("channels", 4)};
+    items.push_back({o.Get("data"), false, image});
+  }
+  std::vector<core::Picture> pictures;
+  std::vector<Napi::Value> keep{info[1], info[2]};
+  for (auto& [bytes, encoded, image] : items) {
+    keep.push_back(bytes);
+    if (encoded) {
+      const auto* data = elements_of<std::uint8_t>(bytes, napi_uint8_array, 1, "jpeg");
+      pictures.push_back({{data, 0, 0, 0}, bytes.As<Napi::Uint8Array>().ByteLength()});
+      continue;
+    }
+    const auto needed = static_cast<std::size_t>(image.width) * image.height * image.channels;
+    image.pixels = elements_of<std::uint8_t>(bytes, napi_uint8_array, needed, "data");
     pictures.push_back({image});
   }
   auto* out = elements_of<float>(info[1], napi_float32_array, rows * engine_->info().embed_dim, "out");
   auto* failed = elements_of<std::uint8_t>(info[2], napi_uint8_array, rows, "failed");
   const bool normalize = info[3].ToBoolean();
-  // The list keeps its pictures.
-  return run(info, info[4], {info[0], info[1], info[2]},
+  return run(info, info[4], keep,
              [=, pictures = std::move(pictures)](core::Runner& r, const volatile std::int32_t* cancel) {
                r.encode_pictures(pictures.data(), rows, out, failed, normalize, cancel);
              });
@@ -153,7 +168,7 @@ Napi::Value EngineObject::encode_tokens(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value& cancel,
-                              std::initializer_list<Napi::Value> keep, Work work) {
+                              const std::vector<Napi::Value>& keep, Work work) {
   auto& environment = Environment::of(info.Env());
   const auto* flag = elements_of<std::int32_t>(cancel, napi_int32_array, 1, "cancel");
   auto job = std::make_unique<RunJob>(info.Env());

@@ -21,7 +21,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
   using Work = std::function<void(core::Runner&, const volatile std::int32_t* cancel)>;
 
-  Napi::Value run(const Napi::CallbackInfo& info, const Napi::Value& cancel, std::initializer_list<Napi::Value> keep,
+  Napi::Value run(const Napi::CallbackInfo& info, const Napi::Value& cancel, const std::vector<Napi::Value>& keep,
                   Work work);
 
   std::shared_ptr<core::Engine> engine_ = std::make_shared<core::Engine>();

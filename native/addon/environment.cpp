@@ -39,8 +39,19 @@ Environment::Environment(Napi::Env env) : channel(env) {
     std::lock_guard lock(all_mutex);
     all.insert(this);
   }
+  const auto global = env.Global();
+  const auto prototype = global.Get("ArrayBuffer").As<Napi::Object>().Get("prototype");
+  const auto describe = global.Get("Object").As<Napi::Object>().Get("getOwnPropertyDescriptor").As<Napi::Function>();
+  const auto description = describe.Call({prototype, Napi::String::New(env, "resizable")});
+  resizable_ = Napi::Persistent(description.As<Napi::Object>().Get("get").As<Napi::Function>());
+  resizable_.SuppressDestruct();  // it dies with its environment
   // Hooks run last-added first, so this one runs before the channel's own.
   env.AddCleanupHook([this] { stop(); });
+}
+
+bool Environment::is_resizable(const Napi::TypedArray& array) const {
+  const Napi::Value buffer = array.ArrayBuffer();
+  return buffer.IsArrayBuffer() && resizable_.Value().Call(buffer, {}).ToBoolean();
 }
 
 core::WorkerPool& Environment::pool() {

@@ -28,6 +28,8 @@ class Environment {
   Channel channel;
   core::WorkerPool& pool();
   const std::shared_ptr<EngineSet>& engines() const { return engines_; }
+  // Whether the memory under a typed array can shrink while it is in use. That of a SharedArrayBuffer can only grow.
+  bool is_resizable(const Napi::TypedArray& array) const;
 
   // Starts `work` on the pool as a promise; `job` carries what it needs.
   template <typename J>
@@ -55,6 +57,8 @@ class Environment {
  private:
   static void stop_all();
 
+  // The getter of ArrayBuffer.prototype: a property of the buffer's own could say anything, and run any code.
+  Napi::FunctionReference resizable_;
   std::shared_ptr<EngineSet> engines_ = std::make_shared<EngineSet>();
   std::unique_ptr<core::WorkerPool> pool_;
   // True when this environment no longer waits for work that does not end.

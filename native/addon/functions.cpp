@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 
 #include "arguments.h"
@@ -37,7 +38,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto width = static_cast<std::int32_t>(whole(info[1], 1, 1 << 24, "width"));
   const auto height = static_cast<std::int32_t>(whole(info[2], 1, 1 << 24, "height"));
   const auto channels = static_cast<std::int32_t>(whole(info[3], 1, 4, "channels"));
-  const auto given = info[4].As<Napi::Object>();
+  const auto given = object(info[4], "transform");
   const core::Transform transform{static_cast<std::int32_t>(whole(given.Get("size"), 1, 1 << 14, "size")),
                                   static_cast<core::Resize>(whole(given.Get("resize"), 0, 2, "resize")),
                                   static_cast<core::Filter>(whole(given.Get("filter"), 0, 4, "filter")),
@@ -62,39 +63,44 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
 Napi::Value similarity(const Napi::CallbackInfo& info) {
   const auto a_rows = whole(info[1], 1, 1 << 30, "aRows"), b_rows = whole(info[3], 1, 1 << 30, "bRows");
   const auto dim = static_cast<std::int32_t>(whole(info[4], 1, 1 << 20, "dim"));
+  const auto device = text(info[5], "device");
   const auto* a = elements_of<float>(info[0], napi_float32_array, a_rows * dim, "a");
   const auto* b = elements_of<float>(info[2], napi_float32_array, b_rows * dim, "b");
   auto* out = elements_of<float>(info[6], napi_float32_array, a_rows * b_rows, "out");
   try {
-    core::similarity(a, a_rows, b, b_rows, dim, text(info[5], "device").c_str(), out);
+    core::similarity(a, a_rows, b, b_rows, dim, device.c_str(), out);
   } catch (const std::exception&) {
     throw to_js(info.Env(), core::current_failure());
   }
   return info.Env().Undefined();
 }
 
-// topK(queries: Float32Array, queryRows: number, base: Float32Array, baseRows: number, dim: number, k: number,
-//      device: string, indices: Int32Array, scores: Float32Array): Promise<void>
+// topK(queries: Float32Array, queryRows: number, base: Float32Array, baseRows: number, firstRow: number, dim: number,
+//      k: number, device: string, indices: Int32Array, scores: Float32Array): Promise<void>
 Napi::Value top_k(const Napi::CallbackInfo& info) {
-  const auto query_rows = whole(info[1], 1, 1 << 30, "queryRows"), base_rows = whole(info[3], 1, 1 << 30, "baseRows");
-  const auto dim = static_cast<std::int32_t>(whole(info[4], 1, 1 << 20, "dim"));
-  const auto k = static_cast<std::int32_t>(whole(info[5], 1, base_rows, "k"));
+  const auto query_rows = whole(info[1], 1, 1 << 30, "queryRows");
+  const auto base_rows = whole(info[3], 1, 1 << 30, "baseRows"), first_row = whole(info[4], 0, 1 << 30, "firstRow");
+  const auto dim = static_cast<std::int32_t>(whole(info[5], 1, 1 << 16, "dim"));
+  const auto k = static_cast<std::int32_t>(whole(info[6], 1, first_row + base_rows, "k"));
+  const auto device = text(info[7], "device");
   const auto* queries = elements_of<float>(info[0], napi_float32_array, query_rows * dim, "queries");
   const auto* base = elements_of<float>(info[2], napi_float32_array, base_rows * dim, "base");
-  auto* indices = elements_of<std::int32_t>(info[7], napi_int32_array, query_rows * k, "indices");
-  auto* scores = elements_of<float>(info[8], napi_float32_array, query_rows * k, "scores");
+  auto* indices = elements_of<std::int32_t>(info[8], napi_int32_array, query_rows * k, "indices");
+  auto* scores = elements_of<float>(info[9], napi_float32_array, query_rows * k, "scores");
   auto job = std::make_unique<Job>(info.Env());
-  for (const int i : {0, 2, 7, 8}) job->keep(info[i]);
-  return Environment::of(info.Env())
-      .start<Job>(info.Env(), std::move(job), [=, device = text(info[6], "device")](Job&) {
-        core::top_k(queries, query_rows, base, base_rows, dim, k, device.c_str(), indices, scores);
-      });
+  for (const int i : {0, 2, 8, 9}) job->keep(info[i]);
+  return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [=](Job&) {
+    const core::BaseBlock block{base, base_rows, first_row};
+    core::top_k_of_block(queries, query_rows, block, dim, k, device.c_str(), indices, scores);
+  });
 }
 
 // productSpeed(precision: 0 | 1 | 2 | 3, seconds: number): Promise<number>
 Napi::Value product_speed(const Napi::CallbackInfo& info) {
   const auto precision = static_cast<core::Precision>(whole(info[0], 0, 3, "precision"));
-  const double seconds = info[1].ToNumber();
+  constexpr double kMostSeconds = 60;
+  const double seconds = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : std::nan("");
+  if (!(seconds > 0 && seconds <= kMostSeconds)) throw argument_error(info.Env(), "seconds is not in 0 to 60");
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env()).start<NumberJob>(info.Env(), std::move(job), [=](NumberJob& j) {
     j.value = core::product_speed(precision, seconds);
@@ -145,19 +151,19 @@ core::TensorPart part_of(const Napi::Object& from) {
                         string_of("dtype"),
                         {},
                         from.Get("transpose").ToBoolean()};
-  const auto shape = from.Get("shape").As<Napi::Array>();
+  const auto shape = list(from.Get("shape"), "shape");
   for (std::uint32_t i = 0; i < shape.Length(); ++i) part.shape.push_back(whole(shape.Get(i), 0, 1LL << 40, "shape"));
   return part;
 }
 
 core::ArtifactSpec spec_of(const Napi::Object& from) {
   core::ArtifactSpec spec{text(from.Get("config"), "config"), text(from.Get("tokenizer"), "tokenizer"), {}};
-  const auto tensors = from.Get("tensors").As<Napi::Array>();
+  const auto tensors = list(from.Get("tensors"), "tensors");
   for (std::uint32_t i = 0; i < tensors.Length(); ++i) {
-    const auto tensor = tensors.Get(i).As<Napi::Object>();
+    const auto tensor = object(tensors.Get(i), "a tensor");
     core::TensorSpec found{text(tensor.Get("name"), "name"), {}, text(tensor.Get("dtype"), "dtype")};
-    const auto parts = tensor.Get("parts").As<Napi::Array>();
-    for (std::uint32_t k = 0; k < parts.Length(); ++k) found.parts.push_back(part_of(parts.Get(k).As<Napi::Object>()));
+    const auto parts = list(tensor.Get("parts"), "parts");
+    for (std::uint32_t k = 0; k < parts.Length(); ++k) found.parts.push_back(part_of(object(parts.Get(k), "a part")));
     spec.tensors.push_back(std::move(found));
   }
   return spec;
@@ -167,11 +173,12 @@ core::ArtifactSpec spec_of(const Napi::Object& from) {
 
 // writeArtifact(spec: ArtifactSpec, path: string): Promise<void>
 Napi::Value write_artifact(const Napi::CallbackInfo& info) {
-  auto spec = spec_of(info[0].As<Napi::Object>());
+  auto spec = spec_of(object(info[0], "spec"));
   auto job = std::make_unique<Job>(info.Env());
   return Environment::of(info.Env())
-      .start<Job>(info.Env(), std::move(job),
-                  [spec = std::move(spec), path = text(info[1], "path")](Job&) { core::write_artifact(spec, path); });
+      .start<Job>(info.Env(), std::move(job), [spec = std::move(spec), path = addon::path(info[1], "path")](Job&) {
+        core::write_artifact(spec, path);
+      });
 }
 
 // probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>
@@ -179,7 +186,7 @@ Napi::Value probe_torchscript(const Napi::CallbackInfo& info) {
   const auto image_size = whole(info[1], 1, 1 << 14, "imageSize"), length = whole(info[2], 1, 1 << 16, "contextLength");
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env())
-      .start<NumberJob>(info.Env(), std::move(job), [=, path = text(info[0], "path")](NumberJob& j) {
+      .start<NumberJob>(info.Env(), std::move(job), [=, path = addon::path(info[0], "path")](NumberJob& j) {
         j.value = static_cast<double>(core::probe_torchscript(path, image_size, length));
       });
 }
@@ -188,23 +195,24 @@ Napi::Value probe_torchscript(const Napi::CallbackInfo& info) {
 Napi::Value wrap_torchscript(const Napi::CallbackInfo& info) {
   auto job = std::make_unique<Job>(info.Env());
   return Environment::of(info.Env())
-      .start<Job>(
-          info.Env(), std::move(job),
-          [path = text(info[0], "path"), config = text(info[1], "config"), tokenizer = text(info[2], "tokenizer"),
-           output = text(info[3], "output")](Job&) { core::wrap_torchscript(path, config, tokenizer, output); });
+      .start<Job>(info.Env(), std::move(job),
+                  [path = addon::path(info[0], "path"), config = text(info[1], "config"),
+                   tokenizer = text(info[2], "tokenizer"), output = path(info[3], "output")](Job&) {
+                    core::wrap_torchscript(path, config, tokenizer, output);
+                  });
 }
 
 // verifyArtifact(path: string): Promise<void>
 Napi::Value verify_artifact(const Napi::CallbackInfo& info) {
   auto job = std::make_unique<Job>(info.Env());
-  return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [path = text(info[0], "path")](Job&) {
-    core::verify_artifact(path);
-  });
+  return Environment::of(info.Env())
+      .start<Job>(info.Env(), std::move(job),
+                  [path = addon::path(info[0], "path")](Job&) { core::verify_artifact(path); });
 }
 
 // fixEncoding(text: string): string
 Napi::Value fix_encoding(const Napi::CallbackInfo& info) {
-  if (!info[0].IsString()) throw Napi::TypeError::New(info.Env(), "text is not a string");
+  if (!info[0].IsString()) throw argument_error(info.Env(), "text is not a string");
   const auto fixed = core::fix_encoding(core::from_utf16(info[0].As<Napi::String>().Utf16Value()));
   return Napi::String::New(info.Env(), core::to_utf16(fixed));
 }

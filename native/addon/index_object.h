@@ -14,14 +14,16 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   explicit IndexObject(const Napi::CallbackInfo& info);
 
  private:
-  Napi::Value add(const Napi::CallbackInfo& info);
+  Napi::Value stage(const Napi::CallbackInfo& info);
+  Napi::Value commit(const Napi::CallbackInfo& info);
+  Napi::Value discard(const Napi::CallbackInfo& info);
   Napi::Value search(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value rows(const Napi::CallbackInfo& info);
   Napi::Value dim(const Napi::CallbackInfo& info);
   Napi::Value bytes(const Napi::CallbackInfo& info);
 
-  // An add and a search never run together: JavaScript awaits one before the other (lib/search).
   std::shared_ptr<core::Index> index_;
 };
 

@@ -1,6 +1,9 @@
 // The C ABI (torchclip.h) over core::Engine: arguments checked, exceptions turned into statuses.
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <future>
+#include <initializer_list>
 #include <mutex>
 
 #include "engine.h"
@@ -21,11 +24,19 @@ using torchclip::core::Engine;
 using torchclip::core::Error;
 using torchclip::core::Failure;
 
+// At most size - 1 bytes and a NUL; a UTF-8 character that does not fit is left out whole.
+void copy_text(char* to, std::size_t size, const std::string& text) {
+  std::size_t length = std::min(text.size(), size - 1);
+  const auto continues = [&](std::size_t i) { return (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80; };
+  while (length < text.size() && length > 0 && continues(length)) --length;
+  std::memcpy(to, text.data(), length);
+  to[length] = '\0';
+}
+
 torchclip_status report(const Failure& failure, torchclip_error* error) {
   if (error) {
     error->status = failure.status;
-    std::strncpy(error->message, failure.message.c_str(), sizeof error->message - 1);
-    error->message[sizeof error->message - 1] = '\0';
+    copy_text(error->message, sizeof error->message, failure.message);
   }
   return failure.status;
 }
@@ -33,6 +44,21 @@ torchclip_status report(const Failure& failure, torchclip_error* error) {
 void require(bool condition, const char* what) {
   if (!condition) throw Error(TORCHCLIP_E_ARGUMENT, what);
 }
+
+// Sizes that are at least 1 and whose product, of elements of `bytes` bytes, can be addressed.
+void require_sizes(std::initializer_list<std::int64_t> sizes, std::int64_t bytes, const char* names) {
+  std::int64_t left = PTRDIFF_MAX / bytes;
+  for (const std::int64_t size : sizes) {
+    require(size >= 1, (std::string(names) + " must be at least 1").c_str());
+    left /= size;
+  }
+  require(left >= 1, (std::string(names) + " together are more than can be addressed").c_str());
+}
+
+constexpr std::int32_t kMostThreads = 1024;
+constexpr std::int32_t kMostSide = 1 << 24;  // pixels
+constexpr std::int32_t kMostDim = 65536;
+constexpr std::int64_t kMostRows = INT32_MAX;  // of which row numbers are int32
 
 template <typename Work>
 torchclip_status guarded(torchclip_error* error, Work&& work) {
@@ -55,6 +81,7 @@ void wait(Start&& start) {
 
 void tokenize(torchclip_engine& engine, const char* const* texts, std::int64_t rows, bool truncate, std::int32_t* ids) {
   const auto& info = engine.engine.info();
+  require_sizes({rows, info.context_length}, sizeof(std::int32_t), "rows and context_length");
   std::call_once(engine.once, [&] {
     engine.tokenizer =
         std::make_unique<torchclip::core::Tokenizer>(info.extra.at("tokenizer.json"), info.extra.at("torchclip.json"));
@@ -80,11 +107,6 @@ void tokenize(torchclip_engine& engine, const char* const* texts, std::int64_t r
     }
     std::copy(found.begin(), found.end(), ids + r * info.context_length);
   }
-}
-
-void copy_text(char* to, std::size_t size, const std::string& text) {
-  std::strncpy(to, text.c_str(), size - 1);
-  to[size - 1] = '\0';
 }
 
 }  // namespace
@@ -121,6 +143,10 @@ const char* torchclip_status_name(torchclip_status status) {
       return "E_READ";
     case TORCHCLIP_E_TIMEOUT:
       return "E_TIMEOUT";
+    case TORCHCLIP_E_INDEX_NOT_FOUND:
+      return "E_INDEX_NOT_FOUND";
+    case TORCHCLIP_E_INDEX_CORRUPT:
+      return "E_INDEX_CORRUPT";
     case TORCHCLIP_E_INTERNAL:
       break;
   }
@@ -136,6 +162,7 @@ torchclip_engine* torchclip_open(const char* path, const torchclip_options* opti
     if (options && options->precision) chosen.precision = options->precision;
     if (options) chosen.threads = options->threads;
     if (options) chosen.trust_code = options->trust_code != 0;
+    require(chosen.threads >= 0 && chosen.threads <= kMostThreads, "threads must be in 0 to 1024");
     engine = std::make_unique<torchclip_engine>();
     wait([&](Engine::Done done) { engine->engine.load(path, chosen, std::move(done)); });
   });
@@ -166,7 +193,9 @@ torchclip_status torchclip_info(const torchclip_engine* engine, torchclip_model_
 torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint8_t* pixels, int32_t width,
                                       int32_t height, int32_t channels, uint8_t* out, torchclip_error* error) {
   return guarded(error, [&] {
-    require(engine && out, "engine or out is NULL");
+    require(engine && pixels && out, "engine, pixels or out is NULL");
+    require(width >= 1 && width <= kMostSide && height >= 1 && height <= kMostSide,
+            "width and height must be in 1 to 2^24");
     torchclip::core::preprocess({pixels, width, height, channels}, engine->engine.info().transform, out);
   });
 }
@@ -175,7 +204,9 @@ torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t
                                          int32_t normalize, torchclip_error* error) {
   return guarded(error, [&] {
     require(engine && batch && out, "engine, batch or out is NULL");
-    require(rows > 0, "rows must be at least 1");
+    const auto& info = engine->engine.info();
+    require_sizes({rows, info.image_size, info.image_size, 3}, 1, "rows and image_size");
+    require_sizes({rows, info.embed_dim}, sizeof(float), "rows and embed_dim");
     wait([&](Engine::Done done) {
       engine->engine.run([&](auto& runner) { runner.encode_images(batch, rows, out, normalize != 0); }, nullptr,
                          std::move(done));
@@ -187,7 +218,8 @@ torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t
                                          float* out, int32_t normalize, torchclip_error* error) {
   return guarded(error, [&] {
     require(engine && ids && out, "engine, ids or out is NULL");
-    require(rows > 0, "rows must be at least 1");
+    require_sizes({rows, length}, sizeof(std::int32_t), "rows and length");
+    require_sizes({rows, engine->engine.info().embed_dim}, sizeof(float), "rows and embed_dim");
     require(length > 0 && length <= engine->engine.info().context_length, "length must be in 1 to context_length");
     wait([&](Engine::Done done) {
       engine->engine.run([&](auto& runner) { runner.encode_tokens(ids, rows, length, out, normalize != 0); }, nullptr,
@@ -200,7 +232,6 @@ torchclip_status torchclip_tokenize(torchclip_engine* engine, const char* const*
                                     int32_t* ids, torchclip_error* error) {
   return guarded(error, [&] {
     require(engine && texts && ids, "engine, texts or ids is NULL");
-    require(rows > 0, "rows must be at least 1");
     tokenize(*engine, texts, rows, truncate != 0, ids);
   });
 }
@@ -209,8 +240,9 @@ torchclip_status torchclip_encode_texts(torchclip_engine* engine, const char* co
                                         int32_t truncate, float* out, int32_t normalize, torchclip_error* error) {
   return guarded(error, [&] {
     require(engine && texts && out, "engine, texts or out is NULL");
-    require(rows > 0, "rows must be at least 1");
     const std::int32_t length = engine->engine.info().context_length;
+    require_sizes({rows, length}, sizeof(std::int32_t), "rows and context_length");
+    require_sizes({rows, engine->engine.info().embed_dim}, sizeof(float), "rows and embed_dim");
     std::vector<std::int32_t> ids(static_cast<std::size_t>(rows) * length);
     tokenize(*engine, texts, rows, truncate != 0, ids.data());
     wait([&](Engine::Done done) {
@@ -224,7 +256,9 @@ torchclip_status torchclip_similarity(const float* a, int64_t a_rows, const floa
                                       float* out, torchclip_error* error) {
   return guarded(error, [&] {
     require(a && b && out, "a, b or out is NULL");
-    require(a_rows > 0 && b_rows > 0 && dim > 0, "a_rows, b_rows and dim must be at least 1");
+    require_sizes({a_rows, dim}, sizeof(float), "a_rows and dim");
+    require_sizes({b_rows, dim}, sizeof(float), "b_rows and dim");
+    require_sizes({a_rows, b_rows}, sizeof(float), "a_rows and b_rows");
     torchclip::core::similarity(a, a_rows, b, b_rows, dim, "cpu", out);
   });
 }
@@ -233,7 +267,12 @@ torchclip_status torchclip_top_k(const float* queries, int64_t query_rows, const
                                  int32_t dim, int32_t k, int32_t* indices, float* scores, torchclip_error* error) {
   return guarded(error, [&] {
     require(queries && base && indices && scores, "queries, base, indices or scores is NULL");
-    require(query_rows > 0 && base_rows > 0 && dim > 0, "query_rows, base_rows and dim must be at least 1");
+    require_sizes({query_rows, dim}, sizeof(float), "query_rows and dim");
+    require_sizes({base_rows, dim}, sizeof(float), "base_rows and dim");
+    require(dim <= kMostDim, "dim must be in 1 to 65536");
+    require(base_rows <= kMostRows, "base_rows must be in 1 to 2^31 - 1");
+    require(k >= 1 && k <= base_rows, "k must be in 1 to base_rows");
+    require_sizes({query_rows, k}, sizeof(float), "query_rows and k");
     torchclip::core::top_k(queries, query_rows, base, base_rows, dim, k, "cpu", indices, scores);
   });
 }

@@ -1,13 +1,14 @@
 // The few lines that the CTest suites need: CHECK counts, a test's main returns failures().
 #pragma once
 
+#include <atomic>
 #include <cstdio>
 #include <vector>
 
 namespace torchclip::test {
 
-inline int& failures() {
-  static int count = 0;
+inline std::atomic<int>& failures() {
+  static std::atomic<int> count{0};
   return count;
 }
 

@@ -258,7 +258,7 @@ void bf16_index() {
   for (const std::int64_t count : {1, 20}) {
     std::vector<std::int32_t> hits(count);
     std::vector<float> scores(count);
-    index.search(queries.data(), count, 1, nullptr, {hits.data(), scores.data()});
+    index.search({queries.data(), count, 1, {}}, {hits.data(), scores.data()});
     for (std::int64_t q = 0; q < count; ++q) {
       double best = -1e9;
       for (std::int64_t r = 0; r < kRows; ++r) {
@@ -307,10 +307,10 @@ int main() {
   index.add(rows.data(), 900);
   std::int32_t hits[3];
   float scores[3];
-  index.search(rows.data() + 5 * 17, 1, 3, nullptr, {hits, scores});
+  index.search({rows.data() + 5 * 17, 1, 3, {}}, {hits, scores});
   CHECK(scores[0] >= scores[1] && scores[1] >= scores[2]);
   CHECK(torchclip::test::status_of<Error>([&] {
-          index.search(rows.data(), 1, 901, nullptr, {hits, scores});
+          index.search({rows.data(), 1, 901, {}}, {hits, scores});
         }) == TORCHCLIP_E_ARGUMENT);
   return torchclip::test::failures();
 }

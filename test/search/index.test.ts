@@ -181,21 +181,29 @@ describe("embedding index", () => {
     const mapped = await EmbeddingIndex.open(file);
     assert.deepEqual([mapped.rows, mapped.dim, mapped.bytes], [500, 48, 0]);
     assert.deepEqual(mapped.vector(7), index.vector(7));
-    assert.equal((await errorOf(() => mapped.add(base))).code, "E_ARGUMENT");
+    // Appended to: the rows come into memory, and are found beside the new ones.
+    await mapped.add({ ...q, data: q.data.map((v) => 2 * v) });
+    assert.deepEqual([mapped.rows, (await mapped.search(q, 1)).indices[0]], [503, 500]);
+    assert.ok(mapped.bytes > 0);
     const bytes = readFileSync(file);
     for (const [name, damaged] of [
       ["short", bytes.subarray(0, 5000)],
       ["magic", Buffer.concat([Buffer.from("x"), bytes.subarray(1)])],
       ["type", Buffer.from(bytes.toString("latin1").replace("<f4", "<f8"), "latin1")],
       ["shape", Buffer.from(bytes.toString("latin1").replace("(500, 48)", "(900, 48)"), "latin1")],
+      ["axes", Buffer.from(bytes.toString("latin1").replace("(500, 48), }   ", "(50, 10, 48), }"), "latin1")],
+      ["order", Buffer.from(bytes.toString("latin1").replace("False", "True "), "latin1")],
       ["empty", Buffer.alloc(0)],
     ] as const) {
       writeFileSync(join(folder, name), damaged);
       const error = await errorOf(() => EmbeddingIndex.open(join(folder, name)));
-      assert.equal(error.code, "E_MODEL_CORRUPT", name);
+      assert.equal(error.code, "E_INDEX_CORRUPT", name);
       assert.match(error.message, new RegExp(name));
     }
-    assert.equal((await errorOf(() => EmbeddingIndex.open(join(folder, "none.npy")))).code, "E_MODEL_NOT_FOUND");
+    assert.equal((await errorOf(() => EmbeddingIndex.open(join(folder, "none.npy")))).code, "E_INDEX_NOT_FOUND");
+    assert.equal((await errorOf(() => EmbeddingIndex.open(folder))).code, "E_INDEX_CORRUPT");
+    assert.equal((await errorOf(() => EmbeddingIndex.open(`${file}\0x`))).code, "E_ARGUMENT");
+    assert.equal((await errorOf(() => EmbeddingIndex.open(join(folder, "none.npy"), { precision: "int8" }))).code, "E_INDEX_NOT_FOUND");
   });
 
   it("refuses other dimensions, k of 0, short filters", async () => {
@@ -210,5 +218,75 @@ describe("embedding index", () => {
       () => Promise.resolve(index.vector(9)),
     ])
       assert.equal((await errorOf(async () => call())).code, "E_ARGUMENT");
+  });
+
+  it("an empty index is saved and opened again, also with other precisions", async () => {
+    const file = join(temporaryFolder(), "empty.npy");
+    await EmbeddingIndex.create(8).save(file);
+    for (const precision of ["fp32", "int8"] as const) {
+      const index = await EmbeddingIndex.open(file, { precision });
+      assert.deepEqual([index.rows, index.dim, (await index.search(vectors(2, 8, 1), 3)).k], [0, 8, 0]);
+      await index.add(vectors(2, 8, 1));
+      assert.equal(index.rows, 2);
+    }
+  });
+
+  it("a row that holds a NaN is never found, a query that holds one finds nothing, in any precision", async () => {
+    const base = vectors(4, 8, 2);
+    base.data[10] = NaN;
+    for (const precision of ["fp32", "int8"] as const) {
+      const index = EmbeddingIndex.create(8, { precision });
+      await index.add(base);
+      for (const rows of [1, 40]) {
+        const queries = vectors(rows, 8, 3);
+        const found = await index.search(queries, 4);
+        assert.deepEqual([...found.indices.subarray(0, 4)].sort(), [-1, 0, 2, 3]);
+        queries.data[1] = NaN;
+        const beside = await index.search(queries, 4);
+        assert.deepEqual([...beside.indices.subarray(0, 4)], [-1, -1, -1, -1]);
+        assert.deepEqual(beside.indices.subarray(4), found.indices.subarray(4));
+      }
+    }
+  });
+
+  it("a filter that leaves one row in a thousand finds what a search of those rows finds", async () => {
+    const [rows, dim] = [30_000, 48];
+    const base = vectors(rows, dim, 4);
+    const allowed = new Uint8Array(rows / 8);
+    const kept = Array.from({ length: 30 }, (_, i) => i * 1000 + 7);
+    for (const row of kept) allowed[row >> 3] |= 1 << (row & 7);
+    for (const precision of ["fp32", "int8"] as const) {
+      const [index, few] = [EmbeddingIndex.create(dim, { precision }), EmbeddingIndex.create(dim, { precision })];
+      await index.add(base);
+      for (const row of kept) await few.add({ data: base.data.slice(row * dim, (row + 1) * dim), rows: 1, dim });
+      for (const queries of [1, 20, 300]) {
+        const q = vectors(queries, dim, 5);
+        const found = await index.search(q, 5, { allowed });
+        const expected = await few.search(q, 5);
+        assert.deepEqual(
+          found.indices,
+          expected.indices.map((i) => kept[i]),
+        );
+        assert.deepEqual(found.scores, expected.scores);
+      }
+    }
+  });
+
+  it("closed: what runs ends, what waits and what comes later is E_CLOSED", async () => {
+    const index = EmbeddingIndex.create(16);
+    const base = vectors(5000, 16, 6);
+    await index.add(base);
+    const [running, waiting, saving] = [index.search(base, 3), index.add(base), index.save(join(temporaryFolder(), "a.npy"))];
+    for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
+    index.close();
+    index[Symbol.dispose]();
+    const outcome = await running.then(
+      () => "done",
+      (error: { code: string }) => error.code,
+    );
+    assert.ok(["done", "E_CLOSED"].includes(outcome), outcome);
+    for (const call of [() => waiting, () => saving, () => index.search(base, 1), () => index.add(base), () => index.vector(0), () => index.save("x")])
+      assert.equal((await errorOf(async () => call())).code, "E_CLOSED");
+    assert.deepEqual([index.rows, index.bytes, index.dim], [0, 0, 16]);
   });
 });

@@ -118,8 +118,20 @@ class JsonReader {
     return value;
   }
 
+  // A pair of surrogates is one character; a lone one becomes U+FFFD, as it has no UTF-8.
   void utf8(unsigned c, std::string& out) {
-    if (c >= 0xD800 && c < 0xDC00 && word("\\u")) c = 0x10000 + ((c - 0xD800) << 10) + (code_unit() - 0xDC00);
+    constexpr unsigned kReplacement = 0xFFFD;
+    const bool is_high = c >= 0xD800 && c < 0xDC00, is_low = c >= 0xDC00 && c < 0xE000;
+    if (is_high || is_low) {
+      const std::size_t behind = at_;
+      const unsigned low = is_high && word("\\u") ? code_unit() : 0;
+      if (low >= 0xDC00 && low < 0xE000) {
+        c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
+      } else {
+        c = kReplacement;
+        at_ = behind;  // what follows is read for itself
+      }
+    }
     const auto push = [&](unsigned byte) { out += static_cast<char>(byte); };
     if (c < 0x80) return push(c);
     if (c < 0x800) {

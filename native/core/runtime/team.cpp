@@ -4,6 +4,8 @@
 #include <immintrin.h>
 #endif
 
+#include <utility>
+
 namespace torchclip::core {
 namespace {
 
@@ -41,13 +43,26 @@ void Team::run(std::int64_t count, void* work, Call call) {
                std::memory_order_release);
   wake_.fetch_add(1, std::memory_order_release);
   wake_.notify_all();
-  for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) call(work, i, 0);
+  take_tasks(count, work, call, 0);
   state_.fetch_and(~kOpen, std::memory_order_acq_rel);
   for (int spins = 0; (state_.load(std::memory_order_acquire) & kJoined) != 0;) {
     if (++spins < kSpins) {
       relax();
     } else {
       std::this_thread::yield();  // the helper's core was taken away
+    }
+  }
+  // No helper is in the round any more.
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void Team::take_tasks(std::int64_t count, void* work, Call call, int who) noexcept {
+  for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) {
+    try {
+      call(work, i, who);
+    } catch (...) {
+      std::lock_guard lock(failure_mutex_);
+      if (!failure_) failure_ = std::current_exception();
     }
   }
 }
@@ -70,8 +85,7 @@ void Team::help(int who) {
       joined = state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel);
     }
     if (!joined) continue;
-    const auto count = count_;
-    for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) call_(work_, i, who);
+    take_tasks(count_, work_, call_, who);
     state_.fetch_sub(1, std::memory_order_acq_rel);
   }
 }

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
+#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -21,7 +23,8 @@ class Team {
   int size() const noexcept { return static_cast<int>(helpers_.size()) + 1; }
 
   // work(i), or work(i, who) with the number of the thread in [0, size()), for each i in [0, count), in no fixed order;
-  // returns when all are done. Call it from one thread at a time; `work` must not throw.
+  // returns when all are done. Call it from one thread at a time. Where `work` throws, the other tasks still run, and
+  // the first exception is thrown here.
   template <typename Work>
   void each(std::int64_t count, Work&& work) {
     run(count, &work, [](void* w, std::int64_t i, int who) {
@@ -37,6 +40,7 @@ class Team {
  private:
   using Call = void (*)(void*, std::int64_t, int);
   void run(std::int64_t count, void* work, Call call);
+  void take_tasks(std::int64_t count, void* work, Call call, int who) noexcept;
   void help(int who);
 
   // The round, whether it may still be joined, and how many helpers are in it: a helper that wakes late finds the
@@ -49,6 +53,8 @@ class Team {
   std::int64_t count_ = 0;
   void* work_ = nullptr;
   Call call_ = nullptr;
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;  // the first of this round
   std::vector<std::thread> helpers_;
 };
 

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <string>
 
-#include "model/fast/packed.h"
+#include "search/rows.h"
+#include "search/scan.h"
 #include "search/sketch.h"
 
 namespace torchclip::core {
@@ -24,56 +26,62 @@ struct SearchTeam {
 // `seconds`.
 double product_speed(Precision precision, double seconds);
 
-struct Hits {
-  std::int32_t* indices;  // [queries, k]: row numbers, best first, equal scores by row number; -1 past the last hit
-  float* scores;          // [queries, k]: NaN past the last hit
-};
-
+// Every method may be called on any thread at any time, while others run. A thread that needs several locks takes them
+// in this order:
+//   1. writer_: one addition at a time;
+//   2. SearchTeam::mutex: the threads that convert and search rows, for as long as that takes;
+//   3. RowStore::mutex_: for a few instructions.
+// `read`, `rows` and `bytes` take the third alone: they never wait for a search or for an addition.
 class Index {
  public:
   // Throws Error(E_ARGUMENT) for a dim outside 1 to 65536.
   Index(Type type, std::int64_t dim);
-
-  // Rows of float32 [rows, dim]; copied, in the index's type. int8 keeps a scale for each row (the largest magnitude
-  // is 127); scores of bf16 and int8 are those of what is stored.
-  void add(const float* rows, std::int64_t count);
-  // float32 rows that somebody else keeps (a mapped file): searched where they are; nothing can be added.
-  void borrow(const float* rows, std::int64_t count, std::shared_ptr<const void> keep);
-
-  // The k best rows of each query (float32 [count, dim]), 1 <= k <= rows. allowed: null, or a bit for each row, lowest
-  // bit first; rows whose bit is not set are left out. Scores that are not numbers are never hits.
-  void search(const float* queries, std::int64_t count, std::int32_t k, const std::uint8_t* allowed, Hits hits) const;
-
-  // Row `row` as float32 [dim].
-  void row(std::int64_t row, float* out) const;
-
-  // float32 [count, dim] of a little-endian .npy of a C-ordered '<f4' matrix, mapped; throws Error(E_MODEL_CORRUPT).
+  // Over a mapped .npy of float32 rows; throws Error(E_INDEX_NOT_FOUND or E_INDEX_CORRUPT). The first addition copies
+  // its rows into memory.
   static std::unique_ptr<Index> open_npy(const std::string& path);
+  // float32 rows [count, dim] that the caller keeps meanwhile, searched once where they are; throws as `search` does.
+  static void search_rows(const float* rows, std::int64_t count, std::int64_t dim, const Query& query,
+                          const Hits& hits);
 
-  Type type() const noexcept { return type_; }
-  std::int64_t dim() const noexcept { return dim_; }
-  std::int64_t rows() const noexcept { return rows_; }
-  std::size_t bytes() const noexcept { return data_.bytes() + scales_.size() * 8 + sketchBytes_; }
+  // Rows of float32 [count, dim]; copied, in the index's type, all or none. int8 keeps a scale for each row (the
+  // largest magnitude is 127); scores of bf16 and int8 are those of what is stored. A row with a NaN is never found;
+  // one with an infinity not in int8, which has none.
+  void add(const float* rows, std::int64_t count);
+  // The same in parts, by one writer at a time: staged rows are found after `commit`, or never after `discard`. `more`:
+  // how many rows will follow these ones.
+  void stage(const float* rows, std::int64_t count, std::int64_t more);
+  void commit();
+  void discard();
+
+  // The k best rows of each query, 1 <= k <= rows, among the rows that are there when the search begins. Scores that
+  // are not numbers are never hits. Throws Error(E_INDEX_CORRUPT) where the rows' file was shortened.
+  void search(const Query& query, const Hits& hits) const;
+
+  // Rows [start, start + count) as float32 [count, dim]; throws Error(E_ARGUMENT) where there are not as many.
+  void read(std::int64_t start, std::int64_t count, float* out) const;
+
+  // Frees the memory, or unmaps the file, when the calls that run have ended. Later calls throw Error(E_CLOSED).
+  void close();
+
+  Type type() const noexcept { return store_.type(); }
+  std::int64_t dim() const noexcept { return store_.dim(); }
+  std::int64_t rows() const { return store_.rows(); }
+  std::size_t bytes() const { return store_.bytes() + sketch_bytes_; }
 
  private:
-  const char* at(std::int64_t row) const;
-  void grow(std::int64_t rows);
+  explicit Index(const NpyRows& rows);
+  void stage_locked(const float* rows, std::int64_t count, std::int64_t more);
   // At most kPanel queries, of `all` that came together, by the sketch, which is made when a few come a second time or
-  // many at once; false: the whole base must be scanned.
-  bool search_sketch(const Context& context, const float* queries, std::int64_t count, std::int64_t all, std::int32_t k,
-                     const std::uint8_t* allowed, Hits hits) const;
+  // many at once; false: the rows must be scanned.
+  bool search_sketch(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
+                     const Hits& hits) const;
 
-  Type type_;
-  std::int64_t dim_, stride_, rows_ = 0;  // stride in bytes
-  Buffer data_;
-  const char* borrowed_ = nullptr;
-  std::shared_ptr<const void> keep_;
-  std::vector<float> scales_;
-  std::vector<std::int32_t> sums_;
+  std::mutex writer_;
+  RowStore store_;
   // Under the search team's mutex.
   mutable std::unique_ptr<Sketch> sketch_;
   mutable bool asked_ = false, sketchable_ = true;
-  mutable std::atomic<std::size_t> sketchBytes_{0};  // for whoever asks while a search runs
+  mutable std::atomic<std::size_t> sketch_bytes_{0};  // for whoever asks while a search runs
 };
 
 }  // namespace torchclip::core

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "runtime/bus_guard.h"
 #include "search/byte_queries.h"
 
 namespace torchclip::core {
@@ -46,6 +47,7 @@ bool Sketch::add(const Context& context, const float* rows, std::int64_t count) 
   sums_.resize(static_cast<std::size_t>(first + count));
   std::atomic<bool> finite{true};
   context.team.each((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
+    BusGuard::allow_in_this_thread();
     const std::int64_t begin = task * kSegment, n = std::min(kSegment, count - begin), to = first + begin;
     context.kernels.layerNorm(rows + begin * dim_, dim_, n, dim_, nullptr, nullptr, 0, Type::s8,
                               data_.data() + to * stride_, stride_, scales_.data() + to, sums_.data() + to);
@@ -73,7 +75,7 @@ bool Sketch::add(const Context& context, const float* rows, std::int64_t count) 
 }
 
 bool Sketch::candidates(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
-                        const std::uint8_t* allowed, std::vector<std::vector<Candidate>>& found) const {
+                        const RowFilter& filter, std::vector<std::vector<Candidate>>& found) const {
   // |q|, and how far its int8 form can be from it: half a step in each of dim numbers.
   std::vector<float> lengths, steps;
   for (std::int64_t q = 0; q < count; ++q) {
@@ -111,12 +113,12 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
     struct State {
       const Sketch& sketch;
       const decltype(bound)& bound_of;
-      const std::uint8_t* allowed;
+      const RowFilter& filter;
       Lane* lanes;
       float* limits;
       const float* most;
       std::int64_t row;
-    } state{*this, bound, allowed, own, limits, most.data(), 0};
+    } state{*this, bound, filter, own, limits, most.data(), 0};
     for (std::int64_t s = task * segments / tasks; s < (task + 1) * segments / tasks; ++s) {
       const std::int64_t row = s * kSegment, rows = std::min(kSegment, rows_ - row);
       state.row = row;
@@ -125,7 +127,7 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
       context.kernels.scan(scores, rows, limits, &state, [](void* p, std::int64_t r, int column, float score) {
         auto& t = *static_cast<State*>(p);
         const std::int64_t at = t.row + r;
-        if (!is_allowed(t.allowed, at)) return;
+        if (!t.filter.passes(at)) return;
         Lane& lane = t.lanes[column];
         const float b = t.bound_of(column, t.sketch.norms_[static_cast<std::size_t>(at)],
                                    t.sketch.errors_[static_cast<std::size_t>(at)]);

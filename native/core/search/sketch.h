@@ -7,15 +7,11 @@
 #include <vector>
 
 #include "model/fast/packed.h"
+#include "search/filter.h"
 
 namespace torchclip::core {
 
 constexpr std::int64_t kSegment = 448;  // rows whose scores are looked at together
-
-// Whether a filter (a bit for each row, or null) lets a row pass.
-inline bool is_allowed(const std::uint8_t* allowed, std::int64_t row) {
-  return !allowed || (allowed[row >> 3] >> (row & 7) & 1);
-}
 
 class Sketch {
  public:
@@ -31,9 +27,9 @@ class Sketch {
     float upper;  // no less than the exact score
   };
   // For each query (float32 [count, dim], count <= kPanel) all rows whose exact score may be among the k best of those
-  // that `allowed` lets pass. False where the queries are not finite.
+  // that `filter` lets pass. False where the queries are not finite.
   bool candidates(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
-                  const std::uint8_t* allowed, std::vector<std::vector<Candidate>>& found) const;
+                  const RowFilter& filter, std::vector<std::vector<Candidate>>& found) const;
 
  private:
   std::int64_t dim_, stride_, rows_ = 0;

@@ -1,6 +1,8 @@
 #include "search/top_k.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -31,12 +33,17 @@ void select(const float* row, std::int64_t n, std::int32_t k, std::vector<std::i
             float* scores) {
   order.resize(n);
   std::iota(order.begin(), order.end(), 0);
-  const auto better = [row](std::int32_t x, std::int32_t y) { return row[x] > row[y] || (row[x] == row[y] && x < y); };
+  // What is no number comes last: the order must be total.
+  const auto better = [row](std::int32_t x, std::int32_t y) {
+    if (std::isnan(row[x]) || std::isnan(row[y]))
+      return std::isnan(row[x]) == std::isnan(row[y]) ? x < y : std::isnan(row[y]);
+    return row[x] > row[y] || (row[x] == row[y] && x < y);
+  };
   if (k < n) std::nth_element(order.begin(), order.begin() + k, order.end(), better);
   std::sort(order.begin(), order.begin() + k, better);
   for (std::int32_t i = 0; i < k; ++i) {
-    indices[i] = order[i];
     scores[i] = row[order[i]];
+    indices[i] = std::isnan(scores[i]) ? -1 : order[i];
   }
 }
 
@@ -46,11 +53,17 @@ void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_
                 const char* device, float* out) {
   const auto on = device_of(device);
   if (on.is_cpu()) {
+    const auto multiply = [&](Team& team) {
+      const Context context{*kernels(), team};
+      const Linear packed(context, Precision::fp32, b, nullptr, b_rows, dim);
+      packed.multiply(context, {a, std::int64_t{dim} * 4}, a_rows, {out, b_rows});
+    };
+    // The JavaScript thread may be the caller: it does not wait for a search that runs, but works alone meanwhile.
     auto& search = SearchTeam::get();
-    std::lock_guard lock(search.mutex);
-    const Context context{*kernels(), search.team};
-    const Linear packed(context, Precision::fp32, b, nullptr, b_rows, dim);
-    return packed.multiply(context, {a, dim * 4}, a_rows, {out, b_rows});
+    const std::unique_lock lock(search.mutex, std::try_to_lock);
+    if (lock.owns_lock()) return multiply(search.team);
+    Team alone(1);
+    return multiply(alone);
   }
   if (const auto* cuda = on.is_cuda() ? cuda_functions() : nullptr) {
     return cuda->similarity(std::max<int>(on.index(), 0), a, a_rows, b, b_rows, dim, out);
@@ -67,9 +80,7 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
   }
   const auto on = device_of(device);
   if (on.is_cpu()) {
-    Index index(Type::f32, dim);
-    index.borrow(base, base_rows, nullptr);
-    return index.search(queries, query_rows, k, nullptr, {indices, scores});
+    return Index::search_rows(base, base_rows, dim, {queries, query_rows, k, {}}, {indices, scores});
   }
   constexpr std::int32_t kMostK = 1024;  // of the kernel
   if (const auto* cuda = on.is_cuda() && k <= kMostK ? cuda_functions() : nullptr) {
@@ -84,6 +95,40 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
     const float* data = block.const_data_ptr<float>();
     for (std::int64_t q = 0; q < n; ++q) {
       select(data + q * base_rows, base_rows, k, order, indices + (start + q) * k, scores + (start + q) * k);
+    }
+  }
+}
+
+void top_k_of_block(const float* queries, std::int64_t query_rows, const BaseBlock& block, std::int32_t dim,
+                    std::int32_t k, const char* device, std::int32_t* indices, float* scores) {
+  const auto of_block = static_cast<std::int32_t>(std::min<std::int64_t>(k, block.rows));
+  if (block.first == 0 && of_block == k) {
+    return top_k(queries, query_rows, block.data, block.rows, dim, k, device, indices, scores);
+  }
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(query_rows * of_block));
+  std::vector<float> found(rows.size());
+  top_k(queries, query_rows, block.data, block.rows, dim, of_block, device, rows.data(), found.data());
+  if (block.first == 0) std::fill_n(indices, query_rows * k, -1);
+  std::vector<std::int32_t> old_rows(static_cast<std::size_t>(k));
+  std::vector<float> old(old_rows.size());
+  for (std::int64_t q = 0; q < query_rows; ++q) {
+    std::copy_n(indices + q * k, k, old_rows.begin());
+    std::copy_n(scores + q * k, k, old.begin());
+    const std::int32_t* new_rows = rows.data() + q * of_block;
+    const float* fresh = found.data() + q * of_block;
+    std::int32_t i = 0, j = 0;
+    for (std::int64_t to = q * k; to < (q + 1) * k; ++to) {
+      const bool is_old = i < k && old_rows[static_cast<std::size_t>(i)] >= 0,
+                 is_new = j < of_block && new_rows[j] >= 0;
+      // Of equal scores the lower row number comes first: that of a block before.
+      const bool takes_old = is_old && (!is_new || old[static_cast<std::size_t>(i)] >= fresh[j]);
+      if (takes_old) {
+        indices[to] = old_rows[static_cast<std::size_t>(i)];
+        scores[to] = old[static_cast<std::size_t>(i++)];
+      } else {
+        indices[to] = is_new ? static_cast<std::int32_t>(block.first + new_rows[j]) : -1;
+        scores[to] = is_new ? fresh[j++] : std::numeric_limits<float>::quiet_NaN();
+      }
     }
   }
 }

@@ -113,7 +113,11 @@ Tokenizer::Tokenizer(const std::string& tokenizer_json, const std::string& torch
   endText_ = dialect_ == Dialect::open_clip ? U"<end_of_text>" : kEnd;
   const auto json = Json::parse(tokenizer_json);
   for (const auto& [token, value] : json["model"]["vocab"].members()) {
-    vocabulary_.emplace(token, static_cast<std::int32_t>(value.number()));
+    const double id = value.number(-1);
+    if (!(id >= 0 && id <= INT_MAX)) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "tokenizer.json: the vocabulary holds a token without an id");
+    }
+    vocabulary_.emplace(token, static_cast<std::int32_t>(id));
   }
   std::int32_t rank = 0;
   for (const auto& merge : json["model"]["merges"].items()) {

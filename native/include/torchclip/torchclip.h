@@ -4,6 +4,11 @@
  * Every function is thread-safe. Functions that can fail return a torchclip_status (0 is success) and, where
  * `error` is not NULL, describe the failure there. Nothing here prints, aborts or throws.
  * Embeddings are row-major float32, [rows, embedding dimension].
+ *
+ * What is checked: NULL, every number against the range that its comment states, and that the sizes which follow from
+ * them can be addressed (rows * dim * 4 and the like): TORCHCLIP_E_ARGUMENT names what is wrong. What cannot be: that a
+ * pointer has memory of that size behind it, which nobody changes or frees before the call returns, and that an engine
+ * is not used after torchclip_close.
  */
 #ifndef TORCHCLIP_H
 #define TORCHCLIP_H
@@ -36,19 +41,21 @@ typedef enum torchclip_status {
   TORCHCLIP_E_CLOSED = 9,
   TORCHCLIP_E_WRITE = 10, /* a file could not be written */
   TORCHCLIP_E_INTERNAL = 11,
-  TORCHCLIP_E_READ = 12,   /* a file is there and cannot be read: permission, no file handles left, a failing disk */
-  TORCHCLIP_E_TIMEOUT = 13 /* something did not end within its time limit */
+  TORCHCLIP_E_READ = 12,    /* a file is there and cannot be read: permission, no file handles left, a failing disk */
+  TORCHCLIP_E_TIMEOUT = 13, /* something did not end within its time limit */
+  TORCHCLIP_E_INDEX_NOT_FOUND = 14, /* no such index file; of the addon: the C ABI opens none */
+  TORCHCLIP_E_INDEX_CORRUPT = 15    /* no float32 [rows, dim] .npy, or shortened while it was open; of the addon */
 } torchclip_status;
 
 typedef struct torchclip_error {
   torchclip_status status;
-  char message[1024]; /* UTF-8, NUL-terminated, cut where longer */
+  char message[1024]; /* UTF-8, NUL-terminated, cut between two characters where longer */
 } torchclip_error;
 
 typedef struct torchclip_options {
   const char* device;    /* "auto", "cpu", "cuda", "cuda:N", "cuda:all" (a copy on each GPU); NULL: "auto" */
   const char* precision; /* "fp32", "bf16", "fp16", "int8" (CPU), "auto" (= fp32 here); NULL: "auto" */
-  int32_t threads;       /* compute threads of this engine on a CPU; 0: one a core */
+  int32_t threads;       /* compute threads of this engine on a CPU, 0 to 1024; 0: one a core */
   int32_t trust_code;    /* nonzero: a third-party export may run its own code, with the rights of this process */
 } torchclip_options;
 
@@ -83,18 +90,19 @@ TORCHCLIP_API torchclip_status torchclip_info(const torchclip_engine* engine, to
                                               torchclip_error* error);
 
 /* One picture into one slot of a batch, resized and cropped as the model wants it (antialiased, bit-exact with
- * Pillow). `pixels`: uint8 [height, width, channels], no padding between rows, channels 1
+ * Pillow). `pixels`: uint8 [height, width, channels], no padding between rows, width and height 1 to 2^24, channels 1
  * (grey), 3 (RGB) or 4 (RGBA, alpha ignored). `out`: uint8 [image_size, image_size, 3]. */
 TORCHCLIP_API torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint8_t* pixels,
                                                     int32_t width, int32_t height, int32_t channels, uint8_t* out,
                                                     torchclip_error* error);
 
-/* `batch`: uint8 [rows, image_size, image_size, 3] from torchclip_preprocess. `out`: float [rows, embed_dim].
- * normalize: nonzero divides each row by its L2 norm. */
+/* `batch`: uint8 [rows, image_size, image_size, 3] from torchclip_preprocess, rows >= 1. `out`: float [rows,
+ * embed_dim]. normalize: nonzero divides each row by its L2 norm. */
 TORCHCLIP_API torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t* batch, int64_t rows,
                                                        float* out, int32_t normalize, torchclip_error* error);
 
-/* `ids`: int32 [rows, length], each row start token, text, end token, then pad_id; length <= context_length. */
+/* `ids`: int32 [rows, length], each row start token, text, end token, then pad_id; rows >= 1, length 1 to
+ * context_length. */
 TORCHCLIP_API torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t* ids, int64_t rows,
                                                        int32_t length, float* out, int32_t normalize,
                                                        torchclip_error* error);
@@ -111,12 +119,13 @@ TORCHCLIP_API torchclip_status torchclip_encode_texts(torchclip_engine* engine, 
                                                       int32_t truncate, float* out, int32_t normalize,
                                                       torchclip_error* error);
 
-/* Inner products of normalised rows (cosines). `out`: float [a_rows, b_rows]. */
+/* Inner products of normalised rows (cosines). `out`: float [a_rows, b_rows]; all numbers >= 1. */
 TORCHCLIP_API torchclip_status torchclip_similarity(const float* a, int64_t a_rows, const float* b, int64_t b_rows,
                                                     int32_t dim, float* out, torchclip_error* error);
 
 /* The k largest inner products of each query, largest first, equal scores by row number.
- * `indices` and `scores`: [queries, k]; 1 <= k <= rows. */
+ * `indices` and `scores`: [queries, k]; 1 <= k <= base_rows, 1 <= dim <= 65536, base_rows < 2^31. Scores that are not
+ * numbers are no hits: past the last hit the index is -1 and the score NaN. */
 TORCHCLIP_API torchclip_status torchclip_top_k(const float* queries, int64_t query_rows, const float* base,
                                                int64_t base_rows, int32_t dim, int32_t k, int32_t* indices,
                                                float* scores, torchclip_error* error);

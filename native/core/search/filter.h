@@ -1,0 +1,42 @@
+// Which rows a search may find.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace torchclip::core {
+
+// A bit for each of the first `rows` rows, lowest bit of each byte first; rows without a bit are left out. Without bits
+// every row passes.
+struct RowFilter {
+  const std::uint8_t* bits = nullptr;
+  std::int64_t rows = 0;
+
+  bool passes(std::int64_t row) const { return !bits || (row < rows && (bits[row >> 3] >> (row & 7) & 1) != 0); }
+
+  // How many of the first `among` rows pass.
+  std::int64_t count(std::int64_t among) const {
+    if (!bits) return among;
+    const std::int64_t n = among < rows ? among : rows;
+    std::int64_t found = 0;
+    for (std::int64_t byte = 0; byte < n / 8; ++byte) found += __builtin_popcount(bits[byte]);
+    for (std::int64_t row = n / 8 * 8; row < n; ++row) found += passes(row) ? 1 : 0;
+    return found;
+  }
+
+  // The numbers of those that pass among the first `among` rows.
+  std::vector<std::int32_t> list(std::int64_t among) const {
+    std::vector<std::int32_t> found;
+    found.reserve(static_cast<std::size_t>(count(among)));
+    for (std::int64_t row = 0; row < among; ++row) {
+      if (bits && row % 8 == 0 && row + 8 <= rows && bits[row >> 3] == 0) {
+        row += 7;
+        continue;
+      }
+      if (passes(row)) found.push_back(static_cast<std::int32_t>(row));
+    }
+    return found;
+  }
+};
+
+}  // namespace torchclip::core

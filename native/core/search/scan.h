@@ -1,0 +1,38 @@
+// The k best rows of each query by scoring every row, or every row that a filter lets pass.
+#pragma once
+
+#include <cstdint>
+
+#include "model/fast/packed.h"
+#include "search/filter.h"
+#include "search/rows.h"
+
+namespace torchclip::core {
+
+struct Hits {
+  std::int32_t* indices;  // [queries, k]: row numbers, best first, equal scores by row number; -1 past the last hit
+  float* scores;          // [queries, k]: NaN past the last hit
+};
+
+struct Query {
+  const float* data;  // float32 [count, dim]
+  std::int64_t count;
+  std::int32_t k;
+  RowFilter filter;
+};
+
+struct Hit {
+  float score;
+  std::int32_t row;
+  bool operator<(const Hit& other) const {  // better first
+    return score > other.score || (score == other.score && row < other.row);
+  }
+};
+
+// The k best of `found`, which it reorders, as result `at` of `hits`.
+void write_hits(std::vector<Hit>& found, std::int32_t k, std::int64_t at, const Hits& hits);
+
+// Scores that are not numbers are never hits.
+void scan(const Context& context, const RowView& rows, const Query& query, const Hits& hits);
+
+}  // namespace torchclip::core
