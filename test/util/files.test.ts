@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { contactSheetHtml, contactSheetPng } from "../../lib/report/sheet.js";
 import { csvCell } from "../../lib/util/csv.js";
 import { temporaryName, toWriteError, writeAll, writeFileWhole, writeFolderWhole, writeWhole } from "../../lib/util/files.js";
 import { pathInside } from "../../lib/util/inside.js";
@@ -120,6 +121,10 @@ describe("what reports write and read", () => {
       const error = await errorOf(() => pathInside(inner, name));
       assert.equal(error.code, "E_ARGUMENT", name);
       assert.ok(error.message.includes(name));
+    }
+    for (const sheet of [contactSheetHtml, contactSheetPng]) {
+      const error = await errorOf(() => sheet([{ query: "q", hits: [{ name: "../secret.png", score: 1 }] }], inner));
+      assert.match(`${error.code} ${error.message}`, /^E_ARGUMENT "\.\.\/secret\.png" leads out of/);
     }
     assert.match(await pathInside(inner, "sub/..a.png"), /\.\.a\.png$/);
     assert.equal((await errorOf(() => pathInside(inner, "none.png"))).code, "E_IMAGE_READ");
