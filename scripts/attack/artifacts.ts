@@ -8,7 +8,7 @@ export interface HostileArtifact {
    * What must happen: a code of TorchclipError, or "same": the file loads and gives the embeddings of the whole one,
    * because what was changed is never read.
    */
-  expect: "E_MODEL_CORRUPT" | "E_MODEL_UNSAFE" | "same";
+  expect: "E_MODEL_CORRUPT" | "E_MODEL_UNSAFE" | "E_MODEL_UNSUPPORTED" | "same";
 }
 
 type Edit = (entries: Entry[], folder: string) => Entry[];

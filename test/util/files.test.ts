@@ -123,7 +123,7 @@ describe("what reports write and read", () => {
       assert.ok(error.message.includes(name));
     }
     for (const sheet of [contactSheetHtml, contactSheetPng]) {
-      const error = await errorOf(() => sheet([{ query: "q", hits: [{ name: "../secret.png", score: 1 }] }], inner));
+      const error = await errorOf(() => sheet([{ query: "q", hits: [{ name: "../secret.png", score: 1 }] }], inner, inner));
       assert.match(`${error.code} ${error.message}`, /^E_ARGUMENT "\.\.\/secret\.png" leads out of/);
     }
     assert.match(await pathInside(inner, "sub/..a.png"), /\.\.a\.png$/);
