@@ -14,7 +14,7 @@ struct TextTransformer {
       : blocks(fields),
         context_length(fields.whole("contextLength", 1, kMostTokens)),
         vocab_size(fields.whole("vocabSize", 1, kMostVocabulary)),
-        end_id(fields.whole("endId", 0, vocab_size - 1)),
+        end_id(fields.whole("endId", 0, kMostVocabulary)),  // in no text where it is beyond the vocabulary
         pad_id(fields.whole("padId", 0, vocab_size - 1)),
         causal(fields.boolean("causal")),
         appended_token(fields.boolean("appendedToken")),
