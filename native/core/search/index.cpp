@@ -161,7 +161,7 @@ void Index::search(const float* queries, std::int64_t count, std::int32_t k, con
   const Context context{*kernels(), team};
   std::int64_t done = 0;  // by the sketch
   for (std::int64_t n; done < count; done += n) {
-    n = std::min(kPanel, count - done);
+    n = std::min(kQueriesAtOnce, count - done);
     if (!search_sketch(context, queries + done * dim_, n, count, k, allowed,
                        {hits.indices + done * k, hits.scores + done * k}))
       break;

@@ -58,7 +58,7 @@ class Index {
  private:
   const char* at(std::int64_t row) const;
   void grow(std::int64_t rows);
-  // At most kPanel queries, of `all` that came together, by the sketch, which is made when a few come a second time or
+  // Some queries, of `all` that came together, by the sketch, which is made when a few come a second time or
   // many at once; false: the whole base must be scanned.
   bool search_sketch(const Context& context, const float* queries, std::int64_t count, std::int64_t all, std::int32_t k,
                      const std::uint8_t* allowed, Hits hits) const;
