@@ -11,9 +11,10 @@
 namespace torchclip::core {
 namespace {
 
-constexpr std::int64_t kSketchRows = 16384;  // from which a sketch pays
-constexpr std::int64_t kWorthSketch = 256;   // queries that are worth making one
-constexpr std::int64_t kSparse = 8;          // a filter that leaves fewer than one row in so many needs no sketch
+constexpr std::int64_t kSketchRows = 16384;   // from which a sketch pays
+constexpr std::int64_t kSketchQueries = 256;  // meet a segment together; their panels stay in the second cache
+constexpr std::int64_t kWorthSketch = 256;    // queries that are worth making one
+constexpr std::int64_t kSparse = 8;           // a filter that leaves fewer than one row in so many needs no sketch
 
 std::int64_t checked_dim(std::int64_t dim) {
   if (dim >= 1 && dim <= kMostDim) return dim;
@@ -177,7 +178,7 @@ void Index::search(const Query& given, const Hits& hits) const {
   }
   std::int64_t done = 0;  // by the sketch
   for (std::int64_t n; done < given.count; done += n) {
-    n = std::min(kPanel, given.count - done);
+    n = std::min(kSketchQueries, given.count - done);
     if (!search_sketch(context, rows, at(given, done, n), given.count, to(done))) break;
   }
   if (done < given.count) scan(context, rows, at(given, done, given.count - done), to(done));

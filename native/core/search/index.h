@@ -71,8 +71,8 @@ class Index {
  private:
   explicit Index(const NpyRows& rows);
   void stage_locked(const float* rows, std::int64_t count, std::int64_t more);
-  // At most kPanel queries, of `all` that came together, by the sketch, which is made when a few come a second time or
-  // many at once; false: the rows must be scanned.
+  // Some queries, of `all` that came together, by the sketch, which is made when a few come a second time or many at
+  // once; false: the rows must be scanned.
   bool search_sketch(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
                      const Hits& hits) const;
 

@@ -97,6 +97,7 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
   const ByteQueries packed(context, queries, count, dim_);
   const std::int64_t segments = (rows_ + kSegment - 1) / kSegment;
   const std::int64_t tasks = std::min<std::int64_t>(segments, context.team.size() * 16);
+  const std::int64_t padded = round_up(count, kPanel);
   struct Lane {  // of one query on one thread
     Largest lower;
     std::vector<Candidate> found;
@@ -106,10 +107,11 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
   for (std::int64_t q = 0; q < count; ++q) most.push_back(bound(q, mostNorm_, mostError_));
   context.team.each(tasks, [&](std::int64_t task, int who) {
     alignas(64) static thread_local float scores[kSegment * kPanel];
-    float limits[kPanel];
-    std::fill_n(limits, kPanel, std::numeric_limits<float>::infinity());
+    // Lanes past the last query never hit.
+    static thread_local std::vector<float> limits;
+    limits.assign(static_cast<std::size_t>(padded), std::numeric_limits<float>::infinity());
     Lane* own = &lanes[static_cast<std::size_t>(who * count)];
-    for (std::int64_t q = 0; q < count; ++q) limits[q] = own[q].lower.least() - most[q];
+    for (std::int64_t q = 0; q < count; ++q) limits[static_cast<std::size_t>(q)] = own[q].lower.least() - most[q];
     struct State {
       const Sketch& sketch;
       const decltype(bound)& bound_of;
@@ -117,25 +119,29 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
       Lane* lanes;
       float* limits;
       const float* most;
-      std::int64_t row;
-    } state{*this, bound, filter, own, limits, most.data(), 0};
+      std::int64_t row, query;
+    } state{*this, bound, filter, own, limits.data(), most.data(), 0, 0};
     for (std::int64_t s = task * segments / tasks; s < (task + 1) * segments / tasks; ++s) {
       const std::int64_t row = s * kSegment, rows = std::min(kSegment, rows_ - row);
       state.row = row;
-      packed.scores(context.kernels, data_.data() + row * stride_, stride_, scales_.data() + row, sums_.data() + row,
-                    rows, 0, scores);
-      context.kernels.scan(scores, rows, limits, &state, [](void* p, std::int64_t r, int column, float score) {
-        auto& t = *static_cast<State*>(p);
-        const std::int64_t at = t.row + r;
-        if (!t.filter.passes(at)) return;
-        Lane& lane = t.lanes[column];
-        const float b = t.bound_of(column, t.sketch.norms_[static_cast<std::size_t>(at)],
-                                   t.sketch.errors_[static_cast<std::size_t>(at)]);
-        if (score + b < lane.lower.least()) return;
-        lane.found.push_back({static_cast<std::int32_t>(at), score + b});
-        lane.lower.push(score - b);
-        t.limits[column] = lane.lower.least() - t.most[column];
-      });
+      // The segment stays in the second cache while the panels of queries pass by.
+      for (state.query = 0; state.query < count; state.query += kPanel) {
+        packed.scores(context.kernels, data_.data() + row * stride_, stride_, scales_.data() + row, sums_.data() + row,
+                      rows, state.query / kPanel, scores);
+        context.kernels.scan(scores, rows, state.limits + state.query, &state,
+                             [](void* p, std::int64_t r, int column, float score) {
+                               auto& t = *static_cast<State*>(p);
+                               const std::int64_t at = t.row + r, q = t.query + column;
+                               if (!t.filter.passes(at)) return;
+                               Lane& lane = t.lanes[q];
+                               const float b = t.bound_of(q, t.sketch.norms_[static_cast<std::size_t>(at)],
+                                                          t.sketch.errors_[static_cast<std::size_t>(at)]);
+                               if (score + b < lane.lower.least()) return;
+                               lane.found.push_back({static_cast<std::int32_t>(at), score + b});
+                               lane.lower.push(score - b);
+                               t.limits[q] = lane.lower.least() - t.most[q];
+                             });
+      }
     }
   });
   found.assign(static_cast<std::size_t>(count), {});

@@ -26,8 +26,8 @@ class Sketch {
     std::int32_t row;
     float upper;  // no less than the exact score
   };
-  // For each query (float32 [count, dim], count <= kPanel) all rows whose exact score may be among the k best of those
-  // that `filter` lets pass. False where the queries are not finite.
+  // For each query (float32 [count, dim]; some hundred at most, so that their panels stay in the second cache) all rows
+  // whose exact score may be among the k best of those that `filter` lets pass. False where the queries are not finite.
   bool candidates(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
                   const RowFilter& filter, std::vector<std::vector<Candidate>>& found) const;
 

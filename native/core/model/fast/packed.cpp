@@ -8,16 +8,32 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#include <unistd.h>
 
 #include "runtime/error.h"
 
 namespace torchclip::core {
 namespace {
 
+// Of a core; a common size where the system does not tell it.
+std::int64_t second_cache_bytes() {
+  constexpr std::int64_t kCommon = 512 << 10;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  const std::int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes > 0) return bytes;
+#endif
+  return kCommon;
+}
+
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kLine = 64;
-// Panels that a task multiplies its rows with should stay in a core's second cache.
-constexpr std::int64_t kCachedBytes = 384 << 10;
+// Panels that a task multiplies its rows with, and those of the thread's next task, which are fetched meanwhile, should
+// stay in a core's second cache together with some rows.
+std::int64_t cached_bytes() {
+  constexpr std::int64_t kLeast = 128 << 10, kMost = 512 << 10;
+  static const std::int64_t bytes = std::clamp(second_cache_bytes() * 2 / 5, kLeast, kMost);
+  return bytes;
+}
 constexpr std::int64_t kBlockRows = 448;  // the more, the less often weights are read again
 constexpr std::int64_t kTasksPerThread = 24;
 constexpr std::int64_t kFewerTasks = 6;  // as many times fewer suffice where more would split rows
@@ -189,7 +205,7 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
   const std::int64_t panels = round_up(columns_, kPanel) / kPanel;
   const std::int64_t tile = kernel_.tileRows;
   const std::int64_t panel_bytes = steps_ / passes(out) * kPanel * kernel_.format.bytes();
-  const std::int64_t together = std::max<std::int64_t>(1, kCachedBytes / std::max<std::int64_t>(1, panel_bytes));
+  const std::int64_t together = std::max<std::int64_t>(1, cached_bytes() / std::max<std::int64_t>(1, panel_bytes));
   // Enough tasks for all threads: first of fewer panels, then of fewer rows.
   const std::int64_t wanted = context.team.size() == 1 ? 1 : context.team.size() * kTasksPerThread;
   std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
