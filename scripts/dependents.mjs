@@ -23,7 +23,7 @@ const TOOLS = {
 /** Suites of a second or a few that meet most of the native boundary; Node's own version runs all of them. */
 const FAST_SUITES = ["test/clip.test.ts", "test/process/neighbours.test.ts", "test/search/index.test.ts", "test/text/tokens.test.ts"];
 // .mocharc.json names all suites, which would be added to these.
-const MOCHA = [join(root, "node_modules/mocha/bin/mocha.js"), "--no-config", "--node-option", "import=tsx", "--timeout", "120000", "--reporter", "dot"];
+const MOCHA = ["--import", "tsx", join(root, "node_modules/mocha/bin/mocha.js"), "--no-config", "--timeout", "120000", "--reporter", "dot"];
 
 const cache = join(homedir(), ".cache", "torchclip-ci");
 const tool = (...path) => join(cache, "node_modules", ...path);
