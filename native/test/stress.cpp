@@ -115,10 +115,11 @@ class SharedIndex {
     const std::int64_t count = 1 + round * 37 % 800;
     const std::int64_t first = index->rows();
     const auto rows = rows_from(first, count);
-    if (round % 5 == 0) {
-      CHECK(is_done_or(TORCHCLIP_E_CLOSED, [&] { index->stage(rows.data(), count, 1000); }));
+    CHECK(is_done_or(TORCHCLIP_E_CLOSED, [&] {
+      if (round % 5 != 0) return;
+      index->stage(rows.data(), count, 1000);
       index->discard();
-    }
+    }));
     CHECK(is_done_or(TORCHCLIP_E_CLOSED, [&] { index->add(rows.data(), count); }));
   }
 

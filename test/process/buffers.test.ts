@@ -112,7 +112,7 @@ describe("buffers that are transferred, resized or dropped during a call", funct
       const work = async (data) => (await clip.encodeImages([data])).data;
       const expected = await work(jpeg.slice());
       await disturbed(() => jpeg.slice(), work, expected);
-      await refused("encoded", () => work(resizable(jpeg)));
+      assert.deepEqual(await work(resizable(jpeg)), expected); // its bytes are copied in one go
       assert.deepEqual(await work(shared(jpeg)), expected);
       await clip.close();`);
   });
