@@ -141,7 +141,10 @@ describe("torchclip eval --models --datasets, doctor --model, bench", function (
     const args = ["eval", "--models", "tiny", "--datasets", "rendered-demo,scenes", "--limit", "20", "-o", out];
     const first = cli(...args);
     assert.equal(first.status, 0, first.stderr);
-    assert.match(first.stdout, /^\| model \| rendered-demo \(20\) \| scenes \(20\) \|\n\| --- \| --- \| --- \|\n\| tiny \| \d+\.\d\d % \(/);
+    assert.match(
+      first.stdout,
+      /^\| model \| parameters \| rendered-demo \(20\) \| scenes \(20\) \| mean \| images\/s \|\n[ |:-]+\n\| tiny \| 4\.7 M \| \d+\.\d\d % \(/,
+    );
     for (const name of ["table.md", "table.csv", "table.json", "table.html", "tiny/scenes/results.json"]) assert.ok(existsSync(join(out, name)), name);
     const cells = JSON.parse(readFileSync(join(out, "table.json"), "utf8")) as { dataset: string; accuracy: number; results: string }[];
     assert.deepEqual(
