@@ -63,8 +63,14 @@ function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
 
 /** A line of a .jsonl file: an object. Throws E_DATASET_FORMAT with the number of the line. */
 export function jsonRecord(line: string, file: string, number: number): Record<string, unknown> {
-  const check = new Untrusted("E_DATASET_FORMAT", file);
-  return check.object(check.json(line, `line ${number}`), `line ${number}`);
+  let value: unknown;
+  try {
+    value = new Untrusted("E_DATASET_FORMAT", file).json(line, "JSON");
+  } catch (cause) {
+    throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: ${(cause as Error).message}`, { subject: file, index: number, cause });
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: the line is no JSON object`, { subject: file, index: number });
 }
 
 /** The columns of a row, for messages. */

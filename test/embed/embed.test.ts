@@ -56,7 +56,7 @@ describe("embed and search", function () {
     const [{ hits }] = JSON.parse(found.stdout) as { hits: { name: string; score: number }[] }[];
     assert.equal(hits[0].name, about.names[3]);
     assert.ok(hits[0].score > 0.9999);
-    assert.match(readFileSync(join(work, "s.html"), "utf8"), /data:image\/png/);
+    assert.match(readFileSync(join(work, "s.html"), "utf8"), /data:image\/webp/);
   });
 
   it("a .tar and a list give the folder's embeddings; texts too", async () => {

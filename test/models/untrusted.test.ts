@@ -321,8 +321,9 @@ describe("untrusted settings", () => {
 
   it("names of Object's are no activation", () => {
     for (const name of ["constructor", "__proto__", "toString"]) {
-      assert.equal(huggingFaceHints({ vision_config: { hidden_act: name }, text_config: { hidden_act: name } }, undefined, "c").image.activation, undefined);
-      assert.equal(openClipHints({ vision_cfg: {} }, { resize_mode: name }, "c").preprocessing.resize, undefined);
+      const unsupported = { code: "E_MODEL_UNSUPPORTED" };
+      assert.throws(() => huggingFaceHints({ vision_config: { hidden_act: name }, text_config: { hidden_act: name } }, undefined, "c"), unsupported);
+      assert.throws(() => openClipHints({ vision_cfg: {} }, { resize_mode: name }, "c"), unsupported);
     }
   });
 
