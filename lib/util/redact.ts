@@ -25,7 +25,10 @@ export function redactUrl(url: string | URL): string {
   return `${scheme}${shown}${/[?#]/.test(rest) ? "?…" : ""}`;
 }
 
-/** A text in which every URL is redacted, for messages that come from elsewhere. */
+/**
+ * A text in which every URL is redacted, for messages that come from elsewhere. What is no text, an argument of a wrong
+ * type that an error is about, is shown as one.
+ */
 export function redactText(text: string): string {
-  return text.replace(URL_IN_TEXT, (url) => redactUrl(url));
+  return String(text).replace(URL_IN_TEXT, (url) => redactUrl(url));
 }
