@@ -59,6 +59,30 @@ class Reader(nn.Module):
         return self.encode_image(image)
 
 
+class Endless(nn.Module):
+    """Its image method never returns unless the image is all zeros, as it is when the export is tried at import."""
+
+    def __init__(self):
+        super().__init__()
+        self.token_embedding = nn.Embedding(822, 8)
+        self.positional_embedding = nn.Parameter(torch.zeros(12, 8))
+        self.w = nn.Parameter(torch.ones(3, 8))
+
+    @torch.jit.export
+    def encode_image(self, image):
+        y = image.mean([2, 3]) @ self.w
+        while bool((image.sum() != 0).item()):
+            y = y + 0
+        return y
+
+    @torch.jit.export
+    def encode_text(self, ids):
+        return self.token_embedding(ids).mean([1])
+
+    def forward(self, image):
+        return self.encode_image(image)
+
+
 torch.manual_seed(11)
 model = Strange().eval()
 images = torch.stack([(torch.tensor(picture(seed, SIZE, SIZE, 3)).permute(2, 0, 1) / 255 - MEAN) / STD for seed in (1, 2)]).float()
@@ -69,6 +93,7 @@ folder = "test/fixtures/models"
 scripted.save(f"{folder}/foreign-scripted.pt")
 traced.save(f"{folder}/foreign-traced.pt")
 torch.jit.script(Reader()).save(f"{folder}/foreign-reader.pt")
+torch.jit.script(Endless()).save(f"{folder}/foreign-endless.pt")
 with torch.no_grad():
     unit = lambda x: (x / x.norm(dim=1, keepdim=True)).tolist()
     result = {"ids": ids.tolist(), "image": unit(model.encode_image(images)), "text": unit(model.encode_text(ids))}

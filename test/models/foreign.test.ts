@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
 import { importModel } from "../../lib/models/import.js";
-import { errorOf, fixture, golden, largestDifference, temporaryFolder } from "../support/index.js";
+import { errorOf, fixture, golden, largestDifference, root, temporaryFolder } from "../support/index.js";
 import { picture } from "../support/noise.js";
 
 interface Foreign {
@@ -64,6 +65,24 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
     const clip = await load(output, { device: "cpu", trustCode: true });
     assert.equal((await clip.encodeTexts(["a"])).dim, 8);
     await clip.close();
+  });
+
+  it("a method that never returns: close() is E_TIMEOUT after 2 s, and process.exit() ends the process with its code", async function () {
+    this.timeout(300_000);
+    const output = join(folder, "endless.pt");
+    const from = { weights: fixture("models/foreign-endless.pt"), tokenizer: join(source("scripted"), "tokenizer.json") };
+    await importModel(from, output, { imageSize: 32, contextLength: 12, trustCode: true });
+    const program = `
+      import { load } from ${JSON.stringify(join(root, "lib/index.ts"))};
+      const clip = await load(${JSON.stringify(output)}, { device: "cpu", trustCode: true });
+      const pixels = { data: new Uint8Array(32 * 32 * 3).fill(9), rows: 1, height: 32, width: 32 };
+      clip.encodePixels(pixels).catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+      const start = performance.now();
+      await clip.close().catch((error) => process.stdout.write(error.code + " " + Math.round((performance.now() - start) / 1000)));
+      process.exit(7);`;
+    const { status, stdout } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", program], { cwd: root, encoding: "utf8" });
+    assert.deepEqual([status, stdout], [7, "E_TIMEOUT 2"]);
   });
 
   it("trustCode with a name or a hub id: E_ARGUMENT, and nothing is fetched", async () => {
