@@ -44,6 +44,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
   });
 
   it("fast text encoders give TorchScript's embeddings wherever padding lies: ≤ 1e-5", async function () {
+    this.timeout(600_000); // kernels without vector instructions are slow
     if (artifacts.length < families.cases.length) this.skip();
     for (const [i, c] of families.cases.entries()) {
       const [fast, generic] = [
@@ -64,6 +65,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
   });
 
   it("fast bf16 and fp16: cosine at least 0.9995, int8: at least 0.999, of every family that has these towers", async function () {
+    this.timeout(600_000); // kernels without vector instructions are slow
     if (artifacts.length < families.cases.length) this.skip();
     for (const c of families.cases) {
       for (const [precision, least] of [
