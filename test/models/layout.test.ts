@@ -83,6 +83,14 @@ describe("layouts and TorchScript of the towers (native/core/model/config)", () 
     assert.ok(refused > 700, `${refused} refused`);
   });
 
+  it("a tower without a projection has the embedding's width, and no bias of one", () => {
+    for (const c of cases.filter(({ config }) => config.projection === false)) {
+      assert.throws(() => addon().modelLayout(settingsOf({ ...c, embedDim: c.embedDim / 2 })), /has no projection and the width/);
+      const config = { ...c.config, projectionBias: true };
+      if ("projectionBias" in c.config) assert.throws(() => addon().modelLayout(settingsOf({ ...c, config })), /projectionBias needs a projection/);
+    }
+  });
+
   it("a field that this version does not know is refused by its name", () => {
     const [c] = cases;
     const error = (() => {

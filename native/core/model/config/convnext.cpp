@@ -61,7 +61,7 @@ Shapes shapes_of(const Convnext& c, std::int64_t embed_dim) {
 std::string block_source(std::int64_t width, double eps) {
   return forward_source(
       "x: Tensor", {"y = torch.conv2d(x, self.conv_dw.weight, self.conv_dw.bias, [1, 1], [3, 3], [1, 1], " +
-                        number_text(width) + ")",
+                        std::to_string(width) + ")",
                     "y = y.permute([0, 2, 3, 1])", "y = " + layer_norm_source("y", "norm", width, eps),
                     "y = torch.gelu(" + linear_source("y", "mlp.fc1") + ")",
                     "y = " + linear_source("y", "mlp.fc2") + " * self.gamma", "return x + y.permute([0, 3, 1, 2])"});
@@ -69,7 +69,7 @@ std::string block_source(std::int64_t width, double eps) {
 
 // A layer norm over the channels of [B, C, H, W], by the module `at`.
 std::string channel_norm_source(std::int64_t width, const std::string& at, double eps) {
-  return "x = torch.layer_norm(x.permute([0, 2, 3, 1]), [" + number_text(width) + "], " + at + ".weight, " + at +
+  return "x = torch.layer_norm(x.permute([0, 2, 3, 1]), [" + std::to_string(width) + "], " + at + ".weight, " + at +
          ".bias, " + number_text(eps) + ").permute([0, 3, 1, 2])";
 }
 
@@ -83,7 +83,7 @@ std::string stage_source(std::int64_t depth, bool downsample) {
   std::vector<std::string> lines;
   if (downsample) lines.push_back("x = self.downsample.forward(x)");
   for (std::int64_t b = 0; b < depth; ++b) {
-    lines.push_back("x = getattr(self.blocks, \"" + number_text(b) + "\").forward(x)");
+    lines.push_back("x = getattr(self.blocks, \"" + std::to_string(b) + "\").forward(x)");
   }
   lines.push_back("return x");
   return forward_source("x: Tensor", lines);
@@ -112,17 +112,12 @@ std::string tower_source(const Convnext& c) {
 }  // namespace
 
 TowerLayout convnext_layout(const Json& config, std::int64_t embed_dim) {
-  Fields fields(config, "image");
-  fields.text("kind");
-  const Convnext c(fields);
-  fields.finish();
+  const auto c = read_settings<Convnext>(config, "image");
   TowerLayout layout;
   layout.shapes = shapes_of(c, embed_dim);
   for (std::size_t s = 0; s < 4; ++s) {
     const auto stage = "visual.stages." + std::to_string(s);
-    for (std::int64_t b = 0; b < c.depths[s]; ++b) {
-      layout.modules.push_back({stage + ".blocks." + std::to_string(b), block_source(c.widths[s], c.eps)});
-    }
+    repeat_module(layout.modules, stage + ".blocks.", c.depths[s], block_source(c.widths[s], c.eps));
     if (s > 0) layout.modules.push_back({stage + ".downsample", downsample_source(c.widths[s - 1], c.eps)});
     layout.modules.push_back({stage, stage_source(c.depths[s], s > 0)});
   }

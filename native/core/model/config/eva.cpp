@@ -82,11 +82,11 @@ std::string block_source(const Eva& c) {
       "n = x.size(1)",
       "y = " + (c.post_norm ? "x" : norm("x", "norm1")),
       "bias = torch.cat([self.attn.q_bias, torch.zeros_like(self.attn.q_bias), self.attn.v_bias])",
-      "qkv = torch.linear(y, self.attn.in_proj_weight, bias).view([b, n, 3, " + number_text(c.heads) + ", " +
-          number_text(c.width / c.heads) + "]).permute([2, 0, 3, 1, 4])",
+      "qkv = torch.linear(y, self.attn.in_proj_weight, bias).view([b, n, 3, " + std::to_string(c.heads) + ", " +
+          std::to_string(c.width / c.heads) + "]).permute([2, 0, 3, 1, 4])",
       std::string("q = ") + (c.rotary ? "self.rotate(qkv[0], rope)" : "qkv[0]"),
       std::string("k = ") + (c.rotary ? "self.rotate(qkv[1], rope)" : "qkv[1]"),
-      "a = torch.scaled_dot_product_attention(q, k, qkv[2]).transpose(1, 2).reshape([b, n, " + number_text(c.width) +
+      "a = torch.scaled_dot_product_attention(q, k, qkv[2]).transpose(1, 2).reshape([b, n, " + std::to_string(c.width) +
           "])",
       c.inner_norm ? "a = " + norm("a", "attn.norm") : "",
       "a = " + linear_source("a", "attn.proj"),
@@ -105,14 +105,15 @@ std::string block_source(const Eva& c) {
 
 // [2, patches, head width]: sine and cosine of each patch's angles, in fp32 (timm's RotaryEmbeddingCat).
 std::string rope_source(const Eva& c) {
-  const auto grid = number_text(c.grid), quarter = number_text(c.width / c.heads / 4), dtype = number_text(kFloat);
+  const auto grid = std::to_string(c.grid), quarter = std::to_string(c.width / c.heads / 4),
+             dtype = std::to_string(kFloat);
   return "\ndef rope(self, x: Tensor) -> Tensor:\n"
          "    bands = torch.pow(" +
-         number_text(kTemperature) + ".0, -torch.arange(" + quarter + ", dtype=" + dtype + ", device=x.device) / " +
+         std::to_string(kTemperature) + ".0, -torch.arange(" + quarter + ", dtype=" + dtype + ", device=x.device) / " +
          quarter +
          ")\n"
          "    at = torch.arange(" +
-         grid + ", dtype=" + dtype + ", device=x.device) / " + grid + " * " + number_text(kRotaryGrid) +
+         grid + ", dtype=" + dtype + ", device=x.device) / " + grid + " * " + std::to_string(kRotaryGrid) +
          "\n"
          "    rows = at.view([-1, 1, 1]).expand([-1, " +
          grid +
@@ -125,13 +126,13 @@ std::string rope_source(const Eva& c) {
 }
 
 std::string tower_source(const Eva& c) {
-  const auto patch = number_text(c.patch);
+  const auto patch = std::to_string(c.patch);
   return (c.rotary ? rope_source(c) : "") +
          forward_source(
              "image: Tensor",
              {"x = torch.conv2d(image, self.conv1.weight, self.conv1.bias, [" + patch + ", " + patch + "])",
               "x = x.flatten(2).transpose(1, 2)",
-              "x = torch.cat([self.class_embedding.expand([x.size(0), 1, " + number_text(c.width) + "]), x], 1)",
+              "x = torch.cat([self.class_embedding.expand([x.size(0), 1, " + std::to_string(c.width) + "]), x], 1)",
               "x = x + self.positional_embedding",
               std::string("x = self.blocks.forward(x, ") + (c.rotary ? "self.rope(x)" : "x") + ")",
               "x = x.select(1, 0)", "x = " + layer_norm_source("x", "ln_post", c.width, c.eps),
@@ -141,14 +142,11 @@ std::string tower_source(const Eva& c) {
 }  // namespace
 
 TowerLayout eva_layout(const Json& config, std::int64_t embed_dim) {
-  Fields fields(config, "image");
-  fields.text("kind");
-  const Eva c(fields);
-  fields.finish();
+  const auto c = read_settings<Eva>(config, "image");
+  check_width("image", c.projection, c.width, embed_dim);
   TowerLayout layout;
   layout.shapes = shapes_of(c, embed_dim);
-  const auto source = block_source(c);
-  for (std::int64_t i = 0; i < c.layers; ++i) layout.modules.push_back({"visual.blocks." + std::to_string(i), source});
+  repeat_module(layout.modules, "visual.blocks.", c.layers, block_source(c));
   layout.modules.push_back({"visual.blocks", stack_source(c.layers, "", "rope")});
   layout.modules.push_back({"visual", tower_source(c)});
   layout.image_size = c.image_size;

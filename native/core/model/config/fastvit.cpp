@@ -166,7 +166,8 @@ Shapes shapes_of(const Fastvit& c, std::int64_t embed_dim) {
 // A convolution of x with its batch norm.
 std::string convolution_source(const std::string& at, std::int64_t stride, bool depthwise, std::int64_t inner,
                                std::int64_t kernel) {
-  const auto s = number_text(stride), pad = number_text(kernel / 2), groups = number_text(depthwise ? inner : 1);
+  const auto s = std::to_string(stride), pad = std::to_string(kernel / 2),
+             groups = std::to_string(depthwise ? inner : 1);
   return batch_norm("torch.conv2d(x, " + at + ".conv.weight, None, [" + s + ", " + s + "], [" + pad + ", " + pad +
                         "], [1, 1], " + groups + ")",
                     at + ".bn");
@@ -219,7 +220,7 @@ std::string mix_source(std::int64_t width) {
 }
 
 std::string attention_source(std::int64_t width, bool with_batch_norm) {
-  const auto w = number_text(width);
+  const auto w = std::to_string(width);
   const auto normed = with_batch_norm ? batch_norm("x", "self.norm")
                                       : "torch.layer_norm(x.permute([0, 2, 3, 1]), [" + w +
                                             "], self.norm.weight, self.norm.bias, 1e-05).permute([0, 3, 1, 2])";
@@ -228,8 +229,8 @@ std::string attention_source(std::int64_t width, bool with_batch_norm) {
       "n = x.size(2) * x.size(3)",
       "y = " + normed,
       "y = y.flatten(2).transpose(1, 2)",
-      "qkv = torch.linear(y, self.token_mixer.qkv.weight).view([b, n, 3, " + number_text(width / kHeadWidth) + ", " +
-          number_text(kHeadWidth) + "]).permute([2, 0, 3, 1, 4])",
+      "qkv = torch.linear(y, self.token_mixer.qkv.weight).view([b, n, 3, " + std::to_string(width / kHeadWidth) + ", " +
+          std::to_string(kHeadWidth) + "]).permute([2, 0, 3, 1, 4])",
       "a = torch.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]).transpose(1, 2).reshape([b, n, " + w + "])",
       "a = " + linear_source("a", "token_mixer.proj"),
       "x = x + a.transpose(1, 2).reshape(x.size()) * self.layer_scale_1.gamma"};
@@ -247,10 +248,10 @@ std::string stage_source(const Fastvit& c, std::size_t s) {
   if (c.positions[s]) {
     lines.push_back(
         "x = x + torch.conv2d(x, self.pos_emb.pos_enc.weight, self.pos_emb.pos_enc.bias, [1, 1], [3, 3], [1, 1], " +
-        number_text(c.widths[s]) + ")");
+        std::to_string(c.widths[s]) + ")");
   }
   for (std::int64_t b = 0; b < c.depths[s]; ++b) {
-    lines.push_back("x = getattr(self.blocks, \"" + number_text(b) + "\").forward(x)");
+    lines.push_back("x = getattr(self.blocks, \"" + std::to_string(b) + "\").forward(x)");
   }
   lines.push_back("return x");
   return forward_source("x: Tensor", lines);
@@ -291,10 +292,8 @@ void add_stage(std::vector<ModuleSource>& modules, const Fastvit& c, std::size_t
 }  // namespace
 
 TowerLayout fastvit_layout(const Json& config, std::int64_t embed_dim) {
-  Fields fields(config, "image");
-  fields.text("kind");
-  const Fastvit c(fields);
-  fields.finish();
+  const auto c = read_settings<Fastvit>(config, "image");
+  check_width("image", c.projection, c.final_width, embed_dim);
   TowerLayout layout;
   layout.shapes = shapes_of(c, embed_dim);
   const auto stem = stem_blocks(c);

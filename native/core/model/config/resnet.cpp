@@ -64,7 +64,7 @@ Shapes shapes_of(const Resnet& c, std::int64_t embed_dim) {
 
 std::string bottleneck_source(bool downsample, std::int64_t stride) {
   const auto pooled = [&](const std::string& x) {
-    const auto s = number_text(stride);
+    const auto s = std::to_string(stride);
     return stride > 1 ? "torch.avg_pool2d(" + x + ", [" + s + ", " + s + "])" : x;
   };
   std::string skip = "x";
@@ -82,7 +82,7 @@ std::string bottleneck_source(bool downsample, std::int64_t stride) {
 
 // The mean of all positions asks, all positions and the mean answer.
 std::string attention_pool_source(const Resnet& c) {
-  const auto heads = number_text(c.heads), head = number_text(kHeadWidth);
+  const auto heads = std::to_string(c.heads), head = std::to_string(kHeadWidth);
   const auto all = ".view([b, n, " + heads + ", " + head + "]).transpose(1, 2)";
   return forward_source(
       "x: Tensor",
@@ -92,7 +92,7 @@ std::string attention_pool_source(const Resnet& c) {
            "]).transpose(1, 2)",
        "k = " + linear_source("x", "k_proj") + all, "v = " + linear_source("x", "v_proj") + all,
        "a = torch.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape([b, " +
-           number_text(c.width * kReduction) + "])",
+           std::to_string(c.width * kReduction) + "])",
        "return " + linear_source("a", "c_proj")});
 }
 
@@ -111,10 +111,7 @@ std::string tower_source() {
 }  // namespace
 
 TowerLayout resnet_layout(const Json& config, std::int64_t embed_dim) {
-  Fields fields(config, "image");
-  fields.text("kind");
-  const Resnet c(fields);
-  fields.finish();
+  const auto c = read_settings<Resnet>(config, "image");
   TowerLayout layout;
   layout.shapes = shapes_of(c, embed_dim);
   for (std::size_t stage = 0; stage < c.layers.size(); ++stage) {

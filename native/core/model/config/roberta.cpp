@@ -54,11 +54,11 @@ Shapes shapes_of(const Roberta& c, std::int64_t embed_dim) {
 }
 
 std::string layer_source(const Roberta& c) {
-  const auto width = number_text(c.width);
+  const auto width = std::to_string(c.width);
   return forward_source(
       "x: Tensor, mask: Tensor",
       {"b = x.size(0)", "n = x.size(1)", "qkv = torch.linear(x, self.attn.in_proj_weight, self.attn.in_proj_bias)",
-       "qkv = qkv.view([b, n, 3, " + number_text(c.heads) + ", " + number_text(c.width / c.heads) +
+       "qkv = qkv.view([b, n, 3, " + std::to_string(c.heads) + ", " + std::to_string(c.width / c.heads) +
            "]).permute([2, 0, 3, 1, 4])",
        "a = torch.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], mask)",
        "a = " + linear_source("a.transpose(1, 2).reshape([b, n, " + width + "])", "attn.out_proj"),
@@ -68,7 +68,7 @@ std::string layer_source(const Roberta& c) {
 }
 
 std::string tower_source(const Roberta& c) {
-  const auto pad = number_text(c.pad_id);
+  const auto pad = std::to_string(c.pad_id);
   const auto project = [](const char* n) { return "torch.linear(x, getattr(self.proj, \"" + std::string(n) + "\"))"; };
   std::vector<std::string> lines = {"seen = text != " + pad,
                                     "ones = seen.to(text.dtype)",
@@ -95,14 +95,10 @@ std::string tower_source(const Roberta& c) {
 }  // namespace
 
 TowerLayout roberta_layout(const Json& config, std::int64_t embed_dim) {
-  Fields fields(config, "text");
-  fields.text("kind");
-  const Roberta c(fields);
-  fields.finish();
+  const auto c = read_settings<Roberta>(config, "text");
   TowerLayout layout;
   layout.shapes = shapes_of(c, embed_dim);
-  const auto source = layer_source(c);
-  for (std::int64_t i = 0; i < c.layers; ++i) layout.modules.push_back({"text.layers." + std::to_string(i), source});
+  repeat_module(layout.modules, "text.layers.", c.layers, layer_source(c));
   layout.modules.push_back({"text.layers", stack_source(c.layers, "", "mask")});
   layout.modules.push_back({"text", tower_source(c)});
   layout.context_length = c.context_length;

@@ -2,14 +2,9 @@
 
 #include <charconv>
 
+#include "runtime/error.h"
+
 namespace torchclip::core {
-namespace {
-
-std::string text(std::int64_t number) { return number_text(number); }
-
-}  // namespace
-
-std::string number_text(std::int64_t number) { return std::to_string(number); }
 
 std::string number_text(double number) {
   char buffer[32];
@@ -33,8 +28,8 @@ std::string number_text(double number) {
 }
 
 std::string layer_norm_source(const std::string& x, const std::string& key, std::int64_t width, double eps) {
-  return "torch.layer_norm(" + x + ", [" + text(width) + "], self." + key + ".weight, self." + key + ".bias, " +
-         number_text(eps) + ")";
+  return "torch.layer_norm(" + x + ", [" + std::to_string(width) + "], self." + key + ".weight, self." + key +
+         ".bias, " + number_text(eps) + ")";
 }
 
 std::string linear_source(const std::string& x, const std::string& key) {
@@ -55,7 +50,7 @@ std::string stack_source(std::int64_t count, const std::string& list, const std:
   const std::string from = list.empty() ? "self" : "self." + list;
   std::vector<std::string> lines;
   for (std::int64_t i = 0; i < count; ++i) {
-    lines.push_back("x = getattr(" + from + ", \"" + text(i) + "\").forward(x" +
+    lines.push_back("x = getattr(" + from + ", \"" + std::to_string(i) + "\").forward(x" +
                     (argument.empty() ? "" : ", " + argument) + ")");
   }
   lines.push_back("return x");
@@ -82,6 +77,17 @@ void batch_norm_shapes(Shapes& shapes, const std::string& key, std::int64_t widt
   for (const char* part : {"weight", "bias", "running_mean", "running_var"}) shapes[key + "." + part] = {width};
 }
 
+void check_width(const char* half, bool projection, std::int64_t width, std::int64_t embed_dim) {
+  if (projection || width == embed_dim) return;
+  throw Error(TORCHCLIP_E_MODEL_CORRUPT, "torchclip.json: " + std::string(half) + " has no projection and the width " +
+                                             std::to_string(width) + " instead of embedDim");
+}
+
+void repeat_module(std::vector<ModuleSource>& modules, const std::string& prefix, std::int64_t count,
+                   const std::string& source) {
+  for (std::int64_t i = 0; i < count; ++i) modules.push_back({prefix + std::to_string(i), source});
+}
+
 BlockLayout::BlockLayout(Fields& fields)
     : width(fields.whole("width", 1, kMostWidth)),
       layers(fields.whole("layers", 1, kMostLayers)),
@@ -95,7 +101,7 @@ BlockLayout::BlockLayout(Fields& fields)
 
 void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& c) {
   for (std::int64_t i = 0; i < c.layers; ++i) {
-    const auto block = prefix + ".resblocks." + text(i);
+    const auto block = prefix + ".resblocks." + std::to_string(i);
     norm_shapes(shapes, block + ".ln_1", c.width);
     shapes[block + ".attn.in_proj_weight"] = {3 * c.width, c.width};
     shapes[block + ".attn.in_proj_bias"] = {3 * c.width};
@@ -113,7 +119,7 @@ namespace {
 
 std::string block_source(const BlockLayout& c, Masking masking) {
   const bool masked = masking == Masking::mask;
-  const auto width = text(c.width);
+  const auto width = std::to_string(c.width);
   const auto scaled = [&](const char* key, const std::string& x) {
     return c.layer_scale ? x + " * self." + key + ".gamma" : x;
   };
@@ -121,7 +127,8 @@ std::string block_source(const BlockLayout& c, Masking masking) {
       masked ? "x: Tensor, mask: Tensor" : "x: Tensor",
       {"b = x.size(0)", "n = x.size(1)", "y = " + layer_norm_source("x", "ln_1", c.width, c.eps),
        "qkv = torch.linear(y, self.attn.in_proj_weight, self.attn.in_proj_bias)",
-       "qkv = qkv.view([b, n, 3, " + text(c.heads) + ", " + text(c.width / c.heads) + "]).permute([2, 0, 3, 1, 4])",
+       "qkv = qkv.view([b, n, 3, " + std::to_string(c.heads) + ", " + std::to_string(c.width / c.heads) +
+           "]).permute([2, 0, 3, 1, 4])",
        "a = torch.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], " + std::string(masked ? "mask" : "None") +
            ", 0.0, " + (masking == Masking::causal ? "True" : "False") + ")",
        "a = a.transpose(1, 2).reshape([b, n, " + width + "])", "a = " + linear_source("a", "attn.out_proj"),
@@ -135,7 +142,7 @@ std::string block_source(const BlockLayout& c, Masking masking) {
 void block_sources(std::vector<ModuleSource>& modules, const std::string& prefix, const BlockLayout& c,
                    Masking masking) {
   const auto source = block_source(c, masking);
-  for (std::int64_t i = 0; i < c.layers; ++i) modules.push_back({prefix + ".resblocks." + text(i), source});
+  repeat_module(modules, prefix + ".resblocks.", c.layers, source);
   modules.push_back({prefix, stack_source(c.layers, "resblocks", masking == Masking::mask ? "mask" : "")});
 }
 

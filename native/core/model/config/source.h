@@ -11,7 +11,6 @@ namespace torchclip::core {
 
 // A number as ECMAScript prints it (Number::toString), which is also a number of TorchScript: 1e-5 is "0.00001".
 std::string number_text(double number);
-std::string number_text(std::int64_t number);
 
 std::string layer_norm_source(const std::string& x, const std::string& key, std::int64_t width, double eps);
 std::string linear_source(const std::string& x, const std::string& key);
@@ -27,6 +26,24 @@ std::string forward_source(const std::string& input, const std::vector<std::stri
 void norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width);
 void linear_shapes(Shapes& shapes, const std::string& key, std::int64_t out, std::int64_t inner);
 void batch_norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width);
+
+// The settings of a tower, of a class that a Fields makes; `half` is "image" or "text". Throws where a field is
+// unknown.
+template <typename Settings>
+Settings read_settings(const Json& config, const char* half) {
+  Fields fields(config, half);
+  fields.text("kind");
+  Settings settings(fields);
+  fields.finish();
+  return settings;
+}
+
+// Throws Error(E_MODEL_CORRUPT) where a tower without a projection gives vectors of another width than the embedding's.
+void check_width(const char* half, bool projection, std::int64_t width, std::int64_t embed_dim);
+
+// Appends `count` modules of one source: prefix + "0", prefix + "1" ...
+void repeat_module(std::vector<ModuleSource>& modules, const std::string& prefix, std::int64_t count,
+                   const std::string& source);
 
 // The pre-norm Transformer block of CLIP's towers, named as open_clip names it.
 struct BlockLayout {

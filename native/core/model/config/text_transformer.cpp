@@ -20,7 +20,9 @@ struct TextTransformer {
         appended_token(fields.boolean("appendedToken")),
         projection(fields.boolean("projection")),
         projection_bias(fields.boolean("projectionBias")),
-        pool(fields.choice("pool", {"argmax", "eos", "last", "first"})) {}
+        pool(fields.choice("pool", {"argmax", "eos", "last", "first"})) {
+    if (projection_bias && !projection) fields.fail("projectionBias", "needs a projection");
+  }
 };
 
 Shapes shapes_of(const TextTransformer& c, std::int64_t embed_dim) {
@@ -37,19 +39,19 @@ Shapes shapes_of(const TextTransformer& c, std::int64_t embed_dim) {
 }
 
 std::string pool_line(const TextTransformer& c) {
-  const auto wide = ".view([-1, 1, 1]).expand([-1, 1, " + number_text(c.blocks.width) + "])";
+  const auto wide = ".view([-1, 1, 1]).expand([-1, 1, " + std::to_string(c.blocks.width) + "])";
   if (c.pool == "last" || c.appended_token) return "x = x.select(1, x.size(1) - 1)";
   if (c.pool == "first") return "x = x.select(1, 0)";
   const auto position = c.pool == "argmax" ? std::string("text.argmax(1)")
-                                           : "(text == " + number_text(c.end_id) + ").to(text.dtype).argmax(1)";
+                                           : "(text == " + std::to_string(c.end_id) + ").to(text.dtype).argmax(1)";
   return "x = x.gather(1, " + position + wide + ").squeeze(1)";
 }
 
 // As open_clip trained CoCa: key j is seen where token j - 1 is no padding, and key 0 always.
 std::vector<std::string> appended_token_lines(const TextTransformer& c) {
-  return {"x = torch.cat([x, self.cls_emb.expand([x.size(0), 1, " + number_text(c.blocks.width) + "])], 1)",
+  return {"x = torch.cat([x, self.cls_emb.expand([x.size(0), 1, " + std::to_string(c.blocks.width) + "])], 1)",
           "n = x.size(1)",
-          "seen = torch.cat([torch.ones_like(text.narrow(1, 0, 1)), (text != " + number_text(c.pad_id) +
+          "seen = torch.cat([torch.ones_like(text.narrow(1, 0, 1)), (text != " + std::to_string(c.pad_id) +
               ").to(text.dtype)], 1)",
           "rows = torch.ones([n, n], dtype=x.dtype, device=x.device).tril()",
           "keep = rows.unsqueeze(0) * seen.to(x.dtype).unsqueeze(1)",
@@ -75,11 +77,8 @@ std::string tower_source(const TextTransformer& c) {
 }  // namespace
 
 TowerLayout text_transformer_layout(const Json& config, std::int64_t embed_dim) {
-  Fields fields(config, "text");
-  fields.text("kind");
-  const TextTransformer c(fields);
-  fields.finish();
-  if (!c.projection && c.blocks.width != embed_dim) fields.fail("projection", "is missing, and the width differs");
+  const auto c = read_settings<TextTransformer>(config, "text");
+  check_width("text", c.projection, c.blocks.width, embed_dim);
   TowerLayout layout;
   layout.shapes = shapes_of(c, embed_dim);
   const auto masking = c.appended_token ? Masking::mask : c.causal ? Masking::causal : Masking::none;

@@ -1,6 +1,7 @@
 // The Vision Transformer in all the forms that CLIP models use: OpenAI's (Radford et al. 2021; openai/CLIP,
 // clip/model.py), open_clip's H, g, bigG, CLIPA and CoCa, and SigLIP's with its attention pooling (Zhai et al. 2023).
 #include "model/config/source.h"
+#include "runtime/error.h"
 
 namespace torchclip::core {
 namespace {
@@ -57,6 +58,7 @@ Vit::Vit(Fields& fields)
   if (pool == "map" && (blocks.width % pool_heads != 0 || pool_mlp_width < 1)) {
     fields.fail("poolHeads", "and poolMlpWidth do not fit the width");
   }
+  if (projection_bias && !projection) fields.fail("projectionBias", "needs a projection");
   if (!stem.empty() && patch_bias) fields.fail("patchBias", "stands beside a stem");
 }
 
@@ -136,14 +138,14 @@ std::vector<std::string> pool_lines(const Vit& c) {
 
 // One learned query attends to all tokens, then a residual MLP (big_vision's MAPHead).
 std::string map_pool_source(const Vit& c) {
-  const auto width = number_text(c.blocks.width), heads = number_text(c.pool_heads);
-  const auto head = number_text(c.blocks.width / c.pool_heads);
+  const auto width = std::to_string(c.blocks.width), heads = std::to_string(c.pool_heads);
+  const auto head = std::to_string(c.blocks.width / c.pool_heads);
   return forward_source(
       "x: Tensor",
       {"b = x.size(0)", "n = x.size(1)", "wq = self.in_proj_weight.narrow(0, 0, " + width + ")",
        "bq = self.in_proj_bias.narrow(0, 0, " + width + ")",
-       "wkv = self.in_proj_weight.narrow(0, " + width + ", " + number_text(2 * c.blocks.width) + ")",
-       "bkv = self.in_proj_bias.narrow(0, " + width + ", " + number_text(2 * c.blocks.width) + ")",
+       "wkv = self.in_proj_weight.narrow(0, " + width + ", " + std::to_string(2 * c.blocks.width) + ")",
+       "bkv = self.in_proj_bias.narrow(0, " + width + ", " + std::to_string(2 * c.blocks.width) + ")",
        "q = torch.linear(self.latent, wq, bq).view([1, 1, " + heads + ", " + head + "]).transpose(1, 2).expand([b, " +
            heads + ", 1, " + head + "])",
        "kv = torch.linear(x, wkv, bkv).view([b, n, 2, " + heads + ", " + head + "]).permute([2, 0, 3, 1, 4])",
@@ -155,7 +157,7 @@ std::string map_pool_source(const Vit& c) {
 
 // open_clip's AttentionalPooler; only the first query reaches the contrastive embedding.
 std::string query_pool_source(const Vit& c) {
-  const auto heads = number_text(c.pool_heads), eps = number_text(c.blocks.eps);
+  const auto heads = std::to_string(c.pool_heads), eps = number_text(c.blocks.eps);
   return forward_source(
       "x: Tensor",
       {"b = x.size(0)", "n = x.size(1)", "d = self.query.size(1)",
@@ -171,7 +173,7 @@ std::string query_pool_source(const Vit& c) {
 }
 
 std::string tower_source(const Vit& c) {
-  const auto width = number_text(c.blocks.width), patch = number_text(c.patch);
+  const auto width = std::to_string(c.blocks.width), patch = std::to_string(c.patch);
   std::vector<std::string> lines;
   if (c.stem.empty()) {
     lines.push_back("x = torch.conv2d(image, self.conv1.weight, " +
@@ -199,11 +201,12 @@ std::string tower_source(const Vit& c) {
 }  // namespace
 
 TowerLayout vit_layout(const Json& config, std::int64_t embed_dim) {
-  Fields fields(config, "image");
-  fields.text("kind");
-  const Vit c(fields);
-  fields.finish();
-  if (c.pool == "queries" && embed_dim % c.pool_heads != 0) fields.fail("poolHeads", "does not divide embedDim");
+  const auto c = read_settings<Vit>(config, "image");
+  const bool queries = c.pool == "queries";
+  if (queries && embed_dim % c.pool_heads != 0) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "torchclip.json: image.poolHeads does not divide embedDim");
+  }
+  check_width("image", c.projection, queries ? embed_dim : c.blocks.width, embed_dim);
   TowerLayout layout;
   layout.shapes = shapes_of(c, embed_dim);
   block_sources(layout.modules, "visual.transformer", c.blocks, Masking::none);
