@@ -18,12 +18,8 @@ c10::ScalarType scalar_type(StoredType type) {
   }
 }
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 bool is_buffer(const std::string& name, const at::Tensor& tensor) {
-  return tensor.dim() == 0 || ends_with(name, ".running_mean") || ends_with(name, ".running_var");
+  return tensor.dim() == 0 || name.ends_with(".running_mean") || name.ends_with(".running_var");
 }
 
 struct Node {

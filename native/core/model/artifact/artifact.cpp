@@ -5,7 +5,7 @@
 #include <mutex>
 #include <set>
 
-#include "model/artifact/half.h"
+#include "kernels/kernels.h"
 #include "runtime/error.h"
 
 namespace torchclip::core {
@@ -13,15 +13,15 @@ namespace {
 
 constexpr std::uint64_t kMostSettings = 1 << 20, kMostTokenizer = 64 << 20, kMostPickle = 8 << 20, kMostSmall = 1024;
 
+constexpr std::size_t kWidenedAtOnce = 2048;
+
 [[noreturn]] void corrupt(const File& file, const std::string& what) {
   throw Error(TORCHCLIP_E_MODEL_CORRUPT, file.path() + " is not a whole torchclip artifact: " + what);
 }
 
-bool starts_with(const std::string& text, const char* beginning) { return text.rfind(beginning, 0) == 0; }
-
 // Records that may be there and are never read: the code, files that another program added, libtorch's bookkeeping.
 bool is_ignored(const std::string& name) {
-  return starts_with(name, "code/") || starts_with(name, "extra/") || starts_with(name, ".data/") ||
+  return name.starts_with("code/") || name.starts_with("extra/") || name.starts_with(".data/") ||
          name == ".format_version" || name == ".storage_alignment";
 }
 
@@ -32,7 +32,7 @@ bool is_number(const std::string& text) {
 bool is_read(const std::string& name) {
   static const std::set<std::string> fixed = {"data.pkl",  "constants.pkl",        "version",
                                               "byteorder", "extra/torchclip.json", "extra/tokenizer.json"};
-  return fixed.count(name) != 0 || (starts_with(name, "data/") && is_number(name.substr(5)));
+  return fixed.count(name) != 0 || (name.starts_with("data/") && is_number(name.substr(5)));
 }
 
 std::uint64_t element_bytes(StoredType type) { return type == StoredType::f32 ? 4 : 2; }
@@ -84,7 +84,7 @@ Artifact::Artifact(const std::string& path) : file_(std::make_shared<File>(path)
     config_ = ModelConfig::parse(config_json_);
     if (!config_.third_party) read_tensors();
   } catch (const Error& e) {
-    if (e.status() != TORCHCLIP_E_MODEL_CORRUPT || starts_with(e.what(), path.c_str())) throw;
+    if (e.status() != TORCHCLIP_E_MODEL_CORRUPT || std::string_view(e.what()).starts_with(path)) throw;
     corrupt(*file_, e.what());
   }
 }
@@ -96,18 +96,18 @@ void Artifact::read_records() {
   const auto folder = found.front().name.substr(0, found.front().name.find('/') + 1);
   if (folder.empty()) corrupt(*file_, "its records lie in no folder");
   for (const auto& record : found) {
-    if (!starts_with(record.name, folder.c_str())) corrupt(*file_, "its records lie in several folders");
+    if (!record.name.starts_with(folder)) corrupt(*file_, "its records lie in several folders");
     auto name = record.name.substr(folder.size());
     if (is_read(name)) {
       if (!record.stored) corrupt(*file_, name + " is compressed");
       records_.emplace(std::move(name), record);
-    } else if (starts_with(name, "constants/")) {
+    } else if (name.starts_with("constants/")) {
       has_constants_ = true;
     } else if (!is_ignored(name)) {
       corrupt(*file_, "a record " + name.substr(0, 100) + " is of no known kind");
     }
   }
-  if (read_stored(*file_, record("byteorder"), kMostSmall).rfind("little", 0) != 0) {
+  if (!read_stored(*file_, record("byteorder"), kMostSmall).starts_with("little")) {
     corrupt(*file_, "its numbers are not little-endian");
   }
 }
@@ -183,9 +183,15 @@ void Artifact::read_floats(const StoredTensor& tensor, float* to) const {
   const auto elements = static_cast<std::size_t>(tensor.elements());
   // The 16-bit values are read into the second half of the room and widened from the front: value i is written to
   // bytes 4i to 4i + 3 and read from 2n + 2i, which is never before them.
-  auto* halves = reinterpret_cast<std::uint16_t*>(to) + elements;
+  char* halves = reinterpret_cast<char*>(to) + 2 * elements;
   read_bytes(tensor, halves);
-  (tensor.type == StoredType::f16 ? widen_fp16 : widen_bf16)(halves, to, elements);
+  const auto widen = tensor.type == StoredType::f16 ? kernels()->widenFp16 : kernels()->widenBf16;
+  std::uint16_t block[kWidenedAtOnce];
+  for (std::size_t first = 0; first < elements; first += kWidenedAtOnce) {
+    const std::size_t count = std::min(kWidenedAtOnce, elements - first);
+    std::memcpy(block, halves + 2 * first, 2 * count);
+    widen(block, static_cast<std::int64_t>(count), to + first);
+  }
 }
 
 float Artifact::scalar(const std::string& name) const {
