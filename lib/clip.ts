@@ -559,7 +559,7 @@ export class Clip {
     let held = 0;
     const take = async (raw: RawImage, i: number) => {
       held += raw.width * raw.height;
-      // A batch of huge pictures would hold all their pixels until the device has them.
+      // A batch of huge images would hold all their pixels until the device has them.
       pictures[i] = held > decodeBudget().total ? await this.resized(raw) : raw;
     };
     const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
@@ -594,7 +594,7 @@ export class Clip {
       });
   }
 
-  /** Reads a batch: its JPEG files become pictures for the device, `inputs` what was read, so that nothing is read twice. */
+  /** Reads a batch: its JPEG files become inputs of the device, `inputs` what was read, so that nothing is read twice. */
   private async readJpegFiles(inputs: (ImageInput | EncodedImage)[], pictures: (RawImage | { jpeg: Uint8Array })[], options: BatchOptions): Promise<void> {
     const read = async (i: number) => {
       const encoded = startReading(inputs[i] as ImageInput, options);
@@ -606,7 +606,7 @@ export class Clip {
     await untilAborted(forEachLimited(inputs.length, availableParallelism() + 1, read), options.signal);
   }
 
-  /** A picture as the model is fed it, which the device's own resizing leaves as it is. */
+  /** An image as the model is fed it, which the device's own resizing leaves as it is. */
   private async resized(raw: RawImage): Promise<RawImage> {
     const size = this.info.imageSize;
     const data = new Uint8Array(size * size * 3);

@@ -7,18 +7,18 @@ import { errorOf, tinyModel } from "./support/index.js";
 
 describe("batcher", () => {
   let clip: Clip;
-  let picture: (value: number) => { data: Uint8Array; width: number; height: number; channels: 3 };
+  let image: (value: number) => { data: Uint8Array; width: number; height: number; channels: 3 };
   before(async () => {
     clip = await load(tinyModel, { device: "cpu" });
     const side = clip.info.imageSize;
-    picture = (value) => ({ data: new Uint8Array(side * side * 3).fill(value), width: side, height: side, channels: 3 });
+    image = (value) => ({ data: new Uint8Array(side * side * 3).fill(value), width: side, height: side, channels: 3 });
   });
   after(() => clip.close());
 
   it("merges concurrent calls, keeps each one's error to itself, refuses beyond its limit", async () => {
     const batcher = new Batcher(clip, { maxBatch: 8, maxDelay: 20, maxWaiting: 12 });
-    const calls = Array.from({ length: 12 }, (_, i) => batcher.encodeImage(i === 5 ? Buffer.from("no picture") : picture(i * 20)));
-    assert.equal((await errorOf(() => batcher.encodeImage(picture(1)))).code, "E_BUSY");
+    const calls = Array.from({ length: 12 }, (_, i) => batcher.encodeImage(i === 5 ? Buffer.from("no picture") : image(i * 20)));
+    assert.equal((await errorOf(() => batcher.encodeImage(image(1)))).code, "E_BUSY");
     const results = await Promise.allSettled(calls);
     assert.deepEqual(
       results.map((r) => r.status),
@@ -26,7 +26,7 @@ describe("batcher", () => {
     );
     const { reason } = results[5] as PromiseRejectedResult;
     assert.deepEqual([(reason as { code: string }).code, (reason as { index?: number }).index], ["E_IMAGE_DECODE", undefined]);
-    const alone = await clip.encodeImages(Array.from({ length: 12 }, (_, i) => picture(i * 20)));
+    const alone = await clip.encodeImages(Array.from({ length: 12 }, (_, i) => image(i * 20)));
     results.forEach(
       (r, i) => i !== 5 && assert.deepEqual((r as PromiseFulfilledResult<Float32Array>).value, alone.data.slice(i * alone.dim, (i + 1) * alone.dim)),
     );
@@ -60,7 +60,7 @@ describe("batcher", () => {
   it("the signal of a call: rejects it alone, in the queue and in work", async () => {
     const batcher = new Batcher(clip, { maxBatch: 4, maxDelay: 30 });
     const controller = new AbortController();
-    const calls = [batcher.encodeImage(picture(1)), batcher.encodeImage(picture(2), { signal: controller.signal }), batcher.encodeImage(picture(3))];
+    const calls = [batcher.encodeImage(image(1)), batcher.encodeImage(image(2), { signal: controller.signal }), batcher.encodeImage(image(3))];
     controller.abort();
     assert.equal(batcher.waiting, 2);
     assert.equal((await errorOf(() => calls[1])).code, "E_ABORTED");
@@ -79,7 +79,7 @@ describe("batcher", () => {
     }) }; // prettier-ignore
     const batcher = new Batcher(stuck as unknown as Clip, { maxDelay: 0 });
     const [one, other] = [new AbortController(), new AbortController()];
-    const calls = [one, other].map(({ signal }) => errorOf(() => batcher.encodeImage(picture(1), { signal })));
+    const calls = [one, other].map(({ signal }) => errorOf(() => batcher.encodeImage(image(1), { signal })));
     await sleep(10);
     one.abort();
     assert.equal(seen?.aborted, false);
@@ -112,7 +112,7 @@ describe("batcher", () => {
       },
     };
     const batcher = new Batcher(slow as unknown as Clip, { maxDelay: 0 });
-    const uploads = Array.from({ length: 48 }, (_, i) => batcher.encodeImage(picture(i)));
+    const uploads = Array.from({ length: 48 }, (_, i) => batcher.encodeImage(image(i)));
     await sleep(5);
     await batcher.encodeText("a cat");
     assert.ok([1, 2].includes(turns.indexOf("texts 1")), turns.join());
@@ -125,20 +125,20 @@ describe("batcher", () => {
 
   it("drain: no more calls, what waits is started at once, and all are answered", async () => {
     const batcher = new Batcher(clip, { maxDelay: 60_000, maxBatch: 2 });
-    const calls = [1, 2, 3].map((value) => batcher.encodeImage(picture(value)));
+    const calls = [1, 2, 3].map((value) => batcher.encodeImage(image(value)));
     const text = batcher.encodeText("a cat");
     let answered = 0;
     for (const call of [...calls, text]) void call.then(() => answered++);
     await batcher.drain();
     assert.equal(answered, 4);
-    assert.equal((await errorOf(() => batcher.encodeImage(picture(1)))).code, "E_CLOSED");
+    assert.equal((await errorOf(() => batcher.encodeImage(image(1)))).code, "E_CLOSED");
     await batcher.drain();
   });
 
   it("metrics: queue, batches, sizes, waits", async () => {
     const batcher = new Batcher(clip, { maxDelay: 20, maxBatch: 4 });
     assert.deepEqual(batcher.metrics().texts.waits, { p50: 0, p99: 0, max: 0 });
-    const calls = [1, 2, 3, 4, 5, 6].map((value) => batcher.encodeImage(value === 6 ? Buffer.from("bad") : picture(value)));
+    const calls = [1, 2, 3, 4, 5, 6].map((value) => batcher.encodeImage(value === 6 ? Buffer.from("bad") : image(value)));
     assert.deepEqual([batcher.metrics().images.queued, batcher.metrics().images.running], [2, 4]);
     await Promise.allSettled(calls);
     await sleep(1);

@@ -127,7 +127,7 @@ describe("Clip", () => {
     assert.equal((await clip.encodeImages([good])).rows, 1, "the engine works on");
   });
 
-  it("items that are no images: E_ARGUMENT for their own rows, whatever their getters do", async () => {
+  it("items that are no images: E_ARGUMENT for their own rows, also where their getters throw or change", async () => {
     const thrower = {
       get width(): number {
         throw new Error("boom");

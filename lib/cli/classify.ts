@@ -14,7 +14,7 @@ interface Flags extends ModelFlags, ImageFlags {
 }
 
 export function classifyCommand(program: Command): void {
-  imageOptions(modelOptions(program.command("classify <image...>").description("rank labels for pictures")))
+  imageOptions(modelOptions(program.command("classify <image...>").description("rank labels for images")))
     .requiredOption("-l, --labels <a,b,…>", "labels, separated by commas")
     .option("--template <text...>", "prompt template with {} for the label", ["a photo of a {}"])
     .addOption(new Option("-k, --top-k <n>", "labels shown").argParser(whole(1)).default(5))

@@ -52,7 +52,7 @@ export function evalCommand(program: Command): void {
     .option("--templates <file>", "prompt templates from a file, one a line")
     .option("-o, --out <folder>", "where results.json, predictions.csv, pictures and report.html go", "torchclip-eval")
     .addOption(new Option("-b, --batch-size <n>", "pictures in one forward pass").argParser(whole(1, 65536)).default(32))
-    .addOption(new Option("--limit <n>", "only n pictures, the first ones of each class").argParser(whole(1)))
+    .addOption(new Option("--limit <n>", "only n images, the first ones of each class").argParser(whole(1)))
     .addOption(new Option("--sample <n>", "n random pictures (see --seed)").argParser(whole(1)))
     .addOption(new Option("--seed <n>", "seed of sampling and of bootstrap intervals").argParser(whole(0)).default(0))
     .addOption(new Option("--example <n>", "which picture is shown").argParser(whole(0)).default(DEFAULT_EXAMPLE))

@@ -27,7 +27,7 @@ interface Names {
 }
 
 export function searchCommand(program: Command): void {
-  imageOptions(modelOptions(program.command("search").description("the pictures or texts of an index that are nearest to a text or a picture")))
+  imageOptions(modelOptions(program.command("search").description("the images or texts of an index that are nearest to a text or an image")))
     .addArgument(new Argument("<index>", "a .npy that `torchclip embed` wrote (its .npy.json gives the names)"))
     .addArgument(new Argument("<query...>", "texts, or paths of pictures"))
     .addOption(new Option("-k, --top-k <n>", "how many").argParser(whole(1)).default(10))

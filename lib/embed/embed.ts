@@ -58,7 +58,7 @@ export async function embedImages(clip: Clip, source: ImageSource, out: string, 
   return run(clip, out, options, job, times, identified(source.images(0)), encode);
 }
 
-/** Does the same for texts; names are the texts. */
+/** Embeds texts into a file as `embedImages` does images; the names are the texts. */
 export async function embedTexts(clip: Clip, texts: readonly string[], out: string, options: EmbedOptions): Promise<EmbedResult> {
   const times = { read: 0, decode: 0, resize: 0, forward: 0 };
   const { batchSize = TEXT_BATCH, truncate, signal } = options;
@@ -109,7 +109,7 @@ async function run<T extends Identity>(
   if (!/\.(npy|parquet)$/i.test(out)) throw new TorchclipError("E_ARGUMENT", `the output must be a .npy or .parquet file, not ${out}`, { subject: "out" });
   const started = performance.now();
   const about = runAbout(clip, job, options);
-  // The fast runner gives an item the same bits whatever shares its batch; TorchScript does not.
+  // The fast runner gives an item the same bits in every batch; TorchScript does not.
   const wholeBatches = job.runner.startsWith("fast") ? undefined : job.batchSize;
   const settings = JSON.stringify({ ...about, input: undefined, runner: job.runner, batchSize: wholeBatches });
   const held = await lock(`${out}.partial.lock`).catch((error: unknown) => {

@@ -141,7 +141,7 @@ async function* unidentified(data: Dataset): AsyncGenerator<NamedImage & Identit
   for await (const { name, image } of data.images()) yield { name, image, content: "" };
 }
 
-/** The fast runner gives an image the same bits whatever shares its batch; TorchScript does not. */
+/** The fast runner gives an image the same bits in every batch; TorchScript does not. */
 const wholeBatchesOf = (clip: Clip, batchSize: number): number | undefined => (clip.info.imageRunner.startsWith("fast") ? undefined : batchSize);
 
 /** Class names as prompts say them. */

@@ -74,7 +74,7 @@ export async function readImageFile(image: ImageInput): Promise<Uint8Array | Raw
   return isRaw(image) ? checkRaw(image) : readImage(image, DEFAULT_LIMITS);
 }
 
-/** An encoded picture that is being read; undefined for decoded pixels. */
+/** An encoded image that is being read; undefined for decoded pixels. */
 export function startReading(image: ImageInput, options: DecodeOptions): EncodedImage | undefined {
   if (isRaw(image)) return undefined;
   return new EncodedImage(imageName(image), readImage(image, mergeLimits(options), options.signal));
@@ -129,16 +129,16 @@ async function decodeBySharp(plan: Plan, options: DecodeOptions & { size?: numbe
   const { width, height, space, channels, format, orientation = 1 } = header ?? (await open().metadata());
   await admit({ ...(plan.size ?? { width, height }), format: imageFormat(plan.bytes) });
   const shrink = fastDecode && size && format === "jpeg" && space !== "cmyk" ? shrinkFactor(Math.min(width, height), size) : 1;
-  let picture = open().timeout({ seconds: timeoutSeconds(options.decodeTimeout) });
-  if (autoRotate || plan.turn) picture = picture.autoOrient();
+  let pipeline = open().timeout({ seconds: timeoutSeconds(options.decodeTimeout) });
+  if (autoRotate || plan.turn) pipeline = pipeline.autoOrient();
   if (shrink > 1) {
     // A resize by exactly the factor is done by the decoder alone. It comes after the turn, which may swap the sides.
     const sides = autoRotate && orientation >= 5 ? [height, width] : [width, height];
     const [across, down] = sides.map((side) => Math.ceil(side / shrink));
-    picture = picture.resize(across, down, { fit: "fill", fastShrinkOnLoad: true });
+    pipeline = pipeline.resize(across, down, { fit: "fill", fastShrinkOnLoad: true });
   }
   const read = plan.read === "pixels" && space === "cmyk" ? "cmyk8" : plan.read;
-  const samples = await readSamples(picture, read, channels);
+  const samples = await readSamples(pipeline, read, channels);
   if (read === "cmyk8") return cmykToRgb(samples);
   return plan.finish ? await plan.finish(samples) : { ...samples, channels: samples.channels as 1 | 3 };
 }

@@ -24,7 +24,7 @@ export interface ImportOptions {
   /** The same for the token ids of one text. */
   contextLength?: number;
   /**
-   * A TorchScript export of unknown layout runs its own code, which can do whatever this process may: read and write
+   * A TorchScript export of unknown layout runs its own code, which has all rights of this process: it can read and write
    * files, for one. Only with true is it loaded; else E_MODEL_UNSAFE. For a path alone, never for a model of a hub.
    */
   trustCode?: boolean;

@@ -6,7 +6,7 @@ import { gridPng, thumbnailUrl, type Tile } from "./pictures.js";
 
 export interface FoundPictures {
   query: string;
-  /** Best first; `name` is a path inside the folder of the pictures, and E_ARGUMENT where it leads out of it. */
+  /** Best first; `name` is a path inside the folder of the images, and E_ARGUMENT where it leads out of it. */
   hits: readonly { name: string; score: number }[];
 }
 

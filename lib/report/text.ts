@@ -35,7 +35,7 @@ export function metricsText(result: ZeroShotResult, classes: readonly string[]):
     `F1:        ${percent(m.macro.f1)}  harmonic mean of precision and recall, mean over classes (${interval(m.macro.f1Interval)})`,
   ];
   for (const { k, accuracy } of m.topK)
-    if (k > 1 && k < classes.length) lines.push(`Top-${k}:     ${percent(accuracy)}  of the pictures have their true class among the ${k} most likely`);
+    if (k > 1 && k < classes.length) lines.push(`Top-${k}:     ${percent(accuracy)}  of the images have their true class among the ${k} most likely`);
   if (m.binary) {
     lines.push(
       `ROC AUC:   ${m.binary.rocAuc.toFixed(4)}   chance that a random "${classes[1]}" picture scores above a random "${classes[0]}" one (${m.binary.rocAucInterval.low.toFixed(4)} to ${m.binary.rocAucInterval.high.toFixed(4)}, bootstrap)`,

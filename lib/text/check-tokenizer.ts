@@ -7,7 +7,7 @@ const MOST_TOKEN = 1024;
 /** A Unigram model's pieces become a tree of letters, 200 bytes each. */
 const MOST_PIECE = 128;
 const MOST_PIECE_LETTERS = 3 << 20;
-/** The same for added tokens. */
+/** The longest added token, characters. */
 const MOST_ADDED = 256;
 const MOST_ADDED_LETTERS = 1 << 19;
 /** Steps of normaliser, pre-tokeniser and post-processor together. */

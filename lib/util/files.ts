@@ -12,7 +12,7 @@ export async function hashFile(path: string, algorithm: "sha256" | "sha1" | "md5
   return hash.digest("hex");
 }
 
-/** Errors that only writing gives, whatever call they come from. */
+/** Errors that only writing gives, from every call. */
 const WRITE_ONLY = new Set(["ENOSPC", "EDQUOT", "EROFS", "EFBIG"]);
 
 /**

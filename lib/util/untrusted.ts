@@ -4,7 +4,7 @@ import { TorchclipError, type ErrorCode } from "../errors.js";
 
 export type JsonObject = Record<string, unknown>;
 
-/** Limits of JSON that somebody else wrote: the largest published tokenizer.json has 2 million values in 6 levels. */
+/** Limits of JSON from outside: the largest published tokenizer.json has 2 million values in 6 levels. */
 const JSON_DEPTH = 100;
 const JSON_VALUES = 8_000_000;
 /** Characters of a name that a message shows. */
@@ -119,7 +119,7 @@ export function kindOf(value: unknown): string {
 export async function openFile(file: string): Promise<{ handle: FileHandle; size: number }> {
   let handle: FileHandle | undefined;
   try {
-    // Without O_NONBLOCK the opening of a pipe waits until somebody writes to it; Windows has neither.
+    // Without O_NONBLOCK the opening of a pipe waits for a writer; Windows has neither.
     handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     const info = await handle.stat();
     if (info.isFile()) return { handle, size: info.size };

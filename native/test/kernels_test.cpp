@@ -198,7 +198,7 @@ void attentions(const Kernels& kernels, Type type, double tolerance) {
   }
 }
 
-// A row's result, whatever other rows are computed with it, on however many threads.
+// A row's result is the same bits with any other rows and any number of threads.
 void same_bits(const Context& context) {
   constexpr std::int64_t kRows = 67, kColumns = 130, kInner = 1100;
   const auto a = values(kRows * kInner, 21), w = values(kColumns * kInner, 22);
@@ -224,10 +224,11 @@ void numbers(const Kernels& kernels) {
   std::vector<std::uint16_t> all(65536);
   std::vector<float> wide(all.size());
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint16_t>(i);
-  for (const bool brain : {false, true}) {
-    (brain ? kernels.widenBf16 : kernels.widenFp16)(all.data(), 65535, wide.data());  // not a whole register at the end
-    const std::uint16_t infinity = brain ? 0x7f80 : 0x7c00;
-    const auto round = brain ? to_bf16 : to_fp16;
+  for (const bool is_bf16 : {false, true}) {
+    (is_bf16 ? kernels.widenBf16 : kernels.widenFp16)(all.data(), 65535,
+                                                      wide.data());  // not a whole register at the end
+    const std::uint16_t infinity = is_bf16 ? 0x7f80 : 0x7c00;
+    const auto round = is_bf16 ? to_bf16 : to_fp16;
     bool right = true;
     for (std::size_t i = 0; i < 65535; ++i) {
       const std::uint16_t magnitude = all[i] & 0x7fff;

@@ -1,4 +1,4 @@
-// Towers are made once for a key while somebody holds them, and again afterwards; a failure leaves nothing behind.
+// Towers are made once for a key while a runner holds them, and again afterwards; a failure leaves nothing behind.
 #include "model/fast/shared_towers.h"
 
 #include <stdexcept>

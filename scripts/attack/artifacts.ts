@@ -59,7 +59,7 @@ const both =
 
 type Make = (edit: Edit) => () => Buffer;
 
-/** Programs that read and write files, overflow memory or never end: nothing of them may run, whatever they hold. */
+/** Programs that read and write files, overflow memory or never end: nothing of them may run. */
 function codeAttacks(make: Make): HostileArtifact[] {
   const program = (body: string) =>
     Buffer.from(

@@ -46,7 +46,7 @@ describe("lists of images", () => {
     });
   }
 
-  it("text files: without the byte order mark, whatever they list", async () => {
+  it("text files: without the byte order mark, of every kind", async () => {
     assert.deepEqual(await readLines(file("lines.txt", `${MARK}one\r\n\r\ntwo\n`)), ["one", "two"]);
     const source = await imageSource(file("list.txt", `${MARK}a.png\nb.png`));
     assert.deepEqual((await source.images(0).next()).value, { name: "a.png", image: join(folder, "a.png") });

@@ -14,7 +14,7 @@ interface Golden {
   error?: string;
 }
 
-/** RGB of decoded pixels, whatever their channels. */
+/** RGB of decoded pixels of 1, 3 or 4 channels. */
 function rgb({ data, width, height, channels }: RawImage): Uint8Array {
   const out = new Uint8Array(width * height * 3);
   for (let i = 0; i < out.length; i++) out[i] = data[Math.floor(i / 3) * channels + (channels === 1 ? 0 : i % 3)];

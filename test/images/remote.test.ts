@@ -121,7 +121,7 @@ describe("images by URL", () => {
 
   it("each target of a redirect is checked, and the address that is connected to, not the first answer for a name", async () => {
     const { port } = new URL(base);
-    // "public.test" is allowed; "inner.test" is not; "rebound.test" was allowed when somebody asked before.
+    // "public.test" is allowed; "inner.test" is not; "rebound.test" was allowed when it was asked for before.
     const answers: Record<string, string[]> = { "public.test": ["127.0.0.1"], "inner.test": ["127.0.0.2"], "rebound.test": ["127.0.0.1", "127.0.0.2"] };
     const resolve = ((hostname: string, _options: unknown, done: (error: null, found: { address: string; family: number }[]) => void) => {
       const [address] = answers[hostname].length > 1 ? answers[hostname].splice(0, 1) : answers[hostname];

@@ -44,7 +44,7 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
     });
   }
 
-  it("without trustCode none is loaded or imported, whatever its code does, and nothing is written", async () => {
+  it("without trustCode none is loaded or imported, and nothing is written", async () => {
     for (const name of ["scripted", "traced", "reader"]) {
       const output = join(folder, `${name}.pt`);
       const from = { weights: fixture(`models/foreign-${name}.pt`), tokenizer: join(source("scripted"), "tokenizer.json") };

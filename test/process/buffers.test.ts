@@ -15,7 +15,7 @@ import { EmbeddingIndex, load, topK } from ${JSON.stringify(join(root, "dist", "
 const model = ${JSON.stringify(tinyModel)};
 const random = (n) => { let s = 7; return Float32Array.from({ length: n }, () => ((s = (s * 1103515245 + 12345) % 2147483648) / 2 ** 30 - 1)); };
 const bytes = (n) => { let s = 7; return Uint8Array.from({ length: n }, () => ((s = (s * 1103515245 + 12345) % 2147483648) >> 16)); };
-// The buffer goes to somebody else, who drops it; its memory is given back and used again.
+// The buffer is transferred to a receiver that drops it; its memory is given back and used again.
 const lose = (array) => {
   structuredClone(array.buffer, { transfer: [array.buffer] });
   globalThis.gc();

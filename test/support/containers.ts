@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 
-/** Small files of each container, with lengths and checksums right whatever their content is. */
+/** Small files of each container, with lengths and checksums right for any content. */
 
 export interface ZipRecord {
   name: string;

@@ -111,7 +111,7 @@ describe("whose tokens they are (scripts/goldens/configs.py)", () => {
     assert.throws(() => new CharacterMap(Buffer.from([255, 255, 255, 255, 1]).toString("base64")), /damaged/);
   });
 
-  it("a label reaches the prompt as it is, whatever it holds", () => {
+  it("a label reaches the prompt as it is, with any characters", () => {
     for (const label of ["$", "$$", "cash $& carry", "rock$'n'roll", "$`", "$1", "{}"]) assert.equal(fillTemplate("a {}!", label), `a ${label}!`);
   });
 });

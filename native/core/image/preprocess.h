@@ -33,11 +33,11 @@ struct Geometry {
   std::int32_t left, top;
 };
 
-// Throws Error(E_ARGUMENT) for a picture without pixels and for a transform that would crop beyond the resized image.
+// Throws Error(E_ARGUMENT) for an image without pixels and for a transform that would crop beyond the resized image.
 Geometry geometry(std::int32_t width, std::int32_t height, const Transform& transform);
 
 // `out`: uint8 [size, size, 3]. Geometry as torchvision and open_clip on a PIL image. For kShortest: the longer side is
-// int(resized * long / short). Throws Error(E_ARGUMENT) for a picture without pixels or with other than 1, 3, 4
+// int(resized * long / short). Throws Error(E_ARGUMENT) for an image without pixels or with other than 1, 3, 4
 // channels.
 void preprocess(const Image& image, const Transform& transform, std::uint8_t* out);
 

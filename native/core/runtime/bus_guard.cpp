@@ -67,7 +67,7 @@ void end_by_default(int signal, const siginfo_t* info) {
   sigemptyset(&plain.sa_mask);
   sigaction(signal, &plain, nullptr);
   // A fault happens again when the handler returns, at the same place, which is what a core file should show; a signal
-  // that somebody sent does not.
+  // that a process sent does not.
   if (info->si_code <= 0) raise(signal);
 }
 

@@ -1,4 +1,4 @@
-// A regular file that is opened once: what is checked is what is read, whatever happens to its name meanwhile.
+// A regular file that is opened once: what is checked is what is read, even where its name comes to mean another file.
 #pragma once
 
 #include <cstddef>

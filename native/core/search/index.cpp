@@ -37,7 +37,7 @@ void mark_rows(const float* rows, std::int64_t count, std::int64_t dim, float* s
   }
 }
 
-// The same for int8 queries: those that are not finite are searched as zeros, and find nothing.
+// Queries of an int8 index: those that are not finite are searched as zeros, and find nothing.
 class FiniteQueries {
  public:
   FiniteQueries(const Query& query, std::int64_t dim) : query_(query) {

@@ -26,7 +26,7 @@ struct NpyShape {
 NpyShape read_npy_shape(std::string_view head, std::size_t file_bytes, const std::string& name);
 
 struct NpyRows {
-  std::shared_ptr<const MappedFile> file;  // null: somebody else keeps the rows
+  std::shared_ptr<const MappedFile> file;  // null: the caller keeps the rows
   std::int64_t rows, dim;
   const float* data;  // [rows, dim], inside the mapping
 };

@@ -16,7 +16,7 @@ struct Towers {
   std::unique_ptr<const TextTower> text;
 };
 
-// The towers of `key`: those that somebody still holds, else what `make` gives. The key names all that the towers
+// The towers of `key`: those that a runner still holds, else what `make` gives. The key names all that the towers
 // depend on: the file and its state, the precision, the kernels. Callers with the same key wait for the one that makes
 // them.
 std::shared_ptr<const Towers> shared_towers(const std::string& key, const std::function<Towers()>& make);
