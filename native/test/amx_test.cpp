@@ -65,7 +65,7 @@ void products(Precision precision, Type type, double tolerance) {
 }  // namespace
 
 int main() {
-  products<BrainTiles>(Precision::bf16, Type::bf16, 0.01);
+  products<Bf16Tiles>(Precision::bf16, Type::bf16, 0.01);
   products<ByteTiles>(Precision::int8, Type::s8, 0.02);
   CHECK(amx::misuse == 0);
   CHECK(!amx::configured);

@@ -84,7 +84,7 @@ void all_rows(int rows, const char* a, std::int64_t lda, const char* weights, st
   (rows > kTileRows ? tile_rows<Step, true> : tile_rows<Step, false>)(rows, a, lda, weights, steps, out, ahead);
 }
 
-struct BrainTiles {
+struct Bf16Tiles {
   using Sum = Floats;
   static constexpr int kRows = 2 * kTileRows, kOffset = 0, kBytes = 4;
   static void upper() {
@@ -97,7 +97,7 @@ struct BrainTiles {
   }
   static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, Sum* out,
                    const Ahead& ahead) {
-    all_rows<BrainTiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
+    all_rows<Bf16Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
   }
 };
 struct ByteTiles {  // A has signs, the weights have none

@@ -125,7 +125,7 @@ struct Pairs {
 };
 constexpr Pairs kPairs;
 
-struct BrainAttention : BrainStep {
+struct Bf16Attention : Bf16Step {
   using Value = std::uint16_t;
   static constexpr std::int64_t kGroup = 2;
   static void put(float* row, std::int64_t i, Floats v) { store_bf16(reinterpret_cast<std::uint16_t*>(row) + i, v); }

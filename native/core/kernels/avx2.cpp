@@ -6,18 +6,12 @@
 
 namespace torchclip::core {
 
-const Part avx2_part = {product_of<FloatStep>(Precision::fp32, Type::f32),
-                        product_of<WidenedBf16Step>(Precision::bf16, Type::f32),
-                        {},
-                        product_of<PairStep>(Precision::int8, Type::s8),
-                        layer_norm,
-                        attention<FloatAttention>,
-                        winograd_input,
-                        winograd_output,
-                        scan,
-                        dots,
-                        byte_dots<PairStep>,
-                        widen_all_bf16,
-                        nullptr};
+const Part avx2_part = {
+    {product_of<FloatStep>(Precision::fp32, Type::f32),
+     product_of<WidenedBf16Step>(Precision::bf16, Type::f32),
+     {},
+     product_of<PairStep>(Precision::int8, Type::s8)},
+    attention<FloatAttention>,
+    {layer_norm, winograd_input, winograd_output, scan, dots, byte_dots<PairStep>, widen_all_bf16, nullptr}};
 
 }  // namespace torchclip::core

@@ -113,7 +113,7 @@ void widen_all(const std::uint16_t* from, std::int64_t count, float* to, Widen&&
 void widen_all_bf16(const std::uint16_t* from, std::int64_t count, float* to) {
   widen_all(from, count, to, widen_bf16);
 }
-#if defined(__AVX512F__) || defined(__F16C__) || !defined(__AVX2__)
+#if defined(TORCHCLIP_WIDENS_FP16)
 void widen_all_fp16(const std::uint16_t* from, std::int64_t count, float* to) {
   widen_all(from, count, to, widen_fp16);
 }

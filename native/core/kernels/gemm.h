@@ -101,27 +101,27 @@ Floats activate(Floats v) {
 }
 
 // Sums of products to results, for a whole panel of columns; `v` is [rows][kPanel] floats.
-template <Activation A, bool Residual, bool Brain>
+template <Activation A, bool Residual, bool Bf16>
 void finish_whole(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
   Floats bias[kWide];
   for (int i = 0; i < kWide; ++i) bias[i] = p.bias ? load(p.bias + column + i * kLanes) : zero();
   const float* residual = Residual ? p.residual + row * p.ldr + column : nullptr;
-  auto* floats = Brain ? nullptr : static_cast<float*>(p.out) + row * p.ldo + column;
-  auto* brains = Brain ? static_cast<std::uint16_t*>(p.out) + row * p.ldo + column : nullptr;
+  auto* floats = Bf16 ? nullptr : static_cast<float*>(p.out) + row * p.ldo + column;
+  auto* halves = Bf16 ? static_cast<std::uint16_t*>(p.out) + row * p.ldo + column : nullptr;
   for (int r = 0; r < rows; ++r) {
     for (int i = 0; i < kWide; ++i) {
       Floats y = activate<A>(load(v + r * kPanel + i * kLanes) + bias[i]);
       if constexpr (Residual) y = y + load(residual + i * kLanes);
       if constexpr (A == Activation::relu) y = max_of(y, zero());
-      if constexpr (Brain) {
-        store_bf16(brains + i * kLanes, y);
+      if constexpr (Bf16) {
+        store_bf16(halves + i * kLanes, y);
       } else {
         store(floats + i * kLanes, y);
       }
     }
     if constexpr (Residual) residual += p.ldr;
-    if constexpr (Brain) {
-      brains += p.ldo;
+    if constexpr (Bf16) {
+      halves += p.ldo;
     } else {
       floats += p.ldo;
     }
@@ -130,10 +130,10 @@ void finish_whole(const Product& p, const float* v, std::int64_t row, int rows, 
 
 template <Activation A>
 void finish_as(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
-  const bool brain = p.outType != Type::f32;
-  if (p.residual && brain) return finish_whole<A, true, true>(p, v, row, rows, column);
+  const bool bf16 = p.outType != Type::f32;
+  if (p.residual && bf16) return finish_whole<A, true, true>(p, v, row, rows, column);
   if (p.residual) return finish_whole<A, true, false>(p, v, row, rows, column);
-  if (brain) return finish_whole<A, false, true>(p, v, row, rows, column);
+  if (bf16) return finish_whole<A, false, true>(p, v, row, rows, column);
   finish_whole<A, false, false>(p, v, row, rows, column);
 }
 
@@ -157,9 +157,9 @@ inline void finish(const Product& p, const float* v, std::int64_t row, int rows,
         if (p.outType == Type::f32) {
           static_cast<float*>(p.out)[at] = out[i];
         } else {
-          std::uint16_t brain[kLanes];
-          store_bf16(brain, all(out[i]));
-          static_cast<std::uint16_t*>(p.out)[at] = brain[0];
+          std::uint16_t rounded[kLanes];
+          store_bf16(rounded, all(out[i]));
+          static_cast<std::uint16_t*>(p.out)[at] = rounded[0];
         }
       }
     }

@@ -19,28 +19,13 @@
 namespace torchclip::core {
 namespace {
 
-Kernels make(const char* name, const char* types, const Part& part) {
-  Kernels k{};
-  k.name = name;
-  k.types = types;
-  k.weightMax = 127;
-  k.products[static_cast<int>(Precision::fp32)] = part.floats;
-  k.products[static_cast<int>(Precision::bf16)] = part.bf16;
-  k.products[static_cast<int>(Precision::fp16)] = part.fp16;
-  k.products[static_cast<int>(Precision::int8)] = part.int8;
-  k.layerNorm = part.layerNorm;
-  k.attention[0] = part.attention;
-  k.winogradInput = part.winogradInput;
-  k.winogradOutput = part.winogradOutput;
-  k.scan = part.scan;
-  k.dots = part.dots;
-  k.byteDots = part.byteDots;
-  k.widenBf16 = part.widenBf16;
-  k.widenFp16 = part.widenFp16;
+Kernels make(const char* name, const Part& part) {
+  Kernels k{part.functions, name, 127, {}, {part.attention, nullptr}};
+  std::copy_n(part.products, kPrecisions, k.products);
   return k;
 }
 
-Kernels plain() { return make("plain", "fp32, int8", plain_part); }
+Kernels plain() { return make("plain", plain_part); }
 
 #if defined(TORCHCLIP_X86)
 void use(Kernels& k, const FastProduct& fast) {
@@ -79,23 +64,20 @@ Kernels wide(const std::string& most) {
   const bool plainly = most == "avx512";
   const bool vnni = !plainly && __builtin_cpu_supports("avx512vnni");
   const bool bf16 = !plainly && __builtin_cpu_supports("avx512bf16");
-  Kernels k = make("avx512", "fp32, int8 (maddubs)", avx512_part);
+  Kernels k = make("avx512", avx512_part);
   k.weightMax = vnni ? 127 : 63;
   if (vnni) {
     k.name = "avx512_vnni";
-    k.types = "fp32, int8 (vnni)";
     use(k, avx512_vnni_int8);
   }
   if (bf16) {
     k.name = "avx512_bf16";
-    k.types = vnni ? "fp32, bf16 (avx512_bf16), int8 (vnni)" : "fp32, bf16 (avx512_bf16), int8 (maddubs)";
     use(k, avx512_bf16);
   }
 #if defined(TORCHCLIP_AMX)
   // Products on tiles in the place of those in registers; attention's are too small for them.
   if (bf16 && vnni && most != "avx512_bf16" && has_amx()) {
     k.name = "avx512_amx";
-    k.types = "fp32, bf16 (amx), int8 (amx)";
     use(k, amx_bf16);
     use(k, amx_int8);
   }
@@ -105,18 +87,17 @@ Kernels wide(const std::string& most) {
 
 Kernels narrow(const std::string& most) {
   const bool vnni = most != "avx2" && has_avx_vnni();
-  Kernels k = make("avx2", "fp32, int8 (maddubs)", avx2_part);
+  Kernels k = make("avx2", avx2_part);
   k.weightMax = vnni ? 127 : 63;
   if (vnni) {
     k.name = "avx2_vnni";
-    k.types = "fp32, int8 (vnni)";
     use(k, avx2_vnni_int8);
   }
   if (has_f16c()) {
     use(k, avx2_f16c);
   } else {  // a virtual machine may hide it
-    k.products[static_cast<int>(Precision::fp16)] = plain_part.fp16;
-    k.widenFp16 = plain_part.widenFp16;
+    k.products[static_cast<int>(Precision::fp16)] = plain_part.products[static_cast<int>(Precision::fp16)];
+    k.widenFp16 = plain_part.functions.widenFp16;
   }
   return k;
 }

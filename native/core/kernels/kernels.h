@@ -110,24 +110,20 @@ struct ProductKernel {
   std::int32_t tileRows;  // rows of one register tile
 };
 
-struct Kernels {
-  const char* name;        // "plain", "avx2", "avx512" ...
-  const char* types;       // what is fast in hardware: "fp32, bf16 (avx512_bf16), int8 (avx512_vnni)"
-  std::int32_t weightMax;  // largest magnitude of an int8 weight: 127, or 63 where sums of pairs are 16 bits wide
-  ProductKernel products[kPrecisions];  // by Precision
-  const ProductKernel& product(Precision precision) const { return products[static_cast<int>(precision)]; }
+using Attend = void (*)(const Attention&);
+using Widen = void (*)(const std::uint16_t* from, std::int64_t count, float* to);
 
+// What is done in one way for all precisions.
+struct Functions {
   // rows of x [rows, width] (stride ldx) normalised (biased variance, as torch.layer_norm) into out, of `type`, row
   // stride ldo bytes; for s8 also the scale and sum of each row. gamma null: no norm, only the conversion.
   void (*layerNorm)(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gamma,
                     const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
                     std::int32_t* sums);
-  using Attend = void (*)(const Attention&);
-  Attend attention[2];  // by Type; null for bf16 where products do not take it
   // Winograd's F(2 x 2, 3 x 3). taps: the 16 pixels of a 4 x 4 patch, [channels] each; out[i * distance + c]: the
   // inputs of the 16 products.
   void (*winogradInput)(const float* const* taps, std::int64_t channels, float* out, std::int64_t distance);
-  // products[i * distance + c] to four pixels (line, column), relu(sum + bias); null: outside the picture.
+  // products[i * distance + c] to four pixels (line, column), relu(sum + bias); null: outside the image.
   void (*winogradOutput)(const float* products, std::int64_t distance, std::int64_t channels, const float* bias,
                          float* const* pixels);
   // Each score of scores[rows][32] that is at least its column's limit is given to `found` (which may raise the
@@ -140,8 +136,15 @@ struct Kernels {
                float* out, std::int64_t ldo);
   void (*byteDots)(const ByteDots&);
   // Numbers of 16 bits as float32.
-  using Widen = void (*)(const std::uint16_t* from, std::int64_t count, float* to);
   Widen widenBf16, widenFp16;
+};
+
+struct Kernels : Functions {
+  const char* name;        // "plain", "avx2", "avx512" ...
+  std::int32_t weightMax;  // largest magnitude of an int8 weight: 127, or 63 where sums of pairs are 16 bits wide
+  ProductKernel products[kPrecisions];  // by Precision
+  Attend attention[2];                  // by Type; null for bf16 where products do not take it
+  const ProductKernel& product(Precision precision) const { return products[static_cast<int>(precision)]; }
 };
 
 // The best table for this machine; never null: plain C++ where there is no AVX2. TORCHCLIP_ISA=avx2 | avx512 | ... |

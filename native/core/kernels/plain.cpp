@@ -7,18 +7,10 @@
 
 namespace torchclip::core {
 
-const Part plain_part = {product_of<FloatStep>(Precision::fp32, Type::f32),
-                         product_of<WidenedBf16Step>(Precision::bf16, Type::f32),
-                         product_of<WidenedFp16Step>(Precision::fp16, Type::f32),
-                         product_of<DotStep>(Precision::int8, Type::s8),
-                         layer_norm,
-                         attention<FloatAttention>,
-                         winograd_input,
-                         winograd_output,
-                         scan,
-                         dots,
-                         byte_dots<DotStep>,
-                         widen_all_bf16,
-                         widen_all_fp16};
+const Part plain_part = {
+    {product_of<FloatStep>(Precision::fp32, Type::f32), product_of<WidenedBf16Step>(Precision::bf16, Type::f32),
+     product_of<WidenedFp16Step>(Precision::fp16, Type::f32), product_of<DotStep>(Precision::int8, Type::s8)},
+    attention<FloatAttention>,
+    {layer_norm, winograd_input, winograd_output, scan, dots, byte_dots<DotStep>, widen_all_bf16, widen_all_fp16}};
 
 }  // namespace torchclip::core

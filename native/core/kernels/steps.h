@@ -46,7 +46,7 @@ struct WidenedBf16Step : FloatArithmetic {
   }
 };
 // Weights of fp16, one column after another.
-#if defined(__AVX512F__) || defined(__F16C__) || !defined(__AVX2__)
+#if defined(TORCHCLIP_WIDENS_FP16)
 struct WidenedFp16Step : FloatArithmetic {
   static constexpr int kBytes = 2;
   static Pair weights(const char* w) {
@@ -56,28 +56,30 @@ struct WidenedFp16Step : FloatArithmetic {
 };
 #endif
 
+// Unsigned bytes of weights by signed ones of A, four to a step; `Own::dot` adds the products to a sum.
+template <typename Own>
+struct ByteStep : WholeWeights {
+  using Sum = Ints;
+  static Sum zero() { return all_ints(0); }
+  static Sum step(Sum s, const char* a, Ints w) { return Own::dot(s, w, all_ints(four_bytes(a))); }
+};
+
 #if defined(__AVX512F__)
 // Pairs of products are added in 16 bits, which 2 * 127 * 127 fits; hence weights of 7 bits.
-struct PairStep : WholeWeights {
-  using Sum = __m512i;
+struct PairStep : ByteStep<PairStep> {
   static constexpr int kRows = 12, kOffset = 64;
-  static Sum zero() { return _mm512_setzero_si512(); }
   static Sum dot(Sum s, Ints w, Ints a) {
     return _mm512_add_epi32(s, _mm512_madd_epi16(_mm512_maddubs_epi16(w, a), _mm512_set1_epi16(1)));
   }
-  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm512_set1_epi32(four_bytes(a))); }
 };
 #if defined(__AVX512VNNI__)
-struct DotStep : WholeWeights {
-  using Sum = __m512i;
+struct DotStep : ByteStep<DotStep> {
   static constexpr int kRows = 14, kOffset = 128;
-  static Sum zero() { return _mm512_setzero_si512(); }
   static Sum dot(Sum s, Ints w, Ints a) { return _mm512_dpbusd_epi32(s, w, a); }
-  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm512_set1_epi32(four_bytes(a))); }
 };
 #endif
 #if defined(__AVX512BF16__)
-struct BrainStep : WholeWeights {
+struct Bf16Step : WholeWeights {
   using Sum = __m512;
   static constexpr int kRows = 14, kOffset = 0;
   static Sum zero() { return _mm512_setzero_ps(); }
@@ -87,31 +89,23 @@ struct BrainStep : WholeWeights {
 };
 #endif
 #elif defined(__AVX2__)
-struct PairStep : WholeWeights {
-  using Sum = __m256i;
+struct PairStep : ByteStep<PairStep> {
   static constexpr int kRows = 5, kOffset = 64;
-  static Sum zero() { return _mm256_setzero_si256(); }
   static Sum dot(Sum s, Ints w, Ints a) {
     return _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(w, a), _mm256_set1_epi16(1)));
   }
-  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm256_set1_epi32(four_bytes(a))); }
 };
 #if defined(__AVXVNNI__)
-struct DotStep : WholeWeights {
-  using Sum = __m256i;
+struct DotStep : ByteStep<DotStep> {
   static constexpr int kRows = 6, kOffset = 128;
-  static Sum zero() { return _mm256_setzero_si256(); }
   static Sum dot(Sum s, Ints w, Ints a) { return _mm256_dpbusd_avx_epi32(s, w, a); }
-  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, _mm256_set1_epi32(four_bytes(a))); }
 };
 #endif
 #else
 // Unsigned bytes by signed ones: products of 16 bits (255 * 127 fits), added in 32.
-struct DotStep : WholeWeights {
-  using Sum = Ints;
+struct DotStep : ByteStep<DotStep> {
   using Shorts = std::int16_t __attribute__((vector_size(16)));
   static constexpr int kRows = 4, kOffset = 128;
-  static Sum zero() { return all_ints(0); }
   static Sum sum_of_pairs(Shorts products) {
     const Ints pairs = reinterpret_cast<Ints>(products);
     return ((pairs << 16) >> 16) + (pairs >> 16);
@@ -121,7 +115,6 @@ struct DotStep : WholeWeights {
     const Shorts low = (weights & 255) * ((rows << 8) >> 8), high = ((weights >> 8) & 255) * (rows >> 8);
     return s + sum_of_pairs(low) + sum_of_pairs(high);
   }
-  static Sum step(Sum s, const char* a, Ints w) { return dot(s, w, all_ints(four_bytes(a))); }
 };
 #endif
 

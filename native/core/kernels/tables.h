@@ -7,22 +7,16 @@ namespace torchclip::core {
 
 // What a set of kernels does with nothing but its own instructions.
 struct Part {
-  ProductKernel floats, bf16, fp16, int8;  // bf16, fp16: widened; fp16 null where that needs F16C
-  decltype(Kernels::layerNorm) layerNorm;
-  Kernels::Attend attention;
-  decltype(Kernels::winogradInput) winogradInput;
-  decltype(Kernels::winogradOutput) winogradOutput;
-  decltype(Kernels::scan) scan;
-  decltype(Kernels::dots) dots;
-  decltype(Kernels::byteDots) byteDots;
-  Kernels::Widen widenBf16, widenFp16;
+  ProductKernel products[kPrecisions];  // bf16, fp16: widened; fp16 null where that needs F16C
+  Attend attention;                     // of float32
+  Functions functions;
 };
 // What further instructions make faster.
 struct FastProduct {
   ProductKernel product;
-  Kernels::Attend attention;             // bf16 alone
-  decltype(Kernels::byteDots) byteDots;  // int8 alone
-  Kernels::Widen widen;                  // fp16 alone
+  Attend attention;                        // bf16 alone
+  decltype(Functions::byteDots) byteDots;  // int8 alone
+  Widen widen;                             // fp16 alone
 };
 
 extern const Part plain_part, avx2_part, avx512_part;

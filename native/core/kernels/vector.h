@@ -10,6 +10,11 @@
 #include <cstdint>
 #include <cstring>
 
+// Widening fp16 needs F16C where there is AVX2; AVX-512 includes it, and plain C++ computes it.
+#if defined(__AVX512F__) || defined(__F16C__) || !defined(__AVX2__)
+#define TORCHCLIP_WIDENS_FP16
+#endif
+
 namespace {
 
 #if defined(__AVX512F__)
