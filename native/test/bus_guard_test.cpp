@@ -27,10 +27,10 @@ constexpr std::size_t kPage = 4096, kPages = 8;
 
 struct Shrinking {
   torchclip::test::TemporaryFile file;
-  std::unique_ptr<ReadFile> reading;
+  std::shared_ptr<const File> reading;
   Shrinking() {
     file.write(std::string(kPage * kPages, 'x'));
-    reading = std::make_unique<ReadFile>(file.path(), TORCHCLIP_E_INDEX_NOT_FOUND, TORCHCLIP_E_INDEX_CORRUPT);
+    reading = std::make_shared<const File>(file.path(), kIndexFile);
   }
   void shorten(std::size_t bytes) const { CHECK(truncate(file.path().c_str(), static_cast<off_t>(bytes)) == 0); }
 };
@@ -39,7 +39,7 @@ char read_at(const char* data, std::size_t i) { return *static_cast<const volati
 
 void test_shortened() {
   const Shrinking s;
-  const MappedFile mapped(*s.reading, kPage * kPages);
+  const MappedFile mapped(s.reading, kPage * kPages);
   CHECK(mapped.intact() && read_at(mapped.data(), kPage * 7) == 'x');
   s.shorten(kPage * 2);
   CHECK(read_at(mapped.data(), kPage * 5) == 0 && read_at(mapped.data(), kPage * 7 + 9) == 0);
@@ -53,14 +53,14 @@ void test_shortened() {
 // The rest of a page behind the end reads as zeros without a fault.
 void test_shortened_inside_a_page() {
   const Shrinking s;
-  const MappedFile mapped(*s.reading, kPage * kPages);
+  const MappedFile mapped(s.reading, kPage * kPages);
   s.shorten(kPage * kPages - 100);
   CHECK(read_at(mapped.data(), kPage * kPages - 1) == 0 && !mapped.intact());
 }
 
 void test_many_threads() {
   const Shrinking s;
-  const MappedFile mapped(*s.reading, kPage * kPages);
+  const MappedFile mapped(s.reading, kPage * kPages);
   s.shorten(0);
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i) {
@@ -120,7 +120,7 @@ int ends(Handler&& handler, Work&& work) {
     handler();
     {
       const Shrinking guarded;
-      const MappedFile mapped(*guarded.reading, kPage * kPages);
+      const MappedFile mapped(guarded.reading, kPage * kPages);
       guarded.shorten(0);
       if (read_at(mapped.data(), 0) != 0 || mapped.intact()) _exit(90);
       work();
@@ -164,7 +164,7 @@ void test_chain() {
 // Threads of other libraries may have every signal blocked.
 void test_blocked() {
   const Shrinking s;
-  const MappedFile mapped(*s.reading, kPage * kPages);
+  const MappedFile mapped(s.reading, kPage * kPages);
   s.shorten(0);
   std::thread([&] {
     sigset_t all;

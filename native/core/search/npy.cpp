@@ -1,5 +1,6 @@
 #include "search/npy.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
@@ -122,8 +123,9 @@ NpyShape read_npy_shape(std::string_view head, std::size_t file_bytes, const std
 }
 
 NpyRows map_npy(const std::string& path) {
-  const ReadFile file(path, TORCHCLIP_E_INDEX_NOT_FOUND, TORCHCLIP_E_INDEX_CORRUPT);
-  const auto shape = read_npy_shape(file.read(0, kMostNpyHeader), file.bytes(), path);
+  const auto file = std::make_shared<const File>(path, kIndexFile);
+  const std::size_t bytes = file->size();
+  const auto shape = read_npy_shape(file->read_text(0, std::min(bytes, kMostNpyHeader)), bytes, path);
   const auto values = static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.dim) * sizeof(float);
   auto mapped = std::make_shared<const MappedFile>(file, shape.offset + values);
   return {mapped, shape.rows, shape.dim, reinterpret_cast<const float*>(mapped->data() + shape.offset)};

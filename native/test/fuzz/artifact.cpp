@@ -2,9 +2,6 @@
 // around it: 'z' the archive, 'p' the pickle of the tensors, 's' the settings.
 #include "model/artifact/artifact.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <string>
 
 #include "fuzz.h"
@@ -14,12 +11,9 @@ using namespace torchclip;
 namespace {
 
 void read_archive(std::string_view bytes) {
-  static const int descriptor = memfd_create("fuzz", MFD_CLOEXEC);
-  fuzz::expect(ftruncate(descriptor, 0) == 0, "the file is emptied");
-  fuzz::expect(pwrite(descriptor, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()),
-               "the file is written");
-  const auto path = "/proc/self/fd/" + std::to_string(descriptor);
-  const core::Artifact artifact(path);
+  static const fuzz::MemoryFile file;
+  file.write(bytes);
+  const core::Artifact artifact(file.path());
   const auto weights = artifact.weights();
   for (const auto& [name, tensor] : artifact.tensors()) {
     fuzz::expect(tensor.offset + tensor.bytes <= bytes.size(), "a tensor lies in the file");

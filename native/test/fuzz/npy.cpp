@@ -1,9 +1,6 @@
 // Opening an index file: the header of any bytes, then the whole way over a file of them, every value read.
 #include "search/npy.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <string>
 
@@ -12,24 +9,6 @@
 using namespace torchclip;
 
 namespace {
-
-// A file in memory that is opened by its path.
-class MemoryFile {
- public:
-  MemoryFile() : descriptor_(memfd_create("fuzz", MFD_CLOEXEC)) {}
-  std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
-  void write(std::string_view bytes) const {
-    fuzz::expect(ftruncate(descriptor_, 0) == 0, "the file is emptied");
-    fuzz::expect(pwrite(descriptor_, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()),
-                 "the file is written");
-  }
-  void shorten(std::size_t bytes) const {
-    fuzz::expect(ftruncate(descriptor_, static_cast<off_t>(bytes)) == 0, "the file is shortened");
-  }
-
- private:
-  int descriptor_;
-};
 
 float sum_of(const core::NpyRows& rows) {
   float sum = 0;
@@ -42,7 +21,7 @@ float sum_of(const core::NpyRows& rows) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = fuzz::text_of(data, size);
   const bool is_read = fuzz::accepts([&] { core::read_npy_shape(bytes.substr(0, core::kMostNpyHeader), size, "x"); });
-  static const MemoryFile file;
+  static const fuzz::MemoryFile file;
   file.write(bytes);
   const bool is_mapped = fuzz::accepts([&] {
     const auto rows = core::map_npy(file.path());
