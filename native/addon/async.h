@@ -43,6 +43,16 @@ class Job {
   std::vector<Napi::ObjectReference> kept_;
 };
 
+// Resolves with a number.
+class NumberJob : public Job {
+ public:
+  using Job::Job;
+  double value = 0;
+
+ protected:
+  Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, value); }
+};
+
 // One per environment: carries finished jobs back to its JavaScript thread.
 class Channel {
  public:
@@ -66,5 +76,17 @@ class Channel {
 };
 
 Napi::Error to_js(Napi::Env env, const core::Failure& failure);
+
+// Runs `work` on the JavaScript thread at once; what it throws becomes a JavaScript error with its code.
+template <typename Work>
+auto now(Napi::Env env, Work&& work) {
+  try {
+    return work();
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception&) {
+    throw to_js(env, core::current_failure());
+  }
+}
 
 }  // namespace torchclip::addon

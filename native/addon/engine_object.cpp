@@ -35,16 +35,6 @@ class LoadJob : public Job {
   }
 };
 
-// Resolves with the seconds that the forward pass took.
-class RunJob : public Job {
- public:
-  using Job::Job;
-  double seconds = 0;
-
- protected:
-  Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, seconds); }
-};
-
 }  // namespace
 
 Napi::Function EngineObject::define(Napi::Env env) {
@@ -70,7 +60,7 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   auto& environment = Environment::of(info.Env());
   core::RunnerOptions options{text(info[1], "device"),
                               text(info[2], "precision"),
-                              static_cast<std::int32_t>(whole(info[3], 0, 1024, "threads")),
+                              static_cast<std::int32_t>(whole(info[3], 0, core::kMostThreads, "threads")),
                               info[4].ToBoolean(),
                               info[5].ToBoolean(),
                               info[6].ToBoolean()};
@@ -128,7 +118,8 @@ Napi::Value EngineObject::encode_pictures(const Napi::CallbackInfo& info) {
     const auto number = [&](const char* name, std::int64_t most) {
       return static_cast<std::int32_t>(whole(o.Get(name), 1, most, name));
     };
-    const core::Image image{nullptr, number("width", 1 << 24), number("height", 1 << 24), number("channels", 4)};
+    const core::Image image{nullptr, number("width", core::kMostSide), number("height", core::kMostSide),
+                            number("channels", 4)};
     items.push_back({o.Get("data"), false, image});
   }
   std::vector<core::Picture> pictures;
@@ -171,18 +162,18 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value&
                               const std::vector<Napi::Value>& keep, Work work) {
   auto& environment = Environment::of(info.Env());
   const auto* flag = elements_of<std::int32_t>(cancel, napi_int32_array, 1, "cancel");
-  auto job = std::make_unique<RunJob>(info.Env());
+  auto job = std::make_unique<NumberJob>(info.Env());
   job->keep(info.This());
   job->keep(cancel);
   for (const auto& value : keep) job->keep(value);
   auto promise = job->promise();
-  RunJob* raw = job.get();
+  NumberJob* raw = job.get();
   try {
     engine_->run(
         [raw, flag, work = std::move(work)](core::Runner& runner) {
           const auto start = std::chrono::steady_clock::now();
           work(runner, flag);
-          raw->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+          raw->value = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         },
         flag,
         [&environment, raw](const core::Failure& failure) {

@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "environment.h"
 #include "image/preprocess.h"
+#include "model/config/fields.h"
 #include "model/config/model_config.h"
 #include "model/verify.h"
 #include "model/writer.h"
@@ -18,33 +19,20 @@
 #include "text/unicode.h"
 
 namespace torchclip::addon {
-namespace {
-
-// Resolves with a number.
-class NumberJob : public Job {
- public:
-  using Job::Job;
-  double value = 0;
-
- protected:
-  Napi::Value result(Napi::Env env) override { return Napi::Number::New(env, value); }
-};
-
-}  // namespace
-
 // preprocess(pixels: Uint8Array, width: number, height: number, channels: number, transform: NativeTransform,
 //            out: Uint8Array, slot: number): Promise<void>
 Napi::Value preprocess(const Napi::CallbackInfo& info) {
-  const auto width = static_cast<std::int32_t>(whole(info[1], 1, 1 << 24, "width"));
-  const auto height = static_cast<std::int32_t>(whole(info[2], 1, 1 << 24, "height"));
+  const auto width = static_cast<std::int32_t>(whole(info[1], 1, core::kMostSide, "width"));
+  const auto height = static_cast<std::int32_t>(whole(info[2], 1, core::kMostSide, "height"));
   const auto channels = static_cast<std::int32_t>(whole(info[3], 1, 4, "channels"));
   const auto given = object(info[4], "transform");
-  const core::Transform transform{static_cast<std::int32_t>(whole(given.Get("size"), 1, 1 << 14, "size")),
-                                  static_cast<core::Resize>(whole(given.Get("resize"), 0, 2, "resize")),
-                                  static_cast<core::Filter>(whole(given.Get("filter"), 0, 4, "filter")),
-                                  static_cast<std::uint8_t>(whole(given.Get("fill"), 0, 255, "fill")),
-                                  static_cast<std::int32_t>(whole(given.Get("resized"), 0, 1 << 14, "resized")),
-                                  static_cast<core::Crop>(whole(given.Get("crop"), 0, 1, "crop"))};
+  const core::Transform transform{
+      static_cast<std::int32_t>(whole(given.Get("size"), 1, core::kMostPixels, "size")),
+      static_cast<core::Resize>(whole(given.Get("resize"), 0, 2, "resize")),
+      static_cast<core::Filter>(whole(given.Get("filter"), 0, 4, "filter")),
+      static_cast<std::uint8_t>(whole(given.Get("fill"), 0, 255, "fill")),
+      static_cast<std::int32_t>(whole(given.Get("resized"), 0, core::kMostPixels, "resized")),
+      static_cast<core::Crop>(whole(given.Get("crop"), 0, 1, "crop"))};
   const auto slot = static_cast<std::size_t>(whole(info[6], 0, 1 << 20, "slot"));
   const std::size_t bytes = static_cast<std::size_t>(transform.size) * transform.size * 3;
   const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array,
@@ -67,11 +55,7 @@ Napi::Value similarity(const Napi::CallbackInfo& info) {
   const auto* a = elements_of<float>(info[0], napi_float32_array, a_rows * dim, "a");
   const auto* b = elements_of<float>(info[2], napi_float32_array, b_rows * dim, "b");
   auto* out = elements_of<float>(info[6], napi_float32_array, a_rows * b_rows, "out");
-  try {
-    core::similarity(a, a_rows, b, b_rows, dim, device.c_str(), out);
-  } catch (const std::exception&) {
-    throw to_js(info.Env(), core::current_failure());
-  }
+  now(info.Env(), [&] { core::similarity(a, a_rows, b, b_rows, dim, device.c_str(), out); });
   return info.Env().Undefined();
 }
 
@@ -80,7 +64,7 @@ Napi::Value similarity(const Napi::CallbackInfo& info) {
 Napi::Value top_k(const Napi::CallbackInfo& info) {
   const auto query_rows = whole(info[1], 1, 1 << 30, "queryRows");
   const auto base_rows = whole(info[3], 1, 1 << 30, "baseRows"), first_row = whole(info[4], 0, 1 << 30, "firstRow");
-  const auto dim = static_cast<std::int32_t>(whole(info[5], 1, 1 << 16, "dim"));
+  const auto dim = static_cast<std::int32_t>(whole(info[5], 1, core::kMostDim, "dim"));
   const auto k = static_cast<std::int32_t>(whole(info[6], 1, first_row + base_rows, "k"));
   const auto device = text(info[7], "device");
   const auto* queries = elements_of<float>(info[0], napi_float32_array, query_rows * dim, "queries");
@@ -110,12 +94,7 @@ Napi::Value product_speed(const Napi::CallbackInfo& info) {
 // modelLayout(config: string): NativeLayout
 Napi::Value model_layout(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
-  core::ModelConfig config;
-  try {
-    config = core::ModelConfig::parse(text(info[0], "config"));
-  } catch (const core::Error&) {
-    throw to_js(env, core::current_failure());
-  }
+  const auto config = now(env, [&] { return core::ModelConfig::parse(text(info[0], "config")); });
   auto shapes = Napi::Array::New(env);
   for (const auto& [name, shape] : config.shapes()) {
     auto axes = Napi::Array::New(env);
@@ -183,7 +162,8 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
 
 // probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>
 Napi::Value probe_torchscript(const Napi::CallbackInfo& info) {
-  const auto image_size = whole(info[1], 1, 1 << 14, "imageSize"), length = whole(info[2], 1, 1 << 16, "contextLength");
+  const auto image_size = whole(info[1], 1, core::kMostPixels, "imageSize");
+  const auto length = whole(info[2], 1, core::kMostTokens, "contextLength");
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env())
       .start<NumberJob>(info.Env(), std::move(job), [=, path = addon::path(info[0], "path")](NumberJob& j) {

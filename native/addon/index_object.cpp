@@ -3,20 +3,6 @@
 #include "arguments.h"
 
 namespace torchclip::addon {
-namespace {
-
-// Runs `work` on the JavaScript thread; what it throws gets its code.
-template <typename Work>
-auto now(Napi::Env env, Work&& work) {
-  try {
-    return work();
-  } catch (const core::Error&) {
-    throw to_js(env, core::current_failure());
-  }
-}
-
-}  // namespace
-
 Napi::Function IndexObject::define(Napi::Env env) {
   return DefineClass(env, "Index",
                      {InstanceMethod("stage", &IndexObject::stage), InstanceMethod("commit", &IndexObject::commit),

@@ -8,6 +8,8 @@
 
 #include "engine.h"
 #include "image/preprocess.h"
+#include "model/runner.h"
+#include "search/npy.h"
 #include "search/top_k.h"
 #include "text/tokenizer.h"
 #include "torchclip/torchclip.h"
@@ -23,6 +25,10 @@ namespace {
 using torchclip::core::Engine;
 using torchclip::core::Error;
 using torchclip::core::Failure;
+using torchclip::core::kMostDim;
+using torchclip::core::kMostRows;
+using torchclip::core::kMostSide;
+using torchclip::core::kMostThreads;
 
 // At most size - 1 bytes and a NUL; a UTF-8 character that does not fit is left out whole.
 void copy_text(char* to, std::size_t size, const std::string& text) {
@@ -54,11 +60,6 @@ void require_sizes(std::initializer_list<std::int64_t> sizes, std::int64_t bytes
   }
   require(left >= 1, (std::string(names) + " together are more than can be addressed").c_str());
 }
-
-constexpr std::int32_t kMostThreads = 1024;
-constexpr std::int32_t kMostSide = 1 << 24;  // pixels
-constexpr std::int32_t kMostDim = 65536;
-constexpr std::int64_t kMostRows = INT32_MAX;  // of which row numbers are int32
 
 template <typename Work>
 torchclip_status guarded(torchclip_error* error, Work&& work) {

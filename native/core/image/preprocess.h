@@ -5,6 +5,8 @@
 
 namespace torchclip::core {
 
+constexpr std::int32_t kMostSide = 1 << 24;  // of an image that is given, pixels
+
 enum class Resize {
   kShortest,  // the shorter side to `resized`, then the centre crop (OpenAI)
   kSquash,    // both sides to `resized` (SigLIP), then the centre crop

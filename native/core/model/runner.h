@@ -25,10 +25,12 @@ struct Picture {
   std::size_t encoded = 0;
 };
 
+constexpr std::int32_t kMostThreads = 1024;
+
 struct RunnerOptions {
   std::string device = "auto";     // auto | cpu | cuda | cuda:N; of an engine also cuda:all
   std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8
-  std::int32_t threads = 0;        // compute threads on a CPU; 0: one a core
+  std::int32_t threads = 0;        // compute threads on a CPU, up to kMostThreads; 0: one a core
   bool generic = false;            // TorchScript for both towers, whatever the machine has
   // The same bits for a picture or text whatever shares its batch. The fast runner always gives that; the generic one
   // runs a row at a time.

@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "runtime/bus_guard.h"
+
 namespace torchclip::core {
 namespace {
 
@@ -68,6 +70,7 @@ void Team::take_tasks(std::int64_t count, void* work, Call call, int who) noexce
 }
 
 void Team::help(int who) {
+  BusGuard::allow_in_this_thread();  // the work may read mapped files
   std::uint32_t seen = 0;
   for (;;) {
     for (int spins = 0; wake_.load(std::memory_order_acquire) == seen;) {

@@ -24,6 +24,12 @@ struct RowFilter {
     return found;
   }
 
+  // Whether so few of the first `among` rows pass that they are better scored one by one.
+  bool is_sparse(std::int64_t among) const {
+    constexpr std::int64_t kSparse = 8;  // fewer than one row in so many
+    return bits && count(among) < among / kSparse;
+  }
+
   // The numbers of those that pass among the first `among` rows.
   std::vector<std::int32_t> list(std::int64_t among) const {
     std::vector<std::int32_t> found;

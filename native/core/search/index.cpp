@@ -14,16 +14,10 @@ namespace {
 constexpr std::int64_t kSketchRows = 16384;   // from which a sketch pays
 constexpr std::int64_t kSketchQueries = 256;  // meet a segment together; their panels stay in the second cache
 constexpr std::int64_t kWorthSketch = 256;    // queries that are worth making one
-constexpr std::int64_t kSparse = 8;           // a filter that leaves fewer than one row in so many needs no sketch
 
 std::int64_t checked_dim(std::int64_t dim) {
   if (dim >= 1 && dim <= kMostDim) return dim;
   throw Error(TORCHCLIP_E_ARGUMENT, "dim must be in 1 to 65536, not " + std::to_string(dim));
-}
-
-void check_k(std::int32_t k, std::int64_t rows) {
-  if (k >= 1 && k <= rows) return;
-  throw Error(TORCHCLIP_E_ARGUMENT, "k must be in 1 to " + std::to_string(rows) + ", not " + std::to_string(k));
 }
 
 bool is_finite(const float* x, std::int64_t n) {
@@ -176,8 +170,10 @@ void Index::search(const Query& given, const Hits& hits) const {
     scan(context, rows, finite.query(), hits);
     return finite.clear_odd(hits);
   }
+  const bool is_large = rows.type == Type::f32 && rows.count >= kSketchRows && given.k <= rows.count / 64;
+  const bool may_sketch = is_large && !given.filter.is_sparse(rows.count);
   std::int64_t done = 0;  // by the sketch
-  for (std::int64_t n; done < given.count; done += n) {
+  for (std::int64_t n; may_sketch && done < given.count; done += n) {
     n = std::min(kSketchQueries, given.count - done);
     if (!search_sketch(context, rows, at(given, done, n), given.count, to(done))) break;
   }
@@ -197,10 +193,7 @@ void Index::close() {
 
 bool Index::search_sketch(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
                           const Hits& hits) const {
-  if (rows.type != Type::f32 || rows.count < kSketchRows || query.k > rows.count / 64 || !sketchable_ ||
-      (query.filter.bits && query.filter.count(rows.count) < rows.count / kSparse)) {
-    return false;
-  }
+  if (!sketchable_) return false;
   if (!asked_ && all < kWorthSketch) {  // one small search alone is not
     asked_ = true;
     return false;
@@ -219,7 +212,6 @@ bool Index::search_sketch(const Context& context, const RowView& rows, const Que
     if (static_cast<std::int64_t>(of_query.size()) > rows.count / 8) return false;
   }
   context.team.each(query.count, [&](std::int64_t q) {
-    BusGuard::allow_in_this_thread();
     std::vector<Hit> exact;
     for (const auto& candidate : found[static_cast<std::size_t>(q)]) {
       Hit hit{0, candidate.row};

@@ -63,7 +63,6 @@ class Index {
   // Frees the memory, or unmaps the file, when the calls that run have ended. Later calls throw Error(E_CLOSED).
   void close();
 
-  Type type() const noexcept { return store_.type(); }
   std::int64_t dim() const noexcept { return store_.dim(); }
   std::int64_t rows() const { return store_.rows(); }
   std::size_t bytes() const { return store_.bytes() + sketch_bytes_; }

@@ -20,10 +20,7 @@ void RowView::read(std::int64_t start, std::int64_t n, float* out) const {
     if (type == Type::f32) {
       std::memcpy(out, from, static_cast<std::size_t>(dim) * sizeof(float));
     } else if (type == Type::bf16) {
-      for (std::int64_t i = 0; i < dim; ++i) {
-        const std::uint32_t bits = static_cast<std::uint32_t>(reinterpret_cast<const std::uint16_t*>(from)[i]) << 16;
-        std::memcpy(out + i, &bits, sizeof bits);
-      }
+      kernels()->widenBf16(reinterpret_cast<const std::uint16_t*>(from), dim, out);
     } else {
       for (std::int64_t i = 0; i < dim; ++i) {
         out[i] = static_cast<float>(reinterpret_cast<const std::int8_t*>(from)[i]) * scales[row];
@@ -44,7 +41,7 @@ RowStore::RowStore(const NpyRows& rows)
 RowView RowStore::view() const {
   std::lock_guard lock(mutex_);
   if (closed_) throw Error(TORCHCLIP_E_CLOSED, "the index is closed");
-  RowView view{type_, dim_, stride_, rows_, mapped_, nullptr, nullptr, file_, file_};
+  RowView view{type_, dim_, stride_, rows_, mapped_, nullptr, nullptr, nullptr, file_};
   if (block_) {
     view.data = block_->data.as<char>();
     view.scales = type_ == Type::s8 ? block_->scales.as<float>() : nullptr;

@@ -19,8 +19,8 @@ struct RowView {
   const char* data = nullptr;                   // [count, stride]
   const float* scales = nullptr;                // int8 alone: [count]
   const std::int32_t* sums = nullptr;           // int8 alone: [count]
-  std::shared_ptr<const void> keep;             // owns what the pointers point at
-  std::shared_ptr<const MappedFile> file;       // where the rows lie in a file
+  std::shared_ptr<const void> keep;             // owns the memory that the rows lie in
+  std::shared_ptr<const MappedFile> file;       // or the file that they lie in
 
   const char* at(std::int64_t row) const { return data + row * stride; }
   // Rows [start, start + n) as float32 [n, dim]. Throws Error(E_INDEX_CORRUPT) as `check_intact` does.

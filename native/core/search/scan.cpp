@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "runtime/error.h"
 #include "search/byte_queries.h"
 #include "search/sketch.h"
 
@@ -12,8 +13,7 @@ namespace torchclip::core {
 namespace {
 
 constexpr std::int64_t kFew = 8;  // up to so many queries, float32 rows are read once at the speed of memory
-constexpr std::int64_t kQueriesAtOnce = 256;  // their packed panels stay in the second cache
-constexpr std::int64_t kSparse = 8;           // a filter that leaves fewer than one row in so many: only those are read
+constexpr std::int64_t kQueriesAtOnce = 256;      // their packed panels stay in the second cache
 constexpr std::int64_t kWidenedFloats = 65536;    // of bf16 rows that are widened before they are multiplied
 constexpr std::int64_t kGatherBytes = 256 << 10;  // rows that are copied together, so that they stay in that cache
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
@@ -71,7 +71,7 @@ class Segments {
   Segments(const Context& context, const RowView& rows, const RowFilter& filter)
       : context_(context), rows_(rows), widens_(widens(context, rows)) {
     if (widens_) size_ = std::clamp<std::int64_t>(kWidenedFloats / rows.dim, 1, kSegment);
-    if (filter.bits && filter.count(rows.count) < rows.count / kSparse) {
+    if (filter.is_sparse(rows.count)) {  // only those rows are read
       list_ = filter.list(rows.count);
       size_ = std::min(size_, std::clamp<std::int64_t>(kGatherBytes / rows.stride, 1, kSegment));
     }
@@ -142,11 +142,11 @@ class BlockScan {
       : context_(context), rows_(rows), query_(query), padded_(round_up(query.count, kPanel)) {
     const auto lanes = static_cast<std::size_t>(context.team.size() * padded_);
     best_.resize(lanes);
-    for (auto& best : best_) best.start(query.k);
     // Lanes past the last query never hit.
     limits_.assign(lanes, std::numeric_limits<float>::infinity());
     for (int who = 0; who < context.team.size(); ++who) {
       std::fill_n(limits_.begin() + who * padded_, query.count, kLowest);
+      for (std::int64_t q = 0; q < query.count; ++q) best_[static_cast<std::size_t>(who * padded_ + q)].start(query.k);
     }
     const bool floats = rows.type == Type::f32 || widens(context, rows);
     few_ = floats && query.count <= kFew;
@@ -225,6 +225,11 @@ class BlockScan {
 
 }  // namespace
 
+void check_k(std::int32_t k, std::int64_t rows) {
+  if (k >= 1 && k <= rows) return;
+  throw Error(TORCHCLIP_E_ARGUMENT, "k must be in 1 to " + std::to_string(rows) + ", not " + std::to_string(k));
+}
+
 void write_hits(std::vector<Hit>& found, std::int32_t k, std::int64_t at, const Hits& hits) {
   const auto kept = std::min(found.size(), static_cast<std::size_t>(k));
   std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(kept), found.end());
@@ -243,7 +248,6 @@ void scan(const Context& context, const RowView& rows, const Query& query, const
     const std::int64_t n = std::min(kQueriesAtOnce, query.count - first);
     BlockScan block(context, rows, {query.data + first * rows.dim, n, query.k, query.filter});
     context.team.each(tasks, [&](std::int64_t task, int who) {
-      BusGuard::allow_in_this_thread();
       const std::int64_t end = (task + 1) * segments.count() / tasks;
       for (std::int64_t s = task * segments.count() / tasks; s < end; ++s) block.add(segments.at(s), who);
     });

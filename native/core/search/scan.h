@@ -29,6 +29,9 @@ struct Hit {
   }
 };
 
+// Throws Error(E_ARGUMENT) unless 1 <= k <= rows.
+void check_k(std::int32_t k, std::int64_t rows);
+
 // The k best of `found`, which it reorders, as result `at` of `hits`.
 void write_hits(std::vector<Hit>& found, std::int32_t k, std::int64_t at, const Hits& hits);
 

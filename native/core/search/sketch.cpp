@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "runtime/bus_guard.h"
 #include "search/byte_queries.h"
 
 namespace torchclip::core {
@@ -47,7 +46,6 @@ bool Sketch::add(const Context& context, const float* rows, std::int64_t count) 
   sums_.resize(static_cast<std::size_t>(first + count));
   std::atomic<bool> finite{true};
   context.team.each((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
-    BusGuard::allow_in_this_thread();
     const std::int64_t begin = task * kSegment, n = std::min(kSegment, count - begin), to = first + begin;
     context.kernels.layerNorm(rows + begin * dim_, dim_, n, dim_, nullptr, nullptr, 0, Type::s8,
                               data_.data() + to * stride_, stride_, scales_.data() + to, sums_.data() + to);

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
 #include <vector>
 
 #include "model/torch.h"
@@ -26,25 +24,6 @@ c10::Device device_of(const char* name) {
     throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, std::string(name) + " is not available: " + cuda_problem());
   }
   return device;
-}
-
-// The k best of one row of scores, ties by row number.
-void select(const float* row, std::int64_t n, std::int32_t k, std::vector<std::int32_t>& order, std::int32_t* indices,
-            float* scores) {
-  order.resize(n);
-  std::iota(order.begin(), order.end(), 0);
-  // What is no number comes last: the order must be total.
-  const auto better = [row](std::int32_t x, std::int32_t y) {
-    if (std::isnan(row[x]) || std::isnan(row[y]))
-      return std::isnan(row[x]) == std::isnan(row[y]) ? x < y : std::isnan(row[y]);
-    return row[x] > row[y] || (row[x] == row[y] && x < y);
-  };
-  if (k < n) std::nth_element(order.begin(), order.begin() + k, order.end(), better);
-  std::sort(order.begin(), order.begin() + k, better);
-  for (std::int32_t i = 0; i < k; ++i) {
-    scores[i] = row[order[i]];
-    indices[i] = std::isnan(scores[i]) ? -1 : order[i];
-  }
 }
 
 }  // namespace
@@ -75,9 +54,7 @@ void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_
 
 void top_k(const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows, std::int32_t dim,
            std::int32_t k, const char* device, std::int32_t* indices, float* scores) {
-  if (k < 1 || k > base_rows) {
-    throw Error(TORCHCLIP_E_ARGUMENT, "k must be in 1 to " + std::to_string(base_rows) + ", not " + std::to_string(k));
-  }
+  check_k(k, base_rows);
   const auto on = device_of(device);
   if (on.is_cpu()) {
     return Index::search_rows(base, base_rows, dim, {queries, query_rows, k, {}}, {indices, scores});
@@ -88,13 +65,18 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
   }
   c10::InferenceMode inference;
   const auto rows = view(base, base_rows, dim, on).t();
-  std::vector<std::int32_t> order;
+  std::vector<Hit> found;
   for (std::int64_t start = 0; start < query_rows; start += kQueriesAtOnce) {
     const auto n = std::min(kQueriesAtOnce, query_rows - start);
     const auto block = at::mm(view(queries + start * dim, n, dim, on), rows).to(c10::kCPU).contiguous();
     const float* data = block.const_data_ptr<float>();
     for (std::int64_t q = 0; q < n; ++q) {
-      select(data + q * base_rows, base_rows, k, order, indices + (start + q) * k, scores + (start + q) * k);
+      const float* row = data + q * base_rows;
+      found.clear();
+      for (std::int32_t i = 0; i < base_rows; ++i) {
+        if (!std::isnan(row[i])) found.push_back({row[i], i});
+      }
+      write_hits(found, k, start + q, {indices, scores});
     }
   }
 }
@@ -106,30 +88,19 @@ void top_k_of_block(const float* queries, std::int64_t query_rows, const BaseBlo
     return top_k(queries, query_rows, block.data, block.rows, dim, k, device, indices, scores);
   }
   std::vector<std::int32_t> rows(static_cast<std::size_t>(query_rows * of_block));
-  std::vector<float> found(rows.size());
-  top_k(queries, query_rows, block.data, block.rows, dim, of_block, device, rows.data(), found.data());
-  if (block.first == 0) std::fill_n(indices, query_rows * k, -1);
-  std::vector<std::int32_t> old_rows(static_cast<std::size_t>(k));
-  std::vector<float> old(old_rows.size());
-  for (std::int64_t q = 0; q < query_rows; ++q) {
-    std::copy_n(indices + q * k, k, old_rows.begin());
-    std::copy_n(scores + q * k, k, old.begin());
-    const std::int32_t* new_rows = rows.data() + q * of_block;
-    const float* fresh = found.data() + q * of_block;
-    std::int32_t i = 0, j = 0;
-    for (std::int64_t to = q * k; to < (q + 1) * k; ++to) {
-      const bool is_old = i < k && old_rows[static_cast<std::size_t>(i)] >= 0,
-                 is_new = j < of_block && new_rows[j] >= 0;
-      // Of equal scores the lower row number comes first: that of a block before.
-      const bool takes_old = is_old && (!is_new || old[static_cast<std::size_t>(i)] >= fresh[j]);
-      if (takes_old) {
-        indices[to] = old_rows[static_cast<std::size_t>(i)];
-        scores[to] = old[static_cast<std::size_t>(i++)];
-      } else {
-        indices[to] = is_new ? static_cast<std::int32_t>(block.first + new_rows[j]) : -1;
-        scores[to] = is_new ? fresh[j++] : std::numeric_limits<float>::quiet_NaN();
-      }
+  std::vector<float> of_rows(rows.size());
+  top_k(queries, query_rows, block.data, block.rows, dim, of_block, device, rows.data(), of_rows.data());
+  std::vector<Hit> found;
+  const auto collect = [&](const std::int32_t* numbers, const float* values, std::int32_t n, std::int64_t first) {
+    for (std::int32_t i = 0; i < n && numbers[i] >= 0; ++i) {
+      found.push_back({values[i], static_cast<std::int32_t>(first + numbers[i])});
     }
+  };
+  for (std::int64_t q = 0; q < query_rows; ++q) {
+    found.clear();
+    if (block.first > 0) collect(indices + q * k, scores + q * k, k, 0);
+    collect(rows.data() + q * of_block, of_rows.data() + q * of_block, of_block, block.first);
+    write_hits(found, k, q, {indices, scores});
   }
 }
 

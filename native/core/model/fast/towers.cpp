@@ -302,10 +302,8 @@ void VitTower::pool_attention(const Context& context, Workspace& w, const Sequen
 }
 
 TokenTable::TokenTable(Precision precision, const Tensor& vectors)
-    : stored_(precision == Precision::int8 ? Precision::fp16 : precision),
-      rows_(vectors.rows()),
-      inner_(vectors.inner()) {
-  const std::int64_t count = rows_ * inner_;
+    : stored_(precision == Precision::int8 ? Precision::fp16 : precision), inner_(vectors.inner()) {
+  const std::int64_t count = vectors.rows() * inner_;
   vectors_ =
       Buffer(static_cast<std::size_t>(count) * (stored_ == Precision::fp32 ? sizeof(float) : sizeof(std::uint16_t)));
   if (stored_ == Precision::fp32) {

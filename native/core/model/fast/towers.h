@@ -219,7 +219,7 @@ class TokenTable {
 
  private:
   Precision stored_;
-  std::int64_t rows_, inner_;
+  std::int64_t inner_;
   Buffer vectors_;
 };
 
