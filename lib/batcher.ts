@@ -2,9 +2,9 @@ import { Gate } from "./batching/gate.js";
 import { Lane, type BatchResult } from "./batching/lane.js";
 import type { LaneMetrics } from "./batching/metrics.js";
 import type { BatchOptions, Clip, EncodeTextOptions, Preprocessed } from "./clip.js";
-import type { ImageInput } from "./images/decode.js";
-import { LIMIT_CHECKS, type ImageLimits } from "./images/limits.js";
-import { isBoolean, isSignal, oneOf, readOptions, wholeIn, type OptionCheck } from "./options.js";
+import type { DecodeOptions, ImageInput } from "./images/decode.js";
+import { LIMIT_CHECKS, LONGEST_TIMER, type ImageLimits } from "./images/limits.js";
+import { isBoolean, isSignal, readOptions, wholeIn, type OptionCheck, BATCH_SIZE, IS_TRUNCATE } from "./options.js";
 
 /** Limits of images (maxPixels, sources …) hold for each image; those not given are the model's. */
 export interface BatcherOptions extends ImageLimits, Pick<BatchOptions, "normalize" | "autoRotate" | "fastDecode">, Pick<EncodeTextOptions, "truncate"> {
@@ -32,16 +32,19 @@ export interface BatcherMetrics {
   texts: LaneMetrics;
 }
 
+/** Of the options, what a turn at the model takes. */
+type CallOptions = Pick<EncodeTextOptions, "normalize" | "truncate" | "signal">;
+
 const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
-  maxBatch: wholeIn(1, 65536),
-  maxDelay: (value) => (typeof value === "number" && value >= 0 && value <= 0x7fffffff ? undefined : "a number of at least 0"),
+  maxBatch: BATCH_SIZE,
+  maxDelay: (value) => (typeof value === "number" && value >= 0 && value <= LONGEST_TIMER ? undefined : "a number of at least 0"),
   maxWaiting: wholeIn(1, Infinity),
-  imageStep: wholeIn(1, 65536),
+  imageStep: BATCH_SIZE,
   normalize: isBoolean,
   autoRotate: isBoolean,
   fastDecode: isBoolean,
-  truncate: oneOf("error", "end"),
+  truncate: IS_TRUNCATE,
 };
 
 /**
@@ -63,15 +66,14 @@ export class Batcher {
     private readonly clip: Clip,
     given: BatcherOptions = {},
   ) {
-    const options = readOptions(given, CHECKS);
-    const { maxBatch = 32, maxDelay = 5, maxWaiting = 1024 } = options;
+    const { maxBatch = 32, maxDelay = 5, maxWaiting = 1024, imageStep, normalize, truncate, ...decoding } = readOptions(given, CHECKS);
     const onCpu = clip.info.device === "cpu";
-    const step = options.imageStep ?? (onCpu ? Math.min(8, maxBatch) : maxBatch);
+    const step = imageStep ?? (onCpu ? Math.min(8, maxBatch) : maxBatch);
     // A GPU gets its next turn before it has finished the last one, so that it never waits for this thread.
     this.gate = new Gate(onCpu ? clip.info.replicas : clip.info.replicas + 1);
     const lane = { maxBatch, maxDelay, maxWaiting };
-    this.images = new Lane({ ...lane, what: "images" }, (items, signal) => this.encodeImages(items, step, options, signal));
-    this.texts = new Lane({ ...lane, what: "texts" }, (items, signal) => this.encodeTexts(items, options, signal));
+    this.images = new Lane({ ...lane, what: "images" }, (items, signal) => this.encodeImages(items, step, decoding, { normalize, signal }));
+    this.texts = new Lane({ ...lane, what: "texts" }, (items, signal) => this.encodeTexts(items, { normalize, truncate, signal }));
   }
 
   /** The embedding of one image. Rejects with its own error alone, or at once with E_BUSY, E_CLOSED or E_ABORTED. */
@@ -103,24 +105,22 @@ export class Batcher {
   }
 
   /** Decodes a batch beside the model, then takes its turns at it. */
-  private async encodeImages(items: ImageInput[], step: number, options: BatcherOptions, signal: AbortSignal): Promise<BatchResult> {
-    const { maxPixels, maxBytes, decodeTimeout, fetchTimeout, formats, sources, autoRotate, fastDecode, normalize } = options;
-    const limits = { maxPixels, maxBytes, decodeTimeout, fetchTimeout, formats, sources };
-    const pixels = await this.clip.preprocess(items, { ...limits, autoRotate, fastDecode, signal, onError: "collect" });
+  private async encodeImages(items: ImageInput[], step: number, decoding: DecodeOptions, options: CallOptions): Promise<BatchResult> {
+    const pixels = await this.clip.preprocess(items, { ...decoding, signal: options.signal, onError: "collect" });
     const good = [...items.keys()].filter((i) => !pixels.errors[i]);
     const dim = this.clip.info.embedDim;
     const data = new Float32Array(items.length * dim);
     for (let start = 0; start < good.length; start += step) {
       const rows = good.slice(start, start + step);
-      const turn = () => this.clip.encodePixels(pickRows(pixels, rows), { batchSize: step, normalize, signal });
+      const turn = () => this.clip.encodePixels(pickRows(pixels, rows), { batchSize: step, ...options });
       const part = await this.gate.run("images", turn);
       rows.forEach((row, i) => data.set(part.data.subarray(i * dim, (i + 1) * dim), row * dim));
     }
     return { data, dim, errors: pixels.errors };
   }
 
-  private async encodeTexts(items: string[], { normalize, truncate = "end" }: BatcherOptions, signal: AbortSignal): Promise<BatchResult> {
-    const turn = () => this.clip.encodeTexts(items, { batchSize: items.length, normalize, truncate, signal });
+  private async encodeTexts(items: string[], { truncate = "end", ...options }: CallOptions): Promise<BatchResult> {
+    const turn = () => this.clip.encodeTexts(items, { batchSize: items.length, truncate, ...options });
     const { data, dim } = await this.gate.run("texts", turn);
     return { data, dim, errors: [] };
   }

@@ -1,23 +1,24 @@
 import { availableParallelism } from "node:os";
 import { addon, type NativeEngine, type NativeInfo, type NativeTransform } from "./addon.js";
 import { softmax, similarity, type Embeddings } from "./embeddings.js";
-import { abortedError, checkAborted, toTorchclipError, TorchclipError } from "./errors.js";
+import { checkAborted, toTorchclipError, TorchclipError, imageError } from "./errors.js";
 import { decodeBudget } from "./images/budget.js";
 import { decodeImage, imageName, jpegFile, startReading, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
-import { LIMIT_CHECKS, mergeLimits, type CheckedLimits, type ImageLimits } from "./images/limits.js";
-import { ownPixels } from "./images/own.js";
+import { LIMIT_CHECKS, mergeLimits, type CheckedLimits, type ImageLimits, DEFAULT_LIMITS } from "./images/limits.js";
 import type { EncodedImage } from "./images/source.js";
 import { nativeTransform, readConfig, type ModelConfig } from "./models/config.js";
 import { readArtifactConfig } from "./models/import.js";
 import { choosePrecision, type PrecisionChoice } from "./models/precision.js";
 import { resolveModel, type ResolveOptions } from "./models/resolve.js";
-import { isBoolean, isSignal, oneOf, readOptions, wholeIn, type OptionCheck } from "./options.js";
+import { isFast } from "./models/runner.js";
+import { isBoolean, isSignal, oneOf, readOptions, wholeIn, type OptionCheck, BATCH_SIZE, IS_TRUNCATE } from "./options.js";
 import { EmbeddingIndex, type IndexOptions } from "./search/index.js";
 import { checkTemplates, fillTemplate } from "./text/prompts.js";
 import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
 import { makeTokenizer, parseTokenizer, type Tokenizer } from "./text/tokenizer.js";
 import { untilAborted } from "./util/abort.js";
+import { chunks, forEachLimited } from "./util/iterate.js";
 import { own } from "./util/own.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
@@ -146,7 +147,6 @@ export interface ClassifyOptions extends DecodeOptions {
 }
 
 const DEFAULT_BATCH = 32;
-const BATCH_SIZE = wholeIn(1, 65536);
 const isPlace = oneOf("cpu", "device");
 const isDevice: OptionCheck = (value) =>
   typeof value === "string" && /^(auto|cpu|cuda(:(\d+|all))?)$/.test(value) ? undefined : "auto, cpu, cuda, cuda:N or cuda:all";
@@ -177,7 +177,7 @@ const IMAGE_CHECKS: Partial<Record<keyof BatchOptions, OptionCheck>> = {
 const TEXT_CHECKS: Partial<Record<keyof EncodeTextOptions, OptionCheck>> = {
   batchSize: BATCH_SIZE,
   normalize: isBoolean,
-  truncate: oneOf("error", "end"),
+  truncate: IS_TRUNCATE,
   signal: isSignal,
 };
 
@@ -206,7 +206,7 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
       return { engine, info: await engine.load(path, device, precision, threads, runner === "generic", deterministic, options.trustCode === true) };
     } catch (error) {
       await engine.close();
-      throw toTorchclipError(error, "E_INTERNAL", { subject: model });
+      throw error;
     }
   };
   let choice: PrecisionChoice | undefined;
@@ -217,18 +217,10 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
     choice = await choosePrecision(open, source.sha256, options.threads ?? 0, settings(options).cacheDir);
   }
   const { engine, info } = await open(choice?.chosen ?? (requested === "auto" && !onCpu ? "fp16" : requested));
-  const clip = await made(engine, () => new Clip(engine, path, info, requested, choice, mergeLimits(options)));
-  if (options.signal?.aborted) {
-    await clip.close();
-    throw abortedError(options.signal);
-  }
-  return clip;
-}
-
-/** Closes the engine where what the artifact says of itself is refused. */
-async function made(engine: NativeEngine, make: () => Clip): Promise<Clip> {
   try {
-    return make();
+    const clip = new Clip(engine, path, info, requested, choice, mergeLimits(options));
+    checkAborted(options.signal);
+    return clip;
   } catch (error) {
     await engine.close();
     throw error;
@@ -251,7 +243,7 @@ export class Clip {
     native: NativeInfo,
     requestedPrecision: Precision,
     precisionChoice?: PrecisionChoice,
-    private readonly limits: CheckedLimits = mergeLimits({}),
+    private readonly limits: CheckedLimits = DEFAULT_LIMITS,
   ) {
     const { extra, trims, ...sizes } = native;
     const config = readConfig(extra["torchclip.json"]);
@@ -285,7 +277,7 @@ export class Clip {
     const { batchSize = DEFAULT_BATCH } = options;
     this.checkOpen();
     const cancel = new Int32Array(1);
-    const source = chunks(images, batchSize);
+    const source = chunks(images, batchSize, listError);
     const free: Buffer[] = [];
     const bytes = this.info.imageSize ** 2 * 3;
     let first = 0;
@@ -346,7 +338,7 @@ export class Clip {
 
   /** Whether what texts of a batch begin with is computed once; such batches go through the layers in parts that fit. */
   private get sharesBeginnings(): boolean {
-    return this.info.device === "cpu" && this.info.textRunner.startsWith("fast");
+    return this.info.device === "cpu" && isFast(this.info.textRunner);
   }
 
   /** The same for token ids, as `tokenize` gives them. */
@@ -519,13 +511,12 @@ export class Clip {
     const one = async (i: number) => {
       checkAborted(options.signal);
       try {
-        const image = await ownPixels(images[i]);
-        await decodeImage(image, { ...options, size: this.info.imageSize }, options.times, (raw) => take(raw, i));
+        await decodeImage(images[i], { ...options, size: this.info.imageSize }, options.times, (raw) => take(raw, i));
       } catch (error) {
         const index = indexOf(i);
         const known = toTorchclipError(error, "E_IMAGE_DECODE");
         if (known.code === "E_ABORTED") throw known;
-        const named = new TorchclipError(known.code, `image ${index}: ${known.message}`, { index, subject: imageName(images[i]), cause: known.cause });
+        const named = imageError(index, known, imageName(images[i]));
         if (options.onError !== "collect") throw named;
         errors[i] = named;
       }
@@ -648,43 +639,6 @@ function copyList<T>(list: readonly T[], name: string): T[] {
 function listError(index: number, cause: unknown): TorchclipError {
   if (cause instanceof TorchclipError) return cause;
   return new TorchclipError("E_ARGUMENT", `image ${index}: it cannot be read from the list: ${(cause as Error)?.message ?? String(cause)}`, { index, cause });
-}
-
-/** Runs `work` for 0 … n-1, at most `limit` at once; rejects with the failure of the lowest index that failed first. */
-async function forEachLimited(n: number, limit: number, work: (i: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  let failed = false;
-  const worker = async () => {
-    while (next < n && !failed) {
-      try {
-        await work(next++);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: Math.min(limit, n) }, worker));
-  const failures = results.filter((r) => r.status === "rejected").map((r) => r.reason as TorchclipError);
-  if (failures.length) throw failures.sort((a, b) => (a.index ?? -1) - (b.index ?? -1))[0];
-}
-
-async function* chunks<T>(items: Iterable<T> | AsyncIterable<T>, size: number): AsyncGenerator<T[], void, undefined> {
-  let chunk: T[] = [];
-  let index = 0;
-  try {
-    for await (const item of items) {
-      index++;
-      chunk.push(item);
-      if (chunk.length === size) {
-        yield chunk;
-        chunk = [];
-      }
-    }
-  } catch (cause) {
-    throw listError(index, cause);
-  }
-  if (chunk.length) yield chunk;
 }
 
 /** Rows [start, start + rows) without the columns that are padding in all of them: exact, where text is causal. */

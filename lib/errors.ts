@@ -115,6 +115,21 @@ export function toTorchclipError(error: unknown, fallback: ErrorCode = "E_INTERN
   return new TorchclipError(known ?? argument ?? fallback, message ?? String(error), { cause: error, ...about });
 }
 
+/** A file that cannot be read, or what is called by `name` in messages. */
+export function cannotRead(code: ErrorCode, name: string, cause: unknown): TorchclipError {
+  return new TorchclipError(code, `cannot read ${name}: ${(cause as Error).message}`, { subject: name, cause });
+}
+
+/** The error of one image of several, whose message begins with its position among them. */
+export function imageError(index: number, error: TorchclipError, subject?: string): TorchclipError {
+  return new TorchclipError(error.code, `image ${index}: ${error.message}`, { index, subject, cause: error.cause });
+}
+
+/** The message of an `imageError` without the position, for callers to whom it means nothing. */
+export function withoutIndex({ message }: TorchclipError): string {
+  return message.replace(/^image \d+: /, "");
+}
+
 /** Throws E_ABORTED where the signal has fired. */
 export function checkAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortedError(signal);

@@ -16,6 +16,10 @@ export function wholeIn(least: number, most: number): OptionCheck {
   return (value) => (Number.isInteger(value) && (value as number) >= least && (value as number) <= most ? undefined : wanted);
 }
 
+/** Of several methods. */
+export const BATCH_SIZE = wholeIn(1, 65536);
+export const IS_TRUNCATE = oneOf("error", "end");
+
 /**
  * A copy of options in which each was read once and checked, so that a getter cannot give another value later.
  * Options that are undefined are left out; those without a check are copied as they are.

@@ -1,4 +1,4 @@
-import { abortedError, TorchclipError } from "../errors.js";
+import { abortedError, TorchclipError, withoutIndex } from "../errors.js";
 import { DurationLog, type LaneMetrics } from "./metrics.js";
 
 /** Embeddings [items.length, dim] of a batch; `errors[i]` of an item that has none. */
@@ -177,6 +177,7 @@ export class Lane<T> {
 }
 
 /** An error of an item as that of its call: its place in the batch means nothing to the caller. */
-function alone({ code, message, subject, cause }: TorchclipError): TorchclipError {
-  return new TorchclipError(code, message.replace(/^image \d+: /, ""), { subject, cause });
+function alone(error: TorchclipError): TorchclipError {
+  const { code, subject, cause } = error;
+  return new TorchclipError(code, withoutIndex(error), { subject, cause });
 }

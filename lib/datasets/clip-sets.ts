@@ -2,7 +2,7 @@ import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { extract } from "tar";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, cannotRead } from "../errors.js";
 import type { RawImage } from "../images/decode.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
@@ -93,7 +93,7 @@ function bad(file: string, what: string): TorchclipError {
 
 async function bytesOf(file: string): Promise<Buffer> {
   return readFile(file).catch((cause: unknown) => {
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read ${file}: ${(cause as Error).message}`, { subject: file, cause });
+    throw cannotRead("E_DATASET_NOT_FOUND", file, cause);
   });
 }
 

@@ -1,6 +1,7 @@
 import { dirname, extname, resolve } from "node:path";
 import { parse } from "csv-parse/sync";
 import { TorchclipError } from "../errors.js";
+import { isLocation } from "../util/redact.js";
 import { readText } from "../util/text-file.js";
 import { shown, Untrusted } from "../util/untrusted.js";
 
@@ -35,8 +36,7 @@ export async function readList(file: string): Promise<ListRow[]> {
         index: line,
       });
     }
-    const isUrl = /^(https?|file):/i.test(path);
-    return { path, image: isUrl ? path : resolve(dirname(file), path), columns, line };
+    return { path, image: isLocation(path) ? path : resolve(dirname(file), path), columns, line };
   });
 }
 
@@ -62,7 +62,7 @@ function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
 }
 
 /** A line of a .jsonl file: an object. Throws E_DATASET_FORMAT with the number of the line. */
-export function jsonRecord(line: string, file: string, number: number): Record<string, unknown> {
+function jsonRecord(line: string, file: string, number: number): Record<string, unknown> {
   let value: unknown;
   try {
     value = new Untrusted("E_DATASET_FORMAT", file).json(line, "JSON");

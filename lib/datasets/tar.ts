@@ -1,7 +1,8 @@
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import tar from "tar-stream";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, cannotRead } from "../errors.js";
+import { readExactly } from "../util/untrusted.js";
 
 /** A file in a tar archive. */
 export interface TarEntry {
@@ -38,7 +39,7 @@ export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
   } catch (cause) {
     if (cause instanceof TorchclipError) throw cause;
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") {
-      throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read ${archive}: ${(cause as Error).message}`, { subject: archive, cause });
+      throw cannotRead("E_DATASET_NOT_FOUND", archive, cause);
     }
     throw new TorchclipError("E_DATASET_FORMAT", `${archive} is no whole tar archive: ${(cause as Error).message}`, { subject: archive, cause });
   } finally {
@@ -48,14 +49,10 @@ export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
 
 /** Bytes of a file. Throws E_IMAGE_READ where it is shorter than it was, or cannot be read. */
 export async function readRange(file: string, at: number, bytes: number): Promise<Buffer> {
-  const handle = await open(file).catch((cause: unknown) => {
-    throw new TorchclipError("E_IMAGE_READ", `cannot read ${file}: ${(cause as Error).message}`, { subject: file, cause });
-  });
   try {
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(bytes), 0, bytes, at);
-    if (bytesRead !== bytes) throw new TorchclipError("E_IMAGE_READ", `${file} was cut off since it was counted`, { subject: file });
-    return buffer;
-  } finally {
-    await handle.close();
+    const handle = await open(file);
+    return await readExactly(handle, at, bytes).finally(() => handle.close());
+  } catch (cause) {
+    throw cannotRead("E_IMAGE_READ", file, cause);
   }
 }

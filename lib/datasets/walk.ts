@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { Dirent } from "node:fs";
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { sep } from "node:path";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, cannotRead } from "../errors.js";
 import type { ImageInput } from "../images/decode.js";
 import { IMAGE_NAME, isHidden, LeftOut } from "./image-names.js";
 
@@ -57,7 +57,7 @@ function reader(path: Buffer): FoundImage["read"] {
   const shown = path.toString("latin1");
   return () =>
     readFile(path).catch((cause: unknown) => {
-      throw new TorchclipError("E_IMAGE_READ", `cannot read ${shown}: ${(cause as Error).message}`, { subject: shown, cause });
+      throw cannotRead("E_IMAGE_READ", shown, cause);
     });
 }
 

@@ -5,7 +5,7 @@ import { TorchclipError } from "../errors.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
 import { shown } from "../util/untrusted.js";
-import { redactUrl } from "../util/redact.js";
+import { isRemote, redactUrl } from "../util/redact.js";
 import { readLines } from "../util/text-file.js";
 import { countSplit, Dataset, type Sample } from "./dataset.js";
 import { IMAGE_NAME, LeftOut } from "./image-names.js";
@@ -96,7 +96,7 @@ export function shardName(url: string): string {
 }
 
 async function classNames(path: string): Promise<string[] | undefined> {
-  if (/^https?:/i.test(path)) return undefined;
+  if (isRemote(path)) return undefined;
   for (const name of CLASS_FILES) {
     for (const folder of [dirname(path), dirname(dirname(path))]) {
       const file = join(folder, name);

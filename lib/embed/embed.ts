@@ -2,13 +2,15 @@ import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import { rm } from "node:fs/promises";
 import { packageVersion } from "../addon.js";
 import type { BatchOptions, Clip, StageTimes } from "../clip.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
+import { TorchclipError, toTorchclipError, withoutIndex } from "../errors.js";
 import type { TokenizeOptions } from "../text/tokenize.js";
 import { NewFile, writeWhole, writing } from "../util/files.js";
 import { lock } from "../util/lock.js";
-import { npyHeader } from "../util/npy.js";
-import { identified, matched, type Identity } from "./identity.js";
+import { chunks } from "../util/iterate.js";
+import { writeNpy } from "../util/npy.js";
+import { identified, type Identity } from "./identity.js";
 import { Partial, type Row } from "./partial.js";
+import { Resume, wholeBatchesOf } from "./resume.js";
 import type { ImageSource } from "./sources.js";
 
 export interface EmbedOptions extends Pick<BatchOptions, "batchSize" | "autoRotate" | "fastDecode" | "resizeOn" | "decodeOn" | "signal">, TokenizeOptions {
@@ -63,7 +65,7 @@ export async function embedTexts(clip: Clip, texts: readonly string[], out: stri
   const times = { read: 0, decode: 0, resize: 0, forward: 0 };
   const { batchSize = TEXT_BATCH, truncate, signal } = options;
   const encode = async function* (items: AsyncIterable<Identity>): AsyncGenerator<Batch> {
-    for await (const batch of batchesOf(items, batchSize)) {
+    for await (const batch of chunks(items, batchSize)) {
       const before = performance.now();
       const names = batch.map((item) => item.name);
       const { data } = await clip.encodeTexts(names, { truncate, batchSize, signal });
@@ -77,17 +79,6 @@ export async function embedTexts(clip: Clip, texts: readonly string[], out: stri
   };
   const job = { kind: "texts" as const, total: texts.length, batchSize, runner: clip.info.textRunner };
   return run(clip, out, options, job, times, all(), encode);
-}
-
-async function* batchesOf<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
-  let batch: T[] = [];
-  for await (const item of items) {
-    batch.push(item);
-    if (batch.length < size) continue;
-    yield batch;
-    batch = [];
-  }
-  if (batch.length) yield batch;
 }
 
 interface Job {
@@ -109,43 +100,31 @@ async function run<T extends Identity>(
   if (!/\.(npy|parquet)$/i.test(out)) throw new TorchclipError("E_ARGUMENT", `the output must be a .npy or .parquet file, not ${out}`, { subject: "out" });
   const started = performance.now();
   const about = runAbout(clip, job, options);
-  // The fast runner gives an item the same bits in every batch; TorchScript does not.
-  const wholeBatches = job.runner.startsWith("fast") ? undefined : job.batchSize;
+  const wholeBatches = wholeBatchesOf(job.runner, job.batchSize);
   const settings = JSON.stringify({ ...about, input: undefined, runner: job.runner, batchSize: wholeBatches });
-  const held = await lock(`${out}.partial.lock`).catch((error: unknown) => {
-    throw toTorchclipError(error, "E_INTERNAL", { subject: out });
-  });
+  const held = await lock(`${out}.partial.lock`);
   const state = new Partial(`${out}.partial`, clip.info.embedDim);
   try {
     const stored = await state.begin(settings);
-    /** The row of the partial that each row of the output is; −1 while it is computed. */
+    /** The row of the partial that each row of the output is. */
     const order: number[] = [];
-    const waiting: { position: number; item: T }[] = [];
-    let resumed = 0;
-    const missing = async function* (): AsyncGenerator<T> {
-      for await (const { item, row } of matched(items, stored, wholeBatches)) {
-        const position = order.push(row ?? -1) - 1;
-        if (row !== undefined) {
-          resumed++;
-          options.onProgress?.(resumed, job.total);
-          continue;
-        }
-        if (wholeBatches !== undefined && position === resumed) await state.cut(resumed);
-        waiting.push({ position, item });
-        yield item;
-      }
-    };
-    let computed = 0;
-    for await (const { data, errors } of encode(missing())) {
+    const work = new Resume({
+      items,
+      stored,
+      wholeBatches,
+      take: (position, row) => (order[position] = row),
+      cut: (count) => state.cut(count),
+      onProgress: (done) => options.onProgress?.(done, job.total),
+    });
+    for await (const { data, errors } of encode(work.missing())) {
       await held.check();
-      const done = waiting.splice(0, errors.length);
+      const done = work.next(errors.length);
       const first = await state.add(
         data,
         done.map(({ item }, i) => rowOf(item, errors[i])),
       );
       done.forEach(({ position }, i) => (order[position] = first + i));
-      computed += done.length;
-      options.onProgress?.(resumed + computed, job.total);
+      work.finished(done.length);
     }
     if (order.length === 0) throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, { subject: options.input });
     await held.check();
@@ -153,7 +132,7 @@ async function run<T extends Identity>(
     else await saveParquet(out, state, order, clip.info.embedDim, about);
     const errors = errorsOf(state, order).map((e) => ({ ...e, name: state.at(order[e.index]).name }));
     await state.remove();
-    return { rows: order.length, resumed, errors, times, seconds: (performance.now() - started) / 1000 };
+    return { rows: order.length, resumed: work.taken, errors, times, seconds: (performance.now() - started) / 1000 };
   } catch (error) {
     throw toTorchclipError(error, "E_INTERNAL", { subject: out });
   } finally {
@@ -181,7 +160,7 @@ function runAbout(clip: Clip, job: Job, options: EmbedOptions) {
 
 function rowOf({ name, content }: Identity, error: TorchclipError | undefined): Row {
   // The index in the message counts what this run computed, not rows of the output.
-  return error ? { name, content, error: { code: error.code, message: error.message.replace(/^image \d+: /, "") } } : { name, content };
+  return error ? { name, content, error: { code: error.code, message: withoutIndex(error) } } : { name, content };
 }
 
 function errorsOf(state: Partial, order: readonly number[]): { index: number; code: string; message: string }[] {
@@ -198,8 +177,7 @@ async function saveNpy(out: string, state: Partial, order: readonly number[], di
     await names.write(`${JSON.stringify({ ...about, rows: order.length, errors: errorsOf(state, order), names: order.map((row) => state.at(row).name) })}\n`);
     await names.sync();
     await writeWhole(out, async (rows) => {
-      await rows.write(npyHeader(order.length, dim));
-      for await (const part of state.parts(order)) await rows.write(part);
+      await writeNpy(rows, order.length, dim, state.parts(order));
       await rows.sync();
       await writing(names.path, () => rm(names.path, { force: true }));
     });
@@ -239,9 +217,7 @@ async function saveParquet(out: string, state: Partial, order: readonly number[]
       kvMetadata: [{ key: "torchclip", value: JSON.stringify(about) }],
     });
     let at = 0;
-    for await (const bytes of state.parts(order)) {
-      const floats = new Float32Array(bytes.length / 4);
-      Buffer.from(floats.buffer).set(bytes);
+    for await (const floats of state.parts(order)) {
       const part = order.slice(at, at + floats.length / dim).map((row) => state.at(row));
       at += part.length;
       await parquet.write({

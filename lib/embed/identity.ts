@@ -1,8 +1,9 @@
 import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import type { ImageInput } from "../images/decode.js";
+import { hashFile } from "../util/files.js";
+import { chunks } from "../util/iterate.js";
+import { isRemote, localPath } from "../util/redact.js";
 import type { NamedImage } from "./sources.js";
 
 /** What a row is of. Rows of a stopped run are taken over where both are equal. */
@@ -18,19 +19,18 @@ const DIGITS = 32; // hex, 128 bits of SHA-256
  * Hash of what an image input holds now, read before the image is decoded: a file that changes in between gets a row
  * that a later run does not take over. A file that cannot be read, or is no regular one, has "".
  */
-export async function imageContent(image: ImageInput): Promise<string> {
+async function imageContent(image: ImageInput): Promise<string> {
   const hash = createHash("sha256");
   if (image instanceof Uint8Array) return digest(hash.update(image));
   if (typeof image === "object" && !(image instanceof URL)) {
     return digest(hash.update(`${image.width} ${image.height} ${image.channels} `).update(image.data));
   }
   const text = String(image);
-  if (/^https?:/i.test(text)) return "url";
+  if (isRemote(text)) return "url";
   try {
-    const path = /^file:/i.test(text) ? fileURLToPath(text) : text;
+    const path = localPath(text);
     if (!(await stat(path)).isFile()) return "";
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 })) hash.update(chunk as Buffer);
-    return digest(hash);
+    return (await hashFile(path, "sha256")).slice(0, DIGITS);
   } catch {
     return ""; // why it cannot be read is said when it is decoded
   }
@@ -41,18 +41,28 @@ const digest = (hash: Hash): string => hash.digest("hex").slice(0, DIGITS);
 const AHEAD = 32; // files that are hashed at once
 
 /** Images with their identity, in their order. */
-export async function* identified(items: Iterable<NamedImage> | AsyncIterable<NamedImage>): AsyncGenerator<NamedImage & Identity> {
-  let group: NamedImage[] = [];
-  const flush = async () => {
-    const found = await Promise.all(group.map(async (item) => ({ ...item, content: await imageContent(item.image) })));
-    group = [];
-    return found;
-  };
-  for await (const item of items) {
-    group.push({ name: item.name, image: item.image }); // a data set may read the image only now
-    if (group.length === AHEAD) yield* await flush();
+export async function* identified(items: AsyncIterable<NamedImage>): AsyncGenerator<NamedImage & Identity> {
+  for await (const group of chunks(items, AHEAD)) {
+    yield* await Promise.all(group.map(async (item) => ({ ...item, content: await imageContent(item.image) })));
   }
-  yield* await flush();
+}
+
+/** Rows as a file of them has them, a line each. */
+export function rowLines(rows: readonly object[]): Buffer {
+  return Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+}
+
+/** The whole lines of such a file; one that is no row is undefined. */
+export function parseRows<T extends Identity>(text: Buffer): (T | undefined)[] {
+  const lines = text.toString("utf8").split("\n").slice(0, -1);
+  return lines.map((line) => {
+    try {
+      const row = JSON.parse(line) as T | null;
+      return typeof row?.name === "string" && typeof row.content === "string" ? row : undefined;
+    } catch {
+      return undefined;
+    }
+  });
 }
 
 /** Rows that an earlier run left, in its order; those that are undefined cannot be taken over. */

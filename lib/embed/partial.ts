@@ -1,10 +1,11 @@
 import { open, readFile, rm, truncate, type FileHandle } from "node:fs/promises";
+import { endianness } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { TorchclipError } from "../errors.js";
-import { makeFolder, writeAll, writeFileWhole, writing } from "../util/files.js";
+import { makeFolder, readAll, writeAll, writeFileWhole, writing } from "../util/files.js";
 import { floatBytes } from "../util/npy.js";
-import { StoredRows, type Identity } from "./identity.js";
+import { parseRows, rowLines, StoredRows, type Identity } from "./identity.js";
 
 /** One row: its identity, and the error where it has no embedding (its values are NaN). */
 export interface Row extends Identity {
@@ -56,18 +57,19 @@ export class Partial {
       this.dataFile = await open(this.data, "a");
       this.linesFile = await open(this.lines, "a");
       const { size } = await this.dataFile.stat();
-      this.rows = parseLines(await readFile(this.lines)).slice(0, Math.floor(size / this.rowBytes));
-      await this.cut(this.rows.length);
+      const lines = await readFile(this.lines);
+      this.rows = parseRows<StoredRow>(lines).slice(0, Math.floor(size / this.rowBytes));
+      await this.cut(this.rows.length, lines);
     });
     await this.checkRows();
     return new StoredRows(this.rows.map((row) => (row?.error && !(LASTING.has(row.error.code) && row.content !== "url") ? undefined : row)));
   }
 
   /** Keeps the first `count` rows alone. */
-  async cut(count: number): Promise<void> {
+  async cut(count: number, lines?: Buffer): Promise<void> {
     await writing(this.folder, async () => {
       await truncate(this.data, count * this.rowBytes);
-      await truncate(this.lines, lengthOfLines(await readFile(this.lines), count));
+      await truncate(this.lines, lengthOfLines(lines ?? (await readFile(this.lines)), count));
     });
     this.rows.length = count;
   }
@@ -78,7 +80,7 @@ export class Partial {
     const stored = rows.map((row, i): StoredRow => ({ ...row, crc: crc32(bytes.subarray(i * this.rowBytes, (i + 1) * this.rowBytes)) }));
     await writing(this.folder, async () => {
       await writeAll(this.dataFile!, bytes);
-      await writeAll(this.linesFile!, Buffer.from(stored.map((row) => `${JSON.stringify(row)}\n`).join("")));
+      await writeAll(this.linesFile!, rowLines(stored));
     });
     return this.rows.push(...stored) - rows.length;
   }
@@ -91,18 +93,21 @@ export class Partial {
   }
 
   /** The embeddings of `order`, some rows at a time, each part float32 [rows, dim]. */
-  async *parts(order: readonly number[]): AsyncGenerator<Buffer> {
+  async *parts(order: readonly number[]): AsyncGenerator<Float32Array> {
     const file = await open(this.data, "r");
     try {
       for (let from = 0; from < order.length; from += COPY_ROWS) {
         const wanted = order.slice(from, from + COPY_ROWS);
-        const part = Buffer.alloc(wanted.length * this.rowBytes);
+        const part = new Float32Array(wanted.length * this.dim);
         for (let i = 0; i < wanted.length;) {
           let run = 1; // rows that follow one another in the file as well are read at once
           while (wanted[i + run] === wanted[i] + run) run++;
-          await readAll(file, part.subarray(i * this.rowBytes, (i + run) * this.rowBytes), wanted[i] * this.rowBytes);
+          const into = Buffer.from(part.buffer, i * this.rowBytes, run * this.rowBytes);
+          if ((await readAll(file, into, wanted[i] * this.rowBytes)) < into.length)
+            throw new TorchclipError("E_READ", "the file of a partial run became shorter while it was read");
           i += run;
         }
+        if (endianness() === "BE") Buffer.from(part.buffer).swap32();
         yield part;
       }
     } finally {
@@ -124,32 +129,12 @@ export class Partial {
   private async checkRows(): Promise<void> {
     let at = 0;
     for await (const part of this.parts(this.rows.map((_, i) => i))) {
-      for (let start = 0; start < part.length; start += this.rowBytes, at++) {
-        if (this.rows[at]?.crc !== crc32(part.subarray(start, start + this.rowBytes))) this.rows[at] = undefined;
+      const bytes = floatBytes(part);
+      for (let start = 0; start < bytes.length; start += this.rowBytes, at++) {
+        if (this.rows[at]?.crc !== crc32(bytes.subarray(start, start + this.rowBytes))) this.rows[at] = undefined;
       }
     }
   }
-}
-
-async function readAll(file: FileHandle, into: Buffer, position: number): Promise<void> {
-  for (let filled = 0; filled < into.length;) {
-    const { bytesRead } = await file.read(into, filled, into.length - filled, position + filled);
-    if (bytesRead === 0) throw new TorchclipError("E_READ", "the file of a partial run became shorter while it was read");
-    filled += bytesRead;
-  }
-}
-
-/** The whole lines; one that is no row of ours is undefined. */
-function parseLines(text: Buffer): (StoredRow | undefined)[] {
-  const lines = text.toString("utf8").split("\n").slice(0, -1);
-  return lines.map((line) => {
-    try {
-      const row = JSON.parse(line) as StoredRow | null;
-      return typeof row?.name === "string" && typeof row.content === "string" ? row : undefined;
-    } catch {
-      return undefined;
-    }
-  });
 }
 
 /** Bytes of the first `count` lines. */

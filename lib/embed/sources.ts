@@ -3,7 +3,7 @@ import { IMAGE_NAME, LeftOut } from "../datasets/image-names.js";
 import { readList } from "../datasets/list.js";
 import { tarEntries } from "../datasets/tar.js";
 import { imagesBelow, type FoundImage } from "../datasets/walk.js";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, cannotRead } from "../errors.js";
 import type { ImageInput } from "../images/decode.js";
 
 /** One image of a source. */
@@ -25,7 +25,7 @@ export interface ImageSource {
 /** A folder (all images in it, by name), a list (.csv, .tsv, .jsonl with a column path or image; .txt), or a .tar. */
 export async function imageSource(path: string): Promise<ImageSource> {
   const info = await stat(path).catch((cause: unknown) => {
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read ${path}: ${(cause as Error).message}`, { subject: path, cause });
+    throw cannotRead("E_DATASET_NOT_FOUND", path, cause);
   });
   if (info.isDirectory()) {
     const { images, leftOut } = await imagesBelow(path);

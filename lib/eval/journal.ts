@@ -1,6 +1,6 @@
 import { open, readFile, truncate, type FileHandle } from "node:fs/promises";
 import { TorchclipError } from "../errors.js";
-import { StoredRows, type Identity } from "../embed/identity.js";
+import { parseRows, rowLines, StoredRows, type Identity } from "../embed/identity.js";
 import { writeAll, writeFileWhole, writing } from "../util/files.js";
 import { lock, type Lock } from "../util/lock.js";
 
@@ -27,12 +27,12 @@ export class Journal {
   async begin(resume: boolean): Promise<void> {
     this.held = await lock(`${this.file}.lock`);
     const text = resume ? await readFile(this.file).catch(() => undefined) : undefined;
-    const lines = text?.toString("utf8").split("\n").slice(0, -1) ?? [];
-    if (text === undefined || lines.length === 0) {
+    const firstEnd = text?.indexOf(10) ?? -1;
+    if (text === undefined || firstEnd < 0) {
       await writeFileWhole(this.file, `${JSON.stringify(this.settings)}\n`);
     } else {
-      this.checkSettings(lines[0]);
-      this.rows = lines.slice(1).flatMap(parseRow);
+      this.checkSettings(text.toString("utf8", 0, firstEnd));
+      this.rows = parseRows<JournalRow>(text.subarray(firstEnd + 1)).filter((row) => row !== undefined);
       // A half-written last line is cut off.
       await writing(this.file, () => truncate(this.file, text.lastIndexOf(10) + 1));
     }
@@ -47,7 +47,7 @@ export class Journal {
 
   async add(rows: readonly JournalRow[]): Promise<void> {
     await this.held!.check();
-    await writing(this.file, () => writeAll(this.handle!, Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(""))));
+    await writing(this.file, () => writeAll(this.handle!, rowLines(rows)));
   }
 
   /** Keeps the first `count` rows alone. */
@@ -55,7 +55,7 @@ export class Journal {
     if (count === this.rows.length) return;
     this.rows.length = count;
     await this.handle?.close();
-    await writeFileWhole(this.file, [this.settings, ...this.rows].map((line) => `${JSON.stringify(line)}\n`).join(""));
+    await writeFileWhole(this.file, rowLines([this.settings, ...this.rows]));
     this.handle = await writing(this.file, () => open(this.file, "a"));
   }
 
@@ -80,14 +80,5 @@ export class Journal {
     throw new TorchclipError("E_ARGUMENT", `${this.file} belongs to another evaluation: ${differences.join("; ")}; leave out --resume to start anew`, {
       subject: this.file,
     });
-  }
-}
-
-function parseRow(line: string): JournalRow[] {
-  try {
-    const row = JSON.parse(line) as JournalRow | null;
-    return typeof row?.name === "string" && typeof row.content === "string" ? [row] : [];
-  } catch {
-    return [];
   }
 }

@@ -2,10 +2,11 @@ import { rm } from "node:fs/promises";
 import type { Clip, StageTimes } from "../clip.js";
 import { Dataset, type Sample } from "../datasets/dataset.js";
 import { similarity, softmax, type Embeddings } from "../embeddings.js";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, withoutIndex } from "../errors.js";
 import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
-import { identified, matched, StoredRows, type Identity } from "../embed/identity.js";
+import { identified, StoredRows, type Identity } from "../embed/identity.js";
 import { writing } from "../util/files.js";
+import { Resume, wholeBatchesOf } from "../embed/resume.js";
 import type { NamedImage } from "../embed/sources.js";
 import { Journal, type JournalRow } from "./journal.js";
 import { argmax, computeMetrics, type Metrics } from "./metrics.js";
@@ -18,7 +19,7 @@ export interface ZeroShotOptions {
   /** Put "_" of the data set's class names into the prompts as it is. Default false: "polar_bear" is asked for as "polar bear". */
   keepUnderscores?: boolean;
   batchSize?: number;
-  /** A picture that cannot be read: leave it out and count it, or stop. Default "skip". */
+  /** An image that cannot be read: leave it out and count it, or stop. Default "skip". */
   onError?: "skip" | "fail";
   autoRotate?: boolean;
   /**
@@ -97,42 +98,34 @@ async function classifyAll(
   options: ZeroShotOptions,
 ): Promise<JournalRow[]> {
   const rows: JournalRow[] = [];
-  const waiting: { position: number; item: Identity }[] = [];
-  let taken = 0;
-  const wholeBatches = wholeBatchesOf(clip, batchSize);
-  const missing = async function* () {
+  const work = new Resume<NamedImage & Identity>({
     // Without a journal nothing is taken over, and no content is read for it.
-    const items = journal ? identified(data.images()) : unidentified(data);
-    for await (const { item, row } of matched(items, journal?.stored ?? new StoredRows([]), wholeBatches)) {
-      const position = rows.push(row === undefined ? { name: item.name, content: item.content } : journal!.at(row)) - 1;
-      if (row !== undefined) {
-        taken++;
-        options.onProgress?.(taken, data.length);
-        continue;
-      }
-      if (wholeBatches !== undefined && position === taken) await journal?.cut(taken);
-      waiting.push({ position, item });
-      yield item.image;
-    }
+    items: journal ? identified(data.images()) : unidentified(data),
+    stored: journal?.stored ?? new StoredRows([]),
+    wholeBatches: wholeBatchesOf(clip.info.imageRunner, batchSize),
+    take: (position, row) => (rows[position] = journal!.at(row)),
+    cut: async (count) => journal?.cut(count),
+    onProgress: (done) => options.onProgress?.(done, data.length),
+  });
+  const images = async function* () {
+    for await (const { image } of work.missing()) yield image;
   };
-  let computed = 0;
-  const stream = clip.streamImages(missing(), { batchSize, onError: "collect", autoRotate: options.autoRotate, signal: options.signal, times });
+  const stream = clip.streamImages(images(), { batchSize, onError: "collect", autoRotate: options.autoRotate, signal: options.signal, times });
   for await (const batch of stream) {
     const before = performance.now();
     const cosines = similarity(batch, classes);
-    const done = waiting.splice(0, batch.rows).map(({ position, item: { name, content } }, r): JournalRow => {
+    const done = work.next(batch.rows).map(({ position, item: { name, content } }, r): JournalRow => {
       const error = batch.errors[r];
       const identity = { name, content };
       if (!error) return (rows[position] = { ...identity, cosines: Array.from(cosines.subarray(r * classes.rows, (r + 1) * classes.rows)) });
       // The index in the message counts what this run computed, not the images of the data set.
-      const message = error.message.replace(/^image \d+: /, "");
+      const message = withoutIndex(error);
       if (options.onError === "fail") throw new TorchclipError(error.code, `${name}: ${message}`, { index: position, subject: name, cause: error });
       return (rows[position] = { ...identity, error: { code: error.code, message } });
     });
     await journal?.add(done);
-    computed += done.length;
     times.post += (performance.now() - before) / 1000;
-    options.onProgress?.(taken + computed, data.length);
+    work.finished(done.length);
   }
   return rows;
 }
@@ -140,9 +133,6 @@ async function classifyAll(
 async function* unidentified(data: Dataset): AsyncGenerator<NamedImage & Identity> {
   for await (const { name, image } of data.images()) yield { name, image, content: "" };
 }
-
-/** The fast runner gives an image the same bits in every batch; TorchScript does not. */
-const wholeBatchesOf = (clip: Clip, batchSize: number): number | undefined => (clip.info.imageRunner.startsWith("fast") ? undefined : batchSize);
 
 /** Class names as prompts say them. */
 export function promptNames(classes: readonly string[], keepUnderscores = false): string[] {
@@ -184,7 +174,7 @@ function runSettings(
     split: data.split,
     templates: prompts.templates,
     classNames,
-    batchSize: wholeBatchesOf(clip, batchSize),
+    batchSize: wholeBatchesOf(clip.info.imageRunner, batchSize),
     autoRotate: options.autoRotate ?? false,
   };
 }

@@ -1,12 +1,12 @@
 import sharp, { type Metadata } from "sharp";
 import { TorchclipError } from "../errors.js";
 import { untilAborted } from "../util/abort.js";
-import { checkFormat, imageFormat } from "./format.js";
-import { cmykToRgb, decodingOf, readSamples, type Plan } from "./formats/index.js";
+import { own } from "../util/own.js";
+import { checkFormat } from "./format.js";
+import { cmykToRgb, decodingOf, readSamples, type Plan, type Size } from "./formats/index.js";
 import { guardedDecode, type Admit } from "./guard.js";
 import { readJpegHeader } from "./jpeg.js";
-import { DEFAULT_LIMITS, mergeLimits, type ImageLimits } from "./limits.js";
-import { withoutCompressedMetadata } from "./png.js";
+import { mergeLimits, type CheckedLimits, type ImageFormat, type ImageLimits } from "./limits.js";
 import { checkRaw, EncodedImage, imageName, isRaw, readImage } from "./source.js";
 
 export { imageName } from "./source.js";
@@ -23,7 +23,7 @@ export interface RawImage {
 export type ImageInput = string | URL | Uint8Array | RawImage;
 
 export interface DecodeOptions extends ImageLimits {
-  /** Turn the picture as its EXIF orientation says. Default false, as CLIP's reference. */
+  /** Turn the image as its EXIF orientation says. Default false, as CLIP's reference. */
   autoRotate?: boolean;
   /**
    * Let the JPEG decoder leave out detail that the resize would throw away (by 4 or 8, never below twice the model's
@@ -34,7 +34,7 @@ export interface DecodeOptions extends ImageLimits {
   signal?: AbortSignal;
 }
 
-/** Seconds that went into a picture. */
+/** Seconds that went into an image. */
 export interface DecodeTimes {
   read: number;
   decode: number;
@@ -51,7 +51,7 @@ export async function decodeImage<T = RawImage>(
   times?: DecodeTimes,
   use: (image: RawImage) => Promise<T> = (decoded) => Promise.resolve(decoded as T),
 ): Promise<T> {
-  if (isRaw(image)) return use(checkRaw(image));
+  if (isRaw(image)) return use(await ownPixels(image));
   const limits = mergeLimits(options);
   const name = imageName(image);
   const start = performance.now();
@@ -61,7 +61,7 @@ export async function decodeImage<T = RawImage>(
   const format = checkFormat(bytes, name, limits.formats);
   const decode = async (admit: Admit) => {
     try {
-      return await decodeBytes(format === "png" ? withoutCompressedMetadata(bytes) : bytes, name, { ...options, ...limits }, admit);
+      return await decodeBytes({ bytes, format, name }, { ...options, ...limits }, admit);
     } finally {
       if (times) times.decode += (performance.now() - read) / 1000;
     }
@@ -69,9 +69,10 @@ export async function decodeImage<T = RawImage>(
   return guardedDecode(name, limits, options.signal, decode, use);
 }
 
-/** The bytes of an encoded picture, or decoded pixels as they were given; for showing a picture in a report. */
-export async function readImageFile(image: ImageInput): Promise<Uint8Array | RawImage> {
-  return isRaw(image) ? checkRaw(image) : readImage(image, DEFAULT_LIMITS);
+/** Decoded pixels in memory that the caller can no longer transfer, shrink or free (see `own`), as bytes of files are copied. */
+async function ownPixels(image: RawImage): Promise<RawImage> {
+  const raw = checkRaw(image);
+  return { ...raw, data: await own(raw.data, "the pixels") };
 }
 
 /** An encoded image that is being read; undefined for decoded pixels. */
@@ -89,11 +90,11 @@ export async function jpegFile(image: EncodedImage, options: DecodeOptions): Pro
 }
 
 /** A time limit as sharp takes it: whole seconds, at most an hour. It ends most decoders, where they ask. */
-function timeoutSeconds(milliseconds = DEFAULT_LIMITS.decodeTimeout): number {
+function timeoutSeconds(milliseconds: number): number {
   return Math.min(3600, Math.ceil(milliseconds / 1000));
 }
 
-/** How much smaller the JPEG decoder may make a picture whose shorter side is to become `size`. */
+/** How much smaller the JPEG decoder may make an image whose shorter side is to become `size`. */
 function shrinkFactor(shorter: number, size: number): number {
   return [8, 4].find((f) => shorter / f >= 2 * size) ?? 1;
 }
@@ -106,15 +107,22 @@ function jpegMetadata(bytes: Uint8Array): Pick<Metadata, "width" | "height" | "s
   return { width, height, channels, space: channels === 1 ? "b-w" : "srgb", format: "jpeg" };
 }
 
-async function decodeBytes(bytes: Uint8Array, name: string, options: DecodeOptions & { size?: number }, admit: Admit): Promise<RawImage> {
+interface EncodedFile {
+  bytes: Uint8Array;
+  format: ImageFormat | undefined;
+  name: string;
+}
+
+type SizedOptions = DecodeOptions & CheckedLimits & { size?: number };
+
+async function decodeBytes({ bytes, format, name }: EncodedFile, options: SizedOptions, admit: Admit): Promise<RawImage> {
   if (bytes.byteLength === 0) throw new TorchclipError("E_IMAGE_DECODE", `${name} is empty (0 bytes)`, { subject: name });
   try {
-    const decoding = decodingOf(bytes, options);
-    if ("own" in decoding) {
-      await admit({ ...decoding.own.size(decoding.bytes), format: imageFormat(bytes) });
-      return await decoding.own.decode(decoding.bytes);
-    }
-    return await decodeBySharp(decoding.plan, options, admit);
+    const decoding = decodingOf(bytes, format, options);
+    if ("plan" in decoding) return await decodeBySharp(decoding.plan, options, (size) => admit({ ...size, format }));
+    const { width, height, decode } = decoding.own;
+    await admit({ width, height, format });
+    return await decode();
   } catch (cause) {
     if (cause instanceof TorchclipError) throw cause;
     const message = (cause as Error).message.split("\n")[0];
@@ -122,12 +130,12 @@ async function decodeBytes(bytes: Uint8Array, name: string, options: DecodeOptio
   }
 }
 
-async function decodeBySharp(plan: Plan, options: DecodeOptions & { size?: number }, admit: Admit): Promise<RawImage> {
+async function decodeBySharp(plan: Plan, options: SizedOptions, admit: (size: Size) => Promise<void>): Promise<RawImage> {
   const open = () => sharp(plan.bytes, { ignoreIcc: true, failOn: plan.failOn, limitInputPixels: false });
   const { fastDecode, size, autoRotate } = options;
   const header = fastDecode && autoRotate ? undefined : jpegMetadata(plan.bytes);
   const { width, height, space, channels, format, orientation = 1 } = header ?? (await open().metadata());
-  await admit({ ...(plan.size ?? { width, height }), format: imageFormat(plan.bytes) });
+  await admit(plan.size ?? { width, height });
   const shrink = fastDecode && size && format === "jpeg" && space !== "cmyk" ? shrinkFactor(Math.min(width, height), size) : 1;
   let pipeline = open().timeout({ seconds: timeoutSeconds(options.decodeTimeout) });
   if (autoRotate || plan.turn) pipeline = pipeline.autoOrient();

@@ -1,29 +1,38 @@
 import { TorchclipError } from "../errors.js";
+import { latin1 } from "./formats/plan.js";
 import { IMAGE_FORMATS, type ImageFormat } from "./limits.js";
 
+const HEAD = 32;
 const SVG_HEAD = 4096;
+
+type Format = [format: ImageFormat, pattern: RegExp];
+
+const BINARY: readonly Format[] = [
+  ["jpeg", /^\xff\xd8\xff/],
+  ["png", /^\x89PNG\r\n\x1a\n/],
+  ["tiff", /^(II[*+]\0|MM\0[*+])/], // also BigTIFF
+  ["avif", /^....ftyp/s], // also its relatives that are not decoded
+  ["bmp", /^BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0/s], // its header has one of few sizes
+  ["ico", /^\0\0\x01\0/],
+  ["pnm", /^P[1-6]\s/],
+  ["qoi", /^qoif/],
+];
+/** Formats that begin with letters, as a text with an <svg> element may, and that sharp decodes: its own rule for SVG comes first. */
+const LETTERS: readonly Format[] = [
+  ["gif", /^GIF8[79]a/],
+  ["webp", /^RIFF....WEBP/s],
+];
 
 /** The format of an encoded image by its first bytes, before a decoder sees it; undefined where they are none of ours. */
 export function imageFormat(bytes: Uint8Array): ImageFormat | undefined {
-  const ascii = (start: number, end: number) => String.fromCharCode(...bytes.subarray(start, end));
-  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return "jpeg";
-  if (ascii(0, 8) === "\x89PNG\r\n\x1a\n") return "png";
-  if (["II*\0", "MM\0*", "II+\0", "MM\0+"].includes(ascii(0, 4))) return "tiff";
-  if (ascii(4, 8) === "ftyp") return "avif";
-  if (/^BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0/s.test(ascii(0, 18))) return "bmp"; // its header has one of few sizes
-  if (ascii(0, 4) === "\0\0\x01\0") return "ico";
-  // GIF and WebP begin with letters, as a text with an <svg> element may: the decoder's own rule for SVG comes first.
-  if (isSvg(bytes)) return "svg";
-  if (/^P[1-6]\s/.test(ascii(0, 3))) return "pnm";
-  if (ascii(0, 4) === "qoif") return "qoi";
-  if (/^GIF8[79]a/.test(ascii(0, 6))) return "gif";
-  if (ascii(0, 4) === "RIFF" && ascii(8, 12) === "WEBP") return "webp";
-  return undefined;
+  const head = latin1(bytes, 0, HEAD);
+  const among = (formats: readonly Format[]) => formats.find(([, pattern]) => pattern.test(head))?.[0];
+  return among(BINARY) ?? (isSvg(bytes) ? "svg" : among(LETTERS));
 }
 
 /** Text at its beginning and an <svg> element soon after; NULs are those of UTF-16. */
 function isSvg(bytes: Uint8Array): boolean {
-  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, SVG_HEAD)).toString("latin1").replaceAll("\0", "");
+  const head = latin1(bytes, 0, SVG_HEAD).replaceAll("\0", "");
   return /<svg/i.test(head) && !/[\x01-\x08\x0e-\x1f]/.test(head.slice(0, 24));
 }
 

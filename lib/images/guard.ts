@@ -2,7 +2,7 @@ import { TorchclipError } from "../errors.js";
 import { untilAborted } from "../util/abort.js";
 import { decodeBudget } from "./budget.js";
 import type { RawImage } from "./decode.js";
-import { checkPixels, type CheckedLimits, type ImageFormat } from "./limits.js";
+import { checkPixels, LONGEST_TIMER, type CheckedLimits, type ImageFormat } from "./limits.js";
 
 /** What an image's header says of its cost. */
 export interface ImageHeader {
@@ -98,5 +98,3 @@ class Clock {
     this.expire(new TorchclipError("E_IMAGE_DECODE", message, { subject: this.name }));
   }
 }
-
-const LONGEST_TIMER = 0x7fffffff; // milliseconds that setTimeout takes

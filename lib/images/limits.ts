@@ -34,6 +34,9 @@ export interface ImageLimits {
   sources?: ImageSources;
 }
 
+/** Milliseconds that setTimeout takes. */
+export const LONGEST_TIMER = 0x7fffffff;
+
 /** Limits with their defaults filled in. */
 export type CheckedLimits = Required<Omit<ImageLimits, "sources">> & { sources: Required<ImageSources> };
 

@@ -5,10 +5,9 @@ import { pipeline, type Readable } from "node:stream";
 import { abortedError, TorchclipError } from "../errors.js";
 import { redactUrl } from "../util/redact.js";
 import { guardedLookup, isPublicAddress, literalAddress, PrivateAddressError } from "./address.js";
-import { checkBytes, type CheckedLimits } from "./limits.js";
+import { checkBytes, LONGEST_TIMER, type CheckedLimits } from "./limits.js";
 
 const MAX_REDIRECTS = 5;
-const LONGEST_TIMER = 0x7fffffff; // milliseconds that setTimeout takes
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 export type FetchLimits = Pick<CheckedLimits, "fetchTimeout" | "maxBytes">;
@@ -121,9 +120,4 @@ function decompressed(response: http.IncomingMessage, encoding: string): Readabl
   }
   // The error reaches the reader through the decoder, which the pipeline destroys with it.
   return pipeline(response, decoders[encoding as keyof typeof decoders](), () => {});
-}
-
-/** Whether an image's name is to be fetched. */
-export function isRemote(text: string): boolean {
-  return /^https?:/i.test(text);
 }

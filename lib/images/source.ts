@@ -1,12 +1,11 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, cannotRead } from "../errors.js";
 import { untilAborted } from "../util/abort.js";
-import { isUrl, redactUrl } from "../util/redact.js";
+import { isRemote, isUrl, localPath, redactUrl } from "../util/redact.js";
 import type { ImageInput, RawImage } from "./decode.js";
 import { checkBytes, type CheckedLimits } from "./limits.js";
-import { fetchImage, isRemote } from "./remote.js";
+import { fetchImage } from "./remote.js";
 
 const MAX_SIDE = 1 << 24;
 const MAX_NAME = 1000; // characters
@@ -101,14 +100,14 @@ async function readRegularFile(text: string, name: string, maxBytes: number): Pr
   let file: FileHandle | undefined;
   try {
     // Opening a FIFO would wait for its writer.
-    file = await open(/^file:/i.test(text) ? fileURLToPath(text) : text, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    file = await open(localPath(text), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     const info = await file.stat();
     if (!info.isFile()) throw new Error(`it is ${info.isDirectory() ? "a directory" : "no regular file"}`);
     checkBytes(name, info.size, maxBytes);
     return await readAll(file, info.size, name, maxBytes);
   } catch (cause) {
     if (cause instanceof TorchclipError) throw cause;
-    throw new TorchclipError("E_IMAGE_READ", `cannot read ${name}: ${(cause as Error).message}`, { subject: name, cause });
+    throw cannotRead("E_IMAGE_READ", name, cause);
   } finally {
     await file?.close();
   }

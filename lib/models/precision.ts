@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { addon, packageVersion, type NativeEngine, type NativeInfo } from "../addon.js";
+import { isFast } from "./runner.js";
 import { seededRandom } from "../util/random.js";
 import { writeFileWhole } from "../util/files.js";
 
@@ -55,7 +56,7 @@ export async function choosePrecision(
     const { engine, info } = await open(precision);
     try {
       // TorchScript computes no precision faster than fp32 on a CPU.
-      if (precision !== "fp32" && !info.imageRunner.startsWith("fast") && !info.textRunner.startsWith("fast")) continue;
+      if (precision !== "fp32" && !isFast(info.imageRunner) && !isFast(info.textRunner)) continue;
       const { embeddings, seconds } = await check(engine, info);
       reference ??= embeddings;
       measured.push({ precision, cosine: leastCosine(reference, embeddings, info.embedDim), seconds });

@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, realpath, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { systemReason, TorchclipError } from "../errors.js";
+import { forEachLimited } from "./iterate.js";
 import { isDead, thisProcess } from "./owner.js";
 
 /** Hash of a file's content, in hex; `prefix` is hashed before it. */
@@ -52,6 +53,16 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<v
   }
 }
 
+/** Reads into a buffer until it is full or the file ends; returns how many bytes there were. */
+export async function readAll(handle: FileHandle, into: Uint8Array, position: number): Promise<number> {
+  for (let at = 0; at < into.byteLength;) {
+    const { bytesRead } = await handle.read(into, at, into.byteLength - at, position + at);
+    if (bytesRead === 0) return at;
+    at += bytesRead;
+  }
+  return into.byteLength;
+}
+
 /**
  * Creates a folder and those above it. Node.js's own `recursive` never ends where the system answers "no such file" for
  * a new folder whose parent is there, as /proc does.
@@ -94,9 +105,10 @@ async function sweep(folder: string): Promise<void> {
   const place = resolve(folder);
   if (swept.has(place)) return;
   swept.add(place);
+  const ours = machine();
   for (const name of await readdir(place).catch(() => [])) {
     const [, of, pid, start] = TEMPORARY.exec(name) ?? [];
-    if (of !== machine() || !isDead(Number(pid), start === "0" ? undefined : start)) continue;
+    if (of !== ours || !isDead(Number(pid), start === "0" ? undefined : start)) continue;
     await rm(join(place, name), { recursive: true, force: true }).catch(() => {});
   }
 }
@@ -195,12 +207,7 @@ export async function writeFileWhole(path: string, content: string | Uint8Array)
 
 /** `writeWhole` for code that opens the temporary file by its name, as the addon does. */
 export async function writeNamedWhole(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
-  await writeWhole(path, async (file) => {
-    await writing(path, async () => {
-      await write(file.temporary);
-      await syncFile(file.temporary);
-    });
-  });
+  await writeWhole(path, (file) => writing(path, () => write(file.temporary)));
 }
 
 /**
@@ -234,7 +241,7 @@ const SYNCS = 16; // at once
 async function syncTree(folder: string): Promise<void> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((e) => e.isFile()).map((e) => join(e.parentPath, e.name));
-  for (let at = 0; at < files.length; at += SYNCS) await Promise.all(files.slice(at, at + SYNCS).map(syncFile));
+  await forEachLimited(files.length, SYNCS, (i) => syncFile(files[i]));
   const folders = entries.filter((e) => e.isDirectory()).map((e) => join(e.parentPath, e.name));
   for (const each of [...folders, folder]) await syncFolder(each);
 }

@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { isAbsolute, join, relative, sep } from "node:path";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, cannotRead } from "../errors.js";
 
 /**
  * The path of a file below `root` that a name from a file gives; symbolic links are followed. Refuses with E_ARGUMENT what
@@ -13,7 +13,7 @@ export async function pathInside(root: string, name: string): Promise<string> {
   const path = join(root, name);
   if (leaves(root, path)) throw refuse("it goes to a folder above");
   const missing = (cause: unknown): never => {
-    throw new TorchclipError("E_IMAGE_READ", `cannot read ${path}: ${(cause as Error).message}`, { subject: path, cause });
+    throw cannotRead("E_IMAGE_READ", path, cause);
   };
   const [realRoot, real] = await Promise.all([realpath(root), realpath(path)]).catch(missing);
   if (leaves(realRoot, real)) throw refuse(`it is a link to ${real}`);

@@ -1,11 +1,30 @@
+import { fileURLToPath } from "node:url";
+
 const SCHEME = /^[a-z][a-z\d+.-]*:\/\//i;
 const DATA = /^data:/i;
+const REMOTE = /^https?:/i;
+const FILE = /^file:/i;
 /** Without the punctuation that follows it in a sentence. */
 const URL_IN_TEXT = /\b(?:[a-z][a-z\d+.-]*:\/\/|data:)[^\s"'<>]*[^\s"'<>.,:;!?)\]]/gi;
 
 /** Whether a text is written as a URL; a Windows path ("C:\\a.png") is none. */
 export function isUrl(text: string): boolean {
-  return SCHEME.test(text) || DATA.test(text) || /^(https?|file):/i.test(text);
+  return SCHEME.test(text) || DATA.test(text) || isLocation(text);
+}
+
+/** Whether a text is a URL that is fetched. */
+export function isRemote(text: string): boolean {
+  return REMOTE.test(text);
+}
+
+/** Whether a text is a URL of a file, here or elsewhere, and no path. */
+export function isLocation(text: string): boolean {
+  return REMOTE.test(text) || FILE.test(text);
+}
+
+/** The path that a path or a `file:` URL means. */
+export function localPath(text: string): string {
+  return FILE.test(text) ? fileURLToPath(text) : text;
 }
 
 /**

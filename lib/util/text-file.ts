@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { TorchclipError, type ErrorCode } from "../errors.js";
+import { TorchclipError, type ErrorCode, cannotRead } from "../errors.js";
 
 /**
  * The text of a file: UTF-8, or UTF-16 where it begins with the mark of that, as some spreadsheets write it. A byte order
@@ -7,7 +7,7 @@ import { TorchclipError, type ErrorCode } from "../errors.js";
  */
 export async function readText(file: string, missing: ErrorCode = "E_DATASET_NOT_FOUND"): Promise<string> {
   const bytes = await readFile(file).catch((cause: unknown) => {
-    throw new TorchclipError(missing, `cannot read ${file}: ${(cause as Error).message}`, { subject: file, cause });
+    throw cannotRead(missing, file, cause);
   });
   const encoding = bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : "utf-8";
   try {

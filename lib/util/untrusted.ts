@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { TorchclipError, type ErrorCode } from "../errors.js";
+import { readAll } from "./files.js";
 
 export type JsonObject = Record<string, unknown>;
 
@@ -147,11 +148,8 @@ export async function readJsonObject(file: string, most: number): Promise<JsonOb
 /** Fills a new buffer from a file; throws where the file ends before. */
 export async function readExactly(handle: FileHandle, offset: number, bytes: number): Promise<Buffer> {
   const result = Buffer.alloc(bytes);
-  for (let done = 0; done < bytes;) {
-    const { bytesRead } = await handle.read(result, done, bytes - done, offset + done);
-    if (bytesRead === 0) throw new Error(`the file ends at byte ${offset + done}, before byte ${offset + bytes}`);
-    done += bytesRead;
-  }
+  const read = await readAll(handle, result, offset);
+  if (read < bytes) throw new Error(`the file ends at byte ${offset + read}, before byte ${offset + bytes}`);
   return result;
 }
 

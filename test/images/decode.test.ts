@@ -39,7 +39,7 @@ describe("decoding", () => {
     assert.deepEqual((await decodeImage(readFileSync(path))).data, a.data);
     assert.deepEqual((await decodeImage(pathToFileURL(path))).data, a.data);
     assert.deepEqual((await decodeImage(pathToFileURL(path).href)).data, a.data);
-    assert.deepEqual((await decodeImage(a)).data, a.data);
+    assert.deepEqual(Buffer.from((await decodeImage(a)).data), a.data);
   });
 
   it("EXIF orientation is applied on request alone", async () => {

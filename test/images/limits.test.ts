@@ -10,7 +10,7 @@ import { decodeImage, type RawImage } from "../../lib/images/decode.js";
 import { imageFormat } from "../../lib/images/format.js";
 import { guardedDecode, type Admit } from "../../lib/images/guard.js";
 import type { ImageFormat } from "../../lib/images/limits.js";
-import { withoutCompressedMetadata } from "../../lib/images/png.js";
+import { withoutCompressedMetadata } from "../../lib/images/formats/png.js";
 import { errorOf, fixture, root, temporaryFolder, tinyModel } from "../support/index.js";
 
 const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="8" height="6"><rect width="4" height="6" fill="#f00"/></svg>');
@@ -51,6 +51,10 @@ describe("limits of decoding", () => {
     for (const disguised of [` <?xml version="1.0"?><!-- x -->${String(svg)}`, `\ufeff${String(svg)}`, `GIF89a${" ".repeat(20)}${String(svg)}`]) {
       assert.equal(imageFormat(Buffer.from(disguised)), "svg");
     }
+    // A binary format whose comment or pixels hold "<svg" stays what its first bytes say.
+    const pnm = Buffer.concat([Buffer.from("P6 # <svg\n2 1 255\n"), Buffer.from([1, 2, 3, 4, 5, 6])]);
+    assert.equal(imageFormat(pnm), "pnm");
+    assert.deepEqual([...(await decodeImage(pnm, { formats: ["pnm"] })).data], [1, 2, 3, 4, 5, 6]);
     assert.match((await errorOf(() => decodeImage(gzipSync(svg)))).message, /SVGZ is not supported/);
     assert.equal((await errorOf(() => decodeImage(Buffer.from("P9 nothing"), { formats: ["png"] }))).code, "E_IMAGE_DECODE");
   });

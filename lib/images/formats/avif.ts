@@ -1,11 +1,11 @@
-import { latin1, viewOf, type Plan } from "./plan.js";
+import { latin1, plainPlan, viewOf, type Plan } from "./plan.js";
 
 /**
  * libheif always applies the turn and the mirror of an AVIF file (irot and imir, ISO/IEC 23008-12, 6.5.10 and 6.5.12);
  * Pillow makes an EXIF orientation of them, which counts with autoRotate alone. Without it both become a turn by 0.
  */
 export function avifPlan(bytes: Uint8Array, autoRotate: boolean): Plan {
-  const plan: Plan = { bytes, failOn: "truncated", turn: false, read: "pixels" };
+  const plan = plainPlan(bytes);
   if (autoRotate) return plan;
   const properties = boxes(bytes, 0, bytes.length)
     .filter((box) => box.type === "meta")

@@ -1,5 +1,5 @@
 import type { RawImage } from "../decode.js";
-import { checkLength, checkSize, inTurns, viewOf, type OwnDecoder, type Size } from "./plan.js";
+import { checkLength, checkSize, rowsOf, viewOf, type OwnDecoder, type OwnImage, type Size } from "./plan.js";
 
 /** Windows and OS/2 bitmaps, as Pillow's BmpImagePlugin reads them: 1, 4, 8, 16, 24 and 32 bits, RLE4 and RLE8, alpha dropped. */
 
@@ -79,9 +79,8 @@ function readPalette(bytes: Uint8Array, at: number, colours: number, entrySize: 
   return palette;
 }
 
-async function decodeBitmap(bytes: Uint8Array, bitmap: Bitmap): Promise<RawImage> {
+async function pixelsOf(bytes: Uint8Array, bitmap: Bitmap): Promise<RawImage> {
   const { width, height, bits, compression, topDown, palette, pixels } = bitmap;
-  const data = new Uint8Array(width * height * 3);
   const packed = compression === RLE8 || compression === RLE4;
   const source = packed ? unpackRuns(bytes, pixels, width * height, width, compression === RLE4) : bytes.subarray(pixels);
   const depth = packed ? 8 : bits;
@@ -89,12 +88,10 @@ async function decodeBitmap(bytes: Uint8Array, bitmap: Bitmap): Promise<RawImage
   // The last row may lack what only fills it up.
   checkLength(source.length, stride * (height - 1) + Math.ceil((width * depth) / 8));
   const row = depth <= 8 ? indexedRow(source, palette, depth) : colourRow(source, bitmap);
-  await inTurns(width, height, (from, to) => {
-    for (let y = from; y < to; y++) row(data, (topDown ? y : height - 1 - y) * width * 3, y * stride, width);
-  });
-  return { data, width, height, channels: 3 };
+  return rowsOf(bitmap, 3, (out, to, y) => row(out, to, (topDown ? y : height - 1 - y) * stride, width));
 }
 
+/** Writes `width` pixels into `out` from `to` on, which are stored from `at` on. */
 type RowReader = (out: Uint8Array, to: number, at: number, width: number) => void;
 
 function indexedRow(source: Uint8Array, palette: Uint8Array, depth: number): RowReader {
@@ -175,22 +172,17 @@ function nibble(byte: number, i: number): number {
 
 const FILE_HEADER = 14;
 
-function fileHeader(bytes: Uint8Array): Bitmap {
-  return readHeader(bytes, FILE_HEADER, viewOf(bytes).getUint32(10, true));
+function decoderOf(bytes: Uint8Array, bitmap: Bitmap): OwnImage {
+  const { width, height } = bitmap;
+  return { width, height, decode: () => pixelsOf(bytes, bitmap) };
 }
 
-export const bmp: OwnDecoder = {
-  size: fileHeader,
-  decode: (bytes) => decodeBitmap(bytes, fileHeader(bytes)),
+export const bmp: OwnDecoder = (bytes) => {
+  return decoderOf(bytes, readHeader(bytes, FILE_HEADER, viewOf(bytes).getUint32(10, true)));
 };
 
 /** An icon's bitmap: no file header, and a height that counts the mask below the pixels. */
-function iconHeader(bytes: Uint8Array): Bitmap {
+export const iconBitmap: OwnDecoder = (bytes) => {
   const bitmap = readHeader(bytes, 0, 0);
-  return { ...bitmap, ...checkSize(bitmap.width, Math.floor(bitmap.height / 2)) };
-}
-
-export const iconBitmap: OwnDecoder = {
-  size: iconHeader,
-  decode: (bytes) => decodeBitmap(bytes, iconHeader(bytes)),
+  return decoderOf(bytes, { ...bitmap, ...checkSize(bitmap.width, Math.floor(bitmap.height / 2)) });
 };

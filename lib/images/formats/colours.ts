@@ -1,42 +1,41 @@
 import type { RawImage } from "../decode.js";
-import type { Samples } from "./plan.js";
+import { rowsOf, type Samples } from "./plan.js";
 
 /** Conversions of samples to RGB as Pillow's convert("RGB") and libtiff do them, bit for bit. */
 
 const clamp = (value: number) => Math.max(0, Math.min(255, value));
 
 /** Pillow's cmyk2rgb (src/libImaging/Convert.c): out = nk - MULDIV255(ink, nk), nk = 255 - black. Inks beyond the fourth are left out. */
-export function cmykToRgb({ data: ink, width, height, channels }: Samples): RawImage {
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0, o = 0; o < data.length; i += channels) {
-    const nk = 255 - ink[i + 3];
-    for (let c = 0; c < 3; c++) {
-      const t = ink[i + c] * nk + 128;
-      data[o++] = Math.max(0, nk - (((t >> 8) + t) >> 8));
+export function cmykToRgb(samples: Samples): Promise<RawImage> {
+  const { data: ink, width, channels } = samples;
+  return rowsOf(samples, 3, (out, to, y) => {
+    for (let i = y * width * channels; i < (y + 1) * width * channels; i += channels) {
+      const nk = 255 - ink[i + 3];
+      for (let c = 0; c < 3; c++) {
+        const t = ink[i + c] * nk + 128;
+        out[to++] = Math.max(0, nk - (((t >> 8) + t) >> 8));
+      }
     }
-  }
-  return { data, width, height, channels: 3 };
+  });
 }
 
 /** 16-bit grey, which Pillow clips at 255 instead of scaling it. Signed: negative values become 0. */
-export function clippedGrey(samples: Samples, signed = false): RawImage {
-  const { width, height, channels } = samples;
-  const values = words(samples);
-  const data = new Uint8Array(width * height);
-  for (let i = 0; i < data.length; i++) {
-    const value = values[i * channels];
-    data[i] = signed && value > 0x7fff ? 0 : Math.min(255, value);
-  }
-  return { data, width, height, channels: 1 };
+export function clippedGrey(samples: Samples, signed = false): Promise<RawImage> {
+  return greyOf(samples, (value) => (signed && value > 0x7fff ? 0 : Math.min(255, value)));
 }
 
 /** The high byte of the first channel of 16-bit samples: so Pillow reads 16-bit grey with alpha. */
-export function highGrey(samples: Samples): RawImage {
-  const { width, height, channels } = samples;
+export function highGrey(samples: Samples): Promise<RawImage> {
+  return greyOf(samples, (value) => value >> 8);
+}
+
+/** Grey of 8 bits from the first channel of 16-bit samples. */
+function greyOf(samples: Samples, to8: (value: number) => number): Promise<RawImage> {
+  const { width, channels } = samples;
   const values = words(samples);
-  const data = new Uint8Array(width * height);
-  for (let i = 0; i < data.length; i++) data[i] = values[i * channels] >> 8;
-  return { data, width, height, channels: 1 };
+  return rowsOf(samples, 1, (out, to, y) => {
+    for (let x = 0; x < width; x++) out[to + x] = to8(values[(y * width + x) * channels]);
+  });
 }
 
 /** The high byte of each 16-bit sample. */
@@ -46,13 +45,14 @@ export function highBytes(samples: Samples): Samples {
 }
 
 /** RGB of premultiplied RGBA: Pillow's "RGBa" (src/libImaging/Unpack.c), colour × 255 / alpha, cut and clipped. */
-export function unmultiplied({ data: from, width, height }: Samples): RawImage {
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0, o = 0; o < data.length; i += 4) {
-    const alpha = from[i + 3];
-    for (let c = 0; c < 3; c++) data[o++] = alpha === 0 ? 0 : Math.min(255, Math.trunc((from[i + c] * 255) / alpha));
-  }
-  return { data, width, height, channels: 3 };
+export function unmultiplied(samples: Samples): Promise<RawImage> {
+  const { data: from, width } = samples;
+  return rowsOf(samples, 3, (out, to, y) => {
+    for (let i = y * width * 4; i < (y + 1) * width * 4; i += 4) {
+      const alpha = from[i + 3];
+      for (let c = 0; c < 3; c++) out[to++] = alpha === 0 ? 0 : Math.min(255, Math.trunc((from[i + c] * 255) / alpha));
+    }
+  });
 }
 
 /** What Cb and Cr add to Y. */
@@ -92,16 +92,17 @@ function libtiffTables(): ChromaTables {
 }
 
 /** RGB of YCbCr at full resolution; `by` says whose rounding: Pillow's own for uncompressed files, else libtiff's. */
-export function ycbcrToRgb({ data: from, width, height }: Samples, by: "pillow" | "libtiff"): RawImage {
+export function ycbcrToRgb(samples: Samples, by: "pillow" | "libtiff"): Promise<RawImage> {
   const { redOfCr, greenOf, blueOfCb } = by === "pillow" ? pillowTables() : libtiffTables();
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0; i < data.length; i += 3) {
-    const [y, cb, cr] = [from[i], from[i + 1], from[i + 2]];
-    data[i] = clamp(y + redOfCr[cr]);
-    data[i + 1] = clamp(y + greenOf(cb, cr));
-    data[i + 2] = clamp(y + blueOfCb[cb]);
-  }
-  return { data, width, height, channels: 3 };
+  const { data: from, width } = samples;
+  return rowsOf(samples, 3, (out, start) => {
+    for (let i = start; i < start + width * 3; i += 3) {
+      const [luma, cb, cr] = [from[i], from[i + 1], from[i + 2]];
+      out[i] = clamp(luma + redOfCr[cr]);
+      out[i + 1] = clamp(luma + greenOf(cb, cr));
+      out[i + 2] = clamp(luma + blueOfCb[cb]);
+    }
+  });
 }
 
 function words({ data }: Samples): Uint16Array {

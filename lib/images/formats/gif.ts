@@ -1,6 +1,5 @@
 import type { RawImage } from "../decode.js";
-import type { Plan, Samples } from "./plan.js";
-import { viewOf } from "./plan.js";
+import { plainPlan, rowsOf, viewOf, type Plan, type Samples, type Size } from "./plan.js";
 
 /** What a GIF file says of its first frame (GIF89a specification, sections 18 to 23). */
 interface FirstFrame {
@@ -29,7 +28,7 @@ const HEADER = 13;
  * frame is decoded alone, without its transparency, and put on a canvas here.
  */
 export function gifPlan(bytes: Uint8Array): Plan {
-  const whole: Plan = { bytes, failOn: "truncated", turn: false, read: "pixels" };
+  const whole = plainPlan(bytes);
   const frame = firstFrame(bytes);
   if (!frame) return whole;
   const { screen, left, top, width, height } = frame;
@@ -97,17 +96,15 @@ function frameAlone(bytes: Uint8Array, frame: FirstFrame): Uint8Array {
   return Buffer.concat([copy.subarray(0, behind), greys, copy.subarray(behind)]);
 }
 
-function onCanvas(samples: Samples, canvas: { width: number; height: number }, left: number, top: number, fill: Uint8Array): RawImage {
+function onCanvas(samples: Samples, canvas: Size, left: number, top: number, fill: Uint8Array): Promise<RawImage> {
   const { data: from, width, height, channels } = samples;
-  const { width: across } = canvas;
-  const data = new Uint8Array(across * canvas.height * 3);
-  for (let c = 0; c < 3; c++) data[c] = fill[c];
-  for (let done = 3; done < data.length; done *= 2) data.copyWithin(done, 0, Math.min(done, data.length - done));
-  for (let y = 0; y < height; y++) {
-    let to = ((top + y) * across + left) * 3;
-    for (let at = y * width * channels; at < (y + 1) * width * channels; at += channels) {
-      for (let c = 0; c < 3; c++) data[to++] = from[at + (channels < 3 ? 0 : c)];
+  return rowsOf(canvas, 3, (out, start, y) => {
+    for (let x = 0, to = start; x < canvas.width; x++) for (let c = 0; c < 3; c++) out[to++] = fill[c];
+    const line = y - top;
+    if (line < 0 || line >= height) return;
+    let to = start + left * 3;
+    for (let at = line * width * channels; at < (line + 1) * width * channels; at += channels) {
+      for (let c = 0; c < 3; c++) out[to++] = from[at + (channels < 3 ? 0 : c)];
     }
-  }
-  return { data, width: across, height: canvas.height, channels: 3 };
+  });
 }

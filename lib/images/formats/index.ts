@@ -1,37 +1,37 @@
-import { withoutCompressedMetadata } from "../png.js";
+import type { ImageFormat } from "../limits.js";
 import { avifPlan } from "./avif.js";
 import { bmp, iconBitmap } from "./bmp.js";
 import { gifPlan } from "./gif.js";
 import { iconImage } from "./ico.js";
-import type { OwnDecoder, Plan } from "./plan.js";
+import { plainPlan, type OwnImage, type Plan } from "./plan.js";
 import { pngPlan } from "./png.js";
 import { pnm } from "./pnm.js";
 import { qoi } from "./qoi.js";
-import { formatOf, unsupportedFormat } from "./sniff.js";
 import { tiffPlan } from "./tiff.js";
+import { unsupportedFormat } from "./unsupported.js";
 
 export { cmykToRgb } from "./colours.js";
 export type { Plan, Size } from "./plan.js";
 export { readSamples } from "./read.js";
 
 /** How a file is decoded: by sharp with a plan, or by a decoder of our own. */
-export type Decoding = { plan: Plan } | { own: OwnDecoder; bytes: Uint8Array };
+export type Decoding = { plan: Plan } | { own: OwnImage };
 
 /**
- * Decides by the first bytes how a file becomes the pixels that Pillow gives. A format that needs special treatment has
+ * How a file of a format (by `imageFormat`) becomes the pixels that Pillow gives. A format that needs special treatment has
  * one function here. Throws an Error that names the format where nothing decodes it.
  */
-export function decodingOf(bytes: Uint8Array, options: { autoRotate?: boolean }): Decoding {
-  switch (formatOf(bytes)) {
+export function decodingOf(bytes: Uint8Array, format: ImageFormat | undefined, options: { autoRotate?: boolean }): Decoding {
+  switch (format) {
     case "bmp":
-      return { own: bmp, bytes };
+      return { own: bmp(bytes) };
     case "qoi":
-      return { own: qoi, bytes };
+      return { own: qoi(bytes) };
     case "pnm":
-      return { own: pnm, bytes };
+      return { own: pnm(bytes) };
     case "ico": {
       const image = iconImage(bytes);
-      return image.kind === "PNG" ? { plan: pngPlan(withoutCompressedMetadata(image.bytes)) } : { own: iconBitmap, bytes: image.bytes };
+      return image.kind === "PNG" ? { plan: pngPlan(image.bytes) } : { own: iconBitmap(image.bytes) };
     }
     case "tiff":
       return { plan: tiffPlan(bytes) };
@@ -40,11 +40,17 @@ export function decodingOf(bytes: Uint8Array, options: { autoRotate?: boolean })
     case "png":
       return { plan: pngPlan(bytes) };
     case "avif":
+      checkSupported(bytes);
       return { plan: avifPlan(bytes, options.autoRotate ?? false) };
-    default: {
-      const name = unsupportedFormat(bytes);
-      if (name) throw new Error(`${name} is not supported; convert it to PNG or JPEG`);
-      return { plan: { bytes, failOn: "truncated", turn: false, read: "pixels" } };
-    }
+    case undefined:
+      checkSupported(bytes);
+      return { plan: plainPlan(bytes) };
+    default:
+      return { plan: plainPlan(bytes) };
   }
+}
+
+function checkSupported(bytes: Uint8Array): void {
+  const name = unsupportedFormat(bytes);
+  if (name) throw new Error(`${name} is not supported; convert it to PNG or JPEG`);
 }

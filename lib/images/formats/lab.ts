@@ -1,5 +1,5 @@
 import type { RawImage } from "../decode.js";
-import { inTurns, type Samples } from "./plan.js";
+import { rowsOf, type Samples } from "./plan.js";
 
 /*
  * 8-bit CIE L*a*b* (TIFF 6.0, section 23) to sRGB with the bits of LittleCMS, which Pillow uses. LittleCMS does not compute
@@ -15,14 +15,14 @@ const FULL = 65535;
 let table: Uint16Array | undefined;
 
 /** RGB of L*a*b* samples; a* and b* are signed bytes. */
-export async function labToRgb({ data: from, width, height }: Samples): Promise<RawImage> {
+export function labToRgb(samples: Samples): Promise<RawImage> {
   table ??= makeTable();
   const colours = table;
-  const data = new Uint8Array(width * height * 3);
-  await inTurns(4 * width, height, (start, end) => {
-    for (let i = start * width * 3; i < end * width * 3; i += 3) interpolate(colours, from[i], from[i + 1] ^ 128, from[i + 2] ^ 128, data, i);
-  });
-  return { data, width, height, channels: 3 };
+  const { data: from, width } = samples;
+  const row = (out: Uint8Array, start: number) => {
+    for (let i = start; i < start + width * 3; i += 3) interpolate(colours, from[i], from[i + 1] ^ 128, from[i + 2] ^ 128, out, i);
+  };
+  return rowsOf(samples, 3, row, 4);
 }
 
 function makeTable(): Uint16Array {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { RawImage } from "../decode.js";
 
 /** Width and height in pixels, from a file's header. */
@@ -28,29 +29,40 @@ export interface Plan {
   /** Size of the result where it is not what sharp's metadata says. */
   size?: Size;
   /** Makes pixels of the samples. Left out: they are pixels already. */
-  finish?: (samples: Samples) => RawImage | Promise<RawImage>;
+  finish?: (samples: Samples) => Promise<RawImage>;
 }
 
-/** A format that sharp does not read, decoded here. Both functions throw an Error that says what is wrong with the file. */
-export interface OwnDecoder {
-  /** Size by the header, before anything is allocated. */
-  size(bytes: Uint8Array): Size;
-  decode(bytes: Uint8Array): Promise<RawImage>;
+/** The plan of a file that sharp reads as Pillow does. */
+export function plainPlan(bytes: Uint8Array): Plan {
+  return { bytes, failOn: "truncated", turn: false, read: "pixels" };
 }
+
+/** A file of a format that sharp does not read: its size by the header, and its pixels, for which nothing is allocated before. */
+export interface OwnImage extends Size {
+  decode: () => Promise<RawImage>;
+}
+
+/** Reads a header. It and `decode` throw an Error that says what is wrong with the file. */
+export type OwnDecoder = (bytes: Uint8Array) => OwnImage;
 
 /** Pixels that are decoded before the event loop gets a turn: about a millisecond of work. */
 const PIXELS_PER_TURN = 1 << 17;
 
+/** Writes the pixels of row `y` into `out` from `to` on. */
+export type RowWriter = (out: Uint8Array, to: number, y: number) => void;
+
 /**
- * Calls `work(from, to)` over the rows 0 to `height` in order, in parts, with a turn of the event loop between two parts:
- * decoders written in JavaScript run on the main thread, and a large image must not hold it.
+ * An image made row by row, in order, with turns of the event loop in between: decoders written in JavaScript run on the
+ * main thread, and a large image must not hold it. `work`: how much longer a pixel takes than a copied one.
  */
-export async function inTurns(width: number, height: number, work: (from: number, to: number) => void): Promise<void> {
-  const step = Math.max(1, Math.floor(PIXELS_PER_TURN / width));
-  for (let from = 0; from < height; from += step) {
-    if (from > 0) await new Promise((resolve) => setImmediate(resolve));
-    work(from, Math.min(height, from + step));
+export async function rowsOf({ width, height }: Size, channels: 1 | 3, row: RowWriter, work = 1): Promise<RawImage> {
+  const data = new Uint8Array(width * height * channels);
+  const step = Math.max(1, Math.floor(PIXELS_PER_TURN / (width * work)));
+  for (let y = 0; y < height; y++) {
+    if (y > 0 && y % step === 0) await nextTurn();
+    row(data, y * width * channels, y);
   }
+  return { data, width, height, channels };
 }
 
 /** Throws where a size is not one of an image. */

@@ -1,5 +1,4 @@
-import type { RawImage } from "../decode.js";
-import { checkLength, checkSize, inTurns, latin1, type OwnDecoder, type Size } from "./plan.js";
+import { checkLength, checkSize, latin1, rowsOf, type OwnDecoder, type RowWriter, type Size } from "./plan.js";
 
 /** PBM, PGM and PPM, plain and raw (netpbm.sourceforge.net/doc), as Pillow's PpmImagePlugin reads them. */
 
@@ -61,41 +60,32 @@ function rounded(value: number): number {
   return below % 2 === 0 ? below : below + 1;
 }
 
-async function decode(bytes: Uint8Array): Promise<RawImage> {
-  const header = readHeader(bytes);
-  const { magic, width, height, channels } = header;
-  const data = new Uint8Array(width * height * channels);
-  const row = rowReader(bytes, header);
-  await inTurns(width, height, (from, to) => {
-    for (let y = from; y < to; y++) row(data.subarray(y * width * channels, (y + 1) * width * channels), y);
-  });
-  if (magic === "P1" || magic === "P4") for (let i = 0; i < data.length; i++) data[i] = data[i] ? 0 : 255; // 1 is black
-  return { data, width, height, channels };
-}
+/** Bits of PBM: 1 is black. */
+const shade = (bit: number) => (bit ? 0 : 255);
 
-type RowReader = (out: Uint8Array, y: number) => void;
-
-function rowReader(bytes: Uint8Array, header: Header): RowReader {
+function rowWriter(bytes: Uint8Array, header: Header): RowWriter {
   const { magic, width, height, most, channels, samples } = header;
   if (magic === "P4") {
     const stride = Math.ceil(width / 8);
     checkLength(bytes.length - samples, stride * height);
-    return (out, y) => out.forEach((_, x) => (out[x] = (bytes[samples + y * stride + (x >> 3)] >> (7 - (x & 7))) & 1));
+    return (out, to, y) => {
+      for (let x = 0; x < width; x++) out[to + x] = shade((bytes[samples + y * stride + (x >> 3)] >> (7 - (x & 7))) & 1);
+    };
   }
-  const scaled = scaling(header);
+  const scaled = magic === "P1" ? shade : scaling(header);
   if (magic < "P4") return plainRows(bytes, header, scaled);
   const size = most > 255 ? 2 : 1;
   const stride = width * channels * size;
   checkLength(bytes.length - samples, stride * height);
-  return (out, y) => {
-    for (let i = 0, at = samples + y * stride; i < out.length; i++, at += size) {
-      out[i] = scaled(size === 1 ? bytes[at] : bytes[at] * 256 + bytes[at + 1]);
+  return (out, to, y) => {
+    for (let at = samples + y * stride; at < samples + (y + 1) * stride; at += size) {
+      out[to++] = scaled(size === 1 ? bytes[at] : bytes[at] * 256 + bytes[at + 1]);
     }
   };
 }
 
 /** Numbers in text; those of PBM need no space between them. */
-function plainRows(bytes: Uint8Array, { magic, most, samples }: Header, scaled: (sample: number) => number): RowReader {
+function plainRows(bytes: Uint8Array, { magic, width, channels, most, samples }: Header, scaled: (sample: number) => number): RowWriter {
   let at = samples;
   const next = (): number => {
     while (at < bytes.length && (isSpace(bytes[at]) || bytes[at] === HASH)) {
@@ -109,8 +99,13 @@ function plainRows(bytes: Uint8Array, { magic, most, samples }: Header, scaled: 
     if (!/^\d{1,10}$/.test(token) || Number(token) > most) throw new Error(`"${token}" is no sample of 0 to ${most}`);
     return Number(token);
   };
-  const value = magic === "P1" ? (sample: number) => sample : scaled;
-  return (out) => out.forEach((_, i) => (out[i] = value(next())));
+  return (out, to) => {
+    for (let i = 0; i < width * channels; i++) out[to + i] = scaled(next());
+  };
 }
 
-export const pnm: OwnDecoder = { size: readHeader, decode };
+export const pnm: OwnDecoder = (bytes) => {
+  const header = readHeader(bytes);
+  const { width, height, channels } = header;
+  return { width, height, decode: async () => rowsOf(header, channels, rowWriter(bytes, header)) };
+};

@@ -1,19 +1,11 @@
 import type { RawImage } from "../decode.js";
-import { checkLength, checkSize, inTurns, viewOf, type OwnDecoder, type Size } from "./plan.js";
+import { checkLength, checkSize, rowsOf, viewOf, type OwnDecoder, type Size } from "./plan.js";
 
 /** QOI (qoiformat.org, version 1.0), alpha dropped. */
 
 const HEADER = 14;
 
-function size(bytes: Uint8Array): Size {
-  checkLength(bytes.length, HEADER);
-  const view = viewOf(bytes);
-  return checkSize(view.getUint32(4), view.getUint32(8));
-}
-
-async function decode(bytes: Uint8Array): Promise<RawImage> {
-  const { width, height } = size(bytes);
-  const data = new Uint8Array(width * height * 3);
+function decode(bytes: Uint8Array, size: Size): Promise<RawImage> {
   const seen = new Uint8Array(64 * 4);
   const pixel = Uint8Array.of(0, 0, 0, 255);
   let at = HEADER;
@@ -43,16 +35,20 @@ async function decode(bytes: Uint8Array): Promise<RawImage> {
     }
     seen.set(pixel, 4 * ((pixel[0] * 3 + pixel[1] * 5 + pixel[2] * 7 + pixel[3] * 11) % 64));
   };
-  await inTurns(width, height, (from, to) => {
-    for (let i = from * width; i < to * width; i++) {
+  return rowsOf(size, 3, (out, start) => {
+    for (let to = start; to < start + 3 * size.width; to += 3) {
       if (run > 0) run--;
       else next();
-      data[3 * i] = pixel[0];
-      data[3 * i + 1] = pixel[1];
-      data[3 * i + 2] = pixel[2];
+      out[to] = pixel[0];
+      out[to + 1] = pixel[1];
+      out[to + 2] = pixel[2];
     }
   });
-  return { data, width, height, channels: 3 };
 }
 
-export const qoi: OwnDecoder = { size, decode };
+export const qoi: OwnDecoder = (bytes) => {
+  checkLength(bytes.length, HEADER);
+  const view = viewOf(bytes);
+  const size = checkSize(view.getUint32(4), view.getUint32(8));
+  return { ...size, decode: () => decode(bytes, size) };
+};

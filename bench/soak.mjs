@@ -1,0 +1,150 @@
+// Mixed load for minutes: streams of images, a batcher with images and texts, an index that grows, is searched and saved,
+// models that are loaded and closed, calls that are aborted, and damaged files. Prints a line for each minute.
+//   node --expose-gc bench/soak.mjs [--minutes 15] [--model tiny]
+// The exit status is 1 where an unexpected error came, memory grew by more than 5 % after the first minute, or the 99th
+// percentile of the event loop's delay reached 5 ms.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import sharp from "sharp";
+import { Batcher, EmbeddingIndex, load } from "torchclip";
+import { machine, median, random } from "./rounds.mjs";
+
+const { values } = parseArgs({
+  options: { minutes: { type: "string", default: "15" }, model: { type: "string", default: "tiny" } },
+});
+const MINUTE = 60_000;
+const INDEX_ROWS = 20_000;
+const MOST_GROWTH = 0.05;
+const MOST_DELAY_MS = 5;
+
+const end = performance.now() + Number(values.minutes) * MINUTE;
+const next = random(7);
+const below = (n) => Math.floor(next() * n);
+const counts = {};
+const problems = [];
+const folder = await mkdtemp(join(tmpdir(), "torchclip-soak-"));
+
+const files = await Promise.all(
+  Array.from({ length: 24 }, (_, i) => {
+    const background = { r: i * 10, g: 90, b: 250 - i * 9 };
+    const image = sharp({ create: { width: 200 + 20 * i, height: 300, channels: 3, background } });
+    return image.toFormat(["jpeg", "png", "webp"][i % 3]).toBuffer();
+  }),
+);
+const damaged = files[0].subarray(0, 200);
+const clip = await load(values.model);
+const batcher = new Batcher(clip, { maxBatch: 16, maxDelay: 2 });
+
+/** Does `work` over and over; an error whose code is not among `expected` is a problem. */
+async function repeat(name, work, expected = []) {
+  counts[name] = 0;
+  while (performance.now() < end) {
+    try {
+      await work();
+    } catch (error) {
+      if (!expected.includes(error.code)) problems.push(`${name}: ${error.code ?? ""} ${error.message}`);
+    }
+    counts[name]++;
+    await sleep(1);
+  }
+}
+
+function* someImages(count) {
+  for (let i = 0; i < count; i++) yield below(20) === 0 ? damaged : files[below(files.length)];
+}
+
+async function stream() {
+  let rows = 0;
+  for await (const batch of clip.streamImages(someImages(64), { batchSize: 16, onError: "collect" })) rows += batch.rows;
+  if (rows !== 64) problems.push(`stream: ${rows} rows instead of 64`);
+}
+
+async function abortedStream() {
+  const signal = AbortSignal.timeout(1 + below(30));
+  for await (const batch of clip.streamImages(someImages(64), { batchSize: 8, onError: "collect", signal })) void batch;
+}
+
+async function batched() {
+  const texts = ["a photo of a cat", "two dogs on a beach", "a film review: dull", "schön"];
+  const images = Array.from({ length: 8 }, () => batcher.encodeImage(files[below(files.length)]));
+  const words = texts.map((text) => batcher.encodeText(`${text} ${below(1000)}`));
+  await Promise.all([...images, ...words]);
+}
+
+async function indexed() {
+  const index = await clip.index();
+  const part = await clip.encodeImages(files);
+  while (index.rows < INDEX_ROWS) await index.add({ data: repeatRows(part.data, 1000, part.dim), rows: 1000, dim: part.dim });
+  const { indices } = await index.search(part, 10);
+  if (indices.length !== part.rows * 10) problems.push(`index: ${indices.length} hits`);
+  const path = join(folder, "index.npy");
+  await index.save(path);
+  await index.close();
+  const opened = await EmbeddingIndex.open(path);
+  await opened.search(part, 5);
+  await opened.close();
+}
+
+function repeatRows(data, rows, dim) {
+  const out = new Float32Array(rows * dim);
+  for (let r = 0; r < rows; r++) out.set(data.subarray((r % files.length) * dim, (r % files.length + 1) * dim), r * dim);
+  return out;
+}
+
+async function loadedAgain() {
+  const other = await load(values.model, { precision: ["fp32", "bf16", "int8"][below(3)] });
+  await other.encodeTexts(["a photo of a horse"]);
+  await other.close();
+  await sleep(500);
+}
+
+function memory() {
+  globalThis.gc?.();
+  const { rss, heapTotal } = process.memoryUsage();
+  return { rss: rss / 2 ** 20, native: (rss - heapTotal) / 2 ** 20 };
+}
+
+/** The middle of ten readings in the last ten seconds of each minute. */
+async function watch() {
+  const minutes = [];
+  while (performance.now() + MINUTE <= end + 1000) {
+    await sleep(50_000);
+    const readings = [];
+    for (let i = 0; i < 10; i++) {
+      readings.push(memory());
+      await sleep(1000);
+    }
+    const now = { rss: median(readings.map((r) => r.rss)), native: median(readings.map((r) => r.native)) };
+    minutes.push(now);
+    const done = Object.entries(counts).map(([name, n]) => `${name} ${n}`);
+    console.log(`minute ${minutes.length}: ${now.rss.toFixed(1)} MiB, without V8's heap ${now.native.toFixed(1)} MiB; ${done.join(", ")}`);
+  }
+  return minutes;
+}
+
+const delay = monitorEventLoopDelay({ resolution: 1 });
+delay.enable();
+const [minutes] = await Promise.all([
+  watch(),
+  repeat("streams", stream),
+  repeat("aborted", abortedStream, ["E_ABORTED"]),
+  repeat("batches", batched),
+  repeat("indexes", indexed),
+  repeat("loads", loadedAgain),
+]);
+delay.disable();
+await batcher.drain();
+await clip.close();
+await rm(folder, { recursive: true });
+
+const growth = minutes.length > 1 ? minutes.at(-1).native / minutes[0].native - 1 : 0;
+const p99 = delay.percentile(99) / 1e6;
+console.log(machine());
+console.log(`memory without V8's heap, last minute against the first: ${(100 * growth).toFixed(1)} %`);
+console.log(`event loop's delay: p50 ${(delay.percentile(50) / 1e6).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, max ${(delay.max / 1e6).toFixed(1)} ms`);
+console.log(`unexpected errors: ${problems.length}${problems.length ? `; ${[...new Set(problems)].slice(0, 10).join("; ")}` : ""}`);
+process.exitCode = problems.length > 0 || growth > MOST_GROWTH || p99 >= MOST_DELAY_MS ? 1 : 0;
