@@ -1,6 +1,9 @@
 #include "runtime/bus_guard.h"
 
 #include <sys/mman.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 #include <atomic>
@@ -42,6 +45,18 @@ void write_region(Region& region, std::uintptr_t begin, std::uintptr_t end) {
   region.version.fetch_add(1, std::memory_order_acq_rel);
 }
 
+// Puts zero pages over [begin, end), of which other threads may read meanwhile: the kernel replaces the pages at once.
+// On Linux by the system call, as mmap() of the C library is not among the functions that a signal handler may call
+// (signal-safety(7)).
+bool map_zeros(std::uintptr_t begin, std::uintptr_t end) {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+#if defined(__linux__) && defined(SYS_mmap)
+  return syscall(SYS_mmap, begin, end - begin, long{PROT_READ}, long{kFlags}, -1L, 0L) != -1;
+#else
+  return mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ, kFlags, -1, 0) != MAP_FAILED;
+#endif
+}
+
 // Called in the handler: zero pages from the missing one to the region's end. Those behind it are missing as well.
 bool cover(std::uintptr_t address) {
   const int count = used.load(std::memory_order_acquire);
@@ -51,10 +66,7 @@ bool cover(std::uintptr_t address) {
     const auto begin = region.begin.load(std::memory_order_acquire), end = region.end.load(std::memory_order_acquire);
     if (version % 2 != 0 || version != region.version.load(std::memory_order_acquire)) continue;
     if (address < begin || address >= end) continue;
-    const std::uintptr_t page = address / page_bytes * page_bytes;
-    void* zeros =
-        mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (zeros == MAP_FAILED) return false;
+    if (!map_zeros(address / page_bytes * page_bytes, end)) return false;
     region.faulted.store(true, std::memory_order_release);
     return true;
   }
