@@ -11,8 +11,8 @@
 #include <memory>
 #include <vector>
 
-#include "runtime/error.h"
-#include "runtime/worker_pool.h"
+#include "base/error.h"
+#include "base/worker_pool.h"
 
 namespace torchclip::addon {
 

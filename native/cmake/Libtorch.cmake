@@ -19,7 +19,7 @@ endif()
 message(STATUS "libtorch ${TORCHCLIP_LIBTORCH_VERSION} at ${TORCHCLIP_LIBTORCH}")
 
 # Only the CPU half is linked: the CUDA half, where there is one, is loaded when a GPU is asked for (see
-# core/runtime/cuda_library.h), so that a missing driver or NVIDIA library is an error message and no crash at start.
+# core/model/gpu_library.h), so that a missing driver or NVIDIA library is an error message and no crash at start.
 add_library(libtorch INTERFACE)
 target_include_directories(libtorch SYSTEM INTERFACE
   "${TORCHCLIP_LIBTORCH}/include" "${TORCHCLIP_LIBTORCH}/include/torch/csrc/api/include")

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "model/runner.h"
-#include "runtime/error.h"
-#include "runtime/worker_pool.h"
+#include "base/error.h"
+#include "base/worker_pool.h"
 
 namespace torchclip::core {
 

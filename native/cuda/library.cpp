@@ -1,4 +1,4 @@
-// What libtorchclip_cuda.so shows: one function that gives its table (core/runtime/cuda_library.h).
+// What libtorchclip_cuda.so shows: one function that gives its table (core/model/gpu_library.h).
 #include <cuda_runtime.h>
 
 #include <cstring>
@@ -7,7 +7,7 @@
 
 #include "gpu.h"
 #include "model.h"
-#include "runtime/cuda_library.h"
+#include "model/gpu_library.h"
 #include "search.h"
 
 namespace torchclip::cuda {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "image/resize_plan.h"
-#include "model/fast/settings.h"
-#include "runtime/error.h"
+#include "model/config/tower_settings.h"
+#include "base/error.h"
 
 namespace torchclip::cuda {
 namespace {

@@ -1,6 +1,6 @@
 // A mapped file that is shortened: the read goes on with zeros and is reported; every other SIGBUS goes to whoever was
 // there before. What ends a process is tried in a child.
-#include "runtime/bus_guard.h"
+#include "base/bus_guard.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -16,8 +16,8 @@
 
 #include "check.h"
 #include "files.h"
-#include "runtime/error.h"
-#include "runtime/mapped_file.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
 
 using namespace torchclip::core;
 

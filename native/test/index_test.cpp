@@ -8,7 +8,7 @@
 
 #include "check.h"
 #include "files.h"
-#include "runtime/error.h"
+#include "base/error.h"
 
 using namespace torchclip::core;
 using torchclip::test::status_of;

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "check.h"
-#include "model/fast/packed.h"
-#include "model/fast/winograd.h"
-#include "runtime/error.h"
-#include "runtime/json.h"
+#include "linalg/packed.h"
+#include "model/cpu/winograd.h"
+#include "base/error.h"
+#include "base/json.h"
 #include "search/byte_queries.h"
 #include "search/index.h"
 

@@ -5,7 +5,7 @@
 
 #include "check.h"
 #include "files.h"
-#include "runtime/error.h"
+#include "base/error.h"
 
 using namespace torchclip::core;
 using torchclip::test::npy_file;

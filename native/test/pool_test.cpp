@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "check.h"
-#include "runtime/error.h"
-#include "runtime/worker_pool.h"
+#include "base/error.h"
+#include "base/worker_pool.h"
 
 using namespace torchclip::core;
 

@@ -4,7 +4,7 @@
 
 #include "check.h"
 #include "image/preprocess.h"
-#include "runtime/error.h"
+#include "base/error.h"
 
 using namespace torchclip::core;
 

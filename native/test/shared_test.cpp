@@ -1,5 +1,5 @@
 // Towers are made once for a key while a runner holds them, and again afterwards; a failure leaves nothing behind.
-#include "model/fast/shared_towers.h"
+#include "model/cpu/shared_towers.h"
 
 #include <stdexcept>
 #include <thread>

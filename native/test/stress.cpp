@@ -12,9 +12,9 @@
 
 #include "check.h"
 #include "files.h"
-#include "runtime/error.h"
-#include "runtime/team.h"
-#include "runtime/worker_pool.h"
+#include "base/error.h"
+#include "linalg/team.h"
+#include "base/worker_pool.h"
 #include "search/index.h"
 
 using namespace torchclip::core;

@@ -5,7 +5,7 @@
 #include <iostream>
 #include <iterator>
 
-#include "runtime/error.h"
+#include "base/error.h"
 #include "text/tokenizer.h"
 
 namespace {

@@ -1,7 +1,7 @@
 // Runs a model artifact: uint8 pictures or token ids in, float32 embeddings out. Two ways, one result: the generic one
 // calls TorchScript that is generated from the artifact's settings, and is the reference for tests; it also runs
 // third-party exports with their own code, where the caller trusts them. The fast one runs the towers that torchclip
-// itself exports: model/fast on a CPU, native/cuda on a GPU. Each tower takes the fast way where there is one. libtorch
+// itself exports: model/cpu on a CPU, native/cuda on a GPU. Each tower takes the fast way where there is one. libtorch
 // stays behind the pointer, so that includers compile without it.
 #pragma once
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/fast/packed.h"
+#include "linalg/packed.h"
 
 namespace torchclip::core {
 

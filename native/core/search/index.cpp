@@ -6,7 +6,7 @@
 #include <limits>
 #include <thread>
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace torchclip::core {
 namespace {

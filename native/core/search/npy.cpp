@@ -4,7 +4,7 @@
 #include <charconv>
 #include <optional>
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace torchclip::core {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "runtime/mapped_file.h"
+#include "base/mapped_file.h"
 
 namespace torchclip::core {
 

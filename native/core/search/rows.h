@@ -7,7 +7,7 @@
 #include <mutex>
 #include <vector>
 
-#include "model/fast/packed.h"
+#include "linalg/packed.h"
 #include "search/npy.h"
 
 namespace torchclip::core {

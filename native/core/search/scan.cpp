@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "runtime/error.h"
+#include "base/error.h"
 #include "search/byte_queries.h"
 #include "search/sketch.h"
 

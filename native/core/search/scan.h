@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "model/fast/packed.h"
+#include "linalg/packed.h"
 #include "search/filter.h"
 #include "search/rows.h"
 

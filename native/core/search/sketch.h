@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/fast/packed.h"
+#include "linalg/packed.h"
 #include "search/filter.h"
 
 namespace torchclip::core {

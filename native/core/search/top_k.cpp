@@ -2,76 +2,56 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
+#include <string>
 #include <vector>
 
-#include "model/torch.h"
-#include "runtime/cuda_library.h"
-#include "runtime/error.h"
+#include "base/error.h"
+#include "linalg/packed.h"
+#include "model/device.h"
+#include "model/gpu_library.h"
+#include "search/gpu_products.h"
 #include "search/index.h"
 
 namespace torchclip::core {
 namespace {
 
 constexpr std::int64_t kQueriesAtOnce = 256;  // bounds the score matrix that is held
+constexpr std::int32_t kMostK = 1024;         // of the CUDA library's kernel
 
-at::Tensor view(const float* data, std::int64_t rows, std::int32_t dim, const c10::Device& device) {
-  return at::from_blob(const_cast<float*>(data), {rows, dim}, at::kFloat).to(device);
-}
-
-c10::Device device_of(const char* name) {
-  const c10::Device device(name);
-  if (device.is_cuda() && !cuda_problem().empty()) {
+Device usable_device(const char* name) {
+  const auto device = device_named(name);
+  if (device.cuda && !cuda_problem().empty()) {
     throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, std::string(name) + " is not available: " + cuda_problem());
   }
   return device;
 }
 
-}  // namespace
-
-void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows, std::int32_t dim,
-                const char* device, float* out) {
-  const auto on = device_of(device);
-  if (on.is_cpu()) {
-    const auto multiply = [&](Team& team) {
-      const Context context{*kernels(), team};
-      const Linear packed(context, Precision::fp32, b, nullptr, b_rows, dim);
-      packed.multiply(context, {a, std::int64_t{dim} * 4}, a_rows, {out, b_rows});
-    };
-    // The JavaScript thread may be the caller: it does not wait for a search that runs, but works alone meanwhile.
-    auto& search = SearchTeam::get();
-    const std::unique_lock lock(search.mutex, std::try_to_lock);
-    if (lock.owns_lock()) return multiply(search.team);
-    Team alone(1);
-    return multiply(alone);
-  }
-  if (const auto* cuda = on.is_cuda() ? cuda_functions() : nullptr) {
-    return cuda->similarity(std::max<int>(on.index(), 0), a, a_rows, b, b_rows, dim, out);
-  }
-  c10::InferenceMode inference;
-  const auto scores = at::mm(view(a, a_rows, dim, on), view(b, b_rows, dim, on).t()).to(c10::kCPU).contiguous();
-  std::copy_n(scores.const_data_ptr<float>(), scores.numel(), out);
+void similarity_on_cpu(const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows, std::int32_t dim,
+                       float* out) {
+  const auto multiply = [&](Team& team) {
+    const Context context{*kernels(), team};
+    const Linear packed(context, Precision::fp32, b, nullptr, b_rows, dim);
+    packed.multiply(context, {a, std::int64_t{dim} * 4}, a_rows, {out, b_rows});
+  };
+  // The JavaScript thread may be the caller: it does not wait for a search that runs, but works alone meanwhile.
+  auto& search = SearchTeam::get();
+  const std::unique_lock lock(search.mutex, std::try_to_lock);
+  if (lock.owns_lock()) return multiply(search.team);
+  Team alone(1);
+  return multiply(alone);
 }
 
-void top_k(const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows, std::int32_t dim,
-           std::int32_t k, const char* device, std::int32_t* indices, float* scores) {
-  check_k(k, base_rows);
-  const auto on = device_of(device);
-  if (on.is_cpu()) {
-    return Index::search_rows(base, base_rows, dim, {queries, query_rows, k, {}}, {indices, scores});
-  }
-  constexpr std::int32_t kMostK = 1024;  // of the kernel
-  if (const auto* cuda = on.is_cuda() && k <= kMostK ? cuda_functions() : nullptr) {
-    return cuda->topK(std::max<int>(on.index(), 0), queries, query_rows, base, base_rows, dim, k, indices, scores);
-  }
-  c10::InferenceMode inference;
-  const auto rows = view(base, base_rows, dim, on).t();
+// The k best of each query out of all products, a few queries at a time.
+void top_k_of_products(const DeviceRows& rows, const float* queries, std::int64_t query_rows, std::int64_t base_rows,
+                       std::int32_t dim, std::int32_t k, std::int32_t* indices, float* scores) {
+  std::vector<float> block(static_cast<std::size_t>(std::min(kQueriesAtOnce, query_rows) * base_rows));
   std::vector<Hit> found;
   for (std::int64_t start = 0; start < query_rows; start += kQueriesAtOnce) {
     const auto n = std::min(kQueriesAtOnce, query_rows - start);
-    const auto block = at::mm(view(queries + start * dim, n, dim, on), rows).to(c10::kCPU).contiguous();
-    const float* data = block.const_data_ptr<float>();
+    rows.products(queries + start * dim, n, block.data());
     for (std::int64_t q = 0; q < n; ++q) {
-      const float* row = data + q * base_rows;
+      const float* row = block.data() + q * base_rows;
       found.clear();
       for (std::int32_t i = 0; i < base_rows; ++i) {
         if (!std::isnan(row[i])) found.push_back({row[i], i});
@@ -79,6 +59,28 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
       write_hits(found, k, start + q, {indices, scores});
     }
   }
+}
+
+}  // namespace
+
+void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows, std::int32_t dim,
+                const char* device, float* out) {
+  const auto on = usable_device(device);
+  if (!on.cuda) return similarity_on_cpu(a, a_rows, b, b_rows, dim, out);
+  if (const auto* cuda = cuda_functions()) return cuda->similarity(on.index, a, a_rows, b, b_rows, dim, out);
+  rows_on_device(on, b, b_rows, dim)->products(a, a_rows, out);
+}
+
+void top_k(const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows, std::int32_t dim,
+           std::int32_t k, const char* device, std::int32_t* indices, float* scores) {
+  check_k(k, base_rows);
+  const auto on = usable_device(device);
+  if (!on.cuda) return Index::search_rows(base, base_rows, dim, {queries, query_rows, k, {}}, {indices, scores});
+  if (const auto* cuda = k <= kMostK ? cuda_functions() : nullptr) {
+    return cuda->topK(on.index, queries, query_rows, base, base_rows, dim, k, indices, scores);
+  }
+  const auto rows = rows_on_device(on, base, base_rows, dim);
+  top_k_of_products(*rows, queries, query_rows, base_rows, dim, k, indices, scores);
 }
 
 void top_k_of_block(const float* queries, std::int64_t query_rows, const BaseBlock& block, std::int32_t dim,

@@ -1,5 +1,5 @@
 // Cosine matrix and exact top-k over normalised rows: by the kernels of search/index.h on a CPU, by those of
-// native/cuda on a GPU, or where these are missing through libtorch's GEMM.
+// native/cuda on a GPU, or where these are missing by libtorch's GEMM (search/gpu_products.h).
 #pragma once
 
 #include <cstdint>

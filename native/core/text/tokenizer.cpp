@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <climits>
 
-#include "runtime/error.h"
+#include "base/error.h"
 #include "text/clean.h"
 #include "text/unicode.h"
 

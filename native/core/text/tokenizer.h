@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/json.h"
+#include "base/json.h"
 
 namespace torchclip::core {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "runtime/error.h"
+#include "base/error.h"
 #include "text/tables.h"
 
 namespace torchclip::core {

@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "model.h"
-#include "model/fast/towers.h"
+#include "model/cpu/towers.h"
 #include "peak.h"
-#include "runtime/error.h"
+#include "base/error.h"
 #include "test_device.h"
 
 namespace core = torchclip::core;

@@ -7,7 +7,7 @@
 #include <set>
 #include <vector>
 
-#include "runtime/error.h"
+#include "base/error.h"
 #include "twins.h"
 
 namespace torchclip::cuda {

@@ -12,7 +12,7 @@
 #include "image/preprocess.h"
 #include "model.h"
 #include "model/runner.h"
-#include "runtime/error.h"
+#include "base/error.h"
 #include "search.h"
 #include "test_device.h"
 

@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "model/runner.h"
-#include "runtime/cuda_library.h"
+#include "model/gpu_library.h"
 #include "search/top_k.h"
 
 using namespace torchclip::core;

@@ -1,5 +1,5 @@
 // The JSON reader: any bytes give a value or an Error, and strings of valid text are UTF-8.
-#include "runtime/json.h"
+#include "base/json.h"
 
 #include "fuzz.h"
 

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "kernels/kernels.h"
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace torchclip::core {
 namespace {

@@ -10,8 +10,8 @@
 #include "model/artifact/pickle.h"
 #include "model/artifact/zip.h"
 #include "model/config/model_config.h"
-#include "model/fast/weights.h"
-#include "runtime/file.h"
+#include "model/config/weights.h"
+#include "base/file.h"
 
 namespace torchclip::core {
 

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <unordered_map>
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace torchclip::core {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 #include <unordered_set>
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace torchclip::core {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/file.h"
+#include "base/file.h"
 
 namespace torchclip::core {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/json.h"
+#include "base/json.h"
 
 namespace torchclip::core {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "model/config/fields.h"
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace torchclip::core {
 namespace {

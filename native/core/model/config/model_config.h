@@ -10,7 +10,7 @@
 #include "image/preprocess.h"
 #include "model/artifact/pickle.h"
 #include "model/config/layout.h"
-#include "runtime/json.h"
+#include "base/json.h"
 
 namespace torchclip::core {
 

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace torchclip::core {
 

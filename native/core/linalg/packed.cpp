@@ -1,0 +1,230 @@
+#include "linalg/packed.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace torchclip::core {
+namespace {
+
+// Of a core; a common size where the system does not tell it.
+std::int64_t second_cache_bytes() {
+  constexpr std::int64_t kCommon = 512 << 10;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  const std::int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes > 0) return bytes;
+#endif
+  return kCommon;
+}
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kLine = 64;
+// Panels that a task multiplies its rows with, and those of the thread's next task, which are fetched meanwhile, should
+// stay in a core's second cache together with some rows.
+std::int64_t cached_bytes() {
+  constexpr std::int64_t kLeast = 128 << 10, kMost = 512 << 10;
+  static const std::int64_t bytes = std::clamp(second_cache_bytes() * 2 / 5, kLeast, kMost);
+  return bytes;
+}
+constexpr std::int64_t kBlockRows = 448;  // the more, the less often weights are read again
+constexpr std::int64_t kTasksPerThread = 24;
+constexpr std::int64_t kFewerTasks = 6;  // as many times fewer suffice where more would split rows
+// A longer inner side is added up in passes of this many steps, so that many rows of A and a panel fit that cache.
+constexpr std::int64_t kPassSteps = 1024;
+
+// Tasks shared out to threads: each has some of its own, one after another, so that what it needs next is known; one
+// that is done takes over the last of another's.
+class Shares {
+ public:
+  Shares(std::int64_t tasks, int threads) : shares_(static_cast<std::size_t>(threads)) {
+    for (int i = 0; i < threads; ++i) shares_[i].state = pack(i * tasks / threads, (i + 1) * tasks / threads);
+  }
+  // To be called once for each task.
+  std::int64_t take(int who) {
+    for (std::int64_t task;;) {
+      if ((task = take_first(shares_[who])) >= 0) return task;
+      for (auto& other : shares_) {
+        if ((task = take_last(other)) >= 0) return task;
+      }
+    }
+  }
+  // The task that this thread takes next if nobody else does; -1: none of its own.
+  std::int64_t next(int who) const {
+    const auto state = shares_[who].state.load(std::memory_order_relaxed);
+    return begin_of(state) < end_of(state) ? begin_of(state) : -1;
+  }
+
+ private:
+  struct alignas(kLine) Share {
+    std::atomic<std::uint64_t> state{0};  // first and end
+  };
+  static std::uint64_t pack(std::int64_t begin, std::int64_t end) {
+    return static_cast<std::uint64_t>(begin) << 32 | static_cast<std::uint64_t>(end);
+  }
+  static std::int64_t begin_of(std::uint64_t state) { return static_cast<std::int64_t>(state >> 32); }
+  static std::int64_t end_of(std::uint64_t state) { return static_cast<std::int64_t>(state & 0xffffffff); }
+  static std::int64_t take_first(Share& share) {
+    auto state = share.state.load(std::memory_order_relaxed);
+    while (begin_of(state) < end_of(state)) {
+      const auto begin = begin_of(state);
+      if (share.state.compare_exchange_weak(state, pack(begin + 1, end_of(state)), std::memory_order_relaxed))
+        return begin;
+    }
+    return -1;
+  }
+  static std::int64_t take_last(Share& share) {
+    auto state = share.state.load(std::memory_order_relaxed);
+    while (begin_of(state) < end_of(state)) {
+      const auto last = end_of(state) - 1;
+      if (share.state.compare_exchange_weak(state, pack(begin_of(state), last), std::memory_order_relaxed)) return last;
+    }
+    return -1;
+  }
+
+  std::vector<Share> shares_;
+};
+
+}  // namespace
+
+Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
+  void* data = nullptr;
+  const bool huge = bytes >= kHugePage;
+  if (posix_memalign(&data, huge ? kHugePage : kLine, std::max(bytes, kLine)) != 0) throw std::bad_alloc();
+#if defined(__linux__)
+  if (huge) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+  data_ = {data, std::free};
+}
+
+Linear::Linear(const Context& context, Precision precision, const float* weight, const float* bias,
+               std::int64_t columns, std::int64_t inner, const float* scale, float scale_all)
+    : kernel_(context.kernels.product(precision)),
+      columns_(columns),
+      inner_(inner),
+      steps_(kernel_.format.steps(inner)) {
+  const std::int64_t padded = round_up(columns, kPanel);
+  packed_ = Buffer(static_cast<std::size_t>(padded * steps_ * kernel_.format.bytes()));
+  bias_.assign(padded, 0.0f);
+  scales_.assign(precision == Precision::int8 ? padded : 0, 0.0f);
+  const auto factor = [&](std::int64_t column) { return scale ? scale[column] * scale_all : scale_all; };
+  if (bias) {
+    for (std::int64_t i = 0; i < columns; ++i) bias_[i] = bias[i] * factor(i);
+  }
+  const bool scaled = scale || scale_all != 1;
+  context.team.each(padded / kPanel, [&](std::int64_t p) {
+    const std::int64_t first = p * kPanel, rows = std::min(kPanel, columns - first);
+    const float* from = weight + first * inner;
+    std::vector<float> copy;
+    if (scaled) {
+      copy.assign(from, from + rows * inner);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t k = 0; k < inner; ++k) copy[r * inner + k] *= factor(first + r);
+      }
+      from = copy.data();
+    }
+    pack_panel(from, inner, rows, inner, kernel_.format, context.kernels.weightMax, p, packed_.as<void>(),
+               scales_.empty() ? nullptr : scales_.data() + first);
+  });
+}
+
+std::int64_t Linear::passes(const Output& out) const {
+  // Sums can only be continued where they are stored as they are.
+  const bool splits = type() != Type::s8 && out.type == Type::f32 && out.activation == Activation::none;
+  return splits ? (steps_ + kPassSteps - 1) / kPassSteps : 1;
+}
+
+const char* Linear::weights(std::int64_t panel, std::int64_t step) const {
+  const Format& format = kernel_.format;
+  return packed_.as<char>() + (panel * steps_ * kPanel + step * format.strip) * format.bytes();
+}
+
+void Linear::part(const Input& in, const Output& out, Span rows, Span panels, Span next) const {
+  Product p;
+  p.lda = in.stride;
+  p.panelSteps = steps_;
+  p.columns = columns_;
+  p.bias = bias_.data();
+  p.columnScale = scales_.data();
+  p.rowScale = in.scales;
+  p.rowSum = in.sums;
+  p.activation = out.activation;
+  p.out = out.data;
+  p.ldo = out.stride;
+  p.outType = out.type;
+  p.residual = out.residual;
+  p.ldr = out.residualStride;
+  const std::int64_t count = passes(out);
+  const auto first_step = [&](std::int64_t pass) { return pass * steps_ / count; };
+  for (std::int64_t pass = 0; pass < count; ++pass) {
+    const std::int64_t from = first_step(pass), to = first_step(pass + 1);
+    const bool last = pass + 1 == count;
+    const Span after = last ? next : panels;
+    const std::int64_t next_from = last ? 0 : to;
+    p.a = static_cast<const char*>(in.data) + from * 4;
+    p.weights = weights(0, from);
+    p.steps = to - from;
+    p.next = weights(after.begin, next_from);
+    p.nextPanels = after.end - after.begin;
+    p.nextSteps = first_step(last ? 1 : pass + 2) - next_from;
+    kernel_.multiply(p, rows.begin, rows.end, panels.begin, panels.end);
+    p.bias = nullptr;
+    p.residual = static_cast<const float*>(p.out);
+    p.ldr = p.ldo;
+  }
+}
+
+void Linear::multiply_here(const Input& in, std::int64_t rows, const Output& out) const {
+  part(in, out, {0, rows}, {0, round_up(columns_, kPanel) / kPanel});
+}
+
+void Linear::multiply_panel(const Input& in, std::int64_t rows, const Output& out, std::int64_t panel) const {
+  Product p;
+  p.a = in.data;
+  p.lda = in.stride;
+  p.weights = weights(panel, 0);
+  p.steps = p.panelSteps = steps_;
+  p.columns = kPanel;
+  p.columnScale = scales_.empty() ? nullptr : scales_.data() + panel * kPanel;
+  p.rowScale = in.scales;
+  p.rowSum = in.sums;
+  p.out = out.data;
+  p.ldo = out.stride;
+  kernel_.multiply(p, 0, rows, 0, 1);
+}
+
+void Linear::multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out) const {
+  if (rows <= 0) return;
+  const std::int64_t panels = round_up(columns_, kPanel) / kPanel;
+  const std::int64_t tile = kernel_.tileRows;
+  const std::int64_t panel_bytes = steps_ / passes(out) * kPanel * kernel_.format.bytes();
+  const std::int64_t together = std::max<std::int64_t>(1, cached_bytes() / std::max<std::int64_t>(1, panel_bytes));
+  // Enough tasks for all threads: first of fewer panels, then of fewer rows.
+  const std::int64_t wanted = context.team.size() == 1 ? 1 : context.team.size() * kTasksPerThread;
+  std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+  const std::int64_t parts = std::min(panels, std::max((panels + together - 1) / together, wanted / blocks));
+  blocks = std::min((rows + tile - 1) / tile, std::max(blocks, wanted / kFewerTasks / parts));
+  const std::int64_t tasks = blocks * parts;
+  const auto rows_of = [&](std::int64_t task) -> Span {
+    const std::int64_t block = task / parts;
+    return {block * rows / blocks, (block + 1) * rows / blocks};
+  };
+  const auto panels_of = [&](std::int64_t task) -> Span {
+    const std::int64_t i = task % parts;
+    return {i * panels / parts, (i + 1) * panels / parts};
+  };
+  Shares shares(tasks, context.team.size());
+  context.team.each(tasks, [&](std::int64_t, int who) {
+    const std::int64_t task = shares.take(who), next = shares.next(who);
+    part(in, out, rows_of(task), panels_of(task), next < 0 ? Span{} : panels_of(next));
+  });
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,96 @@
+#include "linalg/team.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <utility>
+
+#include "base/bus_guard.h"
+
+namespace torchclip::core {
+namespace {
+
+constexpr int kSpins = 4000;  // some 20 to 50 microseconds
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+}  // namespace
+
+Team::Team(int threads) {
+  for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });
+}
+
+Team::~Team() {
+  stopping_ = true;
+  wake_.fetch_add(1);
+  wake_.notify_all();
+  for (auto& helper : helpers_) helper.join();
+}
+
+void Team::run(std::int64_t count, void* work, Call call) {
+  if (helpers_.empty() || count < 2) {
+    for (std::int64_t i = 0; i < count; ++i) call(work, i, 0);
+    return;
+  }
+  count_ = count;
+  work_ = work;
+  call_ = call;
+  next_.store(0, std::memory_order_relaxed);
+  state_.store((state_.load(std::memory_order_relaxed) & ~(kOpen | kJoined)) + kRound + kOpen,
+               std::memory_order_release);
+  wake_.fetch_add(1, std::memory_order_release);
+  wake_.notify_all();
+  take_tasks(count, work, call, 0);
+  state_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  for (int spins = 0; (state_.load(std::memory_order_acquire) & kJoined) != 0;) {
+    if (++spins < kSpins) {
+      relax();
+    } else {
+      std::this_thread::yield();  // the helper's core was taken away
+    }
+  }
+  // No helper is in the round any more.
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void Team::take_tasks(std::int64_t count, void* work, Call call, int who) noexcept {
+  for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) {
+    try {
+      call(work, i, who);
+    } catch (...) {
+      std::lock_guard lock(failure_mutex_);
+      if (!failure_) failure_ = std::current_exception();
+    }
+  }
+}
+
+void Team::help(int who) {
+  BusGuard::allow_in_this_thread();  // the work may read mapped files
+  std::uint32_t seen = 0;
+  for (;;) {
+    for (int spins = 0; wake_.load(std::memory_order_acquire) == seen;) {
+      if (++spins < kSpins) {
+        relax();
+      } else {
+        wake_.wait(seen, std::memory_order_acquire);
+      }
+    }
+    seen = wake_.load(std::memory_order_acquire);
+    if (stopping_.load()) return;
+    auto state = state_.load(std::memory_order_acquire);
+    bool joined = false;
+    while ((state & kOpen) && !joined) {
+      joined = state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel);
+    }
+    if (!joined) continue;
+    take_tasks(count_, work_, call_, who);
+    state_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,37 @@
+#include "model/config/weights.h"
+
+#include "base/error.h"
+
+namespace torchclip::core {
+
+Tensor need(const Weights& weights, const std::string& name) {
+  auto tensor = weights(name);
+  if (!tensor.data) throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " is missing");
+  return tensor;
+}
+
+Tensor need(const Weights& weights, const std::string& name, std::int64_t rows, std::int64_t inner) {
+  auto tensor = need(weights, name);
+  if (tensor.rows() != rows || tensor.inner() != inner) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + " has another shape than the model's settings say");
+  }
+  return tensor;
+}
+
+Tensor copied(const Tensor& tensor) {
+  if (!tensor.data) return {};
+  const auto values =
+      std::make_shared<const std::vector<float>>(tensor.data, tensor.data + tensor.rows() * tensor.inner());
+  return {values->data(), tensor.shape, values};
+}
+
+std::vector<float> turned(const Tensor& matrix) {
+  const std::int64_t inner = matrix.rows(), columns = matrix.inner();
+  std::vector<float> out(static_cast<std::size_t>(inner * columns));
+  for (std::int64_t i = 0; i < inner; ++i) {
+    for (std::int64_t j = 0; j < columns; ++j) out[j * inner + i] = matrix.data[i * columns + j];
+  }
+  return out;
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,208 @@
+#include "model/artifact_writer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <streambuf>
+#include <system_error>
+
+#include "model/config/model_config.h"
+#include "libtorch.h"
+#include "torch_module.h"
+#include "base/error.h"
+
+namespace torchclip::core {
+namespace {
+
+c10::ScalarType dtype_of(const std::string& name) {
+  if (name == "F32") return at::kFloat;
+  if (name == "F16") return at::kHalf;
+  if (name == "BF16") return at::kBFloat16;
+  if (name == "F64") return at::kDouble;
+  if (name == "I64") return at::kLong;
+  throw Error(TORCHCLIP_E_MODEL_CORRUPT, "unknown element type " + name);
+}
+
+// The bytes of a part into `tensor`, which has its shape and type.
+void read_part(const TensorPart& part, const std::string& name, at::Tensor& tensor) {
+  if (tensor.nbytes() != part.bytes) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + ": " + std::to_string(part.bytes) + " bytes in " + part.file +
+                                               " do not make its shape (" + std::to_string(tensor.nbytes()) + ")");
+  }
+  std::ifstream in(part.file, std::ios::binary);
+  in.seekg(static_cast<std::streamoff>(part.offset));
+  in.read(static_cast<char*>(tensor.mutable_data_ptr()), static_cast<std::streamsize>(part.bytes));
+  if (!in) throw Error(TORCHCLIP_E_MODEL_CORRUPT, part.file + " ends before " + name);
+}
+
+// Parts are read into their place in the whole, so that nothing is held twice; what is turned or of another type is
+// read apart.
+at::Tensor read_tensor(const TensorSpec& spec) {
+  const auto type = dtype_of(spec.dtype);
+  const auto& first = spec.parts.front();
+  const bool in_place = std::all_of(spec.parts.begin(), spec.parts.end(), [&](const TensorPart& p) {
+    return !p.transpose && dtype_of(p.dtype) == type && p.shape.size() == first.shape.size() &&
+           (p.shape.empty() ? spec.parts.size() == 1
+                            : std::equal(p.shape.begin() + 1, p.shape.end(), first.shape.begin() + 1));
+  });
+  if (in_place) {
+    auto shape = first.shape;
+    for (std::size_t i = 1; i < spec.parts.size(); ++i) shape[0] += spec.parts[i].shape[0];
+    auto tensor = at::empty(shape, type);
+    std::int64_t row = 0;
+    for (const auto& part : spec.parts) {
+      auto place = shape.empty() ? tensor : tensor.narrow(0, row, part.shape[0]);
+      read_part(part, spec.name, place);
+      if (!shape.empty()) row += part.shape[0];
+    }
+    return tensor;
+  }
+  std::vector<at::Tensor> parts;
+  for (const auto& part : spec.parts) {
+    auto tensor = at::empty(part.shape, dtype_of(part.dtype));
+    read_part(part, spec.name, tensor);
+    parts.push_back(part.transpose ? tensor.t() : tensor);
+  }
+  auto tensor = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
+  return tensor.to(type).contiguous();
+}
+
+void set_attributes(torch::jit::Module& root, const std::map<std::string, Attribute>& attributes) {
+  for (const auto& [name, value] : attributes) {
+    const auto* whole = std::get_if<std::int64_t>(&value);
+    const c10::IValue given = whole ? c10::IValue(*whole) : c10::IValue(std::get<std::vector<double>>(value));
+    if (!root.hasattr(name)) {
+      const c10::TypePtr type = whole ? c10::TypePtr(c10::IntType::get()) : c10::TypePtr(c10::ListType::ofFloats());
+      root.register_attribute(name, type, given);
+    } else if (root.attr(name) != given) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model has an attribute " + name + " of another value");
+    }
+  }
+}
+
+// A file that takes everything and keeps the first failure. libtorch's writer throws in its destructor when a write
+// fails, on a full disk, and that ends the process; so it is told that all is written, and `close` says what happened.
+class PatientFile : public std::streambuf {
+ public:
+  explicit PatientFile(const std::string& path) {
+    errno = 0;
+    check(file_.open(path, std::ios::out | std::ios::binary | std::ios::trunc) != nullptr);
+  }
+
+  // The error number of the first failure; 0 where all bytes are written.
+  int close() {
+    errno = 0;
+    if (!reason_) check(file_.close() != nullptr);
+    return reason_;
+  }
+
+ protected:
+  std::streamsize xsputn(const char* bytes, std::streamsize count) override {
+    errno = 0;
+    if (!reason_) check(file_.sputn(bytes, count) == count);
+    return count;
+  }
+
+  int_type overflow(int_type c) override {
+    const char byte = traits_type::to_char_type(c);
+    xsputn(&byte, 1);
+    return traits_type::not_eof(c);
+  }
+
+ private:
+  void check(bool done) {
+    if (!done) reason_ = errno ? errno : EIO;
+  }
+
+  std::filebuf file_;
+  int reason_ = 0;
+};
+
+void save(torch::jit::Module& module, const std::string& config, const std::string& tokenizer,
+          const std::string& path) {
+  module.eval();
+  PatientFile file(path);
+  std::ostream out(&file);
+  try {
+    module.save(out, {{"torchclip.json", config}, {"tokenizer.json", tokenizer}});
+  } catch (const std::exception& e) {
+    const std::string text = e.what();
+    throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + text.substr(0, text.find('\n')));
+  }
+  if (const int reason = file.close()) {
+    throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + std::generic_category().message(reason));
+  }
+}
+
+std::string shape_of(const at::Tensor& tensor) {
+  std::ostringstream out;
+  out << tensor.sizes();
+  return out.str();
+}
+
+// What the interpreter's message ends with: the reason, after the trace.
+std::string last_line(const std::string& text) {
+  const auto message = text.substr(0, text.find("\nException raised from"));
+  const auto end = message.find_last_not_of('\n');
+  const auto start = message.rfind('\n', end);
+  return message.substr(start == std::string::npos ? 0 : start + 1, end - (start == std::string::npos ? 0 : start));
+}
+
+}  // namespace
+
+void write_artifact(const ArtifactSpec& spec, const std::string& path) {
+  const auto config = ModelConfig::parse(spec.config);
+  std::map<std::string, at::Tensor> tensors;
+  Shapes shapes;
+  for (const auto& tensor : spec.tensors) {
+    auto values = read_tensor(tensor);
+    shapes[tensor.name] = values.sizes().vec();
+    tensors.emplace(tensor.name, std::move(values));
+  }
+  config.check_shapes(shapes);
+  auto module = build_module(config.modules(), tensors);
+  set_attributes(module, config.attributes());
+  save(module, spec.config, spec.tokenizer, path);
+}
+
+std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size, std::int64_t context_length) {
+  auto module = load_trusted(std::make_shared<File>(path));
+  module.to(at::kFloat);
+  c10::InferenceMode inference;
+  const auto width = [&](const char* method, const at::Tensor& input) {
+    at::Tensor out;
+    try {
+      out = module.get_method(method)({input}).toTensor();
+    } catch (const std::exception& e) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT,
+                  path + ": its " + method + " fails on zeros of " + shape_of(input) + ": " + last_line(e.what()));
+    }
+    if (out.dim() != 2 || out.size(0) != 1 || !out.is_floating_point()) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT,
+                  path + ": its " + method + " gives " + shape_of(out) + " instead of one embedding for a row");
+    }
+    return out.size(1);
+  };
+  const auto image = width("encode_image", at::zeros({1, 3, image_size, image_size}));
+  const auto text = width("encode_text", at::zeros({1, context_length}, at::kLong));
+  if (image != text) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT,
+                path + ": its pictures have " + std::to_string(image) + " numbers, its texts " + std::to_string(text));
+  }
+  return image;
+}
+
+void wrap_torchscript(const std::string& path, const std::string& config, const std::string& tokenizer,
+                      const std::string& output) {
+  const auto settings = ModelConfig::parse(config);
+  auto module = load_trusted(std::make_shared<File>(path));
+  module.to(at::kFloat);
+  set_attributes(module, settings.attributes());
+  if (!module.hasattr("logit_scale")) module.register_buffer("logit_scale", at::full({}, std::log(100.0f)));
+  save(module, config, tokenizer, output);
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,183 @@
+#include "model/generic_runner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/error.h"
+#include "libtorch.h"
+#include "model/gpu_library.h"
+#include "torch_module.h"
+
+namespace torchclip::core {
+namespace {
+
+c10::Device torch_device(const Device& device) {
+  return device.cuda ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index)) : c10::Device(c10::kCPU);
+}
+
+c10::ScalarType scalar_type(Precision precision) {
+  if (precision == Precision::bf16) return at::kBFloat16;
+  if (precision == Precision::fp16) return at::kHalf;
+  return at::kFloat;
+}
+
+std::uint64_t bytes_of(const torch::jit::Module& module) {
+  std::uint64_t bytes = 0;
+  for (const auto& p : module.parameters()) bytes += p.nbytes();
+  for (const auto& p : module.buffers()) bytes += p.nbytes();
+  return bytes;
+}
+
+class TorchScriptRunner final : public GenericRunner {
+ public:
+  TorchScriptRunner(const Artifact& artifact, const PixelTable& pixels, const GenericOptions& options)
+      : pixels_(pixels),
+        device_(torch_device(options.device)),
+        dtype_(scalar_type(options.precision)),
+        deterministic_(options.deterministic),
+        image_size_(artifact.config().image_size),
+        embed_dim_(artifact.config().embed_dim),
+        pad_id_(artifact.config().pad_id),
+        trims_(artifact.config().text_trims) {
+    at::set_num_threads(options.threads);
+    if (artifact.config().third_party) {
+      take_third_party(artifact);
+    } else {
+      if (options.images) encode_image_ = generated(artifact, "visual");
+      if (options.texts) encode_text_ = generated(artifact, "text");
+    }
+  }
+
+  std::uint64_t bytes() const override { return bytes_; }
+  float logit_scale() const override { return logit_scale_; }
+
+  void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
+    c10::InferenceMode inference;
+    const std::int64_t image_bytes = image_size_ * image_size_ * 3;
+    in_parts(rows, cancel, [&](std::int64_t first, std::int64_t count) {
+      run(*encode_image_, input_of(pixels + first * image_bytes, count), count, out + first * embed_dim_);
+    });
+  }
+
+  void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
+                     Cancel cancel) override {
+    c10::InferenceMode inference;
+    in_parts(rows, cancel, [&](std::int64_t first, std::int64_t count) {
+      std::int64_t own = length;
+      if (deterministic_ && trims_) {  // the padding that other rows of the batch need must not matter
+        while (own > 1 && ids[first * length + own - 1] == pad_id_) --own;
+      }
+      auto input = at::empty({count, own}, at::kLong);
+      std::copy_n(ids + first * length, count * own, input.mutable_data_ptr<std::int64_t>());
+      run(*encode_text_, input.to(device_), count, out + first * embed_dim_);
+    });
+  }
+
+ private:
+  torch::jit::Method generated(const Artifact& artifact, const char* tower) {
+    const auto module = generate_tower(artifact, tower, device_, dtype_);
+    bytes_ += bytes_of(module);
+    return module.get_method("forward");
+  }
+
+  void take_third_party(const Artifact& artifact) {
+    auto module = load_trusted(artifact.shared_file());
+    const auto scale = module.attr("logit_scale");
+    if (!scale.isTensor() || scale.toTensor().numel() != 1) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "its logit_scale is no single number");
+    }
+    logit_scale_ = std::exp(scale.toTensor().to(at::kFloat).item<float>());
+    module.to(device_, dtype_);
+    bytes_ = bytes_of(module);
+    encode_image_ = module.get_method("encode_image");
+    encode_text_ = module.get_method("encode_text");
+  }
+
+  // Runs a method on `count` rows and writes its embeddings to `out`. What a third-party method returns is checked at
+  // every call: float [count, embed_dim], or Error(E_MODEL_CORRUPT).
+  void run(torch::jit::Method& method, at::Tensor input, std::int64_t count, float* out) const {
+    torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // no re-specialisation for each batch size
+    const auto value = method({std::move(input)});
+    if (!value.isTensor() || !value.toTensor().defined() || !value.toTensor().is_floating_point() ||
+        value.toTensor().sizes() != at::IntArrayRef({count, embed_dim_})) {
+      throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model's method " + method.name() + " does not give float [" +
+                                                 std::to_string(count) + ", " + std::to_string(embed_dim_) + "]");
+    }
+    const auto rows = value.toTensor().to(at::kFloat).to(c10::kCPU).contiguous();
+    std::copy_n(rows.const_data_ptr<float>(), count * embed_dim_, out);
+  }
+
+  // Images as the methods take them: [rows, 3, S, S] of type dtype_.
+  at::Tensor input_of(const std::uint8_t* pixels, std::int64_t rows) const {
+    return device_.is_cpu() ? input_on_cpu(pixels, rows) : input_on_device(pixels, rows);
+  }
+
+  // A quarter of the bytes to copy, and the same arithmetic there.
+  at::Tensor input_on_device(const std::uint8_t* pixels, std::int64_t rows) const {
+    const std::int64_t side = image_size_;
+    auto batch = at::from_blob(const_cast<std::uint8_t*>(pixels), {rows, side, side, 3}, at::kByte)
+                     .to(device_)
+                     .permute({0, 3, 1, 2});
+    auto out = at::empty({rows, 3, side, side}, at::TensorOptions(dtype_).device(device_));
+    for (int c = 0; c < 3; ++c) {
+      const auto values = at::from_blob(const_cast<float*>(pixels_.value[c]), {256}, at::kFloat).to(device_);
+      out.select(1, c).copy_(
+          values.index_select(0, batch.select(1, c).reshape({-1}).to(at::kInt)).view({rows, side, side}));
+    }
+    return out;
+  }
+
+  at::Tensor input_on_cpu(const std::uint8_t* pixels, std::int64_t rows) const {
+    const std::int64_t side = image_size_, plane = side * side;
+    auto input = at::empty({rows, 3, side, side}, at::kFloat);
+    float* to = input.mutable_data_ptr<float>();
+    at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const std::uint8_t* from = pixels + r * plane * 3;
+        float* row = to + r * plane * 3;
+        for (std::int64_t i = 0; i < plane; ++i) {
+          for (int c = 0; c < 3; ++c) row[c * plane + i] = pixels_.value[c][from[3 * i + c]];
+        }
+      }
+    });
+    return input.to(dtype_);
+  }
+
+  // work(first, count) over all rows; where memory runs out, with half of them at a time.
+  template <typename Work>
+  void in_parts(std::int64_t rows, Cancel cancel, Work&& work) const {
+    std::int64_t together = deterministic_ ? 1 : rows;
+    for (std::int64_t first = 0; first < rows;) {
+      check_cancel(cancel);
+      const std::int64_t count = std::min(together, rows - first);
+      try {
+        work(first, count);
+        first += count;
+      } catch (...) {
+        if (count == 1 || current_failure().status != TORCHCLIP_E_OUT_OF_MEMORY) throw;
+        together = (count + 1) / 2;
+        if (device_.is_cuda()) free_cuda_cache();
+      }
+    }
+  }
+
+  PixelTable pixels_;
+  c10::Device device_;
+  c10::ScalarType dtype_;
+  bool deterministic_;
+  std::int64_t image_size_, embed_dim_, pad_id_;
+  bool trims_;
+  std::optional<torch::jit::Method> encode_image_, encode_text_;
+  std::uint64_t bytes_ = 0;
+  float logit_scale_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<GenericRunner> make_generic_runner(const Artifact& artifact, const PixelTable& pixels,
+                                                   const GenericOptions& options) {
+  return std::make_unique<TorchScriptRunner>(artifact, pixels, options);
+}
+
+}  // namespace torchclip::core
