@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "model/runner.h"
 #include "base/error.h"
 #include "base/worker_pool.h"
+#include "model/runner.h"
 
 namespace torchclip::core {
 

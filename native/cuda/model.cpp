@@ -4,9 +4,9 @@
 #include <cstring>
 #include <vector>
 
+#include "base/error.h"
 #include "image/resize_plan.h"
 #include "model/config/tower_settings.h"
-#include "base/error.h"
 
 namespace torchclip::cuda {
 namespace {

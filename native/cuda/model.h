@@ -1,5 +1,5 @@
 // CLIP's Transformer towers on a Device: the same weights, settings and names as the fast CPU runner
-// (core/model/cpu/towers.h), another order of work. Sequences are packed, the residual stream is float32, products and
+// (core/model/cpu/tower.h), another order of work. Sequences are packed, the residual stream is float32, products and
 // attention are of the model's number, the last layer runs for the pooled tokens alone.
 #pragma once
 

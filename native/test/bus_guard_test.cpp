@@ -14,10 +14,10 @@
 #include <thread>
 #include <vector>
 
-#include "check.h"
-#include "files.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "check.h"
+#include "files.h"
 
 using namespace torchclip::core;
 

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <limits>
 
+#include "base/error.h"
 #include "check.h"
 #include "files.h"
-#include "base/error.h"
 
 using namespace torchclip::core;
 using torchclip::test::status_of;

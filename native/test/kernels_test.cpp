@@ -7,11 +7,11 @@
 #include <cstring>
 #include <vector>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "check.h"
 #include "linalg/packed.h"
 #include "model/cpu/winograd.h"
-#include "base/error.h"
-#include "base/json.h"
 #include "search/byte_queries.h"
 #include "search/index.h"
 

@@ -3,9 +3,9 @@
 
 #include <sys/stat.h>
 
+#include "base/error.h"
 #include "check.h"
 #include "files.h"
-#include "base/error.h"
 
 using namespace torchclip::core;
 using torchclip::test::npy_file;

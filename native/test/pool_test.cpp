@@ -3,9 +3,9 @@
 #include <future>
 #include <vector>
 
-#include "check.h"
 #include "base/error.h"
 #include "base/worker_pool.h"
+#include "check.h"
 
 using namespace torchclip::core;
 

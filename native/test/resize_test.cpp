@@ -2,9 +2,9 @@
 #include <numeric>
 #include <vector>
 
+#include "base/error.h"
 #include "check.h"
 #include "image/preprocess.h"
-#include "base/error.h"
 
 using namespace torchclip::core;
 

@@ -10,11 +10,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/error.h"
+#include "base/worker_pool.h"
 #include "check.h"
 #include "files.h"
-#include "base/error.h"
 #include "linalg/team.h"
-#include "base/worker_pool.h"
 #include "search/index.h"
 
 using namespace torchclip::core;

@@ -8,10 +8,10 @@
 #include <map>
 #include <sstream>
 
-#include "model/artifact/artifact.h"
-#include "libtorch.h"
-#include "torch_module.h"
 #include "base/error.h"
+#include "libtorch.h"
+#include "model/artifact/artifact.h"
+#include "torch_module.h"
 
 namespace torchclip::core {
 namespace {

@@ -9,10 +9,10 @@
 #include <streambuf>
 #include <system_error>
 
-#include "model/config/model_config.h"
-#include "libtorch.h"
-#include "torch_module.h"
 #include "base/error.h"
+#include "libtorch.h"
+#include "model/config/model_config.h"
+#include "torch_module.h"
 
 namespace torchclip::core {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <filesystem>
 
-#include "model/gpu_model.h"
 #include "libtorch.h"
+#include "model/gpu_model.h"
 
 namespace torchclip::core {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "libtorch.h"
 #include "model/artifact/artifact.h"
 #include "model/config/layout.h"
-#include "libtorch.h"
 
 namespace torchclip::core {
 

@@ -3,12 +3,12 @@
 
 #include <string>
 
+#include "base/cancel.h"
+#include "base/json.h"
 #include "image/preprocess.h"
 #include "model/config/pixel_table.h"
 #include "model/config/weights.h"
 #include "model/runner.h"
-#include "base/cancel.h"
-#include "base/json.h"
 
 namespace torchclip::core {
 

@@ -132,14 +132,10 @@ void Runner::State::build_on_cpu(const Artifact& artifact) {
 }
 
 void Runner::State::build_on_gpu(const RunnerOptions& options, const Artifact& artifact) {
-  const DeviceModelSource source{device.index,
-                                 name_of(float_precision(precision)),
-                                 artifact.weights(),
-                                 artifact.config().json,
-                                 info.embed_dim,
-                                 info.context_length,
-                                 info.transform,
-                                 *table,
+  const DeviceModelSource source{device.index,         name_of(float_precision(precision)),
+                                 artifact.weights(),   artifact.config().json,
+                                 info.embed_dim,       info.context_length,
+                                 info.transform,       *table,
                                  options.deterministic};
   gpu = options.makeModel ? options.makeModel(source) : make_cuda_model(source);
   if (gpu && gpu->has_images()) info.image_runner = "fast " + gpu->name();

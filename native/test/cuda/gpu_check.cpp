@@ -19,10 +19,10 @@
 #include <thread>
 #include <vector>
 
-#include "model.h"
-#include "model/cpu/towers.h"
-#include "peak.h"
 #include "base/error.h"
+#include "model.h"
+#include "model/cpu/tower.h"
+#include "peak.h"
 #include "test_device.h"
 
 namespace core = torchclip::core;

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "check.h"
 #include "image/preprocess.h"
 #include "model.h"
 #include "model/runner.h"
-#include "base/error.h"
 #include "search.h"
 #include "test_device.h"
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "check.h"
-#include "model/runner.h"
 #include "model/gpu_library.h"
+#include "model/runner.h"
 #include "search/top_k.h"
 
 using namespace torchclip::core;

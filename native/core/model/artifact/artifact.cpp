@@ -5,8 +5,8 @@
 #include <mutex>
 #include <set>
 
-#include "kernels/kernels.h"
 #include "base/error.h"
+#include "kernels/kernels.h"
 
 namespace torchclip::core {
 namespace {

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "model/artifact/pickle.h"
 #include "model/artifact/zip.h"
 #include "model/config/model_config.h"
 #include "model/config/weights.h"
-#include "base/file.h"
 
 namespace torchclip::core {
 

@@ -6,8 +6,9 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
+
+#include "model/config/attribute.h"
 
 namespace torchclip::core {
 
@@ -19,8 +20,6 @@ struct PickledTensor {
   std::int64_t offset = 0;            // elements before the first
   std::vector<std::int64_t> shape, strides;
 };
-
-using PickledAttribute = std::variant<std::int64_t, double, bool, std::string, std::vector<double>>;
 
 struct PickledModule {
   std::map<std::string, PickledTensor> tensors;        // by dotted path, e.g. "visual.conv1.weight"

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "model/config/fields.h"
 #include "base/error.h"
+#include "model/config/fields.h"
 
 namespace torchclip::core {
 namespace {

@@ -4,18 +4,14 @@
 #include <array>
 #include <map>
 #include <string>
-#include <variant>
 #include <vector>
 
-#include "image/preprocess.h"
-#include "model/artifact/pickle.h"
-#include "model/config/layout.h"
 #include "base/json.h"
+#include "image/preprocess.h"
+#include "model/config/attribute.h"
+#include "model/config/layout.h"
 
 namespace torchclip::core {
-
-// An attribute of the TorchScript module of an artifact.
-using Attribute = std::variant<std::int64_t, std::vector<double>>;
 
 struct ModelConfig {
   Json json;  // all of it

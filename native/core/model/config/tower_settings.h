@@ -4,9 +4,9 @@
 
 #include <optional>
 
+#include "base/json.h"
 #include "kernels/kernels.h"
 #include "model/config/weights.h"
-#include "base/json.h"
 
 namespace torchclip::core {
 

@@ -1,7 +1,7 @@
 // The Vision Transformer in all the forms that CLIP models use: OpenAI's (Radford et al. 2021; openai/CLIP,
 // clip/model.py), open_clip's H, g, bigG, CLIPA and CoCa, and SigLIP's with its attention pooling (Zhai et al. 2023).
-#include "model/config/source.h"
 #include "base/error.h"
+#include "model/config/source.h"
 
 namespace torchclip::core {
 namespace {

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "model/cpu/towers.h"
+#include "model/cpu/tower.h"
 
 namespace torchclip::core {
 

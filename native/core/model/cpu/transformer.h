@@ -3,9 +3,9 @@
 
 #include <string>
 
-#include "model/cpu/attention.h"
-#include "model/config/tower_settings.h"
 #include "base/cancel.h"
+#include "model/config/tower_settings.h"
+#include "model/cpu/attention.h"
 
 namespace torchclip::core {
 

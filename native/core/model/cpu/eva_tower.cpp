@@ -1,8 +1,12 @@
+#include "model/cpu/eva_tower.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-#include "model/cpu/towers.h"
+#include "model/cpu/attention.h"
+#include "model/cpu/chunking.h"
+#include "model/cpu/projection.h"
 
 namespace torchclip::core {
 namespace {

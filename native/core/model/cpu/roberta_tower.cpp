@@ -1,9 +1,11 @@
+#include "model/cpu/roberta_tower.h"
+
 #include <algorithm>
 #include <limits>
 #include <string>
 
-#include "model/cpu/towers.h"
 #include "base/error.h"
+#include "model/cpu/chunking.h"
 
 namespace torchclip::core {
 namespace {

@@ -1,0 +1,47 @@
+// EVA (lib/models/architectures/image-eva.ts).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/cpu/patch_embedding.h"
+#include "model/cpu/tower.h"
+
+namespace torchclip::core {
+
+// Rotary positions, gated MLPs, norms inside or after the branches.
+class EvaTower : public ImageTower {
+ public:
+  EvaTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
+           std::int64_t embed_dim, const PixelTable& pixels);
+  void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
+              Cancel cancel) const override;
+  std::size_t bytes() const override;
+  Precision precision() const override { return precision_; }
+
+ private:
+  struct Block {
+    Norm norm1, norm2, inner, mlpNorm;
+    Linear in, out, gate, up, down;  // gate: empty where the MLP has none
+  };
+  void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
+                    float* out, Cancel cancel) const;
+  void rotate(const Context& context, float* qkv, std::int64_t rows) const;
+  void attend(const Context& context, Workspace& workspace, std::int64_t rows, bool class_alone) const;
+  // x += out, or its norm where norms come after.
+  void add(const Context& context, Workspace& workspace, const Linear& linear, const Linear::Input& in,
+           const Norm& norm, float* x, std::int64_t rows) const;
+
+  Precision precision_ = Precision::fp32;
+  Type type_ = Type::f32;  // of the products' rows
+  VitSettings settings_;
+  std::int64_t embedDim_ = 0;
+  bool rotary_ = false, innerNorm_ = false, normsAfter_ = false;
+  std::vector<float> sines_, cosines_;  // [patches, width of a head]
+  PatchEmbedding embedding_;
+  std::vector<Block> blocks_;
+  Norm postNorm_;
+  Linear projection_;
+};
+
+}  // namespace torchclip::core

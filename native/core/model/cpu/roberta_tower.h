@@ -1,0 +1,34 @@
+// RoBERTa and XLM-R (lib/models/architectures/text-roberta.ts).
+#pragma once
+
+#include <cstdint>
+
+#include "model/cpu/token_table.h"
+#include "model/cpu/tower.h"
+#include "model/cpu/transformer.h"
+
+namespace torchclip::core {
+
+// Padding is left out, the tokens' mean is projected.
+class RobertaTower : public TextTower {
+ public:
+  RobertaTower(const Context& context, Precision precision, const Weights& weights, const Json& config);
+  void encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
+              std::int64_t length, float* out, Cancel cancel) const override;
+  std::size_t bytes() const override;
+
+ private:
+  void encode_chunk(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
+                    std::int64_t length, float* out, Cancel cancel) const;
+
+  BlockSettings settings_;
+  std::int32_t padId_ = 0;
+  bool first_ = false;  // the first token is pooled, not the mean
+  TokenTable tokens_;
+  Tensor positions_, kind_;
+  Norm norm_;
+  Transformer transformer_;
+  Linear projections_[2];  // the second one may be empty
+};
+
+}  // namespace torchclip::core

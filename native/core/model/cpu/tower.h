@@ -1,0 +1,44 @@
+// The towers of a model, as the CPU runs them: uint8 images or token ids in, float embeddings out. The same weights and
+// settings (torchclip.json) as the generic runner, which is their reference in tests.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/cancel.h"
+#include "base/json.h"
+#include "linalg/packed.h"
+#include "model/config/pixel_table.h"
+#include "model/config/weights.h"
+#include "model/cpu/workspace.h"
+
+namespace torchclip::core {
+
+class ImageTower {
+ public:
+  // Null where the settings name something that only the generic runner does.
+  static std::unique_ptr<ImageTower> make(const Context& context, Precision precision, const Weights& weights,
+                                          const Json& config, std::int64_t embed_dim, const PixelTable& pixels);
+  virtual ~ImageTower() = default;
+
+  // pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], not normalised.
+  virtual void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
+                      float* out, Cancel cancel) const = 0;
+  virtual std::size_t bytes() const = 0;
+  virtual Precision precision() const = 0;  // of its products; not always what was asked for
+};
+
+class TextTower {
+ public:
+  // Null where the settings name something that only the generic runner does.
+  static std::unique_ptr<TextTower> make(const Context& context, Precision precision, const Weights& weights,
+                                         const Json& config, std::int64_t embed_dim);
+  virtual ~TextTower() = default;
+
+  // ids: int32 [rows, length]; out: float [rows, embed_dim], not normalised.
+  virtual void encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
+                      std::int64_t length, float* out, Cancel cancel) const = 0;
+  virtual std::size_t bytes() const = 0;
+};
+
+}  // namespace torchclip::core
