@@ -50,38 +50,38 @@ HOST_DEVICE std::uint8_t resample(const std::uint8_t* in, std::int64_t step, con
 
 // Bytes that a pass makes.
 HOST_DEVICE std::int64_t pass_bytes(const core::ResizeShape& s, bool first) {
-  if (!first) return static_cast<std::int64_t>(s.outHeight) * s.outWidth * 3;
-  return static_cast<std::int64_t>(s.count) * (s.verticalFirst ? s.outHeight * s.channels : s.outWidth * 3);
+  if (!first) return static_cast<std::int64_t>(s.out_height) * s.out_width * 3;
+  return static_cast<std::int64_t>(s.count) * (s.vertical_first ? s.out_height * s.channels : s.out_width * 3);
 }
 
 // Byte i of a pass: the horizontal pass makes RGB of any channels, the vertical one keeps them.
 template <bool First>
 HOST_DEVICE void resize_byte(const ResizeJob& job, std::int64_t i) {
   const auto& s = job.shape;
-  const bool horizontal = First != s.verticalFirst;
-  const std::int64_t columns = First && s.verticalFirst ? s.count : s.outWidth;
-  const std::int64_t channels = First && s.verticalFirst ? s.channels : 3;  // of what the pass makes
+  const bool horizontal = First != s.vertical_first;
+  const std::int64_t columns = First && s.vertical_first ? s.count : s.out_width;
+  const std::int64_t channels = First && s.vertical_first ? s.channels : 3;  // of what the pass makes
   const std::int64_t c = i % channels, x = i / channels % columns, y = i / channels / columns;
   // What the pass reads: the picture from `first` on (rows or columns), or what the first pass made.
-  const std::int64_t inColumns = First ? s.width : s.verticalFirst ? s.count : s.outWidth;
-  const std::int64_t inChannels = First || s.verticalFirst ? s.channels : 3;
+  const std::int64_t in_columns = First ? s.width : s.vertical_first ? s.count : s.out_width;
+  const std::int64_t in_channels = First || s.vertical_first ? s.channels : 3;
   const std::uint8_t* in = First ? job.in : job.between;
-  if (First) in += s.verticalFirst ? s.first * inChannels : s.first * inColumns * inChannels;
-  const std::int64_t channel = inChannels >= 3 ? c : 0;
+  if (First) in += s.vertical_first ? s.first * in_channels : s.first * in_columns * in_channels;
+  const std::int64_t channel = in_channels >= 3 ? c : 0;
   std::uint8_t value;
   if (horizontal) {
-    const auto taps = job.xTaps[x];
-    value = resample(in + (y * inColumns + taps.first) * inChannels + channel, inChannels, job.xWeights + x * s.xSize,
-                     taps.count);
+    const auto taps = job.x_taps[x];
+    value = resample(in + (y * in_columns + taps.first) * in_channels + channel, in_channels,
+                     job.x_weights + x * s.x_size, taps.count);
   } else {
-    const auto taps = job.yTaps[y];
-    value = resample(in + (taps.first * inColumns + x) * inChannels + channel, inColumns * inChannels,
-                     job.yWeights + y * s.ySize, taps.count);
+    const auto taps = job.y_taps[y];
+    value = resample(in + (taps.first * in_columns + x) * in_channels + channel, in_columns * in_channels,
+                     job.y_weights + y * s.y_size, taps.count);
   }
   if (First) {
     job.between[i] = value;
   } else {
-    job.out[((s.outTop + y) * static_cast<std::int64_t>(s.size) + s.outLeft + x) * 3 + c] = value;
+    job.out[((s.out_top + y) * static_cast<std::int64_t>(s.size) + s.out_left + x) * 3 + c] = value;
   }
 }
 

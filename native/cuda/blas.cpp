@@ -62,14 +62,14 @@ bool Blas::propose(Plan& plan, const Product& p, int alignment,
   };
   set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
   set(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N);
-  if (plan.epilogue && (p.bias || p.geluTanh)) {
-    const cublasLtEpilogue_t epilogue = p.bias && p.geluTanh ? CUBLASLT_EPILOGUE_GELU_BIAS
-                                        : p.geluTanh         ? CUBLASLT_EPILOGUE_GELU
-                                                             : CUBLASLT_EPILOGUE_BIAS;
+  if (plan.epilogue && (p.bias || p.gelu_tanh)) {
+    const cublasLtEpilogue_t epilogue = p.bias && p.gelu_tanh ? CUBLASLT_EPILOGUE_GELU_BIAS
+                                        : p.gelu_tanh         ? CUBLASLT_EPILOGUE_GELU
+                                                              : CUBLASLT_EPILOGUE_BIAS;
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
     if (p.bias) {
       set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.outNumber));
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out_number));
     }
   }
   const auto layout = [&](cublasLtMatrixLayout_t& to, Number number, std::int64_t rows, std::int64_t columns,
@@ -80,7 +80,7 @@ bool Blas::propose(Plan& plan, const Product& p, int alignment,
   };
   layout(plan.a, p.number, p.inner, p.columns, p.inner);
   layout(plan.b, p.number, p.inner, p.rows, p.inner);
-  layout(plan.c, p.outNumber, p.columns, p.rows, p.stride);
+  layout(plan.c, p.out_number, p.columns, p.rows, p.stride);
 
   cublasLtMatmulPreference_t preference = nullptr;
   check(cublasLtMatmulPreferenceCreate(&preference), "a product's preferences");
@@ -127,7 +127,7 @@ Blas::Plan Blas::make(Device& device, const Product& p, int alignment, bool may_
   plan.algorithm = found.front().algo;
   if (!may_time || found.size() == 1) return plan;
   // On scratch: an accumulating product must not run twice on its output.
-  const auto scratch = device.allocate(static_cast<std::size_t>(p.rows * p.stride * size_of(p.outNumber)));
+  const auto scratch = device.allocate(static_cast<std::size_t>(p.rows * p.stride * size_of(p.out_number)));
   float least = 0;
   for (const auto& proposal : found) {
     Timer timer(device.stream());
@@ -149,8 +149,8 @@ void Blas::multiply(Device& device, const Product& p, bool may_time) {
   if (p.rows == 0) return;
   if (!workspace_) workspace_ = device.allocate(kWorkspace);
   const int alignment = alignment_of(p);
-  const Key key{p.rows,      p.inner,           p.columns,    p.stride,   p.number,
-                p.outNumber, p.bias != nullptr, p.accumulate, p.geluTanh, alignment};
+  const Key key{p.rows,       p.inner,           p.columns,    p.stride,    p.number,
+                p.out_number, p.bias != nullptr, p.accumulate, p.gelu_tanh, alignment};
   auto at = plans_.find(key);
   if (at == plans_.end()) {
     if (plans_.size() >= kPlans) {
@@ -165,9 +165,9 @@ void Blas::multiply(Device& device, const Product& p, bool may_time) {
           "a product's bias");
   }
   check(start(device, plan, plan.algorithm, p, p.out), "a product");
-  if (!plan.epilogue && (p.bias || p.geluTanh)) {
-    bias_activation(device.stream(), p.out, p.outNumber, p.rows, p.columns, p.bias, p.outNumber,
-                    p.geluTanh ? Activation::gelu_tanh : Activation::none);
+  if (!plan.epilogue && (p.bias || p.gelu_tanh)) {
+    bias_activation(device.stream(), p.out, p.out_number, p.rows, p.columns, p.bias, p.out_number,
+                    p.gelu_tanh ? Activation::gelu_tanh : Activation::none);
   }
 }
 

@@ -23,23 +23,23 @@ struct Product {
   const void* bias = nullptr;  // [columns] of the type of `out`, or null
   void* out = nullptr;         // [rows, columns], row stride `stride`
   std::int64_t stride = 0;     // elements
-  Number outNumber = Number::f32;
+  Number out_number = Number::f32;
   bool accumulate = false;  // out += ...
-  bool geluTanh = false;    // GELU in its tanh form on the result; not with accumulate
+  bool gelu_tanh = false;   // GELU in its tanh form on the result; not with accumulate
 };
 
 // Softmax attention over packed sequences; queries are scaled already.
 struct Attention {
   const void *q = nullptr, *k = nullptr, *v = nullptr;  // [tokens, heads, width], row strides below, of `number`
-  std::int64_t qStride = 0, kStride = 0;                // elements from one token to the next
+  std::int64_t q_stride = 0, kStride = 0;               // elements from one token to the next
   Number number = Number::f32;
   std::int64_t heads = 0, width = 0;
   std::int64_t sequences = 0;
-  std::int64_t queryTokens = 0, keyTokens = 0;                      // of all sequences
-  const std::int32_t *queryStarts = nullptr, *keyStarts = nullptr;  // on the device, [sequences + 1]
-  std::int64_t mostQueries = 0, mostKeys = 0;                       // of one sequence, at most
-  bool uniform = false;                                             // each sequence has mostQueries and mostKeys
-  bool causal = false;                                              // query i sees keys 0 ... i
+  std::int64_t query_tokens = 0, key_tokens = 0;                      // of all sequences
+  const std::int32_t *query_starts = nullptr, *key_starts = nullptr;  // on the device, [sequences + 1]
+  std::int64_t most_queries = 0, most_keys = 0;                       // of one sequence, at most
+  bool uniform = false;                                               // each sequence has most_queries and most_keys
+  bool causal = false;                                                // query i sees keys 0 ... i
 };
 
 // A JPEG file to decode into uint8 [height, width, 3] on the device.
@@ -80,7 +80,7 @@ class Device {
   virtual void finish(int slot) = 0;
 
   virtual void multiply(const Product& product) = 0;
-  // The result, [queryTokens, heads, width], valid until the next call.
+  // The result, [query_tokens, heads, width], valid until the next call.
   virtual const void* attend(const Attention& attention) = 0;
 
   // Whether the device's JPEG decoder would take a file, and the size of its picture.

@@ -86,7 +86,7 @@ class Gpu final : public Device {
       : index_(static_cast<c10::DeviceIndex>(index)),
         stream_((enter(index_), c10::cuda::getStreamFromPool(false, index_))),
         copies_(c10::cuda::getStreamFromPool(false, index_)),
-        graphsWanted_(wanted("TORCHCLIP_CUDA_GRAPHS")),
+        graphs_wanted_(wanted("TORCHCLIP_CUDA_GRAPHS")),
         tune_(wanted("TORCHCLIP_CUDA_TUNE")) {
     c10::cuda::setCurrentCUDAStream(stream_);
     cudaDeviceProp properties{};
@@ -172,7 +172,7 @@ class Gpu final : public Device {
     }
     s.consumed.record(stream_.stream());
     s.to = to;
-    s.outBytes = bytes;
+    s.out_bytes = bytes;
     s.pending = true;
   }
 
@@ -181,7 +181,7 @@ class Gpu final : public Device {
     if (!s.pending) return;
     s.pending = false;
     s.consumed.wait();
-    if (s.outBytes) std::memcpy(s.to, s.out.data(), s.outBytes);
+    if (s.out_bytes) std::memcpy(s.to, s.out.data(), s.out_bytes);
   }
 
   void multiply(const Product& product) override { blas_.multiply(*this, product, tune_ && !recording_); }
@@ -202,22 +202,22 @@ class Gpu final : public Device {
       return at::from_blob(const_cast<std::int32_t*>(data), {a.sequences + 1}, options.dtype(at::kInt));
     };
     const bool flash = flash_ && a.number != Number::f32;
-    const auto q = view(a.q, a.queryTokens, a.mostQueries, a.qStride, flash);
-    const auto k = view(a.k, a.keyTokens, a.mostKeys, a.kStride, flash);
-    const auto v = view(a.v, a.keyTokens, a.mostKeys, a.kStride, flash);
+    const auto q = view(a.q, a.query_tokens, a.most_queries, a.q_stride, flash);
+    const auto k = view(a.k, a.key_tokens, a.most_keys, a.kStride, flash);
+    const auto v = view(a.v, a.key_tokens, a.most_keys, a.kStride, flash);
     attended_ = at::Tensor();
     if (flash) {
-      attended_ = std::get<0>(at::_flash_attention_forward(q, k, v, starts(a.queryStarts), starts(a.keyStarts),
-                                                           a.mostQueries, a.mostKeys, 0.0, a.causal, false, 1.0));
+      attended_ = std::get<0>(at::_flash_attention_forward(q, k, v, starts(a.query_starts), starts(a.key_starts),
+                                                           a.most_queries, a.most_keys, 0.0, a.causal, false, 1.0));
     } else {
       constexpr std::int64_t kNoMask = 0, kCausalFromTopLeft = 1;  // CustomMaskType of libtorch's mem_eff_attention
       std::optional<std::int64_t> most_queries, most_keys;
       if (!a.uniform) {
-        most_queries = a.mostQueries;
-        most_keys = a.mostKeys;
+        most_queries = a.most_queries;
+        most_keys = a.most_keys;
       }
-      attended_ = std::get<0>(at::_efficient_attention_forward(q, k, v, {}, starts(a.queryStarts), starts(a.keyStarts),
-                                                               most_queries, most_keys, 0.0,
+      attended_ = std::get<0>(at::_efficient_attention_forward(q, k, v, {}, starts(a.query_starts),
+                                                               starts(a.key_starts), most_queries, most_keys, 0.0,
                                                                a.causal ? kCausalFromTopLeft : kNoMask, false, 1.0));
     }
     attended_ = attended_.contiguous();
@@ -235,7 +235,7 @@ class Gpu final : public Device {
 
   void run(const std::string& key, const std::function<void()>& pass) override {
     here();
-    if (!graphsWanted_) return pass();
+    if (!graphs_wanted_) return pass();
     auto& recorded = passes_[key];
     recorded.used = ++clock_;
     if (recorded.graph) return recorded.graph->replay();
@@ -268,8 +268,8 @@ class Gpu final : public Device {
   }
 
   JpegDecoder* jpeg() {
-    if (!jpegAsked_) {
-      jpegAsked_ = true;
+    if (!jpeg_asked_) {
+      jpeg_asked_ = true;
       std::string problem;  // no decoder: the CPU's is used
       jpeg_ = make_nvjpeg(index_, problem);
     }
@@ -319,7 +319,7 @@ class Gpu final : public Device {
     Pinned in, out;
     Event copied, consumed;
     void* to = nullptr;
-    std::size_t outBytes = 0;
+    std::size_t out_bytes = 0;
     bool used = false, pending = false;
   };
   struct Pass {
@@ -330,12 +330,12 @@ class Gpu final : public Device {
 
   c10::DeviceIndex index_;
   c10::cuda::CUDAStream stream_, copies_;
-  bool graphsWanted_, tune_, flash_ = false, recording_ = false;
+  bool graphs_wanted_, tune_, flash_ = false, recording_ = false;
   std::string name_;
   Blas blas_;
   at::Tensor attended_;
   std::unique_ptr<JpegDecoder> jpeg_;
-  bool jpegAsked_ = false;
+  bool jpeg_asked_ = false;
   Slot slots_[kSlots];
   at::cuda::MempoolId_t pool_;
   std::map<std::string, Pass> passes_;

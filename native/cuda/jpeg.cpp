@@ -49,16 +49,16 @@ class Library {
     };
     find(create, "nvjpegCreateSimple");
     find(destroy, "nvjpegDestroy");
-    find(createState, "nvjpegJpegStateCreate");
-    find(destroyState, "nvjpegJpegStateDestroy");
+    find(create_state, "nvjpegJpegStateCreate");
+    find(destroy_state, "nvjpegJpegStateDestroy");
     find(info, "nvjpegGetImageInfo");
     find(decode, "nvjpegDecode");
   }
 
   int (*create)(void** handle) = nullptr;
   int (*destroy)(void* handle) = nullptr;
-  int (*createState)(void* handle, void** state) = nullptr;
-  int (*destroyState)(void* state) = nullptr;
+  int (*create_state)(void* handle, void** state) = nullptr;
+  int (*destroy_state)(void* state) = nullptr;
   int (*info)(void* handle, const unsigned char* data, std::size_t length, int* components, int* subsampling,
               int* widths, int* heights) = nullptr;
   int (*decode)(void* handle, void* state, const unsigned char* data, std::size_t length, int format,
@@ -79,7 +79,7 @@ class NvJpeg final : public JpegDecoder {
   ~NvJpeg() override {
     for (auto& lane : lanes_) {
       if (lane.stream) cudaStreamSynchronize(lane.stream);
-      if (lane.state) library_.destroyState(lane.state);
+      if (lane.state) library_.destroy_state(lane.state);
       if (lane.stream) cudaStreamDestroy(lane.stream);
     }
     library_.destroy(handle_);
@@ -132,7 +132,7 @@ class NvJpeg final : public JpegDecoder {
 
   bool open(Lane& lane) {
     if (!lane.stream && cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking) != cudaSuccess) return false;
-    return lane.state || library_.createState(handle_, &lane.state) == kSuccess;
+    return lane.state || library_.create_state(handle_, &lane.state) == kSuccess;
   }
 
   int device_;

@@ -57,10 +57,10 @@ struct ResizeJob {
   const std::uint8_t* in;  // [height, width, channels]
   std::uint8_t* between;   // room for plan.between_bytes()
   std::uint8_t* out;       // [size, size, 3]; what the window leaves free is filled already
-  const core::Taps* xTaps;
-  const core::Taps* yTaps;
-  const std::int32_t* xWeights;
-  const std::int32_t* yWeights;
+  const core::Taps* x_taps;
+  const core::Taps* y_taps;
+  const std::int32_t* x_weights;
+  const std::int32_t* y_weights;
   core::ResizeShape shape;
 };
 

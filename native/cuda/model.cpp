@@ -133,9 +133,9 @@ void multiply(Device& device, const void* a, std::int64_t rows, const Layer& lay
   p.bias = layer.bias.get();
   p.out = out;
   p.stride = layer.columns;
-  p.outNumber = out_number;
+  p.out_number = out_number;
   p.accumulate = accumulate;
-  p.geluTanh = gelu_tanh;
+  p.gelu_tanh = gelu_tanh;
   device.multiply(p);
 }
 
@@ -189,7 +189,7 @@ class Stack {
       const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * w, 1);
       const bool last = i + 1 == s.layers;
       b.query = loader.layer(in.data, bias.data, last ? w : 3 * w, w, number_, number_, nullptr, w, s.query_scale());
-      if (last) b.keyValue = loader.layer(in.data + w * w, bias.data + w, 2 * w, w, number_, number_);
+      if (last) b.key_value = loader.layer(in.data + w * w, bias.data + w, 2 * w, w, number_, number_);
       const auto scale1 = weights(key + ".ls_1.gamma"), scale2 = weights(key + ".ls_2.gamma");
       b.out = loader.layer(key + ".attn.out_proj", w, w, Number::f32, scale1.data);
       b.mlp = Mlp(loader, key + ".mlp.c_fc", key + ".mlp.c_proj", s, scale2.data);
@@ -213,9 +213,9 @@ class Stack {
       a.heads = settings_.heads;
       a.width = width / settings_.heads;
       a.sequences = packed.sequences;
-      a.queryTokens = a.keyTokens = tokens;
-      a.queryStarts = a.keyStarts = packed.starts;
-      a.mostQueries = a.mostKeys = packed.longest;
+      a.query_tokens = a.key_tokens = tokens;
+      a.query_starts = a.key_starts = packed.starts;
+      a.most_queries = a.most_keys = packed.longest;
       a.uniform = packed.uniform;
       a.causal = causal_;
       std::int64_t rows = tokens;
@@ -225,17 +225,17 @@ class Stack {
         a.q = qkv;
         a.k = qkv + width * each;
         a.v = qkv + 2 * width * each;
-        a.qStride = a.kStride = 3 * width;
+        a.q_stride = a.kStride = 3 * width;
       } else {
-        multiply(device, input, tokens, b.keyValue, qkv, number_);
+        multiply(device, input, tokens, b.key_value, qkv, number_);
         if (packed.pooled) {
           rows = packed.sequences;
           residual = w.grow<float>(Workspace::kFew, rows * width * 4);
           gather(stream, x, packed.pooled, rows, width, residual);
           layer_norm(stream, x, width, packed.pooled, rows, width, b.norm1.weights(), number_, input);
-          a.queryTokens = rows;
-          a.queryStarts = packed.ones;
-          a.mostQueries = 1;
+          a.query_tokens = rows;
+          a.query_starts = packed.ones;
+          a.most_queries = 1;
           a.causal = false;  // a causal sequence ends with its pooled token
         }
         void* queries = w.grow(Workspace::kQueries, rows * width * each);
@@ -243,7 +243,7 @@ class Stack {
         a.q = queries;
         a.k = qkv;
         a.v = qkv + width * each;
-        a.qStride = width;
+        a.q_stride = width;
         a.kStride = 2 * width;
       }
       multiply(device, device.attend(a), rows, b.out, residual, Number::f32, true);
@@ -255,7 +255,7 @@ class Stack {
  private:
   struct Block {
     NormLayer norm1, norm2;
-    Layer query, keyValue;  // in the last block apart, else `query` holds all three
+    Layer query, key_value;  // in the last block apart, else `query` holds all three
     Layer out;
     Mlp mlp;
   };
@@ -287,22 +287,22 @@ class ImageSide {
     auto e = core::vit_embedding(s, loader.weights());
     patches_ = loader.layer(e.patches.data, nullptr, s.width, s.patch_inner(), number_, Number::f32);
     positions_ = loader.floats(e.positions.data(), s.patches() * s.width);
-    if (s.classToken) classRow_ = loader.floats(e.classRow.data(), s.width);
+    if (s.class_token) class_row_ = loader.floats(e.class_row.data(), s.width);
     table_ = loader.floats(&table.value[0][0], 3 * 256);
-    if (s.preNorm) preNorm_ = loader.norm("visual.ln_pre", s.width, s.eps);
-    postNorm_ = loader.norm("visual.ln_post", s.width, s.eps);
+    if (s.pre_norm) pre_norm_ = loader.norm("visual.ln_pre", s.width, s.eps);
+    post_norm_ = loader.norm("visual.ln_post", s.width, s.eps);
     projection_ = loader.projection("visual.proj", "visual.proj_bias");
     if (s.pool == VitSettings::Pool::map) {
       const std::string key = "visual.attn_pool";
       const auto query = core::map_query(s, loader.weights());
-      mapQuery_ = loader.floats(query.data(), s.width);
+      map_query_ = loader.floats(query.data(), s.width);
       const auto in = need(loader.weights(), key + ".in_proj_weight", 3 * s.width, s.width);
       const auto bias = need(loader.weights(), key + ".in_proj_bias", 3 * s.width, 1);
-      mapKeyValue_ =
+      map_key_value_ =
           loader.layer(in.data + s.width * s.width, bias.data + s.width, 2 * s.width, s.width, number_, number_);
-      mapOut_ = loader.layer(key + ".out_proj", s.width, s.width, Number::f32);
-      mapNorm_ = loader.norm(key + ".norm", s.width, s.eps);
-      mapMlp_ = Mlp(loader, key + ".mlp.fc1", key + ".mlp.fc2", s, nullptr);
+      map_out_ = loader.layer(key + ".out_proj", s.width, s.width, Number::f32);
+      map_norm_ = loader.norm(key + ".norm", s.width, s.eps);
+      map_mlp_ = Mlp(loader, key + ".mlp.fc1", key + ".mlp.fc2", s, nullptr);
     }
   }
 
@@ -324,7 +324,7 @@ class ImageSide {
     reserved_ = rows;
   }
 
-  // pixels: uint8 [rows, size, size, 3] and out: float [rows, embedDim], both on the device.
+  // pixels: uint8 [rows, size, size, 3] and out: float [rows, embed_dim], both on the device.
   void pass(const std::uint8_t* pixels, std::int64_t rows, float* out) {
     const auto& s = settings_;
     const auto stream = device_.stream();
@@ -334,24 +334,24 @@ class ImageSide {
     auto* x = w_.grow<float>(Workspace::kStream, tokens * width * 4);
     patches(stream, pixels, rows, s.size, s.patch, patches_.inner, static_cast<float*>(table_.get()), number_, input);
     multiply(device_, input, count, patches_, embedded, Number::f32);
-    assemble(stream, embedded, static_cast<float*>(positions_.get()), static_cast<float*>(classRow_.get()), rows,
-             s.patches(), width, s.preNorm ? preNorm_.weights() : NormWeights{}, x);
+    assemble(stream, embedded, static_cast<float*>(positions_.get()), static_cast<float*>(class_row_.get()), rows,
+             s.patches(), width, s.pre_norm ? pre_norm_.weights() : NormWeights{}, x);
     Packed packed{rows, tokens, s.length(), true, static_cast<std::int32_t*>(starts_.get()), nullptr, nullptr};
     packed.ones = packed.starts + reserved_ + 1;
     if (s.pool == VitSettings::Pool::token) packed.pooled = packed.starts;
     blocks_.run(device_, w_, packed, x);
     auto* few = w_.grow<float>(Workspace::kFew, rows * width * 4);
     if (s.pool == VitSettings::Pool::token) {
-      return project(device_, w_, &postNorm_, projection_, few, rows, width, out);
+      return project(device_, w_, &post_norm_, projection_, few, rows, width, out);
     }
-    const bool before = s.pool == VitSettings::Pool::map || !s.normAfterPool;
+    const bool before = s.pool == VitSettings::Pool::map || !s.norm_after_pool;
     if (s.pool == VitSettings::Pool::map) {
       pool_map(packed, x, few);
     } else {
-      if (before) layer_norm(stream, x, width, nullptr, tokens, width, postNorm_.weights(), Number::f32, x);
+      if (before) layer_norm(stream, x, width, nullptr, tokens, width, post_norm_.weights(), Number::f32, x);
       average(stream, x, rows, s.length(), s.length() - s.patches(), width, few);
     }
-    project(device_, w_, before ? nullptr : &postNorm_, projection_, few, rows, width, out);
+    project(device_, w_, before ? nullptr : &post_norm_, projection_, few, rows, width, out);
   }
 
  private:
@@ -362,28 +362,28 @@ class ImageSide {
     void* input = w_.grow(Workspace::kInput, tokens * width * each);
     auto* kv = w_.grow<char>(Workspace::kQkv, tokens * 2 * width * each);
     void* queries = w_.grow(Workspace::kQueries, rows * width * each);
-    layer_norm(stream, x, width, nullptr, tokens, width, postNorm_.weights(), number_, input);
-    multiply(device_, input, tokens, mapKeyValue_, kv, number_);
-    layer_norm(stream, static_cast<float*>(mapQuery_.get()), 0, nullptr, rows, width, {}, number_, queries);
+    layer_norm(stream, x, width, nullptr, tokens, width, post_norm_.weights(), number_, input);
+    multiply(device_, input, tokens, map_key_value_, kv, number_);
+    layer_norm(stream, static_cast<float*>(map_query_.get()), 0, nullptr, rows, width, {}, number_, queries);
     Attention a;
     a.q = queries;
     a.k = kv;
     a.v = kv + width * each;
-    a.qStride = width;
+    a.q_stride = width;
     a.kStride = 2 * width;
     a.number = number_;
-    a.heads = settings_.poolHeads;
-    a.width = width / settings_.poolHeads;
-    a.sequences = a.queryTokens = rows;
-    a.keyTokens = tokens;
-    a.queryStarts = packed.ones;
-    a.keyStarts = packed.starts;
-    a.mostQueries = 1;
-    a.mostKeys = packed.longest;
+    a.heads = settings_.pool_heads;
+    a.width = width / settings_.pool_heads;
+    a.sequences = a.query_tokens = rows;
+    a.key_tokens = tokens;
+    a.query_starts = packed.ones;
+    a.key_starts = packed.starts;
+    a.most_queries = 1;
+    a.most_keys = packed.longest;
     a.uniform = true;
-    multiply(device_, device_.attend(a), rows, mapOut_, few, Number::f32);
-    layer_norm(stream, few, width, nullptr, rows, width, mapNorm_.weights(), number_, input);
-    mapMlp_.run(device_, w_, input, rows, few);
+    multiply(device_, device_.attend(a), rows, map_out_, few, Number::f32);
+    layer_norm(stream, few, width, nullptr, rows, width, map_norm_.weights(), number_, input);
+    map_mlp_.run(device_, w_, input, rows, few);
   }
 
   Device& device_;
@@ -391,10 +391,10 @@ class ImageSide {
   VitSettings settings_;
   Number number_;
   Stack blocks_;
-  Layer patches_, projection_, mapKeyValue_, mapOut_;
-  Memory positions_, classRow_, table_, mapQuery_, starts_;
-  NormLayer preNorm_, postNorm_, mapNorm_;
-  Mlp mapMlp_;
+  Layer patches_, projection_, map_key_value_, map_out_;
+  Memory positions_, class_row_, table_, map_query_, starts_;
+  NormLayer pre_norm_, post_norm_, map_norm_;
+  Mlp map_mlp_;
   std::int64_t reserved_ = 0;
 };
 
@@ -422,7 +422,7 @@ class TextSide {
   }
 
   // An id that makes its place the pooled one, in a row of ones.
-  std::int32_t end_id() const { return settings_.pool == TextSettings::Pool::eos ? settings_.endId : 2; }
+  std::int32_t end_id() const { return settings_.pool == TextSettings::Pool::eos ? settings_.end_id : 2; }
 
   // The rows that fit into one pass: at least one.
   PackedTexts pack(const std::int32_t* ids, std::int64_t rows, std::int64_t length, std::int64_t most_rows,
@@ -489,24 +489,24 @@ class Model final : public core::DeviceModel {
         workspace_(*device_),
         transform_(source.transform),
         precision_(source.precision),
-        dim_(source.embedDim),
+        dim_(source.embed_dim),
         deterministic_(source.deterministic) {
     Loader loader(*device_, source.weights, number_named(source.precision));
     if (const auto s = VitSettings::of(source.config["image"]);
         s && fits(*s) && s->stem.empty() && s->pool != VitSettings::Pool::queries &&
-        (s->pool != VitSettings::Pool::map || fits(s->width, s->poolHeads))) {
+        (s->pool != VitSettings::Pool::map || fits(s->width, s->pool_heads))) {
       images_ = std::make_unique<ImageSide>(*device_, workspace_, loader, *s, source.pixels);
     }
-    if (const auto s = TextSettings::of(source.config["text"]); s && fits(*s) && !s->appendedToken) {
-      texts_ = std::make_unique<TextSide>(*device_, workspace_, loader, *s, source.contextLength);
+    if (const auto s = TextSettings::of(source.config["text"]); s && fits(*s) && !s->appended_token) {
+      texts_ = std::make_unique<TextSide>(*device_, workspace_, loader, *s, source.context_length);
     }
-    weightBytes_ = loader.bytes();
+    weight_bytes_ = loader.bytes();
   }
 
   bool has_images() const override { return images_ != nullptr; }
   bool has_texts() const override { return texts_ != nullptr; }
   std::string name() const override { return precision_ + " (" + device_->name() + ")"; }
-  core::MemoryUse memory() const override { return {weightBytes_, workspace_.bytes()}; }
+  core::MemoryUse memory() const override { return {weight_bytes_, workspace_.bytes()}; }
 
   void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
     const std::int64_t bytes = images_->pixels();
@@ -576,7 +576,7 @@ class Model final : public core::DeviceModel {
   static bool fits(std::int64_t width, std::int64_t heads) {
     return heads > 0 && width % heads == 0 && width / heads % 8 == 0 && width / heads <= 256;
   }
-  static bool fits(const BlockSettings& s) { return fits(s.width, s.heads) && s.mlpWidth % 8 == 0; }
+  static bool fits(const BlockSettings& s) { return fits(s.width, s.heads) && s.mlp_width % 8 == 0; }
 
   static std::string key(const void* input, std::int64_t rows, const void* result) {
     const auto number = [](const void* p) { return std::to_string(reinterpret_cast<std::uintptr_t>(p)); };
@@ -652,7 +652,7 @@ class Model final : public core::DeviceModel {
   bool deterministic_;
   std::unique_ptr<ImageSide> images_;
   std::unique_ptr<TextSide> texts_;
-  std::uint64_t weightBytes_ = 0;
+  std::uint64_t weight_bytes_ = 0;
   struct Result {
     Memory memory;
     std::size_t bytes = 0;
@@ -667,18 +667,18 @@ class PictureBatch {
     const auto plan = core::plan_resize(picture.width, picture.height, picture.channels, transform);
     Item item;
     item.shape = plan.shape;
-    item.onDevice = on_device;
+    item.on_device = on_device;
     item.picture =
         on_device ? 0
                   : put(picture.pixels, static_cast<std::size_t>(picture.width) * picture.height * picture.channels);
-    item.xTaps = put(plan.xTaps.data(), plan.xTaps.size() * sizeof plan.xTaps[0]);
-    item.yTaps = put(plan.yTaps.data(), plan.yTaps.size() * sizeof plan.yTaps[0]);
-    item.xWeights = put(plan.xWeights.data(), plan.xWeights.size() * 4);
-    item.yWeights = put(plan.yWeights.data(), plan.yWeights.size() * 4);
+    item.x_taps = put(plan.x_taps.data(), plan.x_taps.size() * sizeof plan.x_taps[0]);
+    item.y_taps = put(plan.y_taps.data(), plan.y_taps.size() * sizeof plan.y_taps[0]);
+    item.x_weights = put(plan.x_weights.data(), plan.x_weights.size() * 4);
+    item.y_weights = put(plan.y_weights.data(), plan.y_weights.size() * 4);
     item.between = between_;
     between_ += round_up(plan.shape.between_bytes(), 256);
-    const std::int64_t outBytes = static_cast<std::int64_t>(plan.shape.outWidth) * plan.shape.outHeight * 3;
-    most_ = std::max({most_, plan.shape.between_bytes(), outBytes});
+    const std::int64_t out_bytes = static_cast<std::int64_t>(plan.shape.out_width) * plan.shape.out_height * 3;
+    most_ = std::max({most_, plan.shape.between_bytes(), out_bytes});
     items_.push_back(item);
   }
 
@@ -694,11 +694,11 @@ class PictureBatch {
       const auto& t = items_[i];
       const std::int64_t plane = static_cast<std::int64_t>(t.shape.size) * t.shape.size * 3;
       const auto* sent = reinterpret_cast<const std::uint8_t*>(base + t.picture);
-      jobs.push_back({t.onDevice ? t.onDevice : sent, between + t.between, out + static_cast<std::int64_t>(i) * plane,
-                      reinterpret_cast<const core::Taps*>(base + t.xTaps),
-                      reinterpret_cast<const core::Taps*>(base + t.yTaps),
-                      reinterpret_cast<const std::int32_t*>(base + t.xWeights),
-                      reinterpret_cast<const std::int32_t*>(base + t.yWeights), t.shape});
+      jobs.push_back({t.on_device ? t.on_device : sent, between + t.between, out + static_cast<std::int64_t>(i) * plane,
+                      reinterpret_cast<const core::Taps*>(base + t.x_taps),
+                      reinterpret_cast<const core::Taps*>(base + t.y_taps),
+                      reinterpret_cast<const std::int32_t*>(base + t.x_weights),
+                      reinterpret_cast<const std::int32_t*>(base + t.y_weights), t.shape});
     }
     std::memcpy(data_.data() + jobs_, jobs.data(), jobs.size() * sizeof jobs[0]);
   }
@@ -709,8 +709,8 @@ class PictureBatch {
  private:
   struct Item {
     core::ResizeShape shape;
-    const std::uint8_t* onDevice;
-    std::int64_t picture, xTaps, yTaps, xWeights, yWeights, between;
+    const std::uint8_t* on_device;
+    std::int64_t picture, x_taps, y_taps, x_weights, y_weights, between;
   };
   std::int64_t put(const void* from, std::size_t bytes) {
     const auto at = static_cast<std::int64_t>(data_.size());

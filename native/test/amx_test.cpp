@@ -32,18 +32,18 @@ void products(Precision precision, Type type, double tolerance) {
         const std::int64_t stride = steps * 4;
         std::vector<char> input(rows * stride);
         std::vector<std::int32_t> sums(rows);
-        kernels()->layerNorm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(), stride,
-                             scales.data(), sums.data());
+        kernels()->layer_norm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(), stride,
+                              scales.data(), sums.data());
         Product p;
         p.a = input.data();
         p.lda = stride;
         p.weights = packed.data();
-        p.steps = p.panelSteps = steps;
+        p.steps = p.panel_steps = steps;
         p.columns = columns;
         p.bias = bias.data();
-        p.columnScale = column_scales.data();
-        p.rowScale = scales.data();
-        p.rowSum = sums.data();
+        p.column_scale = column_scales.data();
+        p.row_scale = scales.data();
+        p.row_sum = sums.data();
         p.out = out.data();
         p.ldo = columns;
         multiply_by_tiles<Tiles>(p, 0, rows, 0, panels);

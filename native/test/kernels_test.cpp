@@ -41,8 +41,8 @@ void products(const Context& context, Precision precision, double tolerance) {
         std::vector<char> input(rows * row_bytes(type, inner));
         std::vector<float> scales(rows), out(rows * columns), residual = values(rows * columns, 4);
         std::vector<std::int32_t> sums(rows);
-        context.kernels.layerNorm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(),
-                                  row_bytes(type, inner), scales.data(), sums.data());
+        context.kernels.layer_norm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(),
+                                   row_bytes(type, inner), scales.data(), sums.data());
         linear.multiply(context, {input.data(), row_bytes(type, inner), scales.data(), sums.data()}, rows,
                         {out.data(), columns, Type::f32, Activation::none, residual.data(), columns});
         double most = 0;
@@ -69,8 +69,8 @@ void byte_dots(const Context& context) {
     std::vector<char> rows(kRows * stride);
     std::vector<float> scales(kRows), expected(kRows * kPanel), out(kRows * kPanel, 9.0f);
     std::vector<std::int32_t> sums(kRows);
-    context.kernels.layerNorm(base.data(), dim, kRows, dim, nullptr, nullptr, 0, Type::s8, rows.data(), stride,
-                              scales.data(), sums.data());
+    context.kernels.layer_norm(base.data(), dim, kRows, dim, nullptr, nullptr, 0, Type::s8, rows.data(), stride,
+                               scales.data(), sums.data());
     for (const std::int64_t count : {1, 3, 8}) {
       const auto queries = values(count * dim, 12);
       const Linear packed(context, Precision::int8, queries.data(), nullptr, count, dim);
@@ -208,8 +208,8 @@ void same_bits(const Context& context) {
     std::vector<char> input(kRows * stride);
     std::vector<float> scales(kRows), all(kRows * kColumns), one(kColumns);
     std::vector<std::int32_t> sums(kRows);
-    context.kernels.layerNorm(a.data(), kInner, kRows, kInner, nullptr, nullptr, 0, linear.type(), input.data(), stride,
-                              scales.data(), sums.data());
+    context.kernels.layer_norm(a.data(), kInner, kRows, kInner, nullptr, nullptr, 0, linear.type(), input.data(),
+                               stride, scales.data(), sums.data());
     linear.multiply(context, {input.data(), stride, scales.data(), sums.data()}, kRows, {all.data(), kColumns});
     for (const std::int64_t r : {0, 13, 66}) {
       linear.multiply(context, {input.data() + r * stride, stride, scales.data() + r, sums.data() + r}, 1,
@@ -225,8 +225,8 @@ void numbers(const Kernels& kernels) {
   std::vector<float> wide(all.size());
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint16_t>(i);
   for (const bool is_bf16 : {false, true}) {
-    (is_bf16 ? kernels.widenBf16 : kernels.widenFp16)(all.data(), 65535,
-                                                      wide.data());  // not a whole register at the end
+    (is_bf16 ? kernels.widen_bf16 : kernels.widen_fp16)(all.data(), 65535,
+                                                        wide.data());  // not a whole register at the end
     const std::uint16_t infinity = is_bf16 ? 0x7f80 : 0x7c00;
     const auto round = is_bf16 ? to_bf16 : to_fp16;
     bool right = true;
@@ -295,7 +295,7 @@ int main() {
     products(context, Precision::fp32, 2e-6);
     convolutions(context);
     byte_dots(context);
-    products(context, Precision::int8, table->weightMax == 127 ? 0.02 : 0.04);
+    products(context, Precision::int8, table->weight_max == 127 ? 0.02 : 0.04);
     products(context, Precision::bf16, input_type(context, Precision::bf16) == Type::f32 ? 2e-6 : 0.01);
     products(context, Precision::fp16, 2e-6);
     same_bits(context);

@@ -74,11 +74,11 @@ const std::string& fast_cuda_problem() { return own_half().problem; }
 
 std::unique_ptr<DeviceModel> make_cuda_model(const DeviceModelSource& source) {
   const auto* functions = cuda_functions();
-  return std::unique_ptr<DeviceModel>(functions ? functions->makeModel(source) : nullptr);
+  return std::unique_ptr<DeviceModel>(functions ? functions->make_model(source) : nullptr);
 }
 
 void free_cuda_cache() {
-  if (const auto* functions = cuda_functions()) functions->freeCache();
+  if (const auto* functions = cuda_functions()) functions->free_cache();
 }
 
 const std::string& cuda_problem() {

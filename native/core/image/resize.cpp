@@ -311,15 +311,15 @@ ResizePlan plan_resize(std::int32_t width, std::int32_t height, std::int32_t cha
        kx.size,
        ky.size,
        vertical_first(width, height, g.width, g.height)};
-  Kernel& second = s.verticalFirst ? kx : ky;
+  Kernel& second = s.vertical_first ? kx : ky;
   const Range range = touched(second);
   s.first = range.first;
   s.count = range.last - range.first;
   for (auto& t : second.taps) t.first -= range.first;
-  plan.xTaps = std::move(kx.taps);
-  plan.yTaps = std::move(ky.taps);
-  plan.xWeights = std::move(kx.weights);
-  plan.yWeights = std::move(ky.weights);
+  plan.x_taps = std::move(kx.taps);
+  plan.y_taps = std::move(ky.taps);
+  plan.x_weights = std::move(kx.weights);
+  plan.y_weights = std::move(ky.weights);
   plan.fill = transform.fill;
   return plan;
 }

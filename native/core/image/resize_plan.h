@@ -19,23 +19,23 @@ struct Taps {
 struct ResizeShape {
   std::int32_t width, height, channels;  // of the picture
   std::int32_t size;                     // of the square output
-  std::int32_t outWidth, outHeight;      // of the part of it that the picture fills,
-  std::int32_t outLeft, outTop;          // and where that lies
-  std::int32_t first, count;             // rows of the picture that the first pass makes; columns where verticalFirst
-  std::int32_t xSize, ySize;             // weights kept for one output column, row
-  bool verticalFirst;
+  std::int32_t out_width, out_height;    // of the part of it that the picture fills,
+  std::int32_t out_left, out_top;        // and where that lies
+  std::int32_t first, count;             // rows of the picture that the first pass makes; columns where vertical_first
+  std::int32_t x_size, y_size;           // weights kept for one output column, row
+  bool vertical_first;
 
-  // What lies between the passes: uint8 [count, outWidth, 3], or [outHeight, count, channels] where verticalFirst.
+  // What lies between the passes: uint8 [count, out_width, 3], or [out_height, count, channels] where vertical_first.
   std::int64_t between_bytes() const {
-    return verticalFirst ? std::int64_t{outHeight} * count * channels : std::int64_t{count} * outWidth * 3;
+    return vertical_first ? std::int64_t{out_height} * count * channels : std::int64_t{count} * out_width * 3;
   }
 };
 
 struct ResizePlan {
   ResizeShape shape;
-  std::vector<Taps> xTaps, yTaps;                // [outWidth], [outHeight]; those of the second pass count from `first`
-  std::vector<std::int32_t> xWeights, yWeights;  // [outWidth, xSize], [outHeight, ySize]
-  std::uint8_t fill;                             // of the rest of the output
+  std::vector<Taps> x_taps, y_taps;  // [out_width], [out_height]; those of the second pass count from `first`
+  std::vector<std::int32_t> x_weights, y_weights;  // [out_width, x_size], [out_height, y_size]
+  std::uint8_t fill;                               // of the rest of the output
 };
 
 // Throws Error(E_ARGUMENT) as preprocess() does.

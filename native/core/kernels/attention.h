@@ -192,7 +192,7 @@ void attention(const Attention& t) {
       p.columns = t.width;
       p.out = t.out;
       p.ldo = t.ldo;
-      p.outType = t.outType;
+      p.out_type = t.out_type;
       finish(p, result, begin, rows, c);
     }
   }

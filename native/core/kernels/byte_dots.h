@@ -18,17 +18,17 @@ void byte_dots_of(const ByteDots& d, std::int64_t first) {
     for (int q = 0; q < Queries; ++q) sum[q] = Step::zero();
     for (std::int64_t u = 0; u < units; u += kLanes) {
       const Ints a = load_first(row + u, units - u);
-      const auto* query = d.queries + first * d.queryStride + u * 4;
+      const auto* query = d.queries + first * d.query_stride + u * 4;
 #pragma GCC unroll 8
       for (int q = 0; q < Queries; ++q) {
-        sum[q] = Step::dot(sum[q], load_ints(reinterpret_cast<const char*>(query + q * d.queryStride)), a);
+        sum[q] = Step::dot(sum[q], load_ints(reinterpret_cast<const char*>(query + q * d.query_stride)), a);
       }
     }
     float* out = d.out + r * kPanel + first;
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q) {
       const auto exact = static_cast<float>(sum_of(sum[q]) - Step::kOffset * d.sums[r]);
-      out[q] = exact * d.queryScales[first + q] * d.scales[r];  // in the order of the products in gemm.h
+      out[q] = exact * d.query_scales[first + q] * d.scales[r];  // in the order of the products in gemm.h
     }
   }
 }

@@ -34,7 +34,7 @@ struct Ahead {
   std::int64_t distance = 0, bytes = 0;
   // This tile's share of each strip of the weights that are needed next.
   const char* next = nullptr;  // null: none
-  std::int64_t nextBytes = 0;
+  std::int64_t next_bytes = 0;
   void fetch_row(int row) const {
     const char* at = to + row * distance;
     prefetch(at);
@@ -49,7 +49,7 @@ template <typename Step, int R>
                             std::int64_t distance, typename Step::Sum* out, const Ahead& ahead) {
   constexpr std::int64_t kBytes = kStrip * Step::kBytes;
   const std::int64_t blocks = (steps + kBlockSteps - 1) / kBlockSteps;
-  const std::int64_t each = (ahead.nextBytes / blocks + kLine) / kLine * kLine;
+  const std::int64_t each = (ahead.next_bytes / blocks + kLine) / kLine * kLine;
   int row = ahead.to ? 0 : R;
   for (int strip = 0; strip < kStrips; ++strip) {
     typename Step::Sum sum[R][2];
@@ -58,7 +58,7 @@ template <typename Step, int R>
     const char* w = weights + strip * distance;
     const char* const last = w + steps * kBytes;
     const char* next = ahead.next ? ahead.next + strip * distance : nullptr;
-    const char* const next_end = next + (next ? ahead.nextBytes : 0);
+    const char* const next_end = next + (next ? ahead.next_bytes : 0);
     const char* from = a;
     while (w != last) {
       const char* const end = last - w > kBlockSteps * kBytes ? w + kBlockSteps * kBytes : last;
@@ -130,7 +130,7 @@ void finish_whole(const Product& p, const float* v, std::int64_t row, int rows, 
 
 template <Activation A>
 void finish_as(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
-  const bool bf16 = p.outType != Type::f32;
+  const bool bf16 = p.out_type != Type::f32;
   if (p.residual && bf16) return finish_whole<A, true, true>(p, v, row, rows, column);
   if (p.residual) return finish_whole<A, true, false>(p, v, row, rows, column);
   if (bf16) return finish_whole<A, false, true>(p, v, row, rows, column);
@@ -143,7 +143,7 @@ inline void finish(const Product& p, const float* v, std::int64_t row, int rows,
     alignas(64) float residual[kPanel] = {}, out[kPanel];
     Product one = p;
     one.out = out;
-    one.outType = Type::f32;
+    one.out_type = Type::f32;
     one.bias = p.bias ? p.bias + column : nullptr;
     one.columns = kPanel;
     for (int r = 0; r < rows; ++r) {
@@ -154,7 +154,7 @@ inline void finish(const Product& p, const float* v, std::int64_t row, int rows,
       finish(one, v + r * kPanel, 0, 1, 0);
       for (int i = 0; i < width; ++i) {
         const std::int64_t at = (row + r) * p.ldo + column + i;
-        if (p.outType == Type::f32) {
+        if (p.out_type == Type::f32) {
           static_cast<float*>(p.out)[at] = out[i];
         } else {
           std::uint16_t rounded[kLanes];
@@ -190,10 +190,10 @@ const float* as_floats(const Floats* sums, const Product&, std::int64_t, int, st
 template <typename Step>
 const float* as_floats(const Ints* sums, const Product& p, std::int64_t row, int rows, std::int64_t column, float* to) {
   Floats scale[kWide];
-  for (int i = 0; i < kWide; ++i) scale[i] = load(p.columnScale + column + i * kLanes);
+  for (int i = 0; i < kWide; ++i) scale[i] = load(p.column_scale + column + i * kLanes);
   for (int r = 0; r < rows; ++r) {
-    const Ints offset = all_ints(-Step::kOffset * p.rowSum[row + r]);
-    const Floats own = all(p.rowScale[row + r]);
+    const Ints offset = all_ints(-Step::kOffset * p.row_sum[row + r]);
+    const Floats own = all(p.row_scale[row + r]);
     for (int i = 0; i < kWide; ++i) {
       store(to + r * kPanel + i * kLanes, to_floats(add(sums[r * kWide + i], offset)) * scale[i] * own);
     }
@@ -214,15 +214,15 @@ void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, st
     const std::int64_t begin = row_begin + t * count / tiles;
     const int rows = static_cast<int>(row_begin + (t + 1) * count / tiles - begin);
     for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const std::int64_t column_bytes = p.panelSteps * Step::kBytes;
+      const std::int64_t column_bytes = p.panel_steps * Step::kBytes;
       const char* weights = static_cast<const char*>(p.weights) + panel * kPanel * column_bytes;
-      const std::int64_t column = panel * kPanel, size = size_of(p.outType);
+      const std::int64_t column = panel * kPanel, size = size_of(p.out_type);
       Ahead ahead{static_cast<const char*>(p.out) + (begin * p.ldo + column) * size, p.ldo * size,
                   smaller(kPanel, p.columns - column) * size};
-      if (const std::int64_t own = panel - panel_begin; own < p.nextPanels) {
-        const std::int64_t lines = p.nextSteps * kStrip * Step::kBytes / kLine, first = t * lines / tiles;
+      if (const std::int64_t own = panel - panel_begin; own < p.next_panels) {
+        const std::int64_t lines = p.next_steps * kStrip * Step::kBytes / kLine, first = t * lines / tiles;
         ahead.next = static_cast<const char*>(p.next) + own * kPanel * column_bytes + first * kLine;
-        ahead.nextBytes = ((t + 1) * lines / tiles - first) * kLine;
+        ahead.next_bytes = ((t + 1) * lines / tiles - first) * kLine;
       }
       typename Step::Sum sums[R * kWide];
       const char* a = static_cast<const char*>(p.a) + begin * p.lda;

@@ -31,8 +31,8 @@ Kernels plain() { return make("plain", plain_part); }
 void use(Kernels& k, const FastProduct& fast) {
   k.products[static_cast<int>(fast.product.format.weights)] = fast.product;
   if (fast.attention) k.attention[1] = fast.attention;
-  if (fast.byteDots) k.byteDots = fast.byteDots;
-  if (fast.widen) k.widenFp16 = fast.widen;
+  if (fast.byte_dots) k.byte_dots = fast.byte_dots;
+  if (fast.widen) k.widen_fp16 = fast.widen;
 }
 
 // CPUID leaf 1, ECX bit 29.
@@ -65,7 +65,7 @@ Kernels wide(const std::string& most) {
   const bool vnni = !plainly && __builtin_cpu_supports("avx512vnni");
   const bool bf16 = !plainly && __builtin_cpu_supports("avx512bf16");
   Kernels k = make("avx512", avx512_part);
-  k.weightMax = vnni ? 127 : 63;
+  k.weight_max = vnni ? 127 : 63;
   if (vnni) {
     k.name = "avx512_vnni";
     use(k, avx512_vnni_int8);
@@ -88,7 +88,7 @@ Kernels wide(const std::string& most) {
 Kernels narrow(const std::string& most) {
   const bool vnni = most != "avx2" && has_avx_vnni();
   Kernels k = make("avx2", avx2_part);
-  k.weightMax = vnni ? 127 : 63;
+  k.weight_max = vnni ? 127 : 63;
   if (vnni) {
     k.name = "avx2_vnni";
     use(k, avx2_vnni_int8);
@@ -97,7 +97,7 @@ Kernels narrow(const std::string& most) {
     use(k, avx2_f16c);
   } else {  // a virtual machine may hide it
     k.products[static_cast<int>(Precision::fp16)] = plain_part.products[static_cast<int>(Precision::fp16)];
-    k.widenFp16 = plain_part.functions.widenFp16;
+    k.widen_fp16 = plain_part.functions.widen_fp16;
   }
   return k;
 }

@@ -53,20 +53,20 @@ struct Product {
   std::int64_t lda = 0;           // bytes
   const void* weights = nullptr;  // packed panels, from the first step on
   std::int64_t steps = 0;         // of this product: Format::steps of the inner size, or a part of them
-  std::int64_t panelSteps = 0;    // of the packed weights: the distance between strips and panels
+  std::int64_t panel_steps = 0;   // of the packed weights: the distance between strips and panels
   const void* next = nullptr;     // panels whose weights are needed after these, from the first step on; null: none
-  std::int64_t nextPanels = 0, nextSteps = 0;
-  std::int64_t columns = 0;              // of W; the last panel may be partly filled
-  const float* bias = nullptr;           // [columns rounded up to 32] or null
-  const float* columnScale = nullptr;    // s8 alone: [columns rounded up to 32]
-  const float* rowScale = nullptr;       // s8 alone: [rows]
-  const std::int32_t* rowSum = nullptr;  // s8 alone: [rows], the sum of each row of A
+  std::int64_t next_panels = 0, next_steps = 0;
+  std::int64_t columns = 0;               // of W; the last panel may be partly filled
+  const float* bias = nullptr;            // [columns rounded up to 32] or null
+  const float* column_scale = nullptr;    // s8 alone: [columns rounded up to 32]
+  const float* row_scale = nullptr;       // s8 alone: [rows]
+  const std::int32_t* row_sum = nullptr;  // s8 alone: [rows], the sum of each row of A
   Activation activation = Activation::none;
   const float* residual = nullptr;  // [rows, columns] or null; may be `out`
   std::int64_t ldr = 0;             // elements
   void* out = nullptr;              // f32 or bf16 [rows, columns]
   std::int64_t ldo = 0;             // elements
-  Type outType = Type::f32;
+  Type out_type = Type::f32;
 };
 
 // Attention of one head over one sequence. Scores, their softmax and all sums are float32.
@@ -79,7 +79,7 @@ struct Attention {
   bool causal = false;  // query i sees keys 0 ... keys - queries + i
   void* out = nullptr;  // f32 or bf16 [queries, width]
   std::int64_t ldo = 0;
-  Type outType = Type::f32;
+  Type out_type = Type::f32;
   float* scratch = nullptr;  // attention_scratch(keys, width) floats
 };
 constexpr std::int64_t kAttentionRows = 16;
@@ -88,17 +88,18 @@ constexpr std::int64_t attention_scratch(std::int64_t keys, std::int64_t width) 
   return k * width + k * w + kAttentionRows * (k + w) + 64;
 }
 
-// Rows of int8 (as layerNorm makes them) by few queries, at the speed of memory: out[r * kPanel + q], zeros for q from
+// Rows of int8 (as layer_norm makes them) by few queries, at the speed of memory: out[r * kPanel + q], zeros for q from
 // `count` on; the same bits as by a Product.
 struct ByteDots {
   const char* data = nullptr;  // [rows, stride], zeros past the inner size; stride: bytes, a multiple of 4
   std::int64_t stride = 0, rows = 0;
   const float* scales = nullptr;       // of each row
   const std::int32_t* sums = nullptr;  // of each row
-  // [count, queryStride]: round(x / scale) + weightMax + 1, that of a zero past the inner size; a multiple of 64 bytes.
+  // [count, query_stride]: round(x / scale) + weight_max + 1, that of a zero past the inner size; a multiple of 64
+  // bytes.
   const std::uint8_t* queries = nullptr;
-  std::int64_t queryStride = 0, count = 0;
-  const float* queryScales = nullptr;
+  std::int64_t query_stride = 0, count = 0;
+  const float* query_scales = nullptr;
   float* out = nullptr;
 };
 
@@ -107,7 +108,7 @@ using Multiply = void (*)(const Product&, std::int64_t row_begin, std::int64_t r
 struct ProductKernel {
   Format format;
   Multiply multiply;
-  std::int32_t tileRows;  // rows of one register tile
+  std::int32_t tile_rows;  // rows of one register tile
 };
 
 using Attend = void (*)(const Attention&);
@@ -117,15 +118,15 @@ using Widen = void (*)(const std::uint16_t* from, std::int64_t count, float* to)
 struct Functions {
   // rows of x [rows, width] (stride ldx) normalised (biased variance, as torch.layer_norm) into out, of `type`, row
   // stride ldo bytes; for s8 also the scale and sum of each row. gamma null: no norm, only the conversion.
-  void (*layerNorm)(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gamma,
-                    const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
-                    std::int32_t* sums);
+  void (*layer_norm)(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gamma,
+                     const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
+                     std::int32_t* sums);
   // Winograd's F(2 x 2, 3 x 3). taps: the 16 pixels of a 4 x 4 patch, [channels] each; out[i * distance + c]: the
   // inputs of the 16 products.
-  void (*winogradInput)(const float* const* taps, std::int64_t channels, float* out, std::int64_t distance);
+  void (*winograd_input)(const float* const* taps, std::int64_t channels, float* out, std::int64_t distance);
   // products[i * distance + c] to four pixels (line, column), relu(sum + bias); null: outside the image.
-  void (*winogradOutput)(const float* products, std::int64_t distance, std::int64_t channels, const float* bias,
-                         float* const* pixels);
+  void (*winograd_output)(const float* products, std::int64_t distance, std::int64_t channels, const float* bias,
+                          float* const* pixels);
   // Each score of scores[rows][32] that is at least its column's limit is given to `found` (which may raise the
   // limits).
   void (*scan)(const float* scores, std::int64_t rows, const float* limits, void* state,
@@ -134,14 +135,14 @@ struct Functions {
   // memory.
   void (*dots)(const float* base, std::int64_t rows, std::int64_t dim, const float* queries, std::int64_t count,
                float* out, std::int64_t ldo);
-  void (*byteDots)(const ByteDots&);
+  void (*byte_dots)(const ByteDots&);
   // Numbers of 16 bits as float32.
-  Widen widenBf16, widenFp16;
+  Widen widen_bf16, widen_fp16;
 };
 
 struct Kernels : Functions {
-  const char* name;        // "plain", "avx2", "avx512" ...
-  std::int32_t weightMax;  // largest magnitude of an int8 weight: 127, or 63 where sums of pairs are 16 bits wide
+  const char* name;         // "plain", "avx2", "avx512" ...
+  std::int32_t weight_max;  // largest magnitude of an int8 weight: 127, or 63 where sums of pairs are 16 bits wide
   ProductKernel products[kPrecisions];  // by Precision
   Attend attention[2];                  // by Type; null for bf16 where products do not take it
   const ProductKernel& product(Precision precision) const { return products[static_cast<int>(precision)]; }

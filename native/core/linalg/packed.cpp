@@ -130,7 +130,7 @@ Linear::Linear(const Context& context, Precision precision, const float* weight,
       }
       from = copy.data();
     }
-    pack_panel(from, inner, rows, inner, kernel_.format, context.kernels.weightMax, p, packed_.as<void>(),
+    pack_panel(from, inner, rows, inner, kernel_.format, context.kernels.weight_max, p, packed_.as<void>(),
                scales_.empty() ? nullptr : scales_.data() + first);
   });
 }
@@ -149,18 +149,18 @@ const char* Linear::weights(std::int64_t panel, std::int64_t step) const {
 void Linear::part(const Input& in, const Output& out, Span rows, Span panels, Span next) const {
   Product p;
   p.lda = in.stride;
-  p.panelSteps = steps_;
+  p.panel_steps = steps_;
   p.columns = columns_;
   p.bias = bias_.data();
-  p.columnScale = scales_.data();
-  p.rowScale = in.scales;
-  p.rowSum = in.sums;
+  p.column_scale = scales_.data();
+  p.row_scale = in.scales;
+  p.row_sum = in.sums;
   p.activation = out.activation;
   p.out = out.data;
   p.ldo = out.stride;
-  p.outType = out.type;
+  p.out_type = out.type;
   p.residual = out.residual;
-  p.ldr = out.residualStride;
+  p.ldr = out.residual_stride;
   const std::int64_t count = passes(out);
   const auto first_step = [&](std::int64_t pass) { return pass * steps_ / count; };
   for (std::int64_t pass = 0; pass < count; ++pass) {
@@ -172,8 +172,8 @@ void Linear::part(const Input& in, const Output& out, Span rows, Span panels, Sp
     p.weights = weights(0, from);
     p.steps = to - from;
     p.next = weights(after.begin, next_from);
-    p.nextPanels = after.end - after.begin;
-    p.nextSteps = first_step(last ? 1 : pass + 2) - next_from;
+    p.next_panels = after.end - after.begin;
+    p.next_steps = first_step(last ? 1 : pass + 2) - next_from;
     kernel_.multiply(p, rows.begin, rows.end, panels.begin, panels.end);
     p.bias = nullptr;
     p.residual = static_cast<const float*>(p.out);
@@ -190,11 +190,11 @@ void Linear::multiply_panel(const Input& in, std::int64_t rows, const Output& ou
   p.a = in.data;
   p.lda = in.stride;
   p.weights = weights(panel, 0);
-  p.steps = p.panelSteps = steps_;
+  p.steps = p.panel_steps = steps_;
   p.columns = kPanel;
-  p.columnScale = scales_.empty() ? nullptr : scales_.data() + panel * kPanel;
-  p.rowScale = in.scales;
-  p.rowSum = in.sums;
+  p.column_scale = scales_.empty() ? nullptr : scales_.data() + panel * kPanel;
+  p.row_scale = in.scales;
+  p.row_sum = in.sums;
   p.out = out.data;
   p.ldo = out.stride;
   kernel_.multiply(p, 0, rows, 0, 1);
@@ -203,7 +203,7 @@ void Linear::multiply_panel(const Input& in, std::int64_t rows, const Output& ou
 void Linear::multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out) const {
   if (rows <= 0) return;
   const std::int64_t panels = round_up(columns_, kPanel) / kPanel;
-  const std::int64_t tile = kernel_.tileRows;
+  const std::int64_t tile = kernel_.tile_rows;
   const std::int64_t panel_bytes = steps_ / passes(out) * kPanel * kernel_.format.bytes();
   const std::int64_t together = std::max<std::int64_t>(1, cached_bytes() / std::max<std::int64_t>(1, panel_bytes));
   // Enough tasks for all threads: first of fewer panels, then of fewer rows.

@@ -71,7 +71,7 @@ class Linear {
     Type type = Type::f32;
     Activation activation = Activation::none;
     const float* residual = nullptr;
-    std::int64_t residualStride = 0;
+    std::int64_t residual_stride = 0;
   };
   void multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out) const;
 

@@ -14,13 +14,13 @@ struct DeviceModelSource;
 // What libtorchclip_cuda.so gives. It finds it by torchclip_cuda_functions(version), which returns null to another
 // version's caller.
 struct CudaFunctions {
-  DeviceModel* (*makeModel)(const DeviceModelSource& source);
-  void (*freeCache)();  // gives cached memory of all devices back
+  DeviceModel* (*make_model)(const DeviceModelSource& source);
+  void (*free_cache)();  // gives cached memory of all devices back
   // As search/top_k.h, on device N; k <= 1,024.
   void (*similarity)(int device, const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows,
                      std::int32_t dim, float* out);
-  void (*topK)(int device, const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows,
-               std::int32_t dim, std::int32_t k, std::int32_t* indices, float* scores);
+  void (*top_k)(int device, const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows,
+                std::int32_t dim, std::int32_t k, std::int32_t* indices, float* scores);
 };
 constexpr const char* kCudaEntry = "torchclip_cuda_functions";
 using CudaEntry = const CudaFunctions* (*)(const char* version);

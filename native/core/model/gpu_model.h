@@ -17,7 +17,7 @@ struct DeviceModelSource {
   std::string precision;  // fp32 | fp16 | bf16
   Weights weights;
   const Json& config;  // torchclip.json
-  std::int64_t embedDim = 0, contextLength = 0;
+  std::int64_t embed_dim = 0, context_length = 0;
   Transform transform;
   const PixelTable& pixels;
   bool deterministic = false;  // a row at a time, whatever is asked for together

@@ -105,7 +105,7 @@ void Runner::State::build(const RunnerOptions& options, const Artifact& artifact
   if (!info.third_party) {
     info.logit_scale = std::exp(artifact.scalar("logit_scale"));
     if (artifact.config().sigmoid) info.logit_bias = artifact.scalar("logit_bias");
-    if (!options.generic && (device.cuda || options.makeModel)) {
+    if (!options.generic && (device.cuda || options.make_model)) {
       build_on_gpu(options, artifact);
     } else if (!options.generic) {
       build_on_cpu(artifact);
@@ -137,7 +137,7 @@ void Runner::State::build_on_gpu(const RunnerOptions& options, const Artifact& a
                                  info.embed_dim,       info.context_length,
                                  info.transform,       *table,
                                  options.deterministic};
-  gpu = options.makeModel ? options.makeModel(source) : make_cuda_model(source);
+  gpu = options.make_model ? options.make_model(source) : make_cuda_model(source);
   if (gpu && gpu->has_images()) info.image_runner = "fast " + gpu->name();
   if (gpu && gpu->has_texts()) info.text_runner = "fast " + gpu->name();
 }

@@ -40,7 +40,7 @@ struct RunnerOptions {
   // Copies of the model in an engine, on the same device; for tests. 0: one, or with cuda:all one for each GPU.
   std::int32_t replicas = 0;
   // Makes the model of the device instead of the CUDA library, for tests on machines without a GPU. null: no such.
-  std::function<std::unique_ptr<DeviceModel>(const DeviceModelSource&)> makeModel;
+  std::function<std::unique_ptr<DeviceModel>(const DeviceModelSource&)> make_model;
 };
 
 struct ModelInfo {

@@ -18,7 +18,7 @@ ByteQueries::ByteQueries(const Context& context, const float* queries, std::int6
     return;
   }
   // As pack_panel rounds weights.
-  const std::int32_t most = context.kernels.weightMax;
+  const std::int32_t most = context.kernels.weight_max;
   rounded_.assign(static_cast<std::size_t>(count * stride_), static_cast<std::uint8_t>(most + 1));
   for (std::int64_t q = 0; q < count; ++q) {
     const float* x = queries + q * dim;
@@ -43,11 +43,11 @@ void ByteQueries::scores(const Kernels& kernels, const char* data, std::int64_t 
   d.scales = scales;
   d.sums = sums;
   d.queries = rounded_.data();
-  d.queryStride = stride_;
+  d.query_stride = stride_;
   d.count = count_;
-  d.queryScales = scales_.data();
+  d.query_scales = scales_.data();
   d.out = out;
-  kernels.byteDots(d);
+  kernels.byte_dots(d);
 }
 
 }  // namespace torchclip::core

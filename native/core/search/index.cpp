@@ -136,8 +136,8 @@ void Index::stage_locked(const float* rows, std::int64_t count, std::int64_t mor
   search.team.each((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
     const std::int64_t first = task * kSegment, n = std::min(kSegment, count - first);
     float* scales = room.scales ? room.scales + first : nullptr;
-    kernels()->layerNorm(rows + first * dim, dim, n, dim, nullptr, nullptr, 0, store_.type(),
-                         room.data + first * stride, stride, scales, room.sums ? room.sums + first : nullptr);
+    kernels()->layer_norm(rows + first * dim, dim, n, dim, nullptr, nullptr, 0, store_.type(),
+                          room.data + first * stride, stride, scales, room.sums ? room.sums + first : nullptr);
     if (scales) mark_rows(rows + first * dim, n, dim, scales);
   });
   store_.staged(count);

@@ -20,7 +20,7 @@ void RowView::read(std::int64_t start, std::int64_t n, float* out) const {
     if (type == Type::f32) {
       std::memcpy(out, from, static_cast<std::size_t>(dim) * sizeof(float));
     } else if (type == Type::bf16) {
-      kernels()->widenBf16(reinterpret_cast<const std::uint16_t*>(from), dim, out);
+      kernels()->widen_bf16(reinterpret_cast<const std::uint16_t*>(from), dim, out);
     } else {
       for (std::int64_t i = 0; i < dim; ++i) {
         out[i] = static_cast<float>(reinterpret_cast<const std::int8_t*>(from)[i]) * scales[row];

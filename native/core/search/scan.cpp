@@ -105,7 +105,7 @@ class Segments {
     wide.grow(static_cast<std::size_t>(stored.count * rows_.dim) * sizeof(float));
     for (std::int64_t r = 0; r < stored.count; ++r) {
       const auto* narrow = reinterpret_cast<const std::uint16_t*>(stored.data + r * stored.stride);
-      context_.kernels.widenBf16(narrow, rows_.dim, wide.as<float>() + r * rows_.dim);
+      context_.kernels.widen_bf16(narrow, rows_.dim, wide.as<float>() + r * rows_.dim);
     }
     Segment segment = stored;
     segment.data = wide.as<char>();

@@ -47,8 +47,8 @@ bool Sketch::add(const Context& context, const float* rows, std::int64_t count) 
   std::atomic<bool> finite{true};
   context.team.each((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
     const std::int64_t begin = task * kSegment, n = std::min(kSegment, count - begin), to = first + begin;
-    context.kernels.layerNorm(rows + begin * dim_, dim_, n, dim_, nullptr, nullptr, 0, Type::s8,
-                              data_.data() + to * stride_, stride_, scales_.data() + to, sums_.data() + to);
+    context.kernels.layer_norm(rows + begin * dim_, dim_, n, dim_, nullptr, nullptr, 0, Type::s8,
+                               data_.data() + to * stride_, stride_, scales_.data() + to, sums_.data() + to);
     for (std::int64_t r = 0; r < n; ++r) {
       const float* exact = rows + (begin + r) * dim_;
       const auto* rounded = reinterpret_cast<const std::int8_t*>(data_.data() + (to + r) * stride_);
@@ -66,8 +66,8 @@ bool Sketch::add(const Context& context, const float* rows, std::int64_t count) 
   });
   rows_ = first + count;
   for (std::int64_t r = first; r < rows_; ++r) {
-    mostNorm_ = std::max(mostNorm_, norms_[static_cast<std::size_t>(r)]);
-    mostError_ = std::max(mostError_, errors_[static_cast<std::size_t>(r)]);
+    most_norm_ = std::max(most_norm_, norms_[static_cast<std::size_t>(r)]);
+    most_error_ = std::max(most_error_, errors_[static_cast<std::size_t>(r)]);
   }
   return finite;
 }
@@ -86,7 +86,7 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
     }
     if (!std::isfinite(norm)) return false;
     lengths.push_back(static_cast<float>(std::sqrt(norm)) * kUp);
-    steps.push_back(0.5f * most / static_cast<float>(context.kernels.weightMax) * std::sqrt(static_cast<float>(dim_)) *
+    steps.push_back(0.5f * most / static_cast<float>(context.kernels.weight_max) * std::sqrt(static_cast<float>(dim_)) *
                     kUp);
   }
   const auto bound = [&](std::int64_t q, float norm, float error) {
@@ -102,7 +102,7 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
   };
   std::vector<Lane> lanes(static_cast<std::size_t>(context.team.size() * count), Lane{Largest(k), {}});
   std::vector<float> most;
-  for (std::int64_t q = 0; q < count; ++q) most.push_back(bound(q, mostNorm_, mostError_));
+  for (std::int64_t q = 0; q < count; ++q) most.push_back(bound(q, most_norm_, most_error_));
   context.team.each(tasks, [&](std::int64_t task, int who) {
     alignas(64) static thread_local float scores[kSegment * kPanel];
     // Lanes past the last query never hit.

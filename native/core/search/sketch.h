@@ -37,7 +37,7 @@ class Sketch {
   std::vector<float> scales_;          // of each row
   std::vector<std::int32_t> sums_;     // of each row's int8 numbers
   std::vector<float> norms_, errors_;  // |row|, |row - its int8 form|: both rounded up
-  float mostNorm_ = 0, mostError_ = 0;
+  float most_norm_ = 0, most_error_ = 0;
 };
 
 }  // namespace torchclip::core

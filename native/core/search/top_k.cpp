@@ -77,7 +77,7 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
   const auto on = usable_device(device);
   if (!on.cuda) return Index::search_rows(base, base_rows, dim, {queries, query_rows, k, {}}, {indices, scores});
   if (const auto* cuda = k <= kMostK ? cuda_functions() : nullptr) {
-    return cuda->topK(on.index, queries, query_rows, base, base_rows, dim, k, indices, scores);
+    return cuda->top_k(on.index, queries, query_rows, base, base_rows, dim, k, indices, scores);
   }
   const auto rows = rows_on_device(on, base, base_rows, dim);
   top_k_of_products(*rows, queries, query_rows, base_rows, dim, k, indices, scores);

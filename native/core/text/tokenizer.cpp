@@ -62,11 +62,12 @@ void Tokenizer::split(std::u32string_view text, const AddedTokens& tokens, std::
     }
     std::size_t first = at, last = at + found->content.size();
     at = last;
-    if (found->singleWord && ((first > 0 && in_word(text[first - 1])) || (last < text.size() && in_word(text[last])))) {
+    if (found->single_word &&
+        ((first > 0 && in_word(text[first - 1])) || (last < text.size() && in_word(text[last])))) {
       continue;
     }
-    while (found->leftStrip && first > done && is_space(text[first - 1])) --first;
-    while (found->rightStrip && last < text.size() && is_space(text[last])) ++last;
+    while (found->left_strip && first > done && is_space(text[first - 1])) --first;
+    while (found->right_strip && last < text.size() && is_space(text[last])) ++last;
     if (done < first) between(text.substr(done, first - done));
     out.push_back(found->id);
     done = at = last;
@@ -77,7 +78,7 @@ void Tokenizer::split(std::u32string_view text, const AddedTokens& tokens, std::
 // The length of the word that `text` begins with; 0: it begins with none.
 std::size_t Tokenizer::word_length(std::u32string_view text) const {
   if (dialect_ != Dialect::transformers) {
-    for (const auto* special : {&startText_, &endText_}) {
+    for (const auto* special : {&start_text_, &end_text_}) {
       if (text.substr(0, special->size()) == *special) return special->size();
     }
   }
@@ -109,8 +110,8 @@ Tokenizer::Tokenizer(const std::string& tokenizer_json, const std::string& torch
   dialect_ = dialect == "open_clip" ? Dialect::open_clip
              : dialect == "openai"  ? Dialect::openai
                                     : Dialect::transformers;
-  startText_ = dialect_ == Dialect::open_clip ? U"<start_of_text>" : kStart;
-  endText_ = dialect_ == Dialect::open_clip ? U"<end_of_text>" : kEnd;
+  start_text_ = dialect_ == Dialect::open_clip ? U"<start_of_text>" : kStart;
+  end_text_ = dialect_ == Dialect::open_clip ? U"<end_of_text>" : kEnd;
   const auto json = Json::parse(tokenizer_json);
   for (const auto& [token, value] : json["model"]["vocab"].members()) {
     const double id = value.number(-1);
@@ -130,8 +131,8 @@ Tokenizer::Tokenizer(const std::string& tokenizer_json, const std::string& torch
   end_ = id(to_utf8(kEnd));
   start_ = id(to_utf8(kStart));
   if (dialect_ == Dialect::transformers) {
-    rawTokens_ = added_tokens(json, false);
-    normalizedTokens_ = added_tokens(json, true);
+    raw_tokens_ = added_tokens(json, false);
+    normalized_tokens_ = added_tokens(json, true);
   }
   // GPT-2's bytes_to_unicode: printable bytes are themselves, the others get letters from U+0100 on.
   char32_t other = 0x100;
@@ -154,8 +155,8 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
   if (dialect_ != Dialect::transformers) {
     words(lower(cleans_ ? clean_as_openai(plain) : normalize_nfc(plain)), ids);
   } else {
-    split(cleans_ ? lower(clean_as_openai(plain)) : plain, rawTokens_, ids, [&](std::u32string_view part) {
-      split(normalized(part), normalizedTokens_, ids, [&](std::u32string_view rest) { words(rest, ids); });
+    split(cleans_ ? lower(clean_as_openai(plain)) : plain, raw_tokens_, ids, [&](std::u32string_view part) {
+      split(normalized(part), normalized_tokens_, ids, [&](std::u32string_view rest) { words(rest, ids); });
     });
   }
   ids.push_back(end_);
@@ -171,8 +172,8 @@ void Tokenizer::words(std::u32string_view text, std::vector<std::int32_t>& out) 
 }
 
 void Tokenizer::word(std::u32string_view word, std::vector<std::int32_t>& out) const {
-  if (dialect_ != Dialect::transformers && (word == startText_ || word == endText_)) {
-    return out.push_back(word == startText_ ? start_ : end_);
+  if (dialect_ != Dialect::transformers && (word == start_text_ || word == end_text_)) {
+    return out.push_back(word == start_text_ ? start_ : end_);
   }
   std::vector<std::string> parts;
   for (const char byte : to_utf8(word)) parts.push_back(letters_[static_cast<unsigned char>(byte)]);

@@ -31,7 +31,7 @@ class Tokenizer {
   struct AddedToken {
     std::u32string content;
     std::int32_t id = 0;
-    bool singleWord = false, leftStrip = false, rightStrip = false;
+    bool single_word = false, left_strip = false, right_strip = false;
   };
   using AddedTokens = std::vector<AddedToken>;
 
@@ -47,8 +47,8 @@ class Tokenizer {
 
   bool cleans_ = false;  // as openai/CLIP and open_clip do it
   Dialect dialect_ = Dialect::transformers;
-  std::u32string startText_, endText_;        // what stands for the two special tokens in a text
-  AddedTokens rawTokens_, normalizedTokens_;  // found before and after the text is normalised; longest first
+  std::u32string start_text_, end_text_;        // what stands for the two special tokens in a text
+  AddedTokens raw_tokens_, normalized_tokens_;  // found before and after the text is normalised; longest first
   std::int32_t start_ = 0, end_ = 0;
   std::unordered_map<std::string, std::int32_t> vocabulary_;
   std::unordered_map<std::string, std::int32_t> ranks_;  // by "a b"

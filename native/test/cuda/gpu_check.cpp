@@ -32,7 +32,7 @@ namespace {
 
 struct Shape {
   const char* name;
-  std::int64_t size, patch, width, layers, heads, textWidth, textLayers, textHeads, embed;
+  std::int64_t size, patch, width, layers, heads, text_width, text_layers, text_heads, embed;
   const char* activation;
 };
 
@@ -55,7 +55,7 @@ core::Json config_of(const Shape& s) {
   out << "{\"image\":{\"kind\":\"vit\",\"imageSize\":" << s.size << ",\"patchSize\":" << s.patch << ",";
   block(s.width, s.layers, s.heads);
   out << "\"pool\":\"token\",\"classToken\":true,\"preNorm\":true},\"text\":{\"kind\":\"transformer\",";
-  block(s.textWidth, s.textLayers, s.textHeads);
+  block(s.text_width, s.text_layers, s.text_heads);
   out << "\"pool\":\"argmax\",\"causal\":true,\"endId\":" << kVocabulary - 1 << "}}";
   return core::Json::parse(out.str());
 }
@@ -67,7 +67,7 @@ core::Weights weights_of(const Shape& s) {
   return [s](const std::string& name) -> core::Tensor {
     const auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
     const bool text = name.rfind("text.", 0) == 0;
-    const std::int64_t w = text ? s.textWidth : s.width, layers = text ? s.textLayers : s.layers;
+    const std::int64_t w = text ? s.text_width : s.width, layers = text ? s.text_layers : s.layers;
     const double narrow = 1 / std::sqrt(static_cast<double>(w)), deep = narrow / std::sqrt(2.0 * layers);
     std::vector<std::int64_t> shape;
     double deviation = narrow, mean = 0;
@@ -312,7 +312,7 @@ void speed(const Shape& s, const Options& options, Report& report, const core::P
   const auto put = [&](const std::string& row) {
     report.json << (report.json.str().back() == '[' ? "" : ",") << "\n" << row;
   };
-  double bf16AtPass = 0;
+  double bf16_at_pass = 0;
   for (const std::string precision : {"bf16", "fp16", "fp32"}) {
     const auto model = model_of(s, config, table, precision);
     for (const auto batch : batches) {
@@ -332,7 +332,7 @@ void speed(const Shape& s, const Options& options, Report& report, const core::P
       const double host = static_cast<double>(batch) * times / seconds_of([&] {
                             for (int i = 0; i < times; ++i) whole();
                           });
-      if (precision == "bf16") bf16AtPass = std::max(bf16AtPass, images);
+      if (precision == "bf16") bf16_at_pass = std::max(bf16_at_pass, images);
       const double share = images * image_flops(s) / peak;
       const double eager = precision == "bf16" ? torch_speed(torch, s.name, batch, "eager") : 0;
       const double compiled = precision == "bf16" ? torch_speed(torch, s.name, batch, "compiled") : 0;
@@ -368,7 +368,7 @@ void speed(const Shape& s, const Options& options, Report& report, const core::P
     const double rate =
         static_cast<double>(in.images) / seconds_of([&] { cpu.images(in.pixels.data(), in.images, out.data()); });
     std::printf("%-9s CPU %s (%s) %8.1f images/s: CUDA bf16 is %.0f times as fast\n", s.name, label,
-                core::kernels()->name, rate, bf16AtPass / rate);
+                core::kernels()->name, rate, bf16_at_pass / rate);
     std::ostringstream row;
     row << "{\"model\":\"" << s.name << "\",\"device\":\"cpu\",\"precision\":\"" << label
         << "\",\"batch\":" << in.images << ",\"imagesPerSecond\":" << rate << ",\"latencyRecorded\":" << recorded

@@ -75,26 +75,26 @@ class HostDevice final : public Device {
     const auto a = floats(p.a, p.rows * p.inner), w = floats(p.weights, p.columns * p.inner);
     for (std::int64_t r = 0; r < p.rows; ++r) {
       for (std::int64_t c = 0; c < p.columns; ++c) {
-        double sums[4] = {p.bias ? twin::element(p.bias, p.outNumber, c) : 0, 0, 0, 0};
+        double sums[4] = {p.bias ? twin::element(p.bias, p.out_number, c) : 0, 0, 0, 0};
         const float *x = &a[r * p.inner], *y = &w[c * p.inner];
         for (std::int64_t i = 0; i < p.inner; i += 4) {
           for (int j = 0; j < 4; ++j) sums[j] += static_cast<double>(x[i + j]) * y[i + j];
         }
         auto result = static_cast<float>(sums[0] + sums[1] + sums[2] + sums[3]);
-        if (p.geluTanh) result = twin::activate(result, Activation::gelu_tanh);
-        if (p.accumulate) result += twin::element(p.out, p.outNumber, r * p.stride + c);
-        twin::set(p.out, p.outNumber, r * p.stride + c, result);
+        if (p.gelu_tanh) result = twin::activate(result, Activation::gelu_tanh);
+        if (p.accumulate) result += twin::element(p.out, p.out_number, r * p.stride + c);
+        twin::set(p.out, p.out_number, r * p.stride + c, result);
       }
     }
   }
 
   const void* attend(const Attention& a) override {
-    attended_ = allocate(static_cast<std::size_t>(a.queryTokens * a.heads * a.width * size_of(a.number)));
+    attended_ = allocate(static_cast<std::size_t>(a.query_tokens * a.heads * a.width * size_of(a.number)));
     for (std::int64_t s = 0; s < a.sequences; ++s) {
-      const std::int64_t first = a.queryStarts[s], end = a.queryStarts[s + 1];
-      const std::int64_t key = a.keyStarts[s], keys = a.keyStarts[s + 1] - key;
-      if (end - first > a.mostQueries || keys > a.mostKeys || end > a.queryTokens || key + keys > a.keyTokens ||
-          (a.uniform && (end - first != a.mostQueries || keys != a.mostKeys))) {
+      const std::int64_t first = a.query_starts[s], end = a.query_starts[s + 1];
+      const std::int64_t key = a.key_starts[s], keys = a.key_starts[s + 1] - key;
+      if (end - first > a.most_queries || keys > a.most_keys || end > a.query_tokens || key + keys > a.key_tokens ||
+          (a.uniform && (end - first != a.most_queries || keys != a.most_keys))) {
         throw core::Error(TORCHCLIP_E_INTERNAL, "attention over sequences that are not as it was told");
       }
       for (std::int64_t q = first; q < end; ++q) {
@@ -146,7 +146,7 @@ class HostDevice final : public Device {
     for (std::int64_t k = 0; k < keys; ++k) {
       double dot = 0;
       for (std::int64_t i = 0; i < a.width; ++i) {
-        dot += static_cast<double>(twin::element(a.q, a.number, query * a.qStride + column + i)) *
+        dot += static_cast<double>(twin::element(a.q, a.number, query * a.q_stride + column + i)) *
                twin::element(a.k, a.number, (key + k) * a.kStride + column + i);
       }
       weights[k] = dot;

@@ -212,7 +212,8 @@ void pictures(Bench& t) {
       const auto plan = core::plan_resize(w, h, channels, transform);
       auto* out = t.put(std::vector<std::uint8_t>(32 * 32 * 3, plan.fill));
       jobs.push_back({t.put(pixels), t.put(std::vector<std::uint8_t>(plan.shape.between_bytes())), out,
-                      t.put(plan.xTaps), t.put(plan.yTaps), t.put(plan.xWeights), t.put(plan.yWeights), plan.shape});
+                      t.put(plan.x_taps), t.put(plan.y_taps), t.put(plan.x_weights), t.put(plan.y_weights),
+                      plan.shape});
       results.push_back(out);
       most = std::max({most, plan.shape.between_bytes(), std::int64_t{32 * 32 * 3}});
     }

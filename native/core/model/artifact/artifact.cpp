@@ -185,7 +185,7 @@ void Artifact::read_floats(const StoredTensor& tensor, float* to) const {
   // bytes 4i to 4i + 3 and read from 2n + 2i, which is never before them.
   char* halves = reinterpret_cast<char*>(to) + 2 * elements;
   read_bytes(tensor, halves);
-  const auto widen = tensor.type == StoredType::f16 ? kernels()->widenFp16 : kernels()->widenBf16;
+  const auto widen = tensor.type == StoredType::f16 ? kernels()->widen_fp16 : kernels()->widen_bf16;
   std::uint16_t block[kWidenedAtOnce];
   for (std::size_t first = 0; first < elements; first += kWidenedAtOnce) {
     const std::size_t count = std::min(kWidenedAtOnce, elements - first);

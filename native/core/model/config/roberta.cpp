@@ -23,7 +23,7 @@ struct Roberta {
         mean(fields.choice("pool", {"mean", "cls"}) == "mean"),
         mlp(fields.choice("projection", {"linear", "mlp"}) == "mlp") {
     if (width % heads != 0) fields.fail("heads", "does not divide the width");
-    // Token i of a text has position padId + 1 + i.
+    // Token i of a text has position pad_id + 1 + i.
     if (positions < context_length + pad_id + 1) fields.fail("positions", "are fewer than the context needs");
   }
 };

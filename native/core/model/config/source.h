@@ -52,7 +52,7 @@ struct BlockLayout {
   double eps = 0;            // of the layer norms
   bool layer_scale = false;  // each residual branch is multiplied by a learned vector (LayerScale)
 
-  // Reads the fields width, layers, heads, mlpWidth, activation, eps and layerScale.
+  // Reads the fields width, layers, heads, mlp_width, activation, eps and layerScale.
   explicit BlockLayout(Fields& fields);
 };
 

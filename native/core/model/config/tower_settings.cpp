@@ -28,7 +28,7 @@ BlockSettings::BlockSettings(const Json& config, Activation activation_of_all, f
     : width(whole(config["width"])),
       heads(whole(config["heads"])),
       layers(whole(config["layers"])),
-      mlpWidth(whole(config["mlpWidth"])),
+      mlp_width(whole(config["mlpWidth"])),
       eps(static_cast<float>(config["eps"].number(default_eps))),
       activation(activation_of_all) {
   if (heads < 1) throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model's settings name no possible number of heads");
@@ -59,10 +59,10 @@ std::optional<VitSettings> VitSettings::of(const Json& config) {
       throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the image encoder's stem does not make its patches");
     }
   }
-  s.poolHeads = whole(config["poolHeads"]);
-  s.classToken = config["classToken"].boolean();
-  s.preNorm = config["preNorm"].boolean();
-  s.normAfterPool = config["normAfterPool"].boolean();
+  s.pool_heads = whole(config["poolHeads"]);
+  s.class_token = config["classToken"].boolean();
+  s.pre_norm = config["preNorm"].boolean();
+  s.norm_after_pool = config["normAfterPool"].boolean();
   return s;
 }
 
@@ -83,7 +83,7 @@ VitEmbedding vit_embedding(const VitSettings& s, const Weights& weights) {
   e.patches = need(weights, conv + ".weight");
   const auto positions = need(weights, "visual.positional_embedding");
   const std::int64_t own = positions.rows() - s.patches();  // 1: the class token has a position of its own
-  if (own < 0 || own > (s.classToken ? 1 : 0) || e.patches.rows() != width ||
+  if (own < 0 || own > (s.class_token ? 1 : 0) || e.patches.rows() != width ||
       (s.stem.empty() && e.patches.inner() != s.patch_inner()) || positions.inner() != width) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the patch embedding has another shape than the model's settings say");
   }
@@ -92,10 +92,10 @@ VitEmbedding vit_embedding(const VitSettings& s, const Weights& weights) {
   for (std::int64_t i = 0; i < s.patches() * width; ++i) {
     e.positions[i] = positions.data[own * width + i] + (bias.data ? bias.data[i % width] : 0.0f);
   }
-  if (s.classToken) {
+  if (s.class_token) {
     const auto token = need(weights, "visual.class_embedding");
-    e.classRow.assign(token.data, token.data + width);
-    for (std::int64_t i = 0; own && i < width; ++i) e.classRow[i] += positions.data[i];
+    e.class_row.assign(token.data, token.data + width);
+    for (std::int64_t i = 0; own && i < width; ++i) e.class_row[i] += positions.data[i];
   }
   return e;
 }
@@ -122,7 +122,7 @@ std::vector<float> map_query(const VitSettings& s, const Weights& weights) {
   const auto w = need(weights, "visual.attn_pool.in_proj_weight", 3 * s.width, s.width);
   const auto b = need(weights, "visual.attn_pool.in_proj_bias", 3 * s.width, 1);
   const auto latent = need(weights, "visual.attn_pool.latent");
-  return projected_query(w.data, b.data, {latent.data, latent.data + s.width}, s.poolHeads);
+  return projected_query(w.data, b.data, {latent.data, latent.data + s.width}, s.pool_heads);
 }
 
 std::vector<float> first_query(const VitSettings& s, const Weights& weights, std::int64_t dim) {
@@ -131,7 +131,7 @@ std::vector<float> first_query(const VitSettings& s, const Weights& weights, std
   const auto queries = need(weights, "visual.attn_pool.query");
   const auto gamma = need(weights, "visual.attn_pool.ln_q.weight", dim, 1);
   const auto beta = need(weights, "visual.attn_pool.ln_q.bias", dim, 1);
-  if (queries.inner() != dim || s.poolHeads < 1) {
+  if (queries.inner() != dim || s.pool_heads < 1) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the pool's queries have another width than the model's settings say");
   }
   double mean = 0, variance = 0;
@@ -143,7 +143,7 @@ std::vector<float> first_query(const VitSettings& s, const Weights& weights, std
   for (std::int64_t i = 0; i < dim; ++i) {
     normed[i] = (queries.data[i] - mean) / std::sqrt(variance + s.eps) * gamma.data[i] + beta.data[i];
   }
-  return projected_query(w.data, b.data, normed, s.poolHeads);
+  return projected_query(w.data, b.data, normed, s.pool_heads);
 }
 
 std::optional<TextSettings> TextSettings::of(const Json& config) {
@@ -163,10 +163,10 @@ std::optional<TextSettings> TextSettings::of(const Json& config) {
   }
   static_cast<BlockSettings&>(s) = BlockSettings(config);
   s.causal = config["causal"].boolean();
-  s.appendedToken = config["appendedToken"].boolean();
-  s.causal = s.causal || s.appendedToken;
-  s.endId = static_cast<std::int32_t>(whole(config["endId"]));
-  s.padId = static_cast<std::int32_t>(whole(config["padId"]));
+  s.appended_token = config["appendedToken"].boolean();
+  s.causal = s.causal || s.appended_token;
+  s.end_id = static_cast<std::int32_t>(whole(config["endId"]));
+  s.pad_id = static_cast<std::int32_t>(whole(config["padId"]));
   return s;
 }
 
@@ -175,7 +175,7 @@ std::int64_t TextSettings::pooled_position(const std::int32_t* ids, std::int64_t
     case Pool::argmax:
       return std::max_element(ids, ids + length) - ids;
     case Pool::eos: {
-      const auto* found = std::find(ids, ids + length, endId);
+      const auto* found = std::find(ids, ids + length, end_id);
       return found == ids + length ? 0 : found - ids;
     }
     case Pool::last:

@@ -12,10 +12,10 @@ namespace torchclip::core {
 
 // BlockConfig of lib/models/architectures/blocks.ts.
 struct BlockSettings {
-  std::int64_t width = 0, heads = 0, layers = 0, mlpWidth = 0;
+  std::int64_t width = 0, heads = 0, layers = 0, mlp_width = 0;
   float eps = 1e-5f;
   Activation activation = Activation::none;
-  bool normsAfter = false;  // each branch is added first, then normalised (RoBERTa)
+  bool norms_after = false;  // each branch is added first, then normalised (RoBERTa)
   BlockSettings() = default;
   explicit BlockSettings(const Json& config);
   // For configs that name no activation. Throws Error(E_MODEL_CORRUPT) where there is no head.
@@ -30,8 +30,8 @@ struct VitSettings : BlockSettings {
   Pool pool = Pool::token;
   std::vector<std::int64_t>
       stem;  // kernels of a convolutional stem, whose product is the patch; empty: one convolution
-  std::int64_t size = 0, patch = 0, grid = 0, poolHeads = 0;
-  bool classToken = false, preNorm = false, normAfterPool = false;
+  std::int64_t size = 0, patch = 0, grid = 0, pool_heads = 0;
+  bool class_token = false, pre_norm = false, norm_after_pool = false;
 
   // None where the settings name something that only the generic runner does.
   static std::optional<VitSettings> of(const Json& config);
@@ -39,14 +39,14 @@ struct VitSettings : BlockSettings {
   void read_sizes(const Json& config);
   std::int64_t bytes() const { return size * size * 3; }  // of a picture
   std::int64_t patches() const { return grid * grid; }
-  std::int64_t length() const { return patches() + (classToken ? 1 : 0); }  // tokens of a picture
+  std::int64_t length() const { return patches() + (class_token ? 1 : 0); }  // tokens of a picture
   std::int64_t patch_inner() const { return 3 * patch * patch; }
 };
 
 struct VitEmbedding {
   Tensor patches;                // [width, 3 patch^2]
   std::vector<float> positions;  // [patches, width], with the patch embedding's bias
-  std::vector<float> classRow;   // class embedding and its position; empty where there is none
+  std::vector<float> class_row;  // class embedding and its position; empty where there is none
 };
 // Throws Error(E_MODEL_CORRUPT) where the weights do not fit.
 VitEmbedding vit_embedding(const VitSettings& settings, const Weights& weights);
@@ -61,8 +61,8 @@ struct TextSettings : BlockSettings {
   enum class Pool { argmax, eos, last, first };
   Pool pool = Pool::argmax;
   bool causal = true;
-  bool appendedToken = false;  // a learned token after the text is pooled (CoCa)
-  std::int32_t endId = 0, padId = 0;
+  bool appended_token = false;  // a learned token after the text is pooled (CoCa)
+  std::int32_t end_id = 0, pad_id = 0;
 
   static std::optional<TextSettings> of(const Json& config);
   // The token of a row whose vector becomes the embedding.

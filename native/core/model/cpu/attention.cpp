@@ -34,8 +34,8 @@ PooledAttention::PooledAttention(const Context& context, Precision precision, co
 
 void PooledAttention::fix_query(const Context& context, const float* query) {
   Buffer row(static_cast<std::size_t>(row_bytes(type_, width_)));
-  context.kernels.layerNorm(query, width_, 1, width_, nullptr, nullptr, 0, type_, row.as<void>(),
-                            row_bytes(type_, width_), nullptr, nullptr);
+  context.kernels.layer_norm(query, width_, 1, width_, nullptr, nullptr, 0, type_, row.as<void>(),
+                             row_bytes(type_, width_), nullptr, nullptr);
   fixed_ = Buffer(static_cast<std::size_t>(row_));
   ask(context, {row.as<void>(), row_bytes(type_, width_)}, 1, fixed_.as<char>());
   keys_.clear();
@@ -69,7 +69,7 @@ void PooledAttention::run(const Context& context, Workspace& workspace, const Li
   std::int64_t longest = 0;
   for (const auto& span : spans) longest = std::max(longest, span.end - span.begin);
   Attention common;
-  common.type = common.outType = type_;
+  common.type = common.out_type = type_;
   common.ldq = common.ldo = common.width = inner_;
   common.ldk = tokens.stride / size;
   attend_heads(context, workspace, count, 1, longest, common, [&](std::int64_t s, Attention& t) {

@@ -24,7 +24,7 @@ void attend_heads(const Context& context, Workspace& workspace, std::int64_t seq
       t.q = beside(t.q, bytes);
       t.k = beside(t.k, bytes);
       t.v = beside(t.v, bytes);
-      t.out = static_cast<char*>(t.out) + column * size_of(t.outType);
+      t.out = static_cast<char*>(t.out) + column * size_of(t.out_type);
       t.scratch = workspace.scratch.as<float>() + task * floats;
       context.kernels.attention[static_cast<int>(t.type)](t);
     }

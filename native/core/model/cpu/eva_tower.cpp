@@ -18,7 +18,7 @@ VitSettings settings_of(const Json& config) {
   VitSettings s;
   static_cast<BlockSettings&>(s) = BlockSettings(config, Activation::gelu, 1e-6f);
   s.read_sizes(config);
-  s.classToken = true;
+  s.class_token = true;
   return s;
 }
 
@@ -29,12 +29,12 @@ EvaTower::EvaTower(const Context& context, Precision precision, const Weights& w
     : precision_(precision),
       type_(input_type(context, precision)),
       settings_(settings_of(config)),
-      embedDim_(embed_dim),
+      embed_dim_(embed_dim),
       rotary_(config["rotary"].boolean()),
-      innerNorm_(config["innerNorm"].boolean()),
-      normsAfter_(config["postNorm"].boolean()),
+      inner_norm_(config["innerNorm"].boolean()),
+      norms_after_(config["postNorm"].boolean()),
       embedding_(context, precision, weights, settings_, pixels),
-      postNorm_(weights, "visual.ln_post", settings_.eps) {
+      post_norm_(weights, "visual.ln_post", settings_.eps) {
   const std::int64_t width = settings_.width, head = width / settings_.heads;
   const bool gated = config["gated"].boolean();
   for (std::int64_t i = 0; i < settings_.layers; ++i) {
@@ -42,7 +42,7 @@ EvaTower::EvaTower(const Context& context, Precision precision, const Weights& w
     Block b;
     b.norm1 = Norm(weights, key + ".norm1", settings_.eps);
     b.norm2 = Norm(weights, key + ".norm2", settings_.eps);
-    if (innerNorm_) b.inner = Norm(weights, key + ".attn.norm", settings_.eps);
+    if (inner_norm_) b.inner = Norm(weights, key + ".attn.norm", settings_.eps);
     const auto in = need(weights, key + ".attn.in_proj_weight", 3 * width, width);
     const auto q = need(weights, key + ".attn.q_bias", width, 1), v = need(weights, key + ".attn.v_bias", width, 1);
     std::vector<float> bias(static_cast<std::size_t>(3 * width), 0.0f), scale(bias.size(), 1.0f);
@@ -53,7 +53,7 @@ EvaTower::EvaTower(const Context& context, Precision precision, const Weights& w
     b.out = linear_of(context, precision, weights, key + ".attn.proj");
     if (gated) b.gate = linear_of(context, precision, weights, key + ".mlp.fc1_g");
     b.up = linear_of(context, precision, weights, key + (gated ? ".mlp.fc1_x" : ".mlp.fc1"));
-    if (gated) b.mlpNorm = Norm(weights, key + ".mlp.norm", settings_.eps);
+    if (gated) b.mlp_norm = Norm(weights, key + ".mlp.norm", settings_.eps);
     // What a gate makes has outliers that int8 does not hold: there the second layer runs as bf16.
     b.down = linear_of(context, gated ? without_int8(precision) : precision, weights, key + ".mlp.fc2");
     blocks_.push_back(std::move(b));
@@ -83,7 +83,7 @@ std::size_t EvaTower::bytes() const {
 void EvaTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                       float* out, Cancel cancel) const {
   in_chunks(settings_, rows, [&](std::int64_t begin, std::int64_t count) {
-    encode_chunk(context, workspace, pixels + begin * settings_.bytes(), count, out + begin * embedDim_, cancel);
+    encode_chunk(context, workspace, pixels + begin * settings_.bytes(), count, out + begin * embed_dim_, cancel);
   });
 }
 
@@ -127,14 +127,14 @@ void EvaTower::attend(const Context& context, Workspace& w, std::int64_t rows, b
 void EvaTower::add(const Context& context, Workspace& w, const Linear& linear, const Linear::Input& in,
                    const Norm& norm, float* x, std::int64_t rows) const {
   const std::int64_t width = settings_.width;
-  if (!normsAfter_) return linear.multiply(context, in, rows, {x, width, Type::f32, Activation::none, x, width});
+  if (!norms_after_) return linear.multiply(context, in, rows, {x, width, Type::f32, Activation::none, x, width});
   w.mixed.grow(static_cast<std::size_t>(rows * width) * 4);
   float* branch = w.mixed.as<float>();
   linear.multiply(context, in, rows, {branch, width});
   context.team.each(rows, [&](std::int64_t r) {
     float *from = branch + r * width, *to = x + r * width;
-    context.kernels.layerNorm(from, width, 1, width, norm.gamma.data, norm.beta.data, norm.eps, Type::f32, from,
-                              width * 4, nullptr, nullptr);
+    context.kernels.layer_norm(from, width, 1, width, norm.gamma.data, norm.beta.data, norm.eps, Type::f32, from,
+                               width * 4, nullptr, nullptr);
     for (std::int64_t i = 0; i < width; ++i) to[i] += from[i];
   });
 }
@@ -142,7 +142,7 @@ void EvaTower::add(const Context& context, Workspace& w, const Linear& linear, c
 void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
                             float* out, Cancel cancel) const {
   const std::int64_t width = settings_.width, length = settings_.length(), tokens = rows * length;
-  const std::int64_t mlp = settings_.mlpWidth;
+  const std::int64_t mlp = settings_.mlp_width;
   w.x.grow(static_cast<std::size_t>(tokens * width) * 4);
   w.few.grow(static_cast<std::size_t>(rows * width) * 4);
   w.qkv.grow(static_cast<std::size_t>(tokens * std::max(3 * width, mlp)) * 4);
@@ -160,7 +160,7 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
     check_cancel(cancel);
     const Block& b = blocks_[i];
     const bool last = i + 1 == blocks_.size();  // where the class token alone matters
-    b.in.multiply(context, input(x, tokens, normsAfter_ ? nullptr : &b.norm1), tokens, {w.qkv.as<void>(), 3 * width});
+    b.in.multiply(context, input(x, tokens, norms_after_ ? nullptr : &b.norm1), tokens, {w.qkv.as<void>(), 3 * width});
     if (rotary_) rotate(context, w.qkv.as<float>(), rows);
     attend(context, w, rows, last);
     float* residual = x;
@@ -172,9 +172,9 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
         std::memcpy(residual + r * width, x + r * length * width, static_cast<std::size_t>(width) * 4);
       }
     }
-    add(context, w, b.out, input(w.mixed.as<float>(), count, innerNorm_ ? &b.inner : nullptr), b.norm1, residual,
+    add(context, w, b.out, input(w.mixed.as<float>(), count, inner_norm_ ? &b.inner : nullptr), b.norm1, residual,
         count);
-    const auto y = input(residual, count, normsAfter_ ? nullptr : &b.norm2);
+    const auto y = input(residual, count, norms_after_ ? nullptr : &b.norm2);
     float* hidden = w.hidden.as<float>();
     b.up.multiply(context, y, count, {hidden, mlp, Type::f32, b.gate ? Activation::none : settings_.activation});
     if (b.gate) {
@@ -184,10 +184,10 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
         for (std::int64_t d = r * mlp; d < (r + 1) * mlp; ++d) hidden[d] *= gate[d];
       });
     }
-    add(context, w, b.down, input_of(b.down.type(), hidden, count, mlp, b.gate ? &b.mlpNorm : nullptr), b.norm2,
+    add(context, w, b.down, input_of(b.down.type(), hidden, count, mlp, b.gate ? &b.mlp_norm : nullptr), b.norm2,
         residual, count);
   }
-  project(context, &postNorm_, projection_, w.few.as<float>(), rows, width, out);
+  project(context, &post_norm_, projection_, w.few.as<float>(), rows, width, out);
 }
 
 }  // namespace torchclip::core

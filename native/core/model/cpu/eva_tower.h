@@ -21,7 +21,7 @@ class EvaTower : public ImageTower {
 
  private:
   struct Block {
-    Norm norm1, norm2, inner, mlpNorm;
+    Norm norm1, norm2, inner, mlp_norm;
     Linear in, out, gate, up, down;  // gate: empty where the MLP has none
   };
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
@@ -35,12 +35,12 @@ class EvaTower : public ImageTower {
   Precision precision_ = Precision::fp32;
   Type type_ = Type::f32;  // of the products' rows
   VitSettings settings_;
-  std::int64_t embedDim_ = 0;
-  bool rotary_ = false, innerNorm_ = false, normsAfter_ = false;
+  std::int64_t embed_dim_ = 0;
+  bool rotary_ = false, inner_norm_ = false, norms_after_ = false;
   std::vector<float> sines_, cosines_;  // [patches, width of a head]
   PatchEmbedding embedding_;
   std::vector<Block> blocks_;
-  Norm postNorm_;
+  Norm post_norm_;
   Linear projection_;
 };
 

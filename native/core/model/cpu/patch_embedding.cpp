@@ -128,7 +128,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
                 static_cast<std::size_t>(grid * width) * 4);
     if (gy == 0 && extra) {
       std::memset(w.input.as<char>() + image * length * stride, 0, static_cast<std::size_t>(stride));
-      std::memcpy(x + image * length * width, embedding_.classRow.data(), static_cast<std::size_t>(width) * 4);
+      std::memcpy(x + image * length * width, embedding_.class_row.data(), static_cast<std::size_t>(width) * 4);
     }
   });
   patches_.multiply(context, {w.input.as<void>(), stride}, rows * length,

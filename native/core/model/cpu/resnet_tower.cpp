@@ -95,7 +95,7 @@ ResnetTower::ResnetTower(const Context& context, Precision precision, const Weig
       size_(static_cast<std::int64_t>(config["imageSize"].number())),
       width_(static_cast<std::int64_t>(config["width"].number())),
       heads_(static_cast<std::int64_t>(config["heads"].number())),
-      embedDim_(embed_dim),
+      embed_dim_(embed_dim),
       table_(pixels) {
   stem_ = convolution(context, precision_, weights, "visual.conv1", "visual.bn1");
   stem2_ = Convolution(context, precision_, weights, "visual.conv2", "visual.bn2");
@@ -139,7 +139,7 @@ void ResnetTower::encode(const Context& context, Workspace& workspace, const std
   const std::int64_t chunks = (rows + kChunkImages - 1) / kChunkImages;
   for (std::int64_t i = 0; i < chunks; ++i) {
     const std::int64_t begin = i * rows / chunks, end = (i + 1) * rows / chunks;
-    encode_chunk(context, workspace, pixels + begin * size_ * size_ * 3, end - begin, out + begin * embedDim_, cancel);
+    encode_chunk(context, workspace, pixels + begin * size_ * size_ * 3, end - begin, out + begin * embed_dim_, cancel);
   }
 }
 
@@ -260,7 +260,7 @@ void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images
   query_.multiply(context, {tokens, positions * wide * 4}, images, {w.few.as<void>(), wide, type});
   w.mixed.grow(static_cast<std::size_t>(images * wide) * 4);
   attention_.run(context, w, {w.few.as<void>(), wide * size_of(type)}, in, spans, {w.mixed.as<void>(), wide});
-  projection_.multiply(context, {w.mixed.as<void>(), wide * 4}, images, {out, embedDim_});
+  projection_.multiply(context, {w.mixed.as<void>(), wide * 4}, images, {out, embed_dim_});
 }
 
 }  // namespace torchclip::core

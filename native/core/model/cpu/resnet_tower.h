@@ -46,7 +46,7 @@ class ResnetTower : public ImageTower {
 
   Precision precision_ = Precision::fp32;
   Type type_ = Type::f32;  // of the products' rows
-  std::int64_t size_ = 0, width_ = 0, heads_ = 0, embedDim_ = 0;
+  std::int64_t size_ = 0, width_ = 0, heads_ = 0, embed_dim_ = 0;
   PixelTable table_;
   Linear stem_;
   Convolution stem2_, stem3_;

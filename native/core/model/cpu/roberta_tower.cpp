@@ -12,7 +12,7 @@ namespace {
 
 BlockSettings settings_of(const Json& config) {
   BlockSettings s(config, Activation::gelu, 1e-5f);
-  s.normsAfter = true;
+  s.norms_after = true;
   return s;
 }
 
@@ -20,7 +20,7 @@ BlockSettings settings_of(const Json& config) {
 
 RobertaTower::RobertaTower(const Context& context, Precision precision, const Weights& weights, const Json& config)
     : settings_(settings_of(config)),
-      padId_(static_cast<std::int32_t>(config["padId"].number(1))),
+      pad_id_(static_cast<std::int32_t>(config["padId"].number(1))),
       first_(config["pool"].text() == "cls"),
       tokens_(precision, need(weights, "text.embeddings.word")),
       positions_(copied(need(weights, "text.embeddings.position"))),
@@ -28,7 +28,7 @@ RobertaTower::RobertaTower(const Context& context, Precision precision, const We
       norm_(weights, "text.embeddings.norm", settings_.eps),
       transformer_(context, precision, weights, "text.layers.", settings_, false, false) {
   if (tokens_.inner() != settings_.width || positions_.inner() != settings_.width || kind_.inner() != settings_.width ||
-      padId_ < 0) {
+      pad_id_ < 0) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the text embeddings have another width than the model's settings say");
   }
   for (int i = 0; i < 2; ++i) {
@@ -43,13 +43,13 @@ std::size_t RobertaTower::bytes() const {
 
 void RobertaTower::encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
                           std::int64_t length, float* out, Cancel cancel) const {
-  if (padId_ + length >= positions_.rows()) {
+  if (pad_id_ + length >= positions_.rows()) {
     throw Error(TORCHCLIP_E_ARGUMENT,
                 "texts of " + std::to_string(length) + " tokens are longer than the model's positions");
   }
   const auto& last = projections_[1] ? projections_[1] : projections_[0];
   const auto tokens = [&](std::int64_t r) {
-    return length - std::count(ids + r * length, ids + (r + 1) * length, padId_);
+    return length - std::count(ids + r * length, ids + (r + 1) * length, pad_id_);
   };
   in_token_chunks(rows, tokens, [&](std::int64_t begin, std::int64_t count) {
     encode_chunk(context, workspace, ids + begin * length, count, length, out + begin * last.columns(), cancel);
@@ -63,16 +63,16 @@ void RobertaTower::encode_chunk(const Context& context, Workspace& w, const std:
   sequences.starts.push_back(0);
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto* row = ids + r * length;
-    sequences.starts.push_back(sequences.starts.back() + length - std::count(row, row + length, padId_));
+    sequences.starts.push_back(sequences.starts.back() + length - std::count(row, row + length, pad_id_));
   }
   w.x.grow(static_cast<std::size_t>(sequences.tokens() * width) * 4);
   float* x = w.x.as<float>();
   context.team.each(rows, [&](std::int64_t r) {
     float* to = x + sequences.starts[r] * width;
-    std::int64_t position = padId_;  // the first token's is the one after it
+    std::int64_t position = pad_id_;  // the first token's is the one after it
     for (std::int64_t i = 0; i < length; ++i) {
       const std::int32_t id = ids[r * length + i];
-      if (id == padId_) continue;
+      if (id == pad_id_) continue;
       ++position;
       tokens_.read(context.kernels, id, to);
       for (std::int64_t d = 0; d < width; ++d) to[d] = to[d] + kind_.data[d] + positions_.data[position * width + d];

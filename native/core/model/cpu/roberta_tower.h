@@ -22,7 +22,7 @@ class RobertaTower : public TextTower {
                     std::int64_t length, float* out, Cancel cancel) const;
 
   BlockSettings settings_;
-  std::int32_t padId_ = 0;
+  std::int32_t pad_id_ = 0;
   bool first_ = false;  // the first token is pooled, not the mean
   TokenTable tokens_;
   Tensor positions_, kind_;

@@ -24,7 +24,7 @@ std::int64_t common_tokens(const std::int32_t* a, const std::int32_t* b, std::in
 ClipTextTower::ClipTextTower(const Context& context, Precision precision, const Weights& weights,
                              const TextSettings& settings, std::int64_t embed_dim)
     : settings_(settings),
-      embedDim_(embed_dim),
+      embed_dim_(embed_dim),
       tokens_(precision, need(weights, "text.token_embedding.weight")),
       positions_(copied(need(weights, "text.positional_embedding"))),
       norm_(weights, "text.ln_final", settings.eps),
@@ -32,7 +32,7 @@ ClipTextTower::ClipTextTower(const Context& context, Precision precision, const 
   if (tokens_.inner() != settings.width || positions_.inner() != settings.width) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the text embeddings have another width than the model's settings say");
   }
-  if (settings.appendedToken) appended_ = copied(need(weights, "text.cls_emb", settings.width, 1));
+  if (settings.appended_token) appended_ = copied(need(weights, "text.cls_emb", settings.width, 1));
   if (const auto matrix = weights("text.text_projection"); matrix.data) {
     projection_ = projection_of(context, matrix, weights("text.text_projection_bias").data);
   }
@@ -45,25 +45,25 @@ std::size_t ClipTextTower::bytes() const { return transformer_.bytes() + project
 void ClipTextTower::needed(const std::int32_t* ids, std::int64_t length, std::vector<std::int32_t>& positions) const {
   positions.clear();
   const std::int64_t end =
-      settings_.appendedToken || !settings_.causal ? length : settings_.pooled_position(ids, length) + 1;
+      settings_.appended_token || !settings_.causal ? length : settings_.pooled_position(ids, length) + 1;
   for (std::int64_t i = 0; i < end; ++i) {
-    if (!settings_.appendedToken || i == 0 || ids[i - 1] != settings_.padId) {
+    if (!settings_.appended_token || i == 0 || ids[i - 1] != settings_.pad_id) {
       positions.push_back(static_cast<std::int32_t>(i));
     }
   }
-  if (settings_.appendedToken) positions.push_back(static_cast<std::int32_t>(length));
+  if (settings_.appended_token) positions.push_back(static_cast<std::int32_t>(length));
 }
 
 void ClipTextTower::encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
                            std::int64_t length, float* out, Cancel cancel) const {
-  if (length + (settings_.appendedToken ? 1 : 0) > positions_.rows()) {
+  if (length + (settings_.appended_token ? 1 : 0) > positions_.rows()) {
     throw Error(TORCHCLIP_E_ARGUMENT,
                 "texts of " + std::to_string(length) + " tokens are longer than the model's positions");
   }
   // Rows that begin alike next to each other.
   std::vector<std::int32_t> order(static_cast<std::size_t>(rows));
   std::iota(order.begin(), order.end(), 0);
-  const bool shares = settings_.causal && !settings_.appendedToken;
+  const bool shares = settings_.causal && !settings_.appended_token;
   if (shares) {
     std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
       const std::int32_t *x = ids + a * length, *y = ids + b * length;
@@ -87,10 +87,10 @@ void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std
                                  const std::vector<std::int32_t>& order, std::int64_t length, float* out,
                                  Cancel cancel) const {
   const std::int64_t width = settings_.width, rows = static_cast<std::int64_t>(order.size());
-  const bool shares = settings_.causal && !settings_.appendedToken;
+  const bool shares = settings_.causal && !settings_.appended_token;
   Sequences sequences;
   sequences.starts.push_back(0);
-  if (shares) sequences.keyStarts.push_back(0);
+  if (shares) sequences.key_starts.push_back(0);
   std::vector<std::int64_t> pooled;
   std::vector<std::int32_t> positions, all;  // all: where in its row each token stands
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -102,20 +102,20 @@ void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std
       auto& keys = sequences.keys;
       if (r > 0) {
         // Of the row before, whose keys were its tokens from the first one on.
-        const std::int64_t before = sequences.keyStarts[r] - sequences.keyStarts[r - 1];
+        const std::int64_t before = sequences.key_starts[r] - sequences.key_starts[r - 1];
         shared = common_tokens(row, ids + order[r - 1] * length, std::min(before, count));
-        for (std::int64_t i = 0; i < shared; ++i) keys.push_back(keys[sequences.keyStarts[r - 1] + i]);
+        for (std::int64_t i = 0; i < shared; ++i) keys.push_back(keys[sequences.key_starts[r - 1] + i]);
       }
       for (std::int64_t i = shared; i < count; ++i) keys.push_back(static_cast<std::int32_t>(start + i - shared));
-      sequences.keyStarts.push_back(static_cast<std::int64_t>(keys.size()));
+      sequences.key_starts.push_back(static_cast<std::int64_t>(keys.size()));
       pooled.push_back(keys.back());
     } else {
-      pooled.push_back(settings_.appendedToken ? start + count - 1 : start + settings_.pooled_position(row, length));
+      pooled.push_back(settings_.appended_token ? start + count - 1 : start + settings_.pooled_position(row, length));
     }
     all.insert(all.end(), positions.begin() + shared, positions.end());
     sequences.starts.push_back(start + count - shared);
     // The appended token sees itself where the text fills the context.
-    if (settings_.appendedToken) sequences.blind.push_back(row[length - 1] == settings_.padId);
+    if (settings_.appended_token) sequences.blind.push_back(row[length - 1] == settings_.pad_id);
   }
   w.x.grow(static_cast<std::size_t>(sequences.tokens() * width) * 4);
   context.team.each(rows, [&](std::int64_t r) {
@@ -132,11 +132,11 @@ void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std
     }
   });
   transformer_.run(context, w, sequences, pooled.data(), cancel);
-  w.hidden.grow(static_cast<std::size_t>(rows * embedDim_) * 4);
+  w.hidden.grow(static_cast<std::size_t>(rows * embed_dim_) * 4);
   float* embeddings = w.hidden.as<float>();
   project(context, &norm_, projection_, w.few.as<float>(), rows, width, embeddings);
   for (std::int64_t r = 0; r < rows; ++r)
-    std::copy_n(embeddings + r * embedDim_, embedDim_, out + order[r] * embedDim_);
+    std::copy_n(embeddings + r * embed_dim_, embed_dim_, out + order[r] * embed_dim_);
 }
 
 }  // namespace torchclip::core

@@ -29,7 +29,7 @@ class ClipTextTower : public TextTower {
                     const std::vector<std::int32_t>& order, std::int64_t length, float* out, Cancel cancel) const;
 
   TextSettings settings_;
-  std::int64_t embedDim_ = 0;
+  std::int64_t embed_dim_ = 0;
   TokenTable tokens_;
   Tensor positions_, appended_;
   Linear projection_;

@@ -23,7 +23,7 @@ void TokenTable::read(const Kernels& kernels, std::int64_t id, float* to) const 
     std::copy_n(vectors_.as<float>() + first, inner_, to);
     return;
   }
-  const auto widen = stored_ == Precision::bf16 ? kernels.widenBf16 : kernels.widenFp16;
+  const auto widen = stored_ == Precision::bf16 ? kernels.widen_bf16 : kernels.widen_fp16;
   widen(vectors_.as<std::uint16_t>() + first, inner_, to);
 }
 

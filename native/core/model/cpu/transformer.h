@@ -11,17 +11,17 @@ namespace torchclip::core {
 
 struct Sequences {
   std::vector<std::int64_t> starts;  // of each sequence's own tokens, and the number of tokens at the end
-  // Causal alone; empty, or the tokens that each sequence sees, its own last, those of sequence s from keyStarts[s] on:
-  // what several sequences begin with is computed once.
+  // Causal alone; empty, or the tokens that each sequence sees, its own last, those of sequence s from key_starts[s]
+  // on: what several sequences begin with is computed once.
   std::vector<std::int32_t> keys;
-  std::vector<std::int64_t> keyStarts;
+  std::vector<std::int64_t> key_starts;
   std::vector<char> blind;  // causal alone; empty, or 1 where a sequence's last token does not see itself
   std::int64_t count() const { return static_cast<std::int64_t>(starts.size()) - 1; }
   std::int64_t tokens() const { return starts.back(); }
   std::int64_t length(std::int64_t s) const { return starts[s + 1] - starts[s]; }
   bool is_blind(std::int64_t s) const { return !blind.empty() && blind[s]; }
-  const std::int32_t* rows(std::int64_t s) const { return keys.empty() ? nullptr : keys.data() + keyStarts[s]; }
-  std::int64_t key_count(std::int64_t s) const { return keys.empty() ? length(s) : keyStarts[s + 1] - keyStarts[s]; }
+  const std::int32_t* rows(std::int64_t s) const { return keys.empty() ? nullptr : keys.data() + key_starts[s]; }
+  std::int64_t key_count(std::int64_t s) const { return keys.empty() ? length(s) : key_starts[s + 1] - key_starts[s]; }
 };
 
 class Transformer {
@@ -59,7 +59,7 @@ class Transformer {
   Precision precision_ = Precision::fp32;
   Type type_ = Type::f32;  // of the products' rows
   std::int64_t width_ = 0, heads_ = 0, mlp_ = 0;
-  bool causal_ = false, normsAfter_ = false, pools_ = false;
+  bool causal_ = false, norms_after_ = false, pools_ = false;
   Activation activation_ = Activation::none;
   std::vector<Block> blocks_;
 };

@@ -13,11 +13,11 @@ VitTower::VitTower(const Context& context, Precision precision, const Weights& w
                    std::int64_t embed_dim, const PixelTable& pixels)
     : precision_(precision),
       settings_(settings),
-      embedDim_(embed_dim),
+      embed_dim_(embed_dim),
       embedding_(context, precision, weights, settings, pixels) {
   const std::int64_t width = settings_.width;
-  if (settings_.preNorm) preNorm_ = Norm(weights, "visual.ln_pre", settings_.eps);
-  postNorm_ = Norm(weights, "visual.ln_post", settings_.eps);
+  if (settings_.pre_norm) pre_norm_ = Norm(weights, "visual.ln_pre", settings_.eps);
+  post_norm_ = Norm(weights, "visual.ln_post", settings_.eps);
   transformer_ = Transformer(context, precision, weights, "visual.transformer.resblocks.", settings_, false,
                              settings_.pool == VitSettings::Pool::token);
   if (const auto matrix = weights("visual.proj"); matrix.data) {
@@ -29,7 +29,7 @@ VitTower::VitTower(const Context& context, Precision precision, const Weights& w
     const auto w = need(weights, key + ".in_proj_weight"), b = need(weights, key + ".in_proj_bias");
     const std::int64_t matrix = width * width;
     pool_.attention = PooledAttention(context, precision, w.data + matrix, w.data + 2 * matrix, b.data + 2 * width,
-                                      width, width, settings_.poolHeads);
+                                      width, width, settings_.pool_heads);
     pool_.attention.fix_query(context, query.data());
     pool_.out = linear_of(context, Precision::fp32, weights, key + ".out_proj");
     pool_.norm = Norm(weights, key + ".norm", settings_.eps);
@@ -42,7 +42,7 @@ VitTower::VitTower(const Context& context, Precision precision, const Weights& w
     const auto v = need(weights, key + ".attn.v_proj_weight", embed_dim, width);
     const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * embed_dim, 1);
     pool_.attention = PooledAttention(context, precision, k.data, v.data, bias.data + 2 * embed_dim, embed_dim, width,
-                                      settings_.poolHeads);
+                                      settings_.pool_heads);
     pool_.attention.fix_query(context, query.data());
     pool_.out = linear_of(context, Precision::fp32, weights, key + ".attn.out_proj");
   }
@@ -56,7 +56,7 @@ std::size_t VitTower::bytes() const {
 void VitTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                       float* out, Cancel cancel) const {
   in_chunks(settings_, rows, [&](std::int64_t begin, std::int64_t count) {
-    encode_chunk(context, workspace, pixels + begin * settings_.bytes(), count, out + begin * embedDim_, cancel);
+    encode_chunk(context, workspace, pixels + begin * settings_.bytes(), count, out + begin * embed_dim_, cancel);
   });
 }
 
@@ -73,20 +73,20 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   for (std::int64_t r = 0; r < rows; ++r) {
     first.push_back(r * length);
   }
-  if (settings_.preNorm) normalize(context, preNorm_, x, rows * length, width);
+  if (settings_.pre_norm) normalize(context, pre_norm_, x, rows * length, width);
   if (settings_.pool == VitSettings::Pool::token) {
     transformer_.run(context, w, sequences, first.data(), cancel);
-    project(context, &postNorm_, projection_, w.few.as<float>(), rows, width, out);
+    project(context, &post_norm_, projection_, w.few.as<float>(), rows, width, out);
     return;
   }
   transformer_.run(context, w, sequences, nullptr, cancel);
   const bool attends = settings_.pool == VitSettings::Pool::map || settings_.pool == VitSettings::Pool::queries;
   const bool before = settings_.pool == VitSettings::Pool::map ||
-                      (settings_.pool == VitSettings::Pool::average && !settings_.normAfterPool);
+                      (settings_.pool == VitSettings::Pool::average && !settings_.norm_after_pool);
   const std::int64_t wide = attends ? pool_.attention.width() : width;
   w.few.grow(static_cast<std::size_t>(rows * wide) * 4);
   float* pooled = w.few.as<float>();
-  if (before) normalize(context, postNorm_, x, rows * length, width);
+  if (before) normalize(context, post_norm_, x, rows * length, width);
   if (attends) {
     pool_attention(context, w, sequences, pooled);
   } else {
@@ -100,7 +100,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
       for (std::int64_t d = 0; d < width; ++d) to[d] /= static_cast<float>(patches);
     });
   }
-  project(context, before ? nullptr : &postNorm_, projection_, pooled, rows, wide, out);
+  project(context, before ? nullptr : &post_norm_, projection_, pooled, rows, wide, out);
 }
 
 void VitTower::pool_attention(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {

@@ -34,10 +34,10 @@ class VitTower : public ImageTower {
 
   Precision precision_ = Precision::fp32;
   VitSettings settings_;
-  std::int64_t embedDim_ = 0;
+  std::int64_t embed_dim_ = 0;
   PatchEmbedding embedding_;
   Linear projection_;
-  Norm preNorm_, postNorm_;
+  Norm pre_norm_, post_norm_;
   Transformer transformer_;
   AttentionPool pool_;
 };

@@ -56,7 +56,7 @@ void WinogradConvolution::transform(const Context& context, const Shape& shape, 
       const bool inside = py >= 0 && py < side && px >= 0 && px < side;
       taps[i] = inside ? in + ((image * side + py) * side + px) * channels_ : outside_.data();
     }
-    context.kernels.winogradInput(taps, channels_, values + (t - begin) * channels_, distance);
+    context.kernels.winograd_input(taps, channels_, values + (t - begin) * channels_, distance);
   }
 }
 
@@ -70,7 +70,7 @@ void WinogradConvolution::finish(const Context& context, const Shape& shape, con
       const std::int64_t py = y + i / 2, px = x + i % 2;
       pixels[i] = py < side && px < side ? out + ((image * side + py) * side + px) * columns_ : nullptr;
     }
-    context.kernels.winogradOutput(products + (t - begin) * columns_, distance, columns_, bias_.data(), pixels);
+    context.kernels.winograd_output(products + (t - begin) * columns_, distance, columns_, bias_.data(), pixels);
   }
 }
 
@@ -82,7 +82,7 @@ void WinogradConvolution::run(const Context& context, const float* in, std::int6
     products_[i].multiply_here({values, channels_ * 4}, rows, {products, columns_});
   };
   if (kProducts * channels_ * columns_ * 4 <= kCachedWeights) {
-    const std::int64_t tile = context.kernels.product(Precision::fp32).tileRows,
+    const std::int64_t tile = context.kernels.product(Precision::fp32).tile_rows,
                        each = kProducts * (channels_ + columns_) * 4;
     const std::int64_t rows = std::max<std::int64_t>(1, kTaskBytes / each / tile) * tile;
     const std::int64_t floats = kProducts * rows * (channels_ + columns_);
