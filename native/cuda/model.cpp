@@ -290,7 +290,7 @@ class ImageSide {
     if (s.class_token) class_row_ = loader.floats(e.class_row.data(), s.width);
     table_ = loader.floats(&table.value[0][0], 3 * 256);
     if (s.pre_norm) pre_norm_ = loader.norm("visual.ln_pre", s.width, s.eps);
-    post_norm_ = loader.norm("visual.ln_post", s.width, s.eps);
+    final_norm_ = loader.norm("visual.ln_post", s.width, s.eps);
     projection_ = loader.projection("visual.proj", "visual.proj_bias");
     if (s.pool == VitSettings::Pool::map) {
       const std::string key = "visual.attn_pool";
@@ -342,16 +342,16 @@ class ImageSide {
     blocks_.run(device_, w_, packed, x);
     auto* few = w_.grow<float>(Workspace::kFew, rows * width * 4);
     if (s.pool == VitSettings::Pool::token) {
-      return project(device_, w_, &post_norm_, projection_, few, rows, width, out);
+      return project(device_, w_, &final_norm_, projection_, few, rows, width, out);
     }
     const bool before = s.pool == VitSettings::Pool::map || !s.norm_after_pool;
     if (s.pool == VitSettings::Pool::map) {
       pool_map(packed, x, few);
     } else {
-      if (before) layer_norm(stream, x, width, nullptr, tokens, width, post_norm_.weights(), Number::f32, x);
+      if (before) layer_norm(stream, x, width, nullptr, tokens, width, final_norm_.weights(), Number::f32, x);
       average(stream, x, rows, s.length(), s.length() - s.patches(), width, few);
     }
-    project(device_, w_, before ? nullptr : &post_norm_, projection_, few, rows, width, out);
+    project(device_, w_, before ? nullptr : &final_norm_, projection_, few, rows, width, out);
   }
 
  private:
@@ -362,7 +362,7 @@ class ImageSide {
     void* input = w_.grow(Workspace::kInput, tokens * width * each);
     auto* kv = w_.grow<char>(Workspace::kQkv, tokens * 2 * width * each);
     void* queries = w_.grow(Workspace::kQueries, rows * width * each);
-    layer_norm(stream, x, width, nullptr, tokens, width, post_norm_.weights(), number_, input);
+    layer_norm(stream, x, width, nullptr, tokens, width, final_norm_.weights(), number_, input);
     multiply(device_, input, tokens, map_key_value_, kv, number_);
     layer_norm(stream, static_cast<float*>(map_query_.get()), 0, nullptr, rows, width, {}, number_, queries);
     Attention a;
@@ -393,7 +393,7 @@ class ImageSide {
   Stack blocks_;
   Layer patches_, projection_, map_key_value_, map_out_;
   Memory positions_, class_row_, table_, map_query_, starts_;
-  NormLayer pre_norm_, post_norm_, map_norm_;
+  NormLayer pre_norm_, final_norm_, map_norm_;
   Mlp map_mlp_;
   std::int64_t reserved_ = 0;
 };

@@ -15,7 +15,7 @@ struct BlockSettings {
   std::int64_t width = 0, heads = 0, layers = 0, mlp_width = 0;
   float eps = 1e-5f;
   Activation activation = Activation::none;
-  bool norms_after = false;  // each branch is added first, then normalised (RoBERTa)
+  bool post_norm = false;  // each branch is added first, then normalised (RoBERTa)
   BlockSettings() = default;
   explicit BlockSettings(const Json& config);
   // For configs that name no activation. Throws Error(E_MODEL_CORRUPT) where there is no head.

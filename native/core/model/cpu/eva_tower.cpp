@@ -32,9 +32,9 @@ EvaTower::EvaTower(const Context& context, Precision precision, const Weights& w
       embed_dim_(embed_dim),
       rotary_(config["rotary"].boolean()),
       inner_norm_(config["innerNorm"].boolean()),
-      norms_after_(config["postNorm"].boolean()),
+      post_norm_(config["postNorm"].boolean()),
       embedding_(context, precision, weights, settings_, pixels),
-      post_norm_(weights, "visual.ln_post", settings_.eps) {
+      final_norm_(weights, "visual.ln_post", settings_.eps) {
   const std::int64_t width = settings_.width, head = width / settings_.heads;
   const bool gated = config["gated"].boolean();
   for (std::int64_t i = 0; i < settings_.layers; ++i) {
@@ -127,7 +127,7 @@ void EvaTower::attend(const Context& context, Workspace& w, std::int64_t rows, b
 void EvaTower::add(const Context& context, Workspace& w, const Linear& linear, const Linear::Input& in,
                    const Norm& norm, float* x, std::int64_t rows) const {
   const std::int64_t width = settings_.width;
-  if (!norms_after_) return linear.multiply(context, in, rows, {x, width, Type::f32, Activation::none, x, width});
+  if (!post_norm_) return linear.multiply(context, in, rows, {x, width, Type::f32, Activation::none, x, width});
   w.mixed.grow(static_cast<std::size_t>(rows * width) * 4);
   float* branch = w.mixed.as<float>();
   linear.multiply(context, in, rows, {branch, width});
@@ -160,7 +160,7 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
     check_cancel(cancel);
     const Block& b = blocks_[i];
     const bool last = i + 1 == blocks_.size();  // where the class token alone matters
-    b.in.multiply(context, input(x, tokens, norms_after_ ? nullptr : &b.norm1), tokens, {w.qkv.as<void>(), 3 * width});
+    b.in.multiply(context, input(x, tokens, post_norm_ ? nullptr : &b.norm1), tokens, {w.qkv.as<void>(), 3 * width});
     if (rotary_) rotate(context, w.qkv.as<float>(), rows);
     attend(context, w, rows, last);
     float* residual = x;
@@ -174,7 +174,7 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
     }
     add(context, w, b.out, input(w.mixed.as<float>(), count, inner_norm_ ? &b.inner : nullptr), b.norm1, residual,
         count);
-    const auto y = input(residual, count, norms_after_ ? nullptr : &b.norm2);
+    const auto y = input(residual, count, post_norm_ ? nullptr : &b.norm2);
     float* hidden = w.hidden.as<float>();
     b.up.multiply(context, y, count, {hidden, mlp, Type::f32, b.gate ? Activation::none : settings_.activation});
     if (b.gate) {
@@ -187,7 +187,7 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
     add(context, w, b.down, input_of(b.down.type(), hidden, count, mlp, b.gate ? &b.mlp_norm : nullptr), b.norm2,
         residual, count);
   }
-  project(context, &post_norm_, projection_, w.few.as<float>(), rows, width, out);
+  project(context, &final_norm_, projection_, w.few.as<float>(), rows, width, out);
 }
 
 }  // namespace torchclip::core

@@ -36,11 +36,11 @@ class EvaTower : public ImageTower {
   Type type_ = Type::f32;  // of the products' rows
   VitSettings settings_;
   std::int64_t embed_dim_ = 0;
-  bool rotary_ = false, inner_norm_ = false, norms_after_ = false;
+  bool rotary_ = false, inner_norm_ = false, post_norm_ = false;
   std::vector<float> sines_, cosines_;  // [patches, width of a head]
   PatchEmbedding embedding_;
   std::vector<Block> blocks_;
-  Norm post_norm_;
+  Norm final_norm_;
   Linear projection_;
 };
 

@@ -12,7 +12,7 @@ namespace {
 
 BlockSettings settings_of(const Json& config) {
   BlockSettings s(config, Activation::gelu, 1e-5f);
-  s.norms_after = true;
+  s.post_norm = true;
   return s;
 }
 

@@ -16,7 +16,7 @@ Transformer::Transformer(const Context& context, Precision precision, const Weig
       heads_(settings.heads),
       mlp_(settings.mlp_width),
       causal_(causal),
-      norms_after_(settings.norms_after),
+      post_norm_(settings.post_norm),
       pools_(pools),
       activation_(settings.activation) {
   const float eps = settings.eps, scale = settings.query_scale();
@@ -68,8 +68,8 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
   const std::int64_t out_bytes = row_stride(kept, width_);
   w.qkv.grow(static_cast<std::size_t>(tokens * bytes));
   w.mixed.grow(static_cast<std::size_t>(tokens * out_bytes));
-  const auto in = convert(context, w.x.as<float>(), width_, tokens, width_, norms_after_ ? nullptr : &block.norm1,
-                          type_, w, w.input);
+  const auto in =
+      convert(context, w.x.as<float>(), width_, tokens, width_, post_norm_ ? nullptr : &block.norm1, type_, w, w.input);
   block.qkv.multiply(context, in, tokens, {w.qkv.as<void>(), bytes / size_of(type), type});
   std::int64_t longest = 0;
   for (std::int64_t s = 0; s < sequences.count(); ++s) longest = std::max(longest, sequences.key_count(s));
@@ -108,7 +108,7 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
 void Transformer::attend_pooled(const Context& context, Workspace& w, const Block& block, const Sequences& sequences,
                                 const std::int64_t* pooled, Type kept) const {
   const std::int64_t tokens = sequences.tokens(), count = sequences.count();
-  const Norm* before = norms_after_ ? nullptr : &block.norm1;
+  const Norm* before = post_norm_ ? nullptr : &block.norm1;
   const Type type = block.pool.type();
   const float* x = w.x.as<float>();
   w.few.grow(static_cast<std::size_t>(count * width_) * 4);
@@ -135,8 +135,8 @@ void Transformer::attend_pooled(const Context& context, Workspace& w, const Bloc
 
 void Transformer::feed_forward(const Context& context, Workspace& workspace, const Block& block, float* x,
                                std::int64_t rows) const {
-  const auto in = convert(context, x, width_, rows, width_, norms_after_ ? nullptr : &block.norm2, type_, workspace,
-                          workspace.input);
+  const auto in =
+      convert(context, x, width_, rows, width_, post_norm_ ? nullptr : &block.norm2, type_, workspace, workspace.input);
   // int8 needs a row's largest value before it can be stored, so the hidden layer is float32 first.
   const Type kept = type_ == Type::s8 ? Type::f32 : type_;
   const std::int64_t bytes = row_stride(kept, mlp_), stride = bytes / size_of(kept);
@@ -148,7 +148,7 @@ void Transformer::feed_forward(const Context& context, Workspace& workspace, con
         convert(context, workspace.hidden.as<float>(), stride, rows, mlp_, nullptr, type_, workspace, workspace.input);
   }
   block.down.multiply(context, hidden, rows, {x, width_, Type::f32, Activation::none, x, width_});
-  if (norms_after_) normalize(context, block.norm2, x, rows, width_);
+  if (post_norm_) normalize(context, block.norm2, x, rows, width_);
 }
 
 void Transformer::run(const Context& context, Workspace& w, const Sequences& sequences, const std::int64_t* pooled,
@@ -171,7 +171,7 @@ void Transformer::run(const Context& context, Workspace& w, const Sequences& seq
           convert(context, w.mixed.as<float>(), mixed.stride / size_of(kept), rows, width_, nullptr, type_, w, w.input);
     }
     b.out.multiply(context, mixed, rows, {residual, width_, Type::f32, Activation::none, residual, width_});
-    if (norms_after_) normalize(context, b.norm1, residual, rows, width_);
+    if (post_norm_) normalize(context, b.norm1, residual, rows, width_);
     feed_forward(context, w, b, residual, rows);
   }
 }

@@ -59,7 +59,7 @@ class Transformer {
   Precision precision_ = Precision::fp32;
   Type type_ = Type::f32;  // of the products' rows
   std::int64_t width_ = 0, heads_ = 0, mlp_ = 0;
-  bool causal_ = false, norms_after_ = false, pools_ = false;
+  bool causal_ = false, post_norm_ = false, pools_ = false;
   Activation activation_ = Activation::none;
   std::vector<Block> blocks_;
 };

@@ -17,7 +17,7 @@ VitTower::VitTower(const Context& context, Precision precision, const Weights& w
       embedding_(context, precision, weights, settings, pixels) {
   const std::int64_t width = settings_.width;
   if (settings_.pre_norm) pre_norm_ = Norm(weights, "visual.ln_pre", settings_.eps);
-  post_norm_ = Norm(weights, "visual.ln_post", settings_.eps);
+  final_norm_ = Norm(weights, "visual.ln_post", settings_.eps);
   transformer_ = Transformer(context, precision, weights, "visual.transformer.resblocks.", settings_, false,
                              settings_.pool == VitSettings::Pool::token);
   if (const auto matrix = weights("visual.proj"); matrix.data) {
@@ -76,7 +76,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   if (settings_.pre_norm) normalize(context, pre_norm_, x, rows * length, width);
   if (settings_.pool == VitSettings::Pool::token) {
     transformer_.run(context, w, sequences, first.data(), cancel);
-    project(context, &post_norm_, projection_, w.few.as<float>(), rows, width, out);
+    project(context, &final_norm_, projection_, w.few.as<float>(), rows, width, out);
     return;
   }
   transformer_.run(context, w, sequences, nullptr, cancel);
@@ -86,7 +86,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   const std::int64_t wide = attends ? pool_.attention.width() : width;
   w.few.grow(static_cast<std::size_t>(rows * wide) * 4);
   float* pooled = w.few.as<float>();
-  if (before) normalize(context, post_norm_, x, rows * length, width);
+  if (before) normalize(context, final_norm_, x, rows * length, width);
   if (attends) {
     pool_attention(context, w, sequences, pooled);
   } else {
@@ -100,7 +100,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
       for (std::int64_t d = 0; d < width; ++d) to[d] /= static_cast<float>(patches);
     });
   }
-  project(context, before ? nullptr : &post_norm_, projection_, pooled, rows, wide, out);
+  project(context, before ? nullptr : &final_norm_, projection_, pooled, rows, wide, out);
 }
 
 void VitTower::pool_attention(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {

@@ -37,7 +37,7 @@ class VitTower : public ImageTower {
   std::int64_t embed_dim_ = 0;
   PatchEmbedding embedding_;
   Linear projection_;
-  Norm pre_norm_, post_norm_;
+  Norm pre_norm_, final_norm_;
   Transformer transformer_;
   AttentionPool pool_;
 };
