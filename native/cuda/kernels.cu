@@ -35,7 +35,7 @@ void typed(Number number, Work&& work) {
     case Number::f16:
       return work(Half{});
     case Number::bf16:
-      return work(Brain{});
+      return work(Bf16{});
   }
 }
 

@@ -48,7 +48,7 @@ void convert(const float* from, std::int64_t n, Number number, void* to, Convert
     } else if (number == Number::f16) {
       static_cast<Half*>(to)[i] = from_float<Half>(x);
     } else {
-      static_cast<Brain*>(to)[i] = from_float<Brain>(x);
+      static_cast<Bf16*>(to)[i] = from_float<Bf16>(x);
     }
   }
 }

@@ -24,7 +24,7 @@ constexpr std::int64_t size_of(Number n) { return n == Number::f32 ? 4 : 2; }
 struct Half {
   std::uint16_t bits;
 };
-struct Brain {
+struct Bf16 {
   std::uint16_t bits;
 };
 
@@ -42,7 +42,7 @@ HOST_DEVICE float float_of(std::uint32_t b) {
 
 HOST_DEVICE float to_float(float x) { return x; }
 
-HOST_DEVICE float to_float(Brain x) { return float_of(static_cast<std::uint32_t>(x.bits) << 16); }
+HOST_DEVICE float to_float(Bf16 x) { return float_of(static_cast<std::uint32_t>(x.bits) << 16); }
 
 HOST_DEVICE float to_float(Half x) {
 #if defined(__CUDA_ARCH__)
@@ -64,7 +64,7 @@ HOST_DEVICE float from_float<float>(float x) {
 }
 
 template <>
-HOST_DEVICE Brain from_float<Brain>(float x) {
+HOST_DEVICE Bf16 from_float<Bf16>(float x) {
 #if defined(__CUDA_ARCH__)
   return {__bfloat16_as_ushort(__float2bfloat16_rn(x))};
 #else

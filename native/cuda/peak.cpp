@@ -6,10 +6,10 @@
 namespace torchclip::cuda {
 
 double gemm_peak(Device& device, std::int64_t side) {
-  std::vector<Brain> numbers(static_cast<std::size_t>(side * side));
+  std::vector<Bf16> numbers(static_cast<std::size_t>(side * side));
   std::uint32_t seed = 1;
   for (auto& x : numbers) {
-    x = from_float<Brain>(static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f);
+    x = from_float<Bf16>(static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f);
   }
   const std::size_t bytes = numbers.size() * sizeof numbers[0];
   const auto a = device.allocate(bytes), b = device.allocate(bytes), out = device.allocate(bytes);

@@ -60,7 +60,7 @@ void multiply(int to, int a, int b, Dot&& dot) {
     }
   }
 }
-inline float brain(const char* p) {
+inline float bf16(const char* p) {
   std::uint16_t half;
   std::memcpy(&half, p, 2);
   const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
@@ -70,7 +70,7 @@ inline float brain(const char* p) {
 }
 inline void bf16(int to, int a, int b) {
   multiply<float>(to, a, b, [](float sum, const char* x, const char* y) {
-    return sum + brain(x) * brain(y) + brain(x + 2) * brain(y + 2);
+    return sum + bf16(x) * bf16(y) + bf16(x + 2) * bf16(y + 2);
   });
 }
 inline void signed_unsigned(int to, int a, int b) {

@@ -131,17 +131,17 @@ void attentions(const Kernels& kernels, Type type, double tolerance) {
   for (const auto& [queries, keys, width, causal] : cases) {
     const std::int64_t distance = width + 4;
     auto q = values(queries * distance, 5), k = values(keys * distance, 6), v = values(keys * distance, 7);
-    std::vector<std::uint16_t> brains[3];
+    std::vector<std::uint16_t> bf16[3];
     const void* data[3] = {q.data(), k.data(), v.data()};
     if (type == Type::bf16) {
       std::vector<float>* of[3] = {&q, &k, &v};
       for (int i = 0; i < 3; ++i) {
         for (float& x : *of[i]) {
-          brains[i].push_back(to_bf16(x));
-          const std::uint32_t bits = static_cast<std::uint32_t>(brains[i].back()) << 16;
+          bf16[i].push_back(to_bf16(x));
+          const std::uint32_t bits = static_cast<std::uint32_t>(bf16[i].back()) << 16;
           std::memcpy(&x, &bits, 4);
         }
-        data[i] = brains[i].data();
+        data[i] = bf16[i].data();
       }
     }
     std::vector<float> out(queries * width, 7.0f), scratch(attention_scratch(keys, width) + 16, 9.0f);

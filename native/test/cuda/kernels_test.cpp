@@ -75,15 +75,15 @@ double step(Number n) { return n == Number::f32 ? 4e-6 : n == Number::f16 ? 0.00
 void numbers() {
   for (std::uint32_t i = 0; i < 0x10000; ++i) {  // there and back: every half, every bf16
     const auto bits = static_cast<std::uint16_t>(i);
-    const float h = to_float(Half{bits}), b = to_float(Brain{bits});
+    const float h = to_float(Half{bits}), b = to_float(Bf16{bits});
     CHECK(std::isnan(h) || from_float<Half>(h).bits == bits);
-    CHECK(std::isnan(b) || from_float<Brain>(b).bits == bits);
+    CHECK(std::isnan(b) || from_float<Bf16>(b).bits == bits);
   }
   CHECK(to_float(from_float<Half>(1.0f / 3)) == 0.333251953125f && to_float(Half{0x0001}) == 5.9604644775390625e-08f);
   CHECK(from_float<Half>(65519.996f).bits == 0x7bff && from_float<Half>(65520.0f).bits == 0x7c00);
   CHECK(from_float<Half>(2.98023224e-08f).bits == 0 && from_float<Half>(2.98023260e-08f).bits == 1);
   CHECK(from_float<Half>(1.0f + 1.0f / 2048).bits == 0x3c00 && from_float<Half>(1.0f + 3.0f / 2048).bits == 0x3c02);
-  CHECK(from_float<Brain>(1.00390625f).bits == 0x3f80 && from_float<Brain>(1.01171875f).bits == 0x3f82);
+  CHECK(from_float<Bf16>(1.00390625f).bits == 0x3f80 && from_float<Bf16>(1.01171875f).bits == 0x3f82);
 }
 
 void patch_rows(Bench& t) {

@@ -13,7 +13,7 @@ namespace torchclip::cuda::twin {
 inline float element(const void* data, Number number, std::int64_t i) {
   if (number == Number::f32) return static_cast<const float*>(data)[i];
   if (number == Number::f16) return to_float(static_cast<const Half*>(data)[i]);
-  return to_float(static_cast<const Brain*>(data)[i]);
+  return to_float(static_cast<const Bf16*>(data)[i]);
 }
 
 inline void set(void* data, Number number, std::int64_t i, float value) {
@@ -22,7 +22,7 @@ inline void set(void* data, Number number, std::int64_t i, float value) {
   } else if (number == Number::f16) {
     static_cast<Half*>(data)[i] = from_float<Half>(value);
   } else {
-    static_cast<Brain*>(data)[i] = from_float<Brain>(value);
+    static_cast<Bf16*>(data)[i] = from_float<Bf16>(value);
   }
 }
 

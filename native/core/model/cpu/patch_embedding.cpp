@@ -86,7 +86,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
     if (type_ == Type::f32) {
       fill(reinterpret_cast<float*>(to), table_.value);
     } else {
-      fill(reinterpret_cast<std::uint16_t*>(to), table_.brain);
+      fill(reinterpret_cast<std::uint16_t*>(to), table_.bf16);
     }
   };
 
