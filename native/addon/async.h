@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/worker_pool.h"
+#include "base/job_queue.h"
 
 namespace torchclip::addon {
 

@@ -54,8 +54,8 @@ bool Environment::is_resizable(const Napi::TypedArray& array) const {
   return buffer.IsArrayBuffer() && resizable_.Value().Call(buffer, {}).ToBoolean();
 }
 
-core::WorkerPool& Environment::pool() {
-  if (!pool_) pool_ = std::make_unique<core::WorkerPool>(std::max(1u, std::thread::hardware_concurrency()), 65536);
+core::JobQueue& Environment::pool() {
+  if (!pool_) pool_ = std::make_unique<core::JobQueue>(std::max(1u, std::thread::hardware_concurrency()), 65536);
   return *pool_;
 }
 

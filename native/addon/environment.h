@@ -26,7 +26,7 @@ class Environment {
   bool stop();
 
   Channel channel;
-  core::WorkerPool& pool();
+  core::JobQueue& pool();
   const std::shared_ptr<EngineSet>& engines() const { return engines_; }
   // Whether the memory under a typed array can shrink while it is in use. That of a SharedArrayBuffer can only grow.
   bool is_resizable(const Napi::TypedArray& array) const;
@@ -60,7 +60,7 @@ class Environment {
   // The getter of ArrayBuffer.prototype: a property of the buffer's own could say anything, and run any code.
   Napi::FunctionReference resizable_;
   std::shared_ptr<EngineSet> engines_ = std::make_shared<EngineSet>();
-  std::unique_ptr<core::WorkerPool> pool_;
+  std::unique_ptr<core::JobQueue> pool_;
   // True when this environment no longer waits for work that does not end.
   std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
 };

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/worker_pool.h"
+#include "base/job_queue.h"
 #include "model/runner.h"
 
 namespace torchclip::core {
@@ -54,7 +54,7 @@ class Engine {
   ModelInfo info_;
   std::atomic<std::uint64_t> weights_{0}, workspace_{0};
   std::atomic<bool> third_party_{false}, given_up_{false};
-  WorkerPool threads_;
+  JobQueue threads_;
 };
 
 }  // namespace torchclip::core

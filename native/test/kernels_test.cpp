@@ -287,11 +287,11 @@ int main() {
   std::printf("%s\n", table->name);
   numbers(*table);
   for (const int threads : {1, 3}) {
-    Team team(threads);
+    ThreadPool pool(threads);
     std::vector<int> seen(1000, 0);
-    for (int round = 0; round < 200; ++round) team.each(1000, [&](std::int64_t i) { ++seen[i]; });
+    for (int round = 0; round < 200; ++round) pool.parallel_for(1000, [&](std::int64_t i) { ++seen[i]; });
     CHECK(std::all_of(seen.begin(), seen.end(), [](int n) { return n == 200; }));
-    const Context context{*table, team};
+    const Context context{*table, pool};
     products(context, Precision::fp32, 2e-6);
     convolutions(context);
     byte_dots(context);

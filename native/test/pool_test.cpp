@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/worker_pool.h"
+#include "base/job_queue.h"
 #include "check.h"
 
 using namespace torchclip::core;
@@ -12,7 +12,7 @@ using namespace torchclip::core;
 int main() {
   {
     std::vector<int> order;
-    WorkerPool one(1);
+    JobQueue one(1);
     for (int i = 0; i < 100; ++i) one.post([&order, i](bool) { order.push_back(i); });
     std::promise<void> end;
     one.post([&](bool) { end.set_value(); });
@@ -23,7 +23,7 @@ int main() {
     std::promise<void> gate;
     auto opened = gate.get_future().share();
     std::atomic<int> ran{0}, cancelled{0};
-    WorkerPool pool(1, 3);
+    JobQueue pool(1, 3);
     std::promise<void> started;
     pool.post([&, opened](bool) {
       started.set_value();

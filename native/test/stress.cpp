@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/worker_pool.h"
+#include "base/job_queue.h"
 #include "check.h"
 #include "files.h"
-#include "linalg/team.h"
+#include "linalg/thread_pool.h"
 #include "search/index.h"
 
 using namespace torchclip::core;
@@ -47,17 +47,17 @@ bool is_done_or(int status, Work&& work) {
 }
 
 void stress_team(double seconds) {
-  Team team(4);
+  ThreadPool pool(4);
   std::vector<std::int64_t> seen(1000);
   const auto end = after(seconds);
   for (unsigned round = 0; Clock::now() < end; ++round) {
     const std::int64_t count = round % 7 == 0 ? 1 : round % 1000;
     std::fill(seen.begin(), seen.end(), 0);
-    team.each(count, [&](std::int64_t i) { ++seen[static_cast<std::size_t>(i)]; });
+    pool.parallel_for(count, [&](std::int64_t i) { ++seen[static_cast<std::size_t>(i)]; });
     CHECK(std::count(seen.begin(), seen.end(), 1) == count);
     bool thrown = false;
     try {
-      team.each(count, [&](std::int64_t i) {
+      pool.parallel_for(count, [&](std::int64_t i) {
         if (i % 100 == 50) throw Error(TORCHCLIP_E_INTERNAL, "task");
       });
     } catch (const Error&) {
@@ -72,7 +72,7 @@ void stress_pool(double seconds) {
   const auto end = after(seconds);
   while (Clock::now() < end) {
     std::atomic<int> posted{0}, told{0};
-    WorkerPool pool(2, 64);
+    JobQueue pool(2, 64);
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {

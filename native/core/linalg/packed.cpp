@@ -119,7 +119,7 @@ Linear::Linear(const Context& context, Precision precision, const float* weight,
     for (std::int64_t i = 0; i < columns; ++i) bias_[i] = bias[i] * factor(i);
   }
   const bool scaled = scale || scale_all != 1;
-  context.team.each(padded / kPanel, [&](std::int64_t p) {
+  context.pool.parallel_for(padded / kPanel, [&](std::int64_t p) {
     const std::int64_t first = p * kPanel, rows = std::min(kPanel, columns - first);
     const float* from = weight + first * inner;
     std::vector<float> copy;
@@ -207,7 +207,7 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
   const std::int64_t panel_bytes = steps_ / passes(out) * kPanel * kernel_.format.bytes();
   const std::int64_t together = std::max<std::int64_t>(1, cached_bytes() / std::max<std::int64_t>(1, panel_bytes));
   // Enough tasks for all threads: first of fewer panels, then of fewer rows.
-  const std::int64_t wanted = context.team.size() == 1 ? 1 : context.team.size() * kTasksPerThread;
+  const std::int64_t wanted = context.pool.size() == 1 ? 1 : context.pool.size() * kTasksPerThread;
   std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
   const std::int64_t parts = std::min(panels, std::max((panels + together - 1) / together, wanted / blocks));
   blocks = std::min((rows + tile - 1) / tile, std::max(blocks, wanted / kFewerTasks / parts));
@@ -220,8 +220,8 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
     const std::int64_t i = task % parts;
     return {i * panels / parts, (i + 1) * panels / parts};
   };
-  Shares shares(tasks, context.team.size());
-  context.team.each(tasks, [&](std::int64_t, int who) {
+  Shares shares(tasks, context.pool.size());
+  context.pool.parallel_for(tasks, [&](std::int64_t, int who) {
     const std::int64_t task = shares.take(who), next = shares.next(who);
     part(in, out, rows_of(task), panels_of(task), next < 0 ? Span{} : panels_of(next));
   });

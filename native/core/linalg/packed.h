@@ -1,4 +1,4 @@
-// Weights in the layout of kernels.h, and the product of rows with them on a team of threads.
+// Weights in the layout of kernels.h, and the product of rows with them on a pool of threads.
 #pragma once
 
 #include <memory>
@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
-#include "linalg/team.h"
+#include "linalg/thread_pool.h"
 
 namespace torchclip::core {
 
@@ -32,7 +32,7 @@ class Buffer {
 
 struct Context {
   const Kernels& kernels;
-  Team& team;
+  ThreadPool& pool;
 };
 
 // What the products of a precision take on this machine.

@@ -64,7 +64,7 @@ struct Runner::State {
   int threads;
   std::unique_ptr<PixelTable> table;
 
-  std::unique_ptr<Team> team;            // made when it is first needed
+  std::unique_ptr<ThreadPool> pool;      // made when it is first needed
   std::shared_ptr<const Towers> towers;  // on the CPU
   const ImageTower* image = nullptr;     // of `towers`
   const TextTower* text = nullptr;
@@ -72,11 +72,11 @@ struct Runner::State {
   std::unique_ptr<DeviceModel> gpu;
   std::unique_ptr<GenericRunner> generic;
 
-  Team& thread_team() {
-    if (!team) team = std::make_unique<Team>(threads);
-    return *team;
+  ThreadPool& thread_pool() {
+    if (!pool) pool = std::make_unique<ThreadPool>(threads);
+    return *pool;
   }
-  Context context() { return {*kernels(), thread_team()}; }
+  Context context() { return {*kernels(), thread_pool()}; }
   bool fast_images() const { return image || (gpu && gpu->has_images()); }
   bool fast_texts() const { return text || (gpu && gpu->has_texts()); }
 
@@ -219,7 +219,7 @@ void Runner::encode_pictures(const Picture* pictures, std::int64_t rows, float* 
   }
   const auto bytes = static_cast<std::size_t>(s.info.image_size) * s.info.image_size * 3;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows) * bytes);
-  s.thread_team().each(rows, [&](std::int64_t r) {
+  s.thread_pool().parallel_for(rows, [&](std::int64_t r) {
     if (pictures[r].encoded) {
       failed[r] = 1;
     } else {

@@ -57,17 +57,17 @@ class FiniteQueries {
 
 }  // namespace
 
-SearchTeam& SearchTeam::get() {
+SearchThreads& SearchThreads::get() {
   // Never destroyed: its threads may outlive what a process tears down at its end.
-  static auto* team = new SearchTeam(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
-  return *team;
+  static auto* pool = new SearchThreads(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  return *pool;
 }
 
 double product_speed(Precision precision, double seconds) {
   constexpr std::int64_t kRows = 1568, kColumns = 3072, kInner = 768;  // the MLP of a ViT-B on 32 pictures
-  auto& search = SearchTeam::get();
+  auto& search = SearchThreads::get();
   std::lock_guard lock(search.mutex);
-  const Context context{*kernels(), search.team};
+  const Context context{*kernels(), search.pool};
   // Results as the runner spreads them: rows that share lines of the cache would hide what the machine can do.
   constexpr std::int64_t kStride = spread(kColumns * 4) / 4;
   std::vector<float> weights(kColumns * kInner, 0.01f), input(kRows * kInner, 0.5f), out(kRows * kStride),
@@ -131,9 +131,9 @@ void Index::stage_locked(const float* rows, std::int64_t count, std::int64_t mor
   if (count == 0) return store_.check_open();
   const auto room = store_.stage(count, more);
   const std::int64_t dim = store_.dim(), stride = store_.stride();
-  auto& search = SearchTeam::get();
+  auto& search = SearchThreads::get();
   std::lock_guard lock(search.mutex);
-  search.team.each((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
+  search.pool.parallel_for((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
     const std::int64_t first = task * kSegment, n = std::min(kSegment, count - first);
     float* scales = room.scales ? room.scales + first : nullptr;
     kernels()->layer_norm(rows + first * dim, dim, n, dim, nullptr, nullptr, 0, store_.type(),
@@ -152,13 +152,13 @@ void Index::read(std::int64_t start, std::int64_t count, float* out) const {
 }
 
 void Index::search(const Query& given, const Hits& hits) const {
-  auto& shared = SearchTeam::get();
+  auto& shared = SearchThreads::get();
   std::lock_guard lock(shared.mutex);
-  // Taken under the team's lock, so that the sketch never holds rows that this view does not.
+  // Taken under the pool's lock, so that the sketch never holds rows that this view does not.
   const RowView rows = store_.view();
   check_k(given.k, rows.count);
   BusGuard::allow_in_this_thread();
-  const Context context{*kernels(), shared.team};
+  const Context context{*kernels(), shared.pool};
   const auto at = [&](const Query& query, std::int64_t first, std::int64_t count) -> Query {
     return {query.data + first * rows.dim, count, query.k, query.filter};
   };
@@ -183,7 +183,7 @@ void Index::search(const Query& given, const Hits& hits) const {
 
 void Index::close() {
   store_.close();
-  auto& shared = SearchTeam::get();
+  auto& shared = SearchThreads::get();
   std::unique_lock lock(shared.mutex, std::try_to_lock);
   // Where a search runs, the sketch is freed with the index.
   if (!lock.owns_lock()) return;
@@ -211,7 +211,7 @@ bool Index::search_sketch(const Context& context, const RowView& rows, const Que
   for (const auto& of_query : found) {
     if (static_cast<std::int64_t>(of_query.size()) > rows.count / 8) return false;
   }
-  context.team.each(query.count, [&](std::int64_t q) {
+  context.pool.parallel_for(query.count, [&](std::int64_t q) {
     std::vector<Hit> exact;
     for (const auto& candidate : found[static_cast<std::size_t>(q)]) {
       Hit hit{0, candidate.row};

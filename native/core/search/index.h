@@ -13,13 +13,13 @@
 namespace torchclip::core {
 
 // The threads that search; shared by all indexes of the process, one search at a time.
-struct SearchTeam {
+struct SearchThreads {
   std::mutex mutex;
-  Team team;
-  static SearchTeam& get();
+  ThreadPool pool;
+  static SearchThreads& get();
 
  private:
-  explicit SearchTeam(int threads) : team(threads) {}
+  explicit SearchThreads(int threads) : pool(threads) {}
 };
 
 // Operations a second of this machine's own matrix product in a precision, on all cores: the best of some rounds over
@@ -29,7 +29,7 @@ double product_speed(Precision precision, double seconds);
 // Every method may be called on any thread at any time, while others run. A thread that needs several locks takes them
 // in this order:
 //   1. writer_: one addition at a time;
-//   2. SearchTeam::mutex: the threads that convert and search rows, for as long as that takes;
+//   2. SearchThreads::mutex: the threads that convert and search rows, for as long as that takes;
 //   3. RowStore::mutex_: for a few instructions.
 // `read`, `rows` and `bytes` take the third alone: they never wait for a search or for an addition.
 class Index {
@@ -77,7 +77,7 @@ class Index {
 
   std::mutex writer_;
   RowStore store_;
-  // Under the search team's mutex.
+  // Under the search pool's mutex.
   mutable std::unique_ptr<Sketch> sketch_;
   mutable bool asked_ = false, sketchable_ = true;
   mutable std::atomic<std::size_t> sketch_bytes_{0};  // for whoever asks while a search runs

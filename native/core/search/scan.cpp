@@ -140,11 +140,11 @@ class BlockScan {
  public:
   BlockScan(const Context& context, const RowView& rows, const Query& query)
       : context_(context), rows_(rows), query_(query), padded_(round_up(query.count, kPanel)) {
-    const auto lanes = static_cast<std::size_t>(context.team.size() * padded_);
+    const auto lanes = static_cast<std::size_t>(context.pool.size() * padded_);
     best_.resize(lanes);
     // Lanes past the last query never hit.
     limits_.assign(lanes, std::numeric_limits<float>::infinity());
-    for (int who = 0; who < context.team.size(); ++who) {
+    for (int who = 0; who < context.pool.size(); ++who) {
       std::fill_n(limits_.begin() + who * padded_, query.count, kLowest);
       for (std::int64_t q = 0; q < query.count; ++q) best_[static_cast<std::size_t>(who * padded_ + q)].start(query.k);
     }
@@ -157,7 +157,7 @@ class BlockScan {
     }
   }
 
-  // On thread `who` of the team.
+  // On thread `who` of the pool.
   void add(const Segment& segment, int who) {
     alignas(64) static thread_local float scores[kSegment * kPanel];
     if (few_) return add_few(segment, who, scores);
@@ -186,7 +186,7 @@ class BlockScan {
   // What all threads found for query `q`, as result `at` of `hits`.
   void finish(std::int64_t q, std::int64_t at, const Hits& hits) {
     auto& all = best_[static_cast<std::size_t>(q)].hits();
-    for (int who = 1; who < context_.team.size(); ++who) {
+    for (int who = 1; who < context_.pool.size(); ++who) {
       const auto& more = best_[static_cast<std::size_t>(who * padded_ + q)].hits();
       all.insert(all.end(), more.begin(), more.end());
     }
@@ -243,15 +243,15 @@ void write_hits(std::vector<Hit>& found, std::int32_t k, std::int64_t at, const 
 void scan(const Context& context, const RowView& rows, const Query& query, const Hits& hits) {
   const Segments segments(context, rows, query.filter);
   // Consecutive segments as one task: memory is read in long runs.
-  const std::int64_t tasks = std::min<std::int64_t>(segments.count(), context.team.size() * 16);
+  const std::int64_t tasks = std::min<std::int64_t>(segments.count(), context.pool.size() * 16);
   for (std::int64_t first = 0; first < query.count; first += kQueriesAtOnce) {
     const std::int64_t n = std::min(kQueriesAtOnce, query.count - first);
     BlockScan block(context, rows, {query.data + first * rows.dim, n, query.k, query.filter});
-    context.team.each(tasks, [&](std::int64_t task, int who) {
+    context.pool.parallel_for(tasks, [&](std::int64_t task, int who) {
       const std::int64_t end = (task + 1) * segments.count() / tasks;
       for (std::int64_t s = task * segments.count() / tasks; s < end; ++s) block.add(segments.at(s), who);
     });
-    context.team.each(n, [&](std::int64_t q) { block.finish(q, first + q, hits); });
+    context.pool.parallel_for(n, [&](std::int64_t q) { block.finish(q, first + q, hits); });
   }
 }
 

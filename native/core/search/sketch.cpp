@@ -45,7 +45,7 @@ bool Sketch::add(const Context& context, const float* rows, std::int64_t count) 
   for (auto* numbers : {&scales_, &norms_, &errors_}) numbers->resize(static_cast<std::size_t>(first + count));
   sums_.resize(static_cast<std::size_t>(first + count));
   std::atomic<bool> finite{true};
-  context.team.each((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
+  context.pool.parallel_for((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
     const std::int64_t begin = task * kSegment, n = std::min(kSegment, count - begin), to = first + begin;
     context.kernels.layer_norm(rows + begin * dim_, dim_, n, dim_, nullptr, nullptr, 0, Type::s8,
                                data_.data() + to * stride_, stride_, scales_.data() + to, sums_.data() + to);
@@ -94,16 +94,16 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
   };
   const ByteQueries packed(context, queries, count, dim_);
   const std::int64_t segments = (rows_ + kSegment - 1) / kSegment;
-  const std::int64_t tasks = std::min<std::int64_t>(segments, context.team.size() * 16);
+  const std::int64_t tasks = std::min<std::int64_t>(segments, context.pool.size() * 16);
   const std::int64_t padded = round_up(count, kPanel);
   struct Lane {  // of one query on one thread
     Largest lower;
     std::vector<Candidate> found;
   };
-  std::vector<Lane> lanes(static_cast<std::size_t>(context.team.size() * count), Lane{Largest(k), {}});
+  std::vector<Lane> lanes(static_cast<std::size_t>(context.pool.size() * count), Lane{Largest(k), {}});
   std::vector<float> most;
   for (std::int64_t q = 0; q < count; ++q) most.push_back(bound(q, most_norm_, most_error_));
-  context.team.each(tasks, [&](std::int64_t task, int who) {
+  context.pool.parallel_for(tasks, [&](std::int64_t task, int who) {
     alignas(64) static thread_local float scores[kSegment * kPanel];
     // Lanes past the last query never hit.
     static thread_local std::vector<float> limits;
@@ -145,10 +145,10 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
   found.assign(static_cast<std::size_t>(count), {});
   for (std::int64_t q = 0; q < count; ++q) {
     Largest lower(k);
-    for (int who = 0; who < context.team.size(); ++who) {
+    for (int who = 0; who < context.pool.size(); ++who) {
       for (const float x : lanes[static_cast<std::size_t>(who * count + q)].lower.all()) lower.push(x);
     }
-    for (int who = 0; who < context.team.size(); ++who) {
+    for (int who = 0; who < context.pool.size(); ++who) {
       for (const auto& c : lanes[static_cast<std::size_t>(who * count + q)].found) {
         if (c.upper >= lower.least()) found[static_cast<std::size_t>(q)].push_back(c);
       }

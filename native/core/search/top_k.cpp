@@ -29,16 +29,16 @@ Device usable_device(const char* name) {
 
 void similarity_on_cpu(const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows, std::int32_t dim,
                        float* out) {
-  const auto multiply = [&](Team& team) {
-    const Context context{*kernels(), team};
+  const auto multiply = [&](ThreadPool& pool) {
+    const Context context{*kernels(), pool};
     const Linear packed(context, Precision::fp32, b, nullptr, b_rows, dim);
     packed.multiply(context, {a, std::int64_t{dim} * 4}, a_rows, {out, b_rows});
   };
   // The JavaScript thread may be the caller: it does not wait for a search that runs, but works alone meanwhile.
-  auto& search = SearchTeam::get();
+  auto& search = SearchThreads::get();
   const std::unique_lock lock(search.mutex, std::try_to_lock);
-  if (lock.owns_lock()) return multiply(search.team);
-  Team alone(1);
+  if (lock.owns_lock()) return multiply(search.pool);
+  ThreadPool alone(1);
   return multiply(alone);
 }
 

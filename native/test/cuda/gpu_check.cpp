@@ -181,7 +181,7 @@ double seconds_of(const std::function<void()>& work) {
 class Cpu {
  public:
   Cpu(const Shape& s, core::Precision precision, const core::Json& config, const core::PixelTable& table)
-      : team_(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))), context_{*core::kernels(), team_} {
+      : pool_(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))), context_{*core::kernels(), pool_} {
     const auto weights = weights_of(s);
     image_ = core::ImageTower::make(context_, precision, weights, config["image"], s.embed, table);
     text_ = core::TextTower::make(context_, precision, weights, config["text"], s.embed);
@@ -194,7 +194,7 @@ class Cpu {
   }
 
  private:
-  core::Team team_;
+  core::ThreadPool pool_;
   core::Context context_;
   core::Workspace workspace_;
   std::unique_ptr<core::ImageTower> image_;

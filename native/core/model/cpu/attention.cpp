@@ -51,7 +51,7 @@ std::size_t PooledAttention::bytes() const {
 
 void PooledAttention::ask(const Context& context, const Linear::Input& queries, std::int64_t rows, char* asked) const {
   const std::int64_t head = width_ / heads_, size = size_of(type_);
-  context.team.each(heads_, [&](std::int64_t h) {
+  context.pool.parallel_for(heads_, [&](std::int64_t h) {
     keys_[h].multiply_here({static_cast<const char*>(queries.data) + h * head * size, queries.stride}, rows,
                            {asked + h * inner_ * size, row_ / size, type_});
   });
@@ -80,7 +80,7 @@ void PooledAttention::run(const Context& context, Workspace& workspace, const Li
     t.k = t.v = static_cast<const char*>(tokens.data) + (t.rows ? 0 : spans[s].begin * tokens.stride);
     t.out = mixed + s * row_;
   });
-  context.team.each(heads_, [&](std::int64_t h) {
+  context.pool.parallel_for(heads_, [&](std::int64_t h) {
     Linear::Output part = out;
     part.data = static_cast<char*>(out.data) + h * head * size_of(out.type);
     values_[h].multiply_here({mixed + h * inner_ * size, row_}, count, part);

@@ -12,10 +12,10 @@ void attend_heads(const Context& context, Workspace& workspace, std::int64_t seq
                   std::int64_t longest, const Attention& common, Place&& place) {
   // Each task its own scratch memory: a few tasks for each thread, each taking several heads.
   const std::int64_t work = sequences * heads, floats = attention_scratch(longest, common.width);
-  const std::int64_t tasks = std::min<std::int64_t>(work, context.team.size() == 1 ? 1 : context.team.size() * 4);
+  const std::int64_t tasks = std::min<std::int64_t>(work, context.pool.size() == 1 ? 1 : context.pool.size() * 4);
   workspace.scratch.grow(static_cast<std::size_t>(tasks * floats) * 4);
   const auto beside = [](const void* head, std::int64_t bytes) { return static_cast<const char*>(head) + bytes; };
-  context.team.each(tasks, [&](std::int64_t task) {
+  context.pool.parallel_for(tasks, [&](std::int64_t task) {
     for (std::int64_t i = task * work / tasks; i < (task + 1) * work / tasks; ++i) {
       Attention t = common;
       place(i / heads, t);

@@ -90,7 +90,7 @@ void EvaTower::encode(const Context& context, Workspace& workspace, const std::u
 // Pairs of the queries and keys of patches, turned by the angles of their places.
 void EvaTower::rotate(const Context& context, float* qkv, std::int64_t rows) const {
   const std::int64_t width = settings_.width, head = width / settings_.heads, patches = settings_.patches();
-  context.team.each(rows * patches, [&](std::int64_t task) {
+  context.pool.parallel_for(rows * patches, [&](std::int64_t task) {
     const std::int64_t picture = task / patches, p = task % patches;
     float* token = qkv + (picture * (patches + 1) + 1 + p) * 3 * width;
     const float *sine = &sines_[p * head], *cosine = &cosines_[p * head];
@@ -131,7 +131,7 @@ void EvaTower::add(const Context& context, Workspace& w, const Linear& linear, c
   w.mixed.grow(static_cast<std::size_t>(rows * width) * 4);
   float* branch = w.mixed.as<float>();
   linear.multiply(context, in, rows, {branch, width});
-  context.team.each(rows, [&](std::int64_t r) {
+  context.pool.parallel_for(rows, [&](std::int64_t r) {
     float *from = branch + r * width, *to = x + r * width;
     context.kernels.layer_norm(from, width, 1, width, norm.gamma.data, norm.beta.data, norm.eps, Type::f32, from,
                                width * 4, nullptr, nullptr);
@@ -180,7 +180,7 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
     if (b.gate) {
       float* gate = w.qkv.as<float>();
       b.gate.multiply(context, y, count, {gate, mlp, Type::f32, Activation::silu});
-      context.team.each(count, [&](std::int64_t r) {
+      context.pool.parallel_for(count, [&](std::int64_t r) {
         for (std::int64_t d = r * mlp; d < (r + 1) * mlp; ++d) hidden[d] *= gate[d];
       });
     }

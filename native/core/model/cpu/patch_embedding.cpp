@@ -95,7 +95,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
   for (std::size_t i = 0; i < stem_.size(); ++i) {
     const std::int64_t kernel = settings_.stem[i], next = side / kernel, stride = row_stride(type_, stem_[i].inner());
     w.input.grow(static_cast<std::size_t>(rows * next * next * stride));
-    context.team.each(rows * next, [&](std::int64_t task) {
+    context.pool.parallel_for(rows * next, [&](std::int64_t task) {
       const std::int64_t image = task / next, y = task % next;
       char* to = w.input.as<char>() + task * next * stride;
       if (i == 0) {
@@ -115,7 +115,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
   // holds by then.
   const std::int64_t stride = row_stride(type_, patches_.inner());
   w.input.grow(static_cast<std::size_t>(rows * length * stride));
-  context.team.each(rows * grid, [&](std::int64_t task) {
+  context.pool.parallel_for(rows * grid, [&](std::int64_t task) {
     const std::int64_t image = task / grid, gy = task % grid, first = image * length + extra + gy * grid;
     char* to = w.input.as<char>() + first * stride;
     if (stem_.empty()) {

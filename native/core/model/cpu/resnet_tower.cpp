@@ -57,7 +57,7 @@ void convolve_plainly(const Context& context, const Linear& conv, Buffer& whole,
   const auto* from = static_cast<const char*>(in);
   const bool own = stride * kGatherRows <= kGatherBytes;
   if (!own) whole.grow(static_cast<std::size_t>(rows * stride));
-  context.team.each((rows + kGatherRows - 1) / kGatherRows, [&](std::int64_t task) {
+  context.pool.parallel_for((rows + kGatherRows - 1) / kGatherRows, [&](std::int64_t task) {
     const std::int64_t begin = task * kGatherRows, end = std::min(rows, begin + kGatherRows);
     if (!own) return gather(from, side, pixel, begin, end, whole.as<char>() + begin * stride);
     alignas(64) static thread_local char mine[kGatherBytes];
@@ -73,7 +73,7 @@ void convolve_plainly(const Context& context, const Linear& conv, Buffer& whole,
 void halve(const Context& context, const float* in, std::int64_t images, std::int64_t side, std::int64_t channels,
            float* out) {
   const std::int64_t half = side / 2;
-  context.team.each(images * half, [&](std::int64_t task) {
+  context.pool.parallel_for(images * half, [&](std::int64_t task) {
     const std::int64_t image = task / half, y = task % half;
     const float* top = in + (image * side + 2 * y) * side * channels;
     const float* bottom = top + side * channels;
@@ -156,7 +156,7 @@ void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t*
   const std::int64_t side = size_ / 2, rows = images * side * side, inner = stem_.inner();
   const std::int64_t stride = row_bytes(type_, inner), half = stem_.columns();
   w.input.grow(static_cast<std::size_t>(rows * stride));
-  context.team.each(images * side, [&](std::int64_t task) {
+  context.pool.parallel_for(images * side, [&](std::int64_t task) {
     const std::int64_t image = task / side, y = task % side;
     const std::uint8_t* from = pixels + image * size_ * size_ * 3;
     char* line = w.input.as<char>() + task * side * stride;
@@ -238,7 +238,7 @@ void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images
   const std::int64_t positions = positions_.rows(), wide = positions_.inner();
   w.hidden.grow(static_cast<std::size_t>(images * positions * wide) * 4);
   float* tokens = w.hidden.as<float>();
-  context.team.each(images, [&](std::int64_t i) {
+  context.pool.parallel_for(images, [&](std::int64_t i) {
     const float* x = w.x.as<float>() + i * (positions - 1) * wide;
     float* mean = tokens + i * positions * wide;
     std::fill_n(mean, wide, 0.0f);

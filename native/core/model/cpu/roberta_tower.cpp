@@ -67,7 +67,7 @@ void RobertaTower::encode_chunk(const Context& context, Workspace& w, const std:
   }
   w.x.grow(static_cast<std::size_t>(sequences.tokens() * width) * 4);
   float* x = w.x.as<float>();
-  context.team.each(rows, [&](std::int64_t r) {
+  context.pool.parallel_for(rows, [&](std::int64_t r) {
     float* to = x + sequences.starts[r] * width;
     std::int64_t position = pad_id_;  // the first token's is the one after it
     for (std::int64_t i = 0; i < length; ++i) {
@@ -83,7 +83,7 @@ void RobertaTower::encode_chunk(const Context& context, Workspace& w, const std:
   transformer_.run(context, w, sequences, nullptr, cancel);
   w.few.grow(static_cast<std::size_t>(rows * width) * 4);
   float* pooled = w.few.as<float>();
-  context.team.each(rows, [&](std::int64_t r) {
+  context.pool.parallel_for(rows, [&](std::int64_t r) {
     const std::int64_t start = sequences.starts[r], count = first_ ? 1 : sequences.starts[r + 1] - start;
     float* to = pooled + r * width;
     // A row of nothing but padding has no mean, in the reference either.

@@ -118,7 +118,7 @@ void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std
     if (settings_.appended_token) sequences.blind.push_back(row[length - 1] == settings_.pad_id);
   }
   w.x.grow(static_cast<std::size_t>(sequences.tokens() * width) * 4);
-  context.team.each(rows, [&](std::int64_t r) {
+  context.pool.parallel_for(rows, [&](std::int64_t r) {
     for (std::int64_t i = sequences.starts[r]; i < sequences.starts[r + 1]; ++i) {
       const std::int32_t at = all[i];
       const float* position = positions_.data + at * width;

@@ -90,7 +90,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   if (attends) {
     pool_attention(context, w, sequences, pooled);
   } else {
-    context.team.each(rows, [&](std::int64_t r) {
+    context.pool.parallel_for(rows, [&](std::int64_t r) {
       float* to = pooled + r * width;
       std::fill_n(to, width, 0.0f);
       for (std::int64_t i = extra; i < length; ++i) {

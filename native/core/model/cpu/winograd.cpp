@@ -24,7 +24,7 @@ WinogradConvolution::WinogradConvolution(const Context& context, Precision preci
   std::vector<float> turned(static_cast<std::size_t>(columns * channels));
   for (std::int64_t i = 0; i < kProducts; ++i) {
     const double *down = kG[i / 4], *across = kG[i % 4];
-    context.team.each(columns, [&](std::int64_t n) {
+    context.pool.parallel_for(columns, [&](std::int64_t n) {
       const float* from = weights + n * 9 * channels;
       for (std::int64_t c = 0; c < channels; ++c) {
         double sum = 0;
@@ -86,8 +86,8 @@ void WinogradConvolution::run(const Context& context, const float* in, std::int6
                        each = kProducts * (channels_ + columns_) * 4;
     const std::int64_t rows = std::max<std::int64_t>(1, kTaskBytes / each / tile) * tile;
     const std::int64_t floats = kProducts * rows * (channels_ + columns_);
-    scratch.grow(static_cast<std::size_t>(floats * context.team.size()) * 4);
-    context.team.each((tiles + rows - 1) / rows, [&](std::int64_t task, int who) {
+    scratch.grow(static_cast<std::size_t>(floats * context.pool.size()) * 4);
+    context.pool.parallel_for((tiles + rows - 1) / rows, [&](std::int64_t task, int who) {
       float* values = scratch.as<float>() + who * floats;
       float* products = values + kProducts * rows * channels_;
       const std::int64_t begin = task * rows, end = std::min(tiles, begin + rows);
@@ -106,7 +106,7 @@ void WinogradConvolution::run(const Context& context, const float* in, std::int6
   const auto part = [&](std::int64_t task, const auto& work) {
     work(task * kTilesOfTask, std::min(tiles, (task + 1) * kTilesOfTask));
   };
-  context.team.each(tasks, [&](std::int64_t task) {
+  context.pool.parallel_for(tasks, [&](std::int64_t task) {
     part(task, [&](std::int64_t begin, std::int64_t end) {
       transform(context, shape, in, begin, end, values + begin * channels_, tiles * channels_);
     });
@@ -115,7 +115,7 @@ void WinogradConvolution::run(const Context& context, const float* in, std::int6
     products_[i].multiply(context, {values + i * tiles * channels_, channels_ * 4}, tiles,
                           {products + i * tiles * columns_, columns_});
   }
-  context.team.each(tasks, [&](std::int64_t task) {
+  context.pool.parallel_for(tasks, [&](std::int64_t task) {
     part(task, [&](std::int64_t begin, std::int64_t end) {
       finish(context, shape, products + begin * columns_, tiles * columns_, begin, end, out);
     });

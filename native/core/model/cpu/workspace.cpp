@@ -26,7 +26,7 @@ Linear::Input convert(const Context& context, const float* x, std::int64_t strid
   workspace.sums.grow(static_cast<std::size_t>(rows) * 4);
   auto* scales = workspace.scales.as<float>();
   auto* sums = workspace.sums.as<std::int32_t>();
-  context.team.each((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
+  context.pool.parallel_for((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
     const std::int64_t first = task * kRowsOfTask, n = std::min(kRowsOfTask, rows - first);
     context.kernels.layer_norm(x + first * stride, stride, n, width, norm ? norm->gamma.data : nullptr,
                                norm ? norm->beta.data : nullptr, norm ? norm->eps : 0, type,
@@ -36,7 +36,7 @@ Linear::Input convert(const Context& context, const float* x, std::int64_t strid
 }
 
 void normalize(const Context& context, const Norm& norm, float* x, std::int64_t rows, std::int64_t width) {
-  context.team.each((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
+  context.pool.parallel_for((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
     const std::int64_t first = task * kRowsOfTask, n = std::min(kRowsOfTask, rows - first);
     context.kernels.layer_norm(x + first * width, width, n, width, norm.gamma.data, norm.beta.data, norm.eps, Type::f32,
                                x + first * width, width * 4, nullptr, nullptr);

@@ -1,4 +1,4 @@
-#include "linalg/team.h"
+#include "linalg/thread_pool.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -21,18 +21,18 @@ void relax() {
 
 }  // namespace
 
-Team::Team(int threads) {
+ThreadPool::ThreadPool(int threads) {
   for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });
 }
 
-Team::~Team() {
+ThreadPool::~ThreadPool() {
   stopping_ = true;
   wake_.fetch_add(1);
   wake_.notify_all();
   for (auto& helper : helpers_) helper.join();
 }
 
-void Team::run(std::int64_t count, void* work, Call call) {
+void ThreadPool::run(std::int64_t count, void* work, Call call) {
   if (helpers_.empty() || count < 2) {
     for (std::int64_t i = 0; i < count; ++i) call(work, i, 0);
     return;
@@ -58,10 +58,10 @@ void Team::run(std::int64_t count, void* work, Call call) {
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
-void Team::take_tasks(std::int64_t count, void* work, Call call, int who) noexcept {
+void ThreadPool::take_tasks(std::int64_t count, void* work, Call call, int thread) noexcept {
   for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) {
     try {
-      call(work, i, who);
+      call(work, i, thread);
     } catch (...) {
       std::lock_guard lock(failure_mutex_);
       if (!failure_) failure_ = std::current_exception();
@@ -69,7 +69,7 @@ void Team::take_tasks(std::int64_t count, void* work, Call call, int who) noexce
   }
 }
 
-void Team::help(int who) {
+void ThreadPool::help(int thread) {
   BusGuard::allow_in_this_thread();  // the work may read mapped files
   std::uint32_t seen = 0;
   for (;;) {
@@ -88,7 +88,7 @@ void Team::help(int who) {
       joined = state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel);
     }
     if (!joined) continue;
-    take_tasks(count_, work_, call_, who);
+    take_tasks(count_, work_, call_, thread);
     state_.fetch_sub(1, std::memory_order_acq_rel);
   }
 }

@@ -13,24 +13,24 @@
 
 namespace torchclip::core {
 
-class Team {
+class ThreadPool {
  public:
-  explicit Team(int threads);  // the caller included
-  ~Team();
-  Team(const Team&) = delete;
-  Team& operator=(const Team&) = delete;
+  explicit ThreadPool(int threads);  // the caller included
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const noexcept { return static_cast<int>(helpers_.size()) + 1; }
 
-  // work(i), or work(i, who) with the number of the thread in [0, size()), for each i in [0, count), in no fixed order;
-  // returns when all are done. Call it from one thread at a time. Where `work` throws, the other tasks still run, and
-  // the first exception is thrown here.
+  // work(i), or work(i, thread) with the number of the thread in [0, size()), for each i in [0, count), in no fixed
+  // order; returns when all are done. Call it from one thread at a time. Where `work` throws, the other tasks still
+  // run, and the first exception is thrown here.
   template <typename Work>
-  void each(std::int64_t count, Work&& work) {
-    run(count, &work, [](void* w, std::int64_t i, int who) {
+  void parallel_for(std::int64_t count, Work&& work) {
+    run(count, &work, [](void* w, std::int64_t i, int thread) {
       auto& call = *static_cast<std::remove_reference_t<Work>*>(w);
       if constexpr (std::is_invocable_v<Work&, std::int64_t, int>) {
-        call(i, who);
+        call(i, thread);
       } else {
         call(i);
       }
@@ -40,8 +40,8 @@ class Team {
  private:
   using Call = void (*)(void*, std::int64_t, int);
   void run(std::int64_t count, void* work, Call call);
-  void take_tasks(std::int64_t count, void* work, Call call, int who) noexcept;
-  void help(int who);
+  void take_tasks(std::int64_t count, void* work, Call call, int thread) noexcept;
+  void help(int thread);
 
   // The round, whether it may still be joined, and how many helpers are in it: a helper that wakes late finds the
   // round closed and is not waited for.

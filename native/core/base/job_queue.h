@@ -12,11 +12,11 @@
 
 namespace torchclip::core {
 
-class WorkerPool {
+class JobQueue {
  public:
   // Waiting jobs beyond `limit` are refused with E_BUSY: the queue never grows without bound and never blocks.
-  explicit WorkerPool(unsigned threads, std::size_t limit = 4096);
-  ~WorkerPool();  // = stop()
+  explicit JobQueue(unsigned threads, std::size_t limit = 4096);
+  ~JobQueue();  // = stop()
 
   // `job` runs on one of the threads, in order of posting. Where the pool is stopped first, it is called with
   // `cancelled` true on the stopping thread instead, so that whoever waits is always told. Jobs must not throw.

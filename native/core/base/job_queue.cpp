@@ -1,4 +1,4 @@
-#include "base/worker_pool.h"
+#include "base/job_queue.h"
 
 #if defined(__linux__)
 #include <sys/resource.h>
@@ -10,9 +10,9 @@
 
 namespace torchclip::core {
 
-WorkerPool::WorkerPool(unsigned threads, std::size_t limit) : limit_(limit) { grow(threads); }
+JobQueue::JobQueue(unsigned threads, std::size_t limit) : limit_(limit) { grow(threads); }
 
-void WorkerPool::grow(unsigned threads) {
+void JobQueue::grow(unsigned threads) {
   std::lock_guard lock(mutex_);
   while (!stopping_ && threads_.size() < threads) {
     threads_.emplace_back([this] { loop(); });
@@ -20,9 +20,9 @@ void WorkerPool::grow(unsigned threads) {
   }
 }
 
-WorkerPool::~WorkerPool() { stop(); }
+JobQueue::~JobQueue() { stop(); }
 
-void WorkerPool::post(std::function<void(bool)> job) {
+void JobQueue::post(std::function<void(bool)> job) {
   {
     std::lock_guard lock(mutex_);
     if (stopping_) throw Error(TORCHCLIP_E_CLOSED, "the engine is closed");
@@ -34,17 +34,17 @@ void WorkerPool::post(std::function<void(bool)> job) {
   wake_.notify_one();
 }
 
-std::size_t WorkerPool::waiting() {
+std::size_t JobQueue::waiting() {
   std::lock_guard lock(mutex_);
   return jobs_.size();
 }
 
-void WorkerPool::stop() noexcept {
+void JobQueue::stop() noexcept {
   cancel_waiting();
   join();
 }
 
-bool WorkerPool::stop_within(std::chrono::milliseconds limit) noexcept {
+bool JobQueue::stop_within(std::chrono::milliseconds limit) noexcept {
   cancel_waiting();
   {
     std::unique_lock lock(mutex_);
@@ -54,7 +54,7 @@ bool WorkerPool::stop_within(std::chrono::milliseconds limit) noexcept {
   return true;
 }
 
-void WorkerPool::cancel_waiting() noexcept {
+void JobQueue::cancel_waiting() noexcept {
   std::deque<std::function<void(bool)>> waiting;
   {
     std::lock_guard lock(mutex_);
@@ -65,7 +65,7 @@ void WorkerPool::cancel_waiting() noexcept {
   for (auto& job : waiting) job(true);
 }
 
-void WorkerPool::join() noexcept {
+void JobQueue::join() noexcept {
   // A job that still runs may have begun to add threads: those that it did add are joined as well.
   for (std::size_t i = 0;; ++i) {
     std::thread* thread = nullptr;
@@ -87,7 +87,7 @@ static void lower_priority() {
 #endif
 }
 
-void WorkerPool::loop() {
+void JobQueue::loop() {
   lower_priority();
   for (;;) {
     std::function<void(bool)> job;
