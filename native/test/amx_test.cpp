@@ -66,7 +66,7 @@ void products(Precision precision, Type type, double tolerance) {
 
 int main() {
   products<Bf16Tiles>(Precision::bf16, Type::bf16, 0.01);
-  products<ByteTiles>(Precision::int8, Type::s8, 0.02);
+  products<Int8Tiles>(Precision::int8, Type::s8, 0.02);
   CHECK(amx::misuse == 0);
   CHECK(!amx::configured);
   return torchclip::test::failures();

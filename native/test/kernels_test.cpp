@@ -12,8 +12,8 @@
 #include "check.h"
 #include "linalg/packed.h"
 #include "model/cpu/winograd.h"
-#include "search/byte_queries.h"
 #include "search/index.h"
+#include "search/int8_queries.h"
 
 using namespace torchclip::core;
 using torchclip::test::values;
@@ -61,7 +61,7 @@ void products(const Context& context, Precision precision, double tolerance) {
 }
 
 // Few queries by rows of int8: the bits of the same as a product, zeros beside them.
-void byte_dots(const Context& context) {
+void int8_dots(const Context& context) {
   for (const std::int64_t dim : {1, 30, 64, 129, 512}) {
     constexpr std::int64_t kRows = 37;
     const std::int64_t stride = row_bytes(Type::s8, dim);
@@ -75,7 +75,7 @@ void byte_dots(const Context& context) {
       const auto queries = values(count * dim, 12);
       const Linear packed(context, Precision::int8, queries.data(), nullptr, count, dim);
       packed.multiply_panel({rows.data(), stride, scales.data(), sums.data()}, kRows, {expected.data(), kPanel}, 0);
-      ByteQueries(context, queries.data(), count, dim)
+      Int8Queries(context, queries.data(), count, dim)
           .scores(context.kernels, rows.data(), stride, scales.data(), sums.data(), kRows, 0, out.data());
       CHECK(out == expected);
     }
@@ -294,7 +294,7 @@ int main() {
     const Context context{*table, pool};
     products(context, Precision::fp32, 2e-6);
     convolutions(context);
-    byte_dots(context);
+    int8_dots(context);
     products(context, Precision::int8, table->weight_max == 127 ? 0.02 : 0.04);
     products(context, Precision::bf16, input_type(context, Precision::bf16) == Type::f32 ? 2e-6 : 0.01);
     products(context, Precision::fp16, 2e-6);

@@ -100,7 +100,7 @@ struct Bf16Tiles {
     all_rows<Bf16Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
   }
 };
-struct ByteTiles {  // A has signs, the weights have none
+struct Int8Tiles {  // A has signs, the weights have none
   using Sum = Ints;
   static constexpr int kRows = 2 * kTileRows, kOffset = 128, kBytes = 4;
   static void upper() {
@@ -113,7 +113,7 @@ struct ByteTiles {  // A has signs, the weights have none
   }
   static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, Sum* out,
                    const Ahead& ahead) {
-    all_rows<ByteTiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
+    all_rows<Int8Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
   }
 };
 

@@ -1,6 +1,6 @@
 #include "kernels/attention.h"
-#include "kernels/byte_dots.h"
 #include "kernels/elementwise.h"
+#include "kernels/int8_dots.h"
 #include "kernels/tables.h"
 #include "kernels/winograd.h"
 
@@ -12,6 +12,6 @@ const Part avx2_part = {
      {},
      product_of<PairStep>(Precision::int8, Type::s8)},
     attention<FloatAttention>,
-    {layer_norm, winograd_input, winograd_output, scan, dots, byte_dots<PairStep>, widen_all_bf16, nullptr}};
+    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<PairStep>, widen_all_bf16, nullptr}};
 
 }  // namespace torchclip::core

@@ -1,9 +1,9 @@
-#include "kernels/byte_dots.h"
+#include "kernels/int8_dots.h"
 #include "kernels/tables.h"
 
 namespace torchclip::core {
 
-const FastProduct avx2_vnni_int8 = {product_of<DotStep>(Precision::int8, Type::s8), nullptr, byte_dots<DotStep>,
+const FastProduct avx2_vnni_int8 = {product_of<DotStep>(Precision::int8, Type::s8), nullptr, int8_dots<DotStep>,
                                     nullptr};
 
 }  // namespace torchclip::core

@@ -1,6 +1,6 @@
 #include "kernels/attention.h"
-#include "kernels/byte_dots.h"
 #include "kernels/elementwise.h"
+#include "kernels/int8_dots.h"
 #include "kernels/tables.h"
 #include "kernels/winograd.h"
 
@@ -10,6 +10,6 @@ const Part avx512_part = {
     {product_of<FloatStep>(Precision::fp32, Type::f32), product_of<WidenedBf16Step>(Precision::bf16, Type::f32),
      product_of<WidenedFp16Step>(Precision::fp16, Type::f32), product_of<PairStep>(Precision::int8, Type::s8)},
     attention<FloatAttention>,
-    {layer_norm, winograd_input, winograd_output, scan, dots, byte_dots<PairStep>, widen_all_bf16, widen_all_fp16}};
+    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<PairStep>, widen_all_bf16, widen_all_fp16}};
 
 }  // namespace torchclip::core

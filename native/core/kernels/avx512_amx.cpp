@@ -7,7 +7,7 @@ namespace torchclip::core {
 
 const FastProduct amx_bf16 = {product_of<Bf16Tiles>(Precision::bf16, Type::bf16, multiply_by_tiles<Bf16Tiles>), nullptr,
                               nullptr, nullptr};
-const FastProduct amx_int8 = {product_of<ByteTiles>(Precision::int8, Type::s8, multiply_by_tiles<ByteTiles>), nullptr,
+const FastProduct amx_int8 = {product_of<Int8Tiles>(Precision::int8, Type::s8, multiply_by_tiles<Int8Tiles>), nullptr,
                               nullptr, nullptr};
 
 }  // namespace torchclip::core

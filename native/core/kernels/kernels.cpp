@@ -31,7 +31,7 @@ Kernels plain() { return make("plain", plain_part); }
 void use(Kernels& k, const FastProduct& fast) {
   k.products[static_cast<int>(fast.product.format.weights)] = fast.product;
   if (fast.attention) k.attention[1] = fast.attention;
-  if (fast.byte_dots) k.byte_dots = fast.byte_dots;
+  if (fast.int8_dots) k.int8_dots = fast.int8_dots;
   if (fast.widen) k.widen_fp16 = fast.widen;
 }
 

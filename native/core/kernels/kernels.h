@@ -90,7 +90,7 @@ constexpr std::int64_t attention_scratch(std::int64_t keys, std::int64_t width) 
 
 // Rows of int8 (as layer_norm makes them) by few queries, at the speed of memory: out[r * kPanel + q], zeros for q from
 // `count` on; the same bits as by a Product.
-struct ByteDots {
+struct Int8Dots {
   const char* data = nullptr;  // [rows, stride], zeros past the inner size; stride: bytes, a multiple of 4
   std::int64_t stride = 0, rows = 0;
   const float* scales = nullptr;       // of each row
@@ -135,7 +135,7 @@ struct Functions {
   // memory.
   void (*dots)(const float* base, std::int64_t rows, std::int64_t dim, const float* queries, std::int64_t count,
                float* out, std::int64_t ldo);
-  void (*byte_dots)(const ByteDots&);
+  void (*int8_dots)(const Int8Dots&);
   // Numbers of 16 bits as float32.
   Widen widen_bf16, widen_fp16;
 };

@@ -1,7 +1,7 @@
 // The floor on every CPU: nothing but what the compiler takes for granted.
 #include "kernels/attention.h"
-#include "kernels/byte_dots.h"
 #include "kernels/elementwise.h"
+#include "kernels/int8_dots.h"
 #include "kernels/tables.h"
 #include "kernels/winograd.h"
 
@@ -11,6 +11,6 @@ const Part plain_part = {
     {product_of<FloatStep>(Precision::fp32, Type::f32), product_of<WidenedBf16Step>(Precision::bf16, Type::f32),
      product_of<WidenedFp16Step>(Precision::fp16, Type::f32), product_of<DotStep>(Precision::int8, Type::s8)},
     attention<FloatAttention>,
-    {layer_norm, winograd_input, winograd_output, scan, dots, byte_dots<DotStep>, widen_all_bf16, widen_all_fp16}};
+    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<DotStep>, widen_all_bf16, widen_all_fp16}};
 
 }  // namespace torchclip::core

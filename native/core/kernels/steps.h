@@ -58,7 +58,7 @@ struct WidenedFp16Step : FloatArithmetic {
 
 // Unsigned bytes of weights by signed ones of A, four to a step; `Own::dot` adds the products to a sum.
 template <typename Own>
-struct ByteStep : WholeWeights {
+struct Int8Step : WholeWeights {
   using Sum = Ints;
   static Sum zero() { return all_ints(0); }
   static Sum step(Sum s, const char* a, Ints w) { return Own::dot(s, w, all_ints(four_bytes(a))); }
@@ -66,14 +66,14 @@ struct ByteStep : WholeWeights {
 
 #if defined(__AVX512F__)
 // Pairs of products are added in 16 bits, which 2 * 127 * 127 fits; hence weights of 7 bits.
-struct PairStep : ByteStep<PairStep> {
+struct PairStep : Int8Step<PairStep> {
   static constexpr int kRows = 12, kOffset = 64;
   static Sum dot(Sum s, Ints w, Ints a) {
     return _mm512_add_epi32(s, _mm512_madd_epi16(_mm512_maddubs_epi16(w, a), _mm512_set1_epi16(1)));
   }
 };
 #if defined(__AVX512VNNI__)
-struct DotStep : ByteStep<DotStep> {
+struct DotStep : Int8Step<DotStep> {
   static constexpr int kRows = 14, kOffset = 128;
   static Sum dot(Sum s, Ints w, Ints a) { return _mm512_dpbusd_epi32(s, w, a); }
 };
@@ -89,21 +89,21 @@ struct Bf16Step : WholeWeights {
 };
 #endif
 #elif defined(__AVX2__)
-struct PairStep : ByteStep<PairStep> {
+struct PairStep : Int8Step<PairStep> {
   static constexpr int kRows = 5, kOffset = 64;
   static Sum dot(Sum s, Ints w, Ints a) {
     return _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(w, a), _mm256_set1_epi16(1)));
   }
 };
 #if defined(__AVXVNNI__)
-struct DotStep : ByteStep<DotStep> {
+struct DotStep : Int8Step<DotStep> {
   static constexpr int kRows = 6, kOffset = 128;
   static Sum dot(Sum s, Ints w, Ints a) { return _mm256_dpbusd_avx_epi32(s, w, a); }
 };
 #endif
 #else
 // Unsigned bytes by signed ones: products of 16 bits (255 * 127 fits), added in 32.
-struct DotStep : ByteStep<DotStep> {
+struct DotStep : Int8Step<DotStep> {
   using Shorts = std::int16_t __attribute__((vector_size(16)));
   static constexpr int kRows = 4, kOffset = 128;
   static Sum sum_of_pairs(Shorts products) {

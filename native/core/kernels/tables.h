@@ -15,7 +15,7 @@ struct Part {
 struct FastProduct {
   ProductKernel product;
   Attend attention;                        // bf16 alone
-  decltype(Functions::byte_dots) byte_dots;  // int8 alone
+  decltype(Functions::int8_dots) int8_dots;  // int8 alone
   Widen widen;                             // fp16 alone
 };
 

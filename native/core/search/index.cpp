@@ -11,9 +11,9 @@
 namespace torchclip::core {
 namespace {
 
-constexpr std::int64_t kSketchRows = 16384;   // from which a sketch pays
-constexpr std::int64_t kSketchQueries = 256;  // meet a segment together; their panels stay in the second cache
-constexpr std::int64_t kWorthSketch = 256;    // queries that are worth making one
+constexpr std::int64_t kPrefilterRows = 16384;   // from which a prefilter pays
+constexpr std::int64_t kPrefilterQueries = 256;  // meet a segment together; their panels stay in the second cache
+constexpr std::int64_t kWorthPrefilter = 256;    // queries that are worth making one
 
 std::int64_t checked_dim(std::int64_t dim) {
   if (dim >= 1 && dim <= kMostDim) return dim;
@@ -154,7 +154,7 @@ void Index::read(std::int64_t start, std::int64_t count, float* out) const {
 void Index::search(const Query& given, const Hits& hits) const {
   auto& shared = SearchThreads::get();
   std::lock_guard lock(shared.mutex);
-  // Taken under the pool's lock, so that the sketch never holds rows that this view does not.
+  // Taken under the pool's lock, so that the prefilter never holds rows that this view does not.
   const RowView rows = store_.view();
   check_k(given.k, rows.count);
   BusGuard::allow_in_this_thread();
@@ -170,11 +170,11 @@ void Index::search(const Query& given, const Hits& hits) const {
     scan(context, rows, finite.query(), hits);
     return finite.clear_odd(hits);
   }
-  const bool is_large = rows.type == Type::f32 && rows.count >= kSketchRows && given.k <= rows.count / 64;
+  const bool is_large = rows.type == Type::f32 && rows.count >= kPrefilterRows && given.k <= rows.count / 64;
   const bool may_sketch = is_large && !given.filter.is_sparse(rows.count);
-  std::int64_t done = 0;  // by the sketch
+  std::int64_t done = 0;  // by the prefilter
   for (std::int64_t n; may_sketch && done < given.count; done += n) {
-    n = std::min(kSketchQueries, given.count - done);
+    n = std::min(kPrefilterQueries, given.count - done);
     if (!search_sketch(context, rows, at(given, done, n), given.count, to(done))) break;
   }
   if (done < given.count) scan(context, rows, at(given, done, given.count - done), to(done));
@@ -185,29 +185,29 @@ void Index::close() {
   store_.close();
   auto& shared = SearchThreads::get();
   std::unique_lock lock(shared.mutex, std::try_to_lock);
-  // Where a search runs, the sketch is freed with the index.
+  // Where a search runs, the prefilter is freed with the index.
   if (!lock.owns_lock()) return;
-  sketch_.reset();
+  prefilter_.reset();
   sketch_bytes_ = 0;
 }
 
 bool Index::search_sketch(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
                           const Hits& hits) const {
   if (!sketchable_) return false;
-  if (!asked_ && all < kWorthSketch) {  // one small search alone is not
+  if (!asked_ && all < kWorthPrefilter) {  // one small search alone is not
     asked_ = true;
     return false;
   }
-  if (!sketch_) sketch_ = std::make_unique<Sketch>(rows.dim);
-  if (sketch_->rows() < rows.count) {
-    const std::int64_t first = sketch_->rows();
-    sketchable_ = sketch_->add(context, reinterpret_cast<const float*>(rows.at(first)), rows.count - first);
-    if (!sketchable_) sketch_.reset();
-    sketch_bytes_ = sketch_ ? sketch_->bytes() : 0;
-    if (!sketch_) return false;
+  if (!prefilter_) prefilter_ = std::make_unique<Int8Prefilter>(rows.dim);
+  if (prefilter_->rows() < rows.count) {
+    const std::int64_t first = prefilter_->rows();
+    sketchable_ = prefilter_->add(context, reinterpret_cast<const float*>(rows.at(first)), rows.count - first);
+    if (!sketchable_) prefilter_.reset();
+    sketch_bytes_ = prefilter_ ? prefilter_->bytes() : 0;
+    if (!prefilter_) return false;
   }
-  std::vector<std::vector<Sketch::Candidate>> found;
-  if (!sketch_->candidates(context, query.data, query.count, query.k, query.filter, found)) return false;
+  std::vector<std::vector<Int8Prefilter::Candidate>> found;
+  if (!prefilter_->candidates(context, query.data, query.count, query.k, query.filter, found)) return false;
   for (const auto& of_query : found) {
     if (static_cast<std::int64_t>(of_query.size()) > rows.count / 8) return false;
   }

@@ -6,9 +6,9 @@
 #include <mutex>
 #include <string>
 
+#include "search/int8_prefilter.h"
 #include "search/rows.h"
 #include "search/scan.h"
-#include "search/sketch.h"
 
 namespace torchclip::core {
 
@@ -70,7 +70,7 @@ class Index {
  private:
   explicit Index(const NpyRows& rows);
   void stage_locked(const float* rows, std::int64_t count, std::int64_t more);
-  // Some queries, of `all` that came together, by the sketch, which is made when a few come a second time or many at
+  // Some queries, of `all` that came together, by the prefilter, which is made when a few come a second time or many at
   // once; false: the rows must be scanned.
   bool search_sketch(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
                      const Hits& hits) const;
@@ -78,7 +78,7 @@ class Index {
   std::mutex writer_;
   RowStore store_;
   // Under the search pool's mutex.
-  mutable std::unique_ptr<Sketch> sketch_;
+  mutable std::unique_ptr<Int8Prefilter> prefilter_;
   mutable bool asked_ = false, sketchable_ = true;
   mutable std::atomic<std::size_t> sketch_bytes_{0};  // for whoever asks while a search runs
 };

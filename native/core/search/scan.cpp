@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "search/byte_queries.h"
-#include "search/sketch.h"
+#include "search/int8_prefilter.h"
+#include "search/int8_queries.h"
 
 namespace torchclip::core {
 namespace {
@@ -220,7 +220,7 @@ class BlockScan {
   std::vector<float> limits_;  // of the same
   bool few_ = false;
   Linear packed_;
-  std::optional<ByteQueries> bytes_;
+  std::optional<Int8Queries> bytes_;
 };
 
 }  // namespace

@@ -6,10 +6,10 @@
 
 namespace {
 
-using torchclip::core::ByteDots;
+using torchclip::core::Int8Dots;
 
 template <typename Step, int Queries>
-void byte_dots_of(const ByteDots& d, std::int64_t first) {
+void byte_dots_of(const Int8Dots& d, std::int64_t first) {
   const std::int64_t units = d.stride / 4;
   for (std::int64_t r = 0; r < d.rows; ++r) {
     const auto* row = reinterpret_cast<const std::int32_t*>(d.data + r * d.stride);
@@ -34,7 +34,7 @@ void byte_dots_of(const ByteDots& d, std::int64_t first) {
 }
 
 template <typename Step>
-void byte_dots(const ByteDots& d) {
+void int8_dots(const Int8Dots& d) {
   for (std::int64_t r = 0; r < d.rows; ++r) {
     for (int i = 0; i < kWide; ++i) store(d.out + r * kPanel + i * kLanes, zero());
   }

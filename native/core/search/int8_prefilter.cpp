@@ -1,11 +1,11 @@
-#include "search/sketch.h"
+#include "search/int8_prefilter.h"
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
 
-#include "search/byte_queries.h"
+#include "search/int8_queries.h"
 
 namespace torchclip::core {
 namespace {
@@ -39,7 +39,7 @@ class Largest {
 
 }  // namespace
 
-bool Sketch::add(const Context& context, const float* rows, std::int64_t count) {
+bool Int8Prefilter::add(const Context& context, const float* rows, std::int64_t count) {
   const std::int64_t first = rows_;
   data_.resize(static_cast<std::size_t>((first + count) * stride_));
   for (auto* numbers : {&scales_, &norms_, &errors_}) numbers->resize(static_cast<std::size_t>(first + count));
@@ -72,8 +72,8 @@ bool Sketch::add(const Context& context, const float* rows, std::int64_t count) 
   return finite;
 }
 
-bool Sketch::candidates(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
-                        const RowFilter& filter, std::vector<std::vector<Candidate>>& found) const {
+bool Int8Prefilter::candidates(const Context& context, const float* queries, std::int64_t count, std::int32_t k,
+                               const RowFilter& filter, std::vector<std::vector<Candidate>>& found) const {
   // |q|, and how far its int8 form can be from it: half a step in each of dim numbers.
   std::vector<float> lengths, steps;
   for (std::int64_t q = 0; q < count; ++q) {
@@ -92,7 +92,7 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
   const auto bound = [&](std::int64_t q, float norm, float error) {
     return norm * steps[q] + error * (lengths[q] + steps[q]) + kRounding * norm * lengths[q];
   };
-  const ByteQueries packed(context, queries, count, dim_);
+  const Int8Queries packed(context, queries, count, dim_);
   const std::int64_t segments = (rows_ + kSegment - 1) / kSegment;
   const std::int64_t tasks = std::min<std::int64_t>(segments, context.pool.size() * 16);
   const std::int64_t padded = round_up(count, kPanel);
@@ -111,7 +111,7 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
     Lane* own = &lanes[static_cast<std::size_t>(who * count)];
     for (std::int64_t q = 0; q < count; ++q) limits[static_cast<std::size_t>(q)] = own[q].lower.least() - most[q];
     struct State {
-      const Sketch& sketch;
+      const Int8Prefilter& prefilter;
       const decltype(bound)& bound_of;
       const RowFilter& filter;
       Lane* lanes;
@@ -132,8 +132,8 @@ bool Sketch::candidates(const Context& context, const float* queries, std::int64
                                const std::int64_t at = t.row + r, q = t.query + column;
                                if (!t.filter.passes(at)) return;
                                Lane& lane = t.lanes[q];
-                               const float b = t.bound_of(q, t.sketch.norms_[static_cast<std::size_t>(at)],
-                                                          t.sketch.errors_[static_cast<std::size_t>(at)]);
+                               const float b = t.bound_of(q, t.prefilter.norms_[static_cast<std::size_t>(at)],
+                                                          t.prefilter.errors_[static_cast<std::size_t>(at)]);
                                if (score + b < lane.lower.least()) return;
                                lane.found.push_back({static_cast<std::int32_t>(at), score + b});
                                lane.lower.push(score - b);

@@ -8,10 +8,10 @@
 
 namespace torchclip::core {
 
-class ByteQueries {
+class Int8Queries {
  public:
   // queries: float32 [count, dim].
-  ByteQueries(const Context& context, const float* queries, std::int64_t count, std::int64_t dim);
+  Int8Queries(const Context& context, const float* queries, std::int64_t count, std::int64_t dim);
 
   // The scores of `rows` rows (row stride `stride` bytes, with their scales and sums) and the queries of `panel`:
   // out[row * kPanel + query].

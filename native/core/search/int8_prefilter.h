@@ -13,11 +13,11 @@ namespace torchclip::core {
 
 constexpr std::int64_t kSegment = 448;  // rows whose scores are looked at together
 
-class Sketch {
+class Int8Prefilter {
  public:
-  explicit Sketch(std::int64_t dim) : dim_(dim), stride_(row_bytes(Type::s8, dim)) {}
+  explicit Int8Prefilter(std::int64_t dim) : dim_(dim), stride_(row_bytes(Type::s8, dim)) {}
 
-  // Rows rows() ... of the base. False where they hold numbers that are not finite: then there can be no sketch.
+  // Rows rows() ... of the base. False where they hold numbers that are not finite: then there can be no prefilter.
   bool add(const Context& context, const float* rows, std::int64_t count);
   std::int64_t rows() const noexcept { return rows_; }
   std::size_t bytes() const noexcept { return data_.size() + norms_.size() * 16; }

@@ -1,4 +1,4 @@
-#include "search/byte_queries.h"
+#include "search/int8_queries.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +11,7 @@ constexpr std::int64_t kRegister = 64;
 
 }  // namespace
 
-ByteQueries::ByteQueries(const Context& context, const float* queries, std::int64_t count, std::int64_t dim)
+Int8Queries::Int8Queries(const Context& context, const float* queries, std::int64_t count, std::int64_t dim)
     : count_(count), stride_(round_up(dim, kRegister)) {
   if (count > kFew) {
     packed_ = Linear(context, Precision::int8, queries, nullptr, count, dim);
@@ -33,10 +33,10 @@ ByteQueries::ByteQueries(const Context& context, const float* queries, std::int6
   }
 }
 
-void ByteQueries::scores(const Kernels& kernels, const char* data, std::int64_t stride, const float* scales,
+void Int8Queries::scores(const Kernels& kernels, const char* data, std::int64_t stride, const float* scales,
                          const std::int32_t* sums, std::int64_t rows, std::int64_t panel, float* out) const {
   if (packed_) return packed_.multiply_panel({data, stride, scales, sums}, rows, {out, kPanel}, panel);
-  ByteDots d;
+  Int8Dots d;
   d.data = data;
   d.stride = stride;
   d.rows = rows;
@@ -47,7 +47,7 @@ void ByteQueries::scores(const Kernels& kernels, const char* data, std::int64_t 
   d.count = count_;
   d.query_scales = scales_.data();
   d.out = out;
-  kernels.byte_dots(d);
+  kernels.int8_dots(d);
 }
 
 }  // namespace torchclip::core
