@@ -1,4 +1,4 @@
-// The C ABI (torchclip.h) over core::Engine: arguments checked, exceptions turned into statuses.
+// The C ABI (torchclip.h) over core::Engine: arguments checked, exceptions transposed into statuses.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>

@@ -18,21 +18,21 @@ Failure attempt(Work&& work) {
 }  // namespace
 
 // A runner that this thread alone uses for a while.
-class Engine::Borrowed {
+class Engine::RunnerLease {
  public:
-  explicit Borrowed(Engine& engine) : engine_(engine) {
+  explicit RunnerLease(Engine& engine) : engine_(engine) {
     std::lock_guard lock(engine_.mutex_);
     if (engine_.idle_.empty()) return;
     runner_ = engine_.idle_.back();
     engine_.idle_.pop_back();
   }
-  ~Borrowed() {
+  ~RunnerLease() {
     if (!runner_) return;
     std::lock_guard lock(engine_.mutex_);
     engine_.idle_.push_back(runner_);
   }
-  Borrowed(const Borrowed&) = delete;
-  Borrowed& operator=(const Borrowed&) = delete;
+  RunnerLease(const RunnerLease&) = delete;
+  RunnerLease& operator=(const RunnerLease&) = delete;
   Runner* get() const { return runner_; }
 
  private:
@@ -73,7 +73,7 @@ void Engine::run(std::function<void(Runner&)> work, const volatile std::int32_t*
     if (cancel && *cancel) return done({TORCHCLIP_E_ABORTED, "aborted"});
     // The runner is idle again before anybody hears of the end.
     const auto failure = attempt([&] {
-      const Borrowed runner(*this);
+      const RunnerLease runner(*this);
       if (!runner.get()) throw Error(TORCHCLIP_E_CLOSED, "the engine has no model");
       work(*runner.get());
       remember(*runner.get());

@@ -44,7 +44,7 @@ class Engine {
   std::size_t waiting() { return threads_.waiting(); }
 
  private:
-  class Borrowed;
+  class RunnerLease;
   void remember(const Runner& runner);
 
   std::vector<std::unique_ptr<Runner>> runners_;

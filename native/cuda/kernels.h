@@ -1,6 +1,6 @@
 // The engine's own kernels: everything between the matrix products and the attention. Pointers are to device memory,
-// calls are queued on `stream`. What each computes is said by its twin in native/test/cuda/twins.h, which the tests
-// compare it with.
+// calls are queued on `stream`. What each computes is said by its reference in native/test/cuda/references.h, which the
+// tests compare it with.
 #pragma once
 
 #include "image/resize_plan.h"

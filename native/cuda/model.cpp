@@ -97,7 +97,8 @@ class Loader {
   Layer projection(const std::string& key, const std::string& bias) {
     const auto matrix = weights_(key);
     if (!matrix.data) return {};
-    return layer(turned(matrix).data(), weights_(bias).data, matrix.inner(), matrix.rows(), Number::f32, Number::f32);
+    return layer(transposed(matrix).data(), weights_(bias).data, matrix.inner(), matrix.rows(), Number::f32,
+                 Number::f32);
   }
 
   NormLayer norm(const std::string& key, std::int64_t width, float eps) {

@@ -161,18 +161,18 @@ void attentions(const Kernels& kernels, Type type, double tolerance) {
     CHECK(scratch[attention_scratch(keys, width)] == 9.0f);
     // The same keys, their rows in another order and named: the same bits.
     std::vector<std::int32_t> rows(keys);
-    std::vector<char> turned[2];
+    std::vector<char> transposed[2];
     const std::int64_t bytes = distance * size_of(type);
     for (std::int64_t i = 0; i < keys; ++i) rows[i] = static_cast<std::int32_t>(keys - 1 - i);
     for (int i = 0; i < 2; ++i) {
       const char* from = static_cast<const char*>(data[i + 1]);
       for (std::int64_t r = 0; r < keys; ++r)
-        turned[i].insert(turned[i].end(), from + rows[r] * bytes, from + (rows[r] + 1) * bytes);
+        transposed[i].insert(transposed[i].end(), from + rows[r] * bytes, from + (rows[r] + 1) * bytes);
     }
     std::vector<float> again(out.size(), 7.0f);
     t.rows = rows.data();
-    t.k = turned[0].data();
-    t.v = turned[1].data();
+    t.k = transposed[0].data();
+    t.v = transposed[1].data();
     t.out = again.data();
     kernels.attention[static_cast<int>(type)](t);
     CHECK(again == out);

@@ -38,7 +38,7 @@ void read_part(const TensorPart& part, const std::string& name, at::Tensor& tens
   if (!in) throw Error(TORCHCLIP_E_MODEL_CORRUPT, part.file + " ends before " + name);
 }
 
-// Parts are read into their place in the whole, so that nothing is held twice; what is turned or of another type is
+// Parts are read into their place in the whole, so that nothing is held twice; what is transposed or of another type is
 // read apart.
 at::Tensor read_tensor(const TensorSpec& spec) {
   const auto type = dtype_of(spec.dtype);

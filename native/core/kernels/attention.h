@@ -19,8 +19,8 @@ struct Rows {
 };
 
 // to[c * distance + r]: unit c of key `first` + r, for rows and columns up to kLanes each; rows past `rows` are zeros.
-inline void turn_block(const Rows& from, std::int64_t first, std::int64_t unit, std::int64_t rows, std::int64_t columns,
-                       std::int32_t* to, std::int64_t distance) {
+inline void transpose_block(const Rows& from, std::int64_t first, std::int64_t unit, std::int64_t rows,
+                            std::int64_t columns, std::int32_t* to, std::int64_t distance) {
   Ints r[kLanes], t[kLanes];
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) {
@@ -68,7 +68,7 @@ inline void pack_keys(const Rows& k, std::int64_t keys, std::int64_t units, std:
     std::int32_t* strip = strips + first / kStrip * kStrip * units + first % kStrip;
     const std::int64_t rows = first < keys ? smaller(kLanes, keys - first) : 0;
     for (std::int64_t u = 0; u < units; u += kLanes) {
-      turn_block(k, first, u, rows, smaller(kLanes, units - u), strip + u * kStrip, kStrip);
+      transpose_block(k, first, u, rows, smaller(kLanes, units - u), strip + u * kStrip, kStrip);
     }
   }
 }
@@ -76,7 +76,7 @@ inline void pack_keys(const Rows& k, std::int64_t keys, std::int64_t units, std:
 // exp(s - max) of the first `count` scores of a row, as what the second product takes, zeros up to `padded` (a multiple
 // of a panel); returns their sum.
 template <typename Step>
-float soften(float* s, std::int64_t count, std::int64_t padded) {
+float softmax_exp(float* s, std::int64_t count, std::int64_t padded) {
   for (std::int64_t i = count; i < padded; ++i) s[i] = -3e38f;
   Floats most = all(-3e38f);
   const std::int64_t used = round_up(count, kLanes);
@@ -180,7 +180,7 @@ void attention(const Attention& t) {
     float inverse[R];
     for (int r = 0; r < rows; ++r) {
       const std::int64_t count = t.causal ? before + begin + r + 1 : t.keys;
-      inverse[r] = 1.0f / soften<Step>(scores + r * padded, count, panels * kPanel);
+      inverse[r] = 1.0f / softmax_exp<Step>(scores + r * padded, count, panels * kPanel);
     }
     for (std::int64_t c = 0; c < t.width; c += kPanel) {
       tile_of<Step, R>(rows, reinterpret_cast<const char*>(scores), padded * 4, values + c * lines * 4,

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "twins.h"
+#include "reference_kernels.h"
 
 namespace torchclip::cuda {
 namespace {
@@ -69,21 +69,21 @@ class HostDevice final : public Device {
   void multiply(const Product& p) override {
     const auto floats = [&](const void* from, std::int64_t n) {
       std::vector<float> v(static_cast<std::size_t>(n));
-      for (std::int64_t i = 0; i < n; ++i) v[i] = twin::element(from, p.number, i);
+      for (std::int64_t i = 0; i < n; ++i) v[i] = reference::element(from, p.number, i);
       return v;
     };
     const auto a = floats(p.a, p.rows * p.inner), w = floats(p.weights, p.columns * p.inner);
     for (std::int64_t r = 0; r < p.rows; ++r) {
       for (std::int64_t c = 0; c < p.columns; ++c) {
-        double sums[4] = {p.bias ? twin::element(p.bias, p.out_number, c) : 0, 0, 0, 0};
+        double sums[4] = {p.bias ? reference::element(p.bias, p.out_number, c) : 0, 0, 0, 0};
         const float *x = &a[r * p.inner], *y = &w[c * p.inner];
         for (std::int64_t i = 0; i < p.inner; i += 4) {
           for (int j = 0; j < 4; ++j) sums[j] += static_cast<double>(x[i + j]) * y[i + j];
         }
         auto result = static_cast<float>(sums[0] + sums[1] + sums[2] + sums[3]);
-        if (p.gelu_tanh) result = twin::activate(result, Activation::gelu_tanh);
-        if (p.accumulate) result += twin::element(p.out, p.out_number, r * p.stride + c);
-        twin::set(p.out, p.out_number, r * p.stride + c, result);
+        if (p.gelu_tanh) result = reference::activate(result, Activation::gelu_tanh);
+        if (p.accumulate) result += reference::element(p.out, p.out_number, r * p.stride + c);
+        reference::set(p.out, p.out_number, r * p.stride + c, result);
       }
     }
   }
@@ -146,8 +146,8 @@ class HostDevice final : public Device {
     for (std::int64_t k = 0; k < keys; ++k) {
       double dot = 0;
       for (std::int64_t i = 0; i < a.width; ++i) {
-        dot += static_cast<double>(twin::element(a.q, a.number, query * a.q_stride + column + i)) *
-               twin::element(a.k, a.number, (key + k) * a.kStride + column + i);
+        dot += static_cast<double>(reference::element(a.q, a.number, query * a.q_stride + column + i)) *
+               reference::element(a.k, a.number, (key + k) * a.kStride + column + i);
       }
       weights[k] = dot;
       most = std::max(most, dot);
@@ -156,9 +156,9 @@ class HostDevice final : public Device {
     for (std::int64_t i = 0; i < a.width; ++i) {
       double sum = 0;
       for (std::int64_t k = 0; k < keys; ++k) {
-        sum += weights[k] / total * twin::element(a.v, a.number, (key + k) * a.kStride + column + i);
+        sum += weights[k] / total * reference::element(a.v, a.number, (key + k) * a.kStride + column + i);
       }
-      twin::set(attended_.get(), a.number, (query * a.heads + head) * a.width + i, static_cast<float>(sum));
+      reference::set(attended_.get(), a.number, (query * a.heads + head) * a.width + i, static_cast<float>(sum));
     }
   }
 

@@ -1,4 +1,4 @@
-// Every kernel of native/cuda against its twin, on the host's model of a GPU, or on the GPU where there is one.
+// Every kernel of native/cuda against its reference, on the host's model of a GPU, or on the GPU where there is one.
 #include "kernels.h"
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 #include "check.h"
 #include "image/preprocess.h"
 #include "image/resize_plan.h"
+#include "reference_kernels.h"
 #include "test_device.h"
-#include "twins.h"
 
 using namespace torchclip::cuda;
 namespace core = torchclip::core;
@@ -52,12 +52,13 @@ class Bench {
   }
   Stream stream() { return device_.stream(); }
 
-  // The largest difference of `n` numbers on the device from those of the twin, which has the rounding of the number.
-  double difference(const void* on_device, const std::vector<char>& twin, Number number, std::int64_t n) {
+  // The largest difference of `n` numbers on the device from those of the reference, which has the rounding of the
+  // number.
+  double difference(const void* on_device, const std::vector<char>& reference, Number number, std::int64_t n) {
     const auto host = get<char>(on_device, static_cast<std::size_t>(n * size_of(number)));
     double most = 0;
     for (std::int64_t i = 0; i < n; ++i) {
-      const double a = twin::element(host.data(), number, i), b = twin::element(twin.data(), number, i);
+      const double a = reference::element(host.data(), number, i), b = reference::element(reference.data(), number, i);
       const double d = std::abs(a - b);
       most = std::isnan(d) ? INFINITY : std::max(most, d);
     }
@@ -92,11 +93,11 @@ void patch_rows(Bench& t) {
     const auto pixels = bytes(static_cast<std::size_t>(rows * size * size * 3), 1);
     for (const auto number : kNumbers) {
       const std::int64_t n = rows * (size / patch) * (size / patch) * stride;
-      std::vector<char> twin(static_cast<std::size_t>(n * size_of(number)));
-      auto* out = t.put(std::vector<char>(twin.size(), 1));
+      std::vector<char> reference(static_cast<std::size_t>(n * size_of(number)));
+      auto* out = t.put(std::vector<char>(reference.size(), 1));
       patches(t.stream(), t.put(pixels), rows, size, patch, stride, t.put(table), number, out);
-      twin::patches(pixels.data(), rows, size, patch, stride, table.data(), number, twin.data());
-      CHECK(t.difference(out, twin, number, n) == 0);
+      reference::patches(pixels.data(), rows, size, patch, stride, table.data(), number, reference.data());
+      CHECK(t.difference(out, reference, number, n) == 0);
     }
   }
 }
@@ -113,24 +114,25 @@ void norms(Bench& t) {
           const NormWeights host{with ? gamma.data() : nullptr, with > 1 ? beta.data() : nullptr, 1e-5f};
           const NormWeights device{with ? t.put(gamma) : nullptr, with > 1 ? t.put(beta) : nullptr, 1e-5f};
           const std::int64_t count = indexed ? 5 : rows, n = count * width;
-          std::vector<char> twin(static_cast<std::size_t>(n * size_of(number)));
-          auto* out = t.put(std::vector<char>(twin.size(), 1));
+          std::vector<char> reference(static_cast<std::size_t>(n * size_of(number)));
+          auto* out = t.put(std::vector<char>(reference.size(), 1));
           layer_norm(t.stream(), on, width, indexed ? t.put(index) : nullptr, count, width, device, number, out);
-          twin::layer_norm(x.data(), width, indexed ? index.data() : nullptr, count, width, host, number, twin.data());
-          CHECK(t.difference(out, twin, number, n) <= step(number) * 2);
+          reference::layer_norm(x.data(), width, indexed ? index.data() : nullptr, count, width, host, number,
+                                reference.data());
+          CHECK(t.difference(out, reference, number, n) <= step(number) * 2);
         }
       }
     }
     const auto positions = values(static_cast<std::size_t>(5 * width), 7), token = values(width, 8);
     for (const bool has_token : {false, true}) {
       const std::int64_t n = 2 * (5 + (has_token ? 1 : 0)) * width;
-      std::vector<char> twin(static_cast<std::size_t>(n) * 4);
+      std::vector<char> reference(static_cast<std::size_t>(n) * 4);
       auto* out = t.put(std::vector<float>(n));
       assemble(t.stream(), on, t.put(positions), has_token ? t.put(token) : nullptr, 2, 5, width,
                {t.put(gamma), t.put(beta), 1e-6f}, out);
-      twin::assemble(x.data(), positions.data(), has_token ? token.data() : nullptr, 2, 5, width,
-                     {gamma.data(), beta.data(), 1e-6f}, reinterpret_cast<float*>(twin.data()));
-      CHECK(t.difference(out, twin, Number::f32, n) <= 1e-5);
+      reference::assemble(x.data(), positions.data(), has_token ? token.data() : nullptr, 2, 5, width,
+                          {gamma.data(), beta.data(), 1e-6f}, reinterpret_cast<float*>(reference.data()));
+      CHECK(t.difference(out, reference, Number::f32, n) <= 1e-5);
     }
   }
 }
@@ -142,24 +144,25 @@ void activations(Bench& t) {
     for (const auto number : kNumbers) {
       for (const auto a : {Activation::none, Activation::quick_gelu, Activation::gelu, Activation::gelu_tanh,
                            Activation::relu, Activation::silu}) {
-        std::vector<char> twin(static_cast<std::size_t>(n * size_of(number)));
-        for (std::int64_t i = 0; i < n; ++i) twin::set(twin.data(), number, i, x[i]);
-        auto* out = t.put(twin);
+        std::vector<char> reference(static_cast<std::size_t>(n * size_of(number)));
+        for (std::int64_t i = 0; i < n; ++i) reference::set(reference.data(), number, i, x[i]);
+        auto* out = t.put(reference);
         bias_activation(t.stream(), out, number, rows, columns, a == Activation::relu ? nullptr : t.put(bias),
                         Number::f32, a);
-        twin::bias_activation(twin.data(), number, rows, columns, a == Activation::relu ? nullptr : bias.data(), a);
-        CHECK(t.difference(out, twin, number, n) <= step(number));
+        reference::bias_activation(reference.data(), number, rows, columns,
+                                   a == Activation::relu ? nullptr : bias.data(), a);
+        CHECK(t.difference(out, reference, number, n) <= step(number));
       }
       // A bias of the number itself.
-      std::vector<char> twin(static_cast<std::size_t>(n * size_of(number))), own(columns * size_of(number));
-      for (std::int64_t i = 0; i < n; ++i) twin::set(twin.data(), number, i, x[i]);
-      for (std::int64_t i = 0; i < columns; ++i) twin::set(own.data(), number, i, bias[i]);
-      auto* out = t.put(twin);
+      std::vector<char> reference(static_cast<std::size_t>(n * size_of(number))), own(columns * size_of(number));
+      for (std::int64_t i = 0; i < n; ++i) reference::set(reference.data(), number, i, x[i]);
+      for (std::int64_t i = 0; i < columns; ++i) reference::set(own.data(), number, i, bias[i]);
+      auto* out = t.put(reference);
       bias_activation(t.stream(), out, number, rows, columns, t.put(own), number, Activation::none);
       std::vector<float> rounded(columns);
-      for (std::int64_t i = 0; i < columns; ++i) rounded[i] = twin::element(own.data(), number, i);
-      twin::bias_activation(twin.data(), number, rows, columns, rounded.data(), Activation::none);
-      CHECK(t.difference(out, twin, number, n) <= step(number));
+      for (std::int64_t i = 0; i < columns; ++i) rounded[i] = reference::element(own.data(), number, i);
+      reference::bias_activation(reference.data(), number, rows, columns, rounded.data(), Activation::none);
+      CHECK(t.difference(out, reference, number, n) <= step(number));
     }
   }
 }
@@ -168,23 +171,23 @@ void rows_of(Bench& t) {
   const std::int64_t width = 36;
   const auto x = values(12 * width, 11);
   const std::vector<std::int32_t> index{7, 7, 0, 11};
-  std::vector<char> twin(static_cast<std::size_t>(4 * width) * 4);
+  std::vector<char> reference(static_cast<std::size_t>(4 * width) * 4);
   auto* out = t.put(std::vector<float>(4 * width));
   gather(t.stream(), t.put(x), t.put(index), 4, width, out);
-  twin::gather(x.data(), index.data(), 4, width, reinterpret_cast<float*>(twin.data()));
-  CHECK(t.difference(out, twin, Number::f32, 4 * width) == 0);
+  reference::gather(x.data(), index.data(), 4, width, reinterpret_cast<float*>(reference.data()));
+  CHECK(t.difference(out, reference, Number::f32, 4 * width) == 0);
   average(t.stream(), t.put(x), 3, 4, 1, width, out);
-  twin::average(x.data(), 3, 4, 1, width, reinterpret_cast<float*>(twin.data()));
-  CHECK(t.difference(out, twin, Number::f32, 3 * width) <= 1e-6);
+  reference::average(x.data(), 3, 4, 1, width, reinterpret_cast<float*>(reference.data()));
+  CHECK(t.difference(out, reference, Number::f32, 3 * width) <= 1e-6);
   const std::vector<std::int32_t> ids{3, 0, 2}, places{0, 1, 2};
   const auto position = values(3 * width, 12);
   for (const auto number : kNumbers) {
     std::vector<char> table(static_cast<std::size_t>(4 * width * size_of(number)));
-    for (std::int64_t i = 0; i < 4 * width; ++i) twin::set(table.data(), number, i, x[i]);
+    for (std::int64_t i = 0; i < 4 * width; ++i) reference::set(table.data(), number, i, x[i]);
     embed_tokens(t.stream(), t.put(ids), t.put(places), 3, t.put(table), number, t.put(position), width, out);
-    twin::embed_tokens(ids.data(), places.data(), 3, table.data(), number, position.data(), width,
-                       reinterpret_cast<float*>(twin.data()));
-    CHECK(t.difference(out, twin, Number::f32, 3 * width) == 0);
+    reference::embed_tokens(ids.data(), places.data(), 3, table.data(), number, position.data(), width,
+                            reinterpret_cast<float*>(reference.data()));
+    CHECK(t.difference(out, reference, Number::f32, 3 * width) == 0);
   }
 }
 

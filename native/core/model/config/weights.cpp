@@ -25,7 +25,7 @@ Tensor copied(const Tensor& tensor) {
   return {values->data(), tensor.shape, values};
 }
 
-std::vector<float> turned(const Tensor& matrix) {
+std::vector<float> transposed(const Tensor& matrix) {
   const std::int64_t inner = matrix.rows(), columns = matrix.inner();
   std::vector<float> out(static_cast<std::size_t>(inner * columns));
   for (std::int64_t i = 0; i < inner; ++i) {

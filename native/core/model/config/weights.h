@@ -35,6 +35,6 @@ Tensor need(const Weights& weights, const std::string& name, std::int64_t rows, 
 Tensor copied(const Tensor& tensor);
 
 // A matrix [inner, columns] that rows are multiplied with from the left, as a Linear layer keeps it: [columns, inner].
-std::vector<float> turned(const Tensor& matrix);
+std::vector<float> transposed(const Tensor& matrix);
 
 }  // namespace torchclip::core

@@ -20,13 +20,13 @@ PooledAttention::PooledAttention(const Context& context, Precision precision, co
   const std::int64_t head = width / heads;
   const Precision stored = without_int8(precision);
   const Precision kept = input_type(context, stored) == type_ ? stored : Precision::fp32;
-  std::vector<float> turned(static_cast<std::size_t>(head * inner));
+  std::vector<float> transposed(static_cast<std::size_t>(head * inner));
   for (std::int64_t h = 0; h < heads; ++h) {
     const float* from = key + h * head * inner;
     for (std::int64_t d = 0; d < head; ++d) {
-      for (std::int64_t i = 0; i < inner; ++i) turned[i * head + d] = from[d * inner + i];
+      for (std::int64_t i = 0; i < inner; ++i) transposed[i * head + d] = from[d * inner + i];
     }
-    keys_.emplace_back(context, kept, turned.data(), nullptr, inner, head);
+    keys_.emplace_back(context, kept, transposed.data(), nullptr, inner, head);
     values_.emplace_back(context, kept, value + h * head * inner, value_bias ? value_bias + h * head : nullptr, head,
                          inner);
   }

@@ -87,7 +87,7 @@ void EvaTower::encode(const Context& context, Workspace& workspace, const std::u
   });
 }
 
-// Pairs of the queries and keys of patches, turned by the angles of their places.
+// Pairs of the queries and keys of patches, transposed by the angles of their places.
 void EvaTower::rotate(const Context& context, float* qkv, std::int64_t rows) const {
   const std::int64_t width = settings_.width, head = width / settings_.heads, patches = settings_.patches();
   context.pool.parallel_for(rows * patches, [&](std::int64_t task) {

@@ -5,7 +5,7 @@
 namespace torchclip::core {
 
 Linear projection_of(const Context& context, const Tensor& matrix, const float* bias) {
-  return Linear(context, Precision::fp32, turned(matrix).data(), bias, matrix.inner(), matrix.rows());
+  return Linear(context, Precision::fp32, transposed(matrix).data(), bias, matrix.inner(), matrix.rows());
 }
 
 Linear linear_of(const Context& context, Precision precision, const Weights& weights, const std::string& key) {

@@ -115,7 +115,7 @@ void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std
     all.insert(all.end(), positions.begin() + shared, positions.end());
     sequences.starts.push_back(start + count - shared);
     // The appended token sees itself where the text fills the context.
-    if (settings_.appended_token) sequences.blind.push_back(row[length - 1] == settings_.pad_id);
+    if (settings_.appended_token) sequences.excludes_self.push_back(row[length - 1] == settings_.pad_id);
   }
   w.x.grow(static_cast<std::size_t>(sequences.tokens() * width) * 4);
   context.pool.parallel_for(rows, [&](std::int64_t r) {

@@ -96,7 +96,7 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
     t.causal = causal_;
     place(s, 0, t);
   });
-  if (sequences.blind.empty()) return;
+  if (sequences.excludes_self.empty()) return;
   // A last token that does not see itself sees all the others.
   attend_heads(context, w, sequences.count(), heads_, longest, common, [&](std::int64_t s, Attention& t) {
     t.keys = sequences.length(s) - 1;

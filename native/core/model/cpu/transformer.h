@@ -15,11 +15,11 @@ struct Sequences {
   // on: what several sequences begin with is computed once.
   std::vector<std::int32_t> keys;
   std::vector<std::int64_t> key_starts;
-  std::vector<char> blind;  // causal alone; empty, or 1 where a sequence's last token does not see itself
+  std::vector<char> excludes_self;  // causal alone; empty, or 1 where a sequence's last token does not see itself
   std::int64_t count() const { return static_cast<std::int64_t>(starts.size()) - 1; }
   std::int64_t tokens() const { return starts.back(); }
   std::int64_t length(std::int64_t s) const { return starts[s + 1] - starts[s]; }
-  bool is_blind(std::int64_t s) const { return !blind.empty() && blind[s]; }
+  bool is_blind(std::int64_t s) const { return !excludes_self.empty() && excludes_self[s]; }
   const std::int32_t* rows(std::int64_t s) const { return keys.empty() ? nullptr : keys.data() + key_starts[s]; }
   std::int64_t key_count(std::int64_t s) const { return keys.empty() ? length(s) : key_starts[s + 1] - key_starts[s]; }
 };

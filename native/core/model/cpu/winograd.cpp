@@ -21,7 +21,7 @@ WinogradConvolution::WinogradConvolution(const Context& context, Precision preci
       outside_(static_cast<std::size_t>(channels), 0.0f) {
   // G g G^T
   constexpr double kG[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-  std::vector<float> turned(static_cast<std::size_t>(columns * channels));
+  std::vector<float> transposed(static_cast<std::size_t>(columns * channels));
   for (std::int64_t i = 0; i < kProducts; ++i) {
     const double *down = kG[i / 4], *across = kG[i % 4];
     context.pool.parallel_for(columns, [&](std::int64_t n) {
@@ -31,10 +31,10 @@ WinogradConvolution::WinogradConvolution(const Context& context, Precision preci
         for (int y = 0; y < 3; ++y) {
           for (int x = 0; x < 3; ++x) sum += down[y] * across[x] * from[(3 * y + x) * channels + c];
         }
-        turned[n * channels + c] = static_cast<float>(sum);
+        transposed[n * channels + c] = static_cast<float>(sum);
       }
     });
-    products_.emplace_back(context, precision, turned.data(), nullptr, columns, channels);
+    products_.emplace_back(context, precision, transposed.data(), nullptr, columns, channels);
   }
 }
 

@@ -1,5 +1,5 @@
-// The kernels' twins: what each of kernels.h computes, as plain loops over memory of the host. The tests compare the
-// two, here over the host's model of a GPU and, where there is one, on the GPU.
+// The kernels' references: what each of kernels.h computes, as plain loops over memory of the host. The tests compare
+// the two, here over the host's model of a GPU and, where there is one, on the GPU.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,7 @@
 
 #include "arithmetic.h"
 
-namespace torchclip::cuda::twin {
+namespace torchclip::cuda::reference {
 
 inline float element(const void* data, Number number, std::int64_t i) {
   if (number == Number::f32) return static_cast<const float*>(data)[i];
@@ -128,4 +128,4 @@ inline void embed_tokens(const std::int32_t* ids, const std::int32_t* places, st
   }
 }
 
-}  // namespace torchclip::cuda::twin
+}  // namespace torchclip::cuda::reference
