@@ -13,7 +13,7 @@
 namespace torchclip::cuda {
 namespace {
 
-core::DeviceModel* make(const core::DeviceModelSource& source) {
+core::GpuModel* make(const core::GpuModelSource& source) {
   return make_model(make_gpu(source.device), source).release();
 }
 

@@ -483,9 +483,9 @@ class TextSide {
 
 bool out_of_memory() { return core::current_failure().status == TORCHCLIP_E_OUT_OF_MEMORY; }
 
-class Model final : public core::DeviceModel {
+class Model final : public core::GpuModel {
  public:
-  Model(std::unique_ptr<Device> device, const core::DeviceModelSource& source)
+  Model(std::unique_ptr<Device> device, const core::GpuModelSource& source)
       : device_(std::move(device)),
         workspace_(*device_),
         transform_(source.transform),
@@ -800,7 +800,7 @@ void* Workspace::grown(Name name, std::size_t bytes) {
   return part.memory.get();
 }
 
-std::unique_ptr<core::DeviceModel> make_model(std::unique_ptr<Device> device, const core::DeviceModelSource& source) {
+std::unique_ptr<core::GpuModel> make_model(std::unique_ptr<Device> device, const core::GpuModelSource& source) {
   return std::make_unique<Model>(std::move(device), source);
 }
 

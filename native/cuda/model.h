@@ -57,6 +57,6 @@ struct Packed {
   const std::int32_t* ones = nullptr;    // 0, 1 ... sequences: the starts of sequences of one query each
 };
 
-std::unique_ptr<core::DeviceModel> make_model(std::unique_ptr<Device> device, const core::DeviceModelSource& source);
+std::unique_ptr<core::GpuModel> make_model(std::unique_ptr<Device> device, const core::GpuModelSource& source);
 
 }  // namespace torchclip::cuda

@@ -72,9 +72,9 @@ const CudaFunctions* cuda_functions() { return own_half().functions; }
 
 const std::string& fast_cuda_problem() { return own_half().problem; }
 
-std::unique_ptr<DeviceModel> make_cuda_model(const DeviceModelSource& source) {
+std::unique_ptr<GpuModel> make_cuda_model(const GpuModelSource& source) {
   const auto* functions = cuda_functions();
-  return std::unique_ptr<DeviceModel>(functions ? functions->make_model(source) : nullptr);
+  return std::unique_ptr<GpuModel>(functions ? functions->make_model(source) : nullptr);
 }
 
 void free_cuda_cache() {

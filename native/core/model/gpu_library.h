@@ -8,13 +8,13 @@
 
 namespace torchclip::core {
 
-class DeviceModel;
-struct DeviceModelSource;
+class GpuModel;
+struct GpuModelSource;
 
 // What libtorchclip_cuda.so gives. It finds it by torchclip_cuda_functions(version), which returns null to another
 // version's caller.
 struct CudaFunctions {
-  DeviceModel* (*make_model)(const DeviceModelSource& source);
+  GpuModel* (*make_model)(const GpuModelSource& source);
   void (*free_cache)();  // gives cached memory of all devices back
   // As search/top_k.h, on device N; k <= 1,024.
   void (*similarity)(int device, const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows,
@@ -37,7 +37,7 @@ const CudaFunctions* cuda_functions();
 const std::string& fast_cuda_problem();
 
 // Null where there is no such half: TorchScript then runs on the GPU.
-std::unique_ptr<DeviceModel> make_cuda_model(const DeviceModelSource& source);
+std::unique_ptr<GpuModel> make_cuda_model(const GpuModelSource& source);
 void free_cuda_cache();
 
 }  // namespace torchclip::core

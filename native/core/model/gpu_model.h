@@ -12,7 +12,7 @@
 
 namespace torchclip::core {
 
-struct DeviceModelSource {
+struct GpuModelSource {
   int device = 0;         // CUDA device N
   std::string precision;  // fp32 | fp16 | bf16
   Weights weights;
@@ -23,9 +23,9 @@ struct DeviceModelSource {
   bool deterministic = false;  // a row at a time, whatever is asked for together
 };
 
-class DeviceModel {
+class GpuModel {
  public:
-  virtual ~DeviceModel() = default;
+  virtual ~GpuModel() = default;
   virtual bool has_images() const = 0;
   virtual bool has_texts() const = 0;
   virtual std::string name() const = 0;  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"

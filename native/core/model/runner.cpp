@@ -69,7 +69,7 @@ struct Runner::State {
   const ImageTower* image = nullptr;     // of `towers`
   const TextTower* text = nullptr;
   Workspace workspace;
-  std::unique_ptr<DeviceModel> gpu;
+  std::unique_ptr<GpuModel> gpu;
   std::unique_ptr<GenericRunner> generic;
 
   ThreadPool& thread_pool() {
@@ -132,11 +132,11 @@ void Runner::State::build_on_cpu(const Artifact& artifact) {
 }
 
 void Runner::State::build_on_gpu(const RunnerOptions& options, const Artifact& artifact) {
-  const DeviceModelSource source{device.index,         name_of(float_precision(precision)),
-                                 artifact.weights(),   artifact.config().json,
-                                 info.embed_dim,       info.context_length,
-                                 info.transform,       *table,
-                                 options.deterministic};
+  const GpuModelSource source{device.index,         name_of(float_precision(precision)),
+                              artifact.weights(),   artifact.config().json,
+                              info.embed_dim,       info.context_length,
+                              info.transform,       *table,
+                              options.deterministic};
   gpu = options.make_model ? options.make_model(source) : make_cuda_model(source);
   if (gpu && gpu->has_images()) info.image_runner = "fast " + gpu->name();
   if (gpu && gpu->has_texts()) info.text_runner = "fast " + gpu->name();

@@ -16,8 +16,8 @@
 
 namespace torchclip::core {
 
-class DeviceModel;
-struct DeviceModelSource;
+class GpuModel;
+struct GpuModelSource;
 
 // A decoded picture, or a JPEG file: then image.pixels holds `encoded` bytes of it and the image's sizes are 0.
 struct Picture {
@@ -40,7 +40,7 @@ struct RunnerOptions {
   // Copies of the model in an engine, on the same device; for tests. 0: one, or with cuda:all one for each GPU.
   std::int32_t replicas = 0;
   // Makes the model of the device instead of the CUDA library, for tests on machines without a GPU. null: no such.
-  std::function<std::unique_ptr<DeviceModel>(const DeviceModelSource&)> make_model;
+  std::function<std::unique_ptr<GpuModel>(const GpuModelSource&)> make_model;
 };
 
 struct ModelInfo {

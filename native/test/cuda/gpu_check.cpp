@@ -243,8 +243,8 @@ std::string ratio(double ours, double theirs) {
   return text;
 }
 
-std::unique_ptr<core::DeviceModel> model_of(const Shape& s, const core::Json& config, const core::PixelTable& table,
-                                            const std::string& precision) {
+std::unique_ptr<core::GpuModel> model_of(const Shape& s, const core::Json& config, const core::PixelTable& table,
+                                         const std::string& precision) {
   const auto weights = weights_of(s);
   return cuda::make_model(
       cuda::test_device(),

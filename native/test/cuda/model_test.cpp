@@ -110,9 +110,7 @@ core::RunnerOptions on_device(const std::string& precision, bool deterministic =
   options.device = "cpu";
   options.precision = precision;
   options.deterministic = deterministic;
-  options.make_model = [](const core::DeviceModelSource& source) {
-    return cuda::make_model(cuda::test_device(), source);
-  };
+  options.make_model = [](const core::GpuModelSource& source) { return cuda::make_model(cuda::test_device(), source); };
   return options;
 }
 
@@ -217,7 +215,7 @@ void check_memory(const std::string& path) {
   const auto weights = whole.memory().weights, row = whole.memory().workspace;
   const auto limited = [&](std::uint64_t bytes) {
     auto options = on_device("bf16");
-    options.make_model = [bytes](const core::DeviceModelSource& source) {
+    options.make_model = [bytes](const core::GpuModelSource& source) {
       return cuda::make_model(cuda::test_device(bytes), source);
     };
     return options;
