@@ -40,8 +40,8 @@ class LoadJob : public Job {
 Napi::Function EngineObject::define(Napi::Env env) {
   return DefineClass(
       env, "Engine",
-      {InstanceMethod("load", &EngineObject::load), InstanceMethod("encodeImages", &EngineObject::encode_images),
-       InstanceMethod("encodePictures", &EngineObject::encode_pictures),
+      {InstanceMethod("load", &EngineObject::load), InstanceMethod("encodePixels", &EngineObject::encode_pixels),
+       InstanceMethod("encodeImages", &EngineObject::encode_images),
        InstanceMethod("encodeTokens", &EngineObject::encode_tokens), InstanceMethod("close", &EngineObject::close),
        InstanceMethod("memory", &EngineObject::memory)});
 }
@@ -83,9 +83,9 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   return promise;
 }
 
-// encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array):
+// encodePixels(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array):
 // Promise<number>
-Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
+Napi::Value EngineObject::encode_pixels(const Napi::CallbackInfo& info) {
   const auto& model = engine_->info();
   const auto rows = whole(info[1], 1, 1 << 20, "rows");
   const auto* pixels =
@@ -93,13 +93,13 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   auto* out = elements_of<float>(info[2], napi_float32_array, rows * model.embed_dim, "out");
   const bool normalize = info[3].ToBoolean();
   return run(info, info[4], {info[0], info[2]}, [=](core::Runner& r, const volatile std::int32_t* cancel) {
-    r.encode_images(pixels, rows, out, normalize, cancel);
+    r.encode_pixels(pixels, rows, out, normalize, cancel);
   });
 }
 
-// encodePictures(pictures: (RawImage | { jpeg: Uint8Array })[], out: Float32Array, failed: Uint8Array,
+// encodeImages(images: (RawImage | { jpeg: Uint8Array })[], out: Float32Array, failed: Uint8Array,
 // normalize: boolean, cancel: Int32Array): Promise<number>
-Napi::Value EngineObject::encode_pictures(const Napi::CallbackInfo& info) {
+Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   const auto given = list(info[0], "pictures");
   const auto rows = whole(Napi::Number::New(info.Env(), given.Length()), 1, 1 << 20, "pictures");
   struct Given {
@@ -122,25 +122,25 @@ Napi::Value EngineObject::encode_pictures(const Napi::CallbackInfo& info) {
                             number("channels", 4)};
     items.push_back({o.Get("data"), false, image});
   }
-  std::vector<core::Picture> pictures;
+  std::vector<core::ImageInput> images;
   std::vector<Napi::Value> keep{info[1], info[2]};
   for (auto& [bytes, encoded, image] : items) {
     keep.push_back(bytes);
     if (encoded) {
       const auto* data = elements_of<std::uint8_t>(bytes, napi_uint8_array, 1, "jpeg");
-      pictures.push_back({{data, 0, 0, 0}, bytes.As<Napi::Uint8Array>().ByteLength()});
+      images.push_back({{data, 0, 0, 0}, bytes.As<Napi::Uint8Array>().ByteLength()});
       continue;
     }
     const auto needed = static_cast<std::size_t>(image.width) * image.height * image.channels;
     image.pixels = elements_of<std::uint8_t>(bytes, napi_uint8_array, needed, "data");
-    pictures.push_back({image});
+    images.push_back({image});
   }
   auto* out = elements_of<float>(info[1], napi_float32_array, rows * engine_->info().embed_dim, "out");
   auto* failed = elements_of<std::uint8_t>(info[2], napi_uint8_array, rows, "failed");
   const bool normalize = info[3].ToBoolean();
   return run(info, info[4], keep,
-             [=, pictures = std::move(pictures)](core::Runner& r, const volatile std::int32_t* cancel) {
-               r.encode_pictures(pictures.data(), rows, out, failed, normalize, cancel);
+             [=, images = std::move(images)](core::Runner& r, const volatile std::int32_t* cancel) {
+               r.encode_images(images.data(), rows, out, failed, normalize, cancel);
              });
 }
 

@@ -13,8 +13,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
  private:
   Napi::Value load(const Napi::CallbackInfo& info);
+  Napi::Value encode_pixels(const Napi::CallbackInfo& info);
   Napi::Value encode_images(const Napi::CallbackInfo& info);
-  Napi::Value encode_pictures(const Napi::CallbackInfo& info);
   Napi::Value encode_tokens(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);

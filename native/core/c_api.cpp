@@ -201,7 +201,7 @@ torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint
   });
 }
 
-torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t* batch, int64_t rows, float* out,
+torchclip_status torchclip_encode_pixels(torchclip_engine* engine, const uint8_t* batch, int64_t rows, float* out,
                                          int32_t normalize, torchclip_error* error) {
   return guarded(error, [&] {
     require(engine && batch && out, "engine, batch or out is NULL");
@@ -209,7 +209,7 @@ torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t
     require_sizes({rows, info.image_size, info.image_size, 3}, 1, "rows and image_size");
     require_sizes({rows, info.embed_dim}, sizeof(float), "rows and embed_dim");
     wait([&](Engine::Done done) {
-      engine->engine.run([&](auto& runner) { runner.encode_images(batch, rows, out, normalize != 0); }, nullptr,
+      engine->engine.run([&](auto& runner) { runner.encode_pixels(batch, rows, out, normalize != 0); }, nullptr,
                          std::move(done));
     });
   });

@@ -9,11 +9,11 @@
 namespace torchclip::cuda {
 
 struct PatchShape {
-  std::int64_t size, patch, grid, stride;  // of the picture, of a patch, patches a side, elements of an output row
+  std::int64_t size, patch, grid, stride;  // of the image, of a patch, patches a side, elements of an output row
 };
 
 struct PatchPixel {
-  std::int64_t row;    // of the output: a patch of a picture
+  std::int64_t row;    // of the output: a patch of a image
   std::int64_t place;  // line and column in the patch
   std::int64_t pixel;  // offset of the pixel's first channel
 };
@@ -21,9 +21,9 @@ struct PatchPixel {
 // Consecutive i are consecutive columns of a patch, then its lines, then patches, so that neighbours write neighbours.
 HOST_DEVICE PatchPixel patch_pixel(const PatchShape& s, std::int64_t i) {
   const std::int64_t plane = s.patch * s.patch, row = i / plane, place = i % plane;
-  const std::int64_t picture = row / (s.grid * s.grid), cell = row % (s.grid * s.grid);
+  const std::int64_t image = row / (s.grid * s.grid), cell = row % (s.grid * s.grid);
   const std::int64_t y = cell / s.grid * s.patch + place / s.patch, x = cell % s.grid * s.patch + place % s.patch;
-  return {row, place, ((picture * s.size + y) * s.size + x) * 3};
+  return {row, place, ((image * s.size + y) * s.size + x) * 3};
 }
 
 // GELU's forms as torch.nn defines them; QuickGELU is OpenAI's x sigmoid(1.702 x).
@@ -62,7 +62,7 @@ HOST_DEVICE void resize_byte(const ResizeJob& job, std::int64_t i) {
   const std::int64_t columns = First && s.vertical_first ? s.count : s.out_width;
   const std::int64_t channels = First && s.vertical_first ? s.channels : 3;  // of what the pass makes
   const std::int64_t c = i % channels, x = i / channels % columns, y = i / channels / columns;
-  // What the pass reads: the picture from `first` on (rows or columns), or what the first pass made.
+  // What the pass reads: the image from `first` on (rows or columns), or what the first pass made.
   const std::int64_t in_columns = First ? s.width : s.vertical_first ? s.count : s.out_width;
   const std::int64_t in_channels = First || s.vertical_first ? s.channels : 3;
   const std::uint8_t* in = First ? job.in : job.between;

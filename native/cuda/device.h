@@ -83,9 +83,9 @@ class Device {
   // The result, [query_tokens, heads, width], valid until the next call.
   virtual const void* attend(const Attention& attention) = 0;
 
-  // Whether the device's JPEG decoder would take a file, and the size of its picture.
+  // Whether the device's JPEG decoder would take a file, and the size of its image.
   virtual bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) = 0;
-  // Sets `done` of each job; what follows on the stream sees the pictures.
+  // Sets `done` of each job; what follows on the stream sees the images.
   virtual void decode_jpegs(JpegJob* jobs, std::int64_t count) = 0;
 
   // Runs `pass`, whose launches depend on `key` alone; where passes are recorded, later calls with the key replay it.

@@ -111,7 +111,7 @@ class NvJpeg final : public JpegDecoder {
         to.pitch[0] = static_cast<std::size_t>(job.width) * 3;
         job.done =
             library_.decode(handle_, lane.state, job.data, job.bytes, kInterleavedRgb, &to, lane.stream) == kSuccess;
-        // A state serves one picture at a time; an error of the decoding itself shows here.
+        // A state serves one image at a time; an error of the decoding itself shows here.
         job.done = cudaStreamSynchronize(lane.stream) == cudaSuccess && job.done;
         if (!job.done) cudaGetLastError();
       }

@@ -205,7 +205,7 @@ __global__ void embed_tokens_kernel(const std::int32_t* ids, const std::int32_t*
   x[i] = to_float(embedding[ids[token] * width + column]) + position[places[token] * width + column];
 }
 
-// One pass of a picture's resampling, a thread for each byte that it makes (of pictures blockIdx.y).
+// One pass of a image's resampling, a thread for each byte that it makes (of images blockIdx.y).
 template <bool First>
 __global__ void resize_kernel(const ResizeJob* jobs) {
   const ResizeJob& job = jobs[blockIdx.y];

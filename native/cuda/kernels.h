@@ -11,7 +11,7 @@ namespace torchclip::cuda {
 
 using core::Activation;
 
-// Rows of a product's input from pictures: uint8 [rows, size, size, 3] to [rows * grid * grid, stride] elements of
+// Rows of a product's input from images: uint8 [rows, size, size, 3] to [rows * grid * grid, stride] elements of
 // `number`, each a patch in the order channel, line, column, zeros from 3 patch^2 to stride; table: float [3, 256], the
 // value of each byte (core::PixelTable).
 void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
@@ -52,7 +52,7 @@ void average(Stream stream, const float* x, std::int64_t rows, std::int64_t leng
 void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
                   const void* embedding, Number number, const float* position, std::int64_t width, float* x);
 
-// One picture of a batch to resize: core::ResizePlan with its tables on the device.
+// One image of a batch to resize: core::ResizePlan with its tables on the device.
 struct ResizeJob {
   const std::uint8_t* in;  // [height, width, channels]
   std::uint8_t* between;   // room for plan.between_bytes()

@@ -307,7 +307,7 @@ class ImageSide {
     }
   }
 
-  std::int64_t pixels() const { return settings_.bytes(); }  // bytes of a picture
+  std::int64_t pixels() const { return settings_.bytes(); }  // bytes of a image
   std::int64_t pass_rows() const { return std::max<std::int64_t>(1, kPassTokens / settings_.length()); }
 
   // Room for the starts of that many sequences; the device's recorded passes are forgotten where it moves.
@@ -509,7 +509,7 @@ class Model final : public core::GpuModel {
   std::string name() const override { return precision_ + " (" + device_->name() + ")"; }
   core::MemoryUse memory() const override { return {weight_bytes_, workspace_.bytes()}; }
 
-  void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
     const std::int64_t bytes = images_->pixels();
     passes(rows, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t count) {
       const auto* on =
@@ -535,8 +535,8 @@ class Model final : public core::GpuModel {
     });
   }
 
-  void encode_pictures(const core::Picture* pictures, std::int64_t count, float* out, std::uint8_t* failed,
-                       Cancel cancel) override;
+  void encode_images(const core::ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
+                     Cancel cancel) override;
 
   double time_images(std::int64_t rows, int repeats) override {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows * images_->pixels()), 128);
@@ -603,7 +603,7 @@ class Model final : public core::GpuModel {
     device_->run("text " + key(data, texts.rows, result) + " " + std::to_string(texts.tokens), pass);
   }
 
-  // Recorded where it is small: then `pixels` must have room for bucket(rows) pictures.
+  // Recorded where it is small: then `pixels` must have room for bucket(rows) images.
   void image_run(const std::uint8_t* pixels, std::int64_t rows, float* result) {
     if (rows != padded(rows) || rows > kRecordedRows) return images_->pass(pixels, rows, result);
     device_->run("image " + key(pixels, rows, result), [&] { images_->pass(pixels, rows, result); });
@@ -660,18 +660,17 @@ class Model final : public core::GpuModel {
   } results_[Device::kSlots];
 };
 
-// What one call of encode_pictures sends: the pictures, their tables, the jobs that point into them.
-class PictureBatch {
+// What one call of encode_images sends: the images, their tables, the jobs that point into them.
+class ImageBatch {
  public:
-  // on_device: where the picture's pixels will lie, null: they are sent.
-  void add(const core::Image& picture, const core::Transform& transform, const std::uint8_t* on_device) {
-    const auto plan = core::plan_resize(picture.width, picture.height, picture.channels, transform);
+  // on_device: where the image's pixels will lie, null: they are sent.
+  void add(const core::Image& image, const core::Transform& transform, const std::uint8_t* on_device) {
+    const auto plan = core::plan_resize(image.width, image.height, image.channels, transform);
     Item item;
     item.shape = plan.shape;
     item.on_device = on_device;
-    item.picture =
-        on_device ? 0
-                  : put(picture.pixels, static_cast<std::size_t>(picture.width) * picture.height * picture.channels);
+    item.image =
+        on_device ? 0 : put(image.pixels, static_cast<std::size_t>(image.width) * image.height * image.channels);
     item.x_taps = put(plan.x_taps.data(), plan.x_taps.size() * sizeof plan.x_taps[0]);
     item.y_taps = put(plan.y_taps.data(), plan.y_taps.size() * sizeof plan.y_taps[0]);
     item.x_weights = put(plan.x_weights.data(), plan.x_weights.size() * 4);
@@ -694,7 +693,7 @@ class PictureBatch {
     for (std::size_t i = 0; i < items_.size(); ++i) {
       const auto& t = items_[i];
       const std::int64_t plane = static_cast<std::int64_t>(t.shape.size) * t.shape.size * 3;
-      const auto* sent = reinterpret_cast<const std::uint8_t*>(base + t.picture);
+      const auto* sent = reinterpret_cast<const std::uint8_t*>(base + t.image);
       jobs.push_back({t.on_device ? t.on_device : sent, between + t.between, out + static_cast<std::int64_t>(i) * plane,
                       reinterpret_cast<const core::Taps*>(base + t.x_taps),
                       reinterpret_cast<const core::Taps*>(base + t.y_taps),
@@ -711,7 +710,7 @@ class PictureBatch {
   struct Item {
     core::ResizeShape shape;
     const std::uint8_t* on_device;
-    std::int64_t picture, x_taps, y_taps, x_weights, y_weights, between;
+    std::int64_t image, x_taps, y_taps, x_weights, y_weights, between;
   };
   std::int64_t put(const void* from, std::size_t bytes) {
     const auto at = static_cast<std::int64_t>(data_.size());
@@ -724,8 +723,8 @@ class PictureBatch {
   std::int64_t between_ = 0, most_ = 0, jobs_ = 0;
 };
 
-void Model::encode_pictures(const core::Picture* pictures, std::int64_t count, float* out, std::uint8_t* failed,
-                            Cancel cancel) {
+void Model::encode_images(const core::ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
+                          Cancel cancel) {
   const std::int64_t bytes = images_->pixels();
   static constexpr std::uint8_t kBlank[3] = {};  // in the place of what is not decoded
   passes(count, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t rows) {
@@ -735,7 +734,7 @@ void Model::encode_pictures(const core::Picture* pictures, std::int64_t count, f
     std::vector<std::int64_t> offsets;
     std::int64_t decoded = 0;
     for (std::int64_t i = 0; i < rows; ++i) {
-      const auto& p = pictures[begin + i];
+      const auto& p = images[begin + i];
       if (!p.encoded) continue;
       JpegJob job{p.image.pixels, p.encoded, 0, 0, nullptr};
       if (!device_->jpeg_size(job.data, job.bytes, job.width, job.height)) continue;
@@ -749,9 +748,9 @@ void Model::encode_pictures(const core::Picture* pictures, std::int64_t count, f
       for (std::size_t j = 0; j < jobs.size(); ++j) jobs[j].out = room + offsets[j];
       device_->decode_jpegs(jobs.data(), static_cast<std::int64_t>(jobs.size()));
     }
-    PictureBatch batch;
+    ImageBatch batch;
     for (std::int64_t i = 0; i < rows; ++i) {
-      const auto& p = pictures[begin + i];
+      const auto& p = images[begin + i];
       const auto* job = job_of[i] >= 0 ? &jobs[job_of[i]] : nullptr;
       if (!p.encoded) {
         batch.add(p.image, transform_, nullptr);

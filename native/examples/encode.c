@@ -1,5 +1,5 @@
-/* One picture and one text through the C ABI: encode MODEL.pt
- * The picture is a red square drawn here. */
+/* One image and one text through the C ABI: encode MODEL.pt
+ * The image is a red square drawn here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <torchclip/torchclip.h>
@@ -22,21 +22,21 @@ int main(int argc, char** argv) {
   printf("%s on %s: embedding dimension %d\n", argv[1], info.device, info.embed_dim);
 
   enum { WIDTH = 320, HEIGHT = 240 };
-  uint8_t* picture = calloc(WIDTH * HEIGHT, 3);
+  uint8_t* image = calloc(WIDTH * HEIGHT, 3);
   uint8_t* input = malloc((size_t)info.image_size * info.image_size * 3);
   float* image = malloc(sizeof(float) * info.embed_dim);
   float* text = malloc(sizeof(float) * info.embed_dim);
-  for (int i = 0; i < WIDTH * HEIGHT; i++) picture[3 * i] = 255;
+  for (int i = 0; i < WIDTH * HEIGHT; i++) image[3 * i] = 255;
 
   const char* const texts[] = {"a red square"};
   float cosine;
-  if (torchclip_preprocess(engine, picture, WIDTH, HEIGHT, 3, input, &error)) return fail(&error);
-  if (torchclip_encode_images(engine, input, 1, image, 1, &error)) return fail(&error);
+  if (torchclip_preprocess(engine, image, WIDTH, HEIGHT, 3, input, &error)) return fail(&error);
+  if (torchclip_encode_pixels(engine, input, 1, image, 1, &error)) return fail(&error);
   if (torchclip_encode_texts(engine, texts, 1, 0, text, 1, &error)) return fail(&error);
   if (torchclip_similarity(image, 1, text, 1, info.embed_dim, &cosine, &error)) return fail(&error);
   printf("cosine of the picture and \"%s\": %.4f\n", texts[0], cosine);
 
-  free(picture);
+  free(image);
   free(input);
   free(image);
   free(text);

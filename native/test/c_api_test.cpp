@@ -27,7 +27,7 @@ void test_ranges(torchclip::Clip& clip, const char* path) {
   const char* texts[] = {"a", nullptr};
   const std::int64_t rows[] = {0, -1, INT64_MIN, INT64_MAX, INT64_MAX / 4};
   for (const auto n : rows) {
-    CHECK(refused(torchclip_encode_images(engine, pixels, n, out, 1, &error), "rows"));
+    CHECK(refused(torchclip_encode_pixels(engine, pixels, n, out, 1, &error), "rows"));
     CHECK(refused(torchclip_encode_tokens(engine, ids, n, 4, out, 1, &error), "rows"));
     CHECK(refused(torchclip_tokenize(engine, texts, n, 1, ids, &error), "rows"));
     CHECK(refused(torchclip_encode_texts(engine, texts, n, 1, out, 1, &error), "rows"));
@@ -46,7 +46,7 @@ void test_ranges(torchclip::Clip& clip, const char* path) {
   }
   CHECK(refused(torchclip_preprocess(engine, nullptr, 1, 1, 3, pixels, &error), "pixels"));
   CHECK(refused(torchclip_preprocess(nullptr, pixels, 1, 1, 3, pixels, &error), "engine"));
-  CHECK(refused(torchclip_encode_images(engine, nullptr, 1, out, 1, &error), "batch"));
+  CHECK(refused(torchclip_encode_pixels(engine, nullptr, 1, out, 1, &error), "batch"));
   CHECK(refused(torchclip_encode_tokens(engine, ids, 1, 4, nullptr, 1, &error), "out"));
   CHECK(refused(torchclip_info(engine, nullptr, &error), "info"));
   CHECK(torchclip_encode_texts(engine, texts, 2, 1, out, 1, nullptr) == TORCHCLIP_E_ARGUMENT);
@@ -78,7 +78,7 @@ int main(int, char** argv) {
   auto batch = clip.preprocess(red.data(), 300, 200, 3);
   const auto half = batch;
   batch.insert(batch.end(), half.begin(), half.end());
-  const auto image = clip.encode_images(batch.data(), 2);
+  const auto image = clip.encode_pixels(batch.data(), 2);
   double norm = 0, apart = 0;
   for (int i = 0; i < info.embed_dim; ++i) {
     norm += image[i] * image[i];

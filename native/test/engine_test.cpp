@@ -45,7 +45,7 @@ int main(int count, char** arguments) {
           for (int i = 0; j < kCopies && most < kCopies && i < 2000; ++i) {
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
           }
-          runner.encode_images(pixels.data(), 1, results[j].data(), true);
+          runner.encode_pixels(pixels.data(), 1, results[j].data(), true);
           --inside;
         },
         nullptr, [&ends, j](const Failure& failure) { ends[j].set_value(failure); });

@@ -9,7 +9,7 @@
 using namespace torchclip::core;
 
 int main() {
-  // A picture of the model's size passes untouched; grey and RGBA become RGB.
+  // A image of the model's size passes untouched; grey and RGBA become RGB.
   std::vector<std::uint8_t> rgb(8 * 8 * 3), out(8 * 8 * 3);
   std::iota(rgb.begin(), rgb.end(), std::uint8_t{0});
   preprocess({rgb.data(), 8, 8, 3}, {8}, out.data());

@@ -52,7 +52,7 @@ class TorchScriptRunner final : public GenericRunner {
   std::uint64_t bytes() const override { return bytes_; }
   float logit_scale() const override { return logit_scale_; }
 
-  void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
     c10::InferenceMode inference;
     const std::int64_t image_bytes = image_size_ * image_size_ * 3;
     in_parts(rows, cancel, [&](std::int64_t first, std::int64_t count) {

@@ -28,7 +28,7 @@ struct Transform {
   Crop crop = Crop::kRound;
 };
 
-// What a picture is resized to, the window of that which is kept, and where the window lies in the output.
+// What a image is resized to, the window of that which is kept, and where the window lies in the output.
 struct Geometry {
   std::int64_t width, height;
   Window window;

@@ -10,7 +10,7 @@ namespace torchclip::core {
 // Pillow's filters that Resample.c computes. The numbers are those of `image_filter` in an artifact.
 enum class Filter { kBicubic, kBilinear, kBox, kHamming, kLanczos };
 
-// A window of the resized picture: the part of it that the crop keeps.
+// A window of the resized image: the part of it that the crop keeps.
 struct Window {
   std::int64_t left, top;
   std::int32_t width, height;

@@ -1,4 +1,4 @@
-// A picture's way through the resampler as tables, for a device that runs the two passes itself: the same fixed-point
+// A image's way through the resampler as tables, for a device that runs the two passes itself: the same fixed-point
 // taps as resize_window, so that integer arithmetic gives the same bytes.
 #pragma once
 
@@ -17,11 +17,11 @@ struct Taps {
 };
 
 struct ResizeShape {
-  std::int32_t width, height, channels;  // of the picture
+  std::int32_t width, height, channels;  // of the image
   std::int32_t size;                     // of the square output
-  std::int32_t out_width, out_height;    // of the part of it that the picture fills,
+  std::int32_t out_width, out_height;    // of the part of it that the image fills,
   std::int32_t out_left, out_top;        // and where that lies
-  std::int32_t first, count;             // rows of the picture that the first pass makes; columns where vertical_first
+  std::int32_t first, count;             // rows of the image that the first pass makes; columns where vertical_first
   std::int32_t x_size, y_size;           // weights kept for one output column, row
   bool vertical_first;
 

@@ -30,7 +30,7 @@ class GenericRunner {
   virtual float logit_scale() const = 0;
 
   // As Runner's, not normalised. Where memory runs out, with half of the rows at a time.
-  virtual void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
+  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
   virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                              Cancel cancel) = 0;
 };

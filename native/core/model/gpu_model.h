@@ -32,15 +32,15 @@ class GpuModel {
   virtual MemoryUse memory() const = 0;
 
   // As Runner's, not normalised.
-  virtual void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
+  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
   virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                              Cancel cancel) = 0;
-  // Pictures of any sizes and JPEG files as Runner's, resized and cropped on the device: the same bytes as preprocess()
+  // Images of any sizes and JPEG files as Runner's, resized and cropped on the device: the same bytes as preprocess()
   // gives.
-  virtual void encode_pictures(const Picture* pictures, std::int64_t count, float* out, std::uint8_t* failed,
-                               Cancel cancel) = 0;
+  virtual void encode_images(const ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
+                             Cancel cancel) = 0;
 
-  // Seconds of one pass over `rows` pictures (or texts of `length` tokens) that lie on the device already, the mean of
+  // Seconds of one pass over `rows` images (or texts of `length` tokens) that lie on the device already, the mean of
   // `repeats`; for benchmarks.
   virtual double time_images(std::int64_t rows, int repeats) = 0;
   virtual double time_texts(std::int64_t rows, std::int64_t length, int repeats) = 0;

@@ -193,40 +193,40 @@ MemoryUse Runner::memory() const {
   return use;
 }
 
-void Runner::encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
+void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
   auto& s = *state_;
   if (s.image) {
     s.image->encode(s.context(), s.workspace, pixels, rows, out, cancel);
   } else if (s.fast_images()) {
-    s.gpu->encode_images(pixels, rows, out, cancel);
+    s.gpu->encode_pixels(pixels, rows, out, cancel);
   } else {
-    s.generic->encode_images(pixels, rows, out, cancel);
+    s.generic->encode_pixels(pixels, rows, out, cancel);
   }
   if (normalize) normalize_rows(out, rows, s.info.embed_dim);
 }
 
-void Runner::encode_pictures(const Picture* pictures, std::int64_t rows, float* out, std::uint8_t* failed,
-                             bool normalize, Cancel cancel) {
+void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* out, std::uint8_t* failed,
+                           bool normalize, Cancel cancel) {
   auto& s = *state_;
   if (failed) std::fill_n(failed, rows, std::uint8_t{0});
   for (std::int64_t r = 0; r < rows && !failed; ++r) {
-    if (pictures[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded pictures need room for what fails");
+    if (images[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded pictures need room for what fails");
   }
   if (s.gpu && s.gpu->has_images()) {
-    s.gpu->encode_pictures(pictures, rows, out, failed, cancel);
+    s.gpu->encode_images(images, rows, out, failed, cancel);
     if (normalize) normalize_rows(out, rows, s.info.embed_dim);
     return;
   }
   const auto bytes = static_cast<std::size_t>(s.info.image_size) * s.info.image_size * 3;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows) * bytes);
   s.thread_pool().parallel_for(rows, [&](std::int64_t r) {
-    if (pictures[r].encoded) {
+    if (images[r].encoded) {
       failed[r] = 1;
     } else {
-      preprocess(pictures[r].image, s.info.transform, pixels.data() + static_cast<std::size_t>(r) * bytes);
+      preprocess(images[r].image, s.info.transform, pixels.data() + static_cast<std::size_t>(r) * bytes);
     }
   });
-  encode_images(pixels.data(), rows, out, normalize, cancel);
+  encode_pixels(pixels.data(), rows, out, normalize, cancel);
 }
 
 void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,

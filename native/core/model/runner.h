@@ -1,4 +1,4 @@
-// Runs a model artifact: uint8 pictures or token ids in, float32 embeddings out. Two ways, one result: the generic one
+// Runs a model artifact: uint8 images or token ids in, float32 embeddings out. Two ways, one result: the generic one
 // calls TorchScript that is generated from the artifact's settings, and is the reference for tests; it also runs
 // third-party exports with their own code, where the caller trusts them. The fast one runs the towers that torchclip
 // itself exports: model/cpu on a CPU, native/cuda on a GPU. Each tower takes the fast way where there is one. libtorch
@@ -19,8 +19,8 @@ namespace torchclip::core {
 class GpuModel;
 struct GpuModelSource;
 
-// A decoded picture, or a JPEG file: then image.pixels holds `encoded` bytes of it and the image's sizes are 0.
-struct Picture {
+// A decoded image, or a JPEG file: then image.pixels holds `encoded` bytes of it and the image's sizes are 0.
+struct ImageInput {
   Image image{};
   std::size_t encoded = 0;
 };
@@ -32,7 +32,7 @@ struct RunnerOptions {
   std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8
   std::int32_t threads = 0;        // compute threads on a CPU, up to kMostThreads; 0: one a core
   bool generic = false;            // TorchScript for both towers, whatever the machine has
-  // The same bits for a picture or text whatever shares its batch. The fast runner always gives that; the generic one
+  // The same bits for a image or text whatever shares its batch. The fast runner always gives that; the generic one
   // runs a row at a time.
   bool deterministic = false;
   // A third-party export may run its own code, with the rights of this process. Without it: Error(E_MODEL_UNSAFE).
@@ -79,14 +79,14 @@ class Runner {
 
   // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim]. Where *cancel turns not zero, the fast runner ends
   // with Error(E_ABORTED) before its next layer; `cancel` may be null.
-  void encode_images(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);
-  // The same for pictures of any sizes, preprocessed as the model wants it where the model runs: on a GPU by its
+  // The same for images of any sizes, preprocessed as the model wants it where the model runs: on a GPU by its
   // kernels, else here; the same pixels either way. JPEG files are decoded by the GPU's decoder; failed: uint8 [rows],
   // not 0 for files that it does not take or that it fails at, and for every file where there is no such decoder:
-  // their rows of `out` then mean nothing. `failed` may be null where no picture is encoded.
-  void encode_pictures(const Picture* pictures, std::int64_t rows, float* out, std::uint8_t* failed, bool normalize,
-                       const volatile std::int32_t* cancel = nullptr);
+  // their rows of `out` then mean nothing. `failed` may be null where no image is encoded.
+  void encode_images(const ImageInput* images, std::int64_t rows, float* out, std::uint8_t* failed, bool normalize,
+                     const volatile std::int32_t* cancel = nullptr);
   // ids: int32 [rows, length], length <= context_length; out: float [rows, embed_dim].
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);

@@ -64,7 +64,7 @@ SearchThreads& SearchThreads::get() {
 }
 
 double product_speed(Precision precision, double seconds) {
-  constexpr std::int64_t kRows = 1568, kColumns = 3072, kInner = 768;  // the MLP of a ViT-B on 32 pictures
+  constexpr std::int64_t kRows = 1568, kColumns = 3072, kInner = 768;  // the MLP of a ViT-B on 32 images
   auto& search = SearchThreads::get();
   std::lock_guard lock(search.mutex);
   const Context context{*kernels(), search.pool};

@@ -89,7 +89,7 @@ TORCHCLIP_API void torchclip_close(torchclip_engine* engine);
 TORCHCLIP_API torchclip_status torchclip_info(const torchclip_engine* engine, torchclip_model_info* info,
                                               torchclip_error* error);
 
-/* One picture into one slot of a batch, resized and cropped as the model wants it (antialiased, bit-exact with
+/* One image into one slot of a batch, resized and cropped as the model wants it (antialiased, bit-exact with
  * Pillow). `pixels`: uint8 [height, width, channels], no padding between rows, width and height 1 to 2^24, channels 1
  * (grey), 3 (RGB) or 4 (RGBA, alpha ignored). `out`: uint8 [image_size, image_size, 3]. */
 TORCHCLIP_API torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint8_t* pixels,
@@ -98,7 +98,7 @@ TORCHCLIP_API torchclip_status torchclip_preprocess(const torchclip_engine* engi
 
 /* `batch`: uint8 [rows, image_size, image_size, 3] from torchclip_preprocess, rows >= 1. `out`: float [rows,
  * embed_dim]. normalize: nonzero divides each row by its L2 norm. */
-TORCHCLIP_API torchclip_status torchclip_encode_images(torchclip_engine* engine, const uint8_t* batch, int64_t rows,
+TORCHCLIP_API torchclip_status torchclip_encode_pixels(torchclip_engine* engine, const uint8_t* batch, int64_t rows,
                                                        float* out, int32_t normalize, torchclip_error* error);
 
 /* `ids`: int32 [rows, length], each row start token, text, end token, then pad_id; rows >= 1, length 1 to

@@ -42,10 +42,10 @@ class Clip {
     return out;
   }
 
-  std::vector<float> encode_images(const std::uint8_t* batch, std::int64_t rows, bool normalize = true) {
+  std::vector<float> encode_pixels(const std::uint8_t* batch, std::int64_t rows, bool normalize = true) {
     std::vector<float> out(static_cast<std::size_t>(rows) * info_.embed_dim);
     torchclip_error error{};
-    check(torchclip_encode_images(engine_.get(), batch, rows, out.data(), normalize, &error), error);
+    check(torchclip_encode_pixels(engine_.get(), batch, rows, out.data(), normalize, &error), error);
     return out;
   }
 

@@ -201,7 +201,7 @@ class Cpu {
   std::unique_ptr<core::TextTower> text_;
 };
 
-// Of the products and the attention that are computed for one picture.
+// Of the products and the attention that are computed for one image.
 double image_flops(const Shape& s) {
   const double patches = static_cast<double>(s.size / s.patch * (s.size / s.patch)), tokens = patches + 1;
   const double w = static_cast<double>(s.width);
@@ -275,7 +275,7 @@ void accuracy(const Shape& s, const Options& options, Report& report, const core
   for (const std::string precision : {"fp32", "fp16", "bf16"}) {
     const auto model = model_of(s, config, table, precision);
     Embedded got{Rows(in.images * s.embed), Rows(in.texts * s.embed)};
-    model->encode_images(in.pixels.data(), in.images, got.images.data(), nullptr);
+    model->encode_pixels(in.pixels.data(), in.images, got.images.data(), nullptr);
     model->encode_tokens(in.ids.data(), in.texts, kContext, got.texts.data(), nullptr);
     normalize(got.images, s.embed);
     normalize(got.texts, s.embed);
@@ -326,7 +326,7 @@ void speed(const Shape& s, const Options& options, Report& report, const core::P
         pixels.insert(pixels.end(), from, from + s.size * s.size * 3);
       }
       Rows out(static_cast<std::size_t>(batch * s.embed));
-      const auto whole = [&] { model->encode_images(pixels.data(), batch, out.data(), nullptr); };
+      const auto whole = [&] { model->encode_pixels(pixels.data(), batch, out.data(), nullptr); };
       for (int i = 0; i < 3; ++i) whole();
       const int times = options.dry ? 1 : 10;
       const double host = static_cast<double>(batch) * times / seconds_of([&] {

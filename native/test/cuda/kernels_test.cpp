@@ -192,7 +192,7 @@ void rows_of(Bench& t) {
 }
 
 // The resize kernels against preprocess(), whose bytes are Pillow's.
-void pictures(Bench& t) {
+void images(Bench& t) {
   const core::Transform transforms[] = {
       {32, core::Resize::kShortest, core::Filter::kBicubic, 0},
       {32, core::Resize::kSquash, core::Filter::kBilinear, 0},
@@ -273,7 +273,7 @@ int main() {
   norms(bench);
   activations(bench);
   rows_of(bench);
-  pictures(bench);
+  images(bench);
   selection(bench);
   return torchclip::test::failures();
 }

@@ -25,8 +25,8 @@ using Rows = std::vector<float>;
 
 std::uint32_t next(std::uint32_t& seed) { return seed = seed * 1664525u + 1013904223u; }
 
-// Pictures with large shapes, so that embeddings differ.
-std::vector<std::uint8_t> picture(std::int32_t w, std::int32_t h, std::uint32_t seed) {
+// Images with large shapes, so that embeddings differ.
+std::vector<std::uint8_t> image(std::int32_t w, std::int32_t h, std::uint32_t seed) {
   std::vector<std::uint8_t> p(static_cast<std::size_t>(w) * h * 3);
   const auto a = next(seed) >> 24, b = next(seed) >> 24, step = 3 + (next(seed) >> 28);
   for (std::int32_t y = 0; y < h; ++y) {
@@ -50,7 +50,7 @@ struct Inputs {
 Inputs inputs_for(const core::ModelInfo& info) {
   Inputs in;
   for (std::uint32_t i = 0; i < in.images; ++i) {
-    const auto p = picture(info.image_size, info.image_size, i + 1);
+    const auto p = image(info.image_size, info.image_size, i + 1);
     in.pixels.insert(in.pixels.end(), p.begin(), p.end());
   }
   in.length = info.context_length;
@@ -75,7 +75,7 @@ struct Both {
 Both encode(core::Runner& runner, const Inputs& in) {
   const std::int64_t dim = runner.info().embed_dim;
   Both out{Rows(static_cast<std::size_t>(in.images * dim)), Rows(static_cast<std::size_t>(in.texts * dim))};
-  runner.encode_images(in.pixels.data(), in.images, out.images.data(), true);
+  runner.encode_pixels(in.pixels.data(), in.images, out.images.data(), true);
   runner.encode_tokens(in.ids.data(), in.texts, in.length, out.texts.data(), true);
   return out;
 }
@@ -147,47 +147,47 @@ void check_model(const std::string& path, bool all) {
   }
 }
 
-// Files that the device decodes beside decoded pictures; a file that it refuses, or fails at, is told and hurts no
-// other. `expected` begins with the embeddings of pictures 300 x 200 and 100 x 333.
+// Files that the device decodes beside decoded images; a file that it refuses, or fails at, is told and hurts no
+// other. `expected` begins with the embeddings of images 300 x 200 and 100 x 333.
 void check_decoder(core::Runner& runner, const Rows& expected) {
-  const auto tall = picture(100, 222, 5), first = picture(300, 200, 300);
+  const auto tall = image(100, 222, 5), first = image(300, 200, 300);
   std::vector<std::uint8_t> good{'O', 'K', 100, 222}, fails{'N', 'O', 100, 222}, other{'G', 'I', 'F', '8'};
   good.insert(good.end(), tall.begin(), tall.end());
   fails.insert(fails.end(), tall.begin(), tall.end());
   const auto dim = static_cast<std::size_t>(runner.info().embed_dim);
-  const core::Picture mixed[] = {{{fails.data(), 0, 0, 0}, fails.size()},
-                                 {{first.data(), 300, 200, 3}},
-                                 {{good.data(), 0, 0, 0}, good.size()},
-                                 {{other.data(), 0, 0, 0}, other.size()}};
-  const core::Picture alone{{tall.data(), 100, 222, 3}};
+  const core::ImageInput mixed[] = {{{fails.data(), 0, 0, 0}, fails.size()},
+                                    {{first.data(), 300, 200, 3}},
+                                    {{good.data(), 0, 0, 0}, good.size()},
+                                    {{other.data(), 0, 0, 0}, other.size()}};
+  const core::ImageInput alone{{tall.data(), 100, 222, 3}};
   Rows got(4 * dim), one(dim);
   std::uint8_t failed[4];
-  runner.encode_pictures(mixed, 4, got.data(), failed, true);
-  runner.encode_pictures(&alone, 1, one.data(), nullptr, true);
+  runner.encode_images(mixed, 4, got.data(), failed, true);
+  runner.encode_images(&alone, 1, one.data(), nullptr, true);
   const bool decodes = failed[2] == 0;  // a GPU's decoder knows the tests' format not
   CHECK(failed[0] == 1 && failed[1] == 0 && failed[3] == 1);
   CHECK(std::equal(got.begin() + dim, got.begin() + 2 * dim, expected.begin()));
   CHECK(!decodes || std::equal(one.begin(), one.end(), got.begin() + 2 * dim));
-  CHECK(torchclip::test::status_of<core::Error>([&] { runner.encode_pictures(mixed, 4, got.data(), nullptr, true); }) ==
+  CHECK(torchclip::test::status_of<core::Error>([&] { runner.encode_images(mixed, 4, got.data(), nullptr, true); }) ==
         TORCHCLIP_E_ARGUMENT);
 }
 
-// Pictures of any sizes through the device's own resize: the same pixels, so the same embeddings.
-void check_pictures(const std::string& path) {
+// Images of any sizes through the device's own resize: the same pixels, so the same embeddings.
+void check_images(const std::string& path) {
   core::Runner runner(path, on_device("fp32"));
   const auto& info = runner.info();
   std::vector<std::vector<std::uint8_t>> kept;
-  std::vector<core::Picture> pictures;
+  std::vector<core::ImageInput> images;
   std::vector<std::uint8_t> pixels;
   for (const auto& [w, h] : {std::pair{300, 200}, {100, 333}, {info.image_size, info.image_size}}) {
-    kept.push_back(picture(w, h, static_cast<std::uint32_t>(w)));
-    pictures.push_back({{kept.back().data(), w, h, 3}});
+    kept.push_back(image(w, h, static_cast<std::uint32_t>(w)));
+    images.push_back({{kept.back().data(), w, h, 3}});
     pixels.resize(pixels.size() + static_cast<std::size_t>(info.image_size) * info.image_size * 3);
-    core::preprocess(pictures.back().image, info.transform, &*pixels.end() - info.image_size * info.image_size * 3);
+    core::preprocess(images.back().image, info.transform, &*pixels.end() - info.image_size * info.image_size * 3);
   }
   Rows a(static_cast<std::size_t>(3 * info.embed_dim)), b(a.size());
-  runner.encode_pictures(pictures.data(), 3, a.data(), nullptr, true);
-  runner.encode_images(pixels.data(), 3, b.data(), true);
+  runner.encode_images(images.data(), 3, a.data(), nullptr, true);
+  runner.encode_pixels(pixels.data(), 3, b.data(), true);
   CHECK(a == b);
   check_decoder(runner, b);
 }
@@ -197,12 +197,12 @@ void check_cancel_and_single_rows(const std::string& path) {
   const auto in = inputs_for(runner.info());
   const std::int64_t dim = runner.info().embed_dim, plane = 3 * runner.info().image_size * runner.info().image_size;
   Rows together(static_cast<std::size_t>(2 * dim)), alone(static_cast<std::size_t>(dim));
-  runner.encode_images(in.pixels.data(), 2, together.data(), true);
-  runner.encode_images(in.pixels.data() + plane, 1, alone.data(), true);
+  runner.encode_pixels(in.pixels.data(), 2, together.data(), true);
+  runner.encode_pixels(in.pixels.data() + plane, 1, alone.data(), true);
   CHECK(std::equal(alone.begin(), alone.end(), together.begin() + dim));
   const volatile std::int32_t cancel = 1;
   CHECK(torchclip::test::status_of<core::Error>(
-            [&] { runner.encode_images(in.pixels.data(), 2, together.data(), true, &cancel); }) == TORCHCLIP_E_ABORTED);
+            [&] { runner.encode_pixels(in.pixels.data(), 2, together.data(), true, &cancel); }) == TORCHCLIP_E_ABORTED);
 }
 
 // A device with room for the weights and a few rows: the passes are halved until they fit; with less room there is an
@@ -211,7 +211,7 @@ void check_memory(const std::string& path) {
   core::Runner whole(path, on_device("bf16"));
   const auto in = inputs_for(whole.info());
   Rows one(static_cast<std::size_t>(whole.info().embed_dim));
-  whole.encode_images(in.pixels.data(), 1, one.data(), true);
+  whole.encode_pixels(in.pixels.data(), 1, one.data(), true);
   const auto weights = whole.memory().weights, row = whole.memory().workspace;
   const auto limited = [&](std::uint64_t bytes) {
     auto options = on_device("bf16");
@@ -276,7 +276,7 @@ int main(int count, char** arguments) {
   if (families) return torchclip::test::failures();
   check_search();
   if (count > 1) {
-    check_pictures(arguments[1]);
+    check_images(arguments[1]);
     check_cancel_and_single_rows(arguments[1]);
     check_memory(arguments[1]);
   }

@@ -32,8 +32,8 @@ int main(int count, char** arguments) {
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(info.image_size) * info.image_size * 3);
   for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i / 300 * 7 + i % 90);
   std::vector<float> a(static_cast<std::size_t>(info.embed_dim)), b(a.size());
-  gpu.encode_images(pixels.data(), 1, a.data(), true);
-  cpu.encode_images(pixels.data(), 1, b.data(), true);
+  gpu.encode_pixels(pixels.data(), 1, a.data(), true);
+  cpu.encode_pixels(pixels.data(), 1, b.data(), true);
   double cosine = 0;
   for (std::size_t i = 0; i < a.size(); ++i) cosine += static_cast<double>(a[i]) * b[i];
   CHECK(cosine > 0.9999);

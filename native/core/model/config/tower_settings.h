@@ -35,11 +35,11 @@ struct VitSettings : BlockSettings {
 
   // None where the settings name something that only the generic runner does.
   static std::optional<VitSettings> of(const Json& config);
-  // size, patch and grid. Throws Error(E_MODEL_CORRUPT) where they, or the heads read before, name no possible picture.
+  // size, patch and grid. Throws Error(E_MODEL_CORRUPT) where they, or the heads read before, name no possible image.
   void read_sizes(const Json& config);
-  std::int64_t bytes() const { return size * size * 3; }  // of a picture
+  std::int64_t bytes() const { return size * size * 3; }  // of a image
   std::int64_t patches() const { return grid * grid; }
-  std::int64_t length() const { return patches() + (class_token ? 1 : 0); }  // tokens of a picture
+  std::int64_t length() const { return patches() + (class_token ? 1 : 0); }  // tokens of a image
   std::int64_t patch_inner() const { return 3 * patch * patch; }
 };
 

@@ -11,7 +11,7 @@ namespace torchclip::core {
 // Tokens that go through the layers together: enough for the products' full speed, and what the workspace is sized by.
 constexpr std::int64_t kChunkTokens = 2048;
 
-// work(first picture, pictures) over chunks of nearly the same size.
+// work(first image, images) over chunks of nearly the same size.
 template <typename Work>
 void in_chunks(const VitSettings& settings, std::int64_t rows, Work&& work) {
   const std::int64_t most = std::max<std::int64_t>(1, kChunkTokens / settings.length());

@@ -91,8 +91,8 @@ void EvaTower::encode(const Context& context, Workspace& workspace, const std::u
 void EvaTower::rotate(const Context& context, float* qkv, std::int64_t rows) const {
   const std::int64_t width = settings_.width, head = width / settings_.heads, patches = settings_.patches();
   context.pool.parallel_for(rows * patches, [&](std::int64_t task) {
-    const std::int64_t picture = task / patches, p = task % patches;
-    float* token = qkv + (picture * (patches + 1) + 1 + p) * 3 * width;
+    const std::int64_t image = task / patches, p = task % patches;
+    float* token = qkv + (image * (patches + 1) + 1 + p) * 3 * width;
     const float *sine = &sines_[p * head], *cosine = &cosines_[p * head];
     for (std::int64_t at = 0; at < 2 * width; at += head) {  // heads of the queries, then of the keys
       float* x = token + at;
@@ -115,12 +115,12 @@ void EvaTower::attend(const Context& context, Workspace& w, std::int64_t rows, b
   common.queries = class_alone ? 1 : length;
   common.keys = length;
   common.width = head;
-  attend_heads(context, w, rows, heads, length, common, [&](std::int64_t picture, Attention& t) {
-    const float* qkv = w.qkv.as<float>() + picture * length * 3 * width;
+  attend_heads(context, w, rows, heads, length, common, [&](std::int64_t image, Attention& t) {
+    const float* qkv = w.qkv.as<float>() + image * length * 3 * width;
     t.q = qkv;
     t.k = qkv + width;
     t.v = qkv + 2 * width;
-    t.out = w.mixed.as<float>() + picture * common.queries * width;
+    t.out = w.mixed.as<float>() + image * common.queries * width;
   });
 }
 

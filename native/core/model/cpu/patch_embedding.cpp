@@ -64,7 +64,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
   const std::int64_t size = settings_.size, grid = settings_.grid, width = settings_.width;
   const std::int64_t length = settings_.length(), extra = length - settings_.patches();
 
-  // A line of patches of a picture as rows of a product's input, in the order of a convolution's weights (channel,
+  // A line of patches of a image as rows of a product's input, in the order of a convolution's weights (channel,
   // line, column), or of `convolution` (line, column, channel).
   const auto pixel_patches = [&](const std::uint8_t* from, std::int64_t patch, std::int64_t count, bool channels_last,
                                  char* to, std::int64_t stride) {
@@ -111,7 +111,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
     side = next;
   }
 
-  // The patches. The class token's row is zeros, so that the rows of all pictures are one product, which adds to what x
+  // The patches. The class token's row is zeros, so that the rows of all images are one product, which adds to what x
   // holds by then.
   const std::int64_t stride = row_stride(type_, patches_.inner());
   w.input.grow(static_cast<std::size_t>(rows * length * stride));

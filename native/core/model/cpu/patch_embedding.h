@@ -11,7 +11,7 @@
 
 namespace torchclip::core {
 
-// Pictures to tokens: a product over patches, positions added, the class row before them. A convolutional stem (kernels
+// Images to tokens: a product over patches, positions added, the class row before them. A convolutional stem (kernels
 // as large as their strides, batch norm and GELU between) is a chain of such products.
 class PatchEmbedding {
  public:

@@ -32,7 +32,7 @@ ResnetTower::Convolution::Convolution(const Context& context, Precision precisio
 
 namespace {
 
-// Rows of a 3 x 3 convolution's input, with zeros around the picture. in: [images, side, side, channels].
+// Rows of a 3 x 3 convolution's input, with zeros around the image. in: [images, side, side, channels].
 void gather(const char* in, std::int64_t side, std::int64_t pixel_bytes, std::int64_t begin, std::int64_t end,
             char* to) {
   for (std::int64_t r = begin; r < end; ++r) {
@@ -151,7 +151,7 @@ void ResnetTower::convolve(const Context& context, Workspace& w, const Convoluti
                    {out, conv.plain.columns(), out_type, Activation::relu});
 }
 
-// Pictures to the features after the stem: workspace.x, float32 [images, size / 4, size / 4, width].
+// Images to the features after the stem: workspace.x, float32 [images, size / 4, size / 4, width].
 void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t images) const {
   const std::int64_t side = size_ / 2, rows = images * side * side, inner = stem_.inner();
   const std::int64_t stride = row_bytes(type_, inner), half = stem_.columns();

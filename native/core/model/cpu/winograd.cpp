@@ -44,7 +44,7 @@ std::size_t WinogradConvolution::bytes() const noexcept {
   return n;
 }
 
-// Tiles [begin, end) of the pictures to values: [16][.. distance floats ..][channels].
+// Tiles [begin, end) of the images to values: [16][.. distance floats ..][channels].
 void WinogradConvolution::transform(const Context& context, const Shape& shape, const float* in, std::int64_t begin,
                                     std::int64_t end, float* values, std::int64_t distance) const {
   const std::int64_t side = shape.side, line = (side + 1) / 2;

@@ -22,7 +22,7 @@ class WinogradConvolution {
 
  private:
   struct Shape {
-    std::int64_t side, tiles;  // of a picture's line, and of all pictures
+    std::int64_t side, tiles;  // of a image's line, and of all images
   };
   void transform(const Context& context, const Shape& shape, const float* in, std::int64_t begin, std::int64_t end,
                  float* values, std::int64_t distance) const;
@@ -31,7 +31,7 @@ class WinogradConvolution {
 
   std::int64_t channels_ = 0, columns_ = 0;
   std::vector<Linear> products_;       // sixteen
-  std::vector<float> bias_, outside_;  // outside_: a pixel beside the picture
+  std::vector<float> bias_, outside_;  // outside_: a pixel beside the image
 };
 
 }  // namespace torchclip::core
