@@ -16,7 +16,7 @@ Napi::Function IndexObject::define(Napi::Env env) {
 IndexObject::IndexObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<IndexObject>(info) {
   index_ = now(info.Env(), [&]() -> std::shared_ptr<core::Index> {
     if (info[0].IsString()) return core::Index::open_npy(path(info[0], "path"));
-    const auto type = static_cast<core::Type>(whole(info[0], 0, 2, "type"));
+    const auto type = static_cast<core::DType>(whole(info[0], 0, 2, "type"));
     return std::make_shared<core::Index>(type, whole(info[1], 1, core::kMostDim, "dim"));
   });
 }

@@ -22,7 +22,7 @@ void check(cublasStatus_t status, const char* what) {
   }
 }
 
-cudaDataType_t type_of(Number n) { return n == Number::f32 ? CUDA_R_32F : n == Number::f16 ? CUDA_R_16F : CUDA_R_16BF; }
+cudaDataType_t type_of(DType n) { return n == DType::f32 ? CUDA_R_32F : n == DType::f16 ? CUDA_R_16F : CUDA_R_16BF; }
 
 // The largest power of two, up to 256, that all addresses are a multiple of.
 int alignment_of(const Product& p) {
@@ -72,7 +72,7 @@ bool Blas::propose(Plan& plan, const Product& p, int alignment,
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out_number));
     }
   }
-  const auto layout = [&](cublasLtMatrixLayout_t& to, Number number, std::int64_t rows, std::int64_t columns,
+  const auto layout = [&](cublasLtMatrixLayout_t& to, DType number, std::int64_t rows, std::int64_t columns,
                           std::int64_t stride) {
     check(cublasLtMatrixLayoutCreate(&to, type_of(number), static_cast<std::uint64_t>(rows),
                                      static_cast<std::uint64_t>(columns), stride),

@@ -29,7 +29,7 @@ class Blas {
     cublasLtMatmulAlgo_t algorithm{};
     bool epilogue = true;  // false: bias and activation by a kernel, the library has no such product
   };
-  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, Number, Number, bool, bool, bool, int>;
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, DType, DType, bool, bool, bool, int>;
 
   Plan make(Device& device, const Product& product, int alignment, bool may_time);
   bool propose(Plan& plan, const Product& product, int alignment,

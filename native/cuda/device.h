@@ -19,11 +19,11 @@ struct Product {
   std::int64_t rows = 0, inner = 0;  // inner a multiple of 8
   const void* weights = nullptr;     // [columns, inner]
   std::int64_t columns = 0;
-  Number number = Number::f32;
+  DType number = DType::f32;
   const void* bias = nullptr;  // [columns] of the type of `out`, or null
   void* out = nullptr;         // [rows, columns], row stride `stride`
   std::int64_t stride = 0;     // elements
-  Number out_number = Number::f32;
+  DType out_number = DType::f32;
   bool accumulate = false;  // out += ...
   bool gelu_tanh = false;   // GELU in its tanh form on the result; not with accumulate
 };
@@ -32,7 +32,7 @@ struct Product {
 struct Attention {
   const void *q = nullptr, *k = nullptr, *v = nullptr;  // [tokens, heads, width], row strides below, of `number`
   std::int64_t q_stride = 0, kStride = 0;               // elements from one token to the next
-  Number number = Number::f32;
+  DType number = DType::f32;
   std::int64_t heads = 0, width = 0;
   std::int64_t sequences = 0;
   std::int64_t query_tokens = 0, key_tokens = 0;                      // of all sequences

@@ -76,8 +76,8 @@ class Pinned {
   std::size_t bytes_ = 0;
 };
 
-at::ScalarType type_of(Number n) {
-  return n == Number::f32 ? at::kFloat : n == Number::f16 ? at::kHalf : at::kBFloat16;
+at::ScalarType type_of(DType n) {
+  return n == DType::f32 ? at::kFloat : n == DType::f16 ? at::kHalf : at::kBFloat16;
 }
 
 class Gpu final : public Device {
@@ -201,7 +201,7 @@ class Gpu final : public Device {
       if (a.uniform) return {};
       return at::from_blob(const_cast<std::int32_t*>(data), {a.sequences + 1}, options.dtype(at::kInt));
     };
-    const bool flash = flash_ && a.number != Number::f32;
+    const bool flash = flash_ && a.number != DType::f32;
     const auto q = view(a.q, a.query_tokens, a.most_queries, a.q_stride, flash);
     const auto k = view(a.k, a.key_tokens, a.most_keys, a.kStride, flash);
     const auto v = view(a.v, a.key_tokens, a.most_keys, a.kStride, flash);

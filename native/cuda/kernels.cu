@@ -28,13 +28,13 @@ __device__ void store(T* to, const Pack<T, N>& pack) {
 
 // work(T{}) with the type that `number` names.
 template <typename Work>
-void typed(Number number, Work&& work) {
+void typed(DType number, Work&& work) {
   switch (number) {
-    case Number::f32:
+    case DType::f32:
       return work(float{});
-    case Number::f16:
+    case DType::f16:
       return work(Half{});
-    case Number::bf16:
+    case DType::bf16:
       return work(Bf16{});
   }
 }
@@ -270,7 +270,7 @@ __global__ void select_kernel(const float* scores, std::int64_t columns, std::in
 }  // namespace
 
 void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
-             std::int64_t stride, const float* table, Number number, void* out) {
+             std::int64_t stride, const float* table, DType number, void* out) {
   const PatchShape shape{size, patch, size / patch, stride};
   const std::int64_t count = rows * shape.grid * shape.grid * patch * patch;
   typed(number, [&](auto type) {
@@ -290,7 +290,7 @@ void assemble(Stream stream, const float* embedded, const float* positions, cons
 }
 
 void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
-                std::int64_t width, const NormWeights& norm, Number number, void* out) {
+                std::int64_t width, const NormWeights& norm, DType number, void* out) {
   typed(number, [&](auto type) {
     using T = decltype(type);
     held(width, [&](auto n) {
@@ -302,11 +302,11 @@ void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::i
 }
 
 template <Activation A>
-static void bias_activation_of(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns,
-                               const void* bias, Number bias_number) {
+static void bias_activation_of(Stream stream, void* x, DType number, std::int64_t rows, std::int64_t columns,
+                               const void* bias, DType bias_number) {
   typed(number, [&](auto type) {
     using T = decltype(type);
-    const bool own = bias_number == number && number != Number::f32;
+    const bool own = bias_number == number && number != DType::f32;
     constexpr int kMany = 16 / sizeof(T);
     const auto run = [&](auto n) {
       constexpr int N = decltype(n)::value;
@@ -323,8 +323,8 @@ static void bias_activation_of(Stream stream, void* x, Number number, std::int64
   });
 }
 
-void bias_activation(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns, const void* bias,
-                     Number bias_number, Activation activation) {
+void bias_activation(Stream stream, void* x, DType number, std::int64_t rows, std::int64_t columns, const void* bias,
+                     DType bias_number, Activation activation) {
   const auto run = [&](auto a) {
     bias_activation_of<decltype(a)::value>(stream, x, number, rows, columns, bias, bias_number);
   };
@@ -357,7 +357,7 @@ void average(Stream stream, const float* x, std::int64_t rows, std::int64_t leng
 }
 
 void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
-                  const void* embedding, Number number, const float* position, std::int64_t width, float* x) {
+                  const void* embedding, DType number, const float* position, std::int64_t width, float* x) {
   typed(number, [&](auto type) {
     using T = decltype(type);
     launch<Threads::independent>(embed_tokens_kernel<T>, {blocks_for(tokens * width, kBlock)}, kBlock, 0, stream, ids,

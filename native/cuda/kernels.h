@@ -15,7 +15,7 @@ using core::Activation;
 // `number`, each a patch in the order channel, line, column, zeros from 3 patch^2 to stride; table: float [3, 256], the
 // value of each byte (core::PixelTable).
 void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
-             std::int64_t stride, const float* table, Number number, void* out);
+             std::int64_t stride, const float* table, DType number, void* out);
 
 struct NormWeights {
   const float* gamma = nullptr;
@@ -32,12 +32,12 @@ void assemble(Stream stream, const float* embedded, const float* positions, cons
 // Layer norm (biased variance) of float rows of x, row stride `stride`; `index` (or null) names the rows. To `number`,
 // packed. norm.gamma null: the conversion alone.
 void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
-                std::int64_t width, const NormWeights& norm, Number number, void* out);
+                std::int64_t width, const NormWeights& norm, DType number, void* out);
 
 // x = activation(x + bias) in place; x: [rows, columns] of `number`; bias: [columns], float or of the number too, or
 // null.
-void bias_activation(Stream stream, void* x, Number number, std::int64_t rows, std::int64_t columns, const void* bias,
-                     Number bias_number, Activation activation);
+void bias_activation(Stream stream, void* x, DType number, std::int64_t rows, std::int64_t columns, const void* bias,
+                     DType bias_number, Activation activation);
 
 // out[r] = x[index[r]], or x's row r where index is null: float [rows, width].
 void gather(Stream stream, const float* x, const std::int32_t* index, std::int64_t rows, std::int64_t width,
@@ -50,7 +50,7 @@ void average(Stream stream, const float* x, std::int64_t rows, std::int64_t leng
 // x[t] = embedding[ids[t]] + position[places[t]], float [tokens, width]; embedding: [vocabulary, width] of `number`;
 // position: float [context, width].
 void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
-                  const void* embedding, Number number, const float* position, std::int64_t width, float* x);
+                  const void* embedding, DType number, const float* position, std::int64_t width, float* x);
 
 // One image of a batch to resize: core::ResizePlan with its tables on the device.
 struct ResizeJob {

@@ -32,20 +32,20 @@ std::int64_t bucket(std::int64_t n) {
   return size;
 }
 
-Number number_named(const std::string& precision) {
-  if (precision == "fp32") return Number::f32;
-  if (precision == "fp16") return Number::f16;
-  if (precision == "bf16") return Number::bf16;
+DType number_named(const std::string& precision) {
+  if (precision == "fp32") return DType::f32;
+  if (precision == "fp16") return DType::f16;
+  if (precision == "bf16") return DType::bf16;
   throw Error(TORCHCLIP_E_ARGUMENT, "precision must be fp32, fp16 or bf16 on CUDA, not \"" + precision + "\"");
 }
 
 template <typename Convert>
-void convert(const float* from, std::int64_t n, Number number, void* to, Convert&& scaled) {
+void convert(const float* from, std::int64_t n, DType number, void* to, Convert&& scaled) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float x = scaled(from[i]);
-    if (number == Number::f32) {
+    if (number == DType::f32) {
       static_cast<float*>(to)[i] = x;
-    } else if (number == Number::f16) {
+    } else if (number == DType::f16) {
       static_cast<Half*>(to)[i] = from_float<Half>(x);
     } else {
       static_cast<Bf16*>(to)[i] = from_float<Bf16>(x);
@@ -56,9 +56,9 @@ void convert(const float* from, std::int64_t n, Number number, void* to, Convert
 // Weights to the device.
 class Loader {
  public:
-  Loader(Device& device, const Weights& weights, Number number) : device_(device), weights_(weights), number_(number) {}
+  Loader(Device& device, const Weights& weights, DType number) : device_(device), weights_(weights), number_(number) {}
 
-  Number number() const { return number_; }
+  DType number() const { return number_; }
   const Weights& weights() const { return weights_; }
 
   Memory floats(const float* data, std::int64_t n) { return put(data, static_cast<std::size_t>(n) * 4); }
@@ -71,8 +71,8 @@ class Loader {
 
   // weight: [columns, inner]; bias: [columns] or null, kept as what the product writes. Column i and its bias are
   // multiplied with scale[i], or with 1 where scale is null; the first `queries` columns with query_scale.
-  Layer layer(const float* weight, const float* bias, std::int64_t columns, std::int64_t inner, Number number,
-              Number bias_number, const float* scale = nullptr, std::int64_t queries = 0, float query_scale = 1) {
+  Layer layer(const float* weight, const float* bias, std::int64_t columns, std::int64_t inner, DType number,
+              DType bias_number, const float* scale = nullptr, std::int64_t queries = 0, float query_scale = 1) {
     Layer l{nullptr, nullptr, columns, round_up(inner, 8), number, bias_number};
     std::vector<char> bytes(l.bytes(), 0), biases(static_cast<std::size_t>(columns * size_of(bias_number)));
     for (std::int64_t c = 0; c < columns; ++c) {
@@ -87,7 +87,7 @@ class Loader {
   }
 
   // By name, with its bias.
-  Layer layer(const std::string& key, std::int64_t columns, std::int64_t inner, Number bias_number,
+  Layer layer(const std::string& key, std::int64_t columns, std::int64_t inner, DType bias_number,
               const float* scale = nullptr) {
     const auto w = need(weights_, key + ".weight", columns, inner), b = need(weights_, key + ".bias", columns, 1);
     return layer(w.data, b.data, columns, inner, number_, bias_number, scale);
@@ -97,8 +97,8 @@ class Loader {
   Layer projection(const std::string& key, const std::string& bias) {
     const auto matrix = weights_(key);
     if (!matrix.data) return {};
-    return layer(transposed(matrix).data(), weights_(bias).data, matrix.inner(), matrix.rows(), Number::f32,
-                 Number::f32);
+    return layer(transposed(matrix).data(), weights_(bias).data, matrix.inner(), matrix.rows(), DType::f32,
+                 DType::f32);
   }
 
   NormLayer norm(const std::string& key, std::int64_t width, float eps) {
@@ -118,11 +118,11 @@ class Loader {
 
   Device& device_;
   const Weights& weights_;
-  Number number_;
+  DType number_;
   std::uint64_t bytes_ = 0;
 };
 
-void multiply(Device& device, const void* a, std::int64_t rows, const Layer& layer, void* out, Number out_number,
+void multiply(Device& device, const void* a, std::int64_t rows, const Layer& layer, void* out, DType out_number,
               bool accumulate = false, bool gelu_tanh = false) {
   Product p;
   p.a = a;
@@ -150,26 +150,26 @@ struct Mlp {
   Mlp(Loader& loader, const std::string& up_key, const std::string& down_key, const BlockSettings& s,
       const float* scale) {
     const std::int64_t hidden = need(loader.weights(), up_key + ".bias").rows();
-    const Number number = loader.number();
+    const DType number = loader.number();
     activation = s.activation;
     up = loader.layer(up_key, hidden, s.width, number);
     // The library's epilogue is GELU in its tanh form; the others are exact in a kernel.
-    if (activation != Activation::gelu_tanh || number == Number::f32) {
+    if (activation != Activation::gelu_tanh || number == DType::f32) {
       up.bias = nullptr;
       bias = loader.floats(need(loader.weights(), up_key + ".bias").data, hidden);
     }
-    down = loader.layer(down_key, s.width, hidden, Number::f32, scale);
+    down = loader.layer(down_key, s.width, hidden, DType::f32, scale);
   }
 
   // x += down(activation(up(input))), x: float [rows, width].
   void run(Device& device, Workspace& workspace, const void* input, std::int64_t rows, float* x) const {
-    const Number number = up.number;
+    const DType number = up.number;
     void* hidden = workspace.grow(Workspace::kHidden, rows * up.columns * size_of(number));
     multiply(device, input, rows, up, hidden, number, false, !bias);
     if (bias) {
-      bias_activation(device.stream(), hidden, number, rows, up.columns, bias.get(), Number::f32, activation);
+      bias_activation(device.stream(), hidden, number, rows, up.columns, bias.get(), DType::f32, activation);
     }
-    multiply(device, hidden, rows, down, x, Number::f32, true);
+    multiply(device, hidden, rows, down, x, DType::f32, true);
   }
 };
 
@@ -192,7 +192,7 @@ class Stack {
       b.query = loader.layer(in.data, bias.data, last ? w : 3 * w, w, number_, number_, nullptr, w, s.query_scale());
       if (last) b.key_value = loader.layer(in.data + w * w, bias.data + w, 2 * w, w, number_, number_);
       const auto scale1 = weights(key + ".ls_1.gamma"), scale2 = weights(key + ".ls_2.gamma");
-      b.out = loader.layer(key + ".attn.out_proj", w, w, Number::f32, scale1.data);
+      b.out = loader.layer(key + ".attn.out_proj", w, w, DType::f32, scale1.data);
       b.mlp = Mlp(loader, key + ".mlp.c_fc", key + ".mlp.c_proj", s, scale2.data);
       blocks_.push_back(std::move(b));
     }
@@ -247,7 +247,7 @@ class Stack {
         a.q_stride = width;
         a.kStride = 2 * width;
       }
-      multiply(device, device.attend(a), rows, b.out, residual, Number::f32, true);
+      multiply(device, device.attend(a), rows, b.out, residual, DType::f32, true);
       layer_norm(stream, residual, width, nullptr, rows, width, b.norm2.weights(), number_, input);
       b.mlp.run(device, w, input, rows, residual);
     }
@@ -261,7 +261,7 @@ class Stack {
     Mlp mlp;
   };
   BlockSettings settings_;
-  Number number_ = Number::f32;
+  DType number_ = DType::f32;
   bool causal_ = false;
   std::vector<Block> blocks_;
 };
@@ -270,9 +270,9 @@ class Stack {
 void project(Device& device, Workspace& workspace, const NormLayer* norm, const Layer& projection, const float* rows,
              std::int64_t count, std::int64_t width, float* out) {
   float* to = projection.columns ? workspace.grow<float>(Workspace::kEmbedded, count * width * 4) : out;
-  layer_norm(device.stream(), rows, width, nullptr, count, width, norm ? norm->weights() : NormWeights{}, Number::f32,
+  layer_norm(device.stream(), rows, width, nullptr, count, width, norm ? norm->weights() : NormWeights{}, DType::f32,
              to);
-  if (projection.columns) multiply(device, to, count, projection, out, Number::f32);
+  if (projection.columns) multiply(device, to, count, projection, out, DType::f32);
 }
 
 class ImageSide {
@@ -286,7 +286,7 @@ class ImageSide {
         blocks_(loader, "visual.transformer", settings, false) {
     const auto& s = settings_;
     auto e = core::vit_embedding(s, loader.weights());
-    patches_ = loader.layer(e.patches.data, nullptr, s.width, s.patch_inner(), number_, Number::f32);
+    patches_ = loader.layer(e.patches.data, nullptr, s.width, s.patch_inner(), number_, DType::f32);
     positions_ = loader.floats(e.positions.data(), s.patches() * s.width);
     if (s.class_token) class_row_ = loader.floats(e.class_row.data(), s.width);
     table_ = loader.floats(&table.value[0][0], 3 * 256);
@@ -301,7 +301,7 @@ class ImageSide {
       const auto bias = need(loader.weights(), key + ".in_proj_bias", 3 * s.width, 1);
       map_key_value_ =
           loader.layer(in.data + s.width * s.width, bias.data + s.width, 2 * s.width, s.width, number_, number_);
-      map_out_ = loader.layer(key + ".out_proj", s.width, s.width, Number::f32);
+      map_out_ = loader.layer(key + ".out_proj", s.width, s.width, DType::f32);
       map_norm_ = loader.norm(key + ".norm", s.width, s.eps);
       map_mlp_ = Mlp(loader, key + ".mlp.fc1", key + ".mlp.fc2", s, nullptr);
     }
@@ -334,7 +334,7 @@ class ImageSide {
     auto* embedded = w_.grow<float>(Workspace::kEmbedded, count * width * 4);
     auto* x = w_.grow<float>(Workspace::kStream, tokens * width * 4);
     patches(stream, pixels, rows, s.size, s.patch, patches_.inner, static_cast<float*>(table_.get()), number_, input);
-    multiply(device_, input, count, patches_, embedded, Number::f32);
+    multiply(device_, input, count, patches_, embedded, DType::f32);
     assemble(stream, embedded, static_cast<float*>(positions_.get()), static_cast<float*>(class_row_.get()), rows,
              s.patches(), width, s.pre_norm ? pre_norm_.weights() : NormWeights{}, x);
     Packed packed{rows, tokens, s.length(), true, static_cast<std::int32_t*>(starts_.get()), nullptr, nullptr};
@@ -349,7 +349,7 @@ class ImageSide {
     if (s.pool == VitSettings::Pool::map) {
       pool_map(packed, x, few);
     } else {
-      if (before) layer_norm(stream, x, width, nullptr, tokens, width, final_norm_.weights(), Number::f32, x);
+      if (before) layer_norm(stream, x, width, nullptr, tokens, width, final_norm_.weights(), DType::f32, x);
       average(stream, x, rows, s.length(), s.length() - s.patches(), width, few);
     }
     project(device_, w_, before ? nullptr : &final_norm_, projection_, few, rows, width, out);
@@ -382,7 +382,7 @@ class ImageSide {
     a.most_queries = 1;
     a.most_keys = packed.longest;
     a.uniform = true;
-    multiply(device_, device_.attend(a), rows, map_out_, few, Number::f32);
+    multiply(device_, device_.attend(a), rows, map_out_, few, DType::f32);
     layer_norm(stream, few, width, nullptr, rows, width, map_norm_.weights(), number_, input);
     map_mlp_.run(device_, w_, input, rows, few);
   }
@@ -390,7 +390,7 @@ class ImageSide {
   Device& device_;
   Workspace& w_;
   VitSettings settings_;
-  Number number_;
+  DType number_;
   Stack blocks_;
   Layer patches_, projection_, map_key_value_, map_out_;
   Memory positions_, class_row_, table_, map_query_, starts_;
@@ -473,7 +473,7 @@ class TextSide {
   Device& device_;
   Workspace& w_;
   TextSettings settings_;
-  Number number_;
+  DType number_;
   std::int64_t context_;
   Stack blocks_;
   Memory tokens_, positions_;

@@ -17,7 +17,7 @@ using core::Cancel;
 struct Layer {
   Memory weights, bias;
   std::int64_t columns = 0, inner = 0;  // inner: padded to a multiple of 8
-  Number number = Number::f32, bias_number = Number::f32;
+  DType number = DType::f32, bias_number = DType::f32;
   std::size_t bytes() const { return static_cast<std::size_t>(columns * inner * size_of(number)); }
 };
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/dtype.h"
+
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -17,9 +19,8 @@ namespace torchclip::cuda {
 
 using Stream = void*;  // a cudaStream_t; the interfaces need no CUDA header
 
-enum class Number : std::uint8_t { f32, f16, bf16 };
-
-constexpr std::int64_t size_of(Number n) { return n == Number::f32 ? 4 : 2; }
+using core::DType;
+using core::size_of;
 
 struct Half {
   std::uint16_t bits;

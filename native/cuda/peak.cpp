@@ -19,7 +19,7 @@ double gemm_peak(Device& device, std::int64_t side) {
   p.a = a.get();
   p.weights = b.get();
   p.rows = p.inner = p.columns = p.stride = side;
-  p.number = p.out_number = Number::bf16;
+  p.number = p.out_number = DType::bf16;
   p.out = out.get();
   double best = 0;
   for (int round = 0; round < 3; ++round) {

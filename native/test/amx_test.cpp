@@ -15,7 +15,7 @@ using torchclip::test::values;
 namespace {
 
 template <typename Tiles>
-void products(Precision precision, Type type, double tolerance) {
+void products(Precision precision, DType type, double tolerance) {
   const Format format{precision, type, kPanel};
   for (const std::int64_t rows : {1, 16, 17, 32, 50}) {
     for (const std::int64_t columns : {1, 31, 70}) {
@@ -27,7 +27,7 @@ void products(Precision precision, Type type, double tolerance) {
         std::vector<float> column_scales(panels * kPanel), scales(rows), out(rows * columns);
         for (std::int64_t p = 0; p < panels; ++p) {
           pack_panel(w.data() + p * kPanel * inner, inner, std::min(kPanel, columns - p * kPanel), inner, format, 127,
-                     p, packed.data(), type == Type::s8 ? column_scales.data() + p * kPanel : nullptr);
+                     p, packed.data(), type == DType::s8 ? column_scales.data() + p * kPanel : nullptr);
         }
         const std::int64_t stride = steps * 4;
         std::vector<char> input(rows * stride);
@@ -65,8 +65,8 @@ void products(Precision precision, Type type, double tolerance) {
 }  // namespace
 
 int main() {
-  products<Bf16Tiles>(Precision::bf16, Type::bf16, 0.01);
-  products<Int8Tiles>(Precision::int8, Type::s8, 0.02);
+  products<Bf16Tiles>(Precision::bf16, DType::bf16, 0.01);
+  products<Int8Tiles>(Precision::int8, DType::s8, 0.02);
   CHECK(amx::misuse == 0);
   CHECK(!amx::configured);
   return torchclip::test::failures();

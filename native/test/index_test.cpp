@@ -36,12 +36,12 @@ bool same(const Found& a, const Found& b) {
   return a.indices == b.indices && std::equal(a.scores.begin(), a.scores.end(), b.scores.begin(), equal);
 }
 
-constexpr Type kTypes[] = {Type::f32, Type::bf16, Type::s8};
+constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::s8};
 
 void test_parts() {
   constexpr std::int64_t kDim = 24, kRows = 3000;
   const auto base = values(kRows * kDim, 1), queries = values(3 * kDim, 2);
-  for (const Type type : kTypes) {
+  for (const DType type : kTypes) {
     Index whole(type, kDim), parts(type, kDim);
     whole.add(base.data(), kRows);
     for (std::int64_t first = 0; first < kRows; first += 700) {
@@ -70,7 +70,7 @@ void test_parts() {
 void test_filters() {
   constexpr std::int64_t kDim = 40, kRows = 5003;
   const auto base = values(kRows * kDim, 3);
-  for (const Type type : kTypes) {
+  for (const DType type : kTypes) {
     Index index(type, kDim);
     index.add(base.data(), kRows);
     for (const std::int64_t every : {1, 2, 9, 97, 4999}) {
@@ -103,13 +103,13 @@ void test_filters() {
 void test_no_numbers() {
   constexpr std::int64_t kDim = 8;
   for (const float odd : {kNaN, std::numeric_limits<float>::infinity()}) {
-    for (const Type type : kTypes) {
+    for (const DType type : kTypes) {
       auto base = values(4 * kDim, 6);
       base[10] = odd;                                   // some of row 1
       std::fill_n(base.begin() + 3 * kDim, kDim, odd);  // all of row 3
       Index index(type, kDim);
       index.add(base.data(), 4);
-      const bool finds_infinities = type != Type::s8 && std::isinf(odd);
+      const bool finds_infinities = type != DType::s8 && std::isinf(odd);
       for (const std::int64_t queries : {1, 40}) {
         const auto found = search(index, values(static_cast<std::size_t>(queries * kDim), 7), 4);
         for (std::int64_t q = 0; q < queries && !finds_infinities; ++q) {
@@ -132,7 +132,7 @@ void test_files() {
   const auto base = values(kRows * kDim, 8), queries = values(2 * kDim, 9);
   const torchclip::test::TemporaryFile file;
   file.write(torchclip::test::npy_file(base, kDim));
-  Index memory(Type::f32, kDim);
+  Index memory(DType::f32, kDim);
   memory.add(base.data(), kRows);
   const auto mapped = Index::open_npy(file.path());
   const auto expected = search(memory, queries, 5);
@@ -159,7 +159,7 @@ void test_files() {
 }
 
 void test_close() {
-  Index index(Type::f32, 4);
+  Index index(DType::f32, 4);
   const std::vector<float> rows(8, 1.0f);
   index.add(rows.data(), 2);
   index.close();
@@ -170,8 +170,8 @@ void test_close() {
   CHECK(status_of<Error>([&] { search(index, rows, 1); }) == TORCHCLIP_E_CLOSED);
   CHECK(status_of<Error>([&] { index.add(rows.data(), 1); }) == TORCHCLIP_E_CLOSED);
   CHECK(status_of<Error>([&] { index.add(rows.data(), 0); }) == TORCHCLIP_E_CLOSED);
-  CHECK(status_of<Error>([] { Index(Type::f32, 0); }) == TORCHCLIP_E_ARGUMENT);
-  CHECK(status_of<Error>([] { Index(Type::f32, 65537); }) == TORCHCLIP_E_ARGUMENT);
+  CHECK(status_of<Error>([] { Index(DType::f32, 0); }) == TORCHCLIP_E_ARGUMENT);
+  CHECK(status_of<Error>([] { Index(DType::f32, 65537); }) == TORCHCLIP_E_ARGUMENT);
 }
 
 double seconds_of(const Index& index, const std::vector<float>& query, const RowFilter& filter) {
@@ -191,7 +191,7 @@ void test_sparse_filter_is_fast() {
   const auto base = values(kRows * kDim, 10), query = values(20 * kDim, 11);
   std::vector<std::uint8_t> bits(kRows / 8 + 1);
   for (std::int64_t row = 0; row < kRows; row += 1000) bits[static_cast<std::size_t>(row / 8)] |= 1 << row % 8;
-  Index index(Type::s8, kDim);
+  Index index(DType::s8, kDim);
   index.add(base.data(), kRows);
   const double all = seconds_of(index, query, {}), few = seconds_of(index, query, {bits.data(), kRows});
   std::printf("no filter %.3f ms, one row in 1,000 %.3f ms\n", all * 1e3, few * 1e3);

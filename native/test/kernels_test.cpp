@@ -31,8 +31,8 @@ double stored(Precision precision, float x) {
 }
 
 void products(const Context& context, Precision precision, double tolerance) {
-  const Type type = input_type(context, precision);
-  const bool exact = type == Type::f32;  // but for the weights' rounding, which the sums below have as well
+  const DType type = input_type(context, precision);
+  const bool exact = type == DType::f32;  // but for the weights' rounding, which the sums below have as well
   for (const std::int64_t rows : {1, 13, 29}) {
     for (const std::int64_t columns : {1, 31, 70}) {
       for (const std::int64_t inner : {3, 64, 2501}) {
@@ -44,7 +44,7 @@ void products(const Context& context, Precision precision, double tolerance) {
         context.kernels.layer_norm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(),
                                    row_bytes(type, inner), scales.data(), sums.data());
         linear.multiply(context, {input.data(), row_bytes(type, inner), scales.data(), sums.data()}, rows,
-                        {out.data(), columns, Type::f32, Activation::none, residual.data(), columns});
+                        {out.data(), columns, DType::f32, Activation::none, residual.data(), columns});
         double most = 0;
         for (std::int64_t r = 0; r < rows; ++r) {
           for (std::int64_t c = 0; c < columns; ++c) {
@@ -64,12 +64,12 @@ void products(const Context& context, Precision precision, double tolerance) {
 void int8_dots(const Context& context) {
   for (const std::int64_t dim : {1, 30, 64, 129, 512}) {
     constexpr std::int64_t kRows = 37;
-    const std::int64_t stride = row_bytes(Type::s8, dim);
+    const std::int64_t stride = row_bytes(DType::s8, dim);
     const auto base = values(kRows * dim, 11);
     std::vector<char> rows(kRows * stride);
     std::vector<float> scales(kRows), expected(kRows * kPanel), out(kRows * kPanel, 9.0f);
     std::vector<std::int32_t> sums(kRows);
-    context.kernels.layer_norm(base.data(), dim, kRows, dim, nullptr, nullptr, 0, Type::s8, rows.data(), stride,
+    context.kernels.layer_norm(base.data(), dim, kRows, dim, nullptr, nullptr, 0, DType::s8, rows.data(), stride,
                                scales.data(), sums.data());
     for (const std::int64_t count : {1, 3, 8}) {
       const auto queries = values(count * dim, 12);
@@ -117,7 +117,7 @@ void convolutions(const Context& context) {
 
 // As many queries as keys, causal or not, and fewer queries than keys (which all of them see), of one or several heads
 // side by side in rows that are further apart than they are wide.
-void attentions(const Kernels& kernels, Type type, double tolerance) {
+void attentions(const Kernels& kernels, DType type, double tolerance) {
   struct Case {
     std::int64_t queries, keys, width;
     bool causal;
@@ -133,7 +133,7 @@ void attentions(const Kernels& kernels, Type type, double tolerance) {
     auto q = values(queries * distance, 5), k = values(keys * distance, 6), v = values(keys * distance, 7);
     std::vector<std::uint16_t> bf16[3];
     const void* data[3] = {q.data(), k.data(), v.data()};
-    if (type == Type::bf16) {
+    if (type == DType::bf16) {
       std::vector<float>* of[3] = {&q, &k, &v};
       for (int i = 0; i < 3; ++i) {
         for (float& x : *of[i]) {
@@ -254,7 +254,7 @@ void numbers(const Kernels& kernels) {
 void bf16_index() {
   constexpr std::int64_t kDim = 37, kRows = 700;
   const auto rows = values(kRows * kDim, 31), queries = values(20 * kDim, 32);
-  Index index(Type::bf16, kDim);
+  Index index(DType::bf16, kDim);
   index.add(rows.data(), kRows);
   for (const std::int64_t count : {1, 20}) {
     std::vector<std::int32_t> hits(count);
@@ -296,14 +296,14 @@ int main() {
     convolutions(context);
     int8_dots(context);
     products(context, Precision::int8, table->weight_max == 127 ? 0.02 : 0.04);
-    products(context, Precision::bf16, input_type(context, Precision::bf16) == Type::f32 ? 2e-6 : 0.01);
+    products(context, Precision::bf16, input_type(context, Precision::bf16) == DType::f32 ? 2e-6 : 0.01);
     products(context, Precision::fp16, 2e-6);
     same_bits(context);
   }
-  attentions(*table, Type::f32, 5e-6);
-  if (table->attention[static_cast<int>(Type::bf16)]) attentions(*table, Type::bf16, 8e-3);
+  attentions(*table, DType::f32, 5e-6);
+  if (table->attention[static_cast<int>(DType::bf16)]) attentions(*table, DType::bf16, 8e-3);
   bf16_index();
-  Index index(Type::f32, 5);
+  Index index(DType::f32, 5);
   const auto rows = values(5 * 900, 8);
   index.add(rows.data(), 900);
   std::int32_t hits[3];

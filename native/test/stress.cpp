@@ -112,7 +112,7 @@ bool is_row(const float* values, std::int64_t row, float tolerance) {
 
 class SharedIndex {
  public:
-  explicit SharedIndex(Type type) : type_(type), index_(std::make_shared<Index>(type, kDim)) {}
+  explicit SharedIndex(DType type) : type_(type), index_(std::make_shared<Index>(type, kDim)) {}
 
   void add(unsigned round) {
     const auto index = get();
@@ -153,7 +153,7 @@ class SharedIndex {
     const std::int64_t row = round * 7919 % rows;
     CHECK(is_done_or(TORCHCLIP_E_CLOSED, [&] {
       index->read(row, 1, out.data());
-      CHECK(is_row(out.data(), row, type_ == Type::f32 ? 0 : 1));
+      CHECK(is_row(out.data(), row, type_ == DType::f32 ? 0 : 1));
     }));
     index->bytes();
   }
@@ -168,7 +168,7 @@ class SharedIndex {
       const bool open =
           torchclip::test::status_of<Error>([&] { index->read(start, count, out.data()); }) == TORCHCLIP_OK;
       for (std::int64_t r = 0; open && r < count; ++r) {
-        CHECK(is_row(out.data() + r * kDim, start + r, type_ == Type::f32 ? 0 : 1));
+        CHECK(is_row(out.data() + r * kDim, start + r, type_ == DType::f32 ? 0 : 1));
       }
     }
   }
@@ -189,12 +189,12 @@ class SharedIndex {
     return index_;
   }
 
-  const Type type_;
+  const DType type_;
   std::mutex mutex_;
   std::shared_ptr<Index> index_;
 };
 
-void stress_index(double seconds, Type type) {
+void stress_index(double seconds, DType type) {
   SharedIndex shared(type);
   const auto call = [&](void (SharedIndex::*method)(unsigned)) {
     return [&shared, method](unsigned round) { (shared.*method)(round); };
@@ -243,7 +243,7 @@ int main(int argc, char** argv) {
   const double seconds = argc > 1 ? std::atof(argv[1]) : 2;
   stress_team(seconds);
   stress_pool(seconds);
-  for (const Type type : {Type::f32, Type::bf16, Type::s8}) stress_index(seconds, type);
+  for (const DType type : {DType::f32, DType::bf16, DType::s8}) stress_index(seconds, type);
   stress_mapped(seconds);
   return torchclip::test::failures() > 0;
 }

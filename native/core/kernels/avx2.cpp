@@ -7,10 +7,10 @@
 namespace torchclip::core {
 
 const Part avx2_part = {
-    {product_of<FloatStep>(Precision::fp32, Type::f32),
-     product_of<WidenedBf16Step>(Precision::bf16, Type::f32),
+    {product_of<FloatStep>(Precision::fp32, DType::f32),
+     product_of<WidenedBf16Step>(Precision::bf16, DType::f32),
      {},
-     product_of<PairStep>(Precision::int8, Type::s8)},
+     product_of<PairStep>(Precision::int8, DType::s8)},
     attention<FloatAttention>,
     {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<PairStep>, widen_all_bf16, nullptr}};
 

@@ -3,7 +3,7 @@
 
 namespace torchclip::core {
 
-const FastProduct avx512_vnni_int8 = {product_of<DotStep>(Precision::int8, Type::s8), nullptr, int8_dots<DotStep>,
+const FastProduct avx512_vnni_int8 = {product_of<DotStep>(Precision::int8, DType::s8), nullptr, int8_dots<DotStep>,
                                       nullptr};
 
 }  // namespace torchclip::core

@@ -30,7 +30,7 @@ struct Affine {
 inline float larger(float a, float b) { return a > b ? a : b; }
 
 inline void normalize_row(const float* x, std::int64_t width, const float* gamma, const float* beta, float eps,
-                          Type type, char* out, float* scale, std::int32_t* sum) {
+                          DType type, char* out, float* scale, std::int32_t* sum) {
   const std::int64_t whole = width / kLanes * kLanes;
   Affine f;
   if (gamma) {
@@ -48,11 +48,11 @@ inline void normalize_row(const float* x, std::int64_t width, const float* gamma
     for (std::int64_t i = whole; i < width; ++i) variance += (x[i] - mean) * (x[i] - mean);
     f = {mean, 1.0f / square_root(variance / static_cast<float>(width) + eps), gamma, beta};
   }
-  if (type == Type::f32) {
+  if (type == DType::f32) {
     auto* to = reinterpret_cast<float*>(out);
     for (std::int64_t i = 0; i < whole; i += kLanes) store(to + i, f.at(x, i));
     for (std::int64_t i = whole; i < width; ++i) to[i] = f.one(x, i);
-  } else if (type == Type::bf16) {
+  } else if (type == DType::bf16) {
     auto* to = reinterpret_cast<std::uint16_t*>(out);
     for (std::int64_t i = 0; i < whole; i += kLanes) store_bf16(to + i, f.at(x, i));
     for (std::int64_t i = whole; i < width; ++i) {
@@ -89,7 +89,7 @@ inline void normalize_row(const float* x, std::int64_t width, const float* gamma
 }
 
 void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gamma,
-                const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
+                const float* beta, float eps, DType type, void* out, std::int64_t ldo, float* scales,
                 std::int32_t* sums) {
   for (std::int64_t r = 0; r < rows; ++r) {
     normalize_row(x + r * ldx, width, gamma, beta, eps, type, static_cast<char*>(out) + r * ldo,

@@ -17,7 +17,7 @@ using torchclip::core::Multiply;
 using torchclip::core::Precision;
 using torchclip::core::Product;
 using torchclip::core::ProductKernel;
-using torchclip::core::Type;
+using torchclip::core::DType;
 
 constexpr int kWide = kPanel / kLanes;  // registers in a row of a panel
 constexpr int kStrip = 2 * kLanes;      // columns of a strip: two registers
@@ -130,7 +130,7 @@ void finish_whole(const Product& p, const float* v, std::int64_t row, int rows, 
 
 template <Activation A>
 void finish_as(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
-  const bool bf16 = p.out_type != Type::f32;
+  const bool bf16 = p.out_type != DType::f32;
   if (p.residual && bf16) return finish_whole<A, true, true>(p, v, row, rows, column);
   if (p.residual) return finish_whole<A, true, false>(p, v, row, rows, column);
   if (bf16) return finish_whole<A, false, true>(p, v, row, rows, column);
@@ -143,7 +143,7 @@ inline void finish(const Product& p, const float* v, std::int64_t row, int rows,
     alignas(64) float residual[kPanel] = {}, out[kPanel];
     Product one = p;
     one.out = out;
-    one.out_type = Type::f32;
+    one.out_type = DType::f32;
     one.bias = p.bias ? p.bias + column : nullptr;
     one.columns = kPanel;
     for (int r = 0; r < rows; ++r) {
@@ -154,7 +154,7 @@ inline void finish(const Product& p, const float* v, std::int64_t row, int rows,
       finish(one, v + r * kPanel, 0, 1, 0);
       for (int i = 0; i < width; ++i) {
         const std::int64_t at = (row + r) * p.ldo + column + i;
-        if (p.out_type == Type::f32) {
+        if (p.out_type == DType::f32) {
           static_cast<float*>(p.out)[at] = out[i];
         } else {
           std::uint16_t rounded[kLanes];
@@ -238,7 +238,7 @@ void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, st
 }
 
 template <typename Step>
-constexpr ProductKernel product_of(Precision weights, Type input, Multiply multiply_rows = multiply<Step>) {
+constexpr ProductKernel product_of(Precision weights, DType input, Multiply multiply_rows = multiply<Step>) {
   return {{weights, input, kStrip}, multiply_rows, Step::kRows};
 }
 

@@ -10,12 +10,12 @@
 
 #include <cstdint>
 
+#include "base/dtype.h"
+
 namespace torchclip::core {
 
 constexpr std::int64_t kPanel = 32;  // columns of a panel
 
-// Elements of A and of results.
-enum class Type : std::uint8_t { f32, bf16, s8 };
 // What weights are stored as.
 enum class Precision : std::uint8_t { fp32, bf16, fp16, int8 };
 enum class Activation : std::uint8_t { none, quick_gelu, gelu, gelu_tanh, relu, silu };
@@ -27,8 +27,7 @@ constexpr const char* name_of(Precision precision) {
 }
 
 // Elements of A that one step of a product consumes.
-constexpr std::int64_t step_of(Type type) { return type == Type::f32 ? 1 : type == Type::bf16 ? 2 : 4; }
-constexpr std::int64_t size_of(Type type) { return 4 / step_of(type); }
+constexpr std::int64_t step_of(DType type) { return 4 / size_of(type); }
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
 // How a product takes its operands.
@@ -36,11 +35,11 @@ struct Format {
   Precision weights = Precision::fp32;
   // Of the rows of A. Weights of 16 bits meet float32 where the machine has no instructions for them: the kernel widens
   // them, and the arithmetic is float32's.
-  Type input = Type::f32;
+  DType input = DType::f32;
   std::int64_t strip = kPanel;  // columns
 
   constexpr bool widens() const {
-    return weights == Precision::fp16 || (weights == Precision::bf16 && input == Type::f32);
+    return weights == Precision::fp16 || (weights == Precision::bf16 && input == DType::f32);
   }
   constexpr std::int64_t bytes() const { return widens() ? 2 : 4; }  // of the weights of a column in one step
   constexpr std::int64_t steps(std::int64_t inner) const { return round_up(inner, step_of(input)) / step_of(input); }
@@ -66,12 +65,12 @@ struct Product {
   std::int64_t ldr = 0;             // elements
   void* out = nullptr;              // f32 or bf16 [rows, columns]
   std::int64_t ldo = 0;             // elements
-  Type out_type = Type::f32;
+  DType out_type = DType::f32;
 };
 
 // Attention of one head over one sequence. Scores, their softmax and all sums are float32.
 struct Attention {
-  Type type = Type::f32;  // of q, k and v, and of the weights that v is multiplied with: f32 or bf16 (`width` even)
+  DType type = DType::f32;  // of q, k and v, and of the weights that v is multiplied with: f32 or bf16 (`width` even)
   const void *q = nullptr, *k = nullptr, *v = nullptr;  // [queries | keys, width]; q is already divided by sqrt(width)
   std::int64_t ldq = 0, ldk = 0;                        // row strides, elements; v has that of k
   const std::int32_t* rows = nullptr;                   // the rows of k and v that are the keys; null: 0, 1, 2 ...
@@ -79,7 +78,7 @@ struct Attention {
   bool causal = false;  // query i sees keys 0 ... keys - queries + i
   void* out = nullptr;  // f32 or bf16 [queries, width]
   std::int64_t ldo = 0;
-  Type out_type = Type::f32;
+  DType out_type = DType::f32;
   float* scratch = nullptr;  // attention_scratch(keys, width) floats
 };
 constexpr std::int64_t kAttentionRows = 16;
@@ -119,7 +118,7 @@ struct Functions {
   // rows of x [rows, width] (stride ldx) normalised (biased variance, as torch.layer_norm) into out, of `type`, row
   // stride ldo bytes; for s8 also the scale and sum of each row. gamma null: no norm, only the conversion.
   void (*layer_norm)(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gamma,
-                     const float* beta, float eps, Type type, void* out, std::int64_t ldo, float* scales,
+                     const float* beta, float eps, DType type, void* out, std::int64_t ldo, float* scales,
                      std::int32_t* sums);
   // Winograd's F(2 x 2, 3 x 3). taps: the 16 pixels of a 4 x 4 patch, [channels] each; out[i * distance + c]: the
   // inputs of the 16 products.
@@ -144,7 +143,7 @@ struct Kernels : Functions {
   const char* name;         // "plain", "avx2", "avx512" ...
   std::int32_t weight_max;  // largest magnitude of an int8 weight: 127, or 63 where sums of pairs are 16 bits wide
   ProductKernel products[kPrecisions];  // by Precision
-  Attend attention[2];                  // by Type; null for bf16 where products do not take it
+  Attend attention[2];                  // by DType; null for bf16 where products do not take it
   const ProductKernel& product(Precision precision) const { return products[static_cast<int>(precision)]; }
 };
 

@@ -137,7 +137,7 @@ Linear::Linear(const Context& context, Precision precision, const float* weight,
 
 std::int64_t Linear::passes(const Output& out) const {
   // Sums can only be continued where they are stored as they are.
-  const bool splits = type() != Type::s8 && out.type == Type::f32 && out.activation == Activation::none;
+  const bool splits = type() != DType::s8 && out.type == DType::f32 && out.activation == Activation::none;
   return splits ? (steps_ + kPassSteps - 1) / kPassSteps : 1;
 }
 

@@ -36,7 +36,7 @@ struct Context {
 };
 
 // What the products of a precision take on this machine.
-inline Type input_type(const Context& context, Precision precision) {
+inline DType input_type(const Context& context, Precision precision) {
   return context.kernels.product(precision).format.input;
 }
 // What runs instead of int8 where int8 does not do.
@@ -53,7 +53,7 @@ class Linear {
   Linear(const Context& context, Precision precision, const float* weight, const float* bias, std::int64_t columns,
          std::int64_t inner, const float* scale = nullptr, float scale_all = 1);
 
-  Type type() const noexcept { return kernel_.format.input; }  // of the rows that it takes
+  DType type() const noexcept { return kernel_.format.input; }  // of the rows that it takes
   std::int64_t columns() const noexcept { return columns_; }
   std::int64_t inner() const noexcept { return inner_; }
   std::size_t bytes() const noexcept { return packed_.bytes() + bias_.size() * 8; }
@@ -68,7 +68,7 @@ class Linear {
   struct Output {
     void* data;
     std::int64_t stride;  // elements
-    Type type = Type::f32;
+    DType type = DType::f32;
     Activation activation = Activation::none;
     const float* residual = nullptr;
     std::int64_t residual_stride = 0;
@@ -96,13 +96,13 @@ class Linear {
 };
 
 // Bytes of a row of `inner` elements of a product's input.
-constexpr std::int64_t row_bytes(Type type, std::int64_t inner) {
+constexpr std::int64_t row_bytes(DType type, std::int64_t inner) {
   return round_up(inner, step_of(type)) * size_of(type);
 }
 
 // The distance at which rows of so many bytes should lie. At a multiple of 4 KiB the rows of a tile would all fall into
 // the same few lines of the first cache, which then cannot hold them: 2 to 5 % of a product's time.
 constexpr std::int64_t spread(std::int64_t bytes) { return bytes % 4096 == 0 ? bytes + 128 : bytes; }
-constexpr std::int64_t row_stride(Type type, std::int64_t inner) { return spread(row_bytes(type, inner)); }
+constexpr std::int64_t row_stride(DType type, std::int64_t inner) { return spread(row_bytes(type, inner)); }
 
 }  // namespace torchclip::core

@@ -87,7 +87,7 @@ double product_speed(Precision precision, double seconds) {
   return best;
 }
 
-Index::Index(Type type, std::int64_t dim) : store_(type, checked_dim(dim)) {}
+Index::Index(DType type, std::int64_t dim) : store_(type, checked_dim(dim)) {}
 
 Index::Index(const NpyRows& rows) : store_(rows) {}
 
@@ -165,12 +165,12 @@ void Index::search(const Query& given, const Hits& hits) const {
   const auto to = [&](std::int64_t first) -> Hits {
     return {hits.indices + first * given.k, hits.scores + first * given.k};
   };
-  if (rows.type == Type::s8) {
+  if (rows.type == DType::s8) {
     const FiniteQueries finite(given, rows.dim);
     scan(context, rows, finite.query(), hits);
     return finite.clear_odd(hits);
   }
-  const bool is_large = rows.type == Type::f32 && rows.count >= kPrefilterRows && given.k <= rows.count / 64;
+  const bool is_large = rows.type == DType::f32 && rows.count >= kPrefilterRows && given.k <= rows.count / 64;
   const bool may_sketch = is_large && !given.filter.is_sparse(rows.count);
   std::int64_t done = 0;  // by the prefilter
   for (std::int64_t n; may_sketch && done < given.count; done += n) {

@@ -35,7 +35,7 @@ double product_speed(Precision precision, double seconds);
 class Index {
  public:
   // Throws Error(E_ARGUMENT) for a dim outside 1 to 65536.
-  Index(Type type, std::int64_t dim);
+  Index(DType type, std::int64_t dim);
   // Over a mapped .npy of float32 rows; throws Error(E_INDEX_NOT_FOUND or E_INDEX_CORRUPT). The first addition copies
   // its rows into memory.
   static std::unique_ptr<Index> open_npy(const std::string& path);

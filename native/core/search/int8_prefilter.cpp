@@ -47,7 +47,7 @@ bool Int8Prefilter::add(const Context& context, const float* rows, std::int64_t 
   std::atomic<bool> finite{true};
   context.pool.parallel_for((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
     const std::int64_t begin = task * kSegment, n = std::min(kSegment, count - begin), to = first + begin;
-    context.kernels.layer_norm(rows + begin * dim_, dim_, n, dim_, nullptr, nullptr, 0, Type::s8,
+    context.kernels.layer_norm(rows + begin * dim_, dim_, n, dim_, nullptr, nullptr, 0, DType::s8,
                                data_.data() + to * stride_, stride_, scales_.data() + to, sums_.data() + to);
     for (std::int64_t r = 0; r < n; ++r) {
       const float* exact = rows + (begin + r) * dim_;

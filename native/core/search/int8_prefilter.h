@@ -15,7 +15,7 @@ constexpr std::int64_t kSegment = 448;  // rows whose scores are looked at toget
 
 class Int8Prefilter {
  public:
-  explicit Int8Prefilter(std::int64_t dim) : dim_(dim), stride_(row_bytes(Type::s8, dim)) {}
+  explicit Int8Prefilter(std::int64_t dim) : dim_(dim), stride_(row_bytes(DType::s8, dim)) {}
 
   // Rows rows() ... of the base. False where they hold numbers that are not finite: then there can be no prefilter.
   bool add(const Context& context, const float* rows, std::int64_t count);

@@ -17,9 +17,9 @@ void RowView::read(std::int64_t start, std::int64_t n, float* out) const {
   BusGuard::allow_in_this_thread();
   for (std::int64_t row = start; row < start + n; ++row, out += dim) {
     const char* from = at(row);
-    if (type == Type::f32) {
+    if (type == DType::f32) {
       std::memcpy(out, from, static_cast<std::size_t>(dim) * sizeof(float));
-    } else if (type == Type::bf16) {
+    } else if (type == DType::bf16) {
       kernels()->widen_bf16(reinterpret_cast<const std::uint16_t*>(from), dim, out);
     } else {
       for (std::int64_t i = 0; i < dim; ++i) {
@@ -31,9 +31,9 @@ void RowView::read(std::int64_t start, std::int64_t n, float* out) const {
 }
 
 RowStore::RowStore(const NpyRows& rows)
-    : type_(Type::f32),
+    : type_(DType::f32),
       dim_(rows.dim),
-      stride_(row_bytes(Type::f32, rows.dim)),
+      stride_(row_bytes(DType::f32, rows.dim)),
       file_(rows.file),
       mapped_(reinterpret_cast<const char*>(rows.data)),
       rows_(rows.rows) {}
@@ -44,8 +44,8 @@ RowView RowStore::view() const {
   RowView view{type_, dim_, stride_, rows_, mapped_, nullptr, nullptr, nullptr, file_};
   if (block_) {
     view.data = block_->data.as<char>();
-    view.scales = type_ == Type::s8 ? block_->scales.as<float>() : nullptr;
-    view.sums = type_ == Type::s8 ? block_->sums.as<std::int32_t>() : nullptr;
+    view.scales = type_ == DType::s8 ? block_->scales.as<float>() : nullptr;
+    view.sums = type_ == DType::s8 ? block_->sums.as<std::int32_t>() : nullptr;
     view.keep = block_;
   }
   return view;
@@ -68,7 +68,7 @@ std::shared_ptr<const RowStore::Block> RowStore::larger(const RowView& from, std
   block->data = Buffer(bytes_of(rows, stride_));
   const std::int64_t filled = from.count + pending_;
   if (filled > 0) std::memcpy(block->data.as<char>(), from.data, bytes_of(filled, stride_));
-  if (type_ == Type::s8) {
+  if (type_ == DType::s8) {
     block->scales = Buffer(bytes_of(rows, sizeof(float)));
     block->sums = Buffer(bytes_of(rows, sizeof(std::int32_t)));
     if (filled > 0) {
@@ -101,7 +101,7 @@ RowStore::Room RowStore::stage(std::int64_t count, std::int64_t more) {
     file_.reset();
     mapped_ = nullptr;
   }
-  const bool bytes = type_ == Type::s8;
+  const bool bytes = type_ == DType::s8;
   return {block->data.as<char>() + first * stride_, bytes ? block->scales.as<float>() + first : nullptr,
           bytes ? block->sums.as<std::int32_t>() + first : nullptr, block};
 }

@@ -14,7 +14,7 @@ namespace torchclip::core {
 
 // The first `count` rows of an index, which do not change any more.
 struct RowView {
-  Type type = Type::f32;
+  DType type = DType::f32;
   std::int64_t dim = 0, stride = 0, count = 0;  // stride in bytes
   const char* data = nullptr;                   // [count, stride]
   const float* scales = nullptr;                // int8 alone: [count]
@@ -33,7 +33,7 @@ struct RowView {
 // rows are converted, copied or searched, and no other lock is taken under it.
 class RowStore {
  public:
-  RowStore(Type type, std::int64_t dim) : type_(type), dim_(dim), stride_(row_bytes(type, dim)) {}
+  RowStore(DType type, std::int64_t dim) : type_(type), dim_(dim), stride_(row_bytes(type, dim)) {}
   // Over a mapped file; the first `stage` copies its rows into memory.
   explicit RowStore(const NpyRows& rows);
 
@@ -44,7 +44,7 @@ class RowStore {
   std::size_t bytes() const;
   std::int64_t rows() const;
   std::int64_t dim() const noexcept { return dim_; }
-  Type type() const noexcept { return type_; }
+  DType type() const noexcept { return type_; }
 
   // For one writer at a time. Room for `count` rows behind those that are there and staged; `more`: how many others
   // will follow, so that they need no larger block.
@@ -72,7 +72,7 @@ class RowStore {
   };
   std::shared_ptr<const Block> larger(const RowView& from, std::int64_t rows) const;
 
-  const Type type_;
+  const DType type_;
   const std::int64_t dim_, stride_;
   std::int64_t pending_ = 0;  // the writer's
   mutable std::mutex mutex_;  // of what follows

@@ -61,7 +61,7 @@ struct Segment {
 
 // Whether rows of bf16 meet the queries as float32, as they do without instructions for bf16.
 bool widens(const Context& context, const RowView& rows) {
-  return rows.type == Type::bf16 && input_type(context, Precision::bf16) != Type::bf16;
+  return rows.type == DType::bf16 && input_type(context, Precision::bf16) != DType::bf16;
 }
 
 // The rows of a scan in segments: all of them where they lie, or those of a list, copied together; widened where that
@@ -148,9 +148,9 @@ class BlockScan {
       std::fill_n(limits_.begin() + who * padded_, query.count, kLowest);
       for (std::int64_t q = 0; q < query.count; ++q) best_[static_cast<std::size_t>(who * padded_ + q)].start(query.k);
     }
-    const bool floats = rows.type == Type::f32 || widens(context, rows);
+    const bool floats = rows.type == DType::f32 || widens(context, rows);
     few_ = floats && query.count <= kFew;
-    if (rows.type == Type::s8) {
+    if (rows.type == DType::s8) {
       bytes_.emplace(context, query.data, query.count, rows.dim);
     } else if (!few_) {
       packed_ = Linear(context, floats ? Precision::fp32 : Precision::bf16, query.data, nullptr, query.count, rows.dim);

@@ -31,7 +31,7 @@ std::vector<std::uint8_t> bytes(std::size_t n, unsigned seed) {
   return v;
 }
 
-constexpr Number kNumbers[] = {Number::f32, Number::f16, Number::bf16};
+constexpr DType kNumbers[] = {DType::f32, DType::f16, DType::bf16};
 
 class Bench {
  public:
@@ -54,7 +54,7 @@ class Bench {
 
   // The largest difference of `n` numbers on the device from those of the reference, which has the rounding of the
   // number.
-  double difference(const void* on_device, const std::vector<char>& reference, Number number, std::int64_t n) {
+  double difference(const void* on_device, const std::vector<char>& reference, DType number, std::int64_t n) {
     const auto host = get<char>(on_device, static_cast<std::size_t>(n * size_of(number)));
     double most = 0;
     for (std::int64_t i = 0; i < n; ++i) {
@@ -71,7 +71,7 @@ class Bench {
 };
 
 // One step of the number at 4 in magnitude.
-double step(Number n) { return n == Number::f32 ? 4e-6 : n == Number::f16 ? 0.004 : 0.032; }
+double step(DType n) { return n == DType::f32 ? 4e-6 : n == DType::f16 ? 0.004 : 0.032; }
 
 void numbers() {
   for (std::uint32_t i = 0; i < 0x10000; ++i) {  // there and back: every half, every bf16
@@ -132,7 +132,7 @@ void norms(Bench& t) {
                {t.put(gamma), t.put(beta), 1e-6f}, out);
       reference::assemble(x.data(), positions.data(), has_token ? token.data() : nullptr, 2, 5, width,
                           {gamma.data(), beta.data(), 1e-6f}, reinterpret_cast<float*>(reference.data()));
-      CHECK(t.difference(out, reference, Number::f32, n) <= 1e-5);
+      CHECK(t.difference(out, reference, DType::f32, n) <= 1e-5);
     }
   }
 }
@@ -148,7 +148,7 @@ void activations(Bench& t) {
         for (std::int64_t i = 0; i < n; ++i) reference::set(reference.data(), number, i, x[i]);
         auto* out = t.put(reference);
         bias_activation(t.stream(), out, number, rows, columns, a == Activation::relu ? nullptr : t.put(bias),
-                        Number::f32, a);
+                        DType::f32, a);
         reference::bias_activation(reference.data(), number, rows, columns,
                                    a == Activation::relu ? nullptr : bias.data(), a);
         CHECK(t.difference(out, reference, number, n) <= step(number));
@@ -175,10 +175,10 @@ void rows_of(Bench& t) {
   auto* out = t.put(std::vector<float>(4 * width));
   gather(t.stream(), t.put(x), t.put(index), 4, width, out);
   reference::gather(x.data(), index.data(), 4, width, reinterpret_cast<float*>(reference.data()));
-  CHECK(t.difference(out, reference, Number::f32, 4 * width) == 0);
+  CHECK(t.difference(out, reference, DType::f32, 4 * width) == 0);
   average(t.stream(), t.put(x), 3, 4, 1, width, out);
   reference::average(x.data(), 3, 4, 1, width, reinterpret_cast<float*>(reference.data()));
-  CHECK(t.difference(out, reference, Number::f32, 3 * width) <= 1e-6);
+  CHECK(t.difference(out, reference, DType::f32, 3 * width) <= 1e-6);
   const std::vector<std::int32_t> ids{3, 0, 2}, places{0, 1, 2};
   const auto position = values(3 * width, 12);
   for (const auto number : kNumbers) {
@@ -187,7 +187,7 @@ void rows_of(Bench& t) {
     embed_tokens(t.stream(), t.put(ids), t.put(places), 3, t.put(table), number, t.put(position), width, out);
     reference::embed_tokens(ids.data(), places.data(), 3, table.data(), number, position.data(), width,
                             reinterpret_cast<float*>(reference.data()));
-    CHECK(t.difference(out, reference, Number::f32, 3 * width) == 0);
+    CHECK(t.difference(out, reference, DType::f32, 3 * width) == 0);
   }
 }
 

@@ -10,16 +10,16 @@
 
 namespace torchclip::cuda::reference {
 
-inline float element(const void* data, Number number, std::int64_t i) {
-  if (number == Number::f32) return static_cast<const float*>(data)[i];
-  if (number == Number::f16) return to_float(static_cast<const Half*>(data)[i]);
+inline float element(const void* data, DType number, std::int64_t i) {
+  if (number == DType::f32) return static_cast<const float*>(data)[i];
+  if (number == DType::f16) return to_float(static_cast<const Half*>(data)[i]);
   return to_float(static_cast<const Bf16*>(data)[i]);
 }
 
-inline void set(void* data, Number number, std::int64_t i, float value) {
-  if (number == Number::f32) {
+inline void set(void* data, DType number, std::int64_t i, float value) {
+  if (number == DType::f32) {
     static_cast<float*>(data)[i] = value;
-  } else if (number == Number::f16) {
+  } else if (number == DType::f16) {
     static_cast<Half*>(data)[i] = from_float<Half>(value);
   } else {
     static_cast<Bf16*>(data)[i] = from_float<Bf16>(value);
@@ -27,7 +27,7 @@ inline void set(void* data, Number number, std::int64_t i, float value) {
 }
 
 inline void patches(const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
-                    std::int64_t stride, const float* table, Number number, void* out) {
+                    std::int64_t stride, const float* table, DType number, void* out) {
   const std::int64_t grid = size / patch;
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t gy = 0; gy < grid; ++gy) {
@@ -49,7 +49,7 @@ inline void patches(const std::uint8_t* pixels, std::int64_t rows, std::int64_t 
 }
 
 inline void layer_norm(const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
-                       std::int64_t width, const NormWeights& norm, Number number, void* out) {
+                       std::int64_t width, const NormWeights& norm, DType number, void* out) {
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* from = x + (index ? index[r] : r) * stride;
     double mean = 0, squares = 0;
@@ -73,7 +73,7 @@ inline void assemble(const float* embedded, const float* positions, const float*
       for (std::int64_t i = 0; i < width; ++i) {
         line[i] = p < 0 ? token[i] : embedded[(r * patches + p) * width + i] + positions[p * width + i];
       }
-      layer_norm(line.data(), width, nullptr, 1, width, norm, Number::f32,
+      layer_norm(line.data(), width, nullptr, 1, width, norm, DType::f32,
                  x + (r * (patches + extra) + p + extra) * width);
     }
   }
@@ -97,7 +97,7 @@ inline float activate(float x, Activation a) {
   }
 }
 
-inline void bias_activation(void* x, Number number, std::int64_t rows, std::int64_t columns, const float* bias,
+inline void bias_activation(void* x, DType number, std::int64_t rows, std::int64_t columns, const float* bias,
                             Activation activation) {
   for (std::int64_t i = 0; i < rows * columns; ++i) {
     set(x, number, i, activate(element(x, number, i) + (bias ? bias[i % columns] : 0), activation));
@@ -120,7 +120,7 @@ inline void gather(const float* x, const std::int32_t* index, std::int64_t rows,
 }
 
 inline void embed_tokens(const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
-                         const void* embedding, Number number, const float* position, std::int64_t width, float* x) {
+                         const void* embedding, DType number, const float* position, std::int64_t width, float* x) {
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t i = 0; i < width; ++i) {
       x[t * width + i] = element(embedding, number, ids[t] * width + i) + position[places[t] * width + i];

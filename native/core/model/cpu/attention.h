@@ -32,8 +32,8 @@ void attend_heads(const Context& context, Workspace& workspace, std::int64_t seq
 }
 
 // What q, k and v are kept as beside products of a precision.
-inline Type attention_type(const Context& context, Precision precision, std::int64_t head_width) {
-  return head_width % 2 == 0 ? input_type(context, without_int8(precision)) : Type::f32;
+inline DType attention_type(const Context& context, Precision precision, std::int64_t head_width) {
+  return head_width % 2 == 0 ? input_type(context, without_int8(precision)) : DType::f32;
 }
 
 // Attention of one query a sequence, with the matrices applied to the query and to the mixed token instead of to all
@@ -51,7 +51,7 @@ class PooledAttention {
   // The same query, [width], for every sequence.
   void fix_query(const Context& context, const float* query);
 
-  Type type() const noexcept { return type_; }  // of the queries and tokens that it takes
+  DType type() const noexcept { return type_; }  // of the queries and tokens that it takes
   std::int64_t width() const noexcept { return width_; }
   std::size_t bytes() const;
 
@@ -66,7 +66,7 @@ class PooledAttention {
  private:
   void ask(const Context& context, const Linear::Input& queries, std::int64_t rows, char* asked) const;
 
-  Type type_ = Type::f32;
+  DType type_ = DType::f32;
   std::int64_t width_ = 0, inner_ = 0, heads_ = 0, row_ = 0;  // row_: bytes of [heads, inner]
   std::vector<Linear> keys_, values_;                         // of each head
   Buffer fixed_;

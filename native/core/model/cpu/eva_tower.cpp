@@ -127,13 +127,13 @@ void EvaTower::attend(const Context& context, Workspace& w, std::int64_t rows, b
 void EvaTower::add(const Context& context, Workspace& w, const Linear& linear, const Linear::Input& in,
                    const Norm& norm, float* x, std::int64_t rows) const {
   const std::int64_t width = settings_.width;
-  if (!post_norm_) return linear.multiply(context, in, rows, {x, width, Type::f32, Activation::none, x, width});
+  if (!post_norm_) return linear.multiply(context, in, rows, {x, width, DType::f32, Activation::none, x, width});
   w.mixed.grow(static_cast<std::size_t>(rows * width) * 4);
   float* branch = w.mixed.as<float>();
   linear.multiply(context, in, rows, {branch, width});
   context.pool.parallel_for(rows, [&](std::int64_t r) {
     float *from = branch + r * width, *to = x + r * width;
-    context.kernels.layer_norm(from, width, 1, width, norm.gamma.data, norm.beta.data, norm.eps, Type::f32, from,
+    context.kernels.layer_norm(from, width, 1, width, norm.gamma.data, norm.beta.data, norm.eps, DType::f32, from,
                                width * 4, nullptr, nullptr);
     for (std::int64_t i = 0; i < width; ++i) to[i] += from[i];
   });
@@ -150,7 +150,7 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   w.hidden.grow(static_cast<std::size_t>(tokens * mlp) * 4);
   float* x = w.x.as<float>();
   embedding_.run(context, w, pixels, rows, x);
-  const auto input_of = [&](Type type, const float* from, std::int64_t count, std::int64_t wide, const Norm* norm) {
+  const auto input_of = [&](DType type, const float* from, std::int64_t count, std::int64_t wide, const Norm* norm) {
     return convert(context, from, wide, count, wide, norm, type, w, w.input);
   };
   const auto input = [&](const float* from, std::int64_t count, const Norm* norm) {
@@ -176,10 +176,10 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
         count);
     const auto y = input(residual, count, post_norm_ ? nullptr : &b.norm2);
     float* hidden = w.hidden.as<float>();
-    b.up.multiply(context, y, count, {hidden, mlp, Type::f32, b.gate ? Activation::none : settings_.activation});
+    b.up.multiply(context, y, count, {hidden, mlp, DType::f32, b.gate ? Activation::none : settings_.activation});
     if (b.gate) {
       float* gate = w.qkv.as<float>();
-      b.gate.multiply(context, y, count, {gate, mlp, Type::f32, Activation::silu});
+      b.gate.multiply(context, y, count, {gate, mlp, DType::f32, Activation::silu});
       context.pool.parallel_for(count, [&](std::int64_t r) {
         for (std::int64_t d = r * mlp; d < (r + 1) * mlp; ++d) hidden[d] *= gate[d];
       });

@@ -33,7 +33,7 @@ class EvaTower : public ImageTower {
            const Norm& norm, float* x, std::int64_t rows) const;
 
   Precision precision_ = Precision::fp32;
-  Type type_ = Type::f32;  // of the products' rows
+  DType type_ = DType::f32;  // of the products' rows
   VitSettings settings_;
   std::int64_t embed_dim_ = 0;
   bool rotary_ = false, inner_norm_ = false, post_norm_ = false;

@@ -83,7 +83,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
         for (std::int64_t i = inner; i < padded; ++i) line[i] = 0;
       }
     };
-    if (type_ == Type::f32) {
+    if (type_ == DType::f32) {
       fill(reinterpret_cast<float*>(to), table_.value);
     } else {
       fill(reinterpret_cast<std::uint16_t*>(to), table_.bf16);
@@ -132,7 +132,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
     }
   });
   patches_.multiply(context, {w.input.as<void>(), stride}, rows * length,
-                    {x, width, Type::f32, Activation::none, x, width});
+                    {x, width, DType::f32, Activation::none, x, width});
 }
 
 }  // namespace torchclip::core

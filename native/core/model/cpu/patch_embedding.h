@@ -22,7 +22,7 @@ class PatchEmbedding {
   std::size_t bytes() const;
 
  private:
-  Type type_ = Type::f32;  // of the products' rows
+  DType type_ = DType::f32;  // of the products' rows
   VitSettings settings_;
   VitEmbedding embedding_;  // without the patches' own weights
   PixelTable table_;

@@ -23,7 +23,7 @@ ResnetTower::Convolution::Convolution(const Context& context, Precision precisio
                                       const std::string& conv, const std::string& norm) {
   const auto f = folded(weights, conv, norm);
   if (f.taps != kTaps) throw Error(TORCHCLIP_E_MODEL_CORRUPT, conv + " is no convolution of 3 x 3");
-  if (input_type(context, precision) == Type::f32) {
+  if (input_type(context, precision) == DType::f32) {
     fast = WinogradConvolution(context, precision, f.weights.data(), f.bias.data(), f.columns, f.channels);
   } else {
     plain = Linear(context, precision, f.weights.data(), f.bias.data(), f.columns, kTaps * f.channels);
@@ -144,7 +144,7 @@ void ResnetTower::encode(const Context& context, Workspace& workspace, const std
 }
 
 void ResnetTower::convolve(const Context& context, Workspace& w, const Convolution& conv, const void* in,
-                           std::int64_t images, std::int64_t side, void* out, Type out_type) const {
+                           std::int64_t images, std::int64_t side, void* out, DType out_type) const {
   if (conv.fast)
     return conv.fast.run(context, static_cast<const float*>(in), images, side, static_cast<float*>(out), w.qkv);
   convolve_plainly(context, conv.plain, w.qkv, in, images, side,
@@ -170,7 +170,7 @@ void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t*
           for (int c = 0; c < 3; ++c) values[n + c] = table_.value[c][from[(sy * size_ + sx) * 3 + c]];
         }
       }
-      if (type_ == Type::f32) {
+      if (type_ == DType::f32) {
         std::memcpy(line, values, static_cast<std::size_t>(stride));
       } else {
         for (std::int64_t i = 0; i < stride / 2; ++i) reinterpret_cast<std::uint16_t*>(line)[i] = to_bf16(values[i]);
@@ -182,7 +182,7 @@ void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t*
   w.hidden.grow(static_cast<std::size_t>(bytes));
   stem_.multiply(context, {w.input.as<void>(), stride}, rows, {w.mixed.as<void>(), half, type_, Activation::relu});
   convolve(context, w, stem2_, w.mixed.as<void>(), images, side, w.hidden.as<void>(), type_);
-  convolve(context, w, stem3_, w.hidden.as<void>(), images, side, w.mixed.as<void>(), Type::f32);
+  convolve(context, w, stem3_, w.hidden.as<void>(), images, side, w.mixed.as<void>(), DType::f32);
   w.x.grow(static_cast<std::size_t>(rows * width_));
   halve(context, w.mixed.as<float>(), images, side, width_, w.x.as<float>());
 }
@@ -197,14 +197,14 @@ void ResnetTower::encode_chunk(const Context& context, Workspace& w, const std::
     const std::int64_t next = side / b.stride, few = images * next * next;
     // float32 is read as it is, bf16 needs the copy
     const auto typed = [&](const float* x, std::int64_t n, std::int64_t c, Buffer& copy) -> Linear::Input {
-      if (type_ == Type::f32) return {x, c * 4};
+      if (type_ == DType::f32) return {x, c * 4};
       return convert(context, x, c, n, c, nullptr, type_, w, copy);
     };
     w.hidden.grow(static_cast<std::size_t>(rows * planes * 4));
     w.mixed.grow(static_cast<std::size_t>(rows * planes * 4));
     const auto in = typed(w.x.as<float>(), rows, channels, w.input);
     b.conv1.multiply(context, in, rows, {w.hidden.as<void>(), planes, type_, Activation::relu});
-    const Type kept = b.stride == 1 ? type_ : Type::f32;
+    const DType kept = b.stride == 1 ? type_ : DType::f32;
     convolve(context, w, b.conv2, w.hidden.as<void>(), images, side, w.mixed.as<void>(), kept);
     Linear::Input y{w.mixed.as<void>(), planes * size_of(type_)};
     if (b.stride != 1) {
@@ -213,7 +213,7 @@ void ResnetTower::encode_chunk(const Context& context, Workspace& w, const std::
     }
     if (!b.skip) {
       float* x = w.x.as<float>();
-      b.conv3.multiply(context, y, rows, {x, wide, Type::f32, Activation::relu, x, wide});
+      b.conv3.multiply(context, y, rows, {x, wide, DType::f32, Activation::relu, x, wide});
     } else {
       w.few.grow(static_cast<std::size_t>(few * wide) * 4);
       Linear::Input skip = in;
@@ -224,7 +224,7 @@ void ResnetTower::encode_chunk(const Context& context, Workspace& w, const std::
       }
       float* sum = w.few.as<float>();
       b.skip.multiply(context, skip, few, {sum, wide});
-      b.conv3.multiply(context, y, few, {sum, wide, Type::f32, Activation::relu, sum, wide});
+      b.conv3.multiply(context, y, few, {sum, wide, DType::f32, Activation::relu, sum, wide});
       std::swap(w.x, w.few);
     }
     side = next;
@@ -251,8 +251,8 @@ void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images
     for (std::int64_t d = 0; d < wide; ++d) mean[d] = mean[d] / static_cast<float>(positions - 1) + positions_.data[d];
   });
   const std::int64_t rows = images * positions;
-  const Type type = attention_.type();
-  const auto in = type == Type::f32 ? Linear::Input{tokens, wide * 4}
+  const DType type = attention_.type();
+  const auto in = type == DType::f32 ? Linear::Input{tokens, wide * 4}
                                     : convert(context, tokens, wide, rows, wide, nullptr, type, w, w.input);
   std::vector<PooledAttention::Span> spans;
   for (std::int64_t i = 0; i < images; ++i) spans.push_back({i * positions, (i + 1) * positions});

@@ -38,14 +38,14 @@ class ResnetTower : public ImageTower {
   };
   // in: [images, side, side, channels] of the tower's type to columns of `out` (float32 where Winograd's).
   void convolve(const Context& context, Workspace& workspace, const Convolution& conv, const void* in,
-                std::int64_t images, std::int64_t side, void* out, Type out_type) const;
+                std::int64_t images, std::int64_t side, void* out, DType out_type) const;
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images,
                     float* out, Cancel cancel) const;
   void stem(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images) const;
   void pool(const Context& context, Workspace& workspace, std::int64_t images, float* out) const;
 
   Precision precision_ = Precision::fp32;
-  Type type_ = Type::f32;  // of the products' rows
+  DType type_ = DType::f32;  // of the products' rows
   std::int64_t size_ = 0, width_ = 0, heads_ = 0, embed_dim_ = 0;
   PixelTable table_;
   Linear stem_;

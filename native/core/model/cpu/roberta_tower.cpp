@@ -98,7 +98,7 @@ void RobertaTower::encode_chunk(const Context& context, Workspace& w, const std:
   if (!projections_[1]) return projections_[0].multiply(context, in, rows, {out, projections_[0].columns()});
   const std::int64_t middle = projections_[0].columns();
   w.hidden.grow(static_cast<std::size_t>(rows * middle) * 4);
-  projections_[0].multiply(context, in, rows, {w.hidden.as<void>(), middle, Type::f32, Activation::gelu});
+  projections_[0].multiply(context, in, rows, {w.hidden.as<void>(), middle, DType::f32, Activation::gelu});
   projections_[1].multiply(context, {w.hidden.as<void>(), middle * 4}, rows, {out, projections_[1].columns()});
 }
 

@@ -61,9 +61,9 @@ std::size_t Transformer::bytes() const {
 }
 
 void Transformer::attend(const Context& context, Workspace& w, const Block& block, const Sequences& sequences,
-                         Type kept) const {
+                         DType kept) const {
   const std::int64_t tokens = sequences.tokens(), head = width_ / heads_;
-  const Type type = attention_type(context, precision_, head);
+  const DType type = attention_type(context, precision_, head);
   const std::int64_t bytes = row_stride(type, 3 * width_), part = width_ * size_of(type);
   const std::int64_t out_bytes = row_stride(kept, width_);
   w.qkv.grow(static_cast<std::size_t>(tokens * bytes));
@@ -106,10 +106,10 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
 }
 
 void Transformer::attend_pooled(const Context& context, Workspace& w, const Block& block, const Sequences& sequences,
-                                const std::int64_t* pooled, Type kept) const {
+                                const std::int64_t* pooled, DType kept) const {
   const std::int64_t tokens = sequences.tokens(), count = sequences.count();
   const Norm* before = post_norm_ ? nullptr : &block.norm1;
-  const Type type = block.pool.type();
+  const DType type = block.pool.type();
   const float* x = w.x.as<float>();
   w.few.grow(static_cast<std::size_t>(count * width_) * 4);
   float* few = w.few.as<float>();
@@ -138,7 +138,7 @@ void Transformer::feed_forward(const Context& context, Workspace& workspace, con
   const auto in =
       convert(context, x, width_, rows, width_, post_norm_ ? nullptr : &block.norm2, type_, workspace, workspace.input);
   // int8 needs a row's largest value before it can be stored, so the hidden layer is float32 first.
-  const Type kept = type_ == Type::s8 ? Type::f32 : type_;
+  const DType kept = type_ == DType::s8 ? DType::f32 : type_;
   const std::int64_t bytes = row_stride(kept, mlp_), stride = bytes / size_of(kept);
   workspace.hidden.grow(static_cast<std::size_t>(rows * bytes));
   block.up.multiply(context, in, rows, {workspace.hidden.as<void>(), stride, kept, activation_});
@@ -147,13 +147,13 @@ void Transformer::feed_forward(const Context& context, Workspace& workspace, con
     hidden =
         convert(context, workspace.hidden.as<float>(), stride, rows, mlp_, nullptr, type_, workspace, workspace.input);
   }
-  block.down.multiply(context, hidden, rows, {x, width_, Type::f32, Activation::none, x, width_});
+  block.down.multiply(context, hidden, rows, {x, width_, DType::f32, Activation::none, x, width_});
   if (post_norm_) normalize(context, block.norm2, x, rows, width_);
 }
 
 void Transformer::run(const Context& context, Workspace& w, const Sequences& sequences, const std::int64_t* pooled,
                       Cancel cancel) const {
-  const Type kept = type_ == Type::s8 ? Type::f32 : type_;  // of what attention gives
+  const DType kept = type_ == DType::s8 ? DType::f32 : type_;  // of what attention gives
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     check_cancel(cancel);
     const Block& b = blocks_[i];
@@ -170,7 +170,7 @@ void Transformer::run(const Context& context, Workspace& w, const Sequences& seq
       mixed =
           convert(context, w.mixed.as<float>(), mixed.stride / size_of(kept), rows, width_, nullptr, type_, w, w.input);
     }
-    b.out.multiply(context, mixed, rows, {residual, width_, Type::f32, Activation::none, residual, width_});
+    b.out.multiply(context, mixed, rows, {residual, width_, DType::f32, Activation::none, residual, width_});
     if (post_norm_) normalize(context, b.norm1, residual, rows, width_);
     feed_forward(context, w, b, residual, rows);
   }

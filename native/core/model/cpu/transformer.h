@@ -49,15 +49,15 @@ class Transformer {
   };
   // Attention of all tokens, from qkv to `mixed` of type `kept`.
   void attend(const Context& context, Workspace& workspace, const Block& block, const Sequences& sequences,
-              Type kept) const;
+              DType kept) const;
   // Attention of the pooled tokens, copied to workspace.few, to `mixed`.
   void attend_pooled(const Context& context, Workspace& workspace, const Block& block, const Sequences& sequences,
-                     const std::int64_t* pooled, Type kept) const;
+                     const std::int64_t* pooled, DType kept) const;
   void feed_forward(const Context& context, Workspace& workspace, const Block& block, float* x,
                     std::int64_t rows) const;
 
   Precision precision_ = Precision::fp32;
-  Type type_ = Type::f32;  // of the products' rows
+  DType type_ = DType::f32;  // of the products' rows
   std::int64_t width_ = 0, heads_ = 0, mlp_ = 0;
   bool causal_ = false, post_norm_ = false, pools_ = false;
   Activation activation_ = Activation::none;

@@ -115,11 +115,11 @@ void VitTower::pool_attention(const Context& context, Workspace& w, const Sequen
   p.out.multiply(context, {w.mixed.as<void>(), wide * 4}, rows, {pooled, wide});
   if (!p.up) return;
   const std::int64_t mlp = p.up.columns();
-  const auto normed = convert(context, pooled, wide, rows, wide, &p.norm, Type::f32, w, w.input);
+  const auto normed = convert(context, pooled, wide, rows, wide, &p.norm, DType::f32, w, w.input);
   w.hidden.grow(static_cast<std::size_t>(rows * mlp) * 4);
-  p.up.multiply(context, normed, rows, {w.hidden.as<void>(), mlp, Type::f32, settings_.activation});
+  p.up.multiply(context, normed, rows, {w.hidden.as<void>(), mlp, DType::f32, settings_.activation});
   p.down.multiply(context, {w.hidden.as<void>(), mlp * 4}, rows,
-                  {pooled, wide, Type::f32, Activation::none, pooled, wide});
+                  {pooled, wide, DType::f32, Activation::none, pooled, wide});
 }
 
 }  // namespace torchclip::core

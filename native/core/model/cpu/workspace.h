@@ -34,6 +34,6 @@ void normalize(const Context& context, const Norm& norm, float* x, std::int64_t 
 
 // Rows of float to rows of a product's input: normalised where `norm` is given.
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
-                      std::int64_t width, const Norm* norm, Type type, Workspace& workspace, Buffer& to);
+                      std::int64_t width, const Norm* norm, DType type, Workspace& workspace, Buffer& to);
 
 }  // namespace torchclip::core

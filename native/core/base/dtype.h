@@ -1,0 +1,23 @@
+// The types of elements, one for CPU and GPU.
+#pragma once
+
+#include <cstdint>
+
+namespace torchclip::core {
+
+// The numbers of the first three are those of an index file's precision in the addon.
+enum class DType : std::uint8_t { f32, bf16, s8, f16 };
+
+// Bytes of an element.
+constexpr std::int64_t size_of(DType type) {
+  switch (type) {
+    case DType::f32:
+      return 4;
+    case DType::s8:
+      return 1;
+    default:
+      return 2;
+  }
+}
+
+}  // namespace torchclip::core
