@@ -1,4 +1,4 @@
-// `npm run check`: types, lint and format of TypeScript and C++, and the package's entry points as publint and
+// `npm run check`: types, lint and format of TypeScript and C++, the layers, and the package's entry points as publint and
 // @arethetypeswrong see them (dist/ must be built). With --fix (`npm run format`) it mends what it can.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
@@ -14,6 +14,7 @@ const steps = [
   ["types", [...bin("typescript/bin/tsc"), "--noEmit", "-p", "test/tsconfig.json"]],
   ["lint", [...bin("eslint/bin/eslint.js"), "lib", "test", "scripts", ...(fix ? ["--fix"] : [])]],
   ["format of TypeScript", [...bin("prettier/bin/prettier.cjs"), fix ? "--write" : "--check", "--log-level", "warn", "lib", "test", "scripts", "bench"]],
+  ["layers", [process.execPath, "scripts/check-layers.mjs", ...(fix ? ["--write"] : [])]],
   ["format of C++", ["clang-format", ...(fix ? ["-i"] : ["--dry-run", "-Werror"]), ...sources]],
   ...(fix
     ? []

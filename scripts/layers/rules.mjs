@@ -1,0 +1,89 @@
+// The judgement: which uses break the table, which files form circles, which exceptions are no longer needed.
+import { circlesOf, pathBetween } from "./circles.mjs";
+import { isExternal, layerOf } from "./table.mjs";
+
+/** One edge a pair of files; it is type-only where every import of the pair is. */
+export function mergeEdges(edges) {
+  const merged = new Map();
+  for (const edge of edges) {
+    const key = `${edge.from} ${edge.to}`;
+    const typeOnly = edge.typeOnly && (merged.get(key)?.typeOnly ?? true);
+    if (edge.from !== edge.to) merged.set(key, { ...edge, typeOnly });
+  }
+  return [...merged.values()];
+}
+
+/** A sentence for each file that no layer holds, and for each place in the table where no file is. */
+export function misplaced(table, files) {
+  const homeless = files.filter((file) => !layerOf(table, file));
+  const isIn = (file, { name, place }) => holds(place, file) && layerOf(table, file)?.name === name;
+  const places = table.layers.flatMap((layer) => layer.files.map((place) => ({ name: layer.name, place })));
+  const empty = places.filter((place) => !files.some((file) => isIn(file, place)));
+  return [
+    ...homeless.map((file) => `${file}: no layer of the table holds it; add its folder`),
+    ...empty.map(({ name, place }) => `${name}: no file is in ${place}; remove it from the table`),
+  ];
+}
+
+const holds = (place, file) => file === place || file.startsWith(`${place.replace(/\/\*\*$/, "")}/`);
+
+/** A sentence for a use that the table does not allow; undefined where it does, or a file has no layer. */
+export function breakOf(table, { from, to, typeOnly }) {
+  const layer = layerOf(table, from);
+  const other = layerOf(table, to)?.name;
+  if (!layer || layer.name === other || layer.external.includes(to)) return undefined;
+  if (isExternal(table, to)) return `${from} uses ${to}; ${layer.name} may not`;
+  if (!other) return undefined;
+  if (layer.uses.includes(other) || (typeOnly && layer.types.includes(other))) return undefined;
+  const but = layer.types.includes(other) ? "may import types of it alone" : "may not use it";
+  return `${from} → ${to}: ${layer.name} ${but}`;
+}
+
+/**
+ * Returns a sentence for each problem of `edges`. An exception forgives one edge, in layers and in circles.
+ * It is stale where the edge is gone, or breaks no layer and closes no circle.
+ */
+export function judge(table, edges) {
+  const { exceptions } = table;
+  const same = (edge) => (exception) => exception.from === edge.from && exception.to === edge.to;
+  const kept = edges.filter((edge) => !exceptions.some(same(edge)));
+  const closesCircle = ({ from, to }) => pathBetween(kept, to, from) !== undefined;
+  const needed = (exception) => {
+    const edge = edges.find(same(exception));
+    return edge !== undefined && (breakOf(table, edge) !== undefined || closesCircle(edge));
+  };
+  const isSecond = (exception, index) => exceptions.findIndex(same(exception)) < index;
+  const stale = exceptions.filter((exception, index) => isSecond(exception, index) || !needed(exception));
+  return [
+    ...kept.map((edge) => breakOf(table, edge)).filter((sentence) => sentence !== undefined),
+    ...circlesOf(kept).map((circle) => `a circle: ${describe(kept, circle)}`),
+    ...stale.map(({ from, to }) => `the exception ${from} → ${to} is no longer needed; remove it`),
+  ];
+}
+
+function within(edges, circle) {
+  return edges.filter(({ from, to }) => circle.includes(from) && circle.includes(to));
+}
+
+/** "a → b → a": a shortest way round, from the first file of those that it can start at. */
+function describe(edges, circle) {
+  const inside = within(edges, circle);
+  const ways = inside.map(({ from, to }) => [from, ...pathBetween(inside, to, from)]);
+  const least = Math.min(...ways.map((way) => way.length));
+  const [first] = ways.filter((way) => way.length === least).sort();
+  return first.join(" → ");
+}
+
+/** The circles as they are, exceptions aside: of files, and of layers. */
+export function circleReport(table, edges) {
+  const files = circlesOf(edges).map((circle) => {
+    const inside = within(edges, circle);
+    const types = inside.filter(({ typeOnly }) => typeOnly).length;
+    const withoutTypes = circlesOf(inside.filter(({ typeOnly }) => !typeOnly));
+    return { circle, uses: inside.length, types, byTypesAlone: withoutTypes.length === 0 };
+  });
+  const name = (file) => layerOf(table, file)?.name;
+  const between = edges.map(({ from, to }) => ({ from: name(from), to: name(to) }));
+  const layers = circlesOf(between.filter(({ from, to }) => from && to && from !== to));
+  return { files, layers };
+}
