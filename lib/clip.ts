@@ -1,19 +1,19 @@
 import { availableParallelism } from "node:os";
 import { addon, type NativeEngine, type NativeInfo, type NativeTransform } from "./addon.js";
-import { softmax, similarity, type Embeddings } from "./embeddings.js";
+import { classifyOnce, createClassifier, encodeClasses, type Classifier, type ClassifierOptions, type ClassifyOptions, type Prediction } from "./classifier.js";
+import type { Embeddings } from "./embeddings.js";
 import { checkAborted, toTorchclipError, TorchclipError, imageError } from "./errors.js";
 import { decodeBudget } from "./images/budget.js";
 import { decodeImage, imageName, jpegFile, startReading, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
 import { LIMIT_CHECKS, mergeLimits, type CheckedLimits, type ImageLimits, DEFAULT_LIMITS } from "./images/limits.js";
 import type { EncodedImage } from "./images/source.js";
-import { nativeTransform, readConfig, type ModelConfig } from "./models/config.js";
+import { nativeTransform, readConfig, type ModelConfig, type WeightsOrigin } from "./models/config.js";
 import { readArtifactConfig } from "./models/import.js";
 import { choosePrecision, type PrecisionChoice } from "./models/precision.js";
-import { resolveModel, type ResolveOptions } from "./models/resolve.js";
+import { locateModel, type ResolveOptions } from "./models/resolve.js";
 import { isFast } from "./models/runner.js";
 import { isBoolean, isSignal, oneOf, readOptions, wholeIn, type OptionCheck, BATCH_SIZE, IS_TRUNCATE } from "./options.js";
 import { EmbeddingIndex, type IndexOptions } from "./search/index.js";
-import { checkTemplates, fillTemplate } from "./text/prompts.js";
 import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
 import { makeTokenizer, parseTokenizer, type Tokenizer } from "./text/tokenizer.js";
@@ -45,6 +45,8 @@ export interface ClipInfo {
   /** Path of the artifact in use. */
   path: string;
   config: ModelConfig;
+  /** Where the weights came from. */
+  origin: WeightsOrigin;
   imageSize: number;
   contextLength: number;
   embedDim: number;
@@ -125,27 +127,6 @@ export interface Preprocessed {
   errors: (TorchclipError | undefined)[];
 }
 
-export interface Prediction {
-  label: string;
-  /** Index in the labels that were given. */
-  index: number;
-  cosine: number;
-  /** logitScale × cosine + logitBias. */
-  logit: number;
-  /**
-   * softmax of the logits over the labels given: a share among these labels, not a calibrated probability. For models
-   * with the sigmoid loss (info.config.loss): sigmoid of the label's own logit; such shares need not add up to 1.
-   */
-  probability: number;
-}
-
-export interface ClassifyOptions extends DecodeOptions {
-  /** `{}` is the label. Default "a photo of a {}". Several are averaged as CLIP does. */
-  template?: string | string[];
-  /** How many predictions, best first. Default 5. */
-  topK?: number;
-}
-
 const DEFAULT_BATCH = 32;
 const isPlace = oneOf("cpu", "device");
 const isDevice: OptionCheck = (value) =>
@@ -159,6 +140,7 @@ const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
   threads: wholeIn(0, 1024),
   deterministic: isBoolean,
   trustCode: isBoolean,
+  mirrorFallback: isBoolean,
   signal: isSignal,
 };
 
@@ -196,7 +178,7 @@ export async function load(model: string, given: LoadOptions = {}): Promise<Clip
 
 async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   checkAborted(options.signal);
-  const path = await resolveModel(model, options);
+  const { artifact: path, origin } = await locateModel(model, options);
   checkAborted(options.signal);
   const requested = options.precision ?? "fp32";
   const open = async (precision: Precision) => {
@@ -218,7 +200,7 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   }
   const { engine, info } = await open(choice?.chosen ?? (requested === "auto" && !onCpu ? "fp16" : requested));
   try {
-    const clip = new Clip(engine, path, info, requested, choice, mergeLimits(options));
+    const clip = new Clip(engine, path, info, requested, choice, mergeLimits(options), origin);
     checkAborted(options.signal);
     return clip;
   } catch (error) {
@@ -244,10 +226,11 @@ export class Clip {
     requestedPrecision: Precision,
     precisionChoice?: PrecisionChoice,
     private readonly limits: CheckedLimits = DEFAULT_LIMITS,
+    origin: WeightsOrigin = { kind: "path", location: path, hashKnown: false },
   ) {
     const { extra, trims, ...sizes } = native;
     const config = readConfig(extra["torchclip.json"]);
-    this.info = { path, config, requestedPrecision, ...(precisionChoice ? { precisionChoice } : {}), ...sizes };
+    this.info = { path, config, origin, requestedPrecision, ...(precisionChoice ? { precisionChoice } : {}), ...sizes };
     this.tokenizerJson = extra["tokenizer.json"];
     this.transform = nativeTransform(config.preprocessing, sizes.imageSize);
     this.trims = trims;
@@ -296,7 +279,7 @@ export class Clip {
         const buffer = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(batchSize, MAX_REUSED) * bytes);
         const prepared = await this.prepare(value, from, options, value.length * bytes <= buffer.length ? buffer : undefined);
         result = this.encodeBatch(prepared.errors, options, (out) =>
-          this.engine.encodeImages(prepared.data, prepared.rows, out, options.normalize ?? true, cancel),
+          this.engine.encodePixels(prepared.data, prepared.rows, out, options.normalize ?? true, cancel),
         ).finally(() => free.push(buffer));
       }
       result.catch(() => {}); // awaited below; an earlier failure may leave it behind
@@ -382,7 +365,7 @@ export class Clip {
     const data = new Float32Array(rows * dim);
     const bytes = size * size * 3;
     await this.inBatches(rows, batchSize, options.signal, async (start, count, cancel) =>
-      this.engine.encodeImages(
+      this.engine.encodePixels(
         await own(pixels.data, "pixels", { start: start * bytes, end: (start + count) * bytes }),
         count,
         data.subarray(start * dim, (start + count) * dim),
@@ -401,40 +384,24 @@ export class Clip {
 
   /** One class embedding a label: the normalised mean of the normalised embeddings of its prompts. */
   async encodeClasses(labels: readonly string[], templates: readonly string[], options: EncodeTextOptions = {}): Promise<Embeddings> {
-    checkTemplates(templates);
-    checkList(labels, "labels");
-    if (labels.length === 0) throw new TorchclipError("E_ARGUMENT", "no labels were given", { subject: "labels" });
-    const prompts = labels.flatMap((label) => templates.map((t) => fillTemplate(t, label)));
-    const e = await this.encodeTexts(prompts, options);
-    if (templates.length === 1) return e;
-    const data = new Float32Array(labels.length * e.dim);
-    const mean = new Float64Array(e.dim);
-    labels.forEach((_, l) => {
-      mean.fill(0);
-      for (let t = 0; t < templates.length; t++) {
-        for (let i = 0; i < e.dim; i++) mean[i] += e.data[(l * templates.length + t) * e.dim + i];
-      }
-      const norm = Math.hypot(...mean);
-      for (let i = 0; i < e.dim; i++) data[l * e.dim + i] = mean[i] / norm;
-    });
-    return { data, rows: labels.length, dim: e.dim };
+    return encodeClasses(this, labels, templates, options);
   }
 
-  /** The labels ranked for one picture. */
+  /**
+   * A classifier of these labels, which are encoded now and never again. Throws E_ARGUMENT, with its index, for a label
+   * that is no string, is empty or stands twice.
+   *
+   * @example
+   * const classifier = await clip.classifier(["cat", "dog"], { templates: ["a photo of a {}", "a drawing of a {}"] });
+   * const predictions = await classifier.classify("cat.jpg", { threshold: 0.5 });
+   */
+  async classifier(labels: readonly string[], options: ClassifierOptions = {}): Promise<Classifier> {
+    return createClassifier(this, labels, options);
+  }
+
+  /** The labels ranked for one image. For many images of the same labels, `classifier` encodes the labels only once. */
   async classify(image: ImageInput, labels: readonly string[], options: ClassifyOptions = {}): Promise<Prediction[]> {
-    checkList(labels, "labels");
-    const { template = "a photo of a {}", topK = 5 } = options;
-    if (!Number.isInteger(topK) || topK < 1)
-      throw new TorchclipError("E_ARGUMENT", `topK must be a whole number of at least 1, not ${topK}`, { subject: "topK" });
-    const classes = await this.encodeClasses(labels, typeof template === "string" ? [template] : template, { signal: options.signal });
-    const picture = await this.encodeImages([image], options);
-    const cosines = similarity(picture, classes);
-    const { logitScale, logitBias, config } = this.info;
-    const probabilities = config.loss === "sigmoid" ? cosines.map((c) => 1 / (1 + Math.exp(-(c * logitScale + logitBias)))) : softmax(cosines, logitScale);
-    return labels
-      .map((label, index) => ({ label, index, cosine: cosines[index], logit: cosines[index] * logitScale + logitBias, probability: probabilities[index] }))
-      .sort((a, b) => b.probability - a.probability || a.index - b.index)
-      .slice(0, topK);
+    return classifyOnce(this, image, labels, options);
   }
 
   /** Waits for the batch that runs, refuses those that wait (E_CLOSED), frees the model. Safe to call twice. */
@@ -568,7 +535,7 @@ export class Clip {
       this.encodeBatch(errors, options, async (out) => {
         const failed = new Uint8Array(images.length);
         const encode = (list: typeof pictures, to: Float32Array, flags: Uint8Array) =>
-          this.engine.encodePictures(list, to, flags, options.normalize ?? true, cancel);
+          this.engine.encodeImages(list, to, flags, options.normalize ?? true, cancel);
         let seconds = await encode(pictures, out, failed);
         const again = [...failed.keys()].filter((i) => failed[i]);
         if (again.length) {

@@ -1,10 +1,21 @@
 export { Batcher } from "./batcher.js";
 export type { BatcherCallOptions, BatcherMetrics, BatcherOptions } from "./batcher.js";
 export type { Durations, LaneMetrics } from "./batching/metrics.js";
+export { Classifier } from "./classifier.js";
+export type {
+  ClassifiedImage,
+  ClassifierOptions,
+  ClassifyBatchOptions,
+  ClassifyImageOptions,
+  ClassifyOptions,
+  ImageInputs,
+  Prediction,
+  RankOptions,
+  Templates,
+} from "./classifier.js";
 export { load, Clip } from "./clip.js";
 export type {
   BatchOptions,
-  ClassifyOptions,
   ClipInfo,
   Device,
   EncodedImages,
@@ -12,7 +23,6 @@ export type {
   EncodeTextOptions,
   LoadOptions,
   Precision,
-  Prediction,
   Preprocessed,
   StageTimes,
 } from "./clip.js";
@@ -27,7 +37,7 @@ export { IMAGE_FORMATS as imageFormats } from "./images/limits.js";
 export type { ImageFormat, ImageLimits, ImageSources } from "./images/limits.js";
 export { importModel } from "./models/import.js";
 export type { ImportOptions, ImportSource } from "./models/import.js";
-export type { ModelConfig } from "./models/config.js";
+export type { ModelConfig, WeightsOrigin } from "./models/config.js";
 export type { MeasuredPrecision, PrecisionChoice } from "./models/precision.js";
 export { MODELS as models } from "./models/registry.js";
 export type { TokenizeOptions, Tokens } from "./text/tokenize.js";

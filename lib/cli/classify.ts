@@ -1,42 +1,167 @@
-import { Option, type Command } from "commander";
+import { Argument, Option, type Command } from "commander";
+import type { ClassifiedImage, Classifier } from "../classifier.js";
 import { load } from "../clip.js";
-import { TorchclipError } from "../errors.js";
+import type { ImageSource } from "../embed/sources.js";
+import { TorchclipError, withoutIndex } from "../errors.js";
 import { topPredictions } from "../report/text.js";
-import { interruptSignal, list } from "./io.js";
-import { imageOptions, loadOptions, modelOptions, whole, type ImageFlags, type ModelFlags } from "./options.js";
+import { redactText } from "../util/redact.js";
+import { readLines } from "../util/text-file.js";
+import { imageArguments } from "./images.js";
+import { interruptSignal, list, note, progressBar, setFailedItems } from "./io.js";
+import { imageOptions, loadOptions, modelOptions, probability, whole } from "./options.js";
+import type { ImageFlags, ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
-  labels: string;
+  labels?: string;
+  labelsFile?: string;
   template: string[];
-  topK: number;
+  multiLabel?: boolean;
+  negativeTemplate?: string[];
+  threshold?: number;
+  topK?: number;
+  batchSize?: number;
   autoRotate?: boolean;
   json?: boolean;
 }
 
+const DESCRIPTION = "rank labels for images; exit status 3 where some of the images failed";
+const IMAGES = [
+  "image files, URLs, folders, .tar files, lists (.csv, .tsv, .jsonl, .txt)",
+  'patterns ("photos/**/*.jpg")',
+  "- for paths on standard input, one a line",
+].join(", ");
+const MULTI_LABEL = [
+  "judge each label by itself",
+  "a model with the softmax loss (CLIP) needs --negative-template for it, one with the sigmoid loss does not",
+].join("; ");
+const NEGATIVE = 'what stands against each label, with {} for it or without, e.g. "a photo without a {}"';
+const THRESHOLD = "least probability of a label that is shown";
+const TOP = "labels shown; default 5, with --threshold or --multi-label all";
+const BATCH = "images in one forward pass; default 32";
+
 export function classifyCommand(program: Command): void {
-  imageOptions(modelOptions(program.command("classify <image...>").description("rank labels for images")))
-    .requiredOption("-l, --labels <a,b,…>", "labels, separated by commas")
+  imageOptions(modelOptions(program.command("classify").description(DESCRIPTION)))
+    .addArgument(new Argument("<image...>", IMAGES))
+    .option("-l, --labels <a,b,…>", "labels, separated by commas")
+    .option("--labels-file <file>", "labels from a file, one a line; after those of --labels")
     .option("--template <text...>", "prompt template with {} for the label", ["a photo of a {}"])
-    .addOption(new Option("-k, --top-k <n>", "labels shown").argParser(whole(1)).default(5))
-    .option("--auto-rotate", "turn pictures as their EXIF orientation says")
+    .option("--multi-label", MULTI_LABEL)
+    .option("--negative-template <text...>", NEGATIVE)
+    .addOption(new Option("--threshold <p>", THRESHOLD).argParser(probability))
+    .addOption(new Option("-k, --top-k <n>", TOP).argParser(whole(1)))
+    .addOption(new Option("-b, --batch-size <n>", BATCH).argParser(whole(1, 65536)))
+    .option("--auto-rotate", "turn images as their EXIF orientation says")
     .option("--json", "print JSON")
     .action(run);
 }
 
-async function run(images: string[], flags: Flags): Promise<void> {
-  const labels = list(flags.labels) ?? [];
-  if (labels.length === 0) throw new TorchclipError("E_ARGUMENT", "--labels holds no label", { subject: "labels" });
+async function run(given: string[], flags: Flags): Promise<void> {
+  const labels = await labelsOf(flags);
   const signal = interruptSignal();
+  const source = await imageArguments(given, signal);
   const clip = await load(flags.model, loadOptions(flags, signal));
   try {
-    const all = [];
-    for (const image of images) {
-      const predictions = await clip.classify(image, labels, { template: flags.template, topK: flags.topK, autoRotate: flags.autoRotate, signal });
-      all.push({ image, predictions });
-      if (!flags.json) process.stdout.write(`${images.length > 1 ? `${image}\n` : ""}${topPredictions(predictions)}\n\n`);
-    }
-    if (flags.json) process.stdout.write(`${JSON.stringify(all, null, 2)}\n`);
+    const { template: templates, multiLabel, negativeTemplate: negativeTemplates } = flags;
+    const classifier = await clip.classifier(labels, { templates, multiLabel, negativeTemplates, signal });
+    const output = flags.json ? new JsonOutput() : new TextOutput(given);
+    await classifyEach(classifier, source, output, { ...flags, signal });
   } finally {
     await clip.close();
+  }
+}
+
+async function labelsOf({ labels, labelsFile }: Flags): Promise<string[]> {
+  const lines = labelsFile === undefined ? [] : await readLines(labelsFile, "E_READ");
+  const all = [...(list(labels) ?? []), ...lines.map((line) => line.trim())];
+  if (all.length > 0) return all;
+  if (labelsFile !== undefined) throw noLabels(`${labelsFile} holds no label`);
+  if (labels !== undefined) throw noLabels("--labels holds no label");
+  throw noLabels("give labels by --labels or --labels-file");
+}
+
+function noLabels(message: string): TorchclipError {
+  return new TorchclipError("E_ARGUMENT", message, { subject: "labels" });
+}
+
+type EachFlags = Flags & { signal: AbortSignal };
+
+/** Prints the labels of each image as it is done; what failed is told on standard error too. */
+async function classifyEach(classifier: Classifier, source: ImageSource, output: Output, flags: EachFlags) {
+  const { topK, threshold, batchSize, autoRotate, signal } = flags;
+  const names: string[] = []; // of the images that are in work
+  const images = async function* () {
+    for await (const { name, image } of source.images(0)) {
+      names.push(name);
+      yield image;
+    }
+  };
+  // On a terminal that shows the results, these are the progress.
+  const bar = process.stdout.isTTY ? undefined : progressBar("classify", "images/s");
+  const options = { topK, threshold, batchSize, autoRotate, signal, onError: "collect" } as const;
+  try {
+    for await (const result of classifier.stream(images(), options)) {
+      const name = names.shift()!;
+      output.add(name, result);
+      if (result.error) noteFailure(name, result.error);
+      bar?.update(result.index + 1, source.count);
+    }
+  } finally {
+    bar?.stop();
+    output.end();
+  }
+  for (const text of source.notes()) note(`Note: ${text}`);
+  if (output.count === 0) throw new TorchclipError("E_DATASET_EMPTY", "no image was given");
+}
+
+function noteFailure(name: string, error: TorchclipError): void {
+  setFailedItems();
+  const clear = process.stderr.isTTY ? "\r\x1b[K" : ""; // a progress bar may stand there
+  const [shown, message] = [redactText(name), withoutIndex(error)];
+  note(`${clear}${error.code}: ${message.includes(shown) ? message : `${shown}: ${message}`}`);
+}
+
+/** Where the results of a command go, an image after another. */
+interface Output {
+  count: number;
+  add(name: string, result: ClassifiedImage): void;
+  end(): void;
+}
+
+class TextOutput implements Output {
+  count = 0;
+
+  /** An image that is the only argument needs no name before its labels. */
+  private readonly only: string | undefined;
+
+  constructor(given: readonly string[]) {
+    this.only = given.length === 1 ? given[0] : undefined;
+  }
+
+  add(name: string, { predictions, error }: ClassifiedImage): void {
+    this.count++;
+    if (error) return;
+    const text = predictions.length > 0 ? topPredictions(predictions) : "No label reaches the threshold.";
+    const heading = name === this.only ? "" : `${name}\n`;
+    process.stdout.write(`${heading}${text}\n\n`);
+  }
+
+  end(): void {}
+}
+
+/** An array of { image, predictions } and, where an image failed, { image, error: { code, message } }. */
+class JsonOutput implements Output {
+  count = 0;
+
+  add(image: string, { predictions, error }: ClassifiedImage): void {
+    const failed = error && { code: error.code, message: withoutIndex(error) };
+    const entry = failed ? { image, error: failed } : { image, predictions };
+    const text = JSON.stringify(entry, null, 2).replace(/^/gm, "  ");
+    process.stdout.write(`${this.count === 0 ? "[\n" : ",\n"}${text}`);
+    this.count++;
+  }
+
+  /** Also after an error, so that what was printed is JSON. */
+  end(): void {
+    process.stdout.write(this.count === 0 ? "[]\n" : "\n]\n");
   }
 }

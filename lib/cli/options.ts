@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { Device, LoadOptions, Precision } from "../clip.js";
-import { progressBar } from "./io.js";
+import { note, progressBar } from "./io.js";
 
 export interface ModelFlags {
   model: string;
@@ -10,6 +10,7 @@ export interface ModelFlags {
   cacheDir?: string;
   offline?: boolean;
   mirror?: string;
+  mirrorFallback?: boolean;
   trustCode?: boolean;
 }
 
@@ -28,9 +29,30 @@ export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: str
   };
 }
 
-/** The flags of every command that loads a model. */
-export function modelOptions(command: Command): Command {
+/** Parses a number in 0 to 1. */
+export function probability(text: string): number {
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (!(value >= 0 && value <= 1)) throw new InvalidArgumentError("it must be a number in 0 to 1.");
+  return value;
+}
+
+/** The flags of every command that may download. */
+export function mirrorOptions(command: Command): Command {
   return command
+    .option("--offline", "never use the network")
+    .option("--mirror <url>", "base URL that is asked in place of the official addresses, whose paths it serves; no other address is asked")
+    .option("--mirror-fallback", "ask the official address, too, where the mirror fails; a note says so");
+}
+
+/** What a download says beside its result. */
+export function noteDownload(text: string): void {
+  note(`Note: ${text}`);
+}
+
+/** The flags of every command that loads a model. Where none is named, a note says which is taken. */
+export function modelOptions(command: Command): Command {
+  const options = command
+    .hook("preAction", noteDefaultModel)
     .option("-m, --model <name|path>", "model name, or path of an artifact or of weights", "tiny")
     .addOption(new Option("-d, --device <device>", "auto, cpu, cuda, cuda:N or cuda:all (a copy on each GPU)").default("auto"))
     .addOption(
@@ -40,9 +62,8 @@ export function modelOptions(command: Command): Command {
     )
     .addOption(new Option("--threads <n>", "compute threads on a CPU; 0: one a core").argParser(whole(0, 1024)).default(0))
     .option("--trust-code", "let a TorchScript export of unknown layout run its own code, with your rights; for files whose author you trust")
-    .option("--cache-dir <folder>", "where models and generated data sets are kept")
-    .option("--offline", "never use the network")
-    .option("--mirror <url>", "base URL that is tried before the official one");
+    .option("--cache-dir <folder>", "where models and generated data sets are kept");
+  return mirrorOptions(options);
 }
 
 /** The flags of every command that reads images of users. */
@@ -51,6 +72,21 @@ export function imageOptions(command: Command): Command {
     .addOption(new Option("--max-pixels <n>", "refuse images with more pixels; default 100,000,000").argParser(whole(1)))
     .option("--no-urls", "do not fetch images that are named by a URL")
     .option("--allow-private", "let image URLs lead to addresses that are not public (intranet, localhost)");
+}
+
+const TINY_NOTE =
+  "Note: no --model was given, so this uses tiny, a toy that knows only coloured shapes and short reviews in " +
+  "large letters. For other images name a model, such as --model ViT-B/32; `torchclip models` lists them.";
+
+/**
+ * Says which model is used, where the command line names none. Not for a command that finds its model elsewhere:
+ * by --models, or by what it describes as its default.
+ */
+function noteDefaultModel(command: Command): void {
+  const isDefault = command.getOptionValueSource("model") === "default";
+  const option = command.options.find((candidate) => candidate.attributeName() === "model");
+  const isElsewhere = command.getOptionValue("models") !== undefined || option?.defaultValueDescription !== undefined;
+  if (isDefault && !isElsewhere) note(TINY_NOTE);
 }
 
 export function loadOptions(flags: ModelFlags & ImageFlags, signal: AbortSignal): LoadOptions {
@@ -62,6 +98,8 @@ export function loadOptions(flags: ModelFlags & ImageFlags, signal: AbortSignal)
     cacheDir: flags.cacheDir,
     offline: flags.offline,
     mirror: flags.mirror,
+    mirrorFallback: flags.mirrorFallback,
+    onNote: noteDownload,
     trustCode: flags.trustCode,
     maxPixels: flags.maxPixels,
     sources: { url: flags.urls, allowPrivate: flags.allowPrivate },

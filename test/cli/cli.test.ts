@@ -16,7 +16,7 @@ function cli(...args: string[]) {
 interface Results {
   manifest: {
     counts: { evaluated: number; skipped: number };
-    model: { weights: { sha256: string } };
+    model: { weights: { sha256: string }; parameters?: number };
     prompts: { templates: string[] };
     seconds: Record<string, number>;
   };
@@ -108,6 +108,17 @@ describe("torchclip", () => {
     assert.match(cli("classify", "http://127.0.0.1:9/x", "-l", "a,b", "--allow-private").stderr, /ECONNREFUSED/);
   });
 
+  it("embed --texts of a file that is not there, or is a folder: E_READ with its name, and nothing is written", () => {
+    for (const texts of [join(folder, "no-texts.txt"), folder]) {
+      const out = join(folder, "none.npy");
+      const { status, stderr } = cli("embed", "-m", "tiny", "--texts", texts, "-o", out);
+      assert.equal(status, 1);
+      assert.match(stderr, /E_READ/);
+      assert.ok(stderr.includes(texts), stderr);
+      assert.ok(!existsSync(out));
+    }
+  });
+
   it("models, datasets and doctor say what there is", () => {
     assert.match(cli("models").stdout, /tiny[^]*ViT-B\/32/);
     assert.match(cli("datasets").stdout, /rendered-sst2/);
@@ -127,7 +138,7 @@ describe("torchclip", () => {
     ["an unknown option", ["eval", "--frobnicate"], 2],
     ["a batch of 0", ["eval", "-b", "0"], 2],
     ["no labels", ["classify", "x.png"], 2],
-    ["an unknown model", ["classify", "x.png", "-l", "a", "-m", "nothing"], 1],
+    ["an unknown model", ["classify", fixture("images/rgb.png"), "-l", "a", "-m", "nothing"], 1],
     ["--help", ["--help"], 0],
   ];
   for (const [what, args, code] of usage) it(`${what}: exit ${code}`, () => assert.equal(cli(...args).status, code));
@@ -152,6 +163,7 @@ describe("torchclip eval --models --datasets, doctor --model, bench", function (
       ["rendered-demo", "scenes"],
     );
     assert.equal((JSON.parse(readFileSync(join(out, cells[1].results), "utf8")) as Results).metrics.accuracy, cells[1].accuracy);
+    assert.equal((JSON.parse(readFileSync(join(out, "tiny/scenes/results.json"), "utf8")) as Results).manifest.model.parameters, 4_737_665);
     const again = cli(...args, "--resume");
     assert.doesNotMatch(again.stderr, /tiny on/);
     assert.equal(again.stdout, first.stdout);
