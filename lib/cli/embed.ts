@@ -1,3 +1,5 @@
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { Argument, Option, type Command } from "commander";
 import { load } from "../clip.js";
 import { embedImages, embedTexts } from "../embed/embed.js";
@@ -38,6 +40,12 @@ export function embedCommand(program: Command): void {
     .action(run);
 }
 
+/** A model's name that holds in every folder: a path is made absolute. */
+async function lastingName(model: string): Promise<string> {
+  const isPath = (await stat(model).catch(() => undefined)) !== undefined;
+  return isPath ? resolve(model) : model;
+}
+
 async function run(input: string | undefined, flags: Flags): Promise<void> {
   if ((input === undefined) === (flags.texts === undefined))
     throw new TorchclipError("E_ARGUMENT", "give either pictures (a folder, list or .tar) or --texts FILE", { subject: "input" });
@@ -49,6 +57,7 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
   try {
     const options = {
       input: flags.texts ?? input!,
+      model: await lastingName(flags.model),
       batchSize: flags.batchSize,
       autoRotate: flags.autoRotate,
       fastDecode: flags.fastDecode,

@@ -16,6 +16,8 @@ import type { ImageSource } from "./sources.js";
 export interface EmbedOptions extends Pick<BatchOptions, "batchSize" | "autoRotate" | "fastDecode" | "resizeOn" | "decodeOn" | "signal">, TokenizeOptions {
   /** What the input was, for the record. */
   input: string;
+  /** What `load` finds the model by again, for the record: a name, a hub id, or an absolute path. */
+  model?: string;
   onProgress?: (done: number, total: number | undefined) => void;
 }
 
@@ -102,6 +104,8 @@ async function run<T extends Identity>(
   const about = runAbout(clip, job, options);
   const wholeBatches = wholeBatchesOf(job.runner, job.batchSize);
   const settings = JSON.stringify({ ...about, input: undefined, runner: job.runner, batchSize: wholeBatches });
+  // Not among the settings: another name of the same weights goes on with the same partial.
+  const record = { ...about, model: { requested: options.model, ...about.model } };
   const held = await lock(`${out}.partial.lock`);
   const state = new Partial(`${out}.partial`, clip.info.embedDim);
   try {
@@ -128,8 +132,8 @@ async function run<T extends Identity>(
     }
     if (order.length === 0) throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, { subject: options.input });
     await held.check();
-    if (/\.npy$/i.test(out)) await saveNpy(out, state, order, clip.info.embedDim, about);
-    else await saveParquet(out, state, order, clip.info.embedDim, about);
+    if (/\.npy$/i.test(out)) await saveNpy(out, state, order, clip.info.embedDim, record);
+    else await saveParquet(out, state, order, clip.info.embedDim, record);
     const errors = errorsOf(state, order).map((e) => ({ ...e, name: state.at(order[e.index]).name }));
     await state.remove();
     return { rows: order.length, resumed: work.taken, errors, times, seconds: (performance.now() - started) / 1000 };

@@ -22,7 +22,7 @@ const TYPES: readonly IndexPrecision[] = ["fp32", "bf16", "int8"];
 /** Rows that are added, read or searched for at once: what is copied without a pause of the event loop. */
 const BLOCK_BYTES = 4 << 20;
 const READ_BYTES = 1 << 20;
-/** Queries that are worth making a sketch of the rows (native/core/search/index.cpp) stay together. */
+/** Queries that are worth an int8 copy of the rows (native/core/search/index.cpp) stay together. */
 const BLOCK_QUERIES = 1024;
 
 /**

@@ -69,6 +69,21 @@ describe("going on after a stop", () => {
   });
   after(() => Promise.all([clip.close(), generic.close()]));
 
+  it("embed: the model under another name goes on; the record has the name of the last run, run.json none", async () => {
+    const folder = join(work, "renamed");
+    mkdirSync(folder);
+    const out = join(folder, "a.npy");
+    const source = await imageSource(original);
+    const options = { input: original, batchSize: 2 };
+    await stoppedAfter(4, (signal, onProgress) => embedImages(clip, source, out, { ...options, signal, onProgress, model: "one" }));
+    const settings = JSON.parse(readFileSync(join(`${out}.partial`, "run.json"), "utf8")) as { model: object };
+    assert.deepEqual(Object.keys(settings.model), ["name", "weights"], "a partial of an earlier version has the same settings");
+    const { resumed } = await embedImages(clip, source, out, { ...options, model: "two" });
+    assert.ok(resumed >= 4, `${resumed} rows were taken over`);
+    const { model } = JSON.parse(readFileSync(`${out}.json`, "utf8")) as { model: { requested: string; name: string } };
+    assert.deepEqual([model.requested, model.name], ["two", "tiny"]);
+  });
+
   for (const [what, change, least] of CHANGES) {
     it(`embed: ${what}: the bytes of a run without a stop, and no row is computed twice`, async () => {
       // TorchScript takes over whole batches alone, and Parquet is another writer: seen by two of the changes.
