@@ -12,7 +12,7 @@ export interface Settings {
   cacheDir: string;
   /** Never use the network. */
   offline: boolean;
-  /** Base URL that is tried before the hub's own. */
+  /** Base URL that is asked in place of the hub's. */
   hubMirror: string | undefined;
   /** HF_ENDPOINT: base URL used in place of https://huggingface.co. */
   hubEndpoint: string | undefined;
@@ -20,24 +20,77 @@ export interface Settings {
   hubCache: string;
   /** HF_TOKEN, or the file that Python's login wrote. */
   hubToken: string | undefined;
-  /** Base URL used in place of OpenAI's file server. */
+  /** Base URL that is asked in place of OpenAI's file server. */
   openaiMirror: string | undefined;
+  /** Base URL that is asked in place of the other servers that hold data sets known by name. */
+  datasetMirror: string | undefined;
+  /** Whether the original address is asked too where its mirror fails. */
+  mirrorFallback: boolean;
   /** An addon that is loaded in place of the one that was built or came with the package. */
   addonFile: string | undefined;
 }
 
-export function settings(overrides: { cacheDir?: string; offline?: boolean } = {}): Settings {
+/** What the options of a call say instead of the environment. */
+export interface SettingsOverrides {
+  cacheDir?: string;
+  offline?: boolean;
+  /** In place of all three mirrors. */
+  mirror?: string;
+  mirrorFallback?: boolean;
+}
+
+export function settings(overrides: SettingsOverrides = {}): Settings {
   return {
     cacheDir: resolve(overrides.cacheDir ?? env.TORCHCLIP_CACHE ?? join(systemCache(), "torchclip")),
     offline: overrides.offline ?? (isSet(env.TORCHCLIP_OFFLINE) || isSet(env.HF_HUB_OFFLINE)),
-    hubMirror: env.TORCHCLIP_HUB_MIRROR || undefined,
-    openaiMirror: env.TORCHCLIP_OPENAI_MIRROR || undefined,
+    hubMirror: overrides.mirror || env.TORCHCLIP_HUB_MIRROR || undefined,
+    openaiMirror: overrides.mirror || env.TORCHCLIP_OPENAI_MIRROR || undefined,
+    datasetMirror: overrides.mirror || env.TORCHCLIP_DATASET_MIRROR || undefined,
+    mirrorFallback: overrides.mirrorFallback ?? isSet(env.TORCHCLIP_MIRROR_FALLBACK),
     addonFile: env.TORCHCLIP_ADDON || undefined,
     hubEndpoint: env.HF_ENDPOINT || undefined,
     hubCache: resolve(overrides.cacheDir ? join(overrides.cacheDir, "hub") : (env.HF_HUB_CACHE ?? join(hubHome(), "hub"))),
     hubToken: env.HF_TOKEN || savedToken(),
   };
 }
+
+/** The hub's own address, unless HF_ENDPOINT names another one. */
+export const HUB = "https://huggingface.co";
+
+/** OpenAI's file server. */
+export const OPENAI = "https://openaipublic.azureedge.net";
+
+/** An address that is asked for a file. */
+export interface Address {
+  url: string;
+  /** "download": the original address. "mirror": the mirror in its place. */
+  kind: "download" | "mirror";
+}
+
+/**
+ * The addresses that are asked for the file of a URL, in their order. Without a mirror for its server that is the URL. A
+ * mirror serves the URL's path below its base URL and is the only address, unless `mirrorFallback` is set.
+ */
+export function addressesOf(url: string, at: Settings): Address[] {
+  const { origin, pathname } = new URL(url);
+  const isHub = origin === HUB;
+  const original = isHub ? `${baseUrl(at.hubEndpoint ?? HUB)}${pathname}` : url;
+  const mirror = isHub ? at.hubMirror : origin === OPENAI ? at.openaiMirror : at.datasetMirror;
+  return withMirror(mirror, pathname, original, at);
+}
+
+/** The servers that are asked for files of the hub, as base URLs, in their order; as `addressesOf` orders addresses. */
+export function hubServers(at: Settings): Address[] {
+  return withMirror(at.hubMirror, "", baseUrl(at.hubEndpoint ?? HUB), at);
+}
+
+function withMirror(mirror: string | undefined, path: string, original: string, at: Settings): Address[] {
+  const originals: Address[] = [{ url: original, kind: "download" }];
+  if (!mirror) return originals;
+  return [{ url: `${baseUrl(mirror)}${path}`, kind: "mirror" }, ...(at.mirrorFallback ? originals : [])];
+}
+
+const baseUrl = (url: string): string => url.replace(/\/+$/, "");
 
 /** TORCHCLIP_DECODE_PIXELS: pixels that are decoded at once in a thread of Node; undefined where it is not set. */
 export function decodeBudgetSetting(): number | undefined {

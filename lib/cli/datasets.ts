@@ -1,8 +1,17 @@
 import { Option, type Command } from "commander";
 import { DATASETS, loadDataset, readSentences, renderFolder } from "../datasets/index.js";
 import { datasetLines } from "../report/text.js";
-import { interruptSignal, list, progressBar } from "./io.js";
-import { whole } from "./options.js";
+import { interruptSignal, list, note, progressBar } from "./io.js";
+import { mirrorOptions, noteDownload, whole } from "./options.js";
+
+interface ShowFlags {
+  split?: string;
+  root?: string;
+  cacheDir?: string;
+  offline?: boolean;
+  mirror?: string;
+  mirrorFallback?: boolean;
+}
 
 export function datasetsCommand(program: Command): void {
   const command = program.command("datasets").description("the data sets known by name; show or render one");
@@ -15,16 +24,13 @@ export function datasetsCommand(program: Command): void {
       if (flags.json) process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
       else for (const d of shown) process.stdout.write(`${d.name.padEnd(14)} ${d.description} (${d.splits})\n`);
     });
-  command
+  const showing = command
     .command("show <name|path>")
     .description("classes and counts of all splits")
     .option("--split <split>", "train, valid or test")
-    .option("--root <folder>", "for rendered-sst2: a folder with its files")
-    .option("--cache-dir <folder>", "where generated data sets are kept")
-    .option("--offline", "never use the network")
-    .action(async (name: string, flags: { split?: string; root?: string; cacheDir?: string; offline?: boolean }) => {
-      process.stdout.write(`${datasetLines(await loadDataset(name, { ...flags, signal: interruptSignal() }))}\n`);
-    });
+    .option("--root <folder>", "for a data set by name: the folder with its own files, unpacked, instead of the download")
+    .option("--cache-dir <folder>", "where downloaded and generated data sets are kept");
+  mirrorOptions(showing).action(show);
   command
     .command("render <file>")
     .description("a TSV of sentence and label as pictures that look like Rendered SST2: OUT/CLASS/NNNNN.png")
@@ -45,4 +51,12 @@ export function datasetsCommand(program: Command): void {
       bar.stop();
       process.stdout.write(`${files.length} pictures in ${flags.out}\n`);
     });
+}
+
+async function show(name: string, flags: ShowFlags): Promise<void> {
+  const bar = progressBar("data set");
+  const options = { ...flags, signal: interruptSignal(), onNote: noteDownload, onProgress: bar.update };
+  const data = await loadDataset(name, options).finally(() => bar.stop());
+  process.stdout.write(`${datasetLines(data)}\n`);
+  for (const text of data.notes) note(`Note: ${text}`);
 }

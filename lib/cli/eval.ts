@@ -5,16 +5,17 @@ import { load } from "../clip.js";
 import { loadDataset, type Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { runManifest } from "../eval/manifest.js";
-import { tableCell, tableCsv, tableHtml, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
+import { tableCell, tableCsv, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
 import { removeJournal, zeroShot } from "../eval/zero-shot.js";
-import { STYLE } from "../report/style.js";
+import { countParameters } from "../models/parameters.js";
 import { ranked, saveResults } from "../report/save.js";
+import { tablePage } from "../report/table.js";
 import { datasetLines, metricsText, modelLines, timesText, topPredictions } from "../report/text.js";
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { writeFileWhole } from "../util/files.js";
 import { readLines } from "../util/text-file.js";
 import { note, interruptSignal, list, progressBar } from "./io.js";
-import { imageOptions, loadOptions, modelOptions, whole, type ImageFlags, type ModelFlags } from "./options.js";
+import { imageOptions, loadOptions, modelOptions, noteDownload, whole, type ImageFlags, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
   dataset: string;
@@ -96,7 +97,7 @@ async function table(flags: Flags, signal: AbortSignal): Promise<void> {
       await writeFileWhole(join(flags.out, "table.md"), tableMarkdown(cells));
       await writeFileWhole(join(flags.out, "table.csv"), tableCsv(cells));
       await writeFileWhole(join(flags.out, "table.json"), `${JSON.stringify(cells, null, 2)}\n`);
-      await writeFileWhole(join(flags.out, "table.html"), tableHtml(cells, STYLE));
+      await writeFileWhole(join(flags.out, "table.html"), await tablePage(cells));
     }
   }
   process.stdout.write(flags.json ? `${JSON.stringify(cells, null, 2)}\n` : tableMarkdown(cells));
@@ -118,10 +119,13 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
     root: flags.root,
     cacheDir: flags.cacheDir,
     offline: flags.offline,
+    mirror: flags.mirror,
+    mirrorFallback: flags.mirrorFallback,
     signal,
+    onNote: noteDownload,
     onProgress: drawing.update,
-  });
-  drawing.stop();
+  }).finally(() => drawing.stop());
+  for (const text of data.notes) note(`Note: ${text}`);
   const prompts = await promptSet(flags);
   // Names that are the set's own are found by name, ids are places in --classes; other names stand for the set's, by place.
   const ordered = classNames && data.withClasses(classNames);
@@ -149,7 +153,10 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
     }).finally(() => bar.stop());
     if (result.predictions.length === 0)
       throw new TorchclipError("E_DATASET_EMPTY", `none of the ${data.length} pictures of ${data.name} could be read`, { subject: data.name });
-    const manifest = runManifest(clip, data, result, { seed: flags.seed, batchSize: flags.batchSize, autoRotate: flags.autoRotate ?? false });
+    const { seed, batchSize, autoRotate = false } = flags;
+    // A third-party export may hold tensors that cannot be read as data; it runs all the same.
+    const parameters = await countParameters(clip.info.path).catch(() => undefined);
+    const manifest = runManifest(clip, data, result, { seed, batchSize, autoRotate, parameters });
     const files = await saveResults(flags.out, data, result, manifest, flags.example);
     await removeJournal(journal);
     if (flags.json) {

@@ -1,31 +1,21 @@
-import { access, readdir, readFile } from "node:fs/promises";
+import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { extract } from "tar";
 import { TorchclipError, cannotRead } from "../errors.js";
 import type { RawImage } from "../images/decode.js";
-import { download } from "../models/download.js";
-import { settings } from "../settings.js";
-import { writeFolderWhole } from "../util/files.js";
+import { HUB, OPENAI, settings } from "../settings.js";
 import { readMat } from "../util/mat.js";
+import type { Origin } from "../util/origin.js";
+import { readRange } from "../util/read-range.js";
 import { readLines } from "../util/text-file.js";
-import { unzip } from "../util/unzip.js";
+import { readExactly } from "../util/untrusted.js";
+import { atRoot, exists, fetched, unpacked, type Archive } from "./archives.js";
 import { CLIP_PROMPTS, type ClipPrompts } from "./clip-prompts.js";
 import { Dataset, type Sample, type SplitCount } from "./dataset.js";
 import { folderDataset, splitNames } from "./folder.js";
-import type { DatasetEntry, DatasetOptions } from "./index.js";
+import type { DatasetEntry, DatasetOptions } from "./types.js";
 
 /** The data sets of the CLIP papers, each in its publisher's own files: downloaded, or unpacked at `root`. */
-
-interface Archive {
-  url: string;
-  /** As torchvision's data sets, or the publisher's page, give it. */
-  md5: string;
-  /** A file or folder inside, by which an unpacked copy is known. */
-  probe: string;
-  /** "tar" (default, its first folder is `probe`), "zip" (the same), or "file": it is `probe` itself. */
-  kind?: "tar" | "zip" | "file";
-}
 
 const ARCHIVES: Record<string, Archive> = {
   cifar10: { url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", md5: "c32a1d4ab5d03f1284b67883e8d87530", probe: "cifar-10-batches-bin" },
@@ -33,10 +23,10 @@ const ARCHIVES: Record<string, Archive> = {
   stl10: { url: "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz", md5: "91f7769df0f17e558f3565bffb0c7dfb", probe: "stl10_binary" },
   food101: { url: "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", md5: "85eeb15f3717b99a5da872d97d918f87", probe: "food-101" },
   dtd: { url: "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz", md5: "fff73e5086ae6bdbea199a49dfb8a4c1", probe: "dtd" },
-  country211: { url: "https://openaipublic.azureedge.net/clip/data/country211.tgz", md5: "84988d7644798601126c29e9877aab6a", probe: "country211" },
+  country211: { url: `${OPENAI}/clip/data/country211.tgz`, md5: "84988d7644798601126c29e9877aab6a", probe: "country211" },
   // torchgeo's copy: the first address (madm.dfki.de) is gone.
   eurosat: {
-    url: "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+    url: `${HUB}/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip`,
     md5: "c8fa014336c82ac7804f0398fcb19387",
     probe: "2750",
     kind: "zip",
@@ -57,35 +47,6 @@ const MNIST_FILES: Record<string, string> = {
   "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
   "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
 };
-
-const exists = (path: string) =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
-/** The folder that holds `archive.probe`: `root`, or the cache, unpacked there where it is missing. */
-async function unpacked(name: string, archive: Archive, o: DatasetOptions): Promise<string> {
-  if (o.root) {
-    if (await exists(join(o.root, archive.probe))) return o.root;
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `${o.root} holds no ${archive.probe}, which ${name} unpacks to`, { subject: o.root });
-  }
-  const at = settings(o);
-  const folder = join(at.cacheDir, "datasets", name, archive.probe);
-  if (await exists(folder)) return join(folder, "..");
-  const basename = archive.url.slice(archive.url.lastIndexOf("/") + 1);
-  const file = archive.kind === "file" ? folder : join(at.cacheDir, "datasets", basename);
-  await download({ urls: [archive.url], target: file, hash: `md5:${archive.md5}`, offline: at.offline, signal: o.signal, onProgress: o.onProgress });
-  if (archive.kind === "zip") {
-    const whole = join(folder, "..");
-    await writeFolderWhole(whole, (temporary) => unzip(file, temporary));
-  } else if (archive.kind !== "file") {
-    await writeFolderWhole(folder, async (temporary) => {
-      await extract({ file, cwd: temporary, strip: 1 });
-    });
-  }
-  return join(folder, "..");
-}
 
 function bad(file: string, what: string): TorchclipError {
   return new TorchclipError("E_DATASET_FORMAT", `${file}: ${what}`, { subject: file });
@@ -112,12 +73,12 @@ function promptClasses(own: readonly string[], prompts: ClipPrompts, file: strin
 }
 
 /** Channels one after another, rows or (STL-10) columns first, to uint8 [side, side, 3]. */
-function planes(data: Buffer, at: number, side: number, columnsFirst: boolean): RawImage {
+function planes(data: Buffer, side: number, columnsFirst: boolean): RawImage {
   const out = new Uint8Array(side * side * 3);
   const area = side * side;
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
-      const from = at + (columnsFirst ? x * side + y : y * side + x);
+      const from = columnsFirst ? x * side + y : y * side + x;
       for (let c = 0; c < 3; c++) out[(y * side + x) * 3 + c] = data[from + c * area];
     }
   }
@@ -131,97 +92,166 @@ function checkSplit(name: string, o: DatasetOptions, splits: string[]): void {
     throw new TorchclipError("E_DATASET_NOT_FOUND", `${name} has no split "${o.split}"; it has ${splits.join(", ")}`, { subject: o.split });
 }
 
-function make(name: string, split: string, classes: string[], samples: Sample[], source: string, splits?: SplitCount[]): Dataset {
-  const prompts = CLIP_PROMPTS[name];
-  return new Dataset({ name, split, classes, samples, splits, prompts: [{ templates: prompts.templates, source: prompts.source }], source });
+interface Made {
+  split: string;
+  classes: string[];
+  samples: Sample[];
+  source: Origin;
+  splits?: SplitCount[];
+  notes?: string[];
 }
 
+/** A set with the prompts of CLIP's evaluations. */
+function make(name: string, made: Made): Dataset {
+  const prompts = CLIP_PROMPTS[name];
+  return new Dataset({ name, ...made, prompts: [{ templates: prompts.templates, source: prompts.source }] });
+}
+
+/** Bytes that are read at once while labels are taken from records. */
+const BLOCK = 1 << 20;
+
+/** The byte at `at` of each record of a file of records of `size` bytes; the file itself is not kept. Throws E_DATASET_FORMAT. */
+async function bytesOfRecords(file: string, size: number, at: number): Promise<Uint8Array> {
+  const bytes = await sizeOf(file);
+  if (bytes === 0 || bytes % size !== 0) throw bad(file, `${bytes} bytes are no whole records of ${size}`);
+  const found = new Uint8Array(bytes / size);
+  const handle = await open(file);
+  try {
+    const together = Math.max(1, Math.floor(BLOCK / size));
+    for (let first = 0; first < found.length; first += together) {
+      const count = Math.min(together, found.length - first);
+      const block = await readExactly(handle, first * size, count * size);
+      for (let i = 0; i < count; i++) found[first + i] = block[i * size + at];
+    }
+  } finally {
+    await handle.close();
+  }
+  return found;
+}
+
+async function sizeOf(file: string): Promise<number> {
+  const info = await stat(file).catch((cause: unknown) => {
+    throw cannotRead("E_DATASET_NOT_FOUND", file, cause);
+  });
+  return info.size;
+}
+
+/** The labels are read now, each image when it is used. */
 async function cifar(name: "cifar10" | "cifar100", o: DatasetOptions): Promise<Dataset> {
   checkSplit(name, o, ["train", "test"]);
   const archive = ARCHIVES[name];
-  const folder = join(await unpacked(name, archive, o), archive.probe);
+  const { folder: root, origin } = await unpacked(name, archive, o);
+  const folder = join(root, archive.probe);
   const fine = name === "cifar100";
   const meta = join(folder, fine ? "fine_label_names.txt" : "batches.meta.txt");
   const classes = promptClasses(await linesOf(meta), CLIP_PROMPTS[name], meta);
   const split = wanted(o);
   const files = fine ? [`${split}.bin`] : split === "test" ? ["test_batch.bin"] : [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`);
   const head = fine ? 2 : 1; // coarse and fine label, or the label
-  const record = head + 3 * 32 * 32;
+  const pixels = 3 * 32 * 32;
+  const record = head + pixels;
   const samples: Sample[] = [];
-  for (const file of files) {
-    const data = await bytesOf(join(folder, file));
-    if (data.length === 0 || data.length % record !== 0) throw bad(join(folder, file), `${data.length} bytes are no whole records of ${record}`);
-    for (let at = 0, i = 0; at < data.length; at += record, i++) {
-      const label = data[at + head - 1];
-      if (label >= classes.length) throw bad(join(folder, file), `record ${i} has class ${label} of ${classes.length}`);
-      samples.push({ name: `${file}#${i}`, label, read: () => planes(data, at + head, 32, false) });
+  for (const name of files) {
+    const file = join(folder, name);
+    for (const [i, label] of (await bytesOfRecords(file, record, head - 1)).entries()) {
+      if (label >= classes.length) throw bad(file, `record ${i} has class ${label} of ${classes.length}`);
+      const read = async () => planes(await readRange(file, i * record + head, pixels), 32, false);
+      samples.push({ name: `${name}#${i}`, label, read });
     }
   }
-  return make(name, split, classes, samples, archive.url);
+  return make(name, { split, classes, samples, source: origin });
 }
 
+/** The labels are read now, each image when it is used. */
 async function stl10(o: DatasetOptions): Promise<Dataset> {
   checkSplit("stl10", o, ["train", "test"]);
   const archive = ARCHIVES.stl10;
-  const folder = join(await unpacked("stl10", archive, o), archive.probe);
+  const { folder: root, origin } = await unpacked("stl10", archive, o);
+  const folder = join(root, archive.probe);
   const classes = promptClasses(await linesOf(join(folder, "class_names.txt")), CLIP_PROMPTS.stl10, join(folder, "class_names.txt"));
   const split = wanted(o);
   const file = join(folder, `${split}_X.bin`);
-  const [data, labels] = [await bytesOf(file), await bytesOf(join(folder, `${split}_y.bin`))];
+  const [bytes, labels] = [await sizeOf(file), await bytesOf(join(folder, `${split}_y.bin`))];
   const record = 3 * 96 * 96;
-  if (data.length !== labels.length * record) throw bad(file, `${data.length} bytes for ${labels.length} labels, expected ${labels.length * record}`);
-  const samples = Array.from(labels, (label, i) => {
-    if (label < 1 || label > classes.length) throw bad(join(folder, `${split}_y.bin`), `picture ${i} has class ${label} of 1 to ${classes.length}`);
-    return { name: `${split}#${i}`, label: label - 1, read: () => planes(data, i * record, 96, true) };
+  if (bytes !== labels.length * record) throw bad(file, `${bytes} bytes for ${labels.length} labels, expected ${labels.length * record}`);
+  const samples = Array.from(labels, (label, i): Sample => {
+    if (label < 1 || label > classes.length) throw bad(join(folder, `${split}_y.bin`), `image ${i} has class ${label} of 1 to ${classes.length}`);
+    return { name: `${split}#${i}`, label: label - 1, read: async () => planes(await readRange(file, i * record, record), 96, true) };
   });
-  return make("stl10", split, classes, samples, archive.url);
+  return make("stl10", { split, classes, samples, source: origin });
 }
 
-/** yann.lecun.com's IDX: 0, 0, type 8, axes, then the sizes as big-endian numbers. */
-function idx(bytes: Buffer, axes: number, file: string): { sizes: number[]; data: Buffer } {
-  if (bytes.length < 4 + 4 * axes || bytes.readUInt32BE(0) !== (0x0800 | axes)) throw bad(file, `it is no IDX file of unsigned bytes with ${axes} axes`);
-  const sizes = Array.from({ length: axes }, (_, i) => bytes.readUInt32BE(4 + 4 * i));
-  const data = bytes.subarray(4 + 4 * axes);
-  if (data.length !== sizes.reduce((a, b) => a * b, 1)) throw bad(file, `${data.length} bytes for ${sizes.join(" × ")}`);
-  return { sizes, data };
+/** What the head of an IDX file says. */
+interface Idx {
+  /** Along each axis. */
+  sizes: number[];
+  /** Where the values begin. */
+  at: number;
 }
 
+/** yann.lecun.com's IDX: 0, 0, type 8, axes, then the sizes as big-endian numbers. `bytes`: of the whole file. */
+function idx(head: Buffer, bytes: number, axes: number, file: string): Idx {
+  const at = 4 + 4 * axes;
+  if (head.length < at || head.readUInt32BE(0) !== (0x0800 | axes)) throw bad(file, `it is no IDX file of unsigned bytes with ${axes} axes`);
+  const sizes = Array.from({ length: axes }, (_, i) => head.readUInt32BE(4 + 4 * i));
+  if (bytes - at !== sizes.reduce((a, b) => a * b, 1)) throw bad(file, `${bytes - at} bytes for ${sizes.join(" × ")}`);
+  return { sizes, at };
+}
+
+/** A file of MNIST: its bytes by range, read from the file when they are asked for, or out of the unpacked .gz. */
+interface MnistFile {
+  bytes: number;
+  range: (at: number, bytes: number) => Promise<Buffer>;
+  origin: Origin;
+}
+
+const MNIST_FOLDERS = ["", "MNIST/raw", "raw"];
+
+async function mnistFile(stem: string, o: DatasetOptions): Promise<MnistFile> {
+  const folder = o.root ?? join(settings(o).cacheDir, "datasets", "mnist");
+  for (const inner of MNIST_FOLDERS) {
+    const file = join(folder, inner, stem);
+    if (!(await exists(file))) continue;
+    const origin: Origin = o.root ? atRoot(o.root).origin : { kind: "cache", location: file, hashKnown: false };
+    return { bytes: await sizeOf(file), range: (at, bytes) => readRange(file, at, bytes), origin };
+  }
+  const packed = join(folder, `${stem}.gz`);
+  const origin = o.root ? atRoot(o.root).origin : await fetched({ url: `${MNIST_BASE}${stem}.gz`, md5: MNIST_FILES[stem] }, packed, o);
+  const whole = gunzipped(await bytesOf(packed), packed);
+  return { bytes: whole.length, range: (at, bytes) => Promise.resolve(whole.subarray(at, at + bytes)), origin };
+}
+
+function gunzipped(bytes: Buffer, file: string): Buffer {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: 1 << 28 });
+  } catch (cause) {
+    throw bad(file, `it is no whole gzip file: ${(cause as Error).message}`);
+  }
+}
+
+/**
+ * Images of unpacked files are read when they are used. The publisher's files are compressed: those are unpacked into
+ * memory (47 MB for the training split, 8 MB for the test split), which is held as long as the data set.
+ */
 async function mnist(o: DatasetOptions): Promise<Dataset> {
   checkSplit("mnist", o, ["train", "test"]);
   const split = wanted(o);
-  const at = settings(o);
-  const read = async (stem: string): Promise<Buffer> => {
-    const folder = o.root ?? join(at.cacheDir, "datasets", "mnist");
-    for (const sub of ["", "MNIST/raw", "raw"]) if (await exists(join(folder, sub, stem))) return bytesOf(join(folder, sub, stem));
-    const packed = join(folder, `${stem}.gz`);
-    if (!o.root)
-      await download({
-        urls: [`${MNIST_BASE}${stem}.gz`],
-        target: packed,
-        hash: `md5:${MNIST_FILES[stem]}`,
-        offline: at.offline,
-        signal: o.signal,
-        onProgress: o.onProgress,
-      });
-    const bytes = await bytesOf(packed);
-    try {
-      return gunzipSync(bytes, { maxOutputLength: 1 << 28 });
-    } catch (cause) {
-      throw bad(packed, `it is no whole gzip file: ${(cause as Error).message}`);
-    }
-  };
   const stem = split === "train" ? "train" : "t10k";
-  const images = idx(await read(`${stem}-images-idx3-ubyte`), 3, `${stem}-images-idx3-ubyte`);
-  const labels = idx(await read(`${stem}-labels-idx1-ubyte`), 1, `${stem}-labels-idx1-ubyte`);
+  const [imagesName, labelsName] = [`${stem}-images-idx3-ubyte`, `${stem}-labels-idx1-ubyte`];
+  const [imageFile, labelFile] = [await mnistFile(imagesName, o), await mnistFile(labelsName, o)];
+  const head = async (file: MnistFile, axes: number, name: string) => idx(await file.range(0, Math.min(file.bytes, 4 + 4 * axes)), file.bytes, axes, name);
+  const images = await head(imageFile, 3, imagesName);
+  const { sizes, at } = await head(labelFile, 1, labelsName);
   const [count, height, width] = images.sizes;
-  if (count !== labels.sizes[0]) throw bad(`${stem}-labels-idx1-ubyte`, `${labels.sizes[0]} labels for ${count} pictures`);
+  if (count !== sizes[0]) throw bad(labelsName, `${sizes[0]} labels for ${count} images`);
   const classes = CLIP_PROMPTS.mnist.classes;
-  const samples = Array.from(labels.data, (label, i) => {
-    if (label >= classes.length) throw bad(`${stem}-labels-idx1-ubyte`, `picture ${i} has class ${label}`);
-    const from = i * height * width;
-    return { name: `${split}#${i}`, label, read: (): RawImage => ({ data: images.data.subarray(from, from + height * width), width, height, channels: 1 }) };
+  const area = height * width;
+  const samples = Array.from(await labelFile.range(at, count), (label, i): Sample => {
+    if (label >= classes.length) throw bad(labelsName, `image ${i} has class ${label}`);
+    const read = async (): Promise<RawImage> => ({ data: await imageFile.range(images.at + i * area, area), width, height, channels: 1 });
+    return { name: `${split}#${i}`, label, read };
   });
-  return make("mnist", split, classes, samples, MNIST_BASE);
+  return make("mnist", { split, classes, samples, source: imageFile.origin });
 }
 
 /** Pictures named by a list, a class a folder: `class/name`. */
@@ -236,17 +266,20 @@ function listed(images: string, names: readonly string[], own: readonly string[]
 
 async function food101(o: DatasetOptions): Promise<Dataset> {
   checkSplit("food101", o, ["train", "test"]);
-  const folder = join(await unpacked("food101", ARCHIVES.food101, o), "food-101");
+  const { folder: root, origin } = await unpacked("food101", ARCHIVES.food101, o);
+  const folder = join(root, "food-101");
   const meta = join(folder, "meta", "classes.txt");
   const own = await linesOf(meta);
   const classes = promptClasses(own, CLIP_PROMPTS.food101, meta);
   const list = join(folder, "meta", `${wanted(o)}.txt`);
-  return make("food101", wanted(o), classes, listed(join(folder, "images"), await linesOf(list), own, list, ".jpg"), ARCHIVES.food101.url);
+  const samples = listed(join(folder, "images"), await linesOf(list), own, list, ".jpg");
+  return make("food101", { split: wanted(o), classes, samples, source: origin });
 }
 
 async function dtd(o: DatasetOptions): Promise<Dataset> {
   checkSplit("dtd", o, ["train", "valid", "test"]);
-  const folder = join(await unpacked("dtd", ARCHIVES.dtd, o), "dtd");
+  const { folder: root, origin } = await unpacked("dtd", ARCHIVES.dtd, o);
+  const folder = join(root, "dtd");
   const split = !o.split || o.split === "test" ? "test" : o.split === "train" ? "train" : "val";
   // The first of the ten partitions, as torchvision and CLIP's evaluations use.
   const list = join(folder, "labels", `${split}1.txt`);
@@ -255,12 +288,13 @@ async function dtd(o: DatasetOptions): Promise<Dataset> {
     .map((e) => e.name)
     .sort();
   const classes = promptClasses(own, CLIP_PROMPTS.dtd, join(folder, "images"));
-  return make("dtd", split, classes, listed(join(folder, "images"), await linesOf(list), own, list, ""), ARCHIVES.dtd.url);
+  return make("dtd", { split, classes, samples: listed(join(folder, "images"), await linesOf(list), own, list, ""), source: origin });
 }
 
 async function pets(o: DatasetOptions): Promise<Dataset> {
   checkSplit("oxford-pets", o, ["train", "test"]);
-  const [images] = [await unpacked("oxford-pets", PETS[0], o), await unpacked("oxford-pets", PETS[1], o)];
+  const { folder: images, origin } = await unpacked("oxford-pets", PETS[0], o);
+  await unpacked("oxford-pets", PETS[1], o);
   const list = join(images, "annotations", wanted(o) === "test" ? "test.txt" : "trainval.txt");
   const own: string[] = [];
   const rows = (await linesOf(list))
@@ -278,7 +312,7 @@ async function pets(o: DatasetOptions): Promise<Dataset> {
     CLIP_PROMPTS["oxford-pets"],
     list,
   );
-  return make("oxford-pets", wanted(o), classes, rows, PETS[0].url);
+  return make("oxford-pets", { split: wanted(o), classes, samples: rows, source: origin });
 }
 
 /** The set's own folders, in their order, for the names of CLIP's prompts (whose order is another). */
@@ -296,9 +330,9 @@ const EUROSAT: Record<string, string> = {
 };
 
 /** A folder whose classes are folders: `names` says what each is called in prompts. */
-async function folders(name: string, root: string, o: DatasetOptions, names: (own: readonly string[]) => string[], source: string): Promise<Dataset> {
-  const d = await folderDataset(root, o.split, name);
-  return make(name, d.split, names(d.classes), [...d], source, [...d.splits]);
+async function folders(name: string, root: string, o: DatasetOptions, names: (own: readonly string[]) => string[], source: Origin): Promise<Dataset> {
+  const data = await folderDataset(root, o.split, name);
+  return make(name, { split: data.split, classes: names(data.classes), samples: [...data], source, splits: [...data.splits], notes: [...data.notes] });
 }
 
 function needRoot(name: string, o: DatasetOptions, what: string): string {
@@ -309,22 +343,23 @@ function needRoot(name: string, o: DatasetOptions, what: string): string {
 async function eurosat(o: DatasetOptions): Promise<Dataset> {
   // A folder of the user's may also hold the class folders themselves.
   const direct = o.root !== undefined && !(await exists(join(o.root, "2750")));
-  const inner = direct ? o.root! : join(await unpacked("eurosat", ARCHIVES.eurosat, o), "2750");
+  const { folder, origin } = direct ? atRoot(o.root!) : await unpacked("eurosat", ARCHIVES.eurosat, o);
+  const inner = direct ? folder : join(folder, "2750");
   const names = (own: readonly string[]) =>
     own.map((folder) => {
       const name = EUROSAT[folder];
       if (!name || own.length !== 10) throw bad(inner, `${own.length} folders, among them ${folder}; EuroSAT has ${Object.keys(EUROSAT).join(", ")}`);
       return name;
     });
-  return folders("eurosat", inner, o, names, "EuroSAT (Helber et al. 2019)");
+  return folders("eurosat", inner, o, names, origin);
 }
 
 /** Labels and splits are variables of MATLAB files, pictures are jpg/image_00001.jpg on; classes count from 1. */
 async function flowers102(o: DatasetOptions): Promise<Dataset> {
   checkSplit("flowers102", o, ["train", "valid", "test"]);
-  const folder = await unpacked("flowers102", FLOWERS_PICTURES, o);
+  const { folder, origin } = await unpacked("flowers102", FLOWERS_PICTURES, o);
   const variable = async (archive: Archive, name: string): Promise<number[]> => {
-    const file = join(await unpacked("flowers102", archive, o), archive.probe);
+    const file = join((await unpacked("flowers102", archive, o)).folder, archive.probe);
     let values: number[] | undefined;
     try {
       values = readMat(await bytesOf(file)).get(name);
@@ -346,18 +381,19 @@ async function flowers102(o: DatasetOptions): Promise<Dataset> {
     const name = `jpg/image_${String(id).padStart(5, "0")}.jpg`;
     return { read: () => join(folder, name), label: label - 1, name };
   });
-  return make("flowers102", split, classes, samples, FLOWERS_PICTURES.url);
+  return make("flowers102", { split, classes, samples, source: origin });
 }
 
 async function country211(o: DatasetOptions): Promise<Dataset> {
-  const folder = join(await unpacked("country211", ARCHIVES.country211, o), "country211");
+  const { folder: root, origin } = await unpacked("country211", ARCHIVES.country211, o);
+  const folder = join(root, "country211");
   const { classes } = CLIP_PROMPTS.country211;
   const names = (own: readonly string[]) => {
     if (own.length !== classes.length || own.some((c) => !/^[A-Z]{2}$/.test(c)))
       throw bad(folder, `${own.length} class folders; Country211 has ${classes.length} country codes`);
     return classes; // in the order of the codes
   };
-  return folders("country211", folder, o, names, ARCHIVES.country211.url);
+  return folders("country211", folder, o, names, origin);
 }
 
 async function imagenet(o: DatasetOptions): Promise<Dataset> {
@@ -372,7 +408,7 @@ async function imagenet(o: DatasetOptions): Promise<Dataset> {
       );
     return classes;
   };
-  return folders("imagenet", root, { ...o, split: o.split ?? "valid" }, names, "ImageNet-1k (Russakovsky et al. 2015), folder layout");
+  return folders("imagenet", root, { ...o, split: o.split ?? "valid" }, names, atRoot(root).origin);
 }
 
 export const CLIP_SETS: readonly DatasetEntry[] = [

@@ -1,6 +1,7 @@
 import { TorchclipError } from "../errors.js";
 import type { ImageInput } from "../images/decode.js";
 import type { PromptSet } from "../text/prompts.js";
+import type { Origin } from "../util/origin.js";
 import { seededRandom, shuffle } from "../util/random.js";
 
 export interface Sample {
@@ -29,7 +30,7 @@ export interface DatasetInit {
   samples: Sample[];
   splits?: SplitCount[];
   prompts?: PromptSet[];
-  source?: string;
+  source?: Origin;
   notes?: string[];
 }
 
@@ -42,8 +43,9 @@ export class Dataset implements Iterable<Sample> {
   readonly splits: readonly SplitCount[];
   /** The set's own prompt templates, each with its source; may be empty. */
   readonly prompts: readonly PromptSet[];
-  readonly source: string;
-  /** What was left out when the set was read (files of other formats, folders that are no splits), a sentence each. */
+  /** Where the images came from; undefined for a set that a program made of its own samples. */
+  readonly source: Origin | undefined;
+  /** What was left out when the set was read (files that are not decoded, hidden ones, folders that are no splits), a sentence each. */
   readonly notes: readonly string[];
   private readonly samples: readonly Sample[];
 
@@ -53,7 +55,7 @@ export class Dataset implements Iterable<Sample> {
     this.classes = init.classes;
     this.samples = init.samples;
     this.prompts = init.prompts ?? [];
-    this.source = init.source ?? "";
+    this.source = init.source;
     this.notes = init.notes ?? [];
     this.splits = init.splits ?? [countSplit(init.split, init.samples, init.classes.length)];
     if (init.samples.length === 0)

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { TorchclipError } from "../errors.js";
 import { countSplit, Dataset, type Sample, type SplitCount } from "./dataset.js";
-import { foldersIn, hasImages, imagesBelow } from "./walk.js";
+import { LeftOut } from "./image-names.js";
+import { imagesBelow, listFolder, type Listing } from "./walk.js";
 
 const SPLITS: readonly string[][] = [["train"], ["valid", "val", "validation"], ["test"]];
 const SHOWN = 5; // names in a message
@@ -13,35 +14,43 @@ export function splitNames(split: string): string[] {
 
 /**
  * ROOT/CLASS/…/IMAGE, or ROOT/SPLIT/CLASS/…/IMAGE: the classes are the folders in order of name, as torchvision's
- * ImageFolder. Links are followed; hidden files and folders, and files that are no images, are left out. Throws
- * E_DATASET_FORMAT where a class folder holds no image, and where the images lie in no class folders.
+ * ImageFolder. Links are followed; hidden files and folders, and files that are no images, are left out, which the
+ * set's notes say with their numbers. Throws E_DATASET_FORMAT where a class folder holds no image, and where the images
+ * lie in no class folders.
  */
 export async function folderDataset(root: string, split?: string, name = root): Promise<Dataset> {
-  const top = await foldersIn(root);
-  const { known, strays } = await splitsAmong(root, top);
+  const top = await listFolder(root);
+  const source = { kind: "path" as const, location: root, hashKnown: false };
+  const { known, strays } = await splitsAmong(root, top.folders);
   if (known.length === 0) {
     if (split && split !== "all") {
-      const folders = top.slice(0, SHOWN).join(", ") || "none";
+      const folders = top.folders.slice(0, SHOWN).join(", ") || "none";
       throw new TorchclipError("E_DATASET_NOT_FOUND", `${root} has no splits; its folders are classes (${folders})`, { subject: root });
     }
-    await checkClasses(root, top);
-    const { samples, notes } = await samplesIn(root, top, true);
-    return new Dataset({ name, split: "all", classes: top, samples, notes });
+    checkClasses(root, top);
+    const { samples, leftOut } = await samplesIn(root, top.folders, true);
+    const notes = [...top.leftOut.notes(root), ...leftOut.notes(below(root))];
+    return new Dataset({ name, split: "all", classes: top.folders, samples, source, notes });
   }
   const wanted = split ? known.find((folder) => splitNames(split).includes(folder)) : (known.find((folder) => folder === "test") ?? known[0]);
   if (!wanted) throw new TorchclipError("E_DATASET_NOT_FOUND", `${root} has no split "${split}"; it has ${known.join(", ")}`, { subject: root });
-  const classes = await foldersIn(join(root, wanted));
-  await checkClasses(join(root, wanted), classes);
+  const inner = await listFolder(join(root, wanted));
+  const classes = inner.folders;
+  checkClasses(join(root, wanted), inner);
   const splits: SplitCount[] = [];
-  let own: { samples: Sample[]; notes: string[] } = { samples: [], notes: [] };
+  let own: FoundSamples = { samples: [], leftOut: new LeftOut() };
   for (const folder of known) {
     const found = await samplesIn(join(root, folder), classes, folder === wanted);
     if (folder === wanted) own = found;
     splits.push(countSplit(folder, found.samples, classes.length));
   }
-  const left = strays.length ? [`${root}: left out the folders ${strays.join(", ")}, which are no splits.`] : [];
-  return new Dataset({ name, split: wanted, classes, samples: own.samples, splits, notes: [...own.notes, ...left] });
+  const others = strays.length ? [`${root}: left out the folders ${strays.join(", ")}, which are no splits.`] : [];
+  const leftOut = [...top.leftOut.notes(root), ...inner.leftOut.notes(join(root, wanted)), ...own.leftOut.notes(below(join(root, wanted)))];
+  return new Dataset({ name, split: wanted, classes, samples: own.samples, splits, source, notes: [...others, ...leftOut] });
 }
+
+/** What notes call the class folders of a folder. */
+const below = (root: string): string => `${root}, in its class folders`;
 
 /**
  * Which folders are splits. A folder named "train" may also be a class, so all of them must be splits, or what lies beside
@@ -51,7 +60,10 @@ async function splitsAmong(root: string, top: readonly string[]): Promise<{ know
   const known = SPLITS.flat().filter((folder) => top.includes(folder));
   const strays = top.filter((folder) => !known.includes(folder));
   if (known.length === 0 || strays.length === 0) return { known, strays };
-  const holdsClasses = async (folder: string) => (await foldersIn(join(root, folder))).length > 0 && !(await hasImages(join(root, folder)));
+  const holdsClasses = async (folder: string) => {
+    const { folders, hasImages } = await listFolder(join(root, folder));
+    return folders.length > 0 && !hasImages;
+  };
   const split = (await Promise.all(known.map(holdsClasses))).every(Boolean);
   if (split && known.length >= 2) return { known, strays };
   for (const folder of strays) if ((await imagesBelow(join(root, folder))).images.length > 0) return { known: [], strays: [] };
@@ -59,8 +71,8 @@ async function splitsAmong(root: string, top: readonly string[]): Promise<{ know
 }
 
 /** Explains a folder whose images lie in it instead of in class folders. */
-async function checkClasses(root: string, classes: readonly string[]): Promise<void> {
-  if (classes.length > 0 || !(await hasImages(root))) return;
+function checkClasses(root: string, { folders, hasImages }: Listing): void {
+  if (folders.length > 0 || !hasImages) return;
   throw new TorchclipError(
     "E_DATASET_FORMAT",
     `${root} holds images and no class folders. A data set has a folder for each class (${join(root, "cat", "1.jpg")}), or a list of images with the ` +
@@ -69,17 +81,22 @@ async function checkClasses(root: string, classes: readonly string[]): Promise<v
   );
 }
 
+interface FoundSamples {
+  samples: Sample[];
+  /** What lies in the class folders beside the images. */
+  leftOut: LeftOut;
+}
+
 /** The images of the class folders; `all`: every class must have one. */
-async function samplesIn(root: string, classes: readonly string[], all: boolean): Promise<{ samples: Sample[]; notes: string[] }> {
+async function samplesIn(root: string, classes: readonly string[], all: boolean): Promise<FoundSamples> {
   const samples: Sample[] = [];
-  const notes: string[] = [];
+  const leftOut = new LeftOut();
   const empty: string[] = [];
-  const there = all ? classes : await foldersIn(root);
+  const there = all ? classes : (await listFolder(root)).folders;
   for (const [label, folder] of classes.entries()) {
-    const { images, leftOut } = there.includes(folder) ? await imagesBelow(join(root, folder)) : { images: [], leftOut: undefined };
+    const images = there.includes(folder) ? (await imagesBelow(join(root, folder), leftOut)).images : [];
     for (const { name, read } of images) samples.push({ read, label, name: join(folder, name) });
     if (images.length === 0) empty.push(folder);
-    notes.push(...(leftOut?.notes(join(root, folder)) ?? []));
   }
   if (all && empty.length > 0 && samples.length > 0) {
     const named = empty.slice(0, SHOWN).join(", ") + (empty.length > SHOWN ? ` and ${empty.length - SHOWN} more` : "");
@@ -87,5 +104,5 @@ async function samplesIn(root: string, classes: readonly string[], all: boolean)
       subject: root,
     });
   }
-  return { samples, notes };
+  return { samples, leftOut };
 }

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import { settings } from "../settings.js";
+import type { Origin } from "../util/origin.js";
 import { ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS, type PromptSet } from "../text/prompts.js";
 import { CLIP_SETS } from "./clip-sets.js";
 import { Dataset } from "./dataset.js";
@@ -10,32 +11,15 @@ import { LIST_NAME } from "./list.js";
 import { manifestDataset } from "./manifest.js";
 import { isWebDataset, webDataset } from "./webdataset.js";
 import { renderedSst2, renderedSst2Folder } from "./rendered-sst2.js";
+import type { DatasetEntry, DatasetOptions } from "./types.js";
 
 export { Dataset, type Sample, type SplitCount } from "./dataset.js";
 export { IMAGE_NAME } from "./image-names.js";
 export { textPng, textSvg, type TextPictureOptions } from "./render/text.js";
 export { renderFolder, type RenderOptions } from "./render/folder.js";
 export { readSentences } from "./manifest.js";
-
-export interface DatasetOptions {
-  /** Default "test" where the set has splits. "val", "valid" and "validation" mean the same. */
-  split?: string;
-  /** For a set by name: the folder that holds its publisher's files, unpacked, instead of the download. */
-  root?: string;
-  /** For a manifest: class names in order of their ids. */
-  classes?: string[];
-  cacheDir?: string;
-  offline?: boolean;
-  signal?: AbortSignal;
-  onProgress?: (done: number, total: number | undefined) => void;
-}
-
-export interface DatasetEntry {
-  name: string;
-  description: string;
-  splits: string;
-  open(options: DatasetOptions): Promise<Dataset>;
-}
+export type { DatasetEntry, DatasetOptions } from "./types.js";
+export type { Origin } from "../util/origin.js";
 
 /** The data sets by name. */
 export const DATASETS: readonly DatasetEntry[] = [
@@ -45,11 +29,8 @@ export const DATASETS: readonly DatasetEntry[] = [
     splits: "train 400, valid 160, test 640",
     open: async (o) => {
       const folder = await renderedDemoFolder({ cacheDir: settings(o).cacheDir, signal: o.signal, onProgress: o.onProgress });
-      return withPrompts(
-        await folderDataset(folder, o.split ?? "test", "rendered-demo"),
-        [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS],
-        "drawn by torchclip",
-      );
+      const data = await folderDataset(folder, o.split ?? "test", "rendered-demo");
+      return withPrompts(data, [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], drawn(folder));
     },
   },
   {
@@ -58,7 +39,7 @@ export const DATASETS: readonly DatasetEntry[] = [
     splits: "train 240, valid 120, test 480",
     open: async (o) => {
       const folder = await scenesFolder({ cacheDir: settings(o).cacheDir, signal: o.signal, onProgress: o.onProgress });
-      return withPrompts(await folderDataset(folder, o.split ?? "test", "scenes"), [ARTICLE_PROMPTS], "drawn by torchclip");
+      return withPrompts(await folderDataset(folder, o.split ?? "test", "scenes"), [ARTICLE_PROMPTS], drawn(folder));
     },
   },
   {
@@ -66,9 +47,8 @@ export const DATASETS: readonly DatasetEntry[] = [
     description: "Rendered SST2 (OpenAI): film-review sentences as 448 × 448 pictures, negative or positive",
     splits: "train 6920, valid 872, test 1821",
     open: async (o) => {
-      const at = settings(o);
-      const folder = await renderedSst2Folder({ ...at, root: o.root, signal: o.signal, onProgress: o.onProgress });
-      return withPrompts(await renderedSst2(folder, o.split ?? "test"), [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], "OpenAI, rendered-sst2.tgz");
+      const { folder, origin } = await renderedSst2Folder(o);
+      return withPrompts(await renderedSst2(folder, o.split ?? "test"), [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], origin);
     },
   },
   ...CLIP_SETS,
@@ -103,6 +83,8 @@ async function openDataset(nameOrPath: string, options: DatasetOptions): Promise
   );
 }
 
-function withPrompts(d: Dataset, prompts: PromptSet[], source: string): Dataset {
+const drawn = (folder: string): Origin => ({ kind: "drawn", location: folder, hashKnown: false });
+
+function withPrompts(d: Dataset, prompts: PromptSet[], source: Origin): Dataset {
   return new Dataset({ name: d.name, split: d.split, classes: [...d.classes], samples: [...d], splits: [...d.splits], prompts, source, notes: [...d.notes] });
 }

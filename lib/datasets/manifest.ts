@@ -32,7 +32,14 @@ export async function manifestDataset(file: string, options: ManifestOptions = {
   if (!samples && bySplit.size)
     throw new TorchclipError("E_DATASET_NOT_FOUND", `${file} has no split "${options.split}"; it has ${names.join(", ")}`, { subject: file });
   const splits = [...bySplit].map(([name, list]) => countSplit(name, list, classes.length));
-  return new Dataset({ name: options.name ?? file, split, classes, samples: samples ?? [], splits });
+  return new Dataset({
+    name: options.name ?? file,
+    split,
+    classes,
+    samples: samples ?? [],
+    splits,
+    source: { kind: "path", location: file, hashKnown: false },
+  });
 }
 
 type LabelledRow = ListRow & { label: string; split: string };

@@ -1,40 +1,42 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { extract } from "tar";
 import { TorchclipError } from "../errors.js";
-import { download } from "../models/download.js";
-import { writeFolderWhole } from "../util/files.js";
+import { OPENAI, settings } from "../settings.js";
+import { atRoot, exists, fetched, unpackTar, type Unpacked } from "./archives.js";
 import type { Dataset } from "./dataset.js";
 import { folderDataset } from "./folder.js";
+import { recordedOrigin } from "../models/download.js";
+import type { DatasetOptions } from "./types.js";
+
+/** The images of the test split in LAION's CLIP_benchmark, as WebDataset shards. */
+const SHARDS = "https://huggingface.co/datasets/clip-benchmark/wds_renderedsst2/resolve/66b9a461eda025201dd147e5f390f5984c33643a/test/{0..3}.tar";
 
 // As torchvision's RenderedSST2 (torchvision/datasets/rendered_sst2.py).
-const URL = "https://openaipublic.azureedge.net/clip/data/rendered-sst2.tgz";
-const MD5 = "2384d8e9dcfa4711f8b5ca10cbc5ca30";
+const ARCHIVE = {
+  url: `${OPENAI}/clip/data/rendered-sst2.tgz`,
+  md5: "2384d8e9dcfa4711f8b5ca10cbc5ca30",
+  remedy:
+    `The test split is also on the hub: \`--dataset "${SHARDS}" --classes negative,positive\`. ` +
+    "A copy of rendered-sst2.tgz from elsewhere, unpacked, is taken with --root (the option root)",
+};
 /** Pictures of [negative, positive] in each split. */
 export const RENDERED_SST2_COUNTS: Record<string, [number, number]> = { train: [3310, 3610], valid: [428, 444], test: [912, 909] };
 
-export interface RenderedSst2Options {
-  cacheDir: string;
-  offline: boolean;
-  /** A folder that holds train, valid and test, instead of the download. */
-  root?: string;
-  signal?: AbortSignal;
-  onProgress?: (done: number, total: number | undefined) => void;
+/** Rendered SST2 from torchvision's folder layout, downloaded where it is missing, or `root`: it holds train, valid and test. */
+export async function renderedSst2Folder(o: DatasetOptions): Promise<Unpacked> {
+  if (o.root) {
+    const inner = join(o.root, "rendered-sst2");
+    return { ...atRoot(o.root), folder: (await exists(inner)) ? inner : o.root };
+  }
+  const { cacheDir } = settings(o);
+  const folder = join(cacheDir, "datasets", "rendered-sst2");
+  const archive = join(cacheDir, "datasets", "rendered-sst2.tgz");
+  if (await exists(folder)) return { folder, origin: await recordedOrigin(archive) };
+  const origin = await fetched(ARCHIVE, archive, o);
+  await unpackTar(archive, folder);
+  return { folder, origin };
 }
 
-/** Rendered SST2 from torchvision's folder layout, downloaded where it is missing; the counts are verified. */
-export async function renderedSst2Folder(options: RenderedSst2Options): Promise<string> {
-  if (options.root) return (await stat(join(options.root, "rendered-sst2")).catch(() => undefined)) ? join(options.root, "rendered-sst2") : options.root;
-  const folder = join(options.cacheDir, "datasets", "rendered-sst2");
-  if (await stat(folder).catch(() => undefined)) return folder;
-  const archive = join(options.cacheDir, "datasets", "rendered-sst2.tgz");
-  await download({ urls: [URL], target: archive, hash: `md5:${MD5}`, offline: options.offline, signal: options.signal, onProgress: options.onProgress });
-  await writeFolderWhole(folder, async (temporary) => {
-    await extract({ file: archive, cwd: temporary, strip: 1 });
-  });
-  return folder;
-}
-
+/** The set in such a folder. Throws E_DATASET_FORMAT where a split has not the published number of images. */
 export async function renderedSst2(folder: string, split: string): Promise<Dataset> {
   const data = await folderDataset(folder, split, "rendered-sst2");
   for (const { split: name, byClass } of data.splits) {

@@ -1,8 +1,6 @@
 import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
 import tar from "tar-stream";
 import { TorchclipError, cannotRead } from "../errors.js";
-import { readExactly } from "../util/untrusted.js";
 
 /** A file in a tar archive. */
 export interface TarEntry {
@@ -44,15 +42,5 @@ export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
     throw new TorchclipError("E_DATASET_FORMAT", `${archive} is no whole tar archive: ${(cause as Error).message}`, { subject: archive, cause });
   } finally {
     file.destroy();
-  }
-}
-
-/** Bytes of a file. Throws E_IMAGE_READ where it is shorter than it was, or cannot be read. */
-export async function readRange(file: string, at: number, bytes: number): Promise<Buffer> {
-  try {
-    const handle = await open(file);
-    return await readExactly(handle, at, bytes).finally(() => handle.close());
-  } catch (cause) {
-    throw cannotRead("E_IMAGE_READ", file, cause);
   }
 }

@@ -29,10 +29,10 @@ interface Entry {
 
 /**
  * All images below a folder. Links are followed, but not to a folder that holds them; hidden files and folders are left
- * out. Throws E_DATASET_NOT_FOUND for a folder that cannot be read.
+ * out. What is left out is counted in `leftOut`. Throws E_DATASET_NOT_FOUND for a folder that cannot be read.
  */
-export async function imagesBelow(root: string): Promise<FoundImages> {
-  const found: FoundImages = { images: [], leftOut: new LeftOut() };
+export async function imagesBelow(root: string, leftOut = new LeftOut()): Promise<FoundImages> {
+  const found: FoundImages = { images: [], leftOut };
   await collect(Buffer.from(root), "", [], found);
   found.images.sort((a, b) => (a.name < b.name ? -1 : 1));
   return found;
@@ -42,10 +42,12 @@ async function collect(folder: Buffer, prefix: string, ancestors: readonly strin
   const real = (await realpath(folder, "buffer").catch(() => folder)).toString("latin1") + sep;
   // A link back: to a folder on the way here, or to one that the first of them lies in.
   if (ancestors.includes(real) || ancestors[0]?.startsWith(real)) return;
-  for (const { name, path, isFolder } of await entriesOf(folder)) {
+  const { entries, hidden } = await entriesOf(folder);
+  for (const name of hidden) found.leftOut.addHidden(name);
+  for (const { name, path, isFolder } of entries) {
     if (isFolder) await collect(path, `${prefix}${name}${sep}`, [...ancestors, real], found);
     else if (IMAGE_NAME.test(name)) found.images.push({ name: prefix + name, read: reader(path) });
-    else found.leftOut.add(name);
+    else found.leftOut.addFile(name);
   }
 }
 
@@ -61,29 +63,43 @@ function reader(path: Buffer): FoundImage["read"] {
     });
 }
 
-/** The folders in a folder, in order of their names; links to folders among them, hidden ones not. */
-export async function foldersIn(root: string): Promise<string[]> {
-  return (await entriesOf(Buffer.from(root))).filter((entry) => entry.isFolder).map((entry) => entry.name);
+/** What a folder itself holds. */
+export interface Listing {
+  /** In order of their names; links to folders among them, hidden ones not. */
+  folders: string[];
+  /** Whether it holds images. */
+  hasImages: boolean;
+  /** The other files, what is hidden, and the images, which lie in no class folder. */
+  leftOut: LeftOut;
 }
 
-/** Whether a folder itself holds images. */
-export async function hasImages(root: string): Promise<boolean> {
-  return (await entriesOf(Buffer.from(root))).some((entry) => !entry.isFolder && IMAGE_NAME.test(entry.name));
+/** Lists a folder of class folders. Throws E_DATASET_NOT_FOUND for a folder that cannot be read. */
+export async function listFolder(root: string): Promise<Listing> {
+  const { entries, hidden } = await entriesOf(Buffer.from(root));
+  const leftOut = new LeftOut();
+  for (const name of hidden) leftOut.addHidden(name);
+  const files = entries.filter((entry) => !entry.isFolder).map((entry) => entry.name);
+  const images = files.filter((name) => IMAGE_NAME.test(name));
+  for (const name of files) if (!IMAGE_NAME.test(name)) leftOut.addFile(name);
+  for (const name of images) leftOut.addUnclassed(name);
+  return { folders: entries.filter((entry) => entry.isFolder).map((entry) => entry.name), hasImages: images.length > 0, leftOut };
 }
 
-async function entriesOf(folder: Buffer): Promise<Entry[]> {
+/** The entries of a folder in order of their names, and the names of the hidden ones. */
+async function entriesOf(folder: Buffer): Promise<{ entries: Entry[]; hidden: string[] }> {
   const shown = folder.toString(isUtf8(folder) ? "utf8" : "latin1");
   const entries = await readdir(folder, { withFileTypes: true, encoding: "buffer" }).catch((cause: unknown) => {
     throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read the folder ${shown}: ${(cause as Error).message}`, { subject: shown, cause });
   });
   const visible = entries.filter((entry) => !isHidden(entry.name.toString("latin1")));
+  const hidden = entries.filter((entry) => isHidden(entry.name.toString("latin1"))).map((entry) => entry.name.toString("utf8"));
   const found = await Promise.all(
     visible.map(async (entry): Promise<Entry> => {
       const path = Buffer.concat([folder, Buffer.from(sep), entry.name]);
       return { name: entry.name.toString(isUtf8(entry.name) ? "utf8" : "latin1"), path, isFolder: await leadsToFolder(entry, path) };
     }),
   );
-  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { entries: found.sort((a, b) => (a.name < b.name ? -1 : 1)), hidden: hidden.sort() };
 }
 
 /** A link that leads nowhere is taken for a file: reading it says what is wrong. */

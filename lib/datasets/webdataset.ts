@@ -5,12 +5,13 @@ import { TorchclipError } from "../errors.js";
 import { download } from "../models/download.js";
 import { settings } from "../settings.js";
 import { shown } from "../util/untrusted.js";
+import { readRange } from "../util/read-range.js";
 import { isRemote, redactUrl } from "../util/redact.js";
 import { readLines } from "../util/text-file.js";
 import { countSplit, Dataset, type Sample } from "./dataset.js";
 import { IMAGE_NAME, LeftOut } from "./image-names.js";
-import type { DatasetOptions } from "./index.js";
-import { readRange, tarEntries } from "./tar.js";
+import { tarEntries } from "./tar.js";
+import type { DatasetOptions } from "./types.js";
 
 /** The part of a sample that holds the class id, or the class by name, by its usual extensions. */
 const LABEL = /^(cls|label)$/;
@@ -44,7 +45,10 @@ export async function webDataset(path: string, options: DatasetOptions): Promise
   }
   const labelled = samples.filter((s) => s.parts.image);
   const without = labelled.find((s) => s.parts.label === undefined);
-  if (without) throw new TorchclipError("E_DATASET_FORMAT", `${path}: the sample ${without.key} has a picture and no .cls`, { subject: path });
+  if (without) {
+    const { shard } = without.parts.image!;
+    throw new TorchclipError("E_DATASET_FORMAT", `${shard}: the sample ${shown(without.key)} has an image and no .cls`, { subject: shard });
+  }
   const classes =
     options.classes ?? (await classNames(path)) ?? [...new Set(labelled.map((s) => s.parts.label!))].sort((a, b) => Number(a) - Number(b) || (a < b ? -1 : 1));
   const list = labelled.map(({ key, parts }): Sample => {
@@ -64,7 +68,7 @@ export async function webDataset(path: string, options: DatasetOptions): Promise
     classes,
     samples: list,
     splits: list.length ? [countSplit(split, list, classes.length)] : undefined,
-    source: `${shards.length} WebDataset shard(s)`,
+    source: { kind: isRemote(path) ? "download" : "path", location: isRemote(path) ? redactUrl(path) : path, hashKnown: false },
     notes: leftOut.notes(path),
   });
 }
@@ -123,6 +127,10 @@ async function readShard(shard: string, leftOut: LeftOut): Promise<Map<string, P
     } else {
       if (bytes > MOST_LABEL) throw new TorchclipError("E_DATASET_FORMAT", `${shard}: ${name} has ${bytes} bytes, too many for a label`, { subject: shard });
       parts.label = (await content()).toString("utf8").trim();
+      if (parts.label === "") {
+        const key = shown(name.slice(0, dot));
+        throw new TorchclipError("E_DATASET_FORMAT", `${shard}: the .${extension} of the sample ${key} is empty; it must hold a class`, { subject: shard });
+      }
     }
   }
   return samples;

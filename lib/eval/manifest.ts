@@ -7,9 +7,18 @@ import type { Clip } from "../clip.js";
 import type { Dataset } from "../datasets/dataset.js";
 import type { ZeroShotResult } from "./zero-shot.js";
 
+/** How an evaluation was run. */
+export interface RunSettings {
+  seed: number;
+  batchSize: number;
+  autoRotate: boolean;
+  /** Parameters of the model, as `countParameters` counts them in its artifact. */
+  parameters?: number;
+}
+
 /** Everything that a reader needs to repeat a result, or to see why another differs. */
-export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, run: { seed: number; batchSize: number; autoRotate: boolean }) {
-  const { config, device, deviceNote, precision, logitScale } = clip.info;
+export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, run: RunSettings) {
+  const { config, origin, device, deviceNote, precision, logitScale } = clip.info;
   const system = addon().systemInfo();
   return {
     model: {
@@ -17,7 +26,8 @@ export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, r
       architecture: config.architecture,
       activation: "activation" in config.image ? config.image.activation : undefined,
       loss: config.loss,
-      weights: config.source,
+      weights: { ...config.source, origin },
+      parameters: run.parameters,
       logitScale,
     },
     device,
@@ -25,7 +35,7 @@ export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, r
     precision,
     preprocessing: { ...config.preprocessing, imageSize: config.image.imageSize, exifOrientation: run.autoRotate ? "applied" : "ignored" },
     prompts: { ...result.prompts, classNames: result.classNames },
-    dataset: { name: data.name, split: data.split, source: data.source, classes: data.classes, splits: data.splits },
+    dataset: { name: data.name, split: data.split, source: data.source, notes: data.notes, classes: data.classes, splits: data.splits },
     counts: { pictures: data.length, evaluated: result.predictions.length, skipped: result.skipped.length },
     seed: run.seed,
     batchSize: run.batchSize,

@@ -21,7 +21,7 @@ export interface TableCell {
   device: string;
   precision: string;
   seconds: number;
-  /** Parameters of both towers; absent for a model that is not known by name. */
+  /** Parameters of both towers: counted by the run; in results of earlier versions those that are published for the name. */
   parameters?: number;
   /** Images a second of the whole evaluation, files and text prompts included. */
   imagesPerSecond: number;
@@ -36,7 +36,7 @@ export interface SavedResults {
 }
 
 export function tableCell(model: string, dataset: string, { metrics: m, manifest }: SavedResults, results: string): TableCell {
-  const parameters = findModel(model)?.parameters;
+  const parameters = manifest.model.parameters ?? findModel(model)?.parameters;
   const top5 = m.topK.find((t) => t.k === 5)?.accuracy;
   return {
     model,
@@ -62,41 +62,63 @@ const percent = (x: number) => `${(100 * x).toFixed(2)} %`;
 
 interface Grid {
   head: string[];
-  rows: { model: string; parameters: string; speed: string; mean: string; bestMean: boolean; cells: { cell?: TableCell; text: string; best: boolean }[] }[];
+  rows: Row[];
 }
 
-/** Models down, data sets across: accuracy with its interval, the best of each data set marked, the mean over data sets. */
+/** What a column shows, and whether it is the best of its column. */
+interface Shown {
+  text: string;
+  best: boolean;
+}
+
+interface Row {
+  model: string;
+  parameters: string;
+  cells: (Shown & { cell?: TableCell })[];
+  mean: Shown;
+  speed: Shown;
+}
+
+/** Models down, data sets across: accuracy with its interval, the mean over data sets, the speed; the best of each marked. */
 function grid(cells: readonly TableCell[]): Grid {
   const datasets = [...new Set(cells.map((c) => c.dataset))];
   const models = [...new Set(cells.map((c) => c.model))];
   const of = (model: string, dataset: string) => cells.find((c) => c.model === model && c.dataset === dataset);
   const highest = datasets.map((d) => Math.max(...cells.filter((c) => c.dataset === d).map((c) => c.accuracy)));
-  // A mean is comparable only where every data set is there.
-  const means = models.map((m) => mean(datasets.map((d) => of(m, d)?.accuracy ?? NaN)));
-  const bestMean = Math.max(...means.filter((x) => !Number.isNaN(x)));
+  // Means and speeds can be compared only where every data set is there.
+  const complete = (model: string, value: (cell: TableCell) => number) => {
+    const own = datasets.map((d) => of(model, d));
+    return own.includes(undefined) ? NaN : mean(own.map((cell) => value(cell!)));
+  };
+  const means = models.map((m) => complete(m, (c) => c.accuracy));
+  const speeds = models.map((m) => complete(m, (c) => c.imagesPerSecond));
   const several = models.length > 1;
   return {
     head: ["model", "parameters", ...datasets.map((d) => `${d} (${cells.find((c) => c.dataset === d)!.pictures})`), "mean", "images/s"],
     rows: models.map((model, i) => {
       const own = cells.filter((c) => c.model === model);
-      const parameters = own.find((c) => c.parameters !== undefined)?.parameters;
       return {
         model,
-        parameters: parameters === undefined ? "" : `${(parameters / 1e6).toFixed(parameters < 1e7 ? 1 : 0)} M`,
-        speed: mean(own.map((c) => c.imagesPerSecond)).toFixed(1),
-        mean: Number.isNaN(means[i]) ? "" : percent(means[i]),
-        bestMean: several && means[i] === bestMean,
+        parameters: millions(own.find((c) => c.parameters !== undefined)?.parameters),
         cells: datasets.map((d, j) => {
           const cell = of(model, d);
-          return {
-            cell,
-            text: cell ? `${percent(cell.accuracy)} (${percent(cell.low)} to ${percent(cell.high)})` : "",
-            best: several && cell?.accuracy === highest[j],
-          };
+          const text = cell ? `${percent(cell.accuracy)} (${percent(cell.low)} to ${percent(cell.high)})` : "";
+          return { cell, text, best: several && cell?.accuracy === highest[j] };
         }),
+        mean: { text: Number.isNaN(means[i]) ? "" : percent(means[i]), best: several && means[i] === largest(means) },
+        speed: { text: mean(own.map((c) => c.imagesPerSecond)).toFixed(1), best: several && speeds[i] === largest(speeds) },
       };
     }),
   };
+}
+
+function millions(parameters: number | undefined): string {
+  return parameters === undefined ? "" : `${(parameters / 1e6).toFixed(parameters < 1e7 ? 1 : 0)} M`;
+}
+
+/** The largest of the values that are numbers. */
+function largest(values: readonly number[]): number {
+  return Math.max(...values.filter((x) => !Number.isNaN(x)));
 }
 
 function mean(values: readonly number[]): number {
@@ -104,17 +126,17 @@ function mean(values: readonly number[]): number {
 }
 
 const MEANING =
-  "Zero-shot accuracy with its 95 % interval (Wilson); the number of images is in brackets. Bold: the best of the column. Images/s: the whole evaluation, files and prompts included.";
+  "Zero-shot accuracy with its 95 % interval (Wilson); the number of images is in brackets. Bold: the best of the column; of mean and images/s among the models that have every data set. Images/s: the whole evaluation, files and prompts included.";
 
 export function tableMarkdown(cells: readonly TableCell[]): string {
   const { head, rows } = grid(cells);
   const escape = (text: string) => text.replaceAll("|", "\\|");
   const line = (row: string[]) => `| ${row.join(" | ")} |`;
-  const bold = (text: string, best: boolean) => (best ? `**${text}**` : text);
+  const bold = ({ text, best }: Shown) => (best ? `**${text}**` : text);
   return [
     line(head.map(escape)),
     line(head.map((_, i) => (i === 0 ? "---" : "---:"))),
-    ...rows.map((r) => line([escape(r.model), r.parameters, ...r.cells.map((c) => bold(c.text, c.best)), bold(r.mean, r.bestMean), r.speed])),
+    ...rows.map((r) => line([escape(r.model), r.parameters, ...r.cells.map(bold), bold(r.mean), bold(r.speed)])),
     "",
     MEANING,
     "",
@@ -146,14 +168,14 @@ export function tableCsv(cells: readonly TableCell[]): string {
 
 export function tableHtml(cells: readonly TableCell[], style: string): string {
   const { head, rows } = grid(cells);
-  const bold = (text: string, best: boolean) => (best ? `<b>${text}</b>` : text);
-  const value = ({ cell, text, best }: Grid["rows"][number]["cells"][number]) => {
+  const bold = ({ text, best }: Shown) => (best ? `<b>${encode(text)}</b>` : encode(text));
+  const value = ({ cell, ...shown }: Row["cells"][number]) => {
     if (!cell) return "<td></td>";
     const report = encode(encodeURI(cell.results.replace(/results\.json$/, "report.html")));
-    return `<td><a href="${report}">${bold(encode(text), best)}</a></td>`;
+    return `<td><a href="${report}">${bold(shown)}</a></td>`;
   };
   const body = rows.map(
-    (r) => `<tr><td>${encode(r.model)}</td><td>${r.parameters}</td>${r.cells.map(value).join("")}<td>${bold(r.mean, r.bestMean)}</td><td>${r.speed}</td></tr>`,
+    (r) => `<tr><td>${encode(r.model)}</td><td>${r.parameters}</td>${r.cells.map(value).join("")}<td>${bold(r.mean)}</td><td>${bold(r.speed)}</td></tr>`,
   );
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Zero-shot accuracy: torchclip</title><style>${style}a { color: inherit; }</style></head><body>

@@ -1,6 +1,7 @@
 import type { NativeTransform } from "../addon.js";
 import { TorchclipError } from "../errors.js";
 import type { ImageTowerConfig, TextTowerConfig } from "./architectures/index.js";
+import type { Origin } from "../util/origin.js";
 import { kindOf, Untrusted } from "../util/untrusted.js";
 import { checkConfig } from "./check-config.js";
 import type { ForeignImageConfig, ForeignTextConfig } from "./foreign.js";
@@ -62,6 +63,12 @@ export interface TokenizerConfig {
   endId: number | null;
   /** The end token is replaced by padding (CLIPA, which was trained so). */
   stripEnd?: boolean;
+}
+
+/** Where a model's weights came from. */
+export interface WeightsOrigin extends Origin {
+  /** The repository and commit on the Hugging Face hub, "org/name@0123…"; absent where it is not from there. */
+  hub?: string;
 }
 
 /** What `torchclip.json` in an artifact says. */

@@ -1,8 +1,11 @@
-import { open, rename, rm, stat } from "node:fs/promises";
+import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { TorchclipError } from "../errors.js";
-import { hashFile, syncFile, syncFolder, writeAll, writing } from "../util/files.js";
+import type { Address } from "../settings.js";
+import { hashFile, syncFile, syncFolder, writeAll, writeFileWhole, writing } from "../util/files.js";
 import { lock } from "../util/lock.js";
+import type { Origin } from "../util/origin.js";
+import { redactText, redactUrl } from "../util/redact.js";
 
 export interface DownloadOptions {
   /** Tried in order. */
@@ -13,7 +16,13 @@ export interface DownloadOptions {
   /** Sent with each request; a redirect to another origin goes without `authorization` (the Fetch standard). */
   headers?: Record<string, string>;
   offline?: boolean;
+  /** Ends the message of a download that fails: what else may be done. */
+  remedy?: string;
   signal?: AbortSignal;
+  /** Told, a sentence each, where an address fails and the next one is asked. Default: a warning of the process. */
+  onNote?: (text: string) => void;
+  /** Told which of the addresses the file came from; not where it was there already. */
+  onFetched?: (url: string) => void;
   /** Bytes so far and in all (undefined while unknown). */
   onProgress?: (done: number, total: number | undefined, url: string) => void;
 }
@@ -36,20 +45,67 @@ export async function download(options: DownloadOptions): Promise<string> {
   try {
     if (await exists(target)) return target;
     const failures: string[] = [];
-    for (const url of urls) {
+    const remedy = options.remedy ? `. ${options.remedy}` : "";
+    for (const [i, url] of urls.entries()) {
       try {
         await fetchWhole(url, options, () => held.check());
+        options.onFetched?.(url);
         return target;
       } catch (error) {
         if (options.signal?.aborted) throw new TorchclipError("E_ABORTED", "aborted", { cause: error });
         if (error instanceof TorchclipError && ["E_WRITE", "E_LOCKED"].includes(error.code)) throw error;
-        failures.push(`${url}: ${(error as Error).message}`);
-        if (error instanceof TorchclipError && error.code === "E_HASH_MISMATCH" && url === urls.at(-1)) throw error;
+        const failure = `${url}: ${(error as Error).message}`;
+        failures.push(failure);
+        if (i < urls.length - 1) tell(options.onNote, `${failure}. Now ${urls[i + 1]} is asked`);
+        else if (error instanceof TorchclipError && error.code === "E_HASH_MISMATCH")
+          throw new TorchclipError(error.code, error.message + remedy, { subject: url, cause: error });
       }
     }
-    throw new TorchclipError("E_DOWNLOAD", `could not download ${target}:\n  ${failures.join("\n  ")}`, { subject: target });
+    throw new TorchclipError("E_DOWNLOAD", `could not download ${target}:\n  ${failures.join("\n  ")}${remedy}`, { subject: target });
   } finally {
     await held.release();
+  }
+}
+
+/** What a download says beside its result. Where nobody listens it is a warning of the process. */
+export function tell(onNote: ((text: string) => void) | undefined, text: string): void {
+  const shown = redactText(text);
+  if (onNote) onNote(shown);
+  else process.emitWarning(shown, "TorchclipWarning");
+}
+
+/** Ends the message where a mirror failed and was the only address. */
+export const MIRROR_ALONE =
+  "The mirror alone was asked; with --mirror-fallback (mirrorFallback: true, TORCHCLIP_MIRROR_FALLBACK=1) the original address is asked after it";
+
+/**
+ * Downloads a file from the first of its addresses that gives it, unless it is there, and says where it came from. That is
+ * remembered beside it, in `<target>.origin.json`.
+ */
+export async function downloadFrom(addresses: readonly Address[], options: Omit<DownloadOptions, "urls" | "onFetched">): Promise<Origin> {
+  const { target, hash } = options;
+  const record = `${target}.origin.json`;
+  const alone = addresses.length === 1 && addresses[0].kind === "mirror" ? MIRROR_ALONE : undefined;
+  const remedy = [alone, options.remedy].filter(Boolean).join(". ");
+  let fetched: string | undefined;
+  await download({ ...options, remedy, urls: addresses.map(({ url }) => url), onFetched: (url) => (fetched = url) });
+  const from = addresses.find(({ url }) => url === fetched);
+  if (!from) return recordedOrigin(target);
+  const origin: Origin = { kind: from.kind, location: redactUrl(from.url), hashKnown: hash !== undefined };
+  await writeFileWhole(record, `${JSON.stringify(origin)}\n`);
+  return origin;
+}
+
+/** Where a file of the cache came from, as `downloadFrom` remembered it. */
+export async function recordedOrigin(target: string): Promise<Origin> {
+  const unknown: Origin = { kind: "cache", location: target, hashKnown: false };
+  const text = await readFile(`${target}.origin.json`, "utf8").catch(() => "");
+  try {
+    const { kind, location, hashKnown } = JSON.parse(text) as Partial<Origin>;
+    const isOrigin = (kind === "download" || kind === "mirror") && typeof location === "string" && typeof hashKnown === "boolean";
+    return isOrigin ? { kind, location, hashKnown } : unknown;
+  } catch {
+    return unknown;
   }
 }
 

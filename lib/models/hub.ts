@@ -1,9 +1,11 @@
 import { readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
-import { dirname, join, posix, relative } from "node:path";
+import { dirname, join, posix, relative, sep } from "node:path";
 import { TorchclipError } from "../errors.js";
-import type { Settings } from "../settings.js";
+import { HUB, hubServers, type Address, type Settings } from "../settings.js";
 import { makeFolder, syncFolder, temporaryName, writeFileWhole, writing } from "../util/files.js";
-import { download } from "./download.js";
+import { redactUrl } from "../util/redact.js";
+import { download, MIRROR_ALONE, tell } from "./download.js";
+import type { WeightsOrigin } from "./config.js";
 
 /** A model repository of the Hugging Face hub, at one revision (branch, tag or commit). */
 export interface HubId {
@@ -13,10 +15,11 @@ export interface HubId {
 
 export interface HubOptions {
   signal?: AbortSignal;
+  /** Told, a sentence each, where a server fails and something else is used. */
+  onNote?: (text: string) => void;
   onProgress?: (file: string, done: number, total: number | undefined) => void;
 }
 
-const OFFICIAL = "https://huggingface.co";
 const NAME = /^(?:hf-hub:|hf:\/\/)?([\w.-]+\/[\w.-]+)(?:@([\w./-]+))?$/;
 
 /** "org/name", "org/name@revision", "hf-hub:org/name"; undefined for anything else. */
@@ -33,6 +36,9 @@ export function parseHubId(text: string): HubId | undefined {
 export class HubRepository {
   private readonly folder: string;
   private commit: string | undefined;
+  /** By the path in the cache: the address of each file that a server was asked for. */
+  private readonly fetched = new Map<string, Address>();
+  private toldFallback = false;
 
   constructor(
     private readonly id: HubId,
@@ -57,27 +63,43 @@ export class HubRepository {
     if (this.at.offline) return this.cached([name]);
     const failures: string[] = [];
     let missing = true; // every server that answered says so
-    for (const endpoint of this.endpoints()) {
+    const servers = hubServers(this.at);
+    for (const [i, server] of servers.entries()) {
       try {
-        return await this.fetch(endpoint, name);
+        return await this.fetch(server, name);
       } catch (error) {
         if (this.options.signal?.aborted) throw new TorchclipError("E_ABORTED", "aborted", { cause: error });
         if (error instanceof TorchclipError && ["E_WRITE", "E_HASH_MISMATCH", "E_LOCKED"].includes(error.code)) throw error;
         missing &&= error instanceof TorchclipError && error.code === "E_MODEL_NOT_FOUND";
-        failures.push(`${endpoint}: ${reason(error)}`);
+        failures.push(`${server.url}: ${reason(error)}`);
+        if (i < servers.length - 1) this.tellFallback(name, failures[i], servers[i + 1]);
       }
     }
     const cached = await this.cached([name]);
-    if (cached) return cached; // no network, but at hand
+    if (cached) {
+      tell(this.options.onNote, `${this.id.repo}/${name} is taken from the cache, which may be older: ${failures.join("; ")}`);
+      return cached;
+    }
+    const remedy = servers.length === 1 && servers[0].kind === "mirror" ? `. ${MIRROR_ALONE}` : "";
     throw new TorchclipError(
       missing ? "E_MODEL_NOT_FOUND" : "E_DOWNLOAD",
-      `could not read ${this.id.repo}/${name} at ${this.id.revision}:\n  ${failures.join("\n  ")}`,
+      `could not read ${this.id.repo}/${name} at ${this.id.revision}:\n  ${failures.join("\n  ")}${remedy}`,
       { subject: this.id.repo },
     );
   }
 
-  private endpoints(): string[] {
-    return [this.at.hubMirror, this.at.hubEndpoint ?? OFFICIAL].filter((b): b is string => !!b).map((b) => b.replace(/\/+$/, ""));
+  /** Once: the other files of the repository go the same way. */
+  private tellFallback(name: string, failure: string, next: Address): void {
+    if (!this.toldFallback) tell(this.options.onNote, `${this.id.repo}/${name} at ${failure}. Now ${next.url} is asked`);
+    this.toldFallback = true;
+  }
+
+  /** Where a file that `file` or `first` gave came from: the server that answered for it, or the cache. */
+  async originOf(path: string): Promise<WeightsOrigin> {
+    const [commit] = relative(join(this.folder, "snapshots"), path).split(sep);
+    const { kind, url } = this.fetched.get(path) ?? { kind: "cache" as const, url: undefined };
+    const hashKnown = (await hashFromBlob(path)) !== undefined;
+    return { kind, location: url === undefined ? path : redactUrl(url), hub: `${this.id.repo}@${commit}`, hashKnown };
   }
 
   private async cached(names: readonly string[]): Promise<string | undefined> {
@@ -91,9 +113,9 @@ export class HubRepository {
     return undefined;
   }
 
-  private async fetch(endpoint: string, name: string): Promise<string | undefined> {
+  private async fetch(server: Address, name: string): Promise<string | undefined> {
     // All files of one call come from one commit, whatever is pushed meanwhile.
-    const url = `${endpoint}/${this.id.repo}/resolve/${encodeURIComponent(this.commit ?? this.id.revision)}/${name}`;
+    const url = `${server.url}/${this.id.repo}/resolve/${encodeURIComponent(this.commit ?? this.id.revision)}/${name}`;
     const known = await this.cached([name]);
     if (known && this.commit && dirnameAt(known, name).endsWith(this.commit)) return known;
     const head = await this.head(url);
@@ -112,6 +134,7 @@ export class HubRepository {
     });
     const link = join(this.folder, "snapshots", commit, ...name.split("/"));
     await placeLink(blob, link);
+    this.fetched.set(link, { url, kind: server.kind });
     if (commit !== this.id.revision) await this.rememberCommit(commit);
     return link;
   }
@@ -124,7 +147,7 @@ export class HubRepository {
 
   /** The user's token is for the hub alone: a mirror, or another server that the hub leads to, does not get it. */
   private headers(url: string): Record<string, string> {
-    const isHub = new URL(url).origin === new URL(this.at.hubEndpoint ?? OFFICIAL).origin;
+    const isHub = new URL(url).origin === new URL(this.at.hubEndpoint ?? HUB).origin;
     return this.at.hubToken && isHub ? { authorization: `Bearer ${this.at.hubToken}` } : {};
   }
 

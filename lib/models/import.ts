@@ -39,8 +39,10 @@ export interface ImportSource extends TokenizerSource {
   weights: string;
   /** transformers' config.json, or open_clip_config.json. */
   config?: string;
-  /** preprocessor_config.json, or processor_config.json. */
+  /** preprocessor_config.json. */
   preprocessor?: string;
+  /** processor_config.json, whose `image_processor` (transformers 5) comes before preprocessor_config.json. */
+  processor?: string;
   /** Of the weights, where it is known already. */
   sha256?: string;
 }
@@ -58,7 +60,8 @@ export const WEIGHT_NAMES = [
   "model.pt",
 ];
 export const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
-export const PREPROCESSOR_NAMES = ["preprocessor_config.json", "processor_config.json"];
+export const PREPROCESSOR_NAMES = ["preprocessor_config.json"];
+export const PROCESSOR_NAMES = ["processor_config.json"];
 export const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
 export const TOKENIZER_CONFIG_NAMES = ["tokenizer_config.json"];
 
@@ -87,6 +90,7 @@ export async function findSource(path: string): Promise<ImportSource> {
   const beside = async (folder: string) => ({
     config: await first(folder, CONFIG_NAMES),
     preprocessor: await first(folder, PREPROCESSOR_NAMES),
+    processor: await first(folder, PROCESSOR_NAMES),
     tokenizer: await first(folder, TOKENIZER_NAMES),
     tokenizerConfig: await first(folder, TOKENIZER_CONFIG_NAMES),
   });
@@ -257,7 +261,7 @@ async function knownHints(source: ImportSource, weights: WeightFile, found: Reco
       return openClipHints(config.model_cfg as Json, (config.preprocess_cfg ?? {}) as Json, source.config);
     }
     if (config.vision_config || config.vision_config_dict || config.model_type) {
-      return huggingFaceHints(config, await imageProcessor(source.preprocessor), source.config);
+      return huggingFaceHints(config, await imageProcessor(source), source.config);
     }
   }
   const own = weights.metadata.config; // scripts/train-tiny
@@ -276,13 +280,15 @@ async function knownHints(source: ImportSource, weights: WeightFile, found: Reco
   return undefined;
 }
 
-/** The config of transformers' image processor, which processor_config.json holds among others. */
-async function imageProcessor(file: string | undefined): Promise<{ config: Json; file: string } | undefined> {
-  if (!file) return undefined;
-  const whole = await readJsonFile(file);
-  if (basename(file) !== "processor_config.json") return { config: whole, file };
-  checkFields("processor", whole, file);
-  return whole.image_processor ? { config: whole.image_processor as Json, file } : undefined;
+/**
+ * The config of transformers' image processor. Where both files have one, that of processor_config.json counts
+ * (transformers 5, image_processing_base.py, `get_image_processor_dict`).
+ */
+async function imageProcessor({ processor, preprocessor }: ImportSource): Promise<{ config: Json; file: string } | undefined> {
+  const whole = processor ? await readJsonFile(processor) : {};
+  if (processor && (whole.image_processor || !preprocessor)) checkFields("processor", whole, processor);
+  if (processor && whole.image_processor) return { config: whole.image_processor as Json, file: processor };
+  return preprocessor ? { config: await readJsonFile(preprocessor), file: preprocessor } : undefined;
 }
 
 /** The config inside an artifact. */

@@ -101,7 +101,7 @@ export async function check(engine: NativeEngine, info: NativeInfo): Promise<{ e
   await engine.encodeTokens(ids, CHECK_TEXTS, length, embeddings.subarray(CHECK_IMAGES * info.embedDim), true, cancel);
   let seconds = Infinity;
   for (let round = 0; round < ROUNDS; round++) {
-    seconds = Math.min(seconds, await engine.encodeImages(pixels, CHECK_IMAGES, embeddings, true, cancel));
+    seconds = Math.min(seconds, await engine.encodePixels(pixels, CHECK_IMAGES, embeddings, true, cancel));
   }
   return { embeddings, seconds };
 }

@@ -1,11 +1,13 @@
-import type { Settings } from "../settings.js";
+import { OPENAI } from "../settings.js";
 import { PUBLISHED, type Published } from "./published.js";
 
 /** A file on a server, with the hash that it must have. */
 export interface ModelFile {
   name: string;
-  urls: (settings: Settings) => string[];
+  url: string;
   sha256: string;
+  /** The hub's repository that holds the same weights. */
+  hub?: string;
 }
 
 /** Where a model's weights come from. */
@@ -31,8 +33,6 @@ export interface ModelEntry {
   origin: ModelOrigin;
 }
 
-const OPENAI = "https://openaipublic.azureedge.net";
-
 /** OpenAI's names, their file and its SHA-256 (openai/CLIP, clip/clip.py, `_MODELS`). */
 const OPENAI_MODELS: readonly (readonly [name: string, openClip: string, file: string, sha256: string, size: string])[] = [
   ["RN50", "RN50", "RN50.pt", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "102 M"],
@@ -47,15 +47,15 @@ const OPENAI_MODELS: readonly (readonly [name: string, openClip: string, file: s
 ];
 
 function openaiEntry([name, openClip, file, sha256, size]: (typeof OPENAI_MODELS)[number]): ModelEntry {
-  const urls = (s: Settings) => [s.openaiMirror, OPENAI].filter((b): b is string => !!b).map((b) => `${b}/clip/models/${sha256}/${file}`);
+  const published = PUBLISHED.find(([other]) => other === `${openClip}/openai`);
   return {
     name,
     aliases: [...new Set([openClip, `${openClip}/openai`, `${openClip}-quickgelu/openai`])].filter((a) => a !== name),
     description: `OpenAI CLIP, ${size} parameters, from OpenAI's own file`,
-    ...sizes(PUBLISHED.find(([published]) => published === `${openClip}/openai`)),
-    ...accuracy(PUBLISHED.find(([published]) => published === `${openClip}/openai`)),
+    ...sizes(published),
+    ...accuracy(published),
     licence: "MIT",
-    origin: { kind: "file", file: { name: file, urls, sha256 } },
+    origin: { kind: "file", file: { name: file, url: `${OPENAI}/clip/models/${sha256}/${file}`, sha256, hub: published?.[1] } },
   };
 }
 
@@ -109,6 +109,11 @@ export const MODELS: readonly ModelEntry[] = [
   ...OPENAI_MODELS.map(openaiEntry),
   ...PUBLISHED.filter(([name]) => !name.endsWith("/openai")).map(publishedEntry),
 ];
+
+/** Whether a SHA-256 is that of weights in the registry (OpenAI's own files). */
+export function isPublishedHash(sha256: string): boolean {
+  return MODELS.some(({ origin }) => origin.kind === "file" && origin.file.sha256 === sha256);
+}
 
 export function findModel(name: string): ModelEntry | undefined {
   const wanted = name.toLowerCase();

@@ -4,10 +4,11 @@ import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { addon } from "../addon.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
-import { settings, type Settings } from "../settings.js";
+import { addressesOf, settings, type Settings } from "../settings.js";
 import { hashFile, isReadOnly, writeFileWhole, writing } from "../util/files.js";
 import { withLock } from "../util/lock.js";
-import { download } from "./download.js";
+import type { WeightsOrigin } from "./config.js";
+import { downloadFrom } from "./download.js";
 import { readWeightMap, TorchArchive } from "./formats/index.js";
 import { HubRepository, hashFromBlob, parseHubId, type HubId } from "./hub.js";
 import {
@@ -16,24 +17,35 @@ import {
   importModel,
   nameOf,
   PREPROCESSOR_NAMES,
+  PROCESSOR_NAMES,
   TOKENIZER_CONFIG_NAMES,
   TOKENIZER_NAMES,
   WEIGHT_NAMES,
   type ImportOptions,
   type ImportSource,
 } from "./import.js";
-import { findModel, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
+import { findModel, isPublishedHash, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
 
 export interface ResolveOptions extends ImportOptions {
   /** Where imported models are kept; with it, the hub's files too (below `hub`), otherwise Python's own cache holds those. */
   cacheDir?: string;
   /** Never use the network; also TORCHCLIP_OFFLINE, HF_HUB_OFFLINE. */
   offline?: boolean;
-  /** Tried before the official addresses: base URL. */
+  /** Base URL that is asked in place of the official addresses, whose paths it serves. No other address is asked. */
   mirror?: string;
+  /** Ask the official address, too, where the mirror fails. Default false; also TORCHCLIP_MIRROR_FALLBACK. */
+  mirrorFallback?: boolean;
   /** Ask the hub again, although the model is installed. */
   refresh?: boolean;
+  /** Told, a sentence each, where a mirror or the hub fails and something else is used. Default: a warning of the process. */
+  onNote?: (text: string) => void;
   onProgress?: (event: { what: string; done: number; total: number | undefined }) => void;
+}
+
+/** A model's artifact, and where its weights came from. */
+export interface LocatedModel {
+  artifact: string;
+  origin: WeightsOrigin;
 }
 
 /** A model that was loaded by name once. */
@@ -41,11 +53,13 @@ export interface InstalledModel {
   artifact: string;
   /** The weights that it was made of, and what lay beside them. */
   files: string[];
+  /** Where the weights came from; absent where an earlier version installed it. */
+  origin?: WeightsOrigin;
   importVersion: number;
 }
 
 const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-const IMPORT_VERSION = 3; // raised when imports of the same file come out different
+const IMPORT_VERSION = 4; // raised when imports of the same file come out different
 
 /**
  * The artifact of a model: by a name of `models`, by a hub id ("org/name", "org/name@revision"), or by the path of an
@@ -53,27 +67,33 @@ const IMPORT_VERSION = 3; // raised when imports of the same file come out diffe
  * an installed one needs no network.
  */
 export async function resolveModel(model: string, options: ResolveOptions = {}): Promise<string> {
+  return (await locateModel(model, options)).artifact;
+}
+
+/** What `resolveModel` gives, and where the weights came from. */
+export async function locateModel(model: string, options: ResolveOptions = {}): Promise<LocatedModel> {
   if (typeof model !== "string" || model === "") throw new TorchclipError("E_ARGUMENT", "model must be a name or a path", { subject: "model" });
   const at = modelSettings(options);
-  if (await stat(model).catch(() => undefined)) return (await resolvePath(model, at, options)).artifact;
+  if (await stat(model).catch(() => undefined)) return resolvePath(model, at, options);
   const { name, origin } = namedOrigin(model);
   if (options.trustCode) {
     const message = `trustCode is for files of yours alone, and "${model}" is no path; download it, look at it, and load its path`;
     throw new TorchclipError("E_ARGUMENT", message, { subject: "trustCode" });
   }
-  if (origin.kind === "bundled") return join(packageRoot, origin.path);
+  if (origin.kind === "bundled") return { artifact: join(packageRoot, origin.path), origin: { kind: "package", location: origin.path, hashKnown: false } };
   const known = (await installedModels(at))[name];
-  if (known && !options.refresh && !options.arch && !options.activation) return known.artifact;
+  if (known && !options.refresh && !options.arch && !options.activation) return { artifact: known.artifact, origin: originOfInstalled(known) };
   const source = origin.kind === "file" ? await fetchFile(name, origin, at, options) : await fetchHub(name, origin, at, options);
   const arch = options.arch ?? (origin.kind === "hub" && !source.config ? origin.arch : undefined);
-  const installed = await importOnce(source, at, { ...options, arch, name: options.name ?? name });
-  await remember(name, installed, at);
-  return installed.artifact;
+  const { artifact, files } = await importOnce(source, at, { ...options, arch, name: options.name ?? name });
+  await remember(name, { artifact, files, origin: source.origin, importVersion: IMPORT_VERSION }, at);
+  return { artifact, origin: source.origin };
 }
 
-export function modelSettings(options: ResolveOptions): Settings {
-  const at = settings(options);
-  return options.mirror ? { ...at, hubMirror: options.mirror, openaiMirror: options.mirror } : at;
+export const modelSettings = (options: ResolveOptions): Settings => settings(options);
+
+function originOfInstalled({ origin, files, artifact }: InstalledModel): WeightsOrigin {
+  return origin ?? { kind: "cache", location: files[0] ?? artifact, hashKnown: false };
 }
 
 /** A name of the registry or a hub id. */
@@ -97,23 +117,28 @@ function namedOrigin(model: string): { name: string; origin: ModelOrigin | { kin
   );
 }
 
-async function fetchFile(name: string, { file }: ModelOrigin & { kind: "file" }, at: Settings, options: ResolveOptions): Promise<ImportSource> {
-  const weights = await download({
-    urls: file.urls(at),
-    target: join(at.cacheDir, "downloads", file.sha256, file.name),
+/** Weights, and where they came from. */
+type FetchedSource = ImportSource & { origin: WeightsOrigin };
+
+async function fetchFile(name: string, { file }: ModelOrigin & { kind: "file" }, at: Settings, options: ResolveOptions): Promise<FetchedSource> {
+  const weights = join(at.cacheDir, "downloads", file.sha256, file.name);
+  const origin = await downloadFrom(addressesOf(file.url, at), {
+    target: weights,
     hash: file.sha256,
     offline: at.offline,
+    remedy: file.hub ? `The same weights are on the hub as ${file.hub}: \`--model ${file.hub}\`` : undefined,
     signal: options.signal,
+    onNote: options.onNote,
     onProgress: (done, total) => options.onProgress?.({ what: `${name}: ${file.name}`, done, total }),
   });
-  return { weights, sha256: file.sha256 };
+  return { weights, sha256: file.sha256, origin };
 }
 
 /** The files of a hub repository that an import reads, and no others. */
-async function fetchHub(name: string, origin: { repo: string; revision?: string }, at: Settings, options: ResolveOptions): Promise<ImportSource> {
+async function fetchHub(name: string, origin: { repo: string; revision?: string }, at: Settings, options: ResolveOptions): Promise<FetchedSource> {
   const id: HubId = { repo: origin.repo, revision: origin.revision ?? "main" };
   const onProgress = (file: string, done: number, total: number | undefined) => options.onProgress?.({ what: `${name}: ${file}`, done, total });
-  const hub = new HubRepository(id, at, { signal: options.signal, onProgress });
+  const hub = new HubRepository(id, at, { signal: options.signal, onNote: options.onNote, onProgress });
   const config = await hub.first(CONFIG_NAMES);
   // Repositories that serve both libraries hold the weights twice: open_clip's go with open_clip's config.
   const openClip = config !== undefined && basename(config) === CONFIG_NAMES[0];
@@ -134,8 +159,10 @@ async function fetchHub(name: string, origin: { repo: string; revision?: string 
     weights,
     config,
     preprocessor: await hub.first(PREPROCESSOR_NAMES),
+    processor: await hub.first(PROCESSOR_NAMES),
     tokenizer: await hub.first(TOKENIZER_NAMES),
     tokenizerConfig: await hub.first(TOKENIZER_CONFIG_NAMES),
+    origin: await hub.originOf(weights),
   };
 }
 
@@ -146,25 +173,35 @@ async function fetchShards(index: string, hub: HubRepository): Promise<void> {
 }
 
 /** A path: an artifact is used as it is; weights are imported once, under the hash of their content. */
-async function resolvePath(path: string, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
+async function resolvePath(path: string, at: Settings, options: ResolveOptions): Promise<LocatedModel> {
   const info = await stat(path);
-  if (info.isFile() && (await isArtifact(path))) return { artifact: path, files: [], importVersion: IMPORT_VERSION };
-  return importOnce(await findSource(path), at, { ...options, name: options.name ?? nameOf(path) });
+  if (info.isFile() && (await isArtifact(path))) return { artifact: path, origin: { kind: "path", location: path, hashKnown: false } };
+  const source = await findSource(path);
+  const { artifact, sha256 } = await importOnce(source, at, { ...options, name: options.name ?? nameOf(path) });
+  return { artifact, origin: { kind: "path", location: source.weights, hashKnown: isPublishedHash(sha256) } };
 }
 
-async function importOnce(source: ImportSource, at: Settings, options: ResolveOptions): Promise<InstalledModel> {
+interface Imported {
+  artifact: string;
+  /** The weights, and what lay beside them. */
+  files: string[];
+  /** Of the weights. */
+  sha256: string;
+}
+
+async function importOnce(source: ImportSource, at: Settings, options: ResolveOptions): Promise<Imported> {
   const { name, arch, activation, trustCode, imageSize, contextLength, signal } = options;
   const folder = join(at.cacheDir, "imports");
   const sha256 = source.sha256 ?? (await hashFromBlob(source.weights)) ?? (await weightsHash(source.weights, folder, signal));
   // The same weights with another config or tokenizer are another model.
-  const beside = [source.config, source.preprocessor, source.tokenizer, source.tokenizerConfig];
+  const beside = [source.config, source.preprocessor, source.processor, source.tokenizer, source.tokenizerConfig];
   const key = createHash("sha256").update(JSON.stringify([IMPORT_VERSION, sha256, arch, activation, imageSize, contextLength]));
   for (const file of beside) key.update(file ? await readFile(file) : "-");
   const artifact = join(folder, `${key.digest("hex").slice(0, 32)}.pt`);
   if (!(await stat(artifact).catch(() => undefined))) {
     await importModel({ ...source, sha256 }, artifact, { name, arch, activation, trustCode, imageSize, contextLength, signal });
   }
-  return { artifact, files: [source.weights, ...beside.filter((f): f is string => !!f)], importVersion: IMPORT_VERSION };
+  return { artifact, files: [source.weights, ...beside.filter((f): f is string => !!f)], sha256 };
 }
 
 const installedFile = (at: Settings): string => join(at.cacheDir, "models.json");

@@ -36,7 +36,9 @@ export function redactUrl(url: string | URL): string {
   if (DATA.test(text) && text.endsWith(",…")) return text;
   if (DATA.test(text)) return `${text.slice(0, 40).split(",")[0]},… (${text.length} characters)`;
   const parsed = URL.canParse(text) ? new URL(text) : undefined;
-  if (parsed?.host) return `${parsed.protocol}//${parsed.host}${parsed.pathname}${parsed.search ? "?…" : ""}`;
+  // Braces, which stand for several shards, stay as they were written.
+  const pathname = parsed?.pathname.replaceAll("%7B", "{").replaceAll("%7D", "}");
+  if (parsed?.host) return `${parsed.protocol}//${parsed.host}${pathname}${parsed.search ? "?…" : ""}`;
   if (parsed?.protocol === "file:") return `file://${parsed.pathname}`;
   // What no parser takes may still hold a password: everything before the last @ goes.
   const [, scheme = "", rest = text] = /^([a-z][a-z\d+.-]*:[/\\]*)(.*)$/is.exec(text) ?? [];

@@ -129,7 +129,7 @@ describe("data sets of the CLIP papers", () => {
         [9, "test_batch.bin#1"],
       ],
     );
-    const image = ten.at(1).read() as RawImage;
+    const image = (await ten.at(1).read()) as RawImage;
     // Pixel (1, 2): byte 34 of each plane of 1,024.
     assert.deepEqual([...image.data.subarray(34 * 3, 34 * 3 + 3)], [34 + 7, (1024 + 34 + 7) & 255, (2048 + 34 + 7) & 255]);
     assert.equal(ten.prompts[0].templates.length, 18);
@@ -155,16 +155,14 @@ describe("data sets of the CLIP papers", () => {
       "t10k-labels-idx1-ubyte": idx([2], [7, 0]),
     });
     const digits = await loadDataset("mnist", { root });
-    assert.deepEqual(
-      { ...(digits.at(1).read() as RawImage), data: [...(digits.at(1).read() as RawImage).data] },
-      { data: [7, 8, 9, 10, 11, 12], width: 3, height: 2, channels: 1 },
-    );
+    const digit = (await digits.at(1).read()) as RawImage;
+    assert.deepEqual({ ...digit, data: [...digit.data] }, { data: [7, 8, 9, 10, 11, 12], width: 3, height: 2, channels: 1 });
     assert.deepEqual(
       [...digits].map((s) => s.label),
       [7, 0],
     );
     write(root, { "t10k-labels-idx1-ubyte": idx([3], [1, 2, 3]) });
-    assert.match((await errorOf(() => loadDataset("mnist", { root }))).message, /3 labels for 2 pictures/);
+    assert.match((await errorOf(() => loadDataset("mnist", { root }))).message, /3 labels for 2 images/);
 
     const stl = write(temporaryFolder(), {
       "stl10_binary/class_names.txt": lines(CLIP_PROMPTS.stl10.classes),
@@ -174,9 +172,43 @@ describe("data sets of the CLIP papers", () => {
     const set = await loadDataset("stl10", { root: stl });
     assert.equal(set.at(0).label, 9);
     // Byte / 96 is the column, so a row of the picture counts up.
-    const { data } = set.at(0).read() as RawImage;
+    const { data } = (await set.at(0).read()) as RawImage;
     assert.deepEqual([data[0], data[3], data[6]], [0, 1, 2]);
     assert.deepEqual([data[96 * 3], data[96 * 3 + 3]], [0, 1]);
+  });
+
+  it("CIFAR, STL-10 and unpacked MNIST: an image is read from its file when it is used, and no file is kept in memory", async () => {
+    const idx = (sizes: number[], data: Buffer) => Buffer.concat([Buffer.from([0, 0, 8, sizes.length, ...sizes.flatMap((s) => [0, 0, 0, s])]), data]);
+    const images: Record<string, { file: string; head: number; bytes: number }> = {
+      cifar10: { file: "cifar-10-batches-bin/test_batch.bin", head: 1, bytes: 3072 },
+      cifar100: { file: "cifar-100-binary/test.bin", head: 2, bytes: 3072 },
+      stl10: { file: "stl10_binary/test_X.bin", head: 0, bytes: 3 * 96 * 96 },
+      mnist: { file: "t10k-images-idx3-ubyte", head: 16, bytes: 4 },
+    };
+    const zeros = (name: string) => Buffer.alloc(images[name].bytes);
+    const root = write(temporaryFolder(), {
+      "cifar-10-batches-bin/batches.meta.txt": lines(CLIP_PROMPTS.cifar10.classes),
+      "cifar-100-binary/fine_label_names.txt": lines(underscored(CLIP_PROMPTS.cifar100.classes)),
+      "stl10_binary/class_names.txt": lines(CLIP_PROMPTS.stl10.classes),
+      "stl10_binary/test_y.bin": Buffer.from([1]),
+      "t10k-labels-idx1-ubyte": idx([1], Buffer.from([0])),
+      [images.cifar10.file]: Buffer.concat([Buffer.alloc(1), zeros("cifar10")]),
+      [images.cifar100.file]: Buffer.concat([Buffer.alloc(2), zeros("cifar100")]),
+      [images.stl10.file]: zeros("stl10"),
+      [images.mnist.file]: idx([1, 2, 2], zeros("mnist")),
+    });
+    for (const [name, { file, head, bytes }] of Object.entries(images)) {
+      const sample = (await loadDataset(name, { root })).at(0);
+      // The file changes after the set was opened: what is read now is what it holds now.
+      const before = readFileSync(join(root, file)).subarray(0, head);
+      write(root, { [file]: Buffer.concat([before, Buffer.alloc(bytes, 9)]) });
+      const { data } = (await sample.read()) as RawImage;
+      assert.ok(data.length === bytes && data.every((value) => value === 9), name);
+      write(root, { [file]: before });
+      const error = await errorOf(() => sample.read());
+      assert.equal(error.code, "E_IMAGE_READ", name);
+      assert.ok(error.message.includes(file), error.message);
+    }
   });
 
   it("Food-101, DTD, Oxford Pets: lists beside folders", async () => {
@@ -222,6 +254,10 @@ describe("data sets of the CLIP papers", () => {
     for (const id of CLIP_PROMPTS.imagenet.folders!) write(net, { [`val/${id}/1.JPEG`]: picture });
     const imagenet = await loadDataset("imagenet", { root: net });
     assert.deepEqual([imagenet.length, imagenet.classes[0], imagenet.classes[999], imagenet.prompts[0].templates.length], [1000, "tench", "toilet paper", 80]);
+    write(net, { [`val/${CLIP_PROMPTS.imagenet.folders![0]}/2.heic`]: picture, "devkit/readme.txt": "", "val/.index": "" });
+    const { notes, source } = await loadDataset("imagenet", { root: net });
+    assert.match(notes.join("\n"), /devkit, which are no splits[^]*hidden files and folders: 1 \(\.index\)[^]*left out 1 \.heic/);
+    assert.deepEqual(source, { kind: "root", location: net, hashKnown: false });
     write(net, { "val/n00000001/1.JPEG": picture });
     assert.equal((await errorOf(() => loadDataset("imagenet", { root: net }))).code, "E_DATASET_FORMAT");
     assert.equal((await errorOf(() => loadDataset("imagenet", {}))).code, "E_DATASET_NOT_FOUND");
@@ -267,8 +303,16 @@ describe("data sets of the CLIP papers", () => {
         ["a.png", picture],
         ["a.cls", "7"],
       ]),
+      "empty.tar": await shard([
+        ["sub/a.png", picture],
+        ["sub/a.cls", " \n"],
+      ]),
       "cut.tar": (await shard([["a.png", Buffer.alloc(4000)]])).subarray(0, 900),
     });
+    const empty = await errorOf(() => loadDataset(join(root, "empty.tar")));
+    assert.equal(empty.code, "E_DATASET_FORMAT");
+    assert.match(empty.message, /empty\.tar: the \.cls of the sample sub\/a is empty/);
+    assert.equal(empty.subject, join(root, "empty.tar"));
     for (const [name, code] of [
       ["bad.tar", "E_DATASET_FORMAT"],
       ["odd.tar", "E_LABEL_UNKNOWN"],

@@ -82,11 +82,29 @@ describe("folders of images", () => {
 
   it("formats that are not decoded are counted and named", async () => {
     const folder = tree("cat/1.png", "cat/2.HEIC", "cat/3.heic", "cat/sub/4.psd", "cat/readme.md");
-    assert.match((await loadDataset(folder)).notes.join("\n"), /cat: left out 2 \.heic, 1 \.psd/);
-    assert.match((await imageSource(folder)).notes().join("\n"), /left out 2 \.heic, 1 \.psd/);
+    assert.match((await loadDataset(folder)).notes.join("\n"), /class folders: left out 2 \.heic, 1 \.psd[^]*no images: 1 \.md/);
+    assert.match((await imageSource(folder)).notes().join("\n"), /left out 2 \.heic, 1 \.psd[^]*no images: 1 \.md/);
     const error = await errorOf(() => imageSource(tree("1.heic")));
     assert.equal(error.code, "E_DATASET_EMPTY");
     assert.match(error.message, /1 \.heic/);
+  });
+
+  it("all that is left out is counted and named: other files, hidden ones, images in no class folder", async () => {
+    const folder = tree("cat/1.png", "cat/.thumbs/1.png", "cat/._1.png", "dog/1.png", "dog/Thumbs.db", "dog/LICENSE", "cover.png", ".git/", "labels.csv");
+    const { notes, length } = await loadDataset(folder);
+    assert.equal(length, 2);
+    assert.deepEqual(notes, [
+      `${folder}: left out files that are no images: 1 .csv.`,
+      `${folder}: left out images that lie in no class folder: 1 (cover.png).`,
+      `${folder}: left out hidden files and folders: 1 (.git).`,
+      `${folder}, in its class folders: left out files that are no images: 1 without an ending, 1 .db.`,
+      `${folder}, in its class folders: left out hidden files and folders: 2 (._1.png, .thumbs).`,
+    ]);
+    const many = (await loadDataset(tree("cat/1.png", ..."abcdefg".split("").map((letter) => `cat/.${letter}`)))).notes;
+    assert.match(many.join(), /hidden files and folders: 7 \(\.a, \.b, \.c, \.d, \.e, …\)/);
+    assert.deepEqual((await loadDataset(tree("cat/1.png"))).notes, []);
+    const smaller = (await loadDataset(folder)).limit(1).sample(1);
+    assert.deepEqual(smaller.notes, notes);
   });
 
   it("every ending of an image that is decoded is taken", async () => {
@@ -126,9 +144,8 @@ describe("splits of a folder", () => {
     it(`${stray} beside train and test`, async () => {
       const data = await loadDataset(tree("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/2.png", stray));
       assert.deepEqual([data.split, data.classes, names(data)], ["test", ["cat", "dog"], ["cat/1.png", "dog/2.png"]]);
-      const visible = /^[a-z]/.test(stray);
-      assert.equal(data.notes.length, visible ? 1 : 0);
-      if (visible) assert.ok(data.notes[0].includes(stray.split("/")[0]));
+      assert.equal(data.notes.length, 1);
+      assert.ok(data.notes[0].includes(stray.split("/")[0]));
     });
   }
 

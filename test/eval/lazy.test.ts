@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { createWriteStream, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import sharp from "sharp";
@@ -13,6 +14,25 @@ import { temporaryFolder, tinyModel } from "../support/index.js";
 
 const COUNT = 120;
 const BATCH = 8;
+
+interface ShardSample {
+  key: string;
+  label: number;
+  /** The bytes of its file, made when they are written. */
+  image: () => Buffer;
+}
+
+/** Writes a WebDataset shard of PNG files and their classes. */
+async function writeShard(file: string, samples: readonly ShardSample[]): Promise<void> {
+  const pack = tar.pack();
+  const written = pipeline(pack, createWriteStream(file));
+  for (const { key, label, image } of samples) {
+    pack.entry({ name: `${key}.png` }, image());
+    pack.entry({ name: `${key}.cls` }, String(label));
+  }
+  pack.finalize();
+  await written;
+}
 
 describe("evaluation reads images when their batch is made", function () {
   this.timeout(120_000);
@@ -47,23 +67,38 @@ describe("evaluation reads images when their batch is made", function () {
     assert.ok(most <= 3 * BATCH, `${most} images were read and not done`);
   });
 
+  for (const journal of [false, true]) {
+    it(`images of the last shard are read after the first batch is done${journal ? ", with a journal too" : ""}`, async () => {
+      const [folder, shards, each] = [temporaryFolder(), 4, 60];
+      const file = (shard: number) => join(folder, `${shard}.tar`);
+      for (let shard = 0; shard < shards; shard++) {
+        const samples = Array.from({ length: each }, (_, i) => ({ key: `${shard}-${i}`, label: i % 2, image: () => images[i % 2] }));
+        await writeShard(file(shard), samples);
+      }
+      const data = await loadDataset(join(folder, `{0..${shards - 1}}.tar`));
+      let batches = 0;
+      const result = await zeroShot(clip, data, {
+        batchSize: BATCH,
+        ...(journal ? { journal: join(folder, "evaluation.journal") } : {}),
+        onProgress: () => {
+          // What was read before this moment would be classified all the same.
+          if (batches++ === 0) writeFileSync(file(shards - 1), Buffer.alloc(statSync(file(shards - 1)).size));
+        },
+      });
+      assert.equal(result.predictions.length, (shards - 1) * each);
+      assert.equal(result.skipped.length, each);
+      assert.ok(result.skipped.every(({ name }) => name.startsWith(`${shards - 1}-`)));
+    });
+  }
+
   it("the memory for shards of 160 MB stays below 40 MB", async () => {
     const size = 8 << 20; // bytes a file has behind its image: a decoder does not need them, a reader does
-    const pack = tar.pack();
-    const chunks: Buffer[] = [];
     const filled = (image: Buffer) => Buffer.concat([image, Buffer.alloc(size)]);
-    const writing = (async () => {
-      for await (const chunk of pack) chunks.push(chunk as Buffer);
-    })();
-    for (let i = 0; i < 20; i++) {
-      pack.entry({ name: `${i}.png` }, filled(images[i % 2]));
-      pack.entry({ name: `${i}.cls` }, String(i % 2));
-    }
-    pack.finalize();
-    await writing;
     const shard = join(temporaryFolder(), "0.tar");
-    writeFileSync(shard, Buffer.concat(chunks));
-    chunks.length = 0;
+    await writeShard(
+      shard,
+      Array.from({ length: 20 }, (_, i) => ({ key: String(i), label: i % 2, image: () => filled(images[i % 2]) })),
+    );
 
     const live = new Set<WeakRef<Buffer>>();
     const data = await loadDataset(shard);

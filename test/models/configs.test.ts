@@ -5,7 +5,7 @@ import { load } from "../../lib/index.js";
 import { checkFields, type ConfigKind } from "../../lib/models/fields.js";
 import { huggingFaceHints, openClipHints } from "../../lib/models/hints.js";
 import { imageProcessorHints } from "../../lib/models/image-processor.js";
-import { importModel, readArtifactConfig } from "../../lib/models/import.js";
+import { findSource, importModel, readArtifactConfig } from "../../lib/models/import.js";
 import { familyPictures, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
 import { errorOf, golden, largestDifference, temporaryFolder } from "../support/index.js";
 
@@ -103,6 +103,45 @@ describe("image processors of transformers", () => {
       assert.ok(error.message.startsWith(`preprocessor_config.json: "${field}" is `), error.message);
     });
   }
+});
+
+describe("processor_config.json, beside preprocessor_config.json or alone (transformers 5)", () => {
+  const folder = temporaryFolder();
+  const clip = golden<{ cases: FamilyCase[] }>("families").cases.find((c) => c.name === "transformers CLIP")!;
+  const usual = clip.files["preprocessor_config.json"] as Json;
+  const other: Json = { ...usual, image_mean: [0.1, 0.2, 0.3], image_std: [0.4, 0.5, 0.6], resample: 2 };
+  let count = 0;
+
+  /** The preprocessing in the artifact of a folder with these files. */
+  async function imported(files: Record<string, Json>) {
+    const at = join(folder, String(count++));
+    const source = await findSource(writeFamilyFolder({ ...clip, files: { "config.json": clip.files["config.json"], ...files } }, at, true));
+    const artifact = join(folder, `${count}.pt`);
+    await importModel(source, artifact);
+    return (await readArtifactConfig(artifact)).preprocessing;
+  }
+
+  it("its image_processor is read where it is alone, as preprocessor_config.json is", async () => {
+    const expected = await imported({ "preprocessor_config.json": other });
+    assert.deepEqual([expected.mean, expected.std, expected.interpolation], [other.image_mean, other.image_std, "bilinear"]);
+    assert.deepEqual(await imported({ "processor_config.json": { image_processor: other, processor_class: "CLIPProcessor" } }), expected);
+  });
+
+  it("its image_processor counts where both files have one, as in transformers", async () => {
+    const both = await imported({ "preprocessor_config.json": usual, "processor_config.json": { image_processor: other } });
+    assert.deepEqual(both, await imported({ "preprocessor_config.json": other }));
+  });
+
+  it("without an image_processor in it, preprocessor_config.json counts", async () => {
+    const legacy = await imported({ "preprocessor_config.json": other, "processor_config.json": { processor_class: "CLIPProcessor" } });
+    assert.deepEqual(legacy, await imported({ "preprocessor_config.json": other }));
+  });
+
+  it("a field of it that is not known: E_MODEL_UNSUPPORTED, with the file's name", async () => {
+    const error = await errorOf(() => imported({ "processor_config.json": { image_processor: other, crop_twice: true } }));
+    assert.equal(error.code, "E_MODEL_UNSUPPORTED");
+    assert.match(error.message, /processor_config\.json: "crop_twice" is /);
+  });
 });
 
 describe("config fields that change the model", () => {
@@ -228,6 +267,23 @@ describe("the tokenizer's own config", () => {
     const { padId, clean } = await imported({ tokenizer_class: "GemmaTokenizer" }, gemma());
     assert.deepEqual([padId, clean], [0, "lower"]);
     assert.equal((await imported(undefined, gemma())).clean, "lower");
+  });
+
+  it("SigLIP 2 of fixed size: the ids of tokenizers for texts in lower case, padded (scripts/goldens/gemma.py)", async () => {
+    const expected = golden<{ tokenizer: { model: { vocab: object } }; texts: string[]; ids: number[][] }>("gemma");
+    const at = join(folder, String(count++));
+    const words = Object.keys(expected.tokenizer.model.vocab).length;
+    const config = structuredClone(siglip.files["config.json"]) as { text_config: Json };
+    config.text_config.vocab_size = words;
+    const shapes = siglip.shapes.map(([name, shape]): [string, number[]] => [name, name.includes("token_embedding") ? [words, shape[1]] : shape]);
+    const files = { ...siglip.files, "config.json": config, "tokenizer_config.json": { tokenizer_class: "GemmaTokenizer", pad_token: "<pad>" } };
+    writeFamilyFolder({ ...siglip, files, shapes }, at, true);
+    writeFileSync(join(at, "tokenizer.json"), JSON.stringify(expected.tokenizer));
+    const clip = await load(at, { cacheDir: folder, device: "cpu" });
+    const { data, length } = clip.tokenize(expected.texts);
+    await clip.close();
+    const rows = expected.texts.map((_, row) => [...data.subarray(row * length, (row + 1) * length)]);
+    assert.deepEqual(rows, expected.ids);
   });
 
   const refused: [string, Json][] = [

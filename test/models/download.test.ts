@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -87,14 +88,26 @@ describe("download", () => {
     );
   });
 
-  it("a mirror that fails is followed by the next address", async () => {
+  it("of several addresses the next one is asked where one fails, and a note says so", async () => {
     respond = (request, response) => {
       if (request.url === "/mirror") response.writeHead(500).end();
       else serve(request, response);
     };
     const to = target();
-    await download({ urls: [`${base}/mirror`, `${base}/official`], target: to, hash });
+    const notes: string[] = [];
+    await download({ urls: [`${base}/mirror`, `${base}/official`], target: to, hash, onNote: (text) => notes.push(text) });
     assert.deepEqual(readFileSync(to), bytes);
+    assert.equal(notes.length, 1);
+    assert.match(notes[0], /\/mirror: HTTP 500 .*Now http.*\/official is asked/);
+  });
+
+  it("where nobody listens to notes, they are warnings of the process", async () => {
+    respond = (request, response) => (request.url === "/mirror" ? void response.writeHead(500).end() : serve(request, response));
+    const warned = once(process, "warning") as Promise<[Error]>;
+    await download({ urls: [`${base}/mirror`, `${base}/official`], target: target(), hash });
+    const [{ name, message }] = await warned;
+    assert.equal(name, "TorchclipWarning");
+    assert.match(message, /Now .*official is asked/);
   });
 
   it("an address that is not there: E_DOWNLOAD with what was tried", async () => {

@@ -53,6 +53,16 @@ describe("the hub", () => {
     await Promise.all([second.close(), tiny.close()]);
   });
 
+  it("both configs of the image processor are fetched, and that of processor_config.json counts", async () => {
+    const usual = { image_processor_type: "CLIPImageProcessor", size: { shortest_edge: 224 }, crop_size: 224, image_mean: 0.5 };
+    const nested = { processor_class: "CLIPProcessor", image_processor: { ...usual, image_mean: [0.1, 0.2, 0.3] } };
+    const of = (json: object) => Buffer.from(JSON.stringify(json));
+    hub = await fakeHub(repo, { ...files, "preprocessor_config.json": of(usual), "processor_config.json": of(nested) });
+    const clip = await load(repo, { cacheDir: temporaryFolder(), mirror: hub.url });
+    assert.deepEqual(clip.info.config.preprocessing.mean, [0.1, 0.2, 0.3]);
+    await clip.close();
+  });
+
   it("what is in the cache is not downloaded again", async () => {
     hub = await fakeHub(repo, files);
     const cacheDir = temporaryFolder();
@@ -88,9 +98,13 @@ describe("the hub", () => {
     try {
       await (await load(repo, { cacheDir: temporaryFolder(), mirror: hub.url })).close();
       assert.deepEqual([...hub.tokens].sort(), ["store -", undefined]);
-      const error = await errorOf(() => load("no/body", { cacheDir: temporaryFolder(), mirror: `http://user:pa55word@127.0.0.1:${port}/?key=pa55word` }));
+      const notes: string[] = [];
+      const at = { cacheDir: temporaryFolder(), mirrorFallback: true, onNote: (text: string) => void notes.push(text) };
+      const error = await errorOf(() => load("no/body", { ...at, mirror: `http://user:pa55word@127.0.0.1:${port}/?key=pa55word` }));
       assert.equal(error.code, "E_DOWNLOAD");
       assert.doesNotMatch(inspect(error), /pa55word/);
+      assert.ok(notes.length > 0);
+      assert.doesNotMatch(notes.join(), /pa55word/);
       assert.ok(hub.tokens.has("Bearer hf_secret")); // asked after the mirror
     } finally {
       delete process.env.HF_TOKEN;
