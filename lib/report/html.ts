@@ -27,11 +27,7 @@ export async function reportHtml(parts: ReportParts): Promise<string> {
   const autoRotate = manifest.preprocessing.exifOrientation === "applied";
   const title = `${encode(manifest.model.name)} on ${encode(data.name)}`;
   const prompts = result.prompts.templates.map((t) => `“${encode(t)}”`).join(", ");
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${contentPolicy()}">
-<title>${title}: torchclip report</title><style>${STYLE}${REPORT_STYLE}${fontFaces([...data.classes, ...shown.map((s) => s.prediction.name)])}</style></head><body>
-<h1>${title}</h1>
+  const body = `<h1>${title}</h1>
 <p class="sub">Zero-shot, split ${encode(data.split)}, ${result.metrics.count} images, ${data.classes.length} classes · ${encode(manifest.device)}, ${encode(manifest.precision)} · prompts ${prompts}</p>
 <div class="figures">${figures(parts)}</div>
 <h2>Images</h2><p class="sub">Bold: the predicted class with its probability; green is right, red is wrong.</p>
@@ -45,7 +41,12 @@ ${thresholdHtml(data)}
 ${skippedHtml(result)}
 <details><summary>Manifest of the run</summary><pre>${encode(JSON.stringify(manifest, null, 2))}</pre></details>
 <script type="application/json" id="data">${scriptJson({ thresholds: thresholdTable(result) })}</script>
-<script>${SCRIPT}</script>
+<script>${SCRIPT}</script>`;
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${contentPolicy()}">
+<title>${title}: torchclip report</title><style>${STYLE}${REPORT_STYLE}${await fontFaces(body)}</style></head><body>
+${body}
 </body></html>
 `;
 }

@@ -1,6 +1,7 @@
 import { relative, resolve } from "node:path";
 import { encode } from "html-entities";
 import { pathInside } from "../util/inside.js";
+import { fontFaces } from "./fonts.js";
 import { STYLE } from "./style.js";
 import { gridPng, thumbnailUrl, type Tile } from "./pictures.js";
 
@@ -34,10 +35,11 @@ export async function contactSheetHtml(found: readonly FoundPictures[], root: st
     );
     sections.push(`<h2>${encode(query)}</h2><div class="sheet">${figures.join("")}</div>`);
   }
+  const body = `<h1>Search</h1>${sections.join("\n")}`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${encode(found.map((f) => f.query).join(", "))}: torchclip search</title>
-<style>${STYLE}</style></head><body>
-<h1>Search</h1>${sections.join("\n")}</body></html>
+<style>${STYLE}${await fontFaces(body)}</style></head><body>
+${body}</body></html>
 `;
 }
 

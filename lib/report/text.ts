@@ -1,4 +1,5 @@
-import type { Clip, Prediction } from "../clip.js";
+import type { Prediction } from "../classifier.js";
+import type { Clip } from "../clip.js";
 import type { Dataset } from "../datasets/dataset.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import type { Interval } from "../eval/metrics.js";

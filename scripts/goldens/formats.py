@@ -21,6 +21,8 @@ GREY, ALPHA = RGB[..., 2], ((X * 5 + Y * 13) % 256).astype(np.uint8)
 PALETTE = np.stack([np.arange(256) * 3 % 256, 255 - np.arange(256), np.arange(256) * 5 % 256], -1).astype(np.uint8)
 RGB16 = RGB.astype(np.uint16) * 256 + 200 - RGB
 FILES = {}
+# Files that Pillow's libtiff reads and sharp's does not: they are E_IMAGE_DECODE, and have no golden.
+NOT_DECODED = {}
 
 
 def packed(values, bits):
@@ -100,6 +102,8 @@ def tiffs():
     damaged = bytearray(tiff(2, [8] * 3, [zlib.compress(s) for s in strips], compression=8, rows=4))
     damaged[40] ^= 0xFF
     FILES["damaged-deflate.tif"] = damaged
+    for compression in ("zstd", "lzma"):
+        NOT_DECODED[f"{compression}.tif"] = saved(Image.fromarray(RGB), "TIFF", compression=compression)
     FILES["unknown-compression.tif"] = tiff(*rgb, compression=60000)
 
 
@@ -116,6 +120,8 @@ def pngs():
     grey16 = GREY.astype(int) * 257 + 100 - GREY
     rows = lambda a: [np.ascontiguousarray(r).tobytes() for r in a.astype(">u2")]
     FILES["grey16.png"] = png(16, 0, rows(GREY.astype(int) * 3))
+    # The transparent level is a sample of the image: tRNS alone must not change how samples become 8 bits.
+    FILES["grey16-trns.png"] = png(16, 0, rows(GREY.astype(int) * 3), (b"tRNS", struct.pack(">H", int(GREY[5, 7]) * 3)))
     FILES["grey-alpha16.png"] = png(16, 4, rows(np.dstack([grey16, ALPHA.astype(int) * 257])))
     FILES["rgb16.png"] = png(16, 2, rows(RGB16))
     FILES["rgba16.png"] = png(16, 6, rows(np.dstack([RGB16, ALPHA.astype(int) * 257])))
@@ -294,6 +300,9 @@ def main():
     for make in (tiffs, pngs, gifs, bmps, pnms, qois):
         make()
     goldens = {}
+    for name, data in NOT_DECODED.items():
+        with open(f"{OUT}/{name}", "wb") as f:
+            f.write(data)
     for name, data in FILES.items():
         with open(f"{OUT}/{name}", "wb") as f:
             f.write(data)

@@ -50,8 +50,10 @@ export function writeFamilyModel(file: string, shapes: [string, number[]][], mix
   writeFileSync(file, Buffer.concat([length, text, ...parts.map((p) => Buffer.from(p.buffer, p.byteOffset, p.byteLength))]));
 }
 
-/** Writes the random ViT-B/32 of scripts/goldens/write.py as Hugging Face's model.safetensors (605 MB). */
-export function writeRandomModel(file: string, shapes: [string, number[]][]): void {
+type Shapes = readonly (readonly [name: string, shape: readonly number[]])[];
+
+/** Begins a safetensors file of fp32 tensors: the open file behind its header, and how many bytes of tensors follow. */
+function beginSafetensors(file: string, shapes: Shapes): { fd: number; bytes: number } {
   const header: Record<string, unknown> = {};
   let offset = 0;
   for (const [name, shape] of shapes) {
@@ -65,6 +67,20 @@ export function writeRandomModel(file: string, shapes: [string, number[]][]): vo
   const fd = openSync(file, "w");
   writeSync(fd, length);
   writeSync(fd, text);
+  return { fd, bytes: offset };
+}
+
+/** Writes a model of any size, quickly: its tensors repeat one run of small random numbers. For what is measured, not compared. */
+export function writeRepeatedModel(file: string, shapes: Shapes): void {
+  const run = Float32Array.from({ length: 1 << 18 }, (_, i) => 0.04 * (noise(7000, i) / 2 ** 31 - 1));
+  const { fd, bytes } = beginSafetensors(file, shapes);
+  for (let left = bytes; left > 0; left -= run.byteLength) writeSync(fd, new Uint8Array(run.buffer, 0, Math.min(left, run.byteLength)));
+  closeSync(fd);
+}
+
+/** Writes the random ViT-B/32 of scripts/goldens/write.py as Hugging Face's model.safetensors (605 MB). */
+export function writeRandomModel(file: string, shapes: [string, number[]][]): void {
+  const { fd } = beginSafetensors(file, shapes);
   shapes.forEach(([name, shape], index) => {
     const n = shape.reduce((a, b) => a * b, 1);
     const values = new Float32Array(n);
