@@ -1,0 +1,53 @@
+// An HTTP server: POST an image to /image or a text to /text, and get its embedding as JSON. Requests that arrive
+// together share a forward pass.
+//   node examples/server.mjs [PORT] [MODEL]
+//   curl --data-binary @cat.jpg localhost:8080/image
+import { createServer } from "node:http";
+import { Batcher, load } from "torchclip";
+
+const [port = "8080", model = "tiny"] = process.argv.slice(2);
+const MOST_BYTES = 20 << 20;
+const STATUS = { E_IMAGE_DECODE: 415, E_ARGUMENT: 400, E_BUSY: 503, E_CLOSED: 503 };
+
+const clip = await load(model);
+// Clients send bytes; they may not make this server read its files or fetch URLs.
+const batcher = new Batcher(clip, { maxBatch: 32, maxDelay: 5, sources: { url: false, file: false } });
+
+const server = createServer(async (request, response) => {
+  const answer = (status, value) => {
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify(value));
+  };
+  try {
+    const body = await readBody(request);
+    if (request.method === "POST" && request.url === "/image") {
+      answer(200, { embedding: Array.from(await batcher.encodeImage(body)) });
+    } else if (request.method === "POST" && request.url === "/text") {
+      answer(200, { embedding: Array.from(await batcher.encodeText(body.toString("utf8"))) });
+    } else {
+      answer(404, { error: "POST /image or POST /text" });
+    }
+  } catch (error) {
+    answer(STATUS[error.code] ?? 500, { error: error.message, code: error.code });
+  }
+});
+
+async function readBody(request) {
+  const parts = [];
+  let bytes = 0;
+  for await (const part of request) {
+    bytes += part.length;
+    if (bytes > MOST_BYTES) throw Object.assign(new Error("the body is too large"), { code: "E_ARGUMENT" });
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
+
+async function stop() {
+  server.close();
+  await batcher.drain();
+  await clip.close();
+}
+process.once("SIGTERM", stop);
+process.once("SIGINT", stop);
+server.listen(Number(port), () => console.log(`Listening on port ${server.address().port}`));
