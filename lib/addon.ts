@@ -72,13 +72,13 @@ export interface NativeTransform {
 export interface NativeEngine {
   load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean, trustCode: boolean): Promise<NativeInfo>;
   /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends it before its next layer. */
-  encodeImages(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
+  encodePixels(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
   /**
    * The same for pictures of any sizes, preprocessed where the model runs. `failed[i]` becomes 1 for a JPEG file that no
    * decoder of the device takes or that it fails at; its row then means nothing.
    */
-  encodePictures(
-    pictures: readonly ({ data: Uint8Array; width: number; height: number; channels: number } | { jpeg: Uint8Array })[],
+  encodeImages(
+    images: readonly ({ data: Uint8Array; width: number; height: number; channels: number } | { jpeg: Uint8Array })[],
     out: Float32Array,
     failed: Uint8Array,
     normalize: boolean,

@@ -38,7 +38,7 @@ export interface TopK {
   k: number;
 }
 
-/** Rows of `base` that are searched at once: as many bytes, but no fewer rows than a sketch needs (native/core/search). */
+/** Rows of `base` that are searched at once: as many bytes, but no fewer rows than the int8 prefilter needs (native/core/search). */
 const BLOCK_BYTES = 32 << 20;
 const BLOCK_ROWS = 16384;
 

@@ -55,7 +55,7 @@ for arch, tags in pretrained._PRETRAINED.items():
             millions, row[4] = APPLE[row[0]]
         entries.append([*row, round(float(millions)) if millions else None, size])
         parameters = f"{float(millions):.0f} M" if millions else ""
-        table.append((row, f"{parameters} | {size} | {context} | {config['embed_dim']}"))
+        table.append((row, parameters, f"{size} | {context} | {config['embed_dim']}"))
 
 out = root / "lib" / "models" / "published.ts"
 lines = [f"  {json.dumps(e)}," for e in entries]
@@ -80,13 +80,29 @@ text = [
     "and embedding dimension are open_clip's; licences are the publishers', whose model cards count. How each architecture was",
     "verified: [architectures.md](architectures.md). This page is written by `scripts/published-models.py`.",
     "",
-    "| name | weights | parameters | image | context | embedding | Rendered SST2 | ImageNet | licence |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "Download and memory are what `torchclip models --json` says under `size`. Download: OpenAI's files to the byte, others (~) four",
+    "bytes a parameter, as most repositories hold fp32; a few hold fp16, half of that. The artifact made of it takes as much once more",
+    "(`torchclip models rm NAME --weights` removes both). Memory: computed, not measured, the resident set after `load` on the CPU: 0.2 GB for",
+    "Node.js and libtorch, and four bytes a parameter in fp32, two in bf16; [performance.md](performance.md#memory) has measured ones.",
+    "",
+    "| name | weights | parameters | download | memory fp32, bf16 | image | context | embedding | Rendered SST2 | ImageNet | licence |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
 ]
-for (name, repo, _, sst2, imagenet), shape in table:
+
+
+def size_text(size):
+    """Download and memory of a model, as cells."""
+    if size is None:
+        return " | "
+    text = lambda n: f"{n / 1e6:.0f} MB" if n < 1e9 else f"{n / 1e9:.1f} GB"  # noqa: E731
+    fp32, bf16 = (f"{size['memory'][p] / 1e9:.1f}" for p in ("fp32", "bf16"))
+    return f"{'' if size['exact'] else '~'}{text(size['download'])} | {fp32} GB, {bf16} GB"
+
+
+for (name, repo, _, sst2, imagenet), parameters, shape in table:
     model = known[name]
     weights = "OpenAI's own file" if name.endswith("/openai") else repo
     cell = lambda x: "" if x is None else f"{x:.2f}"  # noqa: E731
-    text.append(f"| {model['name']} | {weights} | {shape} | {cell(sst2)} | {cell(imagenet)} | {model['licence']} |")
+    text.append(f"| {model['name']} | {weights} | {parameters} | {size_text(model.get('size'))} | {shape} | {cell(sst2)} | {cell(imagenet)} | {model['licence']} |")
 (root / "docs" / "models.md").write_text("\n".join(text) + "\n")
 print(f"{len(entries)} models, {sum(e[4] is not None for e in entries)} with accuracies")

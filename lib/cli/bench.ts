@@ -146,7 +146,7 @@ function imageFlops({ image, embedDim }: ModelConfig): number | undefined {
   const tokens = patches + (image.classToken ? 1 : 0);
   const { width: w, mlpWidth: m, layers } = image;
   const block = tokens * (4 * w * w + 2 * w * m + 2 * tokens * w); // projections, MLP, attention
-  // The class token alone needs the last layer: it asks the tokens themselves, in each head (native/core/model/fast/attention.h).
+  // The class token alone needs the last layer: it asks the tokens themselves, in each head (native/core/model/cpu/attention.h).
   const last = image.pool === "token" ? 4 * w * w + 2 * w * m + 2 * image.heads * tokens * w : block;
   const products = patches * 3 * image.patchSize ** 2 * w + (layers - 1) * block + last + w * embedDim;
   return 2 * products;

@@ -3,14 +3,19 @@ import { Option, type Command } from "commander";
 import { TorchclipError } from "../errors.js";
 import { readArtifactConfig } from "../models/import.js";
 import { describeModel } from "../models/config.js";
+import { countParameters } from "../models/parameters.js";
 import { MODELS, type ModelEntry } from "../models/registry.js";
 import { installedModel, installedModels, modelSettings, removeModel, resolveModel, verifyModel } from "../models/resolve.js";
+import { modelSize, sizeText, type ModelSize } from "../models/size.js";
+import type { Settings } from "../settings.js";
 import { interruptSignal, note, progressBar } from "./io.js";
+import { mirrorOptions, noteDownload } from "./options.js";
 
 interface CacheFlags {
   cacheDir?: string;
   offline?: boolean;
   mirror?: string;
+  mirrorFallback?: boolean;
 }
 
 export function modelsCommand(program: Command): void {
@@ -26,10 +31,7 @@ export function modelsCommand(program: Command): void {
     .action(list);
   const one = (name: string, description: string) =>
     models.command(`${name} <model...>`).description(description).option("--cache-dir <folder>", "where models are kept");
-  one("pull", "downloads and imports; asks the hub for a newer revision where it is installed already")
-    .option("--offline", "never use the network")
-    .option("--mirror <url>", "base URL that is tried before the official one")
-    .action(pull);
+  mirrorOptions(one("pull", "downloads and imports; asks the hub for a newer revision where it is installed already")).action(pull);
   one("path", "prints the artifact of an installed model").action(async (names: string[], flags: CacheFlags) => {
     for (const name of names) process.stdout.write(`${(await installedModel(name, modelSettings(flags))).artifact}\n`);
   });
@@ -50,19 +52,18 @@ interface ListFlags extends CacheFlags {
   sort?: "name" | "parameters" | "imagenet";
 }
 
-type Row = Omit<ModelEntry, "origin"> & { origin?: undefined; artifact?: string };
+type Row = Omit<ModelEntry, "origin"> & {
+  origin?: undefined;
+  /** The artifact in the cache, or in the package; absent where the model is not installed. */
+  artifact?: string;
+  artifactBytes?: number;
+  /** What the model takes; absent where its parameters are not published. */
+  size?: ModelSize;
+};
 
 async function list(words: string[], flags: ListFlags): Promise<void> {
-  const installed = await installedModels(modelSettings(flags));
-  const known = new Set(MODELS.map((m) => m.name));
-  const others = Object.keys(installed).filter((name) => !known.has(name)); // by hub id
-  const rows = [
-    ...MODELS.map((model): Row => ({ ...model, origin: undefined })),
-    ...others.map((name): Row => ({ name, aliases: [], description: "from the hub", licence: "see its model card" })),
-  ]
-    .map((row) => ({ ...row, artifact: installed[row.name]?.artifact }))
-    .filter((row) => !flags.installed || row.artifact || row.name === "tiny")
-    .filter((row) => holdsAll(row, words));
+  const all = await listed(modelSettings(flags));
+  const rows = all.filter((row) => !flags.installed || row.artifact).filter((row) => holdsAll(row, words));
   if (flags.sort) rows.sort(ORDERS[flags.sort]);
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
@@ -71,8 +72,32 @@ async function list(words: string[], flags: ListFlags): Promise<void> {
   if (rows.length === 0) throw new TorchclipError("E_MODEL_NOT_FOUND", `no known model holds ${words.join(", ")}`, { subject: words.join(" ") });
   process.stdout.write(modelTable(rows));
   note(
-    `\n* installed. Accuracies are published ones (docs/models.md), zero-shot, in percent. Any other CLIP of the hub goes by its id (org/name), any file or folder by its path.`,
+    `\n* installed. Disk: the artifact where it is installed, else the download (~ by its parameters, in fp32), which the artifact takes once more. Accuracies are published ones (docs/models.md), zero-shot, in percent. Any other CLIP of the hub goes by its id (org/name), any file or folder by its path.`,
   );
+}
+
+/** The models of the registry, then those that were installed by their hub id. */
+async function listed(at: Settings): Promise<Row[]> {
+  const installed = await installedModels(at);
+  const known = new Set(MODELS.map((m) => m.name));
+  const others = Object.keys(installed).filter((name) => !known.has(name));
+  const bundled = async ({ name, origin }: ModelEntry) => (origin.kind === "bundled" ? (await installedModel(name, at)).artifact : undefined);
+  const named = MODELS.map(async (model): Promise<Row> => {
+    const artifact = installed[model.name]?.artifact ?? (await bundled(model));
+    return { ...model, origin: undefined, size: modelSize(model), ...(await measured(artifact)) };
+  });
+  const byId = others.map(async (name): Promise<Row> => {
+    const { artifact } = installed[name];
+    const parameters = await countParameters(artifact).catch(() => undefined);
+    return { name, aliases: [], description: "from the hub", licence: "see its model card", parameters, ...(await measured(artifact)) };
+  });
+  return Promise.all([...named, ...byId]);
+}
+
+async function measured(artifact: string | undefined): Promise<Pick<Row, "artifact" | "artifactBytes">> {
+  if (!artifact) return {};
+  const info = await stat(artifact).catch(() => undefined);
+  return { artifact, artifactBytes: info?.size };
 }
 
 function holdsAll({ name, aliases, description }: Row, words: readonly string[]): boolean {
@@ -86,20 +111,27 @@ const ORDERS: Record<NonNullable<ListFlags["sort"]>, (a: Row, b: Row) => number>
   imagenet: (a, b) => (b.published?.imagenet ?? -1) - (a.published?.imagenet ?? -1),
 };
 
+/** The artifact of an installed model, the download of another; "~" where that follows from the parameters. */
+function diskText({ artifactBytes, size }: Row): string {
+  if (artifactBytes !== undefined) return sizeText(artifactBytes);
+  return size ? `${size.exact ? "" : "~"}${sizeText(size.download)}` : "";
+}
+
 function modelTable(rows: readonly Row[]): string {
   const percent = (x: number | undefined) => x?.toFixed(1) ?? "";
   const lines = rows.map((r) => [
     `${r.artifact ? "*" : " "} ${r.name}`,
     r.parameters === undefined ? "" : `${(r.parameters / 1e6).toFixed(r.parameters < 1e7 ? 1 : 0)} M`,
+    diskText(r),
     r.imageSize === undefined ? "" : `${r.imageSize} px`,
     percent(r.published?.imagenet),
     percent(r.published?.renderedSst2),
     r.licence,
     r.aliases.length ? `also ${r.aliases.join(", ")}` : "",
   ]);
-  const table = [["  name", "parameters", "images", "ImageNet", "Rendered SST2", "licence", ""], ...lines];
+  const table = [["  name", "parameters", "disk", "images", "ImageNet", "Rendered SST2", "licence", ""], ...lines];
   const widths = table[0].map((_, c) => Math.max(...table.map((row) => row[c].length)));
-  const numeric = (c: number) => c >= 1 && c <= 4;
+  const numeric = (c: number) => c >= 1 && c <= 5;
   return table
     .map(
       (row) =>
@@ -119,6 +151,7 @@ async function pull(names: string[], flags: CacheFlags): Promise<void> {
       ...flags,
       refresh: true,
       signal,
+      onNote: noteDownload,
       onProgress: ({ done, total }) => {
         bar.update(done, total);
         if (done === total) bar.stop();
