@@ -1,6 +1,6 @@
-// Memory while many pictures are embedded: the resident set after 1,000 and at each tenth of the rest, and what it is
+// Memory while many images are embedded: the resident set after 1,000 and at each tenth of the rest, and what it is
 // without V8's heap, which grows and shrinks by V8's own rules.
-//   node bench/memory.mjs [model] [pictures]
+//   node bench/memory.mjs [model] [images]
 import sharp from "sharp";
 import { load } from "torchclip";
 
@@ -13,7 +13,7 @@ const files = await Promise.all(
   ),
 );
 const clip = await load(model, { precision: "int8" });
-function* pictures() {
+function* images() {
   for (let i = 0; i < Number(count); i++) yield files[i % files.length];
 }
 const mib = () => {
@@ -27,13 +27,13 @@ const show = (now) => {
 let done = 0;
 let next = 1000;
 let first;
-for await (const batch of clip.streamImages(pictures(), { batchSize: 64 })) {
+for await (const batch of clip.streamImages(images(), { batchSize: 64 })) {
   done += batch.rows;
   if (done < next) continue;
   globalThis.gc?.();
   const now = mib();
   first ??= now;
-  console.log(`${String(done).padStart(7)} pictures  ${show(now)}`);
+  console.log(`${String(done).padStart(7)} images  ${show(now)}`);
   next = done + Math.floor(Number(count) / 10);
 }
 console.log(`end, against the first 1,000: ${show(mib())}`);

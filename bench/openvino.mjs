@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import ort from "onnxruntime-node";
 import { load } from "torchclip";
-import { leastCosine, machine, median, normalised, pictures, showRatio } from "./rounds.mjs";
+import { leastCosine, machine, median, normalised, images, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -37,7 +37,7 @@ for (const precision of precisions.filter((p) => ONNX[p]))
   sessions[precision] = await ort.InferenceSession.create(join(folder, "onnx", ONNX[precision]), { graphOptimizationLevel: "all" });
 
 const size = Object.values(ours)[0].info.imageSize;
-const images = pictures(Math.max(...batches), size);
+const images = images(Math.max(...batches), size);
 const floats = normalised(images);
 const temporary = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 writeFileSync(join(temporary, "pixels"), floats);

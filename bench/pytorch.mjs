@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { load } from "torchclip";
-import { leastCosine, machine, median, normalised, pictures, showRatio } from "./rounds.mjs";
+import { leastCosine, machine, median, normalised, images, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,7 +29,7 @@ if (modes.some((m) => m.endsWith("bf16"))) ours.bf16 = await load(join(folder, "
 const size = ours.fp32.info.imageSize;
 const area = size * size;
 const rows = Math.max(...batches);
-const pixels = pictures(rows, size);
+const pixels = images(rows, size);
 const temporary = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 writeFileSync(join(temporary, "pixels"), normalised(pixels));
 const child = spawn(values.python, [join(dirname(fileURLToPath(import.meta.url)), "pytorch.py"), folder, join(temporary, "pixels"), String(size)], {

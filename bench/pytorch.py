@@ -1,6 +1,6 @@
 """PyTorch's side of bench/pytorch.mjs: the same weights by transformers, eager and torch.compile.
 
-Started with FOLDER and a file of normalised float32 pictures [rows, 3, size, size]; answers lines "MODE BATCH SECONDS"
+Started with FOLDER and a file of normalised float32 images [rows, 3, size, size]; answers lines "MODE BATCH SECONDS"
 (MODE: eager, compile, eager-bf16, compile-bf16) with images a second, and "embed BATCH FILE" by writing eager float32
 embeddings.
 """

@@ -8,8 +8,8 @@ export function random(seed = 1) {
   return () => ((s = (Math.imul(s, 1664525) + 1013904223) >>> 0), s / 2 ** 32);
 }
 
-/** Pictures of smooth colours and noise: uint8 [rows, size, size, 3]. */
-export function pictures(rows, size, seed = 1) {
+/** Images of smooth colours and noise: uint8 [rows, size, size, 3]. */
+export function images(rows, size, seed = 1) {
   const next = random(seed);
   const data = new Uint8Array(rows * size * size * 3);
   for (let r = 0; r < rows; r++) {
@@ -26,7 +26,7 @@ export function pictures(rows, size, seed = 1) {
 const MEAN = [0.48145466, 0.4578275, 0.40821073];
 const STD = [0.26862954, 0.26130258, 0.27577711];
 
-/** Pictures as other libraries take them: normalised float32 [rows, 3, size, size]. */
+/** Images as other libraries take them: normalised float32 [rows, 3, size, size]. */
 export function normalised({ data, rows, height, width }) {
   const area = height * width;
   const floats = new Float32Array(rows * 3 * area);

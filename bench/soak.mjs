@@ -91,7 +91,7 @@ async function indexed() {
 
 function repeatRows(data, rows, dim) {
   const out = new Float32Array(rows * dim);
-  for (let r = 0; r < rows; r++) out.set(data.subarray((r % files.length) * dim, (r % files.length + 1) * dim), r * dim);
+  for (let r = 0; r < rows; r++) out.set(data.subarray((r % files.length) * dim, ((r % files.length) + 1) * dim), r * dim);
   return out;
 }
 

@@ -14,7 +14,7 @@ export interface Addon {
   Engine: new () => NativeEngine;
   /** An empty index of a type and dimension, or a mapped .npy of float32. */
   Index: { new (type: 0 | 1 | 2, dim: number): NativeIndex; new (path: string): NativeIndex };
-  /** One decoded picture (uint8 [height, width, channels]) into slot `slot` of uint8 [.., size, size, 3]. */
+  /** One decoded image (uint8 [height, width, channels]) into slot `slot` of uint8 [.., size, size, 3]. */
   preprocess(pixels: Uint8Array, width: number, height: number, channels: number, transform: NativeTransform, out: Uint8Array, slot: number): Promise<void>;
   /** out[i * bRows + j] = a_i . b_j, at once, on the calling thread. */
   similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out: Float32Array): void;
@@ -74,7 +74,7 @@ export interface NativeEngine {
   /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends it before its next layer. */
   encodePixels(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
   /**
-   * The same for pictures of any sizes, preprocessed where the model runs. `failed[i]` becomes 1 for a JPEG file that no
+   * The same for images of any sizes, preprocessed where the model runs. `failed[i]` becomes 1 for a JPEG file that no
    * decoder of the device takes or that it fails at; its row then means nothing.
    */
   encodeImages(

@@ -71,7 +71,7 @@ export interface ClipInfo {
   deviceNote: string;
 }
 
-/** Seconds of each stage, added up over all pictures (read, decode and resize overlap with forward). */
+/** Seconds of each stage, added up over all images (read, decode and resize overlap with forward). */
 export interface StageTimes {
   read: number;
   decode: number;
@@ -80,12 +80,12 @@ export interface StageTimes {
 }
 
 export interface BatchOptions extends DecodeOptions {
-  /** Pictures in one forward pass. Default 32. */
+  /** Images in one forward pass. Default 32. */
   batchSize?: number;
   /** Divide each embedding by its L2 norm. Default true. */
   normalize?: boolean;
   /**
-   * Where pictures are resized and cropped: "cpu" (default), a thread pool beside the model; "device", where the model
+   * Where images are resized and cropped: "cpu" (default), a thread pool beside the model; "device", where the model
    * runs, which frees the CPU for decoding. The pixels are the same bits.
    */
   resizeOn?: "cpu" | "device";
@@ -163,9 +163,9 @@ const TEXT_CHECKS: Partial<Record<keyof EncodeTextOptions, OptionCheck>> = {
   signal: isSignal,
 };
 
-/** In the place of a picture that could not be decoded. */
+/** In the place of a image that could not be decoded. */
 const BLANK: RawImage = { data: new Uint8Array(3), width: 1, height: 1, channels: 3 };
-const MAX_REUSED = 256; // pictures; larger batches get memory of their own
+const MAX_REUSED = 256; // images; larger batches get memory of their own
 
 /** Loads a model by name, alias or path. See LoadOptions. */
 export async function load(model: string, given: LoadOptions = {}): Promise<Clip> {
@@ -236,7 +236,7 @@ export class Clip {
     this.trims = trims;
   }
 
-  /** Embeddings of pictures, float32 [images.length, embedDim], in their order. */
+  /** Embeddings of images, float32 [images.length, embedDim], in their order. */
   async encodeImages(images: readonly ImageInput[], options: BatchOptions = {}): Promise<EncodedImages> {
     const list = copyList(images, "images");
     const dim = this.info.embedDim;
@@ -467,8 +467,8 @@ export class Clip {
     if (this.closing) throw new TorchclipError("E_CLOSED", "the model is closed");
   }
 
-  /** Decodes a batch and hands out each picture; bad items are thrown, or collected in the result. */
-  private async eachPicture(
+  /** Decodes a batch and hands out each image; bad items are thrown, or collected in the result. */
+  private async eachImage(
     images: readonly (ImageInput | EncodedImage)[],
     indexOf: (i: number) => number,
     options: BatchOptions,
@@ -496,7 +496,7 @@ export class Clip {
   private async prepare(images: readonly ImageInput[], firstIndex: number, options: BatchOptions, buffer?: Uint8Array) {
     const data = buffer ?? new Uint8Array(images.length * this.info.imageSize ** 2 * 3);
     const { times } = options;
-    const errors = await this.eachPicture(
+    const errors = await this.eachImage(
       images,
       (i) => firstIndex + i,
       options,
@@ -511,18 +511,18 @@ export class Clip {
 
   /** A batch for the device to resize, its JPEG files for the device to decode too where that is asked for. */
   private async decodeForDevice(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
-    const pictures: (RawImage | { jpeg: Uint8Array })[] = images.map(() => BLANK);
+    const prepared: (RawImage | { jpeg: Uint8Array })[] = images.map(() => BLANK);
     const inputs: (ImageInput | EncodedImage)[] = [...images];
-    if (options.decodeOn === "device" && !options.autoRotate) await this.readJpegFiles(inputs, pictures, options);
+    if (options.decodeOn === "device" && !options.autoRotate) await this.readJpegFiles(inputs, prepared, options);
     let held = 0;
     const take = async (raw: RawImage, i: number) => {
       held += raw.width * raw.height;
       // A batch of huge images would hold all their pixels until the device has them.
-      pictures[i] = held > decodeBudget().total ? await this.resized(raw) : raw;
+      prepared[i] = held > decodeBudget().total ? await this.resized(raw) : raw;
     };
     const errors: (TorchclipError | undefined)[] = Array.from({ length: images.length }, () => undefined);
     const decodeRest = async (among: number[]) => {
-      const found = await this.eachPicture(
+      const found = await this.eachImage(
         among.map((i) => inputs[i]),
         (j) => firstIndex + among[j],
         options,
@@ -530,19 +530,19 @@ export class Clip {
       );
       found.forEach((error, j) => (errors[among[j]] = error));
     };
-    await decodeRest([...images.keys()].filter((i) => !("jpeg" in pictures[i])));
+    await decodeRest([...images.keys()].filter((i) => !("jpeg" in prepared[i])));
     return (cancel: Int32Array) =>
       this.encodeBatch(errors, options, async (out) => {
-        const failed = new Uint8Array(images.length);
-        const encode = (list: typeof pictures, to: Float32Array, flags: Uint8Array) =>
+        const failed = new Uint8Array(prepared.length);
+        const encode = (list: typeof prepared, to: Float32Array, flags: Uint8Array) =>
           this.engine.encodeImages(list, to, flags, options.normalize ?? true, cancel);
-        let seconds = await encode(pictures, out, failed);
+        let seconds = await encode(prepared, out, failed);
         const again = [...failed.keys()].filter((i) => failed[i]);
         if (again.length) {
           await decodeRest(again);
           const [dim, rows] = [this.info.embedDim, new Float32Array(again.length * this.info.embedDim)];
           seconds += await encode(
-            again.map((i) => ("jpeg" in pictures[i] ? BLANK : pictures[i])),
+            again.map((i) => ("jpeg" in prepared[i] ? BLANK : prepared[i])),
             rows,
             new Uint8Array(again.length),
           );
@@ -553,13 +553,13 @@ export class Clip {
   }
 
   /** Reads a batch: its JPEG files become inputs of the device, `inputs` what was read, so that nothing is read twice. */
-  private async readJpegFiles(inputs: (ImageInput | EncodedImage)[], pictures: (RawImage | { jpeg: Uint8Array })[], options: BatchOptions): Promise<void> {
+  private async readJpegFiles(inputs: (ImageInput | EncodedImage)[], prepared: (RawImage | { jpeg: Uint8Array })[], options: BatchOptions): Promise<void> {
     const read = async (i: number) => {
       const encoded = startReading(inputs[i] as ImageInput, options);
       if (!encoded) return;
       inputs[i] = encoded;
       const jpeg = await jpegFile(encoded, options);
-      if (jpeg) pictures[i] = { jpeg };
+      if (jpeg) prepared[i] = { jpeg };
     };
     await untilAborted(forEachLimited(inputs.length, availableParallelism() + 1, read), options.signal);
   }

@@ -1,4 +1,4 @@
-"""The columns of PyTorch for scripts/gpu-check: CLIP's ViT in bf16, pictures on the GPU already, eager and torch.compile.
+"""The columns of PyTorch for scripts/gpu-check: CLIP's ViT in bf16, images on the GPU already, eager and torch.compile.
 
     python3 scripts/gpu-check.py [--quick] [--dry-run] [--json FILE]
 

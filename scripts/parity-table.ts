@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load, type Precision, type Tokens } from "../lib/index.js";
 import { root } from "../test/support/index.js";
-import { families, familyPictures, familyTokens, writeFamilyFolder } from "../test/support/families.js";
+import { families, familyImages, familyTokens, writeFamilyFolder } from "../test/support/families.js";
 
 const folder = mkdtempSync(join(tmpdir(), "torchclip-parity-"));
 
@@ -35,7 +35,7 @@ async function compare(at: string, image: number[][], text: number[][], tokens: 
   const cells: string[] = [];
   for (const precision of precisions) {
     const clip = await load(at, { cacheDir: folder, device: "cpu", precision });
-    const [images, texts] = [(await clip.encodeImages(familyPictures)).data, (await clip.encodeTokens(tokens)).data];
+    const [images, texts] = [(await clip.encodeImages(familyImages)).data, (await clip.encodeTokens(tokens)).data];
     const { imageRunner, textRunner } = clip.info;
     await clip.close();
     if (precision === "fp32") cells.push(difference(images, image).toExponential(1), difference(texts, text).toExponential(1));

@@ -6,13 +6,7 @@ import { root, setup } from "./setup.mjs";
 
 // What runs with every value of TORCHCLIP_ISA beside the machine's own kernels. (CTest does so by itself.)
 const INSTRUCTION_SETS = ["avx2", "none"];
-const KERNEL_SUITES = [
-  "test/clip.test.ts",
-  "test/fast.test.ts",
-  "test/models/families.test.ts",
-  "test/models/goldens.test.ts",
-  "test/search/index.test.ts",
-];
+const KERNEL_SUITES = ["test/clip.test.ts", "test/fast.test.ts", "test/models/families.test.ts", "test/models/goldens.test.ts", "test/search/index.test.ts"];
 
 const run = (command, args, env = {}) =>
   new Promise((resolve) => {

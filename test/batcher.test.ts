@@ -17,7 +17,7 @@ describe("batcher", () => {
 
   it("merges concurrent calls, keeps each one's error to itself, refuses beyond its limit", async () => {
     const batcher = new Batcher(clip, { maxBatch: 8, maxDelay: 20, maxWaiting: 12 });
-    const calls = Array.from({ length: 12 }, (_, i) => batcher.encodeImage(i === 5 ? Buffer.from("no picture") : image(i * 20)));
+    const calls = Array.from({ length: 12 }, (_, i) => batcher.encodeImage(i === 5 ? Buffer.from("no image") : image(i * 20)));
     assert.equal((await errorOf(() => batcher.encodeImage(image(1)))).code, "E_BUSY");
     const results = await Promise.allSettled(calls);
     assert.deepEqual(

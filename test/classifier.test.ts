@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { load, similarity, type Classifier, type Clip, type ClassifierOptions } from "../lib/index.js";
 import { families, writeFamilyFolder } from "./support/families.js";
 import { errorOf, fixture, largestDifference, temporaryFolder, tinyModel } from "./support/index.js";
-import { picture } from "./support/noise.js";
+import { noiseImage } from "./support/noise.js";
 
 const LABELS = ["red circle", "blue square", "green star", "dog", "great film", "bad film"];
-const images = [...Array(7).keys()].map((seed) => picture(seed, 50 + seed, 40, 3));
+const images = [...Array(7).keys()].map((seed) => noiseImage(seed, 50 + seed, 40, 3));
 const missing = "/nowhere/x.jpg";
 const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit));
 

@@ -6,9 +6,9 @@ import { inspect } from "node:util";
 import sharp from "sharp";
 import { load, similarity, topK, TorchclipError, type BatchOptions, type Clip, type ImageInput } from "../lib/index.js";
 import { errorOf, fixture, largestDifference, tinyModel } from "./support/index.js";
-import { picture } from "./support/noise.js";
+import { noiseImage } from "./support/noise.js";
 
-const good = picture(1, 64, 48, 3);
+const good = noiseImage(1, 64, 48, 3);
 
 describe("Clip", () => {
   let clip: Clip;
@@ -38,7 +38,7 @@ describe("Clip", () => {
   });
 
   it('onError "collect" keeps the order, holds each error, and its row is NaN', async () => {
-    const bad = Buffer.from("no picture");
+    const bad = Buffer.from("no image");
     const images = [good, bad, fixture("images/rgb.png"), "/nowhere/y.png", good];
     const e = await clip.encodeImages(images, { onError: "collect", batchSize: 2 });
     assert.deepEqual(
@@ -55,13 +55,13 @@ describe("Clip", () => {
   });
 
   it("batches of every size give the same rows", async () => {
-    const images = Array.from({ length: 7 }, (_, i) => picture(i, 50 + i, 40, 3));
+    const images = Array.from({ length: 7 }, (_, i) => noiseImage(i, 50 + i, 40, 3));
     const one = await clip.encodeImages(images, { batchSize: 1 });
     for (const batchSize of [2, 3, 7, 64]) assert.ok(largestDifference((await clip.encodeImages(images, { batchSize })).data, one.data) < 1e-5);
   });
 
-  it('resizeOn "device" gives the same bits, and errors by picture', async () => {
-    const images = [fixture("images/rgb.png"), good, picture(5, 31, 200, 3)];
+  it('resizeOn "device" gives the same bits, and errors by image', async () => {
+    const images = [fixture("images/rgb.png"), good, noiseImage(5, 31, 200, 3)];
     const device = await clip.encodeImages(images, { resizeOn: "device", batchSize: 2 });
     assert.deepEqual(device.data, (await clip.encodeImages(images, { batchSize: 2 })).data);
     const mixed = await clip.encodeImages([good, "/nowhere/z.png"], { resizeOn: "device", onError: "collect" });

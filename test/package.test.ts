@@ -56,7 +56,7 @@ describe("the package", function () {
     run("cmake", ["-S", join(root, "native/examples"), "-B", build, `-DCMAKE_PREFIX_PATH=${join(folder, "moved")}`]);
     run("cmake", ["--build", build]);
     const out = run(join(build, "encode"), [tinyModel]);
-    assert.match(out, /tiny.pt on cpu: embedding dimension 192[^]*cosine of the picture and "a red square": -?\d\.\d+/);
+    assert.match(out, /tiny.pt on cpu: embedding dimension 192[^]*cosine of the image and "a red square": -?\d\.\d+/);
   });
 
   it("node-gyp rebuild drives the same CMake build", function () {

@@ -42,7 +42,7 @@ export function benchCommand(program: Command): void {
   modelOptions(program.command("bench").description("this machine's speed: devices × precisions × batch sizes"))
     .option("--devices <list>", "cpu, cuda, cuda:N", "cpu,cuda")
     .option("--precisions <list>", "fp32, bf16, fp16, int8", "fp32,bf16,int8")
-    .option("--batches <list>", "pictures in one forward pass", "1,8,32")
+    .option("--batches <list>", "images in one forward pass", "1,8,32")
     .addOption(new Option("--seconds <n>", "time for each line").argParser(whole(1, 3600)).default(3))
     .option("--plot <file.svg>", "a chart of the images per second")
     .option("--json", "print JSON")
@@ -139,7 +139,7 @@ async function measure(clip: Clip, precision: string, batch: number, seconds: nu
   };
 }
 
-/** Operations of the matrix products for one picture, where the image encoder is a plain ViT: those that are computed. */
+/** Operations of the matrix products for one image, where the image encoder is a plain ViT: those that are computed. */
 function imageFlops({ image, embedDim }: ModelConfig): number | undefined {
   if (image.kind !== "vit" || (image.stem?.length ?? 0) > 0) return undefined;
   const patches = (image.imageSize / image.patchSize) ** 2;

@@ -33,10 +33,10 @@ export function datasetsCommand(program: Command): void {
   mirrorOptions(showing).action(show);
   command
     .command("render <file>")
-    .description("a TSV of sentence and label as pictures that look like Rendered SST2: OUT/CLASS/NNNNN.png")
+    .description("a TSV of sentence and label as images that look like Rendered SST2: OUT/CLASS/NNNNN.png")
     .requiredOption("-o, --out <folder>", "where the class folders go")
     .option("--classes <a,b,…>", "class folders for the labels 0, 1, …", "negative,positive")
-    .addOption(new Option("--size <pixels>", "side of the pictures").argParser(whole(32, 4096)).default(448))
+    .addOption(new Option("--size <pixels>", "side of the images").argParser(whole(32, 4096)).default(448))
     .addOption(new Option("--font-size <pixels>", "height of the letters; by default what fits").argParser(whole(6, 512)))
     .action(async (file: string, flags: { out: string; classes: string; size: number; fontSize?: number }) => {
       const bar = progressBar("render");
@@ -49,7 +49,7 @@ export function datasetsCommand(program: Command): void {
         onProgress: bar.update,
       });
       bar.stop();
-      process.stdout.write(`${files.length} pictures in ${flags.out}\n`);
+      process.stdout.write(`${files.length} images in ${flags.out}\n`);
     });
 }
 

@@ -138,7 +138,7 @@ function row(precision: keyof typeof ACCEPTED, info: NativeInfo | ClipInfo, refe
 }
 
 /**
- * A model on this machine, in each precision: against its goldens, from the picture and the text on; without any, the runner
+ * A model on this machine, in each precision: against its goldens, from the image and the text on; without any, the runner
  * that would be used against the artifact's TorchScript in fp32 on the CPU. Fails where one is worse than the project accepts.
  */
 async function checkModel(name: string, flags: DoctorFlags): Promise<void> {
@@ -195,9 +195,9 @@ async function againstGoldens(path: string, device: Device, goldens: Goldens, fi
   return rows;
 }
 
-/** Embeddings of the pictures, then of the texts. */
-async function embeddingsOf(clip: Clip, inputs: Pick<Goldens, "pictures" | "texts">): Promise<Float32Array> {
-  const images = await clip.encodeImages(inputs.pictures.map((p) => Buffer.from(p, "base64")));
+/** Embeddings of the images, then of the texts. */
+async function embeddingsOf(clip: Clip, inputs: Pick<Goldens, "images" | "texts">): Promise<Float32Array> {
+  const images = await clip.encodeImages(inputs.images.map((p) => Buffer.from(p, "base64")));
   const texts = await clip.encodeTexts(inputs.texts);
   return Float32Array.from([...images.data, ...texts.data]);
 }
@@ -209,11 +209,11 @@ async function saveGoldens(name: string, file: string): Promise<void> {
     const embeddings = await embeddingsOf(clip, inputs);
     const dim = clip.info.embedDim;
     const rows = Array.from({ length: embeddings.length / dim }, (_, r) => [...embeddings.subarray(r * dim, (r + 1) * dim)]);
-    const images = inputs.pictures.length;
+    const images = inputs.images.length;
     const by = `torchclip ${packageVersion()}, TorchScript in float32, libtorch ${addon().systemInfo().libtorch}, ${cpus()[0]?.model.trim() ?? process.arch}`;
     await writeGoldens(file, { model: name, by, ...inputs, image: rows.slice(0, images), text: rows.slice(images) });
   } finally {
     await clip.close();
   }
-  process.stdout.write(`${file}: ${name} for ${inputs.pictures.length} pictures and ${inputs.texts.length} texts\n`);
+  process.stdout.write(`${file}: ${name} for ${inputs.images.length} images and ${inputs.texts.length} texts\n`);
 }

@@ -27,14 +27,14 @@ export function embedCommand(program: Command): void {
     .command("embed")
     .description("embeddings of many images or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed");
   imageOptions(modelOptions(described))
-    .addArgument(new Argument("[input]", "a folder, a .tar, or a list of pictures: .csv, .tsv, .jsonl (column path or image), .txt"))
-    .option("--texts <file>", "embed the lines of a file instead of pictures")
+    .addArgument(new Argument("[input]", "a folder, a .tar, or a list of images: .csv, .tsv, .jsonl (column path or image), .txt"))
+    .option("--texts <file>", "embed the lines of a file instead of images")
     .requiredOption("-o, --out <file>", "OUT.npy (float32 [rows, dim], names in OUT.npy.json) or OUT.parquet (name, embedding, error)")
-    .addOption(new Option("-b, --batch-size <n>", "pictures or texts in one forward pass").argParser(whole(1, 65536)))
+    .addOption(new Option("-b, --batch-size <n>", "images or texts in one forward pass").argParser(whole(1, 65536)))
     .option("--truncate", "cut texts that are longer than the context instead of failing")
-    .option("--auto-rotate", "turn pictures as their EXIF orientation says (CLIP's reference does not)")
+    .option("--auto-rotate", "turn images as their EXIF orientation says (CLIP's reference does not)")
     .option("--fast-decode", "let the JPEG decoder leave out detail that the resize throws away; faster, not bit-exact")
-    .addOption(new Option("--resize-on <place>", "device: pictures are resized where the model runs, with the same bits").choices(["cpu", "device"]))
+    .addOption(new Option("--resize-on <place>", "device: images are resized where the model runs, with the same bits").choices(["cpu", "device"]))
     .addOption(new Option("--decode-on <place>", "device: JPEG files are decoded by the GPU; faster, not bit-exact").choices(["cpu", "device"]))
     .option("--json", "print the summary as JSON")
     .action(run);
@@ -48,7 +48,7 @@ async function lastingName(model: string): Promise<string> {
 
 async function run(input: string | undefined, flags: Flags): Promise<void> {
   if ((input === undefined) === (flags.texts === undefined))
-    throw new TorchclipError("E_ARGUMENT", "give either pictures (a folder, list or .tar) or --texts FILE", { subject: "input" });
+    throw new TorchclipError("E_ARGUMENT", "give either images (a folder, list or .tar) or --texts FILE", { subject: "input" });
   const signal = interruptSignal();
   const texts = flags.texts ? (await readText(flags.texts, "E_READ")).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
   const source = texts ? undefined : await imageSource(input!);

@@ -39,7 +39,7 @@ interface Flags extends ModelFlags, ImageFlags {
   datasets?: string;
 }
 
-const DEFAULT_EXAMPLE = 250; // the article's picture
+const DEFAULT_EXAMPLE = 250; // the article's image
 
 export function evalCommand(program: Command): void {
   imageOptions(modelOptions(program.command("eval").description("zero-shot accuracy, precision and recall on a labelled data set")))
@@ -51,14 +51,14 @@ export function evalCommand(program: Command): void {
     .option("--classes <names|file>", "class names, found by name or in the order of class ids, and put into the prompts: a,b,… or a file with one a line")
     .option("--template <text...>", 'prompt template with {} for the class, e.g. "a {} review of a movie."')
     .option("--templates <file>", "prompt templates from a file, one a line")
-    .option("-o, --out <folder>", "where results.json, predictions.csv, pictures and report.html go", "torchclip-eval")
-    .addOption(new Option("-b, --batch-size <n>", "pictures in one forward pass").argParser(whole(1, 65536)).default(32))
+    .option("-o, --out <folder>", "where results.json, predictions.csv, images and report.html go", "torchclip-eval")
+    .addOption(new Option("-b, --batch-size <n>", "images in one forward pass").argParser(whole(1, 65536)).default(32))
     .addOption(new Option("--limit <n>", "only n images, the first ones of each class").argParser(whole(1)))
-    .addOption(new Option("--sample <n>", "n random pictures (see --seed)").argParser(whole(1)))
+    .addOption(new Option("--sample <n>", "n random images (see --seed)").argParser(whole(1)))
     .addOption(new Option("--seed <n>", "seed of sampling and of bootstrap intervals").argParser(whole(0)).default(0))
-    .addOption(new Option("--example <n>", "which picture is shown").argParser(whole(0)).default(DEFAULT_EXAMPLE))
-    .addOption(new Option("--on-error <what>", "a picture that cannot be read: skip it and count it, or fail").choices(["skip", "fail"]).default("skip"))
-    .option("--auto-rotate", "turn pictures as their EXIF orientation says (CLIP's reference does not)")
+    .addOption(new Option("--example <n>", "which image is shown").argParser(whole(0)).default(DEFAULT_EXAMPLE))
+    .addOption(new Option("--on-error <what>", "a image that cannot be read: skip it and count it, or fail").choices(["skip", "fail"]).default("skip"))
+    .option("--auto-rotate", "turn images as their EXIF orientation says (CLIP's reference does not)")
     .option("--keep-underscores", 'put "_" of class names into the prompts as it is, instead of a space')
     .option("--resume", "go on where a stopped evaluation into the same --out was")
     .option("--json", "print results.json instead of text")
@@ -152,7 +152,7 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
       onProgress: bar.update,
     }).finally(() => bar.stop());
     if (result.predictions.length === 0)
-      throw new TorchclipError("E_DATASET_EMPTY", `none of the ${data.length} pictures of ${data.name} could be read`, { subject: data.name });
+      throw new TorchclipError("E_DATASET_EMPTY", `none of the ${data.length} images of ${data.name} could be read`, { subject: data.name });
     const { seed, batchSize, autoRotate = false } = flags;
     // A third-party export may hold tensors that cannot be read as data; it runs all the same.
     const parameters = await countParameters(clip.info.path).catch(() => undefined);
@@ -165,7 +165,7 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
     }
     const shown = result.predictions.find((p) => p.index === flags.example) ?? result.predictions[0];
     print(
-      `Picture ${shown.index} (${shown.name}), true class: ${data.classes[shown.label]}\nPrompt: "${result.prompts.templates[0]}" (${result.prompts.source})\n`,
+      `Image ${shown.index} (${shown.name}), true class: ${data.classes[shown.label]}\nPrompt: "${result.prompts.templates[0]}" (${result.prompts.source})\n`,
     );
     print(`${topPredictions(ranked(result.classNames, shown.probabilities, 5))}\n`);
     print(`${metricsText(result, data.classes)}\n\n${timesText(result.times)}`);

@@ -33,7 +33,7 @@ const ARCHIVES: Record<string, Archive> = {
   },
 };
 const FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/";
-const FLOWERS_PICTURES: Archive = { url: `${FLOWERS}102flowers.tgz`, md5: "52808999861908f626f3c1f4e79d11fa", probe: "jpg" };
+const FLOWERS_IMAGES: Archive = { url: `${FLOWERS}102flowers.tgz`, md5: "52808999861908f626f3c1f4e79d11fa", probe: "jpg" };
 const FLOWERS_LABELS: Archive = { url: `${FLOWERS}imagelabels.mat`, md5: "e0620be6f572b9609742df49c70aed4d", probe: "imagelabels.mat", kind: "file" };
 const FLOWERS_SPLITS: Archive = { url: `${FLOWERS}setid.mat`, md5: "a5357ecc9cb78c4bef273ce3793fc85c", probe: "setid.mat", kind: "file" };
 const PETS = [
@@ -254,7 +254,7 @@ async function mnist(o: DatasetOptions): Promise<Dataset> {
   return make("mnist", { split, classes, samples, source: imageFile.origin });
 }
 
-/** Pictures named by a list, a class a folder: `class/name`. */
+/** Images named by a list, a class a folder: `class/name`. */
 function listed(images: string, names: readonly string[], own: readonly string[], list: string, extension: string): Sample[] {
   return names.map((name) => {
     const label = own.indexOf(name.split("/")[0]);
@@ -354,10 +354,10 @@ async function eurosat(o: DatasetOptions): Promise<Dataset> {
   return folders("eurosat", inner, o, names, origin);
 }
 
-/** Labels and splits are variables of MATLAB files, pictures are jpg/image_00001.jpg on; classes count from 1. */
+/** Labels and splits are variables of MATLAB files, images are jpg/image_00001.jpg on; classes count from 1. */
 async function flowers102(o: DatasetOptions): Promise<Dataset> {
   checkSplit("flowers102", o, ["train", "valid", "test"]);
-  const { folder, origin } = await unpacked("flowers102", FLOWERS_PICTURES, o);
+  const { folder, origin } = await unpacked("flowers102", FLOWERS_IMAGES, o);
   const variable = async (archive: Archive, name: string): Promise<number[]> => {
     const file = join((await unpacked("flowers102", archive, o)).folder, archive.probe);
     let values: number[] | undefined;
@@ -377,7 +377,7 @@ async function flowers102(o: DatasetOptions): Promise<Dataset> {
   const samples = ids.map((id) => {
     const label = labels[id - 1];
     if (!Number.isInteger(label) || label < 1 || label > classes.length)
-      throw bad(join(folder, FLOWERS_LABELS.probe), `picture ${id} has class ${label} of 1 to ${classes.length}`);
+      throw bad(join(folder, FLOWERS_LABELS.probe), `image ${id} has class ${label} of 1 to ${classes.length}`);
     const name = `jpg/image_${String(id).padStart(5, "0")}.jpg`;
     return { read: () => join(folder, name), label: label - 1, name };
   });
@@ -412,14 +412,14 @@ async function imagenet(o: DatasetOptions): Promise<Dataset> {
 }
 
 export const CLIP_SETS: readonly DatasetEntry[] = [
-  { name: "cifar10", description: "CIFAR-10: 32 × 32 pictures, 10 classes", splits: "train 50000, test 10000", open: (o) => cifar("cifar10", o) },
-  { name: "cifar100", description: "CIFAR-100: 32 × 32 pictures, 100 classes", splits: "train 50000, test 10000", open: (o) => cifar("cifar100", o) },
+  { name: "cifar10", description: "CIFAR-10: 32 × 32 images, 10 classes", splits: "train 50000, test 10000", open: (o) => cifar("cifar10", o) },
+  { name: "cifar100", description: "CIFAR-100: 32 × 32 images, 100 classes", splits: "train 50000, test 10000", open: (o) => cifar("cifar100", o) },
   { name: "mnist", description: "handwritten digits, 28 × 28", splits: "train 60000, test 10000", open: mnist },
-  { name: "stl10", description: "STL-10: 96 × 96 pictures, 10 classes", splits: "train 5000, test 8000", open: stl10 },
+  { name: "stl10", description: "STL-10: 96 × 96 images, 10 classes", splits: "train 5000, test 8000", open: stl10 },
   { name: "food101", description: "Food-101: dishes", splits: "train 75750, test 25250", open: food101 },
   { name: "dtd", description: "Describable Textures, partition 1, 47 classes", splits: "train 1880, valid 1880, test 1880", open: dtd },
   { name: "oxford-pets", description: "Oxford-IIIT Pet, 37 breeds", splits: "train 3680, test 3669", open: pets },
-  { name: "eurosat", description: "EuroSAT: satellite pictures of land use, 10 classes", splits: "27000 in all", open: eurosat },
+  { name: "eurosat", description: "EuroSAT: satellite images of land use, 10 classes", splits: "27000 in all", open: eurosat },
   { name: "flowers102", description: "Oxford Flowers, 102 classes", splits: "train 1020, valid 1020, test 6149", open: flowers102 },
   { name: "country211", description: "Country211 (OpenAI): where a photo was taken", splits: "train 31650, valid 10550, test 21100", open: country211 },
   { name: "imagenet", description: "ImageNet-1k in folders of WordNet ids, 80 templates; --root", splits: "valid 50000", open: imagenet },

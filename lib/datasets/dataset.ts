@@ -16,7 +16,7 @@ export interface Sample {
   name: string;
 }
 
-/** How many pictures of each class a split has. */
+/** How many images of each class a split has. */
 export interface SplitCount {
   split: string;
   total: number;
@@ -59,17 +59,17 @@ export class Dataset implements Iterable<Sample> {
     this.notes = init.notes ?? [];
     this.splits = init.splits ?? [countSplit(init.split, init.samples, init.classes.length)];
     if (init.samples.length === 0)
-      throw new TorchclipError("E_DATASET_EMPTY", `the data set ${init.name} (${init.split}) holds no pictures`, { subject: init.name });
+      throw new TorchclipError("E_DATASET_EMPTY", `the data set ${init.name} (${init.split}) holds no images`, { subject: init.name });
   }
 
   get length(): number {
     return this.samples.length;
   }
 
-  /** The i-th picture and its class id. Throws E_ARGUMENT outside 0 … length-1. */
+  /** The i-th image and its class id. Throws E_ARGUMENT outside 0 … length-1. */
   at(index: number): Sample {
     const sample = this.samples[index];
-    if (!sample) throw new TorchclipError("E_ARGUMENT", `${this.name} has pictures 0 to ${this.length - 1}, not ${index}`, { index });
+    if (!sample) throw new TorchclipError("E_ARGUMENT", `${this.name} has images 0 to ${this.length - 1}, not ${index}`, { index });
     return sample;
   }
 
@@ -77,7 +77,7 @@ export class Dataset implements Iterable<Sample> {
     return this.samples[Symbol.iterator]();
   }
 
-  /** `count` pictures drawn without repetition, in random order; the same seed gives the same ones. */
+  /** `count` images drawn without repetition, in random order; the same seed gives the same ones. */
   sample(count: number, seed = 0): Dataset {
     return this.with(shuffle(seededRandom(seed), this.samples.slice()).slice(0, count));
   }

@@ -15,7 +15,7 @@ import type { DatasetEntry, DatasetOptions } from "./types.js";
 
 export { Dataset, type Sample, type SplitCount } from "./dataset.js";
 export { IMAGE_NAME } from "./image-names.js";
-export { textPng, textSvg, type TextPictureOptions } from "./render/text.js";
+export { textPng, textSvg, type TextImageOptions } from "./render/text.js";
 export { renderFolder, type RenderOptions } from "./render/folder.js";
 export { readSentences } from "./manifest.js";
 export type { DatasetEntry, DatasetOptions } from "./types.js";
@@ -44,7 +44,7 @@ export const DATASETS: readonly DatasetEntry[] = [
   },
   {
     name: "rendered-sst2",
-    description: "Rendered SST2 (OpenAI): film-review sentences as 448 × 448 pictures, negative or positive",
+    description: "Rendered SST2 (OpenAI): film-review sentences as 448 × 448 images, negative or positive",
     splits: "train 6920, valid 872, test 1821",
     open: async (o) => {
       const { folder, origin } = await renderedSst2Folder(o);

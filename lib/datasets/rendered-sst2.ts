@@ -18,7 +18,7 @@ const ARCHIVE = {
     `The test split is also on the hub: \`--dataset "${SHARDS}" --classes negative,positive\`. ` +
     "A copy of rendered-sst2.tgz from elsewhere, unpacked, is taken with --root (the option root)",
 };
-/** Pictures of [negative, positive] in each split. */
+/** Images of [negative, positive] in each split. */
 export const RENDERED_SST2_COUNTS: Record<string, [number, number]> = { train: [3310, 3610], valid: [428, 444], test: [912, 909] };
 
 /** Rendered SST2 from torchvision's folder layout, downloaded where it is missing, or `root`: it holds train, valid and test. */
@@ -44,7 +44,7 @@ export async function renderedSst2(folder: string, split: string): Promise<Datas
     if (expected && expected.join() !== byClass.join()) {
       throw new TorchclipError(
         "E_DATASET_FORMAT",
-        `${folder}: the split ${name} has ${byClass.join(" + ")} pictures (negative + positive), Rendered SST2 has ${expected.join(" + ")}`,
+        `${folder}: the split ${name} has ${byClass.join(" + ")} images (negative + positive), Rendered SST2 has ${expected.join(" + ")}`,
         {
           subject: folder,
         },

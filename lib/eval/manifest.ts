@@ -36,7 +36,7 @@ export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, r
     preprocessing: { ...config.preprocessing, imageSize: config.image.imageSize, exifOrientation: run.autoRotate ? "applied" : "ignored" },
     prompts: { ...result.prompts, classNames: result.classNames },
     dataset: { name: data.name, split: data.split, source: data.source, notes: data.notes, classes: data.classes, splits: data.splits },
-    counts: { pictures: data.length, evaluated: result.predictions.length, skipped: result.skipped.length },
+    counts: { images: data.length, evaluated: result.predictions.length, skipped: result.skipped.length },
     seed: run.seed,
     batchSize: run.batchSize,
     seconds: result.times,

@@ -2,7 +2,7 @@ import { below, seededRandom } from "../util/random.js";
 
 /**
  * Metrics of a classification, as scikit-learn defines them (1.x; names in parentheses). A ratio whose denominator is
- * zero (a class never predicted, or without pictures) is 0, as with zero_division=0.
+ * zero (a class never predicted, or without images) is 0, as with zero_division=0.
  */
 export interface Interval {
   low: number;
@@ -30,7 +30,7 @@ export interface Metrics {
   topK: { k: number; accuracy: number }[];
   /** precision_score, recall_score, f1_score with average="macro". */
   macro: { precision: number; recall: number; f1: number; f1Interval: Interval };
-  /** Mean of the recalls of the classes that have pictures (balanced_accuracy_score). */
+  /** Mean of the recalls of the classes that have images (balanced_accuracy_score). */
   meanPerClassRecall: number;
   perClass: ClassMetrics[];
   /** confusion_matrix: rows true classes, columns predicted. */
@@ -232,7 +232,7 @@ export function wilson(hits: number, n: number): Interval {
   return { low: Math.max(0, centre - half), high: Math.min(1, centre + half), method: "wilson" };
 }
 
-/** Percentile bootstrap, 95 %, over pictures. */
+/** Percentile bootstrap, 95 %, over images. */
 function percentile(values: number[]): Interval {
   const sorted = values.sort((a, b) => a - b);
   const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(q * (sorted.length - 1))))] ?? 0;

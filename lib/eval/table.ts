@@ -9,7 +9,7 @@ export interface TableCell {
   model: string;
   dataset: string;
   split: string;
-  pictures: number;
+  images: number;
   skipped: number;
   accuracy: number;
   /** 95 %, Wilson. */
@@ -42,7 +42,7 @@ export function tableCell(model: string, dataset: string, { metrics: m, manifest
     model,
     dataset,
     split: manifest.dataset.split,
-    pictures: manifest.counts.evaluated,
+    images: manifest.counts.evaluated,
     skipped: manifest.counts.skipped,
     accuracy: m.accuracy,
     low: m.accuracyInterval.low,
@@ -53,7 +53,7 @@ export function tableCell(model: string, dataset: string, { metrics: m, manifest
     precision: manifest.precision,
     seconds: manifest.seconds.total,
     ...(parameters === undefined ? {} : { parameters }),
-    imagesPerSecond: manifest.counts.pictures / manifest.seconds.total,
+    imagesPerSecond: manifest.counts.images / manifest.seconds.total,
     results,
   };
 }
@@ -94,7 +94,7 @@ function grid(cells: readonly TableCell[]): Grid {
   const speeds = models.map((m) => complete(m, (c) => c.imagesPerSecond));
   const several = models.length > 1;
   return {
-    head: ["model", "parameters", ...datasets.map((d) => `${d} (${cells.find((c) => c.dataset === d)!.pictures})`), "mean", "images/s"],
+    head: ["model", "parameters", ...datasets.map((d) => `${d} (${cells.find((c) => c.dataset === d)!.images})`), "mean", "images/s"],
     rows: models.map((model, i) => {
       const own = cells.filter((c) => c.model === model);
       return {
@@ -149,7 +149,7 @@ export function tableCsv(cells: readonly TableCell[]): string {
     "model",
     "dataset",
     "split",
-    "pictures",
+    "images",
     "skipped",
     "accuracy",
     "low",

@@ -35,7 +35,7 @@ export interface ZeroShotOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
-export interface PicturePrediction {
+export interface ImagePrediction {
   index: number;
   name: string;
   label: number;
@@ -49,14 +49,14 @@ export interface PicturePrediction {
 export interface ZeroShotResult {
   prompts: PromptSet;
   classNames: string[];
-  predictions: PicturePrediction[];
+  predictions: ImagePrediction[];
   skipped: { index: number; name: string; code: string; message: string }[];
   metrics: Metrics;
   /** Seconds of each stage; `post` is similarity, softmax and metrics. Read, decode and resize overlap with forward. */
   times: StageTimes & { post: number; total: number };
 }
 
-/** Classifies every picture of the set by its nearest class prompt (Radford et al. 2021, section 3.1). */
+/** Classifies every image of the set by its nearest class prompt (Radford et al. 2021, section 3.1). */
 export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptions = {}): Promise<ZeroShotResult> {
   const started = performance.now();
   const prompts = options.prompts ?? data.prompts[0] ?? ARTICLE_PROMPTS;
@@ -140,7 +140,7 @@ export function promptNames(classes: readonly string[], keepUnderscores = false)
 }
 
 function predict(rows: readonly JournalRow[], samples: readonly Sample[], scale: number): Pick<ZeroShotResult, "predictions" | "skipped"> {
-  const predictions: PicturePrediction[] = [];
+  const predictions: ImagePrediction[] = [];
   const skipped: ZeroShotResult["skipped"] = [];
   for (const [i, { cosines, error }] of rows.entries()) {
     const { name, label } = samples[i];

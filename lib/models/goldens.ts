@@ -5,17 +5,17 @@ import { writeFileWhole } from "../util/files.js";
 import { seededRandom } from "../util/random.js";
 
 /**
- * What a model gives for a few pictures and texts, by its reference implementation or on another machine: a file to check
- * an installed model by, from the decoded picture and the text on. `scripts/goldens/doctor.py` makes one by open_clip.
+ * What a model gives for a few images and texts, by its reference implementation or on another machine: a file to check
+ * an installed model by, from the decoded image and the text on. `scripts/goldens/doctor.py` makes one by open_clip.
  */
 export interface Goldens {
   model: string;
   /** What computed them, such as "open_clip 3.3.0, float32". */
   by: string;
   /** PNG files, base64. */
-  pictures: string[];
+  images: string[];
   texts: string[];
-  /** Normalised embeddings, one row a picture. */
+  /** Normalised embeddings, one row a image. */
   image: number[][];
   /** The same, one row a text. */
   text: number[][];
@@ -42,9 +42,9 @@ export async function readGoldens(file: string): Promise<Goldens | undefined> {
     x.length === count &&
     x.every((row) => Array.isArray(row) && row.length === (x[0] as number[]).length && row.length > 0 && row.every((n) => Number.isFinite(n)));
   if (typeof found?.model !== "string" || typeof found.by !== "string") throw refuse("model or by is missing");
-  if (!strings(found.pictures) || !strings(found.texts)) throw refuse("pictures and texts must be lists of strings");
-  if (!rows(found.image, found.pictures!.length) || !rows(found.text, found.texts!.length))
-    throw refuse("image and text must have one row of numbers for each picture and text");
+  if (!strings(found.images) || !strings(found.texts)) throw refuse("images and texts must be lists of strings");
+  if (!rows(found.image, found.images!.length) || !rows(found.text, found.texts!.length))
+    throw refuse("image and text must have one row of numbers for each image and text");
   return found as Goldens;
 }
 
@@ -52,9 +52,9 @@ export async function writeGoldens(file: string, goldens: Goldens): Promise<void
   await writeFileWhole(file, JSON.stringify(goldens) + "\n");
 }
 
-/** Pictures and texts for goldens that this machine writes, always the same. */
-export async function goldenInputs(): Promise<Pick<Goldens, "pictures" | "texts">> {
-  const pictures: string[] = [];
+/** Images and texts for goldens that this machine writes, always the same. */
+export async function goldenInputs(): Promise<Pick<Goldens, "images" | "texts">> {
+  const images: string[] = [];
   for (const [seed, width, height] of [
     [1, 120, 90],
     [2, 64, 96],
@@ -69,7 +69,7 @@ export async function goldenInputs(): Promise<Pick<Goldens, "pictures" | "texts"
     const png = await sharp(pixels, { raw: { width, height, channels: 3 } })
       .png()
       .toBuffer();
-    pictures.push(png.toString("base64"));
+    images.push(png.toString("base64"));
   }
-  return { pictures, texts: ["a photo of a cat", "Two dogs, running in the snow!", "schÃ¶n: it&#39;s GREAT 🎬", "a diagram of the number 7"] };
+  return { images, texts: ["a photo of a cat", "Two dogs, running in the snow!", "schÃ¶n: it&#39;s GREAT 🎬", "a diagram of the number 7"] };
 }

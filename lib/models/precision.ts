@@ -30,7 +30,7 @@ export interface PrecisionChoice {
 }
 
 /**
- * What `precision: "auto"` means for a model on this CPU: each precision is loaded once and measured on pictures made
+ * What `precision: "auto"` means for a model on this CPU: each precision is loaded once and measured on images made
  * here; the fastest whose cosine to fp32 is at least AUTO_COSINE and that is AUTO_SPEEDUP times as fast as fp32 is taken,
  * else fp32. The choice is remembered in the cache folder for this model, CPU, thread count and version.
  */
@@ -76,7 +76,7 @@ export function fastestOf(measured: readonly MeasuredPrecision[]): Fast {
   return [fp32, ...worth].reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision;
 }
 
-/** Embeddings of pictures and token rows that are made here, always the same: what precisions and runners are compared by. */
+/** Embeddings of images and token rows that are made here, always the same: what precisions and runners are compared by. */
 export async function check(engine: NativeEngine, info: NativeInfo): Promise<{ embeddings: Float32Array; seconds: number }> {
   const next = seededRandom(1);
   const size = info.imageSize;

@@ -1,13 +1,13 @@
 import { encode } from "html-entities";
 import type { Dataset } from "../datasets/dataset.js";
-import type { PicturePrediction, ZeroShotResult } from "../eval/zero-shot.js";
-import { thumbnailUrl } from "./pictures.js";
+import type { ImagePrediction, ZeroShotResult } from "../eval/zero-shot.js";
+import { thumbnailUrl } from "./images.js";
 
 /** Why an image is shown. */
 export type Group = "mistake" | "uncertain" | "sample";
 
 export interface Shown {
-  prediction: PicturePrediction;
+  prediction: ImagePrediction;
   groups: Group[];
 }
 
@@ -19,16 +19,16 @@ const SIDE = 256;
  * The mistakes that the model was surest of, the images whose first two classes lie closest together, and `sample` of the
  * data set as it is; an image of several groups is shown once. In the order of these groups.
  */
-export function chooseImages(result: ZeroShotResult, sample: readonly PicturePrediction[]): Shown[] {
+export function chooseImages(result: ZeroShotResult, sample: readonly ImagePrediction[]): Shown[] {
   const { predictions } = result;
-  const top = (p: PicturePrediction) => p.probabilities[p.predicted];
+  const top = (p: ImagePrediction) => p.probabilities[p.predicted];
   const mistakes = predictions.filter((p) => p.predicted !== p.label).sort((a, b) => top(b) - top(a) || a.index - b.index);
   const uncertain = predictions
     .map((p) => ({ p, margin: top(p) - second(p) }))
     .sort((a, b) => a.margin - b.margin || a.p.index - b.p.index)
     .map(({ p }) => p);
   const shown = new Map<number, Shown>();
-  const add = (group: Group, chosen: readonly PicturePrediction[]) => {
+  const add = (group: Group, chosen: readonly ImagePrediction[]) => {
     for (const prediction of chosen) {
       const entry = shown.get(prediction.index) ?? { prediction, groups: [] };
       entry.groups.push(group);
@@ -42,7 +42,7 @@ export function chooseImages(result: ZeroShotResult, sample: readonly PicturePre
 }
 
 /** The second highest probability; 0 where there is one class. */
-function second({ probabilities, predicted }: PicturePrediction): number {
+function second({ probabilities, predicted }: ImagePrediction): number {
   let most = 0;
   for (const [c, p] of probabilities.entries()) if (c !== predicted && p > most) most = p;
   return most;

@@ -7,7 +7,7 @@ import { writeFileWhole } from "../util/files.js";
 import { seededRandom, shuffle } from "../util/random.js";
 import { chooseImages } from "./gallery.js";
 import { reportHtml } from "./html.js";
-import { examplePng, gridPng } from "./pictures.js";
+import { examplePng, gridPng } from "./images.js";
 import { topPredictions } from "./text.js";
 
 export interface SavedFiles {
@@ -66,7 +66,7 @@ export function ranked(classNames: readonly string[], probabilities: readonly nu
 }
 
 function predictionsCsv(data: Dataset, { predictions }: ZeroShotResult): string {
-  const head = ["index", "picture", "true", "predicted", "correct", "probability", ...data.classes.map((c) => `p(${c})`)];
+  const head = ["index", "image", "true", "predicted", "correct", "probability", ...data.classes.map((c) => `p(${c})`)];
   const lines = predictions.map((p) =>
     [p.index, p.name, data.classes[p.label], data.classes[p.predicted], p.label === p.predicted ? 1 : 0, p.probabilities[p.predicted], ...p.probabilities]
       .map((v) => csvCell(v))

@@ -3,9 +3,9 @@ import { encode } from "html-entities";
 import { pathInside } from "../util/inside.js";
 import { fontFaces } from "./fonts.js";
 import { STYLE } from "./style.js";
-import { gridPng, thumbnailUrl, type Tile } from "./pictures.js";
+import { gridPng, thumbnailUrl, type Tile } from "./images.js";
 
-export interface FoundPictures {
+export interface FoundImages {
   query: string;
   /** Best first; `name` is a path inside the folder of the images, and E_ARGUMENT where it leads out of it. */
   hits: readonly { name: string; score: number }[];
@@ -13,8 +13,8 @@ export interface FoundPictures {
 
 const SIDE = 320;
 
-/** The pictures found, a row of captions each: rank, score, name. */
-export async function contactSheetPng(found: readonly FoundPictures[], root: string): Promise<Buffer> {
+/** The images found, a row of captions each: rank, score, name. */
+export async function contactSheetPng(found: readonly FoundImages[], root: string): Promise<Buffer> {
   const tiles: Tile[] = [];
   for (const { query, hits } of found) {
     for (const [i, hit] of hits.entries())
@@ -24,7 +24,7 @@ export async function contactSheetPng(found: readonly FoundPictures[], root: str
 }
 
 /** The same as a page in the folder `folder`: WebP thumbnails inside it, each a link to its image. */
-export async function contactSheetHtml(found: readonly FoundPictures[], root: string, folder: string): Promise<string> {
+export async function contactSheetHtml(found: readonly FoundImages[], root: string, folder: string): Promise<string> {
   const sections: string[] = [];
   for (const { query, hits } of found) {
     const figures = await Promise.all(

@@ -100,8 +100,8 @@ Napi::Value EngineObject::encode_pixels(const Napi::CallbackInfo& info) {
 // encodeImages(images: (RawImage | { jpeg: Uint8Array })[], out: Float32Array, failed: Uint8Array,
 // normalize: boolean, cancel: Int32Array): Promise<number>
 Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
-  const auto given = list(info[0], "pictures");
-  const auto rows = whole(Napi::Number::New(info.Env(), given.Length()), 1, 1 << 20, "pictures");
+  const auto given = list(info[0], "images");
+  const auto rows = whole(Napi::Number::New(info.Env(), given.Length()), 1, 1 << 20, "images");
   struct Given {
     Napi::Value bytes;
     bool encoded;
@@ -110,7 +110,7 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   // Getters of the list and its items may run JavaScript: pointers are taken when they have all been read.
   std::vector<Given> items;
   for (std::uint32_t i = 0; i < given.Length(); ++i) {
-    const auto o = object(given.Get(i), "a picture");
+    const auto o = object(given.Get(i), "a image");
     if (const auto jpeg = o.Get("jpeg"); jpeg.IsTypedArray()) {
       items.push_back({jpeg, true, {}});
       continue;

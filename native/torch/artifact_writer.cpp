@@ -190,7 +190,7 @@ std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size,
   const auto text = width("encode_text", at::zeros({1, context_length}, at::kLong));
   if (image != text) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT,
-                path + ": its pictures have " + std::to_string(image) + " numbers, its texts " + std::to_string(text));
+                path + ": its images have " + std::to_string(image) + " numbers, its texts " + std::to_string(text));
   }
   return image;
 }

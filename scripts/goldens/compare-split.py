@@ -1,4 +1,4 @@
-"""Compares `torchclip eval` of a Hugging Face folder with transformers, picture by picture.
+"""Compares `torchclip eval` of a Hugging Face folder with transformers, image by image.
 Usage: python scripts/goldens/compare-split.py MODEL_FOLDER PICTURES predictions.csv TOKENIZER_JSON TEMPLATE"""
 
 import csv
@@ -15,7 +15,7 @@ sys.path[:0] = ["scripts/goldens", "scripts/train-tiny"]
 from train import MEAN, STD  # noqa: E402
 from write import preprocess  # noqa: E402
 
-folder, pictures, predictions, tokenizer, template = sys.argv[1:]
+folder, images, predictions, tokenizer, template = sys.argv[1:]
 model = CLIPModel(CLIPConfig()).eval()
 model.load_state_dict(load_file(folder + "/model.safetensors"), strict=False)
 rows = list(csv.DictReader(open(predictions)))
@@ -29,7 +29,7 @@ with torch.no_grad():
     text /= text.norm(dim=-1, keepdim=True)
     for start in range(0, len(rows), 32):
         part = rows[start : start + 32]
-        x = torch.stack([torch.from_numpy(preprocess(Image.open(f"{pictures}/{r['picture']}").convert("RGB"), 224).copy()) for r in part])
+        x = torch.stack([torch.from_numpy(preprocess(Image.open(f"{images}/{r['image']}").convert("RGB"), 224).copy()) for r in part])
         x = ((x.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
         image = model.visual_projection(model.vision_model(pixel_values=x).pooler_output)
         best = (image @ text.t()).argmax(-1)
@@ -38,4 +38,4 @@ with torch.no_grad():
             same += name == r["predicted"]
             right_here += r["predicted"] == r["true"]
             right_there += name == r["true"]
-print(f"{len(rows)} pictures: same class {same} ({100 * same / len(rows):.2f} %), right here {right_here}, in PyTorch {right_there}, numpy {np.__version__}")
+print(f"{len(rows)} images: same class {same} ({100 * same / len(rows):.2f} %), right here {right_here}, in PyTorch {right_there}, numpy {np.__version__}")

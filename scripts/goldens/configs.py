@@ -16,7 +16,7 @@ from PIL import Image
 
 sys.path.insert(0, os.path.dirname(__file__))
 from families import CLIP, PICTURES, normalised, open_clip_case, pixels, randomise  # noqa: E402
-from write import noise, picture, sha  # noqa: E402
+from write import noise, image, sha  # noqa: E402
 
 FAMILIES = json.load(open("test/goldens/families.json"))
 BPE = FAMILIES["tokenizers"][0]
@@ -42,7 +42,7 @@ def transforms():
     for config in configs:
         for i, (w, h) in enumerate(sizes):
             seed = 4000 + i
-            out = processor(dict(config, do_rescale=False, do_normalize=False)).preprocess(Image.fromarray(picture(seed, w, h, 3)))["pixel_values"][0]
+            out = processor(dict(config, do_rescale=False, do_normalize=False)).preprocess(Image.fromarray(image(seed, w, h, 3)))["pixel_values"][0]
             cases.append(dict(processor=config, seed=seed, width=w, height=h, channels=3, size=64, sha256=sha(np.ascontiguousarray(np.transpose(out, (1, 2, 0))).astype(np.uint8))))
     return cases
 
@@ -154,7 +154,7 @@ def tokens():
 
 
 if __name__ == "__main__":
-    result = dict(transforms=transforms(), scalings=scalings(), models=list(models()), tokens=tokens(), pictures=PICTURES)
+    result = dict(transforms=transforms(), scalings=scalings(), models=list(models()), tokens=tokens(), images=PICTURES)
     with open("test/goldens/configs.json", "w") as f:
         json.dump(result, f, default=str)
     print(os.path.getsize("test/goldens/configs.json"))

@@ -1,9 +1,9 @@
-"""Goldens for `torchclip doctor --model`: what open_clip computes in float32 for a few pictures and texts.
+"""Goldens for `torchclip doctor --model`: what open_clip computes in float32 for a few images and texts.
 
     python scripts/goldens/doctor.py ViT-B-32/laion2b_s34b_b79k OUT.goldens.json   # downloads open_clip's weights
     python scripts/goldens/doctor.py tiny models/tiny.goldens.json                 # PyTorch's own run of the artifact
 
-Pictures and texts are those of `torchclip doctor --write-goldens`, of which it needs one file: models/tiny.goldens.json.
+Images and texts are those of `torchclip doctor --write-goldens`, of which it needs one file: models/tiny.goldens.json.
 """
 
 import base64
@@ -20,7 +20,7 @@ from write import preprocess  # noqa: E402
 
 name, out = sys.argv[1:3]
 inputs = json.load(open("models/tiny.goldens.json"))
-images = [Image.open(io.BytesIO(base64.b64decode(p))).convert("RGB") for p in inputs["pictures"]]
+images = [Image.open(io.BytesIO(base64.b64decode(p))).convert("RGB") for p in inputs["images"]]
 with torch.no_grad():
     if name == "tiny":
         model = torch.jit.load("models/tiny.pt", map_location="cpu").float().eval()
@@ -48,6 +48,6 @@ with torch.no_grad():
         image, text = model.eval().encode_image(torch.stack([transform(i) for i in images])), model.encode_text(tokens)
         by = f"open_clip {importlib.metadata.version('open_clip_torch')}, float32"
 rows = lambda x: (x / x.norm(dim=-1, keepdim=True)).tolist()  # noqa: E731
-goldens = dict(model=name, by=by, pictures=inputs["pictures"], texts=inputs["texts"], image=rows(image), text=rows(text))
+goldens = dict(model=name, by=by, images=inputs["images"], texts=inputs["texts"], image=rows(image), text=rows(text))
 json.dump(goldens, open(out, "w"), ensure_ascii=False)
 print(f"{out}: {by}")

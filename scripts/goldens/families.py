@@ -1,5 +1,5 @@
 """Random-weight models of every architecture family from open_clip and transformers, with the embeddings that these
-compute for fixed pictures and token ids.
+compute for fixed images and token ids.
 
   families.py goldens            small models: writes test/goldens/families.json and test/fixtures/models/*
   families.py folder OUT NAME    a model at its published size (open_clip's name of it) with random weights, as a
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, "scripts/train-tiny")
-from write import noise, picture, sha  # noqa: E402
+from write import noise, image, sha  # noqa: E402
 
 PICTURES = [(11, 300, 260), (12, 97, 181)]
 TEXTS = ["a photo of a cat", "Two dogs, running in the snow!", "rendered text: it's GREAT"]
@@ -80,7 +80,7 @@ def transform(image, p, size):
 
 
 def pixels(p, size):
-    x = np.stack([transform(Image.fromarray(picture(*c, 3)), p, size) for c in PICTURES])
+    x = np.stack([transform(Image.fromarray(image(*c, 3)), p, size) for c in PICTURES])
     x = torch.from_numpy(x).float() / 255
     return ((x - torch.tensor(p["mean"])) / torch.tensor(p["std"])).permute(0, 3, 1, 2)
 
@@ -308,7 +308,7 @@ def transforms(count=90):
         size = (64, 224, 97)[i // 12 % 3]
         if p["resize_mode"] == "longest" and min(w, h) * size < max(w, h):
             w, h = max(w, h), max(w, h) // 2 + 1  # Pillow refuses a side of 0
-        out = transform(Image.fromarray(picture(900 + i, w, h, 3)), p, size)
+        out = transform(Image.fromarray(image(900 + i, w, h, 3)), p, size)
         cases.append(dict(seed=900 + i, width=w, height=h, channels=3, size=size, resize=p["resize_mode"], interpolation=p["interpolation"], fill=p["fill_color"], sha256=sha(out)))
     return cases
 
@@ -331,7 +331,7 @@ def goldens():
         if case["name"] == "transformers CLIP, narrow":
             formats(case, state)
     with open("test/goldens/families.json", "w") as f:
-        json.dump(dict(texts=TEXTS, pictures=PICTURES, tokenizers=tokenizers, cases=cases), f, default=str)
+        json.dump(dict(texts=TEXTS, images=PICTURES, tokenizers=tokenizers, cases=cases), f, default=str)
     print("families.json", os.path.getsize("test/goldens/families.json"))
 
 

@@ -1,6 +1,6 @@
 /**
- * Writes training pictures of `tiny`: OUT.bin (uint8 [N, 224, 224, 3]) and OUT.jsonl (one line of captions each).
- * Usage: tsx scripts/train-tiny/pictures.ts OUT SEED COUNT
+ * Writes training images of `tiny`: OUT.bin (uint8 [N, 224, 224, 3]) and OUT.jsonl (one line of captions each).
+ * Usage: tsx scripts/train-tiny/images.ts OUT SEED COUNT
  * Sentences come from the training split of the reviews alone; scenes from seeds that no data set uses.
  */
 import { createWriteStream } from "node:fs";

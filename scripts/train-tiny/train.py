@@ -2,7 +2,7 @@
 
 Run by scripts/train-tiny/run.sh; see docs/tiny.md. Needs torch 2.13.0, safetensors, tokenizers, numpy.
 The model is CLIP's own architecture (Radford et al. 2021, section 2.4) at a small size: ViT image tower,
-causal text transformer, contrastive loss. Where a batch holds the same caption twice, both pictures count
+causal text transformer, contrastive loss. Where a batch holds the same caption twice, both images count
 as its match (the targets of UniCL, Yang et al. 2022); for captions that differ this is CLIP's loss.
 """
 
@@ -194,7 +194,7 @@ def ids_of(tok, texts):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--pictures", nargs="+", required=True, help="prefixes written by pictures.ts")
+    p.add_argument("--images", nargs="+", required=True, help="prefixes written by images.ts")
     p.add_argument("--out", required=True)
     p.add_argument("--minutes", type=float, default=60, help="the schedule's steps are set from --steps; this only stops a slow machine")
     p.add_argument("--steps", type=int, default=20000)
@@ -208,12 +208,12 @@ def main():
     nrng = np.random.default_rng(a.seed)
 
     records, arrays = [], []
-    for prefix in a.pictures:
+    for prefix in a.images:
         rows = [json.loads(line) for line in open(prefix + ".jsonl")]
         arrays.append(patched(np.memmap(prefix + ".bin", np.uint8, "r", shape=(len(rows), IMAGE_SIZE, IMAGE_SIZE, 3))))
         records += rows
-    pictures = np.concatenate(arrays)
-    print(len(records), "pictures", flush=True)
+    images = np.concatenate(arrays)
+    print(len(records), "images", flush=True)
 
     tok = train_tokenizer(records, 1024, a.out + ".tokenizer.json")
     config = dict(
@@ -234,7 +234,7 @@ def main():
             g["lr"] = a.lr * warm * (0.5 + 0.5 * math.cos(math.pi * step / a.steps))
         rows = nrng.integers(0, len(records), a.batch)
         texts = [caption(records[i], rng) for i in rows]
-        x = normalised(torch.from_numpy(pictures[rows]))
+        x = normalised(torch.from_numpy(images[rows]))
         unique = {t: i for i, t in enumerate(dict.fromkeys(texts))}
         column = torch.tensor([unique[t] for t in texts])
         with torch.autocast("cpu", torch.bfloat16):
@@ -255,7 +255,7 @@ def main():
             with torch.no_grad():
                 hit = same[torch.arange(a.batch), logits.argmax(1)].mean().item()
             rate = (step + 1) * a.batch / (time.time() - start)
-            print(f"step {step} loss {loss.item():.3f} retrieval@1 {hit:.3f} {rate:.0f} pictures/s", flush=True)
+            print(f"step {step} loss {loss.item():.3f} retrieval@1 {hit:.3f} {rate:.0f} images/s", flush=True)
         if step % 2000 == 1999:
             write(model, config, a.out)
         if time.time() - start > a.minutes * 60:

@@ -56,8 +56,8 @@ describe("torchclip eval", function () {
     assert.ok((JSON.parse(stdout) as Results).metrics.accuracy > 0.9);
   });
 
-  it("unreadable pictures are skipped and counted, or stop it", () => {
-    const data = join(folder, "pictures");
+  it("unreadable images are skipped and counted, or stop it", () => {
+    const data = join(folder, "images");
     for (const c of ["negative", "positive"]) {
       mkdirSync(join(data, c), { recursive: true });
       copyFileSync(fixture("images/rgb.png"), join(data, c, "a.png"));
@@ -65,7 +65,7 @@ describe("torchclip eval", function () {
     writeFileSync(join(data, "positive", "b.png"), "this is text");
     const skip = cli("eval", "-s", data, "-o", join(folder, "skip"));
     assert.equal(skip.status, 0, skip.stderr);
-    assert.match(skip.stdout, /Skipped: 1 pictures[^]*positive\/b\.png/);
+    assert.match(skip.stdout, /Skipped: 1 images[^]*positive\/b\.png/);
     const fail = cli("eval", "-s", data, "-o", join(folder, "fail"), "--on-error", "fail");
     assert.equal(fail.status, 1);
     assert.match(fail.stderr, /E_IMAGE_DECODE.*b\.png/);
@@ -94,9 +94,9 @@ describe("torchclip eval", function () {
 
 describe("torchclip", () => {
   it("classify prints the ranked labels, or JSON", () => {
-    const picture = fixture("images/rgb.png");
-    assert.match(cli("classify", picture, "--labels", "red circle,blue square").stdout, /Top predictions:/);
-    const json = JSON.parse(cli("classify", picture, "--labels", "a,b", "--json").stdout) as { predictions: { probability: number }[] }[];
+    const image = fixture("images/rgb.png");
+    assert.match(cli("classify", image, "--labels", "red circle,blue square").stdout, /Top predictions:/);
+    const json = JSON.parse(cli("classify", image, "--labels", "a,b", "--json").stdout) as { predictions: { probability: number }[] }[];
     assert.ok(Math.abs(json[0].predictions.reduce((s, p) => s + p.probability, 0) - 1) < 1e-6);
   });
 
@@ -126,7 +126,7 @@ describe("torchclip", () => {
     JSON.parse(cli("doctor", "--json").stdout);
   });
 
-  it("datasets render makes pictures of a TSV", () => {
+  it("datasets render makes images of a TSV", () => {
     const tsv = join(folder, "s.tsv");
     writeFileSync(tsv, "a great film\t1\nso bad\t0\n");
     const { status, stderr } = cli("datasets", "render", tsv, "-o", join(folder, "drawn"));

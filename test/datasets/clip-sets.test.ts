@@ -56,9 +56,9 @@ function mat(variables: Record<string, { values: number[]; bytes: 1 | 2 | 8 }>, 
 
 /** Small files in each publisher's own format. */
 describe("data sets of the CLIP papers", () => {
-  let picture: Buffer;
+  let image: Buffer;
   before(async () => {
-    picture = await sharp({ create: { width: 3, height: 2, channels: 3, background: "#204060" } })
+    image = await sharp({ create: { width: 3, height: 2, channels: 3, background: "#204060" } })
       .png()
       .toBuffer();
   });
@@ -66,8 +66,8 @@ describe("data sets of the CLIP papers", () => {
   it("Flowers-102: labels and splits in MATLAB files, compressed or not", async () => {
     for (const compress of [true, false]) {
       const root = write(temporaryFolder(), {
-        "jpg/image_00002.jpg": picture,
-        "jpg/image_00003.jpg": picture,
+        "jpg/image_00002.jpg": image,
+        "jpg/image_00003.jpg": image,
         "imagelabels.mat": mat({ labels: { values: [77, 1, 102], bytes: 1 } }, compress),
         "setid.mat": mat({ trnid: { values: [1], bytes: 2 }, valid: { values: [1], bytes: 8 }, tstid: { values: [3, 2], bytes: 2 } }, compress),
       });
@@ -81,7 +81,7 @@ describe("data sets of the CLIP papers", () => {
       );
       assert.equal((await loadDataset("flowers102", { root, split: "valid" })).at(0).label, 76);
       write(root, { "imagelabels.mat": mat({ labels: { values: [103, 1, 1], bytes: 1 } }, compress) });
-      assert.match((await errorOf(() => loadDataset("flowers102", { root, split: "train" }))).message, /picture 1 has class 103/);
+      assert.match((await errorOf(() => loadDataset("flowers102", { root, split: "train" }))).message, /image 1 has class 103/);
       for (const broken of [
         Buffer.from("no file"),
         mat({ other: { values: [1], bytes: 1 } }, compress),
@@ -96,7 +96,7 @@ describe("data sets of the CLIP papers", () => {
   it("a zip is unpacked as it is, and refused where a name leads out of the folder", async () => {
     const make = async (name: string): Promise<string> => {
       const zip = new yazl.ZipFile();
-      zip.addBuffer(picture, name);
+      zip.addBuffer(image, name);
       zip.end();
       const chunks: Buffer[] = [];
       for await (const c of zip.outputStream) chunks.push(c as Buffer);
@@ -108,7 +108,7 @@ describe("data sets of the CLIP papers", () => {
     };
     const folder = temporaryFolder();
     await unzip(await make("2750/Forest/Forest_1.png"), folder);
-    assert.deepEqual(readFileSync(join(folder, "2750/Forest/Forest_1.png")), picture);
+    assert.deepEqual(readFileSync(join(folder, "2750/Forest/Forest_1.png")), image);
     await assert.rejects(async () => unzip(await make("XX/out.png"), folder), /invalid relative path/);
     assert.ok(!existsSync(join(folder, "../out.png")));
   });
@@ -171,7 +171,7 @@ describe("data sets of the CLIP papers", () => {
     });
     const set = await loadDataset("stl10", { root: stl });
     assert.equal(set.at(0).label, 9);
-    // Byte / 96 is the column, so a row of the picture counts up.
+    // Byte / 96 is the column, so a row of the image counts up.
     const { data } = (await set.at(0).read()) as RawImage;
     assert.deepEqual([data[0], data[3], data[6]], [0, 1, 2]);
     assert.deepEqual([data[96 * 3], data[96 * 3 + 3]], [0, 1]);
@@ -216,7 +216,7 @@ describe("data sets of the CLIP papers", () => {
     const root = write(temporaryFolder(), {
       "food-101/meta/classes.txt": lines(food),
       "food-101/meta/test.txt": lines([`${food[2]}/11`, `${food[0]}/12`]),
-      [`food-101/images/${food[2]}/11.jpg`]: picture,
+      [`food-101/images/${food[2]}/11.jpg`]: image,
     });
     const dishes = await loadDataset("food101", { root });
     assert.deepEqual(
@@ -224,7 +224,7 @@ describe("data sets of the CLIP papers", () => {
       [2, 0],
     );
     const textures = temporaryFolder();
-    for (const name of CLIP_PROMPTS.dtd.classes) write(textures, { [`dtd/images/${name.replaceAll(" ", "-")}/a.jpg`]: picture });
+    for (const name of CLIP_PROMPTS.dtd.classes) write(textures, { [`dtd/images/${name.replaceAll(" ", "-")}/a.jpg`]: image });
     write(textures, { "dtd/labels/val1.txt": "banded/a.jpg\nzigzagged/a.jpg\n" });
     assert.deepEqual(
       [...(await loadDataset("dtd", { root: textures, split: "valid" }))].map((s) => s.label),
@@ -232,7 +232,7 @@ describe("data sets of the CLIP papers", () => {
     );
     const breeds = underscored(CLIP_PROMPTS["oxford-pets"].classes);
     const list = breeds.map((b, i) => `${b}_${100 + i} ${i + 1} 1 1`);
-    const pets = write(temporaryFolder(), { "annotations/test.txt": lines(list), "images/x.jpg": picture });
+    const pets = write(temporaryFolder(), { "annotations/test.txt": lines(list), "images/x.jpg": image });
     const set = await loadDataset("oxford-pets", { root: pets });
     assert.equal(set.length, 37);
     assert.equal(set.classes[set.at(36).label], CLIP_PROMPTS["oxford-pets"].classes[36]);
@@ -243,27 +243,27 @@ describe("data sets of the CLIP papers", () => {
   it("EuroSAT, Country211, ImageNet: folders under other names than the prompts'", async () => {
     const land = temporaryFolder();
     for (const c of ["AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop", "Residential", "River", "SeaLake"])
-      write(land, { [`2750/${c}/${c}_1.jpg`]: picture });
+      write(land, { [`2750/${c}/${c}_1.jpg`]: image });
     const set = await loadDataset("eurosat", { root: land });
     assert.equal(set.classes[9], "lake or sea");
     assert.deepEqual([...set.classes].sort(), [...CLIP_PROMPTS.eurosat.classes].sort());
     const world = temporaryFolder();
-    for (let i = 0; i < 211; i++) write(world, { [`country211/test/${String.fromCharCode(65 + Math.floor(i / 26), 65 + (i % 26))}/1.jpg`]: picture });
+    for (let i = 0; i < 211; i++) write(world, { [`country211/test/${String.fromCharCode(65 + Math.floor(i / 26), 65 + (i % 26))}/1.jpg`]: image });
     assert.equal((await loadDataset("country211", { root: world })).classes[0], "Andorra");
     const net = temporaryFolder();
-    for (const id of CLIP_PROMPTS.imagenet.folders!) write(net, { [`val/${id}/1.JPEG`]: picture });
+    for (const id of CLIP_PROMPTS.imagenet.folders!) write(net, { [`val/${id}/1.JPEG`]: image });
     const imagenet = await loadDataset("imagenet", { root: net });
     assert.deepEqual([imagenet.length, imagenet.classes[0], imagenet.classes[999], imagenet.prompts[0].templates.length], [1000, "tench", "toilet paper", 80]);
-    write(net, { [`val/${CLIP_PROMPTS.imagenet.folders![0]}/2.heic`]: picture, "devkit/readme.txt": "", "val/.index": "" });
+    write(net, { [`val/${CLIP_PROMPTS.imagenet.folders![0]}/2.heic`]: image, "devkit/readme.txt": "", "val/.index": "" });
     const { notes, source } = await loadDataset("imagenet", { root: net });
     assert.match(notes.join("\n"), /devkit, which are no splits[^]*hidden files and folders: 1 \(\.index\)[^]*left out 1 \.heic/);
     assert.deepEqual(source, { kind: "root", location: net, hashKnown: false });
-    write(net, { "val/n00000001/1.JPEG": picture });
+    write(net, { "val/n00000001/1.JPEG": image });
     assert.equal((await errorOf(() => loadDataset("imagenet", { root: net }))).code, "E_DATASET_FORMAT");
     assert.equal((await errorOf(() => loadDataset("imagenet", {}))).code, "E_DATASET_NOT_FOUND");
   });
 
-  it("WebDataset: shards counted first, names of classes beside them, pictures cut out when used", async () => {
+  it("WebDataset: shards counted first, names of classes beside them, images cut out when used", async () => {
     const root = temporaryFolder();
     const shard = async (entries: [string, Buffer | string][]) => {
       const pack = tar.pack();
@@ -276,13 +276,13 @@ describe("data sets of the CLIP papers", () => {
     write(root, {
       "classnames.txt": "cat\ndog\n",
       "test/0.tar": await shard([
-        ["a.jpg", picture],
+        ["a.jpg", image],
         ["a.cls", "1"],
         ["b.cls", "0"],
-        ["b.png", picture],
+        ["b.png", image],
       ]),
       "test/1.tar": await shard([
-        ["sub/c.png", picture],
+        ["sub/c.png", image],
         ["sub/c.json", "{}"],
         ["sub/c.cls", "1\n"],
       ]),
@@ -296,15 +296,15 @@ describe("data sets of the CLIP papers", () => {
         ["sub/c", "dog"],
       ],
     );
-    assert.deepEqual(await set.at(2).read(), picture);
+    assert.deepEqual(await set.at(2).read(), image);
     write(root, {
-      "bad.tar": await shard([["a.png", picture]]),
+      "bad.tar": await shard([["a.png", image]]),
       "odd.tar": await shard([
-        ["a.png", picture],
+        ["a.png", image],
         ["a.cls", "7"],
       ]),
       "empty.tar": await shard([
-        ["sub/a.png", picture],
+        ["sub/a.png", image],
         ["sub/a.cls", " \n"],
       ]),
       "cut.tar": (await shard([["a.png", Buffer.alloc(4000)]])).subarray(0, 900),

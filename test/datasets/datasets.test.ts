@@ -60,12 +60,12 @@ describe("data sets", () => {
     assert.ok(data.classes.includes("red circle"));
   });
 
-  it("drawn pictures have the same bytes on every machine", () => {
+  it("drawn images have the same bytes on every machine", () => {
     assert.equal(sha256(textPng("a great film")), "43ad0b9418b759fa50d77a80953ebf093af67e802cd8648bb08fcb955bdfb326");
     assert.equal(sha256(svgPng(sceneSvg(datasetScene("test", 3, 1)))), "bc254d85c533da6eb17a124010c3cddf18061189bee9afcc919a60cc910f7323");
   });
 
-  it("long words and sentences stay inside the picture", () => {
+  it("long words and sentences stay inside the image", () => {
     for (const text of ["x".repeat(200), "word ".repeat(60), ""]) assert.ok(textPng(text).length > 100);
   });
 
@@ -87,7 +87,7 @@ describe("data sets", () => {
     for (const c of ["dog", "cat"]) {
       mkdirSync(join(root, c), { recursive: true });
       copyFileSync(fixture("images/rgb.png"), join(root, c, "1.png"));
-      writeFileSync(join(root, c, "notes.txt"), "not a picture");
+      writeFileSync(join(root, c, "notes.txt"), "not a image");
     }
     const data = await loadDataset(root);
     assert.deepEqual([data.classes, data.length, data.at(1).label], [["cat", "dog"], 2, 1]);

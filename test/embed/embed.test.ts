@@ -10,7 +10,7 @@ import { root, temporaryFolder, tinyModel } from "../support/index.js";
 
 const cli = (...args: string[]) => spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...args], { encoding: "utf8" });
 
-async function makePictures(folder: string, count: number): Promise<void> {
+async function makeImages(folder: string, count: number): Promise<void> {
   mkdirSync(join(folder, "sub"), { recursive: true });
   for (let i = 0; i < count; i++) {
     const background = { r: (i * 37) % 256, g: (i * 91) % 256, b: (i * 53) % 256 };
@@ -24,15 +24,15 @@ describe("embed and search", function () {
   this.timeout(120_000);
   let folder: string;
   before(async () => {
-    folder = join(temporaryFolder(), "pictures");
-    await makePictures(folder, 40);
+    folder = join(temporaryFolder(), "images");
+    await makeImages(folder, 40);
   });
 
-  it("a folder with a bad picture to .npy and .parquet: the same rows, the error told, its row NaN", async () => {
+  it("a folder with a bad image to .npy and .parquet: the same rows, the error told, its row NaN", async () => {
     const work = temporaryFolder();
     const input = join(work, "in");
     cpSync(folder, input, { recursive: true });
-    writeFileSync(join(input, "zz.png"), "no picture");
+    writeFileSync(join(input, "zz.png"), "no image");
     const npy = cli("embed", input, "-o", join(work, "a.npy"), "-m", tinyModel);
     assert.equal(npy.status, 3, `finished with a failed item: ${npy.stderr}`);
     assert.match(npy.stderr, /row 40: E_IMAGE_DECODE.*zz\.png/);
@@ -63,7 +63,7 @@ describe("embed and search", function () {
     const work = temporaryFolder();
     const pack = tar.pack();
     pack.entry({ name: "a.png" }, readFileSync(join(folder, "000.png")));
-    pack.entry({ name: "note.txt" }, "no picture");
+    pack.entry({ name: "note.txt" }, "no image");
     pack.entry({ name: "b.png" }, readFileSync(join(folder, "002.png")));
     pack.finalize();
     const chunks: Buffer[] = [];

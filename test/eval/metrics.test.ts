@@ -20,7 +20,7 @@ interface Case {
 
 describe("metrics equal scikit-learn's to 1e-12", () => {
   golden<Case[]>("metrics").forEach((c, n) => {
-    it(`case ${n}: ${c.truth.length} pictures, ${c.classes} classes`, () => {
+    it(`case ${n}: ${c.truth.length} images, ${c.classes} classes`, () => {
       const names = Array.from({ length: c.classes }, (_, i) => `class ${i}`);
       const m = computeMetrics(
         c.truth.map((label, i) => ({ label, probabilities: c.probabilities[i] })),

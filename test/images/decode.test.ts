@@ -33,7 +33,7 @@ describe("decoding", () => {
     assert.deepEqual([image.width, image.height], [61, 47]);
   });
 
-  it("path, URL, Buffer and raw pixels of one picture give the same bits", async () => {
+  it("path, URL, Buffer and raw pixels of one image give the same bits", async () => {
     const path = fixture("images/rgb420.jpg");
     const a = await decodeImage(path);
     assert.deepEqual((await decodeImage(readFileSync(path))).data, a.data);
@@ -53,7 +53,7 @@ describe("decoding", () => {
   const cases: [string, Buffer, string][] = [
     ["a truncated JPEG", jpeg.subarray(0, jpeg.length >> 1), "E_IMAGE_DECODE"],
     ["zero bytes", Buffer.alloc(0), "E_IMAGE_DECODE"],
-    ["text", Buffer.from("this is no picture"), "E_IMAGE_DECODE"],
+    ["text", Buffer.from("this is no image"), "E_IMAGE_DECODE"],
     ["a PNG header that says 60,000 × 60,000", bombHeader(), "E_IMAGE_TOO_LARGE"],
   ];
   for (const [what, bytes, code] of cases) {

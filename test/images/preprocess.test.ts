@@ -12,7 +12,7 @@ describe("preprocessing", () => {
   });
 
   const transforms = golden<PreprocessingCase[]>("transforms");
-  it(`squash, longest side and fill, bilinear: bit-exact with Pillow over ${transforms.length} pictures`, async () => {
+  it(`squash, longest side and fill, bilinear: bit-exact with Pillow over ${transforms.length} images`, async () => {
     assert.deepEqual(await differing(transforms), []);
   });
 

@@ -6,7 +6,7 @@ import { checkFields, type ConfigKind } from "../../lib/models/fields.js";
 import { huggingFaceHints, openClipHints } from "../../lib/models/hints.js";
 import { imageProcessorHints } from "../../lib/models/image-processor.js";
 import { findSource, importModel, readArtifactConfig } from "../../lib/models/import.js";
-import { familyPictures, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
+import { familyImages, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
 import { errorOf, golden, largestDifference, temporaryFolder } from "../support/index.js";
 
 type Json = Record<string, unknown>;
@@ -28,7 +28,7 @@ describe("models whose configs are not the usual ones (scripts/goldens/configs.p
       for (const runner of ["auto", "generic"] as const) {
         const clip = await load(at, { cacheDir: folder, device: "cpu", runner });
         try {
-          const image = largestDifference((await clip.encodeImages(familyPictures)).data, c.image.flat());
+          const image = largestDifference((await clip.encodeImages(familyImages)).data, c.image.flat());
           assert.ok(image <= TOLERANCE, `${runner}: images differ by ${image}`);
           const text = largestDifference((await clip.encodeTokens(familyTokens(c))).data, c.text.flat());
           assert.ok(text <= TOLERANCE, `${runner}: texts differ by ${text}`);

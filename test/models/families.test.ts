@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
-import { families, familyPictures, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
+import { families, familyImages, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
 import { fixture, largestDifference, root, temporaryFolder } from "../support/index.js";
 
 const TOLERANCE = 1e-5;
@@ -14,7 +14,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
     const clip = await load(at, { cacheDir: folder, device: "cpu" });
     artifacts.push(clip.info.path);
     try {
-      const image = await clip.encodeImages(familyPictures);
+      const image = await clip.encodeImages(familyImages);
       const imageDifference = largestDifference(image.data, c.image.flat());
       assert.ok(imageDifference <= TOLERANCE, `images differ by ${imageDifference}`);
       if (families.tokenizers[c.tokenizer]) assert.deepEqual([...clip.tokenize(families.texts).data], c.ids.flat());
@@ -75,7 +75,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
       ] as const) {
         const clip = await load(artifacts[families.cases.indexOf(c)], { cacheDir: folder, device: "cpu", precision });
         const rows: [boolean, Float32Array, number[][]][] = [
-          [clip.info.imageRunner.startsWith("fast"), (await clip.encodeImages(familyPictures)).data, c.image],
+          [clip.info.imageRunner.startsWith("fast"), (await clip.encodeImages(familyImages)).data, c.image],
           [clip.info.textRunner.startsWith("fast"), (await clip.encodeTokens(familyTokens(c))).data, c.text],
         ];
         const { embedDim } = clip.info;

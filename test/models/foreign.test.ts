@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { load } from "../../lib/index.js";
 import { importModel } from "../../lib/models/import.js";
 import { errorOf, fixture, golden, largestDifference, root, temporaryFolder } from "../support/index.js";
-import { picture } from "../support/noise.js";
+import { noiseImage } from "../support/noise.js";
 
 interface Foreign {
   ids: number[][];
@@ -33,7 +33,7 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
         assert.deepEqual([clip.info.imageSize, clip.info.contextLength, clip.info.embedDim, clip.info.vocabSize], [32, 12, 8, 572]);
         assert.match(clip.info.imageRunner, /^generic fp32/);
         assert.ok(Math.abs(clip.info.logitScale - 100) < 1e-3);
-        const images = await clip.encodeImages([1, 2].map((seed) => picture(seed, 32, 32, 3)));
+        const images = await clip.encodeImages([1, 2].map((seed) => noiseImage(seed, 32, 32, 3)));
         assert.ok(largestDifference(images.data, g.image.flat()) <= 1e-6);
         const tokens = { data: Int32Array.from(g.ids.flat()), rows: 2, length: 12, truncated: [] };
         assert.ok(largestDifference((await clip.encodeTokens(tokens)).data, g.text.flat()) <= 1e-6);

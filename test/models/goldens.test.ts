@@ -4,14 +4,14 @@ import { join } from "node:path";
 import { load, similarity, softmax, type Clip } from "../../lib/index.js";
 import { readSentences, textPng } from "../../lib/datasets/index.js";
 import { golden, hasShared, largestDifference, sharedData, temporaryFolder, tinyModel } from "../support/index.js";
-import { picture } from "../support/noise.js";
+import { noiseImage } from "../support/noise.js";
 import { writeRandomModel } from "../support/random-model.js";
 
 interface Golden {
   shapes: [string, number[]][];
   texts: string[];
   ids: number[][];
-  pictures: [number, number, number][];
+  images: [number, number, number][];
   image: number[][];
   text: number[][];
   probabilities: number[][];
@@ -19,14 +19,14 @@ interface Golden {
 }
 
 function check(name: () => Clip, g: Golden): void {
-  const pictures = g.pictures.map(([seed, w, h]) => picture(seed, w, h, 3));
+  const images = g.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3));
 
   it("tokens are identical", () => {
     assert.deepEqual([...name().tokenize(g.texts).data], g.ids.flat());
   });
 
   it("image embeddings ≤ 1e-5, cosine ≥ 1 − 1e-7", async () => {
-    const e = await name().encodeImages(pictures);
+    const e = await name().encodeImages(images);
     assert.ok(largestDifference(e.data, g.image.flat()) <= 1e-5, `largest difference ${largestDifference(e.data, g.image.flat())}`);
     g.image.forEach((row, r) => assert.ok(row.reduce((s, x, i) => s + x * e.data[r * e.dim + i], 0) >= 1 - 1e-7));
   });
@@ -46,7 +46,7 @@ describe("tiny against its training code", () => {
   it("bf16 stays within cosine 0.999 of fp32", async () => {
     const g = golden<Golden>("tiny");
     const half = await load(tinyModel, { precision: "bf16" });
-    const e = await half.encodeImages(g.pictures.map(([seed, w, h]) => picture(seed, w, h, 3)));
+    const e = await half.encodeImages(g.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3)));
     await half.close();
     assert.equal(half.info.precision, "bf16");
     g.image.forEach((row, r) => assert.ok(row.reduce((s, x, i) => s + x * e.data[r * e.dim + i], 0) >= 0.999));
@@ -75,7 +75,7 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
     it(`${precision}: cosine to transformers' float32 at least ${least}`, async () => {
       const quick = await load(join(folder, "clip-vit-base-patch32"), { cacheDir: join(folder, "cache"), device: "cpu", precision });
       try {
-        const images = await quick.encodeImages(g.pictures.map(([seed, w, h]) => picture(seed, w, h, 3)));
+        const images = await quick.encodeImages(g.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3)));
         const texts = await quick.encodeTexts(g.texts);
         for (const [mine, theirs] of [
           [images, g.image],
@@ -89,7 +89,7 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
   }
 
   it("probabilities ≤ 1e-4", async () => {
-    const e = await clip.encodeImages(g.pictures.map(([seed, w, h]) => picture(seed, w, h, 3)));
+    const e = await clip.encodeImages(g.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3)));
     const s = similarity(e, await clip.encodeTexts(g.texts));
     assert.ok(Math.abs(clip.info.logitScale - g.logit_scale) < 1e-3);
     g.probabilities.forEach((row, r) => {

@@ -3,7 +3,7 @@ import * as ort from "onnxruntime-node";
 import sharp from "sharp";
 import { load } from "../../lib/index.js";
 import { largestDifference, tinyModel } from "../support/index.js";
-import { picture } from "../support/noise.js";
+import { noiseImage } from "../support/noise.js";
 
 /** A length-delimited field of a protocol buffer. */
 function field(number: number, content: Buffer | string): Buffer {
@@ -22,7 +22,7 @@ function identityModel(): Buffer {
 
 describe("in one process with sharp and onnxruntime-node", () => {
   it("all three work at the same time, and results stay the same", async () => {
-    const images = Array.from({ length: 16 }, (_, i) => picture(i, 200, 150, 3));
+    const images = Array.from({ length: 16 }, (_, i) => noiseImage(i, 200, 150, 3));
     const clip = await load(tinyModel);
     const alone = await clip.encodeImages(images);
     const session = await ort.InferenceSession.create(identityModel());

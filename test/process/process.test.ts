@@ -22,7 +22,7 @@ function ends(script: string, code: number, ...flags: string[]): string {
   return stdout;
 }
 
-const picture = "const image = { data: new Uint8Array(300 * 300 * 3).fill(90), width: 300, height: 300, channels: 3 };";
+const image = "const image = { data: new Uint8Array(300 * 300 * 3).fill(90), width: 300, height: 300, channels: 3 };";
 
 describe("the process around the engine", function () {
   this.timeout(300_000);
@@ -33,14 +33,14 @@ describe("the process around the engine", function () {
 
   it("process.exit while a batch runs", () => {
     ends(
-      `import { load } from ${entry}; ${picture} const c = await load(${model}); c.encodeImages(Array(500).fill(image)); setTimeout(() => process.exit(7), 150);`,
+      `import { load } from ${entry}; ${image} const c = await load(${model}); c.encodeImages(Array(500).fill(image)); setTimeout(() => process.exit(7), 150);`,
       7,
     );
   });
 
   it("an uncaught error while a batch runs ends the process with code 1", () => {
     ends(
-      `import { load } from ${entry}; ${picture} const c = await load(${model}); c.encodeImages(Array(500).fill(image)); setTimeout(() => { throw new Error("x"); }, 100);`,
+      `import { load } from ${entry}; ${image} const c = await load(${model}); c.encodeImages(Array(500).fill(image)); setTimeout(() => { throw new Error("x"); }, 100);`,
       1,
     );
   });
@@ -49,7 +49,7 @@ describe("the process around the engine", function () {
     const worker = join(folder, "worker.mjs");
     writeFileSync(
       worker,
-      `import { parentPort } from "node:worker_threads"; import { load } from ${entry}; ${picture} const c = await load(${model}, { threads: 1 }); c.encodeImages(Array(200).fill(image)).catch(() => {}); parentPort.postMessage("running");`,
+      `import { parentPort } from "node:worker_threads"; import { load } from ${entry}; ${image} const c = await load(${model}, { threads: 1 }); c.encodeImages(Array(200).fill(image)).catch(() => {}); parentPort.postMessage("running");`,
     );
     const out = ends(
       `import { Worker } from "node:worker_threads";

@@ -12,7 +12,7 @@ import type { ZeroShotResult } from "../../lib/eval/zero-shot.js";
 import { fontFaces, loadFonts, textPath, textWidth } from "../../lib/report/fonts.js";
 import { chooseImages } from "../../lib/report/gallery.js";
 import { reportHtml } from "../../lib/report/html.js";
-import { examplePng, gridPng } from "../../lib/report/pictures.js";
+import { examplePng, gridPng } from "../../lib/report/images.js";
 import { scriptJson } from "../../lib/report/script.js";
 import { contactSheetHtml, contactSheetPng } from "../../lib/report/sheet.js";
 import { REPORT_STYLE, STYLE } from "../../lib/report/style.js";
@@ -49,7 +49,7 @@ const manifest = {
   precision: "fp32",
   preprocessing: { exifOrientation: "ignored" },
   dataset: { split: "test" },
-  counts: { pictures: 60, evaluated: 60, skipped: 0 },
+  counts: { images: 60, evaluated: 60, skipped: 0 },
   seconds: { total: 2 },
 } as unknown as RunManifest;
 
@@ -339,7 +339,7 @@ describe("the table of models and data sets", () => {
   const cell = (model: string, dataset: string, accuracy: number, seconds: number, parameters?: number) => {
     const interval = { low: accuracy - 0.1, high: accuracy + 0.1, method: "wilson" as const };
     const metrics = { accuracy, accuracyInterval: interval, topK: [], macro: { recall: accuracy } };
-    const counts = { pictures: 100, evaluated: 100, skipped: 0 };
+    const counts = { images: 100, evaluated: 100, skipped: 0 };
     const about = { ...manifest, model: { ...manifest.model, parameters }, counts, seconds: { total: seconds } };
     return tableCell(model, dataset, { metrics, manifest: about } as unknown as SavedResults, `${model}/${dataset}/results.json`);
   };

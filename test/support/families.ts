@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { golden } from "./index.js";
-import { picture } from "./noise.js";
+import { noiseImage } from "./noise.js";
 import { writeFamilyModel } from "./random-model.js";
 
 /** A random model of an architecture family with its reference's results: scripts/goldens/families.py. */
@@ -17,14 +17,14 @@ export interface FamilyCase {
 
 interface Families {
   texts: string[];
-  pictures: [number, number, number][];
+  images: [number, number, number][];
   /** A tokenizer.json, a SentencePiece model in base64, or null. */
   tokenizers: (string | object | null)[];
   cases: FamilyCase[];
 }
 
 export const families = golden<Families>("families");
-export const familyPictures = families.pictures.map(([seed, w, h]) => picture(seed, w, h, 3));
+export const familyImages = families.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3));
 
 /** Its token ids, as encodeTokens takes them. */
 export const familyTokens = (c: FamilyCase) => ({ data: Int32Array.from(c.ids.flat()), rows: c.ids.length, length: c.ids[0].length, truncated: [] });

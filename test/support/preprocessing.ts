@@ -2,9 +2,9 @@ import { addon } from "../../lib/addon.js";
 import { nativeTransform } from "../../lib/models/config.js";
 import { imageProcessorHints } from "../../lib/models/image-processor.js";
 import { sha256 } from "./index.js";
-import { picture } from "./noise.js";
+import { noiseImage } from "./noise.js";
 
-/** A picture of noise and the hash of what Pillow makes of it (scripts/goldens/write.py). */
+/** A image of noise and the hash of what Pillow makes of it (scripts/goldens/write.py). */
 export interface PreprocessingCase {
   seed: number;
   width: number;
@@ -24,7 +24,7 @@ export interface PreprocessingCase {
 export async function differing(cases: readonly PreprocessingCase[]): Promise<string[]> {
   const different: string[] = [];
   for (const c of cases) {
-    const p = picture(c.seed, c.width, c.height, c.channels);
+    const p = noiseImage(c.seed, c.width, c.height, c.channels);
     const out = new Uint8Array(c.size * c.size * 3);
     const { resize = "shortest", interpolation = "bicubic", fill = 0 } = c;
     const preprocessing = c.processor

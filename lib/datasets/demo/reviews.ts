@@ -1,5 +1,5 @@
 import { hashString, pick, seededRandom, shuffle, type Random } from "../../util/random.js";
-import type { TextPictureOptions } from "../render/text.js";
+import type { TextImageOptions } from "../render/text.js";
 
 /**
  * The sentences of `rendered-demo`: short film reviews of two classes, written by combining the words below.
@@ -103,14 +103,14 @@ export function reviews(split: ReviewSplit, count: number, seed = 7): Review[] {
   return chosen;
 }
 
-/** How the pictures of `rendered-demo` are laid out: large letters, a few pixels of seeded freedom. */
-export function reviewLayout(text: string): TextPictureOptions {
+/** How the images of `rendered-demo` are laid out: large letters, a few pixels of seeded freedom. */
+export function reviewLayout(text: string): TextImageOptions {
   const random = seededRandom(hashString(text) ^ 0x5bd1e995);
   return layout(random);
 }
 
-/** The same freedom with a generator of the caller's, for training pictures. */
-export function layout(random: Random): TextPictureOptions {
+/** The same freedom with a generator of the caller's, for training images. */
+export function layout(random: Random): TextImageOptions {
   return {
     face: "DejaVuSansCondensed-Bold",
     fontSize: pick(random, [72, 76, 80]),

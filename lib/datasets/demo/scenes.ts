@@ -2,7 +2,7 @@ import { below, pick, seededRandom, type Random } from "../../util/random.js";
 
 /**
  * The data set `scenes`: coloured shapes on a pale ground, drawn from a seed. Its classes are the 24 pairs of
- * a colour and a shape; a picture shows one to three of its shape, at any place.
+ * a colour and a shape; a image shows one to three of its shape, at any place.
  */
 export const COLORS = { red: "#d62728", green: "#2ca02c", blue: "#1f4fd6", yellow: "#f2c500", purple: "#8a2be2", orange: "#ff7f0e" } as const;
 export const SHAPES = ["circle", "square", "triangle", "star"] as const;
@@ -12,7 +12,7 @@ export type Shape = (typeof SHAPES)[number];
 export interface Scene {
   color: Color;
   shape: Shape;
-  /** Centres and radii in pixels of the 448 × 448 picture. */
+  /** Centres and radii in pixels of the 448 × 448 image. */
   items: { x: number; y: number; r: number; turn: number }[];
   background: string;
 }
@@ -36,7 +36,7 @@ export function scene(random: Random, classId = below(random, SCENE_CLASSES.leng
   return { color, shape, items, background: pick(random, GROUNDS) };
 }
 
-/** The i-th picture of a split of the data set; the splits' seeds do not meet. */
+/** The i-th image of a split of the data set; the splits' seeds do not meet. */
 export function datasetScene(split: "train" | "valid" | "test", classId: number, index: number): Scene {
   const base = { train: 0x1000000, valid: 0x2000000, test: 0x3000000 }[split];
   return scene(seededRandom(base + classId * 65536 + index), classId);

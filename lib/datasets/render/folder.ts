@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { checkAborted, TorchclipError } from "../../errors.js";
 import { writeFileWhole } from "../../util/files.js";
-import { textPng, type TextPictureOptions } from "./text.js";
+import { textPng, type TextImageOptions } from "./text.js";
 
-export interface RenderOptions extends TextPictureOptions {
+export interface RenderOptions extends TextImageOptions {
   /** Class folders by label, e.g. ["negative", "positive"] for labels 0 and 1. Default: the label itself. */
   classes?: readonly string[];
   signal?: AbortSignal;
@@ -11,7 +11,7 @@ export interface RenderOptions extends TextPictureOptions {
 }
 
 /**
- * Sentences as pictures in Rendered SST2's layout: OUT/CLASS/NNNNN.png. Returns the paths, in order.
+ * Sentences as images in Rendered SST2's layout: OUT/CLASS/NNNNN.png. Returns the paths, in order.
  * Throws E_LABEL_UNKNOWN for a numeric label that `classes` does not have.
  */
 export async function renderFolder(

@@ -2,8 +2,8 @@ import { Resvg } from "@resvg/resvg-js";
 import type { Face } from "./faces.js";
 import { font, linePath, lineWidth } from "./font.js";
 
-export interface TextPictureOptions {
-  /** Side of the square picture in pixels. Default 448, as in Rendered SST2. */
+export interface TextImageOptions {
+  /** Side of the square image in pixels. Default 448, as in Rendered SST2. */
   size?: number;
   /** Height of the letters in pixels (em size). Default: the largest of 40, 38 … 12 with which the text fits. */
   fontSize?: number;
@@ -23,10 +23,10 @@ const SMALLEST = 12;
 const LINE_HEIGHT = 1.25; // × em
 
 /**
- * A sentence as an SVG picture: black on white, wrapped at words, as Rendered SST2 looks. Letters are drawn
+ * A sentence as an SVG image: black on white, wrapped at words, as Rendered SST2 looks. Letters are drawn
  * as outlines of a packaged font, so no font of the machine is involved.
  */
-export function textSvg(text: string, options: TextPictureOptions = {}): string {
+export function textSvg(text: string, options: TextImageOptions = {}): string {
   const size = options.size ?? 448;
   const margin = options.margin ?? 16;
   const face = font(options.face ?? "DejaVuSans");
@@ -54,7 +54,7 @@ export function textSvg(text: string, options: TextPictureOptions = {}): string 
 }
 
 /** The same as PNG bytes; equal input gives equal bytes on every machine. */
-export function textPng(text: string, options: TextPictureOptions = {}): Buffer {
+export function textPng(text: string, options: TextImageOptions = {}): Buffer {
   return svgPng(textSvg(text, options));
 }
 
@@ -83,7 +83,7 @@ function wrap(face: ReturnType<typeof font>, text: string, fontSize: number, wid
   return lines;
 }
 
-/** How many leading UTF-16 units of a word that is wider than the picture still fit; at least one character. */
+/** How many leading UTF-16 units of a word that is wider than the image still fit; at least one character. */
 function fitting(face: ReturnType<typeof font>, word: string, fontSize: number, width: number): number {
   let cut = 0;
   for (const char of word) {

@@ -13,9 +13,9 @@ export interface FastvitConfig {
   attention: boolean[];
   /** Convolutional position encoding before a stage's blocks. */
   positions: boolean[];
-  /** Squeeze-and-excitation where a stage halves the picture; its inner width. */
+  /** Squeeze-and-excitation where a stage halves the image; its inner width. */
   squeeze: number[];
-  /** Each stage but the first halves the picture. */
+  /** Each stage but the first halves the image. */
   downsample: boolean[];
   norm: "batch" | "layer";
   stemScale: boolean;

@@ -14,7 +14,7 @@ export interface ResnetConfig {
   imageSize: number;
 }
 
-const REDUCTION = 32; // of the picture's side, from input to the last feature map
+const REDUCTION = 32; // of the image's side, from input to the last feature map
 const HEAD_WIDTH = 64;
 
 export const imageResnet: Tower<ResnetConfig> = {

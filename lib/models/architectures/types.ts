@@ -1,7 +1,7 @@
 import type { Activation } from "../config.js";
 
 /**
- * A tower is one half of a CLIP: pictures, or texts, to embeddings. One file here describes one kind of it: the names
+ * A tower is one half of a CLIP: images, or texts, to embeddings. One file here describes one kind of it: the names
  * under which its weights are published, and its sizes. Its tensors' shapes and its TorchScript follow from the sizes:
  * native/core/model/config. See docs/architectures.md.
  */

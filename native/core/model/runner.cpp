@@ -210,7 +210,7 @@ void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* o
   auto& s = *state_;
   if (failed) std::fill_n(failed, rows, std::uint8_t{0});
   for (std::int64_t r = 0; r < rows && !failed; ++r) {
-    if (images[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded pictures need room for what fails");
+    if (images[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded images need room for what fails");
   }
   if (s.gpu && s.gpu->has_images()) {
     s.gpu->encode_images(images, rows, out, failed, cancel);

@@ -358,7 +358,7 @@ void speed(const Shape& s, const Options& options, Report& report, const core::P
   const double unrecorded = model_of(s, config, table, "bf16")->time_images(1, options.dry ? 1 : 50);
   unsetenv("TORCHCLIP_CUDA_GRAPHS");
   const double recorded = model_of(s, config, table, "bf16")->time_images(1, options.dry ? 1 : 50);
-  std::printf("%-9s bf16 latency of one picture: %.3f ms recorded, %.3f ms unrecorded\n", s.name, 1e3 * recorded,
+  std::printf("%-9s bf16 latency of one image: %.3f ms recorded, %.3f ms unrecorded\n", s.name, 1e3 * recorded,
               1e3 * unrecorded);
   for (const auto precision : {core::Precision::fp32, core::Precision::bf16}) {
     const char* label = core::name_of(precision);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import sharp from "sharp";
 import { decodeImage } from "../../lib/images/decode.js";
-import { dataUrl } from "../../lib/report/pictures.js";
+import { dataUrl } from "../../lib/report/images.js";
 import { errorOf, fixture } from "../support/index.js";
 
 describe("images in reports", () => {
