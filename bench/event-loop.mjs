@@ -6,7 +6,12 @@ import { load } from "torchclip";
 const [model = "tiny", seconds = "10"] = process.argv.slice(2);
 const clip = await load(model);
 const side = 500;
-const image = { data: new Uint8Array(side * side * 3).map((_, i) => (i * 31) & 255), width: side, height: side, channels: 3 };
+const image = {
+  data: new Uint8Array(side * side * 3).map((_, i) => (i * 31) & 255),
+  width: side,
+  height: side,
+  channels: 3,
+};
 function* endless(until) {
   while (performance.now() < until) yield image;
 }

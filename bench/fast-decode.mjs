@@ -14,9 +14,16 @@ const files = readdirSync(folder)
 const changed = [];
 for (const file of files) {
   const [a, b] = [await clip.preprocess([file]), await clip.preprocess([file], { fastDecode: true })];
-  if (Buffer.compare(a.data, b.data) !== 0) changed.push({ file, levels: a.data.reduce((sum, v, i) => sum + Math.abs(v - b.data[i]), 0) / a.data.length });
+  if (Buffer.compare(a.data, b.data) !== 0)
+    changed.push({
+      file,
+      levels: a.data.reduce((sum, v, i) => sum + Math.abs(v - b.data[i]), 0) / a.data.length,
+    });
 }
-if (!changed.length) throw new Error(`none of the ${files.length} JPEG files in ${folder} is large enough to be decoded smaller`);
+if (!changed.length)
+  throw new Error(
+    `none of the ${files.length} JPEG files in ${folder} is large enough to be decoded smaller`,
+  );
 const paths = changed.map(({ file }) => file);
 const exact = await clip.encodeImages(paths);
 const fast = await clip.encodeImages(paths, { fastDecode: true });

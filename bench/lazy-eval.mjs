@@ -75,7 +75,9 @@ const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 function showMemory(what) {
   globalThis.gc?.();
   const { rss, heapTotal } = process.memoryUsage();
-  console.log(`${what.padStart(15)}  ${mib(rss).padStart(10)}, without V8's heap ${mib(rss - heapTotal).padStart(10)}`);
+  console.log(
+    `${what.padStart(15)}  ${mib(rss).padStart(10)}, without V8's heap ${mib(rss - heapTotal).padStart(10)}`,
+  );
 }
 
 /** As `torchclip eval` does it, with its journal. */
@@ -94,7 +96,9 @@ async function evaluate(path, model, journal) {
     },
   });
   showMemory("end");
-  console.log(`${metrics.count} images, ${skipped.length} skipped, ${(metrics.count / times.total).toFixed(0)} a second`);
+  console.log(
+    `${metrics.count} images, ${skipped.length} skipped, ${(metrics.count / times.total).toFixed(0)} a second`,
+  );
   await clip.close();
 }
 

@@ -6,14 +6,18 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { machine, median } from "./rounds.mjs";
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: "string", default: "7" }, child: { type: "string" } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: "string", default: "7" }, child: { type: "string" } },
+});
 const folder = positionals[0];
 
 if (values.child === "ours") {
   const { load } = await import("torchclip");
   await load(join(folder, "model.pt"), { device: "cpu" });
 } else if (values.child) {
-  const { CLIPVisionModelWithProjection, CLIPTextModelWithProjection } = await import("@huggingface/transformers");
+  const { CLIPVisionModelWithProjection, CLIPTextModelWithProjection } =
+    await import("@huggingface/transformers");
   const options = { dtype: "fp32", local_files_only: true };
   await CLIPVisionModelWithProjection.from_pretrained(folder, options);
   if (values.child === "both") await CLIPTextModelWithProjection.from_pretrained(folder, options);
@@ -23,12 +27,19 @@ if (values.child) {
   process.exit(0);
 }
 
-const names = { ours: "torchclip, both towers", both: "transformers.js, both towers", image: "transformers.js, image tower alone" };
+const names = {
+  ours: "torchclip, both towers",
+  both: "transformers.js, both towers",
+  image: "transformers.js, image tower alone",
+};
 const times = Object.fromEntries(Object.keys(names).map((name) => [name, []]));
 for (let round = -1; round < Number(values.rounds); round++) {
   for (const name of Object.keys(names)) {
     const ms = Number(
-      execFileSync(process.execPath, [fileURLToPath(import.meta.url), folder, "--child", name], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
+      execFileSync(process.execPath, [fileURLToPath(import.meta.url), folder, "--child", name], {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "ignore"],
+      }),
     );
     if (round >= 0) times[name].push(ms); // the first round fills the page cache
   }

@@ -7,7 +7,9 @@ import { load } from "torchclip";
 const [model = "tiny", count = "100000"] = process.argv.slice(2);
 const files = await Promise.all(
   Array.from({ length: 16 }, (_, i) =>
-    sharp({ create: { width: 60 + i, height: 50, channels: 3, background: { r: i * 15, g: 90, b: 200 - i * 9 } } })
+    sharp({
+      create: { width: 60 + i, height: 50, channels: 3, background: { r: i * 15, g: 90, b: 200 - i * 9 } },
+    })
       .jpeg()
       .toBuffer(),
   ),
@@ -21,7 +23,9 @@ const mib = () => {
   return [rss, rss - heapTotal].map((bytes) => bytes / 2 ** 20);
 };
 const show = (now) => {
-  const [all, native] = now.map((v, i) => `${v.toFixed(1)} MiB (${((100 * v) / first[i] - 100).toFixed(1)} %)`);
+  const [all, native] = now.map(
+    (v, i) => `${v.toFixed(1)} MiB (${((100 * v) / first[i] - 100).toFixed(1)} %)`,
+  );
   return `${all}, without V8's heap ${native}`;
 };
 let done = 0;

@@ -21,13 +21,15 @@ const folder = positionals[0];
 const ours = {};
 for (const precision of values.precisions.split(",")) {
   const clip = await load(join(folder, "model.pt"), { precision });
-  if (clip.info.precision === precision && (precision === "fp32" || clip.info.imageRunner.startsWith("fast"))) ours[precision] = clip;
+  if (clip.info.precision === precision && (precision === "fp32" || clip.info.imageRunner.startsWith("fast")))
+    ours[precision] = clip;
   else {
     console.error(`${precision}: skipped, ${clip.info.imageRunner} on this machine`);
     await clip.close();
   }
 }
-const session = (name) => ort.InferenceSession.create(join(folder, "onnx", name), { graphOptimizationLevel: "all" });
+const session = (name) =>
+  ort.InferenceSession.create(join(folder, "onnx", name), { graphOptimizationLevel: "all" });
 const theirs = { fp32: await session("vision_model.onnx") };
 if (ours.int8) theirs.int8 = await session("vision_model_quantized.onnx");
 const size = Object.values(ours)[0].info.imageSize;
@@ -37,8 +39,10 @@ for (const batch of values.batches.split(",").map(Number)) {
   const pixels = images(batch, size);
   const input = { pixel_values: new ort.Tensor("float32", normalised(pixels), [batch, 3, size, size]) };
   const contenders = {};
-  for (const [name, s] of Object.entries(theirs)) contenders[`onnxruntime ${name}`] = async () => (await s.run(input), batch);
-  for (const [name, clip] of Object.entries(ours)) contenders[name] = async () => (await clip.encodePixels(pixels, { batchSize: batch }), batch);
+  for (const [name, s] of Object.entries(theirs))
+    contenders[`onnxruntime ${name}`] = async () => (await s.run(input), batch);
+  for (const [name, clip] of Object.entries(ours))
+    contenders[name] = async () => (await clip.encodePixels(pixels, { batchSize: batch }), batch);
   const speeds = await race(contenders, { rounds: Number(values.rounds) });
   const reference = (await theirs.fp32.run(input)).embeds;
   for (const [name, clip] of Object.entries(ours)) {
@@ -52,7 +56,10 @@ for (const batch of values.batches.split(",").map(Number)) {
       theirImagesPerSecond: speeds.speed(`onnxruntime ${against}`),
       ratio: speeds.ratio(name, `onnxruntime ${against}`),
       leastCosine: leastCosine(mine.data, reference.data, batch, mine.dim),
-      theirLeastCosine: against === "int8" ? leastCosine((await theirs.int8.run(input)).embeds.data, reference.data, batch, mine.dim) : 1,
+      theirLeastCosine:
+        against === "int8"
+          ? leastCosine((await theirs.int8.run(input)).embeds.data, reference.data, batch, mine.dim)
+          : 1,
     };
     result.push(row);
     if (!values.json) {

@@ -30,20 +30,32 @@ const batches = values.batches.split(",").map(Number);
 const precisions = values.precisions.split(",");
 
 const ours = {};
-for (const precision of precisions) ours[precision] = await load(join(folder, "model.pt"), { device: "cpu", precision });
+for (const precision of precisions)
+  ours[precision] = await load(join(folder, "model.pt"), { device: "cpu", precision });
 const ONNX = { fp32: "vision_model.onnx", int8: "vision_model_quantized.onnx" };
 const sessions = {};
 for (const precision of precisions.filter((p) => ONNX[p]))
-  sessions[precision] = await ort.InferenceSession.create(join(folder, "onnx", ONNX[precision]), { graphOptimizationLevel: "all" });
+  sessions[precision] = await ort.InferenceSession.create(join(folder, "onnx", ONNX[precision]), {
+    graphOptimizationLevel: "all",
+  });
 
 const size = Object.values(ours)[0].info.imageSize;
 const images = images(Math.max(...batches), size);
 const floats = normalised(images);
 const temporary = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 writeFileSync(join(temporary, "pixels"), floats);
-const child = spawn(values.python, [join(dirname(fileURLToPath(import.meta.url)), "openvino.py"), folder, join(temporary, "pixels"), String(size)], {
-  stdio: ["pipe", "pipe", "inherit"],
-});
+const child = spawn(
+  values.python,
+  [
+    join(dirname(fileURLToPath(import.meta.url)), "openvino.py"),
+    folder,
+    join(temporary, "pixels"),
+    String(size),
+  ],
+  {
+    stdio: ["pipe", "pipe", "inherit"],
+  },
+);
 const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
 const answer = async () => {
   const { value, done } = await answers.next();
@@ -72,11 +84,16 @@ const result = [];
 for (const batch of batches) {
   const rowBytes = size * size * 3;
   const input = { ...images, rows: batch, data: images.data.subarray(0, batch * rowBytes) };
-  const tensor = { pixel_values: new ort.Tensor("float32", floats.subarray(0, batch * rowBytes), [batch, 3, size, size]) };
+  const tensor = {
+    pixel_values: new ort.Tensor("float32", floats.subarray(0, batch * rowBytes), [batch, 3, size, size]),
+  };
   const contenders = {};
   for (const precision of precisions) {
-    contenders[precision] = () => speedOf(() => ours[precision].encodePixels(input, { batchSize: batch }), batch);
-    if (sessions[precision]) contenders[`onnxruntime-node ${precision}`] = () => speedOf(() => sessions[precision].run(tensor), batch);
+    contenders[precision] = () =>
+      speedOf(() => ours[precision].encodePixels(input, { batchSize: batch }), batch);
+    if (sessions[precision])
+      contenders[`onnxruntime-node ${precision}`] = () =>
+        speedOf(() => sessions[precision].run(tensor), batch);
     contenders[`OpenVINO ${precision}`] = async () => Number(await ask(`${precision} ${batch} ${SECONDS}`));
   }
   const speeds = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));

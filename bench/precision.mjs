@@ -28,7 +28,9 @@ for (const precision of values.precisions.split(",")) {
   });
   reference ??= { e, best };
   const some = { ...pixels, rows: 32, data: pixels.data.subarray(0, 32 * pixels.height * pixels.width * 3) };
-  const speed = (await race({ it: async () => (await clip.encodePixels(some), 32) }, { rounds: 5 })).speed("it");
+  const speed = (await race({ it: async () => (await clip.encodePixels(some), 32) }, { rounds: 5 })).speed(
+    "it",
+  );
   const same = best.filter((b, i) => b === reference.best[i]).length;
   console.log(
     `${precision} (${clip.info.imageRunner}): least cosine to fp32 ${leastCosine(e.data, reference.e.data, e.rows, e.dim).toFixed(6)}, same first label ${same} of ${images.length}, ${speed.toFixed(0)} images/s at batch 32`,

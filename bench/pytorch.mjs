@@ -25,16 +25,26 @@ const batches = values.batches.split(",").map(Number);
 const modes = values.modes.split(",");
 
 const ours = { fp32: await load(join(folder, "model.pt"), { device: "cpu" }) };
-if (modes.some((m) => m.endsWith("bf16"))) ours.bf16 = await load(join(folder, "model.pt"), { device: "cpu", precision: "bf16" });
+if (modes.some((m) => m.endsWith("bf16")))
+  ours.bf16 = await load(join(folder, "model.pt"), { device: "cpu", precision: "bf16" });
 const size = ours.fp32.info.imageSize;
 const area = size * size;
 const rows = Math.max(...batches);
 const pixels = images(rows, size);
 const temporary = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 writeFileSync(join(temporary, "pixels"), normalised(pixels));
-const child = spawn(values.python, [join(dirname(fileURLToPath(import.meta.url)), "pytorch.py"), folder, join(temporary, "pixels"), String(size)], {
-  stdio: ["pipe", "pipe", "inherit"],
-});
+const child = spawn(
+  values.python,
+  [
+    join(dirname(fileURLToPath(import.meta.url)), "pytorch.py"),
+    folder,
+    join(temporary, "pixels"),
+    String(size),
+  ],
+  {
+    stdio: ["pipe", "pipe", "inherit"],
+  },
+);
 const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
 const answer = async () => {
   const { value, done } = await answers.next();
@@ -78,7 +88,9 @@ for (const batch of batches) {
   }
   for (const [name, clip] of Object.entries(ours)) {
     const mine = await clip.encodePixels(input, { batchSize: batch });
-    console.log(`B ${String(batch).padStart(3)}  ${name}: least cosine to PyTorch's float32 ${leastCosine(mine.data, reference, batch, mine.dim).toFixed(6)}`);
+    console.log(
+      `B ${String(batch).padStart(3)}  ${name}: least cosine to PyTorch's float32 ${leastCosine(mine.data, reference, batch, mine.dim).toFixed(6)}`,
+    );
   }
 }
 child.stdin.end();

@@ -16,7 +16,11 @@ export function images(rows, size, seed = 1) {
     const waves = Array.from({ length: 9 }, () => next() * 6);
     for (let y = 0, i = r * size * size * 3; y < size; y++) {
       for (let x = 0; x < size; x++) {
-        for (let c = 0; c < 3; c++) data[i++] = 128 + 90 * Math.sin((waves[c] * x) / size + (waves[c + 3] * y) / size + waves[c + 6]) + 30 * next();
+        for (let c = 0; c < 3; c++)
+          data[i++] =
+            128 +
+            90 * Math.sin((waves[c] * x) / size + (waves[c + 3] * y) / size + waves[c + 6]) +
+            30 * next();
       }
     }
   }
@@ -32,7 +36,8 @@ export function normalised({ data, rows, height, width }) {
   const floats = new Float32Array(rows * 3 * area);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < 3; c++) {
-      for (let i = 0; i < area; i++) floats[(r * 3 + c) * area + i] = (data[(r * area + i) * 3 + c] / 255 - MEAN[c]) / STD[c];
+      for (let i = 0; i < area; i++)
+        floats[(r * 3 + c) * area + i] = (data[(r * area + i) * 3 + c] / 255 - MEAN[c]) / STD[c];
     }
   }
   return floats;
@@ -72,11 +77,14 @@ export async function race(contenders, { rounds = 7, seconds = 0.5 } = {}) {
 
 export function machine() {
   const flags = readFileSync("/proc/cpuinfo", "utf8");
-  const has = ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"].filter((f) => new RegExp(`\\b${f}\\b`).test(flags));
+  const has = ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"].filter((f) =>
+    new RegExp(`\\b${f}\\b`).test(flags),
+  );
   return `${cpus()[0].model.trim()}, ${cpus().length} cores, ${has.join(" ")}`;
 }
 
-export const showRatio = ({ median, low, high }) => `${median.toFixed(2)} × (${low.toFixed(2)} to ${high.toFixed(2)})`;
+export const showRatio = ({ median, low, high }) =>
+  `${median.toFixed(2)} × (${low.toFixed(2)} to ${high.toFixed(2)})`;
 
 /** Least cosine between rows of two sets of embeddings. */
 export function leastCosine(a, b, rows, dim) {

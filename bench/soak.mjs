@@ -59,13 +59,15 @@ function* someImages(count) {
 
 async function stream() {
   let rows = 0;
-  for await (const batch of clip.streamImages(someImages(64), { batchSize: 16, onError: "collect" })) rows += batch.rows;
+  for await (const batch of clip.streamImages(someImages(64), { batchSize: 16, onError: "collect" }))
+    rows += batch.rows;
   if (rows !== 64) problems.push(`stream: ${rows} rows instead of 64`);
 }
 
 async function abortedStream() {
   const signal = AbortSignal.timeout(1 + below(30));
-  for await (const batch of clip.streamImages(someImages(64), { batchSize: 8, onError: "collect", signal })) void batch;
+  for await (const batch of clip.streamImages(someImages(64), { batchSize: 8, onError: "collect", signal }))
+    void batch;
 }
 
 async function batched() {
@@ -78,7 +80,8 @@ async function batched() {
 async function indexed() {
   const index = await clip.index();
   const part = await clip.encodeImages(files);
-  while (index.rows < INDEX_ROWS) await index.add({ data: repeatRows(part.data, 1000, part.dim), rows: 1000, dim: part.dim });
+  while (index.rows < INDEX_ROWS)
+    await index.add({ data: repeatRows(part.data, 1000, part.dim), rows: 1000, dim: part.dim });
   const { indices } = await index.search(part, 10);
   if (indices.length !== part.rows * 10) problems.push(`index: ${indices.length} hits`);
   const path = join(folder, "index.npy");
@@ -91,7 +94,8 @@ async function indexed() {
 
 function repeatRows(data, rows, dim) {
   const out = new Float32Array(rows * dim);
-  for (let r = 0; r < rows; r++) out.set(data.subarray((r % files.length) * dim, ((r % files.length) + 1) * dim), r * dim);
+  for (let r = 0; r < rows; r++)
+    out.set(data.subarray((r % files.length) * dim, ((r % files.length) + 1) * dim), r * dim);
   return out;
 }
 
@@ -121,7 +125,9 @@ async function watch() {
     const now = { rss: median(readings.map((r) => r.rss)), native: median(readings.map((r) => r.native)) };
     minutes.push(now);
     const done = Object.entries(counts).map(([name, n]) => `${name} ${n}`);
-    console.log(`minute ${minutes.length}: ${now.rss.toFixed(1)} MiB, without V8's heap ${now.native.toFixed(1)} MiB; ${done.join(", ")}`);
+    console.log(
+      `minute ${minutes.length}: ${now.rss.toFixed(1)} MiB, without V8's heap ${now.native.toFixed(1)} MiB; ${done.join(", ")}`,
+    );
   }
   return minutes;
 }
@@ -145,6 +151,10 @@ const growth = minutes.length > 1 ? minutes.at(-1).native / minutes[0].native - 
 const p99 = delay.percentile(99) / 1e6;
 console.log(machine());
 console.log(`memory without V8's heap, last minute against the first: ${(100 * growth).toFixed(1)} %`);
-console.log(`event loop's delay: p50 ${(delay.percentile(50) / 1e6).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, max ${(delay.max / 1e6).toFixed(1)} ms`);
-console.log(`unexpected errors: ${problems.length}${problems.length ? `; ${[...new Set(problems)].slice(0, 10).join("; ")}` : ""}`);
+console.log(
+  `event loop's delay: p50 ${(delay.percentile(50) / 1e6).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, max ${(delay.max / 1e6).toFixed(1)} ms`,
+);
+console.log(
+  `unexpected errors: ${problems.length}${problems.length ? `; ${[...new Set(problems)].slice(0, 10).join("; ")}` : ""}`,
+);
 process.exitCode = problems.length > 0 || growth > MOST_GROWTH || p99 >= MOST_DELAY_MS ? 1 : 0;

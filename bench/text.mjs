@@ -10,7 +10,12 @@ import { leastCosine, machine, race, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { texts: { type: "string" }, rounds: { type: "string", default: "7" }, count: { type: "string", default: "64" }, median: { type: "string" } },
+  options: {
+    texts: { type: "string" },
+    rounds: { type: "string", default: "7" },
+    count: { type: "string", default: "64" },
+    median: { type: "string" },
+  },
 });
 const folder = positionals[0];
 const lines = readFileSync(values.texts, "utf8")
@@ -36,16 +41,28 @@ const step = Math.floor(lines.length / Number(values.count));
 const texts = Array.from({ length: Number(values.count) }, (_, i) => lines[i * step]);
 const quick = await load(join(folder, "model.pt"), { precision: "int8" });
 const tokens = clip.tokenize(texts, { truncate: "end" });
-const lengths = texts.map((_, r) => tokens.data.subarray(r * tokens.length, (r + 1) * tokens.length).findIndex((id) => id === clip.info.vocabSize - 1) + 1);
+const lengths = texts.map(
+  (_, r) =>
+    tokens.data
+      .subarray(r * tokens.length, (r + 1) * tokens.length)
+      .findIndex((id) => id === clip.info.vocabSize - 1) + 1,
+);
 const sorted = [...lengths].sort((a, b) => a - b);
 const longest = sorted.at(-1);
 // The same captions with the end token in the last column, so that every column of the context is computed.
 const padded = {
   ...tokens,
-  data: tokens.data.map((id, i) => (i % tokens.length === tokens.length - 1 ? clip.info.vocabSize - 1 : id === clip.info.vocabSize - 1 ? 1 : id)),
+  data: tokens.data.map((id, i) =>
+    i % tokens.length === tokens.length - 1
+      ? clip.info.vocabSize - 1
+      : id === clip.info.vocabSize - 1
+        ? 1
+        : id,
+  ),
 };
 const ids = new BigInt64Array(texts.length * longest);
-for (let r = 0; r < texts.length; r++) for (let i = 0; i < longest; i++) ids[r * longest + i] = BigInt(tokens.data[r * tokens.length + i]);
+for (let r = 0; r < texts.length; r++)
+  for (let i = 0; i < longest; i++) ids[r * longest + i] = BigInt(tokens.data[r * tokens.length + i]);
 const session = await ort.InferenceSession.create(join(folder, "onnx/text_model.onnx"));
 const input = { input_ids: new ort.Tensor("int64", ids, [texts.length, longest]) };
 const n = texts.length;
@@ -66,7 +83,9 @@ console.log(
 for (const name of ["fp32, true length", "int8, true length"]) {
   console.log(`${name}: ${result.speed(name).toFixed(0)} texts/s`);
   for (const other of ["fp32, padded to the context", "onnxruntime-node fp32, padded to the longest"])
-    console.log(`    ${showRatio(result.ratio(name, other))} of ${other} (${result.speed(other).toFixed(0)} texts/s)`);
+    console.log(
+      `    ${showRatio(result.ratio(name, other))} of ${other} (${result.speed(other).toFixed(0)} texts/s)`,
+    );
 }
 console.log(machine());
 process.exit(0);

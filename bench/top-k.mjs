@@ -11,11 +11,16 @@ import { EmbeddingIndex, normalizeRows } from "torchclip";
 import { machine, random } from "./rounds.mjs";
 
 const { values } = parseArgs({
-  options: { python: { type: "string", default: "python3" }, rounds: { type: "string", default: "9" }, rows: { type: "string", default: "100000" } },
+  options: {
+    python: { type: "string", default: "python3" },
+    rounds: { type: "string", default: "9" },
+    rows: { type: "string", default: "100000" },
+  },
 });
 const [rows, dim, k, most] = [Number(values.rows), 512, 10, 1024];
 const next = random(5);
-const vectors = (n) => normalizeRows({ data: Float32Array.from({ length: n * dim }, () => next() + next() - 1), rows: n, dim });
+const vectors = (n) =>
+  normalizeRows({ data: Float32Array.from({ length: n * dim }, () => next() + next() - 1), rows: n, dim });
 const base = vectors(rows);
 const queries = vectors(most);
 const folder = mkdtempSync(join(tmpdir(), "torchclip-bench-"));

@@ -15,7 +15,8 @@ const { values, positionals } = parseArgs({
 });
 const folder = positionals[0];
 const batch = Number(values.batch);
-const { env, AutoProcessor, CLIPVisionModelWithProjection, RawImage } = await import("@huggingface/transformers");
+const { env, AutoProcessor, CLIPVisionModelWithProjection, RawImage } =
+  await import("@huggingface/transformers");
 env.allowRemoteModels = false;
 env.localModelPath = dirname(folder);
 
@@ -57,7 +58,10 @@ const result = await race(
     "files, theirs": async () => (await theirs(await processor(await read())), batch),
     "files, ours fp32": async () => (await ours.encodeImages(paths, { batchSize: batch }), batch),
     "files, ours bf16": async () => (await bf16.encodeImages(paths, { batchSize: batch }), batch),
-    "files, ours bf16, fast decode": async () => (await bf16.encodeImages(paths, { batchSize: batch, fastDecode: true }), batch),
+    "files, ours bf16, fast decode": async () => (
+      await bf16.encodeImages(paths, { batchSize: batch, fastDecode: true }),
+      batch
+    ),
   },
   { rounds: Number(values.rounds), seconds: 1 },
 );
@@ -67,9 +71,13 @@ for (const [mine, other] of [
   ["files, ours bf16", "files, theirs"],
   ["files, ours bf16, fast decode", "files, theirs"],
 ])
-  console.log(`${mine}: ${result.speed(mine).toFixed(1)}/s, theirs ${result.speed(other).toFixed(1)}/s: ${showRatio(result.ratio(mine, other))}`);
+  console.log(
+    `${mine}: ${result.speed(mine).toFixed(1)}/s, theirs ${result.speed(other).toFixed(1)}/s: ${showRatio(result.ratio(mine, other))}`,
+  );
 const least = (v) => Math.min(...v).toFixed(0);
-console.log(`load (image and text towers): ${least(loads.ours)} ms; theirs (image tower alone): ${least(loads.theirs)} ms`);
+console.log(
+  `load (image and text towers): ${least(loads.ours)} ms; theirs (image tower alone): ${least(loads.theirs)} ms`,
+);
 console.log(machine());
 rmSync(files, { recursive: true });
 process.exit(0);

@@ -15,9 +15,25 @@ export interface Addon {
   /** An empty index of a type and dimension, or a mapped .npy of float32. */
   Index: { new (type: 0 | 1 | 2, dim: number): NativeIndex; new (path: string): NativeIndex };
   /** One decoded image (uint8 [height, width, channels]) into slot `slot` of uint8 [.., size, size, 3]. */
-  preprocess(pixels: Uint8Array, width: number, height: number, channels: number, transform: NativeTransform, out: Uint8Array, slot: number): Promise<void>;
+  preprocess(
+    pixels: Uint8Array,
+    width: number,
+    height: number,
+    channels: number,
+    transform: NativeTransform,
+    out: Uint8Array,
+    slot: number,
+  ): Promise<void>;
   /** out[i * bRows + j] = a_i . b_j, at once, on the calling thread. */
-  similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out: Float32Array): void;
+  similarity(
+    a: Float32Array,
+    aRows: number,
+    b: Float32Array,
+    bRows: number,
+    dim: number,
+    device: string,
+    out: Float32Array,
+  ): void;
   /**
    * The base comes in consecutive blocks, one call each: `firstRow` is the number of the block's first row; the results of
    * the blocks before are in `indices` and `scores`.
@@ -70,21 +86,44 @@ export interface NativeTransform {
 }
 
 export interface NativeEngine {
-  load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean, trustCode: boolean): Promise<NativeInfo>;
+  load(
+    path: string,
+    device: string,
+    precision: string,
+    threads: number,
+    generic: boolean,
+    deterministic: boolean,
+    trustCode: boolean,
+  ): Promise<NativeInfo>;
   /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends it before its next layer. */
-  encodePixels(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
+  encodePixels(
+    pixels: Uint8Array,
+    rows: number,
+    out: Float32Array,
+    normalize: boolean,
+    cancel: Int32Array,
+  ): Promise<number>;
   /**
    * The same for images of any sizes, preprocessed where the model runs. `failed[i]` becomes 1 for a JPEG file that no
    * decoder of the device takes or that it fails at; its row then means nothing.
    */
   encodeImages(
-    images: readonly ({ data: Uint8Array; width: number; height: number; channels: number } | { jpeg: Uint8Array })[],
+    images: readonly (
+      { data: Uint8Array; width: number; height: number; channels: number } | { jpeg: Uint8Array }
+    )[],
     out: Float32Array,
     failed: Uint8Array,
     normalize: boolean,
     cancel: Int32Array,
   ): Promise<number>;
-  encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel: Int32Array): Promise<number>;
+  encodeTokens(
+    ids: Int32Array,
+    rows: number,
+    length: number,
+    out: Float32Array,
+    normalize: boolean,
+    cancel: Int32Array,
+  ): Promise<number>;
   close(): Promise<void>;
   /** Bytes of the weights and the workspace, batches that wait. */
   memory(): { weights: number; workspace: number; waiting: number };
@@ -96,7 +135,14 @@ export interface NativeIndex {
   stage(rows: Float32Array, count: number, more: number): Promise<void>;
   commit(): void;
   discard(): void;
-  search(queries: Float32Array, count: number, k: number, allowed: Uint8Array | null, indices: Int32Array, scores: Float32Array): Promise<void>;
+  search(
+    queries: Float32Array,
+    count: number,
+    k: number,
+    allowed: Uint8Array | null,
+    indices: Int32Array,
+    scores: Float32Array,
+  ): Promise<void>;
   /** Rows [start, start + count) as float32. */
   read(start: number, count: number, out: Float32Array): void;
   close(): void;
@@ -186,7 +232,10 @@ export function addon(): Addon {
 function candidates(): string[] {
   const { addonFile } = settings();
   if (addonFile) return [addonFile];
-  return [join(root, "build", "Release", "torchclip.node"), join(root, "prebuilds", `${platform}-${arch}`, "torchclip.node")];
+  return [
+    join(root, "build", "Release", "torchclip.node"),
+    join(root, "prebuilds", `${platform}-${arch}`, "torchclip.node"),
+  ];
 }
 
 /** Exported for tests: tries the files in order; the error says what was found, what is needed, and what mends it. */

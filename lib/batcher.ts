@@ -4,10 +4,22 @@ import type { LaneMetrics } from "./batching/metrics.js";
 import type { BatchOptions, Clip, EncodeTextOptions, Preprocessed } from "./clip.js";
 import type { DecodeOptions, ImageInput } from "./images/decode.js";
 import { LIMIT_CHECKS, LONGEST_TIMER, type ImageLimits } from "./images/limits.js";
-import { isBoolean, isSignal, readOptions, wholeIn, type OptionCheck, BATCH_SIZE, IS_TRUNCATE } from "./options.js";
+import {
+  isBoolean,
+  isSignal,
+  readOptions,
+  wholeIn,
+  type OptionCheck,
+  BATCH_SIZE,
+  IS_TRUNCATE,
+} from "./options.js";
 
 /** Limits of images (maxPixels, sources …) hold for each image; those not given are the model's. */
-export interface BatcherOptions extends ImageLimits, Pick<BatchOptions, "normalize" | "autoRotate" | "fastDecode">, Pick<EncodeTextOptions, "truncate"> {
+export interface BatcherOptions
+  extends
+    ImageLimits,
+    Pick<BatchOptions, "normalize" | "autoRotate" | "fastDecode">,
+    Pick<EncodeTextOptions, "truncate"> {
   /** The most images or texts in one batch. Default 32. */
   maxBatch?: number;
   /** How long the first of a batch waits for others, in milliseconds. Default 5. */
@@ -38,7 +50,8 @@ type CallOptions = Pick<EncodeTextOptions, "normalize" | "truncate" | "signal">;
 const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
   maxBatch: BATCH_SIZE,
-  maxDelay: (value) => (typeof value === "number" && value >= 0 && value <= LONGEST_TIMER ? undefined : "a number of at least 0"),
+  maxDelay: (value) =>
+    typeof value === "number" && value >= 0 && value <= LONGEST_TIMER ? undefined : "a number of at least 0",
   maxWaiting: wholeIn(1, Infinity),
   imageStep: BATCH_SIZE,
   normalize: isBoolean,
@@ -66,14 +79,26 @@ export class Batcher {
     private readonly clip: Clip,
     given: BatcherOptions = {},
   ) {
-    const { maxBatch = 32, maxDelay = 5, maxWaiting = 1024, imageStep, normalize, truncate, ...decoding } = readOptions(given, CHECKS);
+    const {
+      maxBatch = 32,
+      maxDelay = 5,
+      maxWaiting = 1024,
+      imageStep,
+      normalize,
+      truncate,
+      ...decoding
+    } = readOptions(given, CHECKS);
     const onCpu = clip.info.device === "cpu";
     const step = imageStep ?? (onCpu ? Math.min(8, maxBatch) : maxBatch);
     // A GPU gets its next turn before it has finished the last one, so that it never waits for this thread.
     this.gate = new Gate(onCpu ? clip.info.replicas : clip.info.replicas + 1);
     const lane = { maxBatch, maxDelay, maxWaiting };
-    this.images = new Lane({ ...lane, what: "images" }, (items, signal) => this.encodeImages(items, step, decoding, { normalize, signal }));
-    this.texts = new Lane({ ...lane, what: "texts" }, (items, signal) => this.encodeTexts(items, { normalize, truncate, signal }));
+    this.images = new Lane({ ...lane, what: "images" }, (items, signal) =>
+      this.encodeImages(items, step, decoding, { normalize, signal }),
+    );
+    this.texts = new Lane({ ...lane, what: "texts" }, (items, signal) =>
+      this.encodeTexts(items, { normalize, truncate, signal }),
+    );
   }
 
   /** The embedding of one image. Rejects with its own error alone, or at once with E_BUSY, E_CLOSED or E_ABORTED. */
@@ -105,8 +130,17 @@ export class Batcher {
   }
 
   /** Decodes a batch beside the model, then takes its turns at it. */
-  private async encodeImages(items: ImageInput[], step: number, decoding: DecodeOptions, options: CallOptions): Promise<BatchResult> {
-    const pixels = await this.clip.preprocess(items, { ...decoding, signal: options.signal, onError: "collect" });
+  private async encodeImages(
+    items: ImageInput[],
+    step: number,
+    decoding: DecodeOptions,
+    options: CallOptions,
+  ): Promise<BatchResult> {
+    const pixels = await this.clip.preprocess(items, {
+      ...decoding,
+      signal: options.signal,
+      onError: "collect",
+    });
     const good = [...items.keys()].filter((i) => !pixels.errors[i]);
     const dim = this.clip.info.embedDim;
     const data = new Float32Array(items.length * dim);
@@ -119,7 +153,10 @@ export class Batcher {
     return { data, dim, errors: pixels.errors };
   }
 
-  private async encodeTexts(items: string[], { truncate = "end", ...options }: CallOptions): Promise<BatchResult> {
+  private async encodeTexts(
+    items: string[],
+    { truncate = "end", ...options }: CallOptions,
+  ): Promise<BatchResult> {
     const turn = () => this.clip.encodeTexts(items, { batchSize: items.length, truncate, ...options });
     const { data, dim } = await this.gate.run("texts", turn);
     return { data, dim, errors: [] };
@@ -130,7 +167,8 @@ export class Batcher {
 function pickRows({ data, height, width }: Preprocessed, rows: number[]): Omit<Preprocessed, "errors"> {
   const bytes = height * width * 3;
   const [first, last] = [rows[0], rows[rows.length - 1]];
-  if (last - first + 1 === rows.length) return { data: data.subarray(first * bytes, (last + 1) * bytes), rows: rows.length, height, width };
+  if (last - first + 1 === rows.length)
+    return { data: data.subarray(first * bytes, (last + 1) * bytes), rows: rows.length, height, width };
   const picked = new Uint8Array(rows.length * bytes);
   rows.forEach((row, i) => picked.set(data.subarray(row * bytes, (row + 1) * bytes), i * bytes));
   return { data: picked, rows: rows.length, height, width };

@@ -1,18 +1,49 @@
 import { availableParallelism } from "node:os";
 import { addon, type NativeEngine, type NativeInfo, type NativeTransform } from "./addon.js";
-import { classifyOnce, createClassifier, encodeClasses, type Classifier, type ClassifierOptions, type ClassifyOptions, type Prediction } from "./classifier.js";
+import {
+  classifyOnce,
+  createClassifier,
+  encodeClasses,
+  type Classifier,
+  type ClassifierOptions,
+  type ClassifyOptions,
+  type Prediction,
+} from "./classifier.js";
 import type { Embeddings } from "./embeddings.js";
 import { checkAborted, toTorchclipError, TorchclipError, imageError } from "./errors.js";
 import { decodeBudget } from "./images/budget.js";
-import { decodeImage, imageName, jpegFile, startReading, type DecodeOptions, type ImageInput, type RawImage } from "./images/decode.js";
-import { LIMIT_CHECKS, mergeLimits, type CheckedLimits, type ImageLimits, DEFAULT_LIMITS } from "./images/limits.js";
+import {
+  decodeImage,
+  imageName,
+  jpegFile,
+  startReading,
+  type DecodeOptions,
+  type ImageInput,
+  type RawImage,
+} from "./images/decode.js";
+import {
+  LIMIT_CHECKS,
+  mergeLimits,
+  type CheckedLimits,
+  type ImageLimits,
+  DEFAULT_LIMITS,
+} from "./images/limits.js";
 import type { EncodedImage } from "./images/source.js";
 import { nativeTransform, readConfig, type ModelConfig, type WeightsOrigin } from "./models/config.js";
 import { readArtifactConfig } from "./models/import.js";
 import { choosePrecision, type PrecisionChoice } from "./models/precision.js";
 import { locateModel, type ResolveOptions } from "./models/resolve.js";
 import { isFast } from "./models/runner.js";
-import { isBoolean, isSignal, oneOf, readOptions, wholeIn, type OptionCheck, BATCH_SIZE, IS_TRUNCATE } from "./options.js";
+import {
+  isBoolean,
+  isSignal,
+  oneOf,
+  readOptions,
+  wholeIn,
+  type OptionCheck,
+  BATCH_SIZE,
+  IS_TRUNCATE,
+} from "./options.js";
 import { EmbeddingIndex, type IndexOptions } from "./search/index.js";
 import { settings } from "./settings.js";
 import { tokenize, type TokenizeOptions, type Tokens } from "./text/tokenize.js";
@@ -130,7 +161,9 @@ export interface Preprocessed {
 const DEFAULT_BATCH = 32;
 const isPlace = oneOf("cpu", "device");
 const isDevice: OptionCheck = (value) =>
-  typeof value === "string" && /^(auto|cpu|cuda(:(\d+|all))?)$/.test(value) ? undefined : "auto, cpu, cuda, cuda:N or cuda:all";
+  typeof value === "string" && /^(auto|cpu|cuda(:(\d+|all))?)$/.test(value)
+    ? undefined
+    : "auto, cpu, cuda, cuda:N or cuda:all";
 
 const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
@@ -185,7 +218,18 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
     const engine = new (addon().Engine)();
     const { device = "auto", threads = 0, runner, deterministic = false } = options;
     try {
-      return { engine, info: await engine.load(path, device, precision, threads, runner === "generic", deterministic, options.trustCode === true) };
+      return {
+        engine,
+        info: await engine.load(
+          path,
+          device,
+          precision,
+          threads,
+          runner === "generic",
+          deterministic,
+          options.trustCode === true,
+        ),
+      };
     } catch (error) {
       await engine.close();
       throw error;
@@ -198,7 +242,9 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
     const { source } = await readArtifactConfig(path);
     choice = await choosePrecision(open, source.sha256, options.threads ?? 0, settings(options).cacheDir);
   }
-  const { engine, info } = await open(choice?.chosen ?? (requested === "auto" && !onCpu ? "fp16" : requested));
+  const { engine, info } = await open(
+    choice?.chosen ?? (requested === "auto" && !onCpu ? "fp16" : requested),
+  );
   try {
     const clip = new Clip(engine, path, info, requested, choice, mergeLimits(options), origin);
     checkAborted(options.signal);
@@ -230,7 +276,14 @@ export class Clip {
   ) {
     const { extra, trims, ...sizes } = native;
     const config = readConfig(extra["torchclip.json"]);
-    this.info = { path, config, origin, requestedPrecision, ...(precisionChoice ? { precisionChoice } : {}), ...sizes };
+    this.info = {
+      path,
+      config,
+      origin,
+      requestedPrecision,
+      ...(precisionChoice ? { precisionChoice } : {}),
+      ...sizes,
+    };
     this.tokenizerJson = extra["tokenizer.json"];
     this.transform = nativeTransform(config.preprocessing, sizes.imageSize);
     this.trims = trims;
@@ -255,7 +308,10 @@ export class Clip {
    * The same, a batch at a time. While one batch is in the model the next one is decoded; nothing is read further
    * ahead than that until the consumer asks (back-pressure).
    */
-  async *streamImages(images: Iterable<ImageInput> | AsyncIterable<ImageInput>, given: BatchOptions = {}): AsyncGenerator<EncodedImages> {
+  async *streamImages(
+    images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+    given: BatchOptions = {},
+  ): AsyncGenerator<EncodedImages> {
     const options = this.imageOptions(given);
     const { batchSize = DEFAULT_BATCH } = options;
     this.checkOpen();
@@ -277,7 +333,12 @@ export class Clip {
       } else {
         // Filling fresh memory would cost the event loop milliseconds a batch: buffers come from the last batches.
         const buffer = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(batchSize, MAX_REUSED) * bytes);
-        const prepared = await this.prepare(value, from, options, value.length * bytes <= buffer.length ? buffer : undefined);
+        const prepared = await this.prepare(
+          value,
+          from,
+          options,
+          value.length * bytes <= buffer.length ? buffer : undefined,
+        );
         result = this.encodeBatch(prepared.errors, options, (out) =>
           this.engine.encodePixels(prepared.data, prepared.rows, out, options.normalize ?? true, cancel),
         ).finally(() => free.push(buffer));
@@ -292,11 +353,13 @@ export class Clip {
       const running: Promise<EncodedImages>[] = [];
       let following: ReturnType<typeof next> | undefined = next();
       while (following || running.length) {
-        const started: { result: Promise<EncodedImages> } | undefined = following && (await untilAborted(following, options.signal));
+        const started: { result: Promise<EncodedImages> } | undefined =
+          following && (await untilAborted(following, options.signal));
         if (started) running.push(started.result);
         following = started && next();
         following?.catch(() => {});
-        if (running.length && (!following || running.length >= this.info.replicas)) yield await untilAborted(running.shift()!, options.signal);
+        if (running.length && (!following || running.length >= this.info.replicas))
+          yield await untilAborted(running.shift()!, options.signal);
       }
     } catch (error) {
       throw toTorchclipError(error);
@@ -331,35 +394,70 @@ export class Clip {
     checkAborted(options.signal);
     const { batchSize = this.sharesBeginnings ? 256 : 64 } = options;
     const { rows, length } = tokens;
-    if (!(tokens.data instanceof Int32Array) || tokens.data.length !== rows * length || length < 1 || length > this.info.contextLength) {
-      throw new TorchclipError("E_ARGUMENT", `tokens must be int32 [rows, length] with a length in 1 to ${this.info.contextLength}`, { subject: "tokens" });
+    if (
+      !(tokens.data instanceof Int32Array) ||
+      tokens.data.length !== rows * length ||
+      length < 1 ||
+      length > this.info.contextLength
+    ) {
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `tokens must be int32 [rows, length] with a length in 1 to ${this.info.contextLength}`,
+        { subject: "tokens" },
+      );
     }
     const owned = { ...tokens, data: await own(tokens.data, "tokens") };
     const dim = this.info.embedDim;
     const data = new Float32Array(rows * dim);
     await this.inBatches(rows, batchSize, options.signal, (start, count, cancel) => {
       const ids = trimPadding(owned, start, count, this.trims, this.tokenizer.config.padId);
-      return this.engine.encodeTokens(ids.data, count, ids.length, data.subarray(start * dim, (start + count) * dim), options.normalize ?? true, cancel);
+      return this.engine.encodeTokens(
+        ids.data,
+        count,
+        ids.length,
+        data.subarray(start * dim, (start + count) * dim),
+        options.normalize ?? true,
+        cancel,
+      );
     });
     return { data, rows, dim, truncated: tokens.truncated };
   }
 
   /** Exactly the pixels that the model is fed, before normalisation: uint8 [rows, size, size, 3]. */
-  async preprocess(images: readonly ImageInput[], options: Omit<BatchOptions, "batchSize" | "normalize"> = {}): Promise<Preprocessed> {
-    const { data, rows, errors } = await this.prepare(copyList(images, "images"), 0, this.imageOptions(options));
+  async preprocess(
+    images: readonly ImageInput[],
+    options: Omit<BatchOptions, "batchSize" | "normalize"> = {},
+  ): Promise<Preprocessed> {
+    const { data, rows, errors } = await this.prepare(
+      copyList(images, "images"),
+      0,
+      this.imageOptions(options),
+    );
     return { data, rows, height: this.info.imageSize, width: this.info.imageSize, errors };
   }
 
   /** Embeddings of pixels as `preprocess` gives them; what costs time before is done then. */
-  async encodePixels(pixels: Omit<Preprocessed, "errors">, given: Pick<BatchOptions, "normalize" | "signal" | "batchSize"> = {}): Promise<Embeddings> {
+  async encodePixels(
+    pixels: Omit<Preprocessed, "errors">,
+    given: Pick<BatchOptions, "normalize" | "signal" | "batchSize"> = {},
+  ): Promise<Embeddings> {
     const options: BatchOptions = readOptions(given, IMAGE_CHECKS);
     const { batchSize = DEFAULT_BATCH } = options;
     this.checkOpen();
     checkAborted(options.signal);
     const { rows, height, width } = pixels;
     const size = this.info.imageSize;
-    if (!(pixels.data instanceof Uint8Array) || height !== size || width !== size || pixels.data.length !== rows * size * size * 3) {
-      throw new TorchclipError("E_ARGUMENT", `pixels must be uint8 [rows, ${size}, ${size}, 3], as preprocess gives them`, { subject: "pixels" });
+    if (
+      !(pixels.data instanceof Uint8Array) ||
+      height !== size ||
+      width !== size ||
+      pixels.data.length !== rows * size * size * 3
+    ) {
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `pixels must be uint8 [rows, ${size}, ${size}, 3], as preprocess gives them`,
+        { subject: "pixels" },
+      );
     }
     const dim = this.info.embedDim;
     const data = new Float32Array(rows * dim);
@@ -383,7 +481,11 @@ export class Clip {
   }
 
   /** One class embedding a label: the normalised mean of the normalised embeddings of its prompts. */
-  async encodeClasses(labels: readonly string[], templates: readonly string[], options: EncodeTextOptions = {}): Promise<Embeddings> {
+  async encodeClasses(
+    labels: readonly string[],
+    templates: readonly string[],
+    options: EncodeTextOptions = {},
+  ): Promise<Embeddings> {
     return encodeClasses(this, labels, templates, options);
   }
 
@@ -400,7 +502,11 @@ export class Clip {
   }
 
   /** The labels ranked for one image. For many images of the same labels, `classifier` encodes the labels only once. */
-  async classify(image: ImageInput, labels: readonly string[], options: ClassifyOptions = {}): Promise<Prediction[]> {
+  async classify(
+    image: ImageInput,
+    labels: readonly string[],
+    options: ClassifyOptions = {},
+  ): Promise<Prediction[]> {
     return classifyOnce(this, image, labels, options);
   }
 
@@ -454,7 +560,10 @@ export class Clip {
 
   /** Made when a text first needs it: its tables take longer than the weights. */
   private get tokenizer(): Tokenizer {
-    return (this.madeTokenizer ??= makeTokenizer(parseTokenizer(this.tokenizerJson), this.info.config.tokenizer));
+    return (this.madeTokenizer ??= makeTokenizer(
+      parseTokenizer(this.tokenizerJson),
+      this.info.config.tokenizer,
+    ));
   }
 
   /** The options of a call, each read once and checked, with the model's limits where the call has none. */
@@ -478,7 +587,9 @@ export class Clip {
     const one = async (i: number) => {
       checkAborted(options.signal);
       try {
-        await decodeImage(images[i], { ...options, size: this.info.imageSize }, options.times, (raw) => take(raw, i));
+        await decodeImage(images[i], { ...options, size: this.info.imageSize }, options.times, (raw) =>
+          take(raw, i),
+        );
       } catch (error) {
         const index = indexOf(i);
         const known = toTorchclipError(error, "E_IMAGE_DECODE");
@@ -493,7 +604,12 @@ export class Clip {
   }
 
   /** Decodes and resizes a batch. */
-  private async prepare(images: readonly ImageInput[], firstIndex: number, options: BatchOptions, buffer?: Uint8Array) {
+  private async prepare(
+    images: readonly ImageInput[],
+    firstIndex: number,
+    options: BatchOptions,
+    buffer?: Uint8Array,
+  ) {
     const data = buffer ?? new Uint8Array(images.length * this.info.imageSize ** 2 * 3);
     const { times } = options;
     const errors = await this.eachImage(
@@ -513,7 +629,8 @@ export class Clip {
   private async decodeForDevice(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
     const prepared: (RawImage | { jpeg: Uint8Array })[] = images.map(() => BLANK);
     const inputs: (ImageInput | EncodedImage)[] = [...images];
-    if (options.decodeOn === "device" && !options.autoRotate) await this.readJpegFiles(inputs, prepared, options);
+    if (options.decodeOn === "device" && !options.autoRotate)
+      await this.readJpegFiles(inputs, prepared, options);
     let held = 0;
     const take = async (raw: RawImage, i: number) => {
       held += raw.width * raw.height;
@@ -553,7 +670,11 @@ export class Clip {
   }
 
   /** Reads a batch: its JPEG files become inputs of the device, `inputs` what was read, so that nothing is read twice. */
-  private async readJpegFiles(inputs: (ImageInput | EncodedImage)[], prepared: (RawImage | { jpeg: Uint8Array })[], options: BatchOptions): Promise<void> {
+  private async readJpegFiles(
+    inputs: (ImageInput | EncodedImage)[],
+    prepared: (RawImage | { jpeg: Uint8Array })[],
+    options: BatchOptions,
+  ): Promise<void> {
     const read = async (i: number) => {
       const encoded = startReading(inputs[i] as ImageInput, options);
       if (!encoded) return;
@@ -588,7 +709,8 @@ export class Clip {
 }
 
 function checkList(list: unknown, name: string): void {
-  if (!Array.isArray(list)) throw new TorchclipError("E_ARGUMENT", `${name} must be an array`, { subject: name });
+  if (!Array.isArray(list))
+    throw new TorchclipError("E_ARGUMENT", `${name} must be an array`, { subject: name });
 }
 
 /** A copy of a list, so that it cannot change during the call. E_ARGUMENT, with the index, for an element that cannot be read. */
@@ -605,11 +727,21 @@ function copyList<T>(list: readonly T[], name: string): T[] {
 
 function listError(index: number, cause: unknown): TorchclipError {
   if (cause instanceof TorchclipError) return cause;
-  return new TorchclipError("E_ARGUMENT", `image ${index}: it cannot be read from the list: ${(cause as Error)?.message ?? String(cause)}`, { index, cause });
+  return new TorchclipError(
+    "E_ARGUMENT",
+    `image ${index}: it cannot be read from the list: ${(cause as Error)?.message ?? String(cause)}`,
+    { index, cause },
+  );
 }
 
 /** Rows [start, start + rows) without the columns that are padding in all of them: exact, where text is causal. */
-function trimPadding(tokens: Tokens, start: number, rows: number, trims: boolean, padId: number): { data: Int32Array; length: number } {
+function trimPadding(
+  tokens: Tokens,
+  start: number,
+  rows: number,
+  trims: boolean,
+  padId: number,
+): { data: Int32Array; length: number } {
   let length = trims ? 1 : tokens.length;
   for (let r = start; r < start + rows; r++) {
     let end = tokens.length;

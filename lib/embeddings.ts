@@ -48,9 +48,15 @@ const BLOCK_ROWS = 16384;
  * when the promise has settled; a transferred one is E_ARGUMENT. `base` is copied block by block, unless its memory is a
  * SharedArrayBuffer's; for a base that is searched often, an EmbeddingIndex keeps its own copy.
  */
-export async function topK(queries: Embeddings, base: Embeddings, k: number, options: SimilarityOptions = {}): Promise<TopK> {
+export async function topK(
+  queries: Embeddings,
+  base: Embeddings,
+  k: number,
+  options: SimilarityOptions = {},
+): Promise<TopK> {
   checkPair(queries, base);
-  if (!Number.isInteger(k) || k < 1) throw new TorchclipError("E_ARGUMENT", `k must be a whole number of at least 1, not ${k}`);
+  if (!Number.isInteger(k) || k < 1)
+    throw new TorchclipError("E_ARGUMENT", `k must be a whole number of at least 1, not ${k}`);
   const n = Math.min(k, base.rows);
   const indices = new Int32Array(queries.rows * n);
   const scores = new Float32Array(queries.rows * n);
@@ -59,7 +65,18 @@ export async function topK(queries: Embeddings, base: Embeddings, k: number, opt
   try {
     const asked = await own(queries.data, "the first embeddings");
     const search = (data: Float32Array, rows: number, first: number) =>
-      addon().topK(asked, queries.rows, data, rows, first, base.dim, n, options.device ?? "cpu", indices, scores);
+      addon().topK(
+        asked,
+        queries.rows,
+        data,
+        rows,
+        first,
+        base.dim,
+        n,
+        options.device ?? "cpu",
+        indices,
+        scores,
+      );
     if (types.isSharedArrayBuffer(base.data.buffer)) await search(base.data, base.rows, 0);
     else await eachBlock(base, search);
   } catch (error) {
@@ -69,7 +86,10 @@ export async function topK(queries: Embeddings, base: Embeddings, k: number, opt
 }
 
 /** Calls `work` for one block of rows after another, each a copy; while it runs the next block is copied. */
-async function eachBlock(base: Embeddings, work: (data: Float32Array, rows: number, first: number) => Promise<void>): Promise<void> {
+async function eachBlock(
+  base: Embeddings,
+  work: (data: Float32Array, rows: number, first: number) => Promise<void>,
+): Promise<void> {
   const { dim, rows } = base;
   const most = Math.min(rows, Math.max(BLOCK_ROWS, Math.floor(BLOCK_BYTES / 4 / dim)));
   const buffers = [new Float32Array(most * dim), new Float32Array(rows > most ? most * dim : 0)];
@@ -77,7 +97,11 @@ async function eachBlock(base: Embeddings, work: (data: Float32Array, rows: numb
   try {
     for (let first = 0, turn = 0; first < rows; first += most, turn ^= 1) {
       const count = Math.min(most, rows - first);
-      const block = await own(base.data, "the second embeddings", { start: first * dim, end: (first + count) * dim, into: buffers[turn] });
+      const block = await own(base.data, "the second embeddings", {
+        start: first * dim,
+        end: (first + count) * dim,
+        into: buffers[turn],
+      });
       await running;
       running = work(block, count, first);
       running.catch(() => {}); // awaited below
@@ -93,10 +117,14 @@ function checkPair(a: Embeddings, b: Embeddings): void {
     ["second", b],
   ] as const) {
     if (!(e?.data instanceof Float32Array) || e.data.length !== e.rows * e.dim) {
-      throw new TorchclipError("E_ARGUMENT", `the ${name} embeddings are not { data: Float32Array of rows × dim, rows, dim }`);
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `the ${name} embeddings are not { data: Float32Array of rows × dim, rows, dim }`,
+      );
     }
   }
-  if (a.dim !== b.dim) throw new TorchclipError("E_ARGUMENT", `embeddings of different dimension: ${a.dim} and ${b.dim}`);
+  if (a.dim !== b.dim)
+    throw new TorchclipError("E_ARGUMENT", `embeddings of different dimension: ${a.dim} and ${b.dim}`);
 }
 
 /** Divides each row by its L2 norm, in place. */

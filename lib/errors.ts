@@ -68,7 +68,12 @@ export function systemReason(error: unknown): string | undefined {
   return `${REASONS[code] ?? getSystemErrorMessage(errno)} (${code})`;
 }
 
-const OF_FILES: ReadonlySet<ErrorCode> = new Set(["E_WRITE", "E_IMAGE_READ", "E_DATASET_NOT_FOUND", "E_MODEL_NOT_FOUND"]);
+const OF_FILES: ReadonlySet<ErrorCode> = new Set([
+  "E_WRITE",
+  "E_IMAGE_READ",
+  "E_DATASET_NOT_FOUND",
+  "E_MODEL_NOT_FOUND",
+]);
 
 const REASONS: Record<string, string | undefined> = {
   EACCES: "permission denied",
@@ -97,32 +102,50 @@ function getSystemErrorMessage(errno: number | undefined): string {
  * `fallback` is the code where the error carries none of ours. An error of the operating system is E_READ unless
  * `fallback` is a code of files (what writes converts its errors to E_WRITE itself).
  */
-export function toTorchclipError(error: unknown, fallback: ErrorCode = "E_INTERNAL", about: ErrorSubject = {}): TorchclipError {
+export function toTorchclipError(
+  error: unknown,
+  fallback: ErrorCode = "E_INTERNAL",
+  about: ErrorSubject = {},
+): TorchclipError {
   if (error instanceof TorchclipError) return error;
   const { code = "", message, path } = (error ?? {}) as { code?: string; message?: string; path?: string };
   const reason = systemReason(error);
   if (reason !== undefined) {
     const place = path ?? about.subject;
     const text = fallback === "E_WRITE" ? "cannot write" : "cannot read";
-    return new TorchclipError(OF_FILES.has(fallback) ? fallback : "E_READ", `${text} ${place ?? "a file"}: ${reason}`, {
-      subject: place,
-      cause: error,
-      ...about,
-    });
+    return new TorchclipError(
+      OF_FILES.has(fallback) ? fallback : "E_READ",
+      `${text} ${place ?? "a file"}: ${reason}`,
+      {
+        subject: place,
+        cause: error,
+        ...about,
+      },
+    );
   }
   const known = (ERROR_CODES as readonly string[]).includes(code) ? (code as ErrorCode) : undefined;
   const argument = code.startsWith("ERR_INVALID_ARG") ? "E_ARGUMENT" : undefined; // Node.js itself refuses it: a NUL in a path
-  return new TorchclipError(known ?? argument ?? fallback, message ?? String(error), { cause: error, ...about });
+  return new TorchclipError(known ?? argument ?? fallback, message ?? String(error), {
+    cause: error,
+    ...about,
+  });
 }
 
 /** A file that cannot be read, or what is called by `name` in messages. */
 export function cannotRead(code: ErrorCode, name: string, cause: unknown): TorchclipError {
-  return new TorchclipError(code, `cannot read ${name}: ${(cause as Error).message}`, { subject: name, cause });
+  return new TorchclipError(code, `cannot read ${name}: ${(cause as Error).message}`, {
+    subject: name,
+    cause,
+  });
 }
 
 /** The error of one image of several, whose message begins with its position among them. */
 export function imageError(index: number, error: TorchclipError, subject?: string): TorchclipError {
-  return new TorchclipError(error.code, `image ${index}: ${error.message}`, { index, subject, cause: error.cause });
+  return new TorchclipError(error.code, `image ${index}: ${error.message}`, {
+    index,
+    subject,
+    cause: error.cause,
+  });
 }
 
 /** The message of an `imageError` without the position, for callers to whom it means nothing. */

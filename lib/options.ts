@@ -8,12 +8,17 @@ export const isBoolean: OptionCheck = (value) => (typeof value === "boolean" ? u
 export const isSignal: OptionCheck = (value) => (value instanceof AbortSignal ? undefined : "an AbortSignal");
 
 export function oneOf(...values: string[]): OptionCheck {
-  return (value) => ((values as unknown[]).includes(value) ? undefined : `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`);
+  return (value) =>
+    (values as unknown[]).includes(value)
+      ? undefined
+      : `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
 }
 
 export function wholeIn(least: number, most: number): OptionCheck {
-  const wanted = most === Infinity ? `a whole number of at least ${least}` : `a whole number in ${least} to ${most}`;
-  return (value) => (Number.isInteger(value) && (value as number) >= least && (value as number) <= most ? undefined : wanted);
+  const wanted =
+    most === Infinity ? `a whole number of at least ${least}` : `a whole number in ${least} to ${most}`;
+  return (value) =>
+    Number.isInteger(value) && (value as number) >= least && (value as number) <= most ? undefined : wanted;
 }
 
 /** Of several methods. */
@@ -26,13 +31,17 @@ export const IS_TRUNCATE = oneOf("error", "end");
  * Throws E_ARGUMENT, with the option's name as its subject, for a wrong value and for a getter that throws.
  */
 export function readOptions<T extends object>(options: T, checks: Partial<Record<keyof T, OptionCheck>>): T {
-  if (typeof options !== "object" || options === null) throw new TorchclipError("E_ARGUMENT", "options must be an object", { subject: "options" });
+  if (typeof options !== "object" || options === null)
+    throw new TorchclipError("E_ARGUMENT", "options must be an object", { subject: "options" });
   const copy: Partial<T> = {};
   for (const name of new Set([...Object.keys(checks), ...Object.keys(options)]) as Set<keyof T & string>) {
     const value = readOption(options, name);
     if (value === undefined) continue;
     const wanted = checks[name]?.(value);
-    if (wanted) throw new TorchclipError("E_ARGUMENT", `${name} must be ${wanted}, not ${shown(value)}`, { subject: name });
+    if (wanted)
+      throw new TorchclipError("E_ARGUMENT", `${name} must be ${wanted}, not ${shown(value)}`, {
+        subject: name,
+      });
     copy[name] = value;
   }
   return copy as T;
@@ -42,13 +51,23 @@ function readOption<T extends object, K extends keyof T & string>(options: T, na
   try {
     return options[name];
   } catch (cause) {
-    throw new TorchclipError("E_ARGUMENT", `the option ${name} cannot be read: ${(cause as Error)?.message ?? String(cause)}`, { subject: name, cause });
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      `the option ${name} cannot be read: ${(cause as Error)?.message ?? String(cause)}`,
+      { subject: name, cause },
+    );
   }
 }
 
 /** A value in a message; NaN and Infinity by their names. */
 function shown(value: unknown): string {
-  if (typeof value === "number" || typeof value === "bigint" || typeof value === "function" || typeof value === "symbol") return String(value).slice(0, 80);
+  if (
+    typeof value === "number" ||
+    typeof value === "bigint" ||
+    typeof value === "function" ||
+    typeof value === "symbol"
+  )
+    return String(value).slice(0, 80);
   try {
     return JSON.stringify(value).slice(0, 80);
   } catch {

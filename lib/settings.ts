@@ -49,7 +49,9 @@ export function settings(overrides: SettingsOverrides = {}): Settings {
     mirrorFallback: overrides.mirrorFallback ?? isSet(env.TORCHCLIP_MIRROR_FALLBACK),
     addonFile: env.TORCHCLIP_ADDON || undefined,
     hubEndpoint: env.HF_ENDPOINT || undefined,
-    hubCache: resolve(overrides.cacheDir ? join(overrides.cacheDir, "hub") : (env.HF_HUB_CACHE ?? join(hubHome(), "hub"))),
+    hubCache: resolve(
+      overrides.cacheDir ? join(overrides.cacheDir, "hub") : (env.HF_HUB_CACHE ?? join(hubHome(), "hub")),
+    ),
     hubToken: env.HF_TOKEN || savedToken(),
   };
 }
@@ -98,7 +100,11 @@ export function decodeBudgetSetting(): number | undefined {
   if (!text) return undefined;
   const pixels = Number(text);
   if (Number.isInteger(pixels) && pixels >= 1) return pixels;
-  throw new TorchclipError("E_ARGUMENT", `TORCHCLIP_DECODE_PIXELS must be a whole number of at least 1, not ${text}`, { subject: "TORCHCLIP_DECODE_PIXELS" });
+  throw new TorchclipError(
+    "E_ARGUMENT",
+    `TORCHCLIP_DECODE_PIXELS must be a whole number of at least 1, not ${text}`,
+    { subject: "TORCHCLIP_DECODE_PIXELS" },
+  );
 }
 
 const isSet = (value: string | undefined): boolean => /^(1|true|yes|on)$/i.test(value ?? "");

@@ -13,14 +13,38 @@ const sources = readdirSync(join(root, "native"), { recursive: true })
 const steps = [
   ["types", [...bin("typescript/bin/tsc"), "--noEmit", "-p", "test/tsconfig.json"]],
   ["lint", [...bin("eslint/bin/eslint.js"), "lib", "test", "scripts", ...(fix ? ["--fix"] : [])]],
-  ["format of TypeScript", [...bin("prettier/bin/prettier.cjs"), fix ? "--write" : "--check", "--log-level", "warn", "lib", "test", "scripts", "bench"]],
+  [
+    "format of TypeScript",
+    [
+      ...bin("prettier/bin/prettier.cjs"),
+      fix ? "--write" : "--check",
+      "--log-level",
+      "warn",
+      "lib",
+      "test",
+      "scripts",
+      "bench",
+    ],
+  ],
   ["layers", [process.execPath, "scripts/check-layers.mjs", ...(fix ? ["--write"] : [])]],
   ["format of C++", ["clang-format", ...(fix ? ["-i"] : ["--dry-run", "-Werror"]), ...sources]],
   ...(fix
     ? []
     : [
         ["entry points (publint)", [...bin("publint/src/cli.js"), "--strict"]],
-        ["entry points (attw)", [...bin("@arethetypeswrong/cli/dist/index.js"), "--pack", ".", "--profile", "node16", "--format", "ascii", "--quiet"]],
+        [
+          "entry points (attw)",
+          [
+            ...bin("@arethetypeswrong/cli/dist/index.js"),
+            "--pack",
+            ".",
+            "--profile",
+            "node16",
+            "--format",
+            "ascii",
+            "--quiet",
+          ],
+        ],
       ]),
 ];
 let failed = false;

@@ -16,14 +16,22 @@ const entries = Object.values(exports)
   .filter(Boolean)
   .map((file) => file.replace(/^\.\/dist\//, "").replace(/\.cjs$/, ""));
 const declarations = entries.map((entry) => join(dist, `${entry}.d.ts`));
-const program = ts.createProgram(declarations, { module: ts.ModuleKind.NodeNext, skipLibCheck: true, types: ["node"], target: ts.ScriptTarget.ES2022 });
+const program = ts.createProgram(declarations, {
+  module: ts.ModuleKind.NodeNext,
+  skipLibCheck: true,
+  types: ["node"],
+  target: ts.ScriptTarget.ES2022,
+});
 const checker = program.getTypeChecker();
 
 await bundle();
 for (const entry of entries) {
   const module = `./${entry.split("/").at(-1)}.js`;
   const commonjs = relative(dirname(join(dist, entry)), join(dist, "commonjs.cjs")).replaceAll("\\", "/");
-  writeFileSync(join(dist, `${entry}.cjs`), loader(entry, module, commonjs.startsWith(".") ? commonjs : `./${commonjs}`));
+  writeFileSync(
+    join(dist, `${entry}.cjs`),
+    loader(entry, module, commonjs.startsWith(".") ? commonjs : `./${commonjs}`),
+  );
   writeFileSync(join(dist, `${entry}.d.cts`), types(join(dist, `${entry}.d.ts`), module));
 }
 
@@ -47,7 +55,9 @@ async function bundle() {
     target: "node20.19",
     format: "cjs",
     packages: "external",
-    banner: { js: 'const urlInDist = (file) => require("node:url").pathToFileURL(require("node:path").join(__dirname, file)).href;' },
+    banner: {
+      js: 'const urlInDist = (file) => require("node:url").pathToFileURL(require("node:path").join(__dirname, file)).href;',
+    },
     plugins: [metaUrl],
     logLevel: "warning",
   });
@@ -68,7 +78,9 @@ function types(file, module) {
   const from = `from "${module}" with { "resolution-mode": "import" }`;
   const onlyTypes = [];
   const lines = [];
-  for (const exported of checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(file)))) {
+  for (const exported of checker.getExportsOfModule(
+    checker.getSymbolAtLocation(program.getSourceFile(file)),
+  )) {
     const { name } = exported;
     const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
     if (!(symbol.flags & ts.SymbolFlags.Value)) {
@@ -77,8 +89,14 @@ function types(file, module) {
     }
     lines.push(`export declare const ${name}: typeof esm.${name};`);
     if (!(symbol.flags & ts.SymbolFlags.Type)) continue;
-    if (symbol.declarations.some((d) => d.typeParameters?.length)) throw new Error(`${name}: a generic class cannot be re-exported to CommonJS`);
+    if (symbol.declarations.some((d) => d.typeParameters?.length))
+      throw new Error(`${name}: a generic class cannot be re-exported to CommonJS`);
     lines.push(`export type ${name} = esm.${name};`);
   }
-  return [`import type * as esm ${from};`, ...(onlyTypes.length ? [`export type { ${onlyTypes.join(", ")} } ${from};`] : []), ...lines, ""].join("\n");
+  return [
+    `import type * as esm ${from};`,
+    ...(onlyTypes.length ? [`export type { ${onlyTypes.join(", ")} } ${from};`] : []),
+    ...lines,
+    "",
+  ].join("\n");
 }

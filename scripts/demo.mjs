@@ -7,5 +7,7 @@ await setup().catch((error) => {
   process.stderr.write(`${error.message}\n`);
   process.exit(1);
 });
-const run = spawnSync(process.execPath, [join(root, "dist/cli/main.js"), "eval", ...process.argv.slice(2)], { stdio: "inherit" });
+const run = spawnSync(process.execPath, [join(root, "dist/cli/main.js"), "eval", ...process.argv.slice(2)], {
+  stdio: "inherit",
+});
 process.exit(run.status ?? 1);

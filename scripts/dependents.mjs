@@ -2,7 +2,16 @@
 //   node scripts/dependents.mjs
 // The addon must be built. The tools are kept in ~/.cache/torchclip-ci; a new version of one fetches them again.
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -22,9 +31,23 @@ const TOOLS = {
   "@deno/linux-x64-glibc": "2.9.6",
 };
 /** Suites of a second or a few that meet most of the native boundary; Node's own version runs all of them. */
-const FAST_SUITES = ["test/clip.test.ts", "test/process/neighbours.test.ts", "test/search/index.test.ts", "test/text/tokens.test.ts"];
+const FAST_SUITES = [
+  "test/clip.test.ts",
+  "test/process/neighbours.test.ts",
+  "test/search/index.test.ts",
+  "test/text/tokens.test.ts",
+];
 // .mocharc.json names all suites, which would be added to these.
-const MOCHA = ["--import", "tsx", join(root, "node_modules/mocha/bin/mocha.js"), "--no-config", "--timeout", "120000", "--reporter", "dot"];
+const MOCHA = [
+  "--import",
+  "tsx",
+  join(root, "node_modules/mocha/bin/mocha.js"),
+  "--no-config",
+  "--timeout",
+  "120000",
+  "--reporter",
+  "dot",
+];
 
 const cache = join(homedir(), ".cache", "torchclip-ci");
 const tool = (...path) => join(cache, "node_modules", ...path);
@@ -35,22 +58,41 @@ let failed = 0;
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 installTools();
-await sharp(Buffer.from('<svg width="224" height="224"><rect width="224" height="224" fill="white"/><circle cx="112" cy="112" r="70" fill="red"/></svg>'))
+await sharp(
+  Buffer.from(
+    '<svg width="224" height="224"><rect width="224" height="224" fill="white"/><circle cx="112" cy="112" r="70" fill="red"/></svg>',
+  ),
+)
   .png()
   .toFile(image);
 step("npm pack and npm install", installDependent);
 if (failed) process.exit(1);
-for (const npm of ["npm10", "npm11"]) step(`${npm}: npm ci compiles nothing, npm rebuild keeps the addon`, () => npmKeepsAddon(tool(npm, "bin/npm-cli.js")));
-step("Jest, default mode", () => run(process.execPath, [tool("jest/bin/jest.js"), "--rootDir", folder, "--testMatch", "**/commonjs.test.cjs", "--ci"]));
+for (const npm of ["npm10", "npm11"])
+  step(`${npm}: npm ci compiles nothing, npm rebuild keeps the addon`, () =>
+    npmKeepsAddon(tool(npm, "bin/npm-cli.js")),
+  );
+step("Jest, default mode", () =>
+  run(process.execPath, [
+    tool("jest/bin/jest.js"),
+    "--rootDir",
+    folder,
+    "--testMatch",
+    "**/commonjs.test.cjs",
+    "--ci",
+  ]),
+);
 for (const pool of ["threads", "forks", "vmThreads"]) step(`vitest, pool ${pool}`, () => runVitest(pool));
-for (const module of ["node16", "nodenext"]) step(`TypeScript ${TOOLS.typescript}, module ${module}`, () => checkTypes(module));
+for (const module of ["node16", "nodenext"])
+  step(`TypeScript ${TOOLS.typescript}, module ${module}`, () => checkTypes(module));
 const runtimes = {
   ...Object.fromEntries(["node22", "node24", "node26"].map((name) => [name, [tool(name, "bin/node")]])),
   Bun: [tool("@oven/bun-linux-x64/bin/bun")],
   Deno: [tool("@deno/linux-x64-glibc/deno"), "run", "--allow-all"],
 };
-for (const [name, [command, ...args]] of Object.entries(runtimes)) step(`${name}: smoke test`, () => run(command, [...args, "smoke.mjs", image]));
-for (const name of ["node22", "node24", "node26"]) step(`${name}: fast suites`, () => run(tool(name, "bin/node"), [...MOCHA, ...FAST_SUITES], root));
+for (const [name, [command, ...args]] of Object.entries(runtimes))
+  step(`${name}: smoke test`, () => run(command, [...args, "smoke.mjs", image]));
+for (const name of ["node22", "node24", "node26"])
+  step(`${name}: fast suites`, () => run(tool(name, "bin/node"), [...MOCHA, ...FAST_SUITES], root));
 process.exit(failed ? 1 : 0);
 
 function installTools() {
@@ -61,15 +103,21 @@ function installTools() {
   rmSync(cache, { recursive: true, force: true });
   mkdirSync(cache, { recursive: true });
   writeFileSync(file, wanted);
-  step("tools", () => npm(["install", "--prefix", cache, "--ignore-scripts", "--no-audit", "--no-fund"], cache));
+  step("tools", () =>
+    npm(["install", "--prefix", cache, "--ignore-scripts", "--no-audit", "--no-fund"], cache),
+  );
   if (!failed) writeFileSync(stamp, wanted);
 }
 
 function installDependent() {
   npm(["pack", "--silent", "--pack-destination", folder], root);
   const [tarball] = readdirSync(folder).filter((f) => f.endsWith(".tgz"));
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, dependencies: { torchclip: `file:${tarball}` } }));
-  for (const file of readdirSync(join(root, "test/dependent"))) cpSync(join(root, "test/dependent", file), join(folder, file));
+  writeFileSync(
+    join(folder, "package.json"),
+    JSON.stringify({ private: true, dependencies: { torchclip: `file:${tarball}` } }),
+  );
+  for (const file of readdirSync(join(root, "test/dependent")))
+    cpSync(join(root, "test/dependent", file), join(folder, file));
   npm(["install", "--package-lock-only", "--no-audit", "--no-fund"], folder);
 }
 
@@ -78,9 +126,13 @@ function npmKeepsAddon(cli) {
   rmSync(join(folder, "node_modules"), { recursive: true, force: true });
   run(process.execPath, [cli, "ci", "--ignore-scripts=false", "--no-audit", "--no-fund"]);
   if (existsSync(join(installed, "build"))) throw new Error("npm ci made build/");
-  cpSync(join(root, "build/Release"), join(installed, "build/Release"), { recursive: true, verbatimSymlinks: true });
+  cpSync(join(root, "build/Release"), join(installed, "build/Release"), {
+    recursive: true,
+    verbatimSymlinks: true,
+  });
   run(process.execPath, [cli, "rebuild", "--ignore-scripts=false"]);
-  if (!existsSync(join(installed, "build/Release/torchclip.node"))) throw new Error("npm rebuild removed build/");
+  if (!existsSync(join(installed, "build/Release/torchclip.node")))
+    throw new Error("npm rebuild removed build/");
 }
 
 /** vitest lies outside of the dependent's folder, so the test takes its functions from the globals. */
@@ -90,8 +142,26 @@ function runVitest(pool) {
 }
 
 function checkTypes(module) {
-  const options = ["--noEmit", "--strict", "--skipLibCheck", "false", "--target", "es2022", "--module", module];
-  run(process.execPath, [tool("typescript/bin/tsc"), ...options, "--typeRoots", tool("@types"), "--types", "node", "types.cts", "types.mts"]);
+  const options = [
+    "--noEmit",
+    "--strict",
+    "--skipLibCheck",
+    "false",
+    "--target",
+    "es2022",
+    "--module",
+    module,
+  ];
+  run(process.execPath, [
+    tool("typescript/bin/tsc"),
+    ...options,
+    "--typeRoots",
+    tool("@types"),
+    "--types",
+    "node",
+    "types.cts",
+    "types.mts",
+  ]);
 }
 
 function npm(args, cwd) {
@@ -99,7 +169,12 @@ function npm(args, cwd) {
 }
 
 function run(command, args, cwd = folder) {
-  return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, SMOKE_IMAGE: image } });
+  return execFileSync(command, args, {
+    cwd,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, SMOKE_IMAGE: image },
+  });
 }
 
 /** Runs one step and prints its seconds; a failure shows its output, and the others still run. */
@@ -112,5 +187,7 @@ function step(name, work) {
     failed++;
     result = `FAILED\n${error.stdout ?? ""}${error.stderr ?? ""}${error.stdout === undefined ? error.message : ""}`;
   }
-  process.stdout.write(`${name}: ${result.startsWith("ok") ? `ok (${((performance.now() - start) / 1000).toFixed(1)} s)` : result}\n`);
+  process.stdout.write(
+    `${name}: ${result.startsWith("ok") ? `ok (${((performance.now() - start) / 1000).toFixed(1)} s)` : result}\n`,
+  );
 }

@@ -20,7 +20,11 @@ import type { Coverage, Outcome } from "./fuzz/child.js";
 import { READERS, type FuzzedReader } from "./fuzz/readers.js";
 
 const { values: flags } = parseArgs({
-  options: { reader: { type: "string", multiple: true }, seconds: { type: "string", default: "60" }, seed: { type: "string", default: "1" } },
+  options: {
+    reader: { type: "string", multiple: true },
+    seconds: { type: "string", default: "60" },
+    seed: { type: "string", default: "1" },
+  },
 });
 const CHILD = fileURLToPath(new URL("fuzz/child.ts", import.meta.url));
 const HEAP_MB = 256;
@@ -106,7 +110,11 @@ class Runner {
 
   private async start(): Promise<ChildProcess> {
     const execArgv = ["--import", "tsx", `--max-old-space-size=${HEAP_MB}`, "--max-semi-space-size=4"];
-    const child = fork(CHILD, [this.reader, this.folder], { execArgv, serialization: "advanced", stdio: ["ignore", "ignore", "ignore", "ipc"] });
+    const child = fork(CHILD, [this.reader, this.folder], {
+      execArgv,
+      serialization: "advanced",
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    });
     const ready = await this.answer<string>(child, START_MS, () => {});
     if (ready !== "ready") throw new Error(`the child process does not start: ${ready}`);
     return child;
@@ -115,15 +123,22 @@ class Runner {
 
 function wrong(outcome: Outcome, size: number, floor: number): string | undefined {
   if (outcome.code === "OTHER") return outcome.message;
-  if (outcome.seconds > Math.max(floor, (SECONDS_PER_KB * size) / 1024)) return `${outcome.seconds.toFixed(2)} s for ${size} bytes`;
+  if (outcome.seconds > Math.max(floor, (SECONDS_PER_KB * size) / 1024))
+    return `${outcome.seconds.toFixed(2)} s for ${size} bytes`;
   if (outcome.bytes > MOST_BYTES) return `${(outcome.bytes / 2 ** 20).toFixed(0)} MB for ${size} bytes`;
   return undefined;
 }
 
 /** A message without what differs from file to file. */
-const kind = ({ code, message }: Outcome): string => `${code} ${message.replace(/"[^"]*"|\/\S+|[\d.e+-]+/g, "#").slice(0, 120)}`;
+const kind = ({ code, message }: Outcome): string =>
+  `${code} ${message.replace(/"[^"]*"|\/\S+|[\d.e+-]+/g, "#").slice(0, 120)}`;
 
-async function fuzz(name: string, reader: FuzzedReader<unknown>, seconds: number, seed: number): Promise<number> {
+async function fuzz(
+  name: string,
+  reader: FuzzedReader<unknown>,
+  seconds: number,
+  seed: number,
+): Promise<number> {
   const random = seededRandom(seed);
   const runner = new Runner(name);
   const floor = reader.floor ?? FLOOR_SECONDS;
@@ -136,7 +151,9 @@ async function fuzz(name: string, reader: FuzzedReader<unknown>, seconds: number
   await runner.warmUp(reader);
   const end = performance.now() + seconds * 1000;
   while (performance.now() < end && findings < MOST_FINDINGS) {
-    const structures = Array.from({ length: BATCH }, () => reader.mutate(pick(random, random() < 0.6 ? good : corpus), random));
+    const structures = Array.from({ length: BATCH }, () =>
+      reader.mutate(pick(random, random() < 0.6 ? good : corpus), random),
+    );
     const files = structures.map((structure) => reader.encode(structure));
     const kept = files.flatMap((file, i) => (file.length <= MOST_FILE ? [i] : []));
     const outcomes = await runner.run(kept.map((i) => files[i]));
@@ -170,11 +187,16 @@ async function confirmed(name: string, reader: FuzzedReader<unknown>, bytes: Buf
   }
 }
 
-async function report(name: string, runner: Runner, sums: { executions: number; findings: number; kinds: Map<string, number>; corpus: number }): Promise<void> {
+async function report(
+  name: string,
+  runner: Runner,
+  sums: { executions: number; findings: number; kinds: Map<string, number>; corpus: number },
+): Promise<void> {
   const blocks = new Map(await runner.coverage());
   const ran = [...blocks.values()].filter((one) => one).length;
   const codes = new Map<string, number>();
-  for (const [what, count] of sums.kinds) codes.set(what.split(" ")[0], (codes.get(what.split(" ")[0]) ?? 0) + count);
+  for (const [what, count] of sums.kinds)
+    codes.set(what.split(" ")[0], (codes.get(what.split(" ")[0]) ?? 0) + count);
   const byCode = [...codes].sort().map(([code, count]) => `${code} ${count}`);
   process.stdout.write(
     `${name}: ${sums.executions} executions, ${sums.findings} findings; ${byCode.join(", ")}; ` +

@@ -19,7 +19,8 @@ import { families, familyImages, familyTokens, writeFamilyFolder } from "../test
 
 const folder = mkdtempSync(join(tmpdir(), "torchclip-parity-"));
 
-const difference = (mine: Float32Array, theirs: number[][]) => Math.max(...theirs.flat().map((x, i) => Math.abs(x - mine[i])));
+const difference = (mine: Float32Array, theirs: number[][]) =>
+  Math.max(...theirs.flat().map((x, i) => Math.abs(x - mine[i])));
 const cosine = (mine: Float32Array, theirs: number[][]) =>
   Math.min(
     ...theirs.map(
@@ -31,14 +32,24 @@ const cosine = (mine: Float32Array, theirs: number[][]) =>
   );
 
 /** Cells of a model at a path for each precision: largest differences in fp32, least cosines in the others. */
-async function compare(at: string, image: number[][], text: number[][], tokens: Tokens, precisions: Precision[]): Promise<string[]> {
+async function compare(
+  at: string,
+  image: number[][],
+  text: number[][],
+  tokens: Tokens,
+  precisions: Precision[],
+): Promise<string[]> {
   const cells: string[] = [];
   for (const precision of precisions) {
     const clip = await load(at, { cacheDir: folder, device: "cpu", precision });
-    const [images, texts] = [(await clip.encodeImages(familyImages)).data, (await clip.encodeTokens(tokens)).data];
+    const [images, texts] = [
+      (await clip.encodeImages(familyImages)).data,
+      (await clip.encodeTokens(tokens)).data,
+    ];
     const { imageRunner, textRunner } = clip.info;
     await clip.close();
-    if (precision === "fp32") cells.push(difference(images, image).toExponential(1), difference(texts, text).toExponential(1));
+    if (precision === "fp32")
+      cells.push(difference(images, image).toExponential(1), difference(texts, text).toExponential(1));
     // TorchScript has no int8: what it would show is fp32.
     else
       for (const [mine, theirs, runner] of [
@@ -63,7 +74,11 @@ async function smallFamilies(): Promise<void> {
 
 /** Megabytes that a command of the product takes at its peak (VmHWM). */
 function peak(args: string[]): number {
-  const run = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", peakProgram, ...args], { encoding: "utf8" });
+  const run = spawnSync(
+    process.execPath,
+    ["--import", "tsx", "--input-type=module", "-e", peakProgram, ...args],
+    { encoding: "utf8" },
+  );
   if (run.status !== 0) throw new Error(run.stderr);
   return Number(run.stdout.trim().split("\n").at(-1));
 }
@@ -92,9 +107,13 @@ async function realSizes(folders: string[]): Promise<void> {
   const rest = peak([]);
   for (const from of folders) {
     const reference = JSON.parse(readFileSync(join(from, "reference.json"), "utf8")) as Reference;
-    const [c] = families.cases.filter((x) => x.name === (/SigLIP/.test(reference.name) ? "SigLIP (timm)" : "XLM-R text"));
-    const tokenizer = families.tokenizers[c.tokenizer] ?? families.tokenizers.find((t) => typeof t === "string");
-    if (/SigLIP|roberta/.test(reference.name)) writeFileSync(join(from, "spiece.model"), Buffer.from(tokenizer as string, "base64"));
+    const [c] = families.cases.filter(
+      (x) => x.name === (/SigLIP/.test(reference.name) ? "SigLIP (timm)" : "XLM-R text"),
+    );
+    const tokenizer =
+      families.tokenizers[c.tokenizer] ?? families.tokenizers.find((t) => typeof t === "string");
+    if (/SigLIP|roberta/.test(reference.name))
+      writeFileSync(join(from, "spiece.model"), Buffer.from(tokenizer as string, "base64"));
     // CLIPA's tokenizer is BERT's; texts are compared by their ids, so any will do.
     const vocab = { "[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, a: 4 };
     const bert = {
@@ -108,10 +127,17 @@ async function realSizes(folders: string[]): Promise<void> {
     if (/CLIPA/.test(reference.name)) writeFileSync(join(from, "tokenizer.json"), JSON.stringify(bert));
     const artifact = join(folder, "model.pt");
     const memory = peak([from, artifact]) - rest;
-    const tokens = { data: Int32Array.from(reference.ids.flat()), rows: reference.ids.length, length: reference.ids[0].length, truncated: [] };
+    const tokens = {
+      data: Int32Array.from(reference.ids.flat()),
+      rows: reference.ids.length,
+      length: reference.ids[0].length,
+      truncated: [],
+    };
     const cells = await compare(artifact, reference.image, reference.text, tokens, ["fp32", "bf16"]);
     const weights = statSync(join(from, "model.safetensors")).size / 2 ** 20;
-    process.stdout.write(`| ${reference.name} | ${Math.round(reference.parameters / 1e6)} M | ${cells.join(" | ")} | ${(memory / weights).toFixed(2)} × |\n`);
+    process.stdout.write(
+      `| ${reference.name} | ${Math.round(reference.parameters / 1e6)} M | ${cells.join(" | ")} | ${(memory / weights).toFixed(2)} × |\n`,
+    );
     rmSync(artifact);
   }
 }

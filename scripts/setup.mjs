@@ -11,7 +11,8 @@ const note = (text) => process.stderr.write(`${text}\n`);
 /** Packages, TypeScript, libtorch, addon. */
 export async function setup() {
   const [major, minor] = process.versions.node.split(".").map(Number);
-  if (major < 20 || (major === 20 && minor < 19)) throw new Error(`torchclip needs Node >= 20.19; this is ${process.version}`);
+  if (major < 20 || (major === 20 && minor < 19))
+    throw new Error(`torchclip needs Node >= 20.19; this is ${process.version}`);
   packages();
   typescript();
   const { buildNative } = await import("../dist/setup/build.js");
@@ -27,7 +28,9 @@ function prepack() {
 function packages() {
   const lock = join(root, "package-lock.json");
   if (!existsSync(lock)) return; // an installed package: its dependencies came with it
-  once("packages", "node_modules/.torchclip-packages", [lock], "npm ci", () => npm(["ci", "--no-audit", "--no-fund"]));
+  once("packages", "node_modules/.torchclip-packages", [lock], "npm ci", () =>
+    npm(["ci", "--no-audit", "--no-fund"]),
+  );
 }
 
 function typescript() {

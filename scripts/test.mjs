@@ -6,11 +6,21 @@ import { root, setup } from "./setup.mjs";
 
 // What runs with every value of TORCHCLIP_ISA beside the machine's own kernels. (CTest does so by itself.)
 const INSTRUCTION_SETS = ["avx2", "none"];
-const KERNEL_SUITES = ["test/clip.test.ts", "test/fast.test.ts", "test/models/families.test.ts", "test/models/goldens.test.ts", "test/search/index.test.ts"];
+const KERNEL_SUITES = [
+  "test/clip.test.ts",
+  "test/fast.test.ts",
+  "test/models/families.test.ts",
+  "test/models/goldens.test.ts",
+  "test/search/index.test.ts",
+];
 
 const run = (command, args, env = {}) =>
   new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let output = "";
     child.stdout.on("data", (chunk) => {
       output += chunk;
@@ -30,12 +40,15 @@ try {
 }
 
 const ctest = await run("ctest", ["--test-dir", "build", "--output-on-failure"]);
-const total = count(ctest.output, /tests passed, \d+ tests failed out of (\d+)/) || count(ctest.output, /tests failed out of (\d+)/);
+const total =
+  count(ctest.output, /tests passed, \d+ tests failed out of (\d+)/) ||
+  count(ctest.output, /tests failed out of (\d+)/);
 const nativeFailed = count(ctest.output, /(\d+) tests failed out of/);
 // Options and files of mocha may be given; without a file all suites run.
 const asked = process.argv.slice(2);
 const suites = asked.some((word) => word.endsWith(".ts")) ? asked : ["test/**/*.test.ts", ...asked];
-const runMocha = (args, env) => run(process.execPath, [join(root, "node_modules/mocha/bin/mocha.js"), ...args], env);
+const runMocha = (args, env) =>
+  run(process.execPath, [join(root, "node_modules/mocha/bin/mocha.js"), ...args], env);
 const runs = [await runMocha(suites)];
 if (asked.length === 0 && process.env.TORCHCLIP_ISA === undefined) {
   for (const isa of INSTRUCTION_SETS) {

@@ -52,14 +52,22 @@ compositions.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
 
 const lowered = points.filter((p) => text(p).toLowerCase() !== text(p));
 const wide = points.filter((p) => p >= 0xff01 && p <= 0xffef && text(p).normalize("NFKC") !== text(p));
-const mapping = (list, to, width) => list.map((p) => `{${hex(p)}, {${[...codes(to(text(p))).map(hex)].slice(0, width).join(", ")}}}`);
-const { namedReferences } = require("html-entities/dist/commonjs/named-references.js".replace("html-entities", join(root, "node_modules/html-entities")));
+const mapping = (list, to, width) =>
+  list.map((p) => `{${hex(p)}, {${[...codes(to(text(p))).map(hex)].slice(0, width).join(", ")}}}`);
+const { namedReferences } = require(
+  "html-entities/dist/commonjs/named-references.js".replace(
+    "html-entities",
+    join(root, "node_modules/html-entities"),
+  ),
+);
 const entities = Object.entries(namedReferences.html5.entities)
   .map(([name, value]) => [name.slice(1), value])
   .sort((a, b) => (a[0] < b[0] ? -1 : 1));
-const bytes = (string) => Array.from(new TextEncoder().encode(string), (b) => `\\${b.toString(8).padStart(3, "0")}`).join("");
+const bytes = (string) =>
+  Array.from(new TextEncoder().encode(string), (b) => `\\${b.toString(8).padStart(3, "0")}`).join("");
 
-const array = (type, name, what, items) => `// ${what}\nconstexpr ${type} ${name}[] = {${items.join(", ")}};\n`;
+const array = (type, name, what, items) =>
+  `// ${what}\nconstexpr ${type} ${name}[] = {${items.join(", ")}};\n`;
 writeFileSync(
   join(root, "native/core/text/tables.h"),
   `// Written by scripts/unicode-tables.mjs from Unicode ${process.versions.unicode}; do not edit.

@@ -11,13 +11,20 @@ describe("batcher", () => {
   before(async () => {
     clip = await load(tinyModel, { device: "cpu" });
     const side = clip.info.imageSize;
-    image = (value) => ({ data: new Uint8Array(side * side * 3).fill(value), width: side, height: side, channels: 3 });
+    image = (value) => ({
+      data: new Uint8Array(side * side * 3).fill(value),
+      width: side,
+      height: side,
+      channels: 3,
+    });
   });
   after(() => clip.close());
 
   it("merges concurrent calls, keeps each one's error to itself, refuses beyond its limit", async () => {
     const batcher = new Batcher(clip, { maxBatch: 8, maxDelay: 20, maxWaiting: 12 });
-    const calls = Array.from({ length: 12 }, (_, i) => batcher.encodeImage(i === 5 ? Buffer.from("no image") : image(i * 20)));
+    const calls = Array.from({ length: 12 }, (_, i) =>
+      batcher.encodeImage(i === 5 ? Buffer.from("no image") : image(i * 20)),
+    );
     assert.equal((await errorOf(() => batcher.encodeImage(image(1)))).code, "E_BUSY");
     const results = await Promise.allSettled(calls);
     assert.deepEqual(
@@ -25,10 +32,18 @@ describe("batcher", () => {
       Array.from({ length: 12 }, (_, i) => (i === 5 ? "rejected" : "fulfilled")),
     );
     const { reason } = results[5] as PromiseRejectedResult;
-    assert.deepEqual([(reason as { code: string }).code, (reason as { index?: number }).index], ["E_IMAGE_DECODE", undefined]);
+    assert.deepEqual(
+      [(reason as { code: string }).code, (reason as { index?: number }).index],
+      ["E_IMAGE_DECODE", undefined],
+    );
     const alone = await clip.encodeImages(Array.from({ length: 12 }, (_, i) => image(i * 20)));
     results.forEach(
-      (r, i) => i !== 5 && assert.deepEqual((r as PromiseFulfilledResult<Float32Array>).value, alone.data.slice(i * alone.dim, (i + 1) * alone.dim)),
+      (r, i) =>
+        i !== 5 &&
+        assert.deepEqual(
+          (r as PromiseFulfilledResult<Float32Array>).value,
+          alone.data.slice(i * alone.dim, (i + 1) * alone.dim),
+        ),
     );
     await sleep(1);
     assert.equal(batcher.waiting, 0);
@@ -38,7 +53,9 @@ describe("batcher", () => {
 
   it("a text that is refused is refused alone", async () => {
     const batcher = new Batcher(clip, { truncate: "error" });
-    const results = await Promise.allSettled(["a", "word ".repeat(100), 5 as unknown as string, "b"].map((t) => batcher.encodeText(t)));
+    const results = await Promise.allSettled(
+      ["a", "word ".repeat(100), 5 as unknown as string, "b"].map((t) => batcher.encodeText(t)),
+    );
     assert.deepEqual(
       results.map((r) => (r.status === "rejected" ? (r.reason as { code: string }).code : r.status)),
       ["fulfilled", "E_TEXT_TOO_LONG", "E_ARGUMENT", "fulfilled"],
@@ -46,11 +63,21 @@ describe("batcher", () => {
   });
 
   it("options: checked when it is made; limits hold for its images, and are the model's where it has none", async () => {
-    for (const name of ["maxBatch", "maxDelay", "maxWaiting", "imageStep", "maxPixels", "maxBytes", "decodeTimeout"] as const) {
-      for (const value of [NaN, -1, "x"]) assert.throws(() => new Batcher(clip, { [name]: value }), { code: "E_ARGUMENT", subject: name });
+    for (const name of [
+      "maxBatch",
+      "maxDelay",
+      "maxWaiting",
+      "imageStep",
+      "maxPixels",
+      "maxBytes",
+      "decodeTimeout",
+    ] as const) {
+      for (const value of [NaN, -1, "x"])
+        assert.throws(() => new Batcher(clip, { [name]: value }), { code: "E_ARGUMENT", subject: name });
     }
     const batcher = new Batcher(clip, { maxPixels: 10, formats: ["svg"], sources: { file: false } });
-    const svg = (side: number) => Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${side}"/>`);
+    const svg = (side: number) =>
+      Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${side}"/>`);
     assert.equal((await errorOf(() => batcher.encodeImage(svg(4)))).code, "E_IMAGE_TOO_LARGE");
     assert.equal((await batcher.encodeImage(svg(3))).length, clip.info.embedDim);
     assert.match((await errorOf(() => batcher.encodeImage("a.svg"))).message, /sources\.file/);
@@ -60,13 +87,23 @@ describe("batcher", () => {
   it("the signal of a call: rejects it alone, in the queue and in work", async () => {
     const batcher = new Batcher(clip, { maxBatch: 4, maxDelay: 30 });
     const controller = new AbortController();
-    const calls = [batcher.encodeImage(image(1)), batcher.encodeImage(image(2), { signal: controller.signal }), batcher.encodeImage(image(3))];
+    const calls = [
+      batcher.encodeImage(image(1)),
+      batcher.encodeImage(image(2), { signal: controller.signal }),
+      batcher.encodeImage(image(3)),
+    ];
     controller.abort();
     assert.equal(batcher.waiting, 2);
     assert.equal((await errorOf(() => calls[1])).code, "E_ABORTED");
     await Promise.all([calls[0], calls[2]]);
-    assert.equal((await errorOf(() => batcher.encodeText("a", { signal: AbortSignal.abort() }))).code, "E_ABORTED");
-    assert.equal((await errorOf(() => batcher.encodeText("a", { signal: 5 as unknown as AbortSignal }))).subject, "signal");
+    assert.equal(
+      (await errorOf(() => batcher.encodeText("a", { signal: AbortSignal.abort() }))).code,
+      "E_ABORTED",
+    );
+    assert.equal(
+      (await errorOf(() => batcher.encodeText("a", { signal: 5 as unknown as AbortSignal }))).subject,
+      "signal",
+    );
     const { images } = batcher.metrics();
     assert.deepEqual([images.done, images.aborted, images.failed, images.batches], [2, 1, 0, 1]);
   });
@@ -108,7 +145,11 @@ describe("batcher", () => {
       },
       encodeTexts: (texts: string[]) => {
         turns.push(`texts ${texts.length}`);
-        return Promise.resolve({ data: new Float32Array(texts.length * clip.info.embedDim), rows: texts.length, dim: clip.info.embedDim });
+        return Promise.resolve({
+          data: new Float32Array(texts.length * clip.info.embedDim),
+          rows: texts.length,
+          dim: clip.info.embedDim,
+        });
       },
     };
     const batcher = new Batcher(slow as unknown as Clip, { maxDelay: 0 });
@@ -138,14 +179,23 @@ describe("batcher", () => {
   it("metrics: queue, batches, sizes, waits", async () => {
     const batcher = new Batcher(clip, { maxDelay: 20, maxBatch: 4 });
     assert.deepEqual(batcher.metrics().texts.waits, { p50: 0, p99: 0, max: 0 });
-    const calls = [1, 2, 3, 4, 5, 6].map((value) => batcher.encodeImage(value === 6 ? Buffer.from("bad") : image(value)));
+    const calls = [1, 2, 3, 4, 5, 6].map((value) =>
+      batcher.encodeImage(value === 6 ? Buffer.from("bad") : image(value)),
+    );
     assert.deepEqual([batcher.metrics().images.queued, batcher.metrics().images.running], [2, 4]);
     await Promise.allSettled(calls);
     await sleep(1);
     const { images, texts } = batcher.metrics();
-    assert.deepEqual([images.queued, images.running, images.done, images.failed, images.batches], [0, 0, 5, 1, 2]);
+    assert.deepEqual(
+      [images.queued, images.running, images.done, images.failed, images.batches],
+      [0, 0, 5, 1, 2],
+    );
     assert.deepEqual(images.batchSizes, { mean: 3, largest: 4 });
-    assert.ok(images.waits.max >= images.waits.p50 && images.latencies.p50 > 0 && images.latencies.max >= images.waits.p50);
+    assert.ok(
+      images.waits.max >= images.waits.p50 &&
+        images.latencies.p50 > 0 &&
+        images.latencies.max >= images.waits.p50,
+    );
     assert.equal(texts.batches, 0);
   });
 });
@@ -154,8 +204,15 @@ describe("turns at the model", () => {
   it("texts go first, but not twice while images wait", async () => {
     const gate = new Gate(1);
     const order: string[] = [];
-    const turn = (lane: "images" | "texts", name: string) => gate.run(lane, async () => (await sleep(1), void order.push(name)));
-    await Promise.all([turn("images", "i1"), turn("images", "i2"), turn("images", "i3"), turn("texts", "t1"), turn("texts", "t2")]);
+    const turn = (lane: "images" | "texts", name: string) =>
+      gate.run(lane, async () => (await sleep(1), void order.push(name)));
+    await Promise.all([
+      turn("images", "i1"),
+      turn("images", "i2"),
+      turn("images", "i3"),
+      turn("texts", "t1"),
+      turn("texts", "t2"),
+    ]);
     assert.deepEqual(order, ["i1", "t1", "i2", "t2", "i3"]);
   });
 

@@ -58,7 +58,10 @@ describe("clip.classifier", () => {
   it("several templates: the classes of encodeClasses", async () => {
     const templates = ["a {}", "a photo of a {}"];
     const made = await clip.classifier(LABELS, { templates });
-    const cosines = similarity(await clip.encodeImages([images[1]]), await clip.encodeClasses(LABELS, templates));
+    const cosines = similarity(
+      await clip.encodeImages([images[1]]),
+      await clip.encodeClasses(LABELS, templates),
+    );
     for (const { index, cosine } of await made.classify(images[1])) assert.equal(cosine, cosines[index]);
     const single = await classifier.classify(images[1]);
     assert.ok(
@@ -74,7 +77,11 @@ describe("clip.classifier", () => {
     };
     const streamed = [];
     for await (const result of classifier.stream(asynchronous(), { batchSize: 3 })) streamed.push(result);
-    for (const all of [streamed, await classifier.classifyAll(images), await classifier.classifyAll(new Set(images), { batchSize: 2 })]) {
+    for (const all of [
+      streamed,
+      await classifier.classifyAll(images),
+      await classifier.classifyAll(new Set(images), { batchSize: 2 }),
+    ]) {
       assert.deepEqual(
         all.map(({ index, predictions }) => [index, predictions.map((p) => p.label)]),
         alone.map((predictions, index) => [index, predictions.map((p) => p.label)]),
@@ -94,15 +101,28 @@ describe("clip.classifier", () => {
     const all = await classifier.classify(images[0], { threshold: 0 });
     assert.equal(all.length, LABELS.length);
     assert.deepEqual(await classifier.classify(images[0]), all.slice(0, 5));
-    assert.deepEqual(await classifier.classify(images[0], { threshold: all[1].probability }), all.slice(0, 2));
-    assert.deepEqual(await classifier.classify(images[0], { threshold: all[1].probability, topK: 1 }), all.slice(0, 1));
+    assert.deepEqual(
+      await classifier.classify(images[0], { threshold: all[1].probability }),
+      all.slice(0, 2),
+    );
+    assert.deepEqual(
+      await classifier.classify(images[0], { threshold: all[1].probability, topK: 1 }),
+      all.slice(0, 1),
+    );
     assert.deepEqual(await classifier.classify(images[0], { threshold: 1 }), []);
     const [{ predictions }] = await classifier.classifyAll([images[0]], { topK: 2 });
     assert.deepEqual(predictions, all.slice(0, 2));
   });
 
   it('a bad image rejects with its index and name; with "collect" it alone has an error', async () => {
-    const list = [images[0], images[1], missing, images[2], Buffer.from("no image"), fixture("images/rgb.png")];
+    const list = [
+      images[0],
+      images[1],
+      missing,
+      images[2],
+      Buffer.from("no image"),
+      fixture("images/rgb.png"),
+    ];
     const error = await errorOf(() => classifier.classifyAll(list, { batchSize: 2 }));
     assert.deepEqual([error.code, error.index, error.subject], ["E_IMAGE_READ", 2, missing]);
     const all = await classifier.classifyAll(list, { batchSize: 2, onError: "collect", topK: 1 });
@@ -155,23 +175,49 @@ describe("clip.classifier", () => {
     for (const call of calls) assert.equal((await errorOf(call)).code, "E_ABORTED");
   });
 
-  const make = (labels: unknown, options?: unknown) => () => clip.classifier(labels as string[], options as ClassifierOptions);
+  const make = (labels: unknown, options?: unknown) => () =>
+    clip.classifier(labels as string[], options as ClassifierOptions);
   const wrong: [string, () => unknown, string, RegExp][] = [
     ["labels that are no array", make("cat"), "labels", /labels must be an array/],
     ["no labels", make([]), "labels", /no labels were given/],
     ["an empty label", make(["cat", " "]), "labels", /label 1 is empty/],
     ["a label that is no string", make(["cat", 3]), "labels", /label 1 is not a string/],
-    ["a label that stands twice", make(["cat", "dog", "cat"]), "labels", /label 2 is the same as label 0: "cat"/],
-    ["a label twice in clip.classify", () => clip.classify(images[0], ["a", "a"]), "labels", /label 1 is the same/],
+    [
+      "a label that stands twice",
+      make(["cat", "dog", "cat"]),
+      "labels",
+      /label 2 is the same as label 0: "cat"/,
+    ],
+    [
+      "a label twice in clip.classify",
+      () => clip.classify(images[0], ["a", "a"]),
+      "labels",
+      /label 1 is the same/,
+    ],
     ["a template without {}", make(["cat"], { templates: "a photo" }), "a photo", /has no \{\}/],
     ["templates of numbers", make(["cat"], { templates: [3] }), "templates", /a text or a list of texts/],
     ["multiLabel of a number", make(["cat"], { multiLabel: 1 }), "multiLabel", /true or false/],
     ["topK 0", () => classifier.classify(images[0], { topK: 0 }), "topK", /at least 1, not 0/],
-    ["topK 0 in clip.classify", () => clip.classify(images[0], ["a"], { topK: 0 }), "topK", /at least 1, not 0/],
+    [
+      "topK 0 in clip.classify",
+      () => clip.classify(images[0], ["a"], { topK: 0 }),
+      "topK",
+      /at least 1, not 0/,
+    ],
     ["threshold 2", () => classifier.classify(images[0], { threshold: 2 }), "threshold", /in 0 to 1, not 2/],
-    ["threshold NaN", () => classifier.classifyAll(images, { threshold: NaN }), "threshold", /in 0 to 1, not NaN/],
+    [
+      "threshold NaN",
+      () => classifier.classifyAll(images, { threshold: NaN }),
+      "threshold",
+      /in 0 to 1, not NaN/,
+    ],
     ["one path for a list", () => classifier.classifyAll("a.jpg"), "images", /not one image/],
-    ["normalize: false", () => classifier.classifyAll(images, { normalize: false } as object), "normalize", /normalised/],
+    [
+      "normalize: false",
+      () => classifier.classifyAll(images, { normalize: false } as object),
+      "normalize",
+      /normalised/,
+    ],
     ["batchSize 0", () => classifier.classifyAll(images, { batchSize: 0 }), "batchSize", /1 to 65536/],
   ];
   for (const [what, call, subject, message] of wrong) {
@@ -199,8 +245,15 @@ describe("multiLabel", () => {
   it("of a model with the softmax loss needs negative templates, which nothing else takes", async () => {
     const error = await errorOf(() => clip.classifier(LABELS, { multiLabel: true }));
     assert.deepEqual([error.code, error.subject], ["E_ARGUMENT", "negativeTemplates"]);
-    assert.match(error.message, /multiLabel needs negativeTemplates .* with tiny: a model with the softmax loss/);
-    for (const options of [{ negativeTemplates: "a photo" }, { multiLabel: true, negativeTemplates: [] }, { multiLabel: true, negativeTemplates: " " }])
+    assert.match(
+      error.message,
+      /multiLabel needs negativeTemplates .* with tiny: a model with the softmax loss/,
+    );
+    for (const options of [
+      { negativeTemplates: "a photo" },
+      { multiLabel: true, negativeTemplates: [] },
+      { multiLabel: true, negativeTemplates: " " },
+    ])
       assert.equal((await errorOf(() => clip.classifier(LABELS, options))).code, "E_ARGUMENT");
   });
 
@@ -255,7 +308,9 @@ describe("multiLabel of a model with the sigmoid loss", () => {
   it("the sigmoid of each label's own logit, with and without multiLabel; then all labels are given", async () => {
     const options = { templates: "{}" };
     const single = await (await clip.classifier(LABELS, options)).classify(images[0]);
-    const multiple = await (await clip.classifier(LABELS, { ...options, multiLabel: true })).classify(images[0]);
+    const multiple = await (
+      await clip.classifier(LABELS, { ...options, multiLabel: true })
+    ).classify(images[0]);
     assert.deepEqual([single.length, multiple.length], [5, LABELS.length]);
     assert.deepEqual(multiple.slice(0, 5), single);
     for (const { cosine, logit, probability } of multiple) {
@@ -265,7 +320,9 @@ describe("multiLabel of a model with the sigmoid loss", () => {
   });
 
   it("negative templates are refused", async () => {
-    const error = await errorOf(() => clip.classifier(LABELS, { multiLabel: true, negativeTemplates: "a photo" }));
+    const error = await errorOf(() =>
+      clip.classifier(LABELS, { multiLabel: true, negativeTemplates: "a photo" }),
+    );
     assert.equal(error.code, "E_ARGUMENT");
     assert.match(error.message, /the sigmoid loss judges each label by itself/);
   });

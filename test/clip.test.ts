@@ -4,7 +4,15 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { inspect } from "node:util";
 import sharp from "sharp";
-import { load, similarity, topK, TorchclipError, type BatchOptions, type Clip, type ImageInput } from "../lib/index.js";
+import {
+  load,
+  similarity,
+  topK,
+  TorchclipError,
+  type BatchOptions,
+  type Clip,
+  type ImageInput,
+} from "../lib/index.js";
 import { errorOf, fixture, largestDifference, tinyModel } from "./support/index.js";
 import { noiseImage } from "./support/noise.js";
 
@@ -57,17 +65,24 @@ describe("Clip", () => {
   it("batches of every size give the same rows", async () => {
     const images = Array.from({ length: 7 }, (_, i) => noiseImage(i, 50 + i, 40, 3));
     const one = await clip.encodeImages(images, { batchSize: 1 });
-    for (const batchSize of [2, 3, 7, 64]) assert.ok(largestDifference((await clip.encodeImages(images, { batchSize })).data, one.data) < 1e-5);
+    for (const batchSize of [2, 3, 7, 64])
+      assert.ok(largestDifference((await clip.encodeImages(images, { batchSize })).data, one.data) < 1e-5);
   });
 
   it('resizeOn "device" gives the same bits, and errors by image', async () => {
     const images = [fixture("images/rgb.png"), good, noiseImage(5, 31, 200, 3)];
     const device = await clip.encodeImages(images, { resizeOn: "device", batchSize: 2 });
     assert.deepEqual(device.data, (await clip.encodeImages(images, { batchSize: 2 })).data);
-    const mixed = await clip.encodeImages([good, "/nowhere/z.png"], { resizeOn: "device", onError: "collect" });
+    const mixed = await clip.encodeImages([good, "/nowhere/z.png"], {
+      resizeOn: "device",
+      onError: "collect",
+    });
     assert.equal(mixed.errors[1]?.code, "E_IMAGE_READ");
     assert.ok(Number.isNaN(mixed.data[mixed.dim]) && !Number.isNaN(mixed.data[0]));
-    assert.equal((await errorOf(() => clip.encodeImages([good], { resizeOn: "gpu" as "cpu" }))).code, "E_ARGUMENT");
+    assert.equal(
+      (await errorOf(() => clip.encodeImages([good], { resizeOn: "gpu" as "cpu" }))).code,
+      "E_ARGUMENT",
+    );
   });
 
   it('decodeOn "device": what the device does not decode, the CPU does, with its errors', async () => {
@@ -119,11 +134,17 @@ describe("Clip", () => {
   });
 
   it("aborting rejects with E_ABORTED, before and while running", async () => {
-    assert.equal((await errorOf(() => clip.encodeImages([good], { signal: AbortSignal.abort() }))).code, "E_ABORTED");
+    assert.equal(
+      (await errorOf(() => clip.encodeImages([good], { signal: AbortSignal.abort() }))).code,
+      "E_ABORTED",
+    );
     const controller = new AbortController();
     const many = Array.from({ length: 400 }, () => good);
     setTimeout(() => controller.abort(), 30);
-    assert.equal((await errorOf(() => clip.encodeImages(many, { batchSize: 8, signal: controller.signal }))).code, "E_ABORTED");
+    assert.equal(
+      (await errorOf(() => clip.encodeImages(many, { batchSize: 8, signal: controller.signal }))).code,
+      "E_ABORTED",
+    );
     assert.equal((await clip.encodeImages([good])).rows, 1, "the engine works on");
   });
 
@@ -140,7 +161,18 @@ describe("Clip", () => {
         return reads++ === 0 ? 64 : 1e6;
       },
     };
-    const images = [null, undefined, 7, {}, thrower, Symbol("x"), () => 1, new DataView(new ArrayBuffer(4)), shifting, good] as unknown as ImageInput[];
+    const images = [
+      null,
+      undefined,
+      7,
+      {},
+      thrower,
+      Symbol("x"),
+      () => 1,
+      new DataView(new ArrayBuffer(4)),
+      shifting,
+      good,
+    ] as unknown as ImageInput[];
     for (const resizeOn of ["cpu", "device"] as const) {
       reads = 0;
       const e = await clip.encodeImages(images, { onError: "collect", resizeOn });
@@ -162,11 +194,9 @@ describe("Clip", () => {
 
   it("options that are wrong, NaN, or cannot be read: E_ARGUMENT with the option's name", async () => {
     const wrong: BatchOptions[] = [
-      ...(["maxPixels", "maxBytes", "decodeTimeout", "fetchTimeout", "batchSize"] as const).flatMap((name) => [
-        { [name]: NaN },
-        { [name]: 0 },
-        { [name]: "5" as unknown as number },
-      ]),
+      ...(["maxPixels", "maxBytes", "decodeTimeout", "fetchTimeout", "batchSize"] as const).flatMap(
+        (name) => [{ [name]: NaN }, { [name]: 0 }, { [name]: "5" as unknown as number }],
+      ),
       { formats: ["bmpp" as "bmp"] },
       { formats: "png" as unknown as [] },
       { sources: { url: 1 as unknown as boolean } },
@@ -177,7 +207,11 @@ describe("Clip", () => {
     ];
     for (const options of wrong) {
       const [name] = Object.keys(options);
-      for (const work of [() => clip.encodeImages([good], options), () => clip.classify(good, ["a"], options), () => clip.preprocess([good], options)]) {
+      for (const work of [
+        () => clip.encodeImages([good], options),
+        () => clip.classify(good, ["a"], options),
+        () => clip.preprocess([good], options),
+      ]) {
         const error = await errorOf(work);
         assert.deepEqual([error.code, error.subject], ["E_ARGUMENT", name], inspect(options));
       }
@@ -187,7 +221,10 @@ describe("Clip", () => {
     assert.deepEqual([error.code, error.subject], ["E_ARGUMENT", "maxPixels"]);
     assert.equal((await errorOf(() => clip.encodeTexts(["a"], { batchSize: NaN }))).subject, "batchSize");
     assert.equal((await errorOf(() => load(tinyModel, { maxPixels: NaN }))).subject, "maxPixels");
-    assert.equal((await errorOf(() => clip.encodeImages([good], null as unknown as BatchOptions))).code, "E_ARGUMENT");
+    assert.equal(
+      (await errorOf(() => clip.encodeImages([good], null as unknown as BatchOptions))).code,
+      "E_ARGUMENT",
+    );
   });
 
   it("limits of the model hold where a call has none; a call's own go before", async () => {
@@ -196,12 +233,25 @@ describe("Clip", () => {
       const png = readFileSync(fixture("images/rgb.png"));
       assert.equal((await errorOf(() => strict.encodeImages([png]))).code, "E_IMAGE_TOO_LARGE");
       assert.equal((await strict.encodeImages([png], { maxPixels: 1e6 })).rows, 1);
-      assert.match((await errorOf(() => strict.encodeImages([fixture("images/rgb.png")]))).message, /sources\.file/);
-      assert.equal((await strict.encodeImages([fixture("images/rgb.png")], { maxPixels: 1e6, sources: { file: true } })).rows, 1);
+      assert.match(
+        (await errorOf(() => strict.encodeImages([fixture("images/rgb.png")]))).message,
+        /sources\.file/,
+      );
+      assert.equal(
+        (await strict.encodeImages([fixture("images/rgb.png")], { maxPixels: 1e6, sources: { file: true } }))
+          .rows,
+        1,
+      );
       const jpeg = readFileSync(fixture("images/rgb420.jpg"));
       for (const decodeOn of ["cpu", "device"] as const) {
-        assert.match((await errorOf(() => strict.encodeImages([jpeg], { decodeOn }))).message, /option formats/);
-        assert.equal((await errorOf(() => strict.encodeImages([jpeg], { decodeOn, formats: ["jpeg"] }))).code, "E_IMAGE_TOO_LARGE");
+        assert.match(
+          (await errorOf(() => strict.encodeImages([jpeg], { decodeOn }))).message,
+          /option formats/,
+        );
+        assert.equal(
+          (await errorOf(() => strict.encodeImages([jpeg], { decodeOn, formats: ["jpeg"] }))).code,
+          "E_IMAGE_TOO_LARGE",
+        );
       }
     } finally {
       await strict.close();
@@ -272,7 +322,8 @@ describe("Clip", () => {
     ["threads -1", () => load(tinyModel, { threads: -1 }), "E_ARGUMENT"],
     ["CUDA that is not there", () => load(tinyModel, { device: "cuda:99" }), "E_CUDA_UNAVAILABLE"],
   ];
-  for (const [what, work, code] of bad) it(`${what}: ${code}`, async () => assert.equal((await errorOf(work)).code, code));
+  for (const [what, work, code] of bad)
+    it(`${what}: ${code}`, async () => assert.equal((await errorOf(work)).code, code));
 });
 
 describe("a closed engine", () => {
@@ -300,7 +351,8 @@ describe("a closed engine", () => {
     );
     await new Promise((r) => setTimeout(r, 20));
     await clip.close();
-    for (const outcome of await Promise.all(work)) assert.ok(outcome === "done" || outcome === "E_CLOSED", outcome);
+    for (const outcome of await Promise.all(work))
+      assert.ok(outcome === "done" || outcome === "E_CLOSED", outcome);
   });
 });
 
@@ -314,11 +366,18 @@ describe("similarity and top-k", () => {
     const a = random(5, 32, 1);
     const b = random(300, 32, 2);
     const s = similarity(a, b);
-    const exact = (q: number, r: number) => Array.from({ length: 32 }, (_, i) => a.data[q * 32 + i] * b.data[r * 32 + i]).reduce((x, y) => x + y, 0);
-    for (let q = 0; q < 5; q++) for (let r = 0; r < 300; r++) assert.ok(Math.abs(s[q * 300 + r] - exact(q, r)) < 1e-6);
+    const exact = (q: number, r: number) =>
+      Array.from({ length: 32 }, (_, i) => a.data[q * 32 + i] * b.data[r * 32 + i]).reduce(
+        (x, y) => x + y,
+        0,
+      );
+    for (let q = 0; q < 5; q++)
+      for (let r = 0; r < 300; r++) assert.ok(Math.abs(s[q * 300 + r] - exact(q, r)) < 1e-6);
     const top = await topK(a, b, 7);
     for (let q = 0; q < 5; q++) {
-      const order = Array.from({ length: 300 }, (_, r) => r).sort((x, y) => s[q * 300 + y] - s[q * 300 + x] || x - y);
+      const order = Array.from({ length: 300 }, (_, r) => r).sort(
+        (x, y) => s[q * 300 + y] - s[q * 300 + x] || x - y,
+      );
       assert.deepEqual([...top.indices.subarray(q * 7, q * 7 + 7)], order.slice(0, 7));
     }
   });

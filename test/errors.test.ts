@@ -30,7 +30,9 @@ describe("errors", () => {
     mkdirSync(join(folder, "set", "a"), { recursive: true });
     writeFileSync(join(folder, "set", "a", "x.png"), "no image");
     symlinkSync("loop", join(folder, "loop"));
-    server = createServer((request, response) => (request.url?.includes("cut") ? request.socket.destroy() : response.writeHead(500).end("no")));
+    server = createServer((request, response) =>
+      request.url?.includes("cut") ? request.socket.destroy() : response.writeHead(500).end("no"),
+    );
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     mirror = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     clip = await load(tinyModel, { device: "cpu", threads: 1 });
@@ -47,10 +49,15 @@ describe("errors", () => {
   });
 
   it("errors of the operating system say why", () => {
-    const error = toTorchclipError(Object.assign(new Error("x"), { code: "EMFILE", errno: -24, syscall: "open", path: "/a" }));
+    const error = toTorchclipError(
+      Object.assign(new Error("x"), { code: "EMFILE", errno: -24, syscall: "open", path: "/a" }),
+    );
     assert.equal(error.code, "E_READ");
     assert.match(error.message, /cannot read \/a: too many open files in this process \(EMFILE\)/);
-    assert.equal(toTorchclipError(Object.assign(new Error("x"), { code: "E_NO_SUCH_CODE" })).code, "E_INTERNAL");
+    assert.equal(
+      toTorchclipError(Object.assign(new Error("x"), { code: "E_NO_SUCH_CODE" })).code,
+      "E_INTERNAL",
+    );
   });
 
   /** Paths that cannot be read, each in another way. EACCES does not happen to root. */
@@ -65,7 +72,12 @@ describe("errors", () => {
     plain,
     "",
   ];
-  const unwritable = (): string[] => [join(plain, "below", "x.npy"), join(folder, "n".repeat(300)), "/proc/none/x.npy", "with\0zero.npy"];
+  const unwritable = (): string[] => [
+    join(plain, "below", "x.npy"),
+    join(folder, "n".repeat(300)),
+    "/proc/none/x.npy",
+    "with\0zero.npy",
+  ];
   const wrong = [undefined, null, 7, NaN, {}, [], () => {}];
 
   /** Calls `work` and checks its error, if there is one; returns how many there were. */
@@ -75,9 +87,13 @@ describe("errors", () => {
       return { failed: false };
     } catch (error) {
       const { code, name, message } = error as torchclip.TorchclipError;
-      const documented = error instanceof torchclip.TorchclipError && (ERROR_CODES as readonly string[]).includes(code);
+      const documented =
+        error instanceof torchclip.TorchclipError && (ERROR_CODES as readonly string[]).includes(code);
       // A walk makes no defect of torchclip: that code would hide one.
-      return { failed: true, wrong: documented && code !== "E_INTERNAL" ? undefined : `${what}: ${name} ${code} ${message}` };
+      return {
+        failed: true,
+        wrong: documented && code !== "E_INTERNAL" ? undefined : `${what}: ${name} ${code} ${message}`,
+      };
     }
   }
 
@@ -102,7 +118,8 @@ describe("errors", () => {
     load: async (path) => (await load(path, offline)).close(),
     findSource: async (path) => importModel(await findSource(path), join(folder, "o.pt")),
     importModel: (path) => importModel({ weights: path }, join(folder, "o.pt")),
-    "importModel, config": (path) => importModel({ weights: tinyModel, config: path, tokenizer: path }, join(folder, "o.pt")),
+    "importModel, config": (path) =>
+      importModel({ weights: tinyModel, config: path, tokenizer: path }, join(folder, "o.pt")),
     "EmbeddingIndex.open": (path) => torchclip.EmbeddingIndex.open(path),
     loadDataset: (path) => datasets.loadDataset(path, offline),
     "loadDataset, list": (path) => datasets.loadDataset(`${path}.csv`, offline),
@@ -110,7 +127,8 @@ describe("errors", () => {
     "loadDataset, root": (path) => datasets.loadDataset("cifar10", { root: path, ...offline }),
     readSentences: (path) => datasets.readSentences(path),
     imageSource: (path) => imageSource(path),
-    "embedImages of a list": async (path) => embedImages(clip, await imageSource(`${path}.txt`), join(folder, "e.npy"), { input: "x" }),
+    "embedImages of a list": async (path) =>
+      embedImages(clip, await imageSource(`${path}.txt`), join(folder, "e.npy"), { input: "x" }),
     encodeImages: (path) => clip.encodeImages([path]),
     classify: (path) => clip.classify(path, ["a", "b"]),
     preprocess: (path) => clip.preprocess([path]),
@@ -131,9 +149,11 @@ describe("errors", () => {
       "index.save": (path) => index.save(path),
       embedImages: (path) => embedImages(clip, source, path.replace(/(\.npy)?$/, ".npy"), { input: "x" }),
       embedTexts: (path) => embedTexts(clip, ["a"], path.replace(/(\.npy)?$/, ".npy"), { input: "x" }),
-      importModel: (path) => importModel({ weights: tinyModel, tokenizer }, path, { activation: "quick_gelu" }),
+      importModel: (path) =>
+        importModel({ weights: tinyModel, tokenizer }, path, { activation: "quick_gelu" }),
       renderFolder: (path) => datasets.renderFolder([{ text: "a", label: 0 }], path),
-      "journal of zeroShot": async (path) => evaluation.zeroShot(clip, await datasets.loadDataset(join(folder, "set")), { journal: path }),
+      "journal of zeroShot": async (path) =>
+        evaluation.zeroShot(clip, await datasets.loadDataset(join(folder, "set")), { journal: path }),
       "cache of rendered-demo": (path) => datasets.loadDataset("rendered-demo", { cacheDir: path }),
       "cache of cifar10": (path) => datasets.loadDataset("cifar10", { cacheDir: path }),
     };
@@ -153,7 +173,13 @@ describe("errors", () => {
       "loadDataset, tar": (url) => datasets.loadDataset(`${url}/a.tar`, { cacheDir }),
     };
     // A mirror is the only address that is asked: no official one is.
-    await walk(networks, [mirror, `${mirror}/cut`, "http://127.0.0.1:1", "http://no-such-host.invalid", "http://["]);
+    await walk(networks, [
+      mirror,
+      `${mirror}/cut`,
+      "http://127.0.0.1:1",
+      "http://no-such-host.invalid",
+      "http://[",
+    ]);
   });
 
   it("of wrong inputs", async () => {
@@ -161,14 +187,17 @@ describe("errors", () => {
     await index.add({ data: new Float32Array(2), rows: 1, dim: 2 });
     const set = await datasets.loadDataset(join(folder, "set"));
     // Of what is no export of the package, the callers are ours.
-    const exported = Object.fromEntries(Object.entries(reading).filter(([name]) => !/findSource|imageSource|list|tar|verify|remove/.test(name)));
+    const exported = Object.fromEntries(
+      Object.entries(reading).filter(([name]) => !/findSource|imageSource|list|tar|verify|remove/.test(name)),
+    );
     await walk(
       {
         ...exported,
         "load, options": (x) => load(tinyModel, { device: x, precision: x, threads: x }),
         encodeImages: (x) => clip.encodeImages(x),
         "encodeImages, item": (x) => clip.encodeImages([x]),
-        "encodeImages, batchSize": (x: number) => clip.encodeImages([], { batchSize: x === undefined ? -1 : x }),
+        "encodeImages, batchSize": (x: number) =>
+          clip.encodeImages([], { batchSize: x === undefined ? -1 : x }),
         encodeTexts: (x) => clip.encodeTexts(x),
         "encodeTexts, item": (x) => clip.encodeTexts([x]),
         encodeTokens: (x) => clip.encodeTokens({ data: x, rows: 1, length: 1, truncated: [] }),

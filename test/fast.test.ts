@@ -13,7 +13,13 @@ function pixels(clip: Clip, rows: number) {
   const data = new Uint8Array(rows * size * size * 3);
   for (let i = 0; i < data.length; i++) {
     const row = Math.floor(i / (size * size * 3));
-    data[i] = Math.max(0, Math.min(255, 128 + 90 * Math.sin((i % (size * 3)) / (20 + 9 * row) + row) + ((noise(7, i) >>> 24) - 128) / 4));
+    data[i] = Math.max(
+      0,
+      Math.min(
+        255,
+        128 + 90 * Math.sin((i % (size * 3)) / (20 + 9 * row) + row) + ((noise(7, i) >>> 24) - 128) / 4,
+      ),
+    );
   }
   return { data, rows, height: size, width: size };
 }
@@ -92,7 +98,10 @@ describe("fast runner against TorchScript", () => {
       assert.ok(stdout, stderr);
       const out = JSON.parse(stdout) as Record<string, { runner: string; data: number[] }>;
       for (const precision of PRECISIONS) {
-        assert.match(out[precision].runner, new RegExp(`^fast ${precision} \\(${isa === "none" ? "plain" : isa}`));
+        assert.match(
+          out[precision].runner,
+          new RegExp(`^fast ${precision} \\(${isa === "none" ? "plain" : isa}`),
+        );
       }
       const as = (data: number[]) => ({ data: Float32Array.from(data), rows: texts.rows, dim: texts.dim });
       assert.ok(compare(as(out.fp32.data), texts).difference <= 1e-5, isa);
@@ -115,7 +124,11 @@ describe("fast runner against TorchScript", () => {
       const one = all.data.length / 7;
       const together = await clip.encodePixels(all);
       const alone = await clip.encodePixels({ ...all, data: all.data.slice(4 * one, 5 * one), rows: 1 });
-      assert.deepEqual(alone.data, together.data.slice(4 * clip.info.embedDim, 5 * clip.info.embedDim), JSON.stringify(options));
+      assert.deepEqual(
+        alone.data,
+        together.data.slice(4 * clip.info.embedDim, 5 * clip.info.embedDim),
+        JSON.stringify(options),
+      );
       const t = await clip.encodeTexts(TEXTS);
       assert.deepEqual((await clip.encodeTexts([TEXTS[3]])).data, t.data.slice(3 * t.dim, 4 * t.dim));
       await clip.close();
@@ -132,7 +145,11 @@ describe("fast runner against TorchScript", () => {
       const together = await clip.encodeTexts(all, { batchSize: 1000 });
       for (const r of [0, 1, 2, 3, 6, 9, 12, 14, 15, 17, 18, 717]) {
         const alone = await clip.encodeTexts([all[r]]);
-        assert.deepEqual(alone.data, together.data.slice(r * together.dim, (r + 1) * together.dim), `${precision}, text ${r}`);
+        assert.deepEqual(
+          alone.data,
+          together.data.slice(r * together.dim, (r + 1) * together.dim),
+          `${precision}, text ${r}`,
+        );
       }
       await clip.close();
     }
@@ -146,7 +163,10 @@ describe("fast runner against TorchScript", () => {
       await clip.close();
     }
     for (const precision of ["bf16", "fp16"] as const) {
-      assert.ok(weights[precision] < 0.6 * weights.fp32, `${precision}: ${weights[precision]} of ${weights.fp32}`);
+      assert.ok(
+        weights[precision] < 0.6 * weights.fp32,
+        `${precision}: ${weights[precision]} of ${weights.fp32}`,
+      );
     }
     assert.ok(weights.int8 < weights.bf16, `int8: ${weights.int8}, bf16: ${weights.bf16}`);
   });
@@ -180,12 +200,30 @@ describe("fast runner against TorchScript", () => {
     assert.equal(fastestOf([fp32]), "fp32");
     assert.equal(fastestOf([fp32, { precision: "bf16", cosine: 0.9999, seconds: 0.97 }]), "fp32");
     assert.equal(fastestOf([fp32, { precision: "bf16", cosine: 0.9999, seconds: 0.9 }]), "bf16");
-    assert.equal(fastestOf([fp32, { precision: "bf16", cosine: 0.9999, seconds: 0.9 }, { precision: "int8", cosine: 0.999, seconds: 0.3 }]), "bf16");
-    assert.equal(fastestOf([fp32, { precision: "bf16", cosine: 0.9999, seconds: 0.9 }, { precision: "int8", cosine: 0.9996, seconds: 0.3 }]), "int8");
+    assert.equal(
+      fastestOf([
+        fp32,
+        { precision: "bf16", cosine: 0.9999, seconds: 0.9 },
+        { precision: "int8", cosine: 0.999, seconds: 0.3 },
+      ]),
+      "bf16",
+    );
+    assert.equal(
+      fastestOf([
+        fp32,
+        { precision: "bf16", cosine: 0.9999, seconds: 0.9 },
+        { precision: "int8", cosine: 0.9996, seconds: 0.3 },
+      ]),
+      "int8",
+    );
   });
 
   it("refuses pixels of another size and unknown runners", async () => {
-    assert.equal((await errorOf(() => generic.encodePixels({ data: new Uint8Array(12), rows: 1, height: 2, width: 2 }))).code, "E_ARGUMENT");
+    assert.equal(
+      (await errorOf(() => generic.encodePixels({ data: new Uint8Array(12), rows: 1, height: 2, width: 2 })))
+        .code,
+      "E_ARGUMENT",
+    );
     assert.equal((await errorOf(() => load(tinyModel, { runner: "swift" as "auto" }))).code, "E_ARGUMENT");
   });
 });

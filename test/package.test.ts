@@ -15,7 +15,10 @@ describe("the package", function () {
   const folder = temporaryFolder();
 
   it("holds only what a user needs, in at most 15 MB", () => {
-    const [pack] = JSON.parse(run("npm", ["pack", "--dry-run", "--json", "--silent"])) as { files: { path: string }[]; unpackedSize: number }[];
+    const [pack] = JSON.parse(run("npm", ["pack", "--dry-run", "--json", "--silent"])) as {
+      files: { path: string }[];
+      unpackedSize: number;
+    }[];
     const top = [
       ...new Set(
         pack.files.map((f) =>
@@ -53,10 +56,19 @@ describe("the package", function () {
     run("cmake", ["--install", "build", "--prefix", join(folder, "first")]);
     run("mv", [join(folder, "first"), join(folder, "moved")]);
     const build = join(folder, "example");
-    run("cmake", ["-S", join(root, "native/examples"), "-B", build, `-DCMAKE_PREFIX_PATH=${join(folder, "moved")}`]);
+    run("cmake", [
+      "-S",
+      join(root, "native/examples"),
+      "-B",
+      build,
+      `-DCMAKE_PREFIX_PATH=${join(folder, "moved")}`,
+    ]);
     run("cmake", ["--build", build]);
     const out = run(join(build, "encode"), [tinyModel]);
-    assert.match(out, /tiny.pt on cpu: embedding dimension 192[^]*cosine of the image and "a red square": -?\d\.\d+/);
+    assert.match(
+      out,
+      /tiny.pt on cpu: embedding dimension 192[^]*cosine of the image and "a red square": -?\d\.\d+/,
+    );
   });
 
   it("node-gyp rebuild drives the same CMake build", function () {
@@ -68,25 +80,49 @@ describe("the package", function () {
     // In a copy, because `rebuild` removes build/, which the other tests use.
     const copy = join(folder, "copy");
     mkdirSync(copy);
-    for (const name of ["package.json", "CMakeLists.txt", "binding.gyp", "native", "scripts", "dist", "models"])
+    for (const name of [
+      "package.json",
+      "CMakeLists.txt",
+      "binding.gyp",
+      "native",
+      "scripts",
+      "dist",
+      "models",
+    ])
       cpSync(join(root, name), join(copy, name), { recursive: true });
     symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-    run(process.execPath, [join(root, "node_modules/node-gyp/bin/node-gyp.js"), "rebuild", `--nodedir=${join(dirname(process.execPath), "..")}`], {
-      cwd: copy,
-    });
+    run(
+      process.execPath,
+      [
+        join(root, "node_modules/node-gyp/bin/node-gyp.js"),
+        "rebuild",
+        `--nodedir=${join(dirname(process.execPath), "..")}`,
+      ],
+      {
+        cwd: copy,
+      },
+    );
     assert.ok(existsSync(join(copy, "build/Release/torchclip.node")));
     // The copy is, like an installed package, without package-lock.json.
-    const headers500MB = readdirSync(join(copy, "build"), { recursive: true, encoding: "utf8" }).filter((f) => /\.(gch|pch)$/.test(f));
+    const headers500MB = readdirSync(join(copy, "build"), { recursive: true, encoding: "utf8" }).filter((f) =>
+      /\.(gch|pch)$/.test(f),
+    );
     assert.deepEqual(headers500MB, [], "precompiled headers stay in a dependent's tree");
   });
 
   it("doctor works where the addon is not built, and lists what a build needs", () => {
     const copy = join(folder, "unbuilt");
     mkdirSync(copy);
-    for (const name of ["package.json", "dist"]) cpSync(join(root, name), join(copy, name), { recursive: true });
+    for (const name of ["package.json", "dist"])
+      cpSync(join(root, name), join(copy, name), { recursive: true });
     symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
     const doctor = (env: object) =>
-      JSON.parse(run(process.execPath, ["dist/cli/main.js", "doctor", "--json"], { cwd: copy, env: { ...process.env, ...env } })) as Record<string, unknown>;
+      JSON.parse(
+        run(process.execPath, ["dist/cli/main.js", "doctor", "--json"], {
+          cwd: copy,
+          env: { ...process.env, ...env },
+        }),
+      ) as Record<string, unknown>;
     const found = doctor({});
     assert.match(String(found.addon), /the native addon has not been built on this machine/);
     assert.match(String(found.compiler), /\d+\.\d+/);

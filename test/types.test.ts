@@ -1,5 +1,15 @@
 /** Compile-time checks of the public API: `npm run check` fails where a type changes. */
-import { load, similarity, topK, type Clip, type EncodedImages, type ErrorCode, type Prediction, type TopK, TorchclipError } from "../lib/index.js";
+import {
+  load,
+  similarity,
+  topK,
+  type Clip,
+  type EncodedImages,
+  type ErrorCode,
+  type Prediction,
+  type TopK,
+  TorchclipError,
+} from "../lib/index.js";
 import { loadDataset, type Dataset } from "../lib/datasets/index.js";
 import { zeroShot, type ZeroShotResult } from "../lib/eval/index.js";
 

@@ -53,12 +53,20 @@ export class Lane<T> {
 
   add(item: T, signal: AbortSignal | undefined): Promise<Float32Array> {
     const { what, maxBatch, maxDelay, maxWaiting } = this.options;
-    if (this.closed) return Promise.reject(new TorchclipError("E_CLOSED", "the batcher was drained and takes no more calls"));
+    if (this.closed)
+      return Promise.reject(
+        new TorchclipError("E_CLOSED", "the batcher was drained and takes no more calls"),
+      );
     if (signal?.aborted) return Promise.reject(abortedError(signal));
     const count = this.count;
     if (count >= maxWaiting) {
       this.counts.refused++;
-      return Promise.reject(new TorchclipError("E_BUSY", `${count} ${what} wait already, as many as maxWaiting allows; try again later`));
+      return Promise.reject(
+        new TorchclipError(
+          "E_BUSY",
+          `${count} ${what} wait already, as many as maxWaiting allows; try again later`,
+        ),
+      );
     }
     return new Promise((resolve, reject) => {
       this.waiting.push(this.call(item, signal, resolve, reject));
@@ -80,11 +88,26 @@ export class Lane<T> {
     const queued = this.waiting.length;
     const batchSizes = { mean: batches ? items / batches : 0, largest };
     const durations = { waits: this.waits.summary(), latencies: this.latencies.summary() };
-    return { queued, running: this.count - queued, done, failed, refused, aborted, batches, batchSizes, ...durations };
+    return {
+      queued,
+      running: this.count - queued,
+      done,
+      failed,
+      refused,
+      aborted,
+      batches,
+      batchSizes,
+      ...durations,
+    };
   }
 
   /** A call that is settled once: by its row, its error or its signal. */
-  private call(item: T, signal: AbortSignal | undefined, resolve: (row: Float32Array) => void, reject: (error: Error) => void): Call<T> {
+  private call(
+    item: T,
+    signal: AbortSignal | undefined,
+    resolve: (row: Float32Array) => void,
+    reject: (error: Error) => void,
+  ): Call<T> {
     const settle = (outcome: () => void) => {
       if (call.settled) return;
       call.settled = true;

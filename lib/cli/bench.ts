@@ -39,7 +39,9 @@ interface Row {
 const WORDS = ["a", "photo", "of", "small", "red", "house", "near", "the", "sea", "with", "two", "dogs"];
 
 export function benchCommand(program: Command): void {
-  modelOptions(program.command("bench").description("this machine's speed: devices × precisions × batch sizes"))
+  modelOptions(
+    program.command("bench").description("this machine's speed: devices × precisions × batch sizes"),
+  )
     .option("--devices <list>", "cpu, cuda, cuda:N", "cpu,cuda")
     .option("--precisions <list>", "fp32, bf16, fp16, int8", "fp32,bf16,int8")
     .option("--batches <list>", "images in one forward pass", "1,8,32")
@@ -58,7 +60,11 @@ async function run(flags: Flags): Promise<void> {
     for (const precision of list(flags.precisions) ?? []) {
       let clip: Clip;
       try {
-        clip = await load(flags.model, { ...loadOptions(flags, signal), device: device as Device, precision: precision as Precision });
+        clip = await load(flags.model, {
+          ...loadOptions(flags, signal),
+          device: device as Device,
+          precision: precision as Precision,
+        });
       } catch (error) {
         const { code, message } = toTorchclipError(error);
         if (code !== "E_CUDA_UNAVAILABLE") throw error;
@@ -67,7 +73,8 @@ async function run(flags: Flags): Promise<void> {
       }
       try {
         const type = (["fp32", "bf16", "fp16", "int8"] as const).indexOf(precision as "fp32");
-        if (clip.info.device === "cpu" && type >= 0 && !peaks.has(precision)) peaks.set(precision, await addon().productSpeed(type as 0 | 1 | 2 | 3, 1));
+        if (clip.info.device === "cpu" && type >= 0 && !peaks.has(precision))
+          peaks.set(precision, await addon().productSpeed(type as 0 | 1 | 2 | 3, 1));
         for (const batch of (list(flags.batches) ?? []).map(Number)) {
           const row = await measure(clip, precision, batch, flags.seconds, peaks.get(precision), signal);
           rows.push(row);
@@ -78,7 +85,11 @@ async function run(flags: Flags): Promise<void> {
       }
     }
   }
-  const machine = { cpu: `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores`, features: system.cpuFeatures, libtorch: system.libtorch };
+  const machine = {
+    cpu: `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores`,
+    features: system.cpuFeatures,
+    libtorch: system.libtorch,
+  };
   if (flags.json) process.stdout.write(`${JSON.stringify({ model: flags.model, machine, rows }, null, 2)}\n`);
   else
     process.stdout.write(
@@ -90,19 +101,38 @@ async function run(flags: Flags): Promise<void> {
   if (flags.plot) {
     const bars = rows
       .filter((r) => r.imagesPerSecond)
-      .map((r) => ({ group: `batch ${r.batch}`, series: `${r.device} ${r.precision}`, value: r.imagesPerSecond! }));
+      .map((r) => ({
+        group: `batch ${r.batch}`,
+        series: `${r.device} ${r.precision}`,
+        value: r.imagesPerSecond!,
+      }));
     await writeFileWhole(flags.plot, await barChart(bars, "images per second"));
     note(`Saved: ${flags.plot}`);
   }
 }
 
-async function measure(clip: Clip, precision: string, batch: number, seconds: number, peak: number | undefined, signal: AbortSignal): Promise<Row> {
+async function measure(
+  clip: Clip,
+  precision: string,
+  batch: number,
+  seconds: number,
+  peak: number | undefined,
+  signal: AbortSignal,
+): Promise<Row> {
   const { imageSize: size } = clip.info;
   const random = seededRandom(1);
-  const pixels = { data: new Uint8Array(batch * size * size * 3).map(() => random() * 256), rows: batch, height: size, width: size };
+  const pixels = {
+    data: new Uint8Array(batch * size * size * 3).map(() => random() * 256),
+    rows: batch,
+    height: size,
+    width: size,
+  };
   // No two begin alike, which the fast runner would compute once.
-  const word = (i: number, j: number) => (j ? WORDS[(5 * i + j) % WORDS.length] : WORDS[i % WORDS.length] + String(i));
-  const captions = Array.from({ length: 64 }, (_, i) => Array.from({ length: 3 + (i % (WORDS.length - 2)) }, (_, j) => word(i, j)).join(" "));
+  const word = (i: number, j: number) =>
+    j ? WORDS[(5 * i + j) % WORDS.length] : WORDS[i % WORDS.length] + String(i);
+  const captions = Array.from({ length: 64 }, (_, i) =>
+    Array.from({ length: 3 + (i % (WORDS.length - 2)) }, (_, j) => word(i, j)).join(" "),
+  );
   const tokens = clip.tokenize(captions, { truncate: "end" });
   await clip.encodePixels(pixels, { batchSize: batch, signal });
   const times: number[] = [];
@@ -132,7 +162,10 @@ async function measure(clip: Clip, precision: string, batch: number, seconds: nu
     runner: clip.info.imageRunner,
     imagesPerSecond,
     textsPerSecond: (texts * 1000) / (performance.now() - from),
-    latencyMs: { p50: times[times.length >> 1], p99: times[Math.min(times.length - 1, Math.floor(times.length * 0.99))] },
+    latencyMs: {
+      p50: times[times.length >> 1],
+      p99: times[Math.min(times.length - 1, Math.floor(times.length * 0.99))],
+    },
     ...(flops && peak ? { gemmShare: (imagesPerSecond * flops) / peak } : {}),
     memoryMb: (memory.weights + memory.workspace) / 2 ** 20,
     eventLoopP99Ms: delay.percentile(99) / 1e6,

@@ -23,14 +23,29 @@ export function doctorCommand(program: Command): void {
   program
     .command("doctor")
     .description("what was found on this machine, and what to do about what is missing")
-    .option("-m, --model <name|path>", "check a model here, in every precision: against its goldens, else against TorchScript in fp32 on the CPU")
-    .option("--goldens <file>", "with --model: what its reference gives (default: MODEL.goldens.json beside its artifact, where there is one)")
-    .option("--write-goldens <file>", "with --model: write what TorchScript in fp32 gives on this CPU, to check another machine by")
+    .option(
+      "-m, --model <name|path>",
+      "check a model here, in every precision: against its goldens, else against TorchScript in fp32 on the CPU",
+    )
+    .option(
+      "--goldens <file>",
+      "with --model: what its reference gives (default: MODEL.goldens.json beside its artifact, where there is one)",
+    )
+    .option(
+      "--write-goldens <file>",
+      "with --model: write what TorchScript in fp32 gives on this CPU, to check another machine by",
+    )
     .addOption(new Option("-d, --device <device>", "with --model: the device to check").default("auto"))
     .option("--json", "print JSON")
     .action(async (flags: DoctorFlags) => {
-      if (flags.model) return flags.writeGoldens ? saveGoldens(flags.model, flags.writeGoldens) : checkModel(flags.model, flags);
-      for (const [option, value] of Object.entries({ goldens: flags.goldens, "write-goldens": flags.writeGoldens }))
+      if (flags.model)
+        return flags.writeGoldens
+          ? saveGoldens(flags.model, flags.writeGoldens)
+          : checkModel(flags.model, flags);
+      for (const [option, value] of Object.entries({
+        goldens: flags.goldens,
+        "write-goldens": flags.writeGoldens,
+      }))
         if (value) throw new TorchclipError("E_ARGUMENT", `--${option} needs --model`, { subject: option });
       await machine(flags.json ?? false);
     });
@@ -72,10 +87,13 @@ async function machine(json: boolean): Promise<void> {
   };
   const advice = adviceFor(native, tools, disk, found.cpuFeatures);
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ...found, memoryBytes: { total, free, limit }, diskBytes: disk, advice }, null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...found, memoryBytes: { total, free, limit }, diskBytes: disk, advice }, null, 2)}\n`,
+    );
     return;
   }
-  for (const [name, value] of Object.entries(found)) process.stdout.write(`${name.padEnd(16)} ${Array.isArray(value) ? value.join(" ") : String(value)}\n`);
+  for (const [name, value] of Object.entries(found))
+    process.stdout.write(`${name.padEnd(16)} ${Array.isArray(value) ? value.join(" ") : String(value)}\n`);
   for (const line of advice) process.stdout.write(`\n${line}\n`);
 }
 
@@ -96,18 +114,28 @@ function nativeSystem(): Native {
   }
 }
 
-function adviceFor({ system, explanation }: Native, tools: Tools, disk: number | undefined, cpuFeatures: string[]): string[] {
+function adviceFor(
+  { system, explanation }: Native,
+  tools: Tools,
+  disk: number | undefined,
+  cpuFeatures: string[],
+): string[] {
   const advice: string[] = [];
   if (explanation) {
     advice.push(explanation);
     // The tools count where something must be compiled.
     for (const { problem } of Object.values(tools)) if (problem) advice.push(`${problem}.`);
-    if (disk !== undefined && disk < BUILD_DISK) advice.push(`A build needs about ${gigabytes(BUILD_DISK)} of disk; ${gigabytes(disk)} are free.`);
+    if (disk !== undefined && disk < BUILD_DISK)
+      advice.push(`A build needs about ${gigabytes(BUILD_DISK)} of disk; ${gigabytes(disk)} are free.`);
   }
   if (system && /without CUDA/.test(system.cudaProblem))
-    advice.push("For a GPU: TORCHCLIP_CUDA=1 npm run build (fetches a CUDA libtorch), or point TORCHCLIP_LIBTORCH at one and npm run build.");
-  if (system && !system.cudaProblem && system.fastCudaProblem) advice.push(`The GPU runs models by TorchScript: ${system.fastCudaProblem}.`);
-  if (!cpuFeatures.includes("avx2") && process.arch === "x64") advice.push("This CPU has no AVX2; everything works, slowly.");
+    advice.push(
+      "For a GPU: TORCHCLIP_CUDA=1 npm run build (fetches a CUDA libtorch), or point TORCHCLIP_LIBTORCH at one and npm run build.",
+    );
+  if (system && !system.cudaProblem && system.fastCudaProblem)
+    advice.push(`The GPU runs models by TorchScript: ${system.fastCudaProblem}.`);
+  if (!cpuFeatures.includes("avx2") && process.arch === "x64")
+    advice.push("This CPU has no AVX2; everything works, slowly.");
   return advice;
 }
 
@@ -130,11 +158,24 @@ interface Row {
   ok: boolean;
 }
 
-function row(precision: keyof typeof ACCEPTED, info: NativeInfo | ClipInfo, reference: Float32Array, embeddings: Float32Array): Row {
+function row(
+  precision: keyof typeof ACCEPTED,
+  info: NativeInfo | ClipInfo,
+  reference: Float32Array,
+  embeddings: Float32Array,
+): Row {
   const difference = embeddings.reduce((most, x, i) => Math.max(most, Math.abs(x - reference[i])), 0);
   const cosine = leastCosine(reference, embeddings, info.embedDim);
   const ok = precision === "fp32" ? difference <= ACCEPTED.fp32 : cosine >= ACCEPTED[precision];
-  return { precision, device: info.device, image: info.imageRunner, text: info.textRunner, difference, cosine, ok };
+  return {
+    precision,
+    device: info.device,
+    image: info.imageRunner,
+    text: info.textRunner,
+    difference,
+    cosine,
+    ok,
+  };
 }
 
 /**
@@ -145,9 +186,12 @@ async function checkModel(name: string, flags: DoctorFlags): Promise<void> {
   const path = await resolveModel(name, {});
   const file = flags.goldens ?? goldensBeside(path);
   const goldens = await readGoldens(file);
-  if (flags.goldens && !goldens) throw new TorchclipError("E_ARGUMENT", `no such file: ${file}`, { subject: file });
+  if (flags.goldens && !goldens)
+    throw new TorchclipError("E_ARGUMENT", `no such file: ${file}`, { subject: file });
   const against = goldens ? `${goldens.by}: ${file}` : "TorchScript in fp32 on this CPU";
-  const rows = goldens ? await againstGoldens(path, flags.device, goldens, file) : await againstTorchScript(path, flags.device);
+  const rows = goldens
+    ? await againstGoldens(path, flags.device, goldens, file)
+    : await againstTorchScript(path, flags.device);
   if (flags.json) process.stdout.write(`${JSON.stringify({ model: name, path, against, rows }, null, 2)}\n`);
   else {
     process.stdout.write(`${path}\nagainst ${against}\n`);
@@ -157,7 +201,11 @@ async function checkModel(name: string, flags: DoctorFlags): Promise<void> {
       );
   }
   if (rows.some((r) => !r.ok))
-    throw new TorchclipError("E_INTERNAL", `${name} is not computed as accurately here as it should be; see above`, { subject: name });
+    throw new TorchclipError(
+      "E_INTERNAL",
+      `${name} is not computed as accurately here as it should be; see above`,
+      { subject: name },
+    );
 }
 
 async function againstTorchScript(path: string, device: Device): Promise<Row[]> {
@@ -186,7 +234,11 @@ async function againstGoldens(path: string, device: Device, goldens: Goldens, fi
     const clip = await load(path, { device, precision });
     try {
       if (clip.info.embedDim !== goldens.image[0].length || clip.info.embedDim !== goldens.text[0].length)
-        throw new TorchclipError("E_ARGUMENT", `${file} is of a model with another embedding dimension: ${goldens.model}`, { subject: file });
+        throw new TorchclipError(
+          "E_ARGUMENT",
+          `${file} is of a model with another embedding dimension: ${goldens.model}`,
+          { subject: file },
+        );
       rows.push(row(precision, clip.info, reference, await embeddingsOf(clip, goldens)));
     } finally {
       await clip.close();
@@ -204,16 +256,30 @@ async function embeddingsOf(clip: Clip, inputs: Pick<Goldens, "images" | "texts"
 
 async function saveGoldens(name: string, file: string): Promise<void> {
   const inputs = await goldenInputs();
-  const clip = await load(await resolveModel(name, {}), { device: "cpu", precision: "fp32", runner: "generic" });
+  const clip = await load(await resolveModel(name, {}), {
+    device: "cpu",
+    precision: "fp32",
+    runner: "generic",
+  });
   try {
     const embeddings = await embeddingsOf(clip, inputs);
     const dim = clip.info.embedDim;
-    const rows = Array.from({ length: embeddings.length / dim }, (_, r) => [...embeddings.subarray(r * dim, (r + 1) * dim)]);
+    const rows = Array.from({ length: embeddings.length / dim }, (_, r) => [
+      ...embeddings.subarray(r * dim, (r + 1) * dim),
+    ]);
     const images = inputs.images.length;
     const by = `torchclip ${packageVersion()}, TorchScript in float32, libtorch ${addon().systemInfo().libtorch}, ${cpus()[0]?.model.trim() ?? process.arch}`;
-    await writeGoldens(file, { model: name, by, ...inputs, image: rows.slice(0, images), text: rows.slice(images) });
+    await writeGoldens(file, {
+      model: name,
+      by,
+      ...inputs,
+      image: rows.slice(0, images),
+      text: rows.slice(images),
+    });
   } finally {
     await clip.close();
   }
-  process.stdout.write(`${file}: ${name} for ${inputs.images.length} images and ${inputs.texts.length} texts\n`);
+  process.stdout.write(
+    `${file}: ${name} for ${inputs.images.length} images and ${inputs.texts.length} texts\n`,
+  );
 }

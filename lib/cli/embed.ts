@@ -8,7 +8,14 @@ import { TorchclipError } from "../errors.js";
 import { slowestStage } from "../report/text.js";
 import { readText } from "../util/text-file.js";
 import { interruptSignal, note, progressBar, setFailedItems } from "./io.js";
-import { imageOptions, loadOptions, modelOptions, whole, type ImageFlags, type ModelFlags } from "./options.js";
+import {
+  imageOptions,
+  loadOptions,
+  modelOptions,
+  whole,
+  type ImageFlags,
+  type ModelFlags,
+} from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
   out: string;
@@ -25,17 +32,42 @@ interface Flags extends ModelFlags, ImageFlags {
 export function embedCommand(program: Command): void {
   const described = program
     .command("embed")
-    .description("embeddings of many images or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed");
+    .description(
+      "embeddings of many images or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed",
+    );
   imageOptions(modelOptions(described))
-    .addArgument(new Argument("[input]", "a folder, a .tar, or a list of images: .csv, .tsv, .jsonl (column path or image), .txt"))
+    .addArgument(
+      new Argument(
+        "[input]",
+        "a folder, a .tar, or a list of images: .csv, .tsv, .jsonl (column path or image), .txt",
+      ),
+    )
     .option("--texts <file>", "embed the lines of a file instead of images")
-    .requiredOption("-o, --out <file>", "OUT.npy (float32 [rows, dim], names in OUT.npy.json) or OUT.parquet (name, embedding, error)")
-    .addOption(new Option("-b, --batch-size <n>", "images or texts in one forward pass").argParser(whole(1, 65536)))
+    .requiredOption(
+      "-o, --out <file>",
+      "OUT.npy (float32 [rows, dim], names in OUT.npy.json) or OUT.parquet (name, embedding, error)",
+    )
+    .addOption(
+      new Option("-b, --batch-size <n>", "images or texts in one forward pass").argParser(whole(1, 65536)),
+    )
     .option("--truncate", "cut texts that are longer than the context instead of failing")
     .option("--auto-rotate", "turn images as their EXIF orientation says (CLIP's reference does not)")
-    .option("--fast-decode", "let the JPEG decoder leave out detail that the resize throws away; faster, not bit-exact")
-    .addOption(new Option("--resize-on <place>", "device: images are resized where the model runs, with the same bits").choices(["cpu", "device"]))
-    .addOption(new Option("--decode-on <place>", "device: JPEG files are decoded by the GPU; faster, not bit-exact").choices(["cpu", "device"]))
+    .option(
+      "--fast-decode",
+      "let the JPEG decoder leave out detail that the resize throws away; faster, not bit-exact",
+    )
+    .addOption(
+      new Option(
+        "--resize-on <place>",
+        "device: images are resized where the model runs, with the same bits",
+      ).choices(["cpu", "device"]),
+    )
+    .addOption(
+      new Option(
+        "--decode-on <place>",
+        "device: JPEG files are decoded by the GPU; faster, not bit-exact",
+      ).choices(["cpu", "device"]),
+    )
     .option("--json", "print the summary as JSON")
     .action(run);
 }
@@ -48,9 +80,13 @@ async function lastingName(model: string): Promise<string> {
 
 async function run(input: string | undefined, flags: Flags): Promise<void> {
   if ((input === undefined) === (flags.texts === undefined))
-    throw new TorchclipError("E_ARGUMENT", "give either images (a folder, list or .tar) or --texts FILE", { subject: "input" });
+    throw new TorchclipError("E_ARGUMENT", "give either images (a folder, list or .tar) or --texts FILE", {
+      subject: "input",
+    });
   const signal = interruptSignal();
-  const texts = flags.texts ? (await readText(flags.texts, "E_READ")).split(/\r?\n/).filter((l) => l.length > 0) : undefined;
+  const texts = flags.texts
+    ? (await readText(flags.texts, "E_READ")).split(/\r?\n/).filter((l) => l.length > 0)
+    : undefined;
   const source = texts ? undefined : await imageSource(input!);
   const clip = await load(flags.model, loadOptions(flags, signal));
   const bar = progressBar("embed", texts ? "texts/s" : "images/s");
@@ -67,7 +103,9 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
       signal,
       onProgress: bar.update,
     };
-    const result = await (texts ? embedTexts(clip, texts, flags.out, options) : embedImages(clip, source!, flags.out, options)).finally(() => bar.stop());
+    const result = await (
+      texts ? embedTexts(clip, texts, flags.out, options) : embedImages(clip, source!, flags.out, options)
+    ).finally(() => bar.stop());
     if (result.errors.length) setFailedItems();
     for (const text of source?.notes() ?? []) note(`Note: ${text}`);
     const rate = (result.rows - result.resumed) / result.seconds;

@@ -15,7 +15,15 @@ import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { writeFileWhole } from "../util/files.js";
 import { readLines } from "../util/text-file.js";
 import { note, interruptSignal, list, progressBar } from "./io.js";
-import { imageOptions, loadOptions, modelOptions, noteDownload, whole, type ImageFlags, type ModelFlags } from "./options.js";
+import {
+  imageOptions,
+  loadOptions,
+  modelOptions,
+  noteDownload,
+  whole,
+  type ImageFlags,
+  type ModelFlags,
+} from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
   dataset: string;
@@ -42,22 +50,53 @@ interface Flags extends ModelFlags, ImageFlags {
 const DEFAULT_EXAMPLE = 250; // the article's image
 
 export function evalCommand(program: Command): void {
-  imageOptions(modelOptions(program.command("eval").description("zero-shot accuracy, precision and recall on a labelled data set")))
-    .option("-s, --dataset <name|path>", "data set: a name, a folder with a class a folder, or a .csv/.tsv/.jsonl list", "rendered-demo")
-    .option("--models <a,b,…>", "several models: one table of models × data sets, results of each cell below --out")
+  imageOptions(
+    modelOptions(
+      program.command("eval").description("zero-shot accuracy, precision and recall on a labelled data set"),
+    ),
+  )
+    .option(
+      "-s, --dataset <name|path>",
+      "data set: a name, a folder with a class a folder, or a .csv/.tsv/.jsonl list",
+      "rendered-demo",
+    )
+    .option(
+      "--models <a,b,…>",
+      "several models: one table of models × data sets, results of each cell below --out",
+    )
     .option("--datasets <c,d,…>", "several data sets for the table")
     .option("--split <split>", "train, valid or test")
-    .option("--root <folder>", "for a data set by name: the folder with its own files, unpacked, instead of the download")
-    .option("--classes <names|file>", "class names, found by name or in the order of class ids, and put into the prompts: a,b,… or a file with one a line")
+    .option(
+      "--root <folder>",
+      "for a data set by name: the folder with its own files, unpacked, instead of the download",
+    )
+    .option(
+      "--classes <names|file>",
+      "class names, found by name or in the order of class ids, and put into the prompts: a,b,… or a file with one a line",
+    )
     .option("--template <text...>", 'prompt template with {} for the class, e.g. "a {} review of a movie."')
     .option("--templates <file>", "prompt templates from a file, one a line")
-    .option("-o, --out <folder>", "where results.json, predictions.csv, images and report.html go", "torchclip-eval")
-    .addOption(new Option("-b, --batch-size <n>", "images in one forward pass").argParser(whole(1, 65536)).default(32))
+    .option(
+      "-o, --out <folder>",
+      "where results.json, predictions.csv, images and report.html go",
+      "torchclip-eval",
+    )
+    .addOption(
+      new Option("-b, --batch-size <n>", "images in one forward pass").argParser(whole(1, 65536)).default(32),
+    )
     .addOption(new Option("--limit <n>", "only n images, the first ones of each class").argParser(whole(1)))
     .addOption(new Option("--sample <n>", "n random images (see --seed)").argParser(whole(1)))
-    .addOption(new Option("--seed <n>", "seed of sampling and of bootstrap intervals").argParser(whole(0)).default(0))
-    .addOption(new Option("--example <n>", "which image is shown").argParser(whole(0)).default(DEFAULT_EXAMPLE))
-    .addOption(new Option("--on-error <what>", "a image that cannot be read: skip it and count it, or fail").choices(["skip", "fail"]).default("skip"))
+    .addOption(
+      new Option("--seed <n>", "seed of sampling and of bootstrap intervals").argParser(whole(0)).default(0),
+    )
+    .addOption(
+      new Option("--example <n>", "which image is shown").argParser(whole(0)).default(DEFAULT_EXAMPLE),
+    )
+    .addOption(
+      new Option("--on-error <what>", "a image that cannot be read: skip it and count it, or fail")
+        .choices(["skip", "fail"])
+        .default("skip"),
+    )
     .option("--auto-rotate", "turn images as their EXIF orientation says (CLIP's reference does not)")
     .option("--keep-underscores", 'put "_" of class names into the prompts as it is, instead of a space')
     .option("--resume", "go on where a stopped evaluation into the same --out was")
@@ -85,7 +124,16 @@ async function table(flags: Flags, signal: AbortSignal): Promise<void> {
       const out = join(flags.out, name);
       const file = join(out, "results.json");
       // A cell of other settings is not this table's.
-      const key = JSON.stringify({ ...flags, model, dataset, models: undefined, datasets: undefined, resume: undefined, json: undefined, out: undefined });
+      const key = JSON.stringify({
+        ...flags,
+        model,
+        dataset,
+        models: undefined,
+        datasets: undefined,
+        resume: undefined,
+        json: undefined,
+        out: undefined,
+      });
       const same = flags.resume && (await readFile(join(out, "run.json"), "utf8").catch(() => "")) === key;
       const finished = same ? await readFile(file, "utf8").catch(() => undefined) : undefined;
       if (finished === undefined) {
@@ -93,7 +141,14 @@ async function table(flags: Flags, signal: AbortSignal): Promise<void> {
         await evaluate({ ...flags, model, dataset, out, json: false, resume: same }, signal, () => {});
         await writeFileWhole(join(out, "run.json"), key);
       }
-      cells.push(tableCell(model, dataset, JSON.parse(finished ?? (await readFile(file, "utf8"))) as SavedResults, join(name, "results.json")));
+      cells.push(
+        tableCell(
+          model,
+          dataset,
+          JSON.parse(finished ?? (await readFile(file, "utf8"))) as SavedResults,
+          join(name, "results.json"),
+        ),
+      );
       await writeFileWhole(join(flags.out, "table.md"), tableMarkdown(cells));
       await writeFileWhole(join(flags.out, "table.csv"), tableCsv(cells));
       await writeFileWhole(join(flags.out, "table.json"), `${JSON.stringify(cells, null, 2)}\n`);
@@ -109,7 +164,11 @@ function fileName(name: string): string {
   return name.replace(/[^\w.@-]+/g, "-").replace(/^[-.]+|-+$/g, "") || "model";
 }
 
-async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string) => void process.stdout.write(`${text}\n`)): Promise<void> {
+async function evaluate(
+  flags: Flags,
+  signal: AbortSignal,
+  write = (text: string) => void process.stdout.write(`${text}\n`),
+): Promise<void> {
   const print = flags.json ? () => {} : write;
   const drawing = progressBar("data set");
   const classNames = await classList(flags.classes);
@@ -152,7 +211,11 @@ async function evaluate(flags: Flags, signal: AbortSignal, write = (text: string
       onProgress: bar.update,
     }).finally(() => bar.stop());
     if (result.predictions.length === 0)
-      throw new TorchclipError("E_DATASET_EMPTY", `none of the ${data.length} images of ${data.name} could be read`, { subject: data.name });
+      throw new TorchclipError(
+        "E_DATASET_EMPTY",
+        `none of the ${data.length} images of ${data.name} could be read`,
+        { subject: data.name },
+      );
     const { seed, batchSize, autoRotate = false } = flags;
     // A third-party export may hold tensors that cannot be read as data; it runs all the same.
     const parameters = await countParameters(clip.info.path).catch(() => undefined);
@@ -183,12 +246,16 @@ function limited(data: Dataset, count: number): Dataset {
   const fewer = data.limit(count);
   const kept = new Set([...fewer].map((sample) => sample.label)).size;
   const had = new Set([...data].map((sample) => sample.label)).size;
-  if (kept < had) note(`Note: --limit ${count} leaves ${had - kept} of ${had} classes without an image; they stay among the prompts.`);
+  if (kept < had)
+    note(
+      `Note: --limit ${count} leaves ${had - kept} of ${had} classes without an image; they stay among the prompts.`,
+    );
   return fewer;
 }
 
 async function promptSet(flags: Flags): Promise<PromptSet | undefined> {
-  const templates = flags.template ?? (flags.templates ? await readLines(flags.templates, "E_READ") : undefined);
+  const templates =
+    flags.template ?? (flags.templates ? await readLines(flags.templates, "E_READ") : undefined);
   if (!templates) return undefined;
   checkTemplates(templates);
   return { templates, source: flags.template ? "--template" : flags.templates! };

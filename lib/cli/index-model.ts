@@ -16,7 +16,11 @@ export interface IndexFlags extends ModelFlags, ImageFlags {
  * index. Embeddings of other weights cannot be compared: those are E_ARGUMENT, with `force` a note. Where
  * neither the index nor the command line names a model, that is E_ARGUMENT, too.
  */
-export async function loadForIndex(stored: StoredIndex, flags: IndexFlags, signal: AbortSignal): Promise<Clip> {
+export async function loadForIndex(
+  stored: StoredIndex,
+  flags: IndexFlags,
+  signal: AbortSignal,
+): Promise<Clip> {
   const name = flags.isModelGiven ? flags.model : ownModel(stored, flags);
   const clip = await load(name, loadOptions(flags, signal)).catch((error: unknown) => {
     throw flags.isModelGiven ? error : withHint(error, stored);

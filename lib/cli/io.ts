@@ -20,7 +20,10 @@ export function note(text: string): void {
  * A progress bar on a terminal, with the rate in `unit` where one is given; elsewhere nothing. It is redrawn every second,
  * so that one sees the time pass also before the first batch is done.
  */
-export function progressBar(what: string, unit?: string): { update: (done: number, total: number | undefined) => void; stop: () => void } {
+export function progressBar(
+  what: string,
+  unit?: string,
+): { update: (done: number, total: number | undefined) => void; stop: () => void } {
   let bar: Bar | undefined;
   let timer: NodeJS.Timeout | undefined;
   let began = 0;
@@ -29,14 +32,31 @@ export function progressBar(what: string, unit?: string): { update: (done: numbe
   let end = 0;
   let changed = 0;
   const seconds = (since: number) => (performance.now() - since) / 1000;
-  const draw = () => bar?.update(now, progressText({ worked: (changed - began) / 1000, waited: seconds(changed), done: now - first, left: end - now, unit }));
+  const draw = () =>
+    bar?.update(
+      now,
+      progressText({
+        worked: (changed - began) / 1000,
+        waited: seconds(changed),
+        done: now - first,
+        left: end - now,
+        unit,
+      }),
+    );
   return {
     update(done, total) {
       if (!process.stderr.isTTY || !total) return;
       if (done !== now) changed = performance.now();
       [now, end] = [done, total];
       if (!bar) {
-        bar = new Bar({ stream: process.stderr, format: `${what} [{bar}] {percentage}% | {value}/{total} | {time}{rate}`, hideCursor: true }, Presets.rect);
+        bar = new Bar(
+          {
+            stream: process.stderr,
+            format: `${what} [{bar}] {percentage}% | {value}/{total} | {time}{rate}`,
+            hideCursor: true,
+          },
+          Presets.rect,
+        );
         began = changed = performance.now();
         first = done;
         bar.start(total, done, progressText({ worked: 0, waited: 0, done: 0, left: total - done }));
@@ -71,7 +91,10 @@ interface Progress {
 export function progressText({ worked, waited, done, left, unit }: Progress): { time: string; rate: string } {
   if (done <= 0) return { time: `${duration(worked + waited)} so far`, rate: "" };
   const rate = done / Math.max(worked, 1e-3);
-  return { time: `${duration(Math.max(0, left / rate - waited))} left`, rate: unit ? ` | ${rate.toFixed(1)} ${unit}` : "" };
+  return {
+    time: `${duration(Math.max(0, left / rate - waited))} left`,
+    rate: unit ? ` | ${rate.toFixed(1)} ${unit}` : "",
+  };
 }
 
 /** "42 s", "3 min 5 s", "2 h 10 min". */

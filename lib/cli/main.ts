@@ -20,7 +20,17 @@ const program = new Command("torchclip")
   .description("CLIP for Node.js: zero-shot classification, evaluation, embeddings and search")
   .version(packageVersion())
   .exitOverride();
-for (const add of [classifyCommand, evalCommand, embedCommand, searchCommand, benchCommand, modelsCommand, datasetsCommand, importCommand, doctorCommand])
+for (const add of [
+  classifyCommand,
+  evalCommand,
+  embedCommand,
+  searchCommand,
+  benchCommand,
+  modelsCommand,
+  datasetsCommand,
+  importCommand,
+  doctorCommand,
+])
   add(program);
 // exitOverride is not inherited by commands that exist already.
 const override = (command: Command): void => {

@@ -5,7 +5,14 @@ import { readArtifactConfig } from "../models/import.js";
 import { describeModel } from "../models/config.js";
 import { countParameters } from "../models/parameters.js";
 import { MODELS, type ModelEntry } from "../models/registry.js";
-import { installedModel, installedModels, modelSettings, removeModel, resolveModel, verifyModel } from "../models/resolve.js";
+import {
+  installedModel,
+  installedModels,
+  modelSettings,
+  removeModel,
+  resolveModel,
+  verifyModel,
+} from "../models/resolve.js";
 import { modelSize, sizeText, type ModelSize } from "../models/size.js";
 import type { Settings } from "../settings.js";
 import { interruptSignal, note, progressBar } from "./io.js";
@@ -19,7 +26,9 @@ interface CacheFlags {
 }
 
 export function modelsCommand(program: Command): void {
-  const models = program.command("models").description("the models known by name; installs, checks and removes them");
+  const models = program
+    .command("models")
+    .description("the models known by name; installs, checks and removes them");
   models
     .command("list", { isDefault: true })
     .description("all names, or those that hold every word of the filter (the default)")
@@ -30,19 +39,33 @@ export function modelsCommand(program: Command): void {
     .option("--cache-dir <folder>", "where models are kept")
     .action(list);
   const one = (name: string, description: string) =>
-    models.command(`${name} <model...>`).description(description).option("--cache-dir <folder>", "where models are kept");
-  mirrorOptions(one("pull", "downloads and imports; asks the hub for a newer revision where it is installed already")).action(pull);
-  one("path", "prints the artifact of an installed model").action(async (names: string[], flags: CacheFlags) => {
-    for (const name of names) process.stdout.write(`${(await installedModel(name, modelSettings(flags))).artifact}\n`);
-  });
-  one("verify", "reads an installed model from end to end against its checksums").action(async (names: string[], flags: CacheFlags) => {
-    const signal = interruptSignal();
-    for (const name of names) for (const file of await verifyModel(name, modelSettings(flags), signal)) process.stdout.write(`${file}: sound\n`);
-  });
+    models
+      .command(`${name} <model...>`)
+      .description(description)
+      .option("--cache-dir <folder>", "where models are kept");
+  mirrorOptions(
+    one("pull", "downloads and imports; asks the hub for a newer revision where it is installed already"),
+  ).action(pull);
+  one("path", "prints the artifact of an installed model").action(
+    async (names: string[], flags: CacheFlags) => {
+      for (const name of names)
+        process.stdout.write(`${(await installedModel(name, modelSettings(flags))).artifact}\n`);
+    },
+  );
+  one("verify", "reads an installed model from end to end against its checksums").action(
+    async (names: string[], flags: CacheFlags) => {
+      const signal = interruptSignal();
+      for (const name of names)
+        for (const file of await verifyModel(name, modelSettings(flags), signal))
+          process.stdout.write(`${file}: sound\n`);
+    },
+  );
   one("rm", "removes an installed model")
     .option("--weights", "also the downloaded files, in the cache that Python shares")
     .action(async (names: string[], flags: CacheFlags & { weights?: boolean }) => {
-      for (const name of names) for (const file of await removeModel(name, modelSettings(flags), flags)) process.stdout.write(`removed ${file}\n`);
+      for (const name of names)
+        for (const file of await removeModel(name, modelSettings(flags), flags))
+          process.stdout.write(`removed ${file}\n`);
     });
 }
 
@@ -69,7 +92,10 @@ async function list(words: string[], flags: ListFlags): Promise<void> {
     process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
     return;
   }
-  if (rows.length === 0) throw new TorchclipError("E_MODEL_NOT_FOUND", `no known model holds ${words.join(", ")}`, { subject: words.join(" ") });
+  if (rows.length === 0)
+    throw new TorchclipError("E_MODEL_NOT_FOUND", `no known model holds ${words.join(", ")}`, {
+      subject: words.join(" "),
+    });
   process.stdout.write(modelTable(rows));
   note(
     `\n* installed. Disk: the artifact where it is installed, else the download (~ by its parameters, in fp32), which the artifact takes once more. Accuracies are published ones (docs/models.md), zero-shot, in percent. Any other CLIP of the hub goes by its id (org/name), any file or folder by its path.`,
@@ -81,7 +107,8 @@ async function listed(at: Settings): Promise<Row[]> {
   const installed = await installedModels(at);
   const known = new Set(MODELS.map((m) => m.name));
   const others = Object.keys(installed).filter((name) => !known.has(name));
-  const bundled = async ({ name, origin }: ModelEntry) => (origin.kind === "bundled" ? (await installedModel(name, at)).artifact : undefined);
+  const bundled = async ({ name, origin }: ModelEntry) =>
+    origin.kind === "bundled" ? (await installedModel(name, at)).artifact : undefined;
   const named = MODELS.map(async (model): Promise<Row> => {
     const artifact = installed[model.name]?.artifact ?? (await bundled(model));
     return { ...model, origin: undefined, size: modelSize(model), ...(await measured(artifact)) };
@@ -89,7 +116,14 @@ async function listed(at: Settings): Promise<Row[]> {
   const byId = others.map(async (name): Promise<Row> => {
     const { artifact } = installed[name];
     const parameters = await countParameters(artifact).catch(() => undefined);
-    return { name, aliases: [], description: "from the hub", licence: "see its model card", parameters, ...(await measured(artifact)) };
+    return {
+      name,
+      aliases: [],
+      description: "from the hub",
+      licence: "see its model card",
+      parameters,
+      ...(await measured(artifact)),
+    };
   });
   return Promise.all([...named, ...byId]);
 }
@@ -129,7 +163,10 @@ function modelTable(rows: readonly Row[]): string {
     r.licence,
     r.aliases.length ? `also ${r.aliases.join(", ")}` : "",
   ]);
-  const table = [["  name", "parameters", "disk", "images", "ImageNet", "Rendered SST2", "licence", ""], ...lines];
+  const table = [
+    ["  name", "parameters", "disk", "images", "ImageNet", "Rendered SST2", "licence", ""],
+    ...lines,
+  ];
   const widths = table[0].map((_, c) => Math.max(...table.map((row) => row[c].length)));
   const numeric = (c: number) => c >= 1 && c <= 5;
   return table
@@ -158,6 +195,8 @@ async function pull(names: string[], flags: CacheFlags): Promise<void> {
       },
     });
     const { size } = await stat(artifact);
-    process.stdout.write(`${name}: ${describeModel(await readArtifactConfig(artifact))}\n${artifact} (${(size / 1e6).toFixed(1)} MB)\n`);
+    process.stdout.write(
+      `${name}: ${describeModel(await readArtifactConfig(artifact))}\n${artifact} (${(size / 1e6).toFixed(1)} MB)\n`,
+    );
   }
 }

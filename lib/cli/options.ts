@@ -24,7 +24,8 @@ export interface ImageFlags {
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const n = Number(text);
-    if (!Number.isInteger(n) || n < least || n > most) throw new InvalidArgumentError(`it must be a whole number of at least ${least}.`);
+    if (!Number.isInteger(n) || n < least || n > most)
+      throw new InvalidArgumentError(`it must be a whole number of at least ${least}.`);
     return n;
   };
 }
@@ -40,7 +41,10 @@ export function probability(text: string): number {
 export function mirrorOptions(command: Command): Command {
   return command
     .option("--offline", "never use the network")
-    .option("--mirror <url>", "base URL that is asked in place of the official addresses, whose paths it serves; no other address is asked")
+    .option(
+      "--mirror <url>",
+      "base URL that is asked in place of the official addresses, whose paths it serves; no other address is asked",
+    )
     .option("--mirror-fallback", "ask the official address, too, where the mirror fails; a note says so");
 }
 
@@ -54,14 +58,28 @@ export function modelOptions(command: Command): Command {
   const options = command
     .hook("preAction", noteDefaultModel)
     .option("-m, --model <name|path>", "model name, or path of an artifact or of weights", "tiny")
-    .addOption(new Option("-d, --device <device>", "auto, cpu, cuda, cuda:N or cuda:all (a copy on each GPU)").default("auto"))
     .addOption(
-      new Option("--precision <type>", "precision of the forward pass; auto: the fastest whose cosine to fp32 is at least 0.9995 on this machine")
+      new Option("-d, --device <device>", "auto, cpu, cuda, cuda:N or cuda:all (a copy on each GPU)").default(
+        "auto",
+      ),
+    )
+    .addOption(
+      new Option(
+        "--precision <type>",
+        "precision of the forward pass; auto: the fastest whose cosine to fp32 is at least 0.9995 on this machine",
+      )
         .choices(["auto", "fp32", "bf16", "fp16", "int8"])
         .default("fp32"),
     )
-    .addOption(new Option("--threads <n>", "compute threads on a CPU; 0: one a core").argParser(whole(0, 1024)).default(0))
-    .option("--trust-code", "let a TorchScript export of unknown layout run its own code, with your rights; for files whose author you trust")
+    .addOption(
+      new Option("--threads <n>", "compute threads on a CPU; 0: one a core")
+        .argParser(whole(0, 1024))
+        .default(0),
+    )
+    .option(
+      "--trust-code",
+      "let a TorchScript export of unknown layout run its own code, with your rights; for files whose author you trust",
+    )
     .option("--cache-dir <folder>", "where models and generated data sets are kept");
   return mirrorOptions(options);
 }
@@ -69,7 +87,11 @@ export function modelOptions(command: Command): Command {
 /** The flags of every command that reads images of users. */
 export function imageOptions(command: Command): Command {
   return command
-    .addOption(new Option("--max-pixels <n>", "refuse images with more pixels; default 100,000,000").argParser(whole(1)))
+    .addOption(
+      new Option("--max-pixels <n>", "refuse images with more pixels; default 100,000,000").argParser(
+        whole(1),
+      ),
+    )
     .option("--no-urls", "do not fetch images that are named by a URL")
     .option("--allow-private", "let image URLs lead to addresses that are not public (intranet, localhost)");
 }
@@ -85,7 +107,8 @@ const TINY_NOTE =
 function noteDefaultModel(command: Command): void {
   const isDefault = command.getOptionValueSource("model") === "default";
   const option = command.options.find((candidate) => candidate.attributeName() === "model");
-  const isElsewhere = command.getOptionValue("models") !== undefined || option?.defaultValueDescription !== undefined;
+  const isElsewhere =
+    command.getOptionValue("models") !== undefined || option?.defaultValueDescription !== undefined;
   if (isDefault && !isElsewhere) note(TINY_NOTE);
 }
 

@@ -38,7 +38,11 @@ export const exists = (path: string): Promise<boolean> =>
 export async function unpacked(name: string, archive: Archive, o: DatasetOptions): Promise<Unpacked> {
   if (o.root) {
     if (await exists(join(o.root, archive.probe))) return atRoot(o.root);
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `${o.root} holds no ${archive.probe}, which ${name} unpacks to`, { subject: o.root });
+    throw new TorchclipError(
+      "E_DATASET_NOT_FOUND",
+      `${o.root} holds no ${archive.probe}, which ${name} unpacks to`,
+      { subject: o.root },
+    );
   }
   const { cacheDir } = settings(o);
   const whole = join(cacheDir, "datasets", name);
@@ -53,14 +57,19 @@ export async function unpacked(name: string, archive: Archive, o: DatasetOptions
 }
 
 /** A publisher's file at `target`, downloaded where it is missing. */
-export async function fetched({ url, md5, remedy }: Pick<Archive, "url" | "md5" | "remedy">, target: string, o: DatasetOptions): Promise<Origin> {
+export async function fetched(
+  { url, md5, remedy }: Pick<Archive, "url" | "md5" | "remedy">,
+  target: string,
+  o: DatasetOptions,
+): Promise<Origin> {
   const at = settings(o);
   const basename = url.slice(url.lastIndexOf("/") + 1);
   return downloadFrom(addressesOf(url, at), {
     target,
     hash: `md5:${md5}`,
     offline: at.offline,
-    remedy: remedy ?? `A copy of ${basename} from elsewhere, unpacked, is taken with --root (the option root)`,
+    remedy:
+      remedy ?? `A copy of ${basename} from elsewhere, unpacked, is taken with --root (the option root)`,
     signal: o.signal,
     onNote: o.onNote,
     onProgress: o.onProgress,

@@ -456,7 +456,11 @@ export const CLIP_PROMPTS: Record<string, ClipPrompts> = {
       "industrial buildings or commercial buildings",
       "highway or road",
     ],
-    templates: ["a centered satellite photo of {}.", "a centered satellite photo of a {}.", "a centered satellite photo of the {}."],
+    templates: [
+      "a centered satellite photo of {}.",
+      "a centered satellite photo of a {}.",
+      "a centered satellite photo of the {}.",
+    ],
     source: "openai/CLIP, data/prompts.md, section EuroSAT",
   },
   flowers102: {
@@ -1812,7 +1816,8 @@ export const CLIP_PROMPTS: Record<string, ClipPrompts> = {
       "a photo of a small {}.",
       "a tattoo of the {}.",
     ],
-    source: "openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb, as in open_clip.zero_shot_metadata",
+    source:
+      "openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb, as in open_clip.zero_shot_metadata",
     folders: [
       "n01440764",
       "n01443537",

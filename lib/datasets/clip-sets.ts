@@ -18,12 +18,36 @@ import type { DatasetEntry, DatasetOptions } from "./types.js";
 /** The data sets of the CLIP papers, each in its publisher's own files: downloaded, or unpacked at `root`. */
 
 const ARCHIVES: Record<string, Archive> = {
-  cifar10: { url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", md5: "c32a1d4ab5d03f1284b67883e8d87530", probe: "cifar-10-batches-bin" },
-  cifar100: { url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", md5: "03b5dce01913d631647c71ecec9e9cb8", probe: "cifar-100-binary" },
-  stl10: { url: "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz", md5: "91f7769df0f17e558f3565bffb0c7dfb", probe: "stl10_binary" },
-  food101: { url: "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", md5: "85eeb15f3717b99a5da872d97d918f87", probe: "food-101" },
-  dtd: { url: "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz", md5: "fff73e5086ae6bdbea199a49dfb8a4c1", probe: "dtd" },
-  country211: { url: `${OPENAI}/clip/data/country211.tgz`, md5: "84988d7644798601126c29e9877aab6a", probe: "country211" },
+  cifar10: {
+    url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    md5: "c32a1d4ab5d03f1284b67883e8d87530",
+    probe: "cifar-10-batches-bin",
+  },
+  cifar100: {
+    url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+    md5: "03b5dce01913d631647c71ecec9e9cb8",
+    probe: "cifar-100-binary",
+  },
+  stl10: {
+    url: "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+    md5: "91f7769df0f17e558f3565bffb0c7dfb",
+    probe: "stl10_binary",
+  },
+  food101: {
+    url: "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
+    md5: "85eeb15f3717b99a5da872d97d918f87",
+    probe: "food-101",
+  },
+  dtd: {
+    url: "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+    md5: "fff73e5086ae6bdbea199a49dfb8a4c1",
+    probe: "dtd",
+  },
+  country211: {
+    url: `${OPENAI}/clip/data/country211.tgz`,
+    md5: "84988d7644798601126c29e9877aab6a",
+    probe: "country211",
+  },
   // torchgeo's copy: the first address (madm.dfki.de) is gone.
   eurosat: {
     url: `${HUB}/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip`,
@@ -33,12 +57,34 @@ const ARCHIVES: Record<string, Archive> = {
   },
 };
 const FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/";
-const FLOWERS_IMAGES: Archive = { url: `${FLOWERS}102flowers.tgz`, md5: "52808999861908f626f3c1f4e79d11fa", probe: "jpg" };
-const FLOWERS_LABELS: Archive = { url: `${FLOWERS}imagelabels.mat`, md5: "e0620be6f572b9609742df49c70aed4d", probe: "imagelabels.mat", kind: "file" };
-const FLOWERS_SPLITS: Archive = { url: `${FLOWERS}setid.mat`, md5: "a5357ecc9cb78c4bef273ce3793fc85c", probe: "setid.mat", kind: "file" };
+const FLOWERS_IMAGES: Archive = {
+  url: `${FLOWERS}102flowers.tgz`,
+  md5: "52808999861908f626f3c1f4e79d11fa",
+  probe: "jpg",
+};
+const FLOWERS_LABELS: Archive = {
+  url: `${FLOWERS}imagelabels.mat`,
+  md5: "e0620be6f572b9609742df49c70aed4d",
+  probe: "imagelabels.mat",
+  kind: "file",
+};
+const FLOWERS_SPLITS: Archive = {
+  url: `${FLOWERS}setid.mat`,
+  md5: "a5357ecc9cb78c4bef273ce3793fc85c",
+  probe: "setid.mat",
+  kind: "file",
+};
 const PETS = [
-  { url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz", md5: "5c4f3ee8e5d25df40f4fd59a7f44e54c", probe: "images" },
-  { url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz", md5: "95a8c909bbe2e81eed6a22bccdf3f68f", probe: "annotations" },
+  {
+    url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
+    md5: "5c4f3ee8e5d25df40f4fd59a7f44e54c",
+    probe: "images",
+  },
+  {
+    url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
+    md5: "95a8c909bbe2e81eed6a22bccdf3f68f",
+    probe: "annotations",
+  },
 ];
 const MNIST_BASE = "https://ossci-datasets.s3.amazonaws.com/mnist/";
 const MNIST_FILES: Record<string, string> = {
@@ -66,9 +112,11 @@ const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
 
 /** The class names that go into prompts, after checking that the set's own list has them in the same order. */
 function promptClasses(own: readonly string[], prompts: ClipPrompts, file: string): string[] {
-  if (own.length !== prompts.classes.length) throw bad(file, `${own.length} classes, ${prompts.source} has ${prompts.classes.length}`);
+  if (own.length !== prompts.classes.length)
+    throw bad(file, `${own.length} classes, ${prompts.source} has ${prompts.classes.length}`);
   const wrong = own.findIndex((name, i) => plain(name) !== plain(prompts.classes[i]));
-  if (wrong >= 0) throw bad(file, `class ${wrong} is "${own[wrong]}", ${prompts.source} has "${prompts.classes[wrong]}"`);
+  if (wrong >= 0)
+    throw bad(file, `class ${wrong} is "${own[wrong]}", ${prompts.source} has "${prompts.classes[wrong]}"`);
   return prompts.classes;
 }
 
@@ -89,7 +137,11 @@ const wanted = (o: DatasetOptions) => (["train"].includes(o.split ?? "test") ? "
 /** Sets of two splits: any other name is refused. */
 function checkSplit(name: string, o: DatasetOptions, splits: string[]): void {
   if (o.split && !splits.some((s) => splitNames(s).includes(o.split!)))
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `${name} has no split "${o.split}"; it has ${splits.join(", ")}`, { subject: o.split });
+    throw new TorchclipError(
+      "E_DATASET_NOT_FOUND",
+      `${name} has no split "${o.split}"; it has ${splits.join(", ")}`,
+      { subject: o.split },
+    );
 }
 
 interface Made {
@@ -146,7 +198,11 @@ async function cifar(name: "cifar10" | "cifar100", o: DatasetOptions): Promise<D
   const meta = join(folder, fine ? "fine_label_names.txt" : "batches.meta.txt");
   const classes = promptClasses(await linesOf(meta), CLIP_PROMPTS[name], meta);
   const split = wanted(o);
-  const files = fine ? [`${split}.bin`] : split === "test" ? ["test_batch.bin"] : [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`);
+  const files = fine
+    ? [`${split}.bin`]
+    : split === "test"
+      ? ["test_batch.bin"]
+      : [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`);
   const head = fine ? 2 : 1; // coarse and fine label, or the label
   const pixels = 3 * 32 * 32;
   const record = head + pixels;
@@ -168,15 +224,25 @@ async function stl10(o: DatasetOptions): Promise<Dataset> {
   const archive = ARCHIVES.stl10;
   const { folder: root, origin } = await unpacked("stl10", archive, o);
   const folder = join(root, archive.probe);
-  const classes = promptClasses(await linesOf(join(folder, "class_names.txt")), CLIP_PROMPTS.stl10, join(folder, "class_names.txt"));
+  const classes = promptClasses(
+    await linesOf(join(folder, "class_names.txt")),
+    CLIP_PROMPTS.stl10,
+    join(folder, "class_names.txt"),
+  );
   const split = wanted(o);
   const file = join(folder, `${split}_X.bin`);
   const [bytes, labels] = [await sizeOf(file), await bytesOf(join(folder, `${split}_y.bin`))];
   const record = 3 * 96 * 96;
-  if (bytes !== labels.length * record) throw bad(file, `${bytes} bytes for ${labels.length} labels, expected ${labels.length * record}`);
+  if (bytes !== labels.length * record)
+    throw bad(file, `${bytes} bytes for ${labels.length} labels, expected ${labels.length * record}`);
   const samples = Array.from(labels, (label, i): Sample => {
-    if (label < 1 || label > classes.length) throw bad(join(folder, `${split}_y.bin`), `image ${i} has class ${label} of 1 to ${classes.length}`);
-    return { name: `${split}#${i}`, label: label - 1, read: async () => planes(await readRange(file, i * record, record), 96, true) };
+    if (label < 1 || label > classes.length)
+      throw bad(join(folder, `${split}_y.bin`), `image ${i} has class ${label} of 1 to ${classes.length}`);
+    return {
+      name: `${split}#${i}`,
+      label: label - 1,
+      read: async () => planes(await readRange(file, i * record, record), 96, true),
+    };
   });
   return make("stl10", { split, classes, samples, source: origin });
 }
@@ -192,9 +258,11 @@ interface Idx {
 /** yann.lecun.com's IDX: 0, 0, type 8, axes, then the sizes as big-endian numbers. `bytes`: of the whole file. */
 function idx(head: Buffer, bytes: number, axes: number, file: string): Idx {
   const at = 4 + 4 * axes;
-  if (head.length < at || head.readUInt32BE(0) !== (0x0800 | axes)) throw bad(file, `it is no IDX file of unsigned bytes with ${axes} axes`);
+  if (head.length < at || head.readUInt32BE(0) !== (0x0800 | axes))
+    throw bad(file, `it is no IDX file of unsigned bytes with ${axes} axes`);
   const sizes = Array.from({ length: axes }, (_, i) => head.readUInt32BE(4 + 4 * i));
-  if (bytes - at !== sizes.reduce((a, b) => a * b, 1)) throw bad(file, `${bytes - at} bytes for ${sizes.join(" × ")}`);
+  if (bytes - at !== sizes.reduce((a, b) => a * b, 1))
+    throw bad(file, `${bytes - at} bytes for ${sizes.join(" × ")}`);
   return { sizes, at };
 }
 
@@ -212,13 +280,21 @@ async function mnistFile(stem: string, o: DatasetOptions): Promise<MnistFile> {
   for (const inner of MNIST_FOLDERS) {
     const file = join(folder, inner, stem);
     if (!(await exists(file))) continue;
-    const origin: Origin = o.root ? atRoot(o.root).origin : { kind: "cache", location: file, hashKnown: false };
+    const origin: Origin = o.root
+      ? atRoot(o.root).origin
+      : { kind: "cache", location: file, hashKnown: false };
     return { bytes: await sizeOf(file), range: (at, bytes) => readRange(file, at, bytes), origin };
   }
   const packed = join(folder, `${stem}.gz`);
-  const origin = o.root ? atRoot(o.root).origin : await fetched({ url: `${MNIST_BASE}${stem}.gz`, md5: MNIST_FILES[stem] }, packed, o);
+  const origin = o.root
+    ? atRoot(o.root).origin
+    : await fetched({ url: `${MNIST_BASE}${stem}.gz`, md5: MNIST_FILES[stem] }, packed, o);
   const whole = gunzipped(await bytesOf(packed), packed);
-  return { bytes: whole.length, range: (at, bytes) => Promise.resolve(whole.subarray(at, at + bytes)), origin };
+  return {
+    bytes: whole.length,
+    range: (at, bytes) => Promise.resolve(whole.subarray(at, at + bytes)),
+    origin,
+  };
 }
 
 function gunzipped(bytes: Buffer, file: string): Buffer {
@@ -239,7 +315,8 @@ async function mnist(o: DatasetOptions): Promise<Dataset> {
   const stem = split === "train" ? "train" : "t10k";
   const [imagesName, labelsName] = [`${stem}-images-idx3-ubyte`, `${stem}-labels-idx1-ubyte`];
   const [imageFile, labelFile] = [await mnistFile(imagesName, o), await mnistFile(labelsName, o)];
-  const head = async (file: MnistFile, axes: number, name: string) => idx(await file.range(0, Math.min(file.bytes, 4 + 4 * axes)), file.bytes, axes, name);
+  const head = async (file: MnistFile, axes: number, name: string) =>
+    idx(await file.range(0, Math.min(file.bytes, 4 + 4 * axes)), file.bytes, axes, name);
   const images = await head(imageFile, 3, imagesName);
   const { sizes, at } = await head(labelFile, 1, labelsName);
   const [count, height, width] = images.sizes;
@@ -248,14 +325,25 @@ async function mnist(o: DatasetOptions): Promise<Dataset> {
   const area = height * width;
   const samples = Array.from(await labelFile.range(at, count), (label, i): Sample => {
     if (label >= classes.length) throw bad(labelsName, `image ${i} has class ${label}`);
-    const read = async (): Promise<RawImage> => ({ data: await imageFile.range(images.at + i * area, area), width, height, channels: 1 });
+    const read = async (): Promise<RawImage> => ({
+      data: await imageFile.range(images.at + i * area, area),
+      width,
+      height,
+      channels: 1,
+    });
     return { name: `${split}#${i}`, label, read };
   });
   return make("mnist", { split, classes, samples, source: imageFile.origin });
 }
 
 /** Images named by a list, a class a folder: `class/name`. */
-function listed(images: string, names: readonly string[], own: readonly string[], list: string, extension: string): Sample[] {
+function listed(
+  images: string,
+  names: readonly string[],
+  own: readonly string[],
+  list: string,
+  extension: string,
+): Sample[] {
   return names.map((name) => {
     const label = own.indexOf(name.split("/")[0]);
     if (label < 0) throw bad(list, `"${name}" is of no class of the set`);
@@ -288,7 +376,12 @@ async function dtd(o: DatasetOptions): Promise<Dataset> {
     .map((e) => e.name)
     .sort();
   const classes = promptClasses(own, CLIP_PROMPTS.dtd, join(folder, "images"));
-  return make("dtd", { split, classes, samples: listed(join(folder, "images"), await linesOf(list), own, list, ""), source: origin });
+  return make("dtd", {
+    split,
+    classes,
+    samples: listed(join(folder, "images"), await linesOf(list), own, list, ""),
+    source: origin,
+  });
 }
 
 async function pets(o: DatasetOptions): Promise<Dataset> {
@@ -330,14 +423,31 @@ const EUROSAT: Record<string, string> = {
 };
 
 /** A folder whose classes are folders: `names` says what each is called in prompts. */
-async function folders(name: string, root: string, o: DatasetOptions, names: (own: readonly string[]) => string[], source: Origin): Promise<Dataset> {
+async function folders(
+  name: string,
+  root: string,
+  o: DatasetOptions,
+  names: (own: readonly string[]) => string[],
+  source: Origin,
+): Promise<Dataset> {
   const data = await folderDataset(root, o.split, name);
-  return make(name, { split: data.split, classes: names(data.classes), samples: [...data], source, splits: [...data.splits], notes: [...data.notes] });
+  return make(name, {
+    split: data.split,
+    classes: names(data.classes),
+    samples: [...data],
+    source,
+    splits: [...data.splits],
+    notes: [...data.notes],
+  });
 }
 
 function needRoot(name: string, o: DatasetOptions, what: string): string {
   if (o.root) return o.root;
-  throw new TorchclipError("E_DATASET_NOT_FOUND", `${name} has no download here; give its folder as root (--root): ${what}`, { subject: "root" });
+  throw new TorchclipError(
+    "E_DATASET_NOT_FOUND",
+    `${name} has no download here; give its folder as root (--root): ${what}`,
+    { subject: "root" },
+  );
 }
 
 async function eurosat(o: DatasetOptions): Promise<Dataset> {
@@ -348,7 +458,11 @@ async function eurosat(o: DatasetOptions): Promise<Dataset> {
   const names = (own: readonly string[]) =>
     own.map((folder) => {
       const name = EUROSAT[folder];
-      if (!name || own.length !== 10) throw bad(inner, `${own.length} folders, among them ${folder}; EuroSAT has ${Object.keys(EUROSAT).join(", ")}`);
+      if (!name || own.length !== 10)
+        throw bad(
+          inner,
+          `${own.length} folders, among them ${folder}; EuroSAT has ${Object.keys(EUROSAT).join(", ")}`,
+        );
       return name;
     });
   return folders("eurosat", inner, o, names, origin);
@@ -377,7 +491,10 @@ async function flowers102(o: DatasetOptions): Promise<Dataset> {
   const samples = ids.map((id) => {
     const label = labels[id - 1];
     if (!Number.isInteger(label) || label < 1 || label > classes.length)
-      throw bad(join(folder, FLOWERS_LABELS.probe), `image ${id} has class ${label} of 1 to ${classes.length}`);
+      throw bad(
+        join(folder, FLOWERS_LABELS.probe),
+        `image ${id} has class ${label} of 1 to ${classes.length}`,
+      );
     const name = `jpg/image_${String(id).padStart(5, "0")}.jpg`;
     return { read: () => join(folder, name), label: label - 1, name };
   });
@@ -412,15 +529,65 @@ async function imagenet(o: DatasetOptions): Promise<Dataset> {
 }
 
 export const CLIP_SETS: readonly DatasetEntry[] = [
-  { name: "cifar10", description: "CIFAR-10: 32 × 32 images, 10 classes", splits: "train 50000, test 10000", open: (o) => cifar("cifar10", o) },
-  { name: "cifar100", description: "CIFAR-100: 32 × 32 images, 100 classes", splits: "train 50000, test 10000", open: (o) => cifar("cifar100", o) },
-  { name: "mnist", description: "handwritten digits, 28 × 28", splits: "train 60000, test 10000", open: mnist },
-  { name: "stl10", description: "STL-10: 96 × 96 images, 10 classes", splits: "train 5000, test 8000", open: stl10 },
+  {
+    name: "cifar10",
+    description: "CIFAR-10: 32 × 32 images, 10 classes",
+    splits: "train 50000, test 10000",
+    open: (o) => cifar("cifar10", o),
+  },
+  {
+    name: "cifar100",
+    description: "CIFAR-100: 32 × 32 images, 100 classes",
+    splits: "train 50000, test 10000",
+    open: (o) => cifar("cifar100", o),
+  },
+  {
+    name: "mnist",
+    description: "handwritten digits, 28 × 28",
+    splits: "train 60000, test 10000",
+    open: mnist,
+  },
+  {
+    name: "stl10",
+    description: "STL-10: 96 × 96 images, 10 classes",
+    splits: "train 5000, test 8000",
+    open: stl10,
+  },
   { name: "food101", description: "Food-101: dishes", splits: "train 75750, test 25250", open: food101 },
-  { name: "dtd", description: "Describable Textures, partition 1, 47 classes", splits: "train 1880, valid 1880, test 1880", open: dtd },
-  { name: "oxford-pets", description: "Oxford-IIIT Pet, 37 breeds", splits: "train 3680, test 3669", open: pets },
-  { name: "eurosat", description: "EuroSAT: satellite images of land use, 10 classes", splits: "27000 in all", open: eurosat },
-  { name: "flowers102", description: "Oxford Flowers, 102 classes", splits: "train 1020, valid 1020, test 6149", open: flowers102 },
-  { name: "country211", description: "Country211 (OpenAI): where a photo was taken", splits: "train 31650, valid 10550, test 21100", open: country211 },
-  { name: "imagenet", description: "ImageNet-1k in folders of WordNet ids, 80 templates; --root", splits: "valid 50000", open: imagenet },
+  {
+    name: "dtd",
+    description: "Describable Textures, partition 1, 47 classes",
+    splits: "train 1880, valid 1880, test 1880",
+    open: dtd,
+  },
+  {
+    name: "oxford-pets",
+    description: "Oxford-IIIT Pet, 37 breeds",
+    splits: "train 3680, test 3669",
+    open: pets,
+  },
+  {
+    name: "eurosat",
+    description: "EuroSAT: satellite images of land use, 10 classes",
+    splits: "27000 in all",
+    open: eurosat,
+  },
+  {
+    name: "flowers102",
+    description: "Oxford Flowers, 102 classes",
+    splits: "train 1020, valid 1020, test 6149",
+    open: flowers102,
+  },
+  {
+    name: "country211",
+    description: "Country211 (OpenAI): where a photo was taken",
+    splits: "train 31650, valid 10550, test 21100",
+    open: country211,
+  },
+  {
+    name: "imagenet",
+    description: "ImageNet-1k in folders of WordNet ids, 80 templates; --root",
+    splits: "valid 50000",
+    open: imagenet,
+  },
 ];

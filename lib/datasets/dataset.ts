@@ -59,7 +59,11 @@ export class Dataset implements Iterable<Sample> {
     this.notes = init.notes ?? [];
     this.splits = init.splits ?? [countSplit(init.split, init.samples, init.classes.length)];
     if (init.samples.length === 0)
-      throw new TorchclipError("E_DATASET_EMPTY", `the data set ${init.name} (${init.split}) holds no images`, { subject: init.name });
+      throw new TorchclipError(
+        "E_DATASET_EMPTY",
+        `the data set ${init.name} (${init.split}) holds no images`,
+        { subject: init.name },
+      );
   }
 
   get length(): number {
@@ -69,7 +73,12 @@ export class Dataset implements Iterable<Sample> {
   /** The i-th image and its class id. Throws E_ARGUMENT outside 0 … length-1. */
   at(index: number): Sample {
     const sample = this.samples[index];
-    if (!sample) throw new TorchclipError("E_ARGUMENT", `${this.name} has images 0 to ${this.length - 1}, not ${index}`, { index });
+    if (!sample)
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `${this.name} has images 0 to ${this.length - 1}, not ${index}`,
+        { index },
+      );
     return sample;
   }
 
@@ -105,15 +114,20 @@ export class Dataset implements Iterable<Sample> {
    * name is given twice or an id has no name.
    */
   withClasses(names: readonly string[]): Dataset | undefined {
-    if (new Set(names).size !== names.length) throw new TorchclipError("E_ARGUMENT", "a class name is given twice", { subject: "classes" });
+    if (new Set(names).size !== names.length)
+      throw new TorchclipError("E_ARGUMENT", "a class name is given twice", { subject: "classes" });
     const byName = this.classes.every((name) => names.includes(name));
     if (!byName && !this.classes.every((name) => /^\d+$/.test(name))) return undefined;
     const placeOf = this.classes.map((name) => (byName ? names.indexOf(name) : Number(name)));
     const outside = placeOf.findIndex((place) => place >= names.length);
     if (outside >= 0) {
-      throw new TorchclipError("E_ARGUMENT", `${names.length} class names are given, and ${this.name} has the class id ${this.classes[outside]}`, {
-        subject: "classes",
-      });
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `${names.length} class names are given, and ${this.name} has the class id ${this.classes[outside]}`,
+        {
+          subject: "classes",
+        },
+      );
     }
     const splits = this.splits.map(({ split, total, byClass }) => {
       const moved = new Array<number>(names.length).fill(0);

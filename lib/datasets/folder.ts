@@ -25,15 +25,26 @@ export async function folderDataset(root: string, split?: string, name = root): 
   if (known.length === 0) {
     if (split && split !== "all") {
       const folders = top.folders.slice(0, SHOWN).join(", ") || "none";
-      throw new TorchclipError("E_DATASET_NOT_FOUND", `${root} has no splits; its folders are classes (${folders})`, { subject: root });
+      throw new TorchclipError(
+        "E_DATASET_NOT_FOUND",
+        `${root} has no splits; its folders are classes (${folders})`,
+        { subject: root },
+      );
     }
     checkClasses(root, top);
     const { samples, leftOut } = await samplesIn(root, top.folders, true);
     const notes = [...top.leftOut.notes(root), ...leftOut.notes(below(root))];
     return new Dataset({ name, split: "all", classes: top.folders, samples, source, notes });
   }
-  const wanted = split ? known.find((folder) => splitNames(split).includes(folder)) : (known.find((folder) => folder === "test") ?? known[0]);
-  if (!wanted) throw new TorchclipError("E_DATASET_NOT_FOUND", `${root} has no split "${split}"; it has ${known.join(", ")}`, { subject: root });
+  const wanted = split
+    ? known.find((folder) => splitNames(split).includes(folder))
+    : (known.find((folder) => folder === "test") ?? known[0]);
+  if (!wanted)
+    throw new TorchclipError(
+      "E_DATASET_NOT_FOUND",
+      `${root} has no split "${split}"; it has ${known.join(", ")}`,
+      { subject: root },
+    );
   const inner = await listFolder(join(root, wanted));
   const classes = inner.folders;
   checkClasses(join(root, wanted), inner);
@@ -44,9 +55,23 @@ export async function folderDataset(root: string, split?: string, name = root): 
     if (folder === wanted) own = found;
     splits.push(countSplit(folder, found.samples, classes.length));
   }
-  const others = strays.length ? [`${root}: left out the folders ${strays.join(", ")}, which are no splits.`] : [];
-  const leftOut = [...top.leftOut.notes(root), ...inner.leftOut.notes(join(root, wanted)), ...own.leftOut.notes(below(join(root, wanted)))];
-  return new Dataset({ name, split: wanted, classes, samples: own.samples, splits, source, notes: [...others, ...leftOut] });
+  const others = strays.length
+    ? [`${root}: left out the folders ${strays.join(", ")}, which are no splits.`]
+    : [];
+  const leftOut = [
+    ...top.leftOut.notes(root),
+    ...inner.leftOut.notes(join(root, wanted)),
+    ...own.leftOut.notes(below(join(root, wanted))),
+  ];
+  return new Dataset({
+    name,
+    split: wanted,
+    classes,
+    samples: own.samples,
+    splits,
+    source,
+    notes: [...others, ...leftOut],
+  });
 }
 
 /** What notes call the class folders of a folder. */
@@ -56,7 +81,10 @@ const below = (root: string): string => `${root}, in its class folders`;
  * Which folders are splits. A folder named "train" may also be a class, so all of them must be splits, or what lies beside
  * them must hold no images (annotations), or there are two or more and they hold class folders instead of images.
  */
-async function splitsAmong(root: string, top: readonly string[]): Promise<{ known: string[]; strays: string[] }> {
+async function splitsAmong(
+  root: string,
+  top: readonly string[],
+): Promise<{ known: string[]; strays: string[] }> {
   const known = SPLITS.flat().filter((folder) => top.includes(folder));
   const strays = top.filter((folder) => !known.includes(folder));
   if (known.length === 0 || strays.length === 0) return { known, strays };
@@ -66,7 +94,8 @@ async function splitsAmong(root: string, top: readonly string[]): Promise<{ know
   };
   const split = (await Promise.all(known.map(holdsClasses))).every(Boolean);
   if (split && known.length >= 2) return { known, strays };
-  for (const folder of strays) if ((await imagesBelow(join(root, folder))).images.length > 0) return { known: [], strays: [] };
+  for (const folder of strays)
+    if ((await imagesBelow(join(root, folder))).images.length > 0) return { known: [], strays: [] };
   return { known, strays };
 }
 
@@ -99,10 +128,15 @@ async function samplesIn(root: string, classes: readonly string[], all: boolean)
     if (images.length === 0) empty.push(folder);
   }
   if (all && empty.length > 0 && samples.length > 0) {
-    const named = empty.slice(0, SHOWN).join(", ") + (empty.length > SHOWN ? ` and ${empty.length - SHOWN} more` : "");
-    throw new TorchclipError("E_DATASET_FORMAT", `${root}: no images that can be decoded in ${named}; each folder is a class and must hold some`, {
-      subject: root,
-    });
+    const named =
+      empty.slice(0, SHOWN).join(", ") + (empty.length > SHOWN ? ` and ${empty.length - SHOWN} more` : "");
+    throw new TorchclipError(
+      "E_DATASET_FORMAT",
+      `${root}: no images that can be decoded in ${named}; each folder is a class and must hold some`,
+      {
+        subject: root,
+      },
+    );
   }
   return { samples, leftOut };
 }

@@ -4,7 +4,8 @@ import { shown } from "../util/untrusted.js";
 export const IMAGE_NAME = /\.(jpe?g|jfif|png|webp|gif|avif|tiff?|bmp|ico|p[bgpn]m|qoi)$/i;
 
 /** File names of images that nothing here decodes: they are left out, and counted in a note. */
-export const UNDECODED_NAME = /\.(hei[cf]|jxl|jp2|j2k|jxr|svgz?|psd|tga|dds|exr|hdr|p[af]m|cur|cr[23]|nef|arw|dng|orf|rw2|raf)$/i;
+export const UNDECODED_NAME =
+  /\.(hei[cf]|jxl|jp2|j2k|jxr|svgz?|psd|tga|dds|exr|hdr|p[af]m|cur|cr[23]|nef|arw|dng|orf|rw2|raf)$/i;
 
 /** Names and endings that a note shows. */
 const SHOWN = 5;
@@ -25,7 +26,8 @@ export class LeftOut {
 
   /** Counts a file that is no image that can be decoded. */
   addFile(name: string): void {
-    if (!this.add(name)) count(this.others, /\.[^./\\]+$/.exec(name)?.[0].toLowerCase() ?? "without an ending");
+    if (!this.add(name))
+      count(this.others, /\.[^./\\]+$/.exec(name)?.[0].toLowerCase() ?? "without an ending");
   }
 
   /** Counts a hidden file or folder. */
@@ -42,10 +44,15 @@ export class LeftOut {
   notes(where: string): string[] {
     const notes: string[] = [];
     if (this.undecoded.size > 0)
-      notes.push(`${where}: left out ${counts(this.undecoded)}, which cannot be decoded; convert them to JPEG or PNG to include them.`);
-    if (this.others.size > 0) notes.push(`${where}: left out files that are no images: ${counts(this.others)}.`);
-    if (this.unclassed.size > 0) notes.push(`${where}: left out images that lie in no class folder: ${named(this.unclassed)}.`);
-    if (this.hidden.size > 0) notes.push(`${where}: left out hidden files and folders: ${named(this.hidden)}.`);
+      notes.push(
+        `${where}: left out ${counts(this.undecoded)}, which cannot be decoded; convert them to JPEG or PNG to include them.`,
+      );
+    if (this.others.size > 0)
+      notes.push(`${where}: left out files that are no images: ${counts(this.others)}.`);
+    if (this.unclassed.size > 0)
+      notes.push(`${where}: left out images that lie in no class folder: ${named(this.unclassed)}.`);
+    if (this.hidden.size > 0)
+      notes.push(`${where}: left out hidden files and folders: ${named(this.hidden)}.`);
     return notes;
   }
 }
@@ -58,7 +65,10 @@ function count(counted: Map<string, number>, name: string): void {
 function counts(counted: ReadonlyMap<string, number>): string {
   const sorted = [...counted].sort((a, b) => b[1] - a[1]);
   const rest = total(sorted.slice(SHOWN));
-  return [...sorted.slice(0, SHOWN).map(([ending, n]) => `${n} ${ending}`), ...(rest > 0 ? [`${rest} others`] : [])].join(", ");
+  return [
+    ...sorted.slice(0, SHOWN).map(([ending, n]) => `${n} ${ending}`),
+    ...(rest > 0 ? [`${rest} others`] : []),
+  ].join(", ");
 }
 
 /** "7 (.git, .DS_Store, …)". */

@@ -28,7 +28,11 @@ export const DATASETS: readonly DatasetEntry[] = [
     description: "generated short film reviews in large letters, negative or positive; drawn on this machine",
     splits: "train 400, valid 160, test 640",
     open: async (o) => {
-      const folder = await renderedDemoFolder({ cacheDir: settings(o).cacheDir, signal: o.signal, onProgress: o.onProgress });
+      const folder = await renderedDemoFolder({
+        cacheDir: settings(o).cacheDir,
+        signal: o.signal,
+        onProgress: o.onProgress,
+      });
       const data = await folderDataset(folder, o.split ?? "test", "rendered-demo");
       return withPrompts(data, [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], drawn(folder));
     },
@@ -38,8 +42,16 @@ export const DATASETS: readonly DatasetEntry[] = [
     description: "coloured shapes, 24 classes (colour and shape); drawn on this machine",
     splits: "train 240, valid 120, test 480",
     open: async (o) => {
-      const folder = await scenesFolder({ cacheDir: settings(o).cacheDir, signal: o.signal, onProgress: o.onProgress });
-      return withPrompts(await folderDataset(folder, o.split ?? "test", "scenes"), [ARTICLE_PROMPTS], drawn(folder));
+      const folder = await scenesFolder({
+        cacheDir: settings(o).cacheDir,
+        signal: o.signal,
+        onProgress: o.onProgress,
+      });
+      return withPrompts(
+        await folderDataset(folder, o.split ?? "test", "scenes"),
+        [ARTICLE_PROMPTS],
+        drawn(folder),
+      );
     },
   },
   {
@@ -48,7 +60,11 @@ export const DATASETS: readonly DatasetEntry[] = [
     splits: "train 6920, valid 872, test 1821",
     open: async (o) => {
       const { folder, origin } = await renderedSst2Folder(o);
-      return withPrompts(await renderedSst2(folder, o.split ?? "test"), [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], origin);
+      return withPrompts(
+        await renderedSst2(folder, o.split ?? "test"),
+        [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS],
+        origin,
+      );
     },
   },
   ...CLIP_SETS,
@@ -57,7 +73,9 @@ export const DATASETS: readonly DatasetEntry[] = [
 /** A data set by name, by folder (a class a folder), by list (.csv, .tsv, .jsonl), or by WebDataset shards (.tar). */
 export async function loadDataset(nameOrPath: string, options: DatasetOptions = {}): Promise<Dataset> {
   if (typeof nameOrPath !== "string" || nameOrPath === "")
-    throw new TorchclipError("E_ARGUMENT", "the data set must be a name or a path", { subject: "nameOrPath" });
+    throw new TorchclipError("E_ARGUMENT", "the data set must be a name or a path", {
+      subject: "nameOrPath",
+    });
   try {
     return await openDataset(nameOrPath, options);
   } catch (error) {
@@ -86,5 +104,14 @@ async function openDataset(nameOrPath: string, options: DatasetOptions): Promise
 const drawn = (folder: string): Origin => ({ kind: "drawn", location: folder, hashKnown: false });
 
 function withPrompts(d: Dataset, prompts: PromptSet[], source: Origin): Dataset {
-  return new Dataset({ name: d.name, split: d.split, classes: [...d.classes], samples: [...d], splits: [...d.splits], prompts, source, notes: [...d.notes] });
+  return new Dataset({
+    name: d.name,
+    split: d.split,
+    classes: [...d.classes],
+    samples: [...d],
+    splits: [...d.splits],
+    prompts,
+    source,
+    notes: [...d.notes],
+  });
 }

@@ -31,10 +31,14 @@ export async function readList(file: string): Promise<ListRow[]> {
   return records.map(({ columns, line }) => {
     const path = columns.path ?? columns.image ?? columns.file;
     if (typeof path !== "string" || path.trim() === "") {
-      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${line}: no path in the column path (or image, or file); the row has ${describe(columns)}`, {
-        subject: file,
-        index: line,
-      });
+      throw new TorchclipError(
+        "E_DATASET_FORMAT",
+        `${file}:${line}: no path in the column path (or image, or file); the row has ${describe(columns)}`,
+        {
+          subject: file,
+          index: line,
+        },
+      );
     }
     return { path, image: isLocation(path) ? path : resolve(dirname(file), path), columns, line };
   });
@@ -49,15 +53,30 @@ function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
   if (ending === ".txt" || ending === ".jsonl") {
     const lines = text.split(/\r?\n/).map((content, i) => ({ content, line: i + 1 }));
     const filled = lines.filter(({ content }) => content.trim() !== "");
-    return filled.map(({ content, line }) => ({ columns: ending === ".txt" ? { path: content } : jsonRecord(content, file, line), line }));
+    return filled.map(({ content, line }) => ({
+      columns: ending === ".txt" ? { path: content } : jsonRecord(content, file, line),
+      line,
+    }));
   }
   const tabs = ending === ".tsv";
   try {
-    const options = { columns: true, delimiter: tabs ? "\t" : ",", skip_empty_lines: true, quote: tabs ? null : '"', info: true } as const;
-    const rows = parse(text, options) as unknown as { record: Record<string, unknown>; info: { lines: number } }[];
+    const options = {
+      columns: true,
+      delimiter: tabs ? "\t" : ",",
+      skip_empty_lines: true,
+      quote: tabs ? null : '"',
+      info: true,
+    } as const;
+    const rows = parse(text, options) as unknown as {
+      record: Record<string, unknown>;
+      info: { lines: number };
+    }[];
     return rows.map(({ record, info }) => ({ columns: record, line: info.lines }));
   } catch (cause) {
-    throw new TorchclipError("E_DATASET_FORMAT", `${file}: ${(cause as Error).message}`, { subject: file, cause });
+    throw new TorchclipError("E_DATASET_FORMAT", `${file}: ${(cause as Error).message}`, {
+      subject: file,
+      cause,
+    });
   }
 }
 
@@ -67,10 +86,18 @@ function jsonRecord(line: string, file: string, number: number): Record<string, 
   try {
     value = new Untrusted("E_DATASET_FORMAT", file).json(line, "JSON");
   } catch (cause) {
-    throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: ${(cause as Error).message}`, { subject: file, index: number, cause });
+    throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: ${(cause as Error).message}`, {
+      subject: file,
+      index: number,
+      cause,
+    });
   }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: the line is no JSON object`, { subject: file, index: number });
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
+  throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: the line is no JSON object`, {
+    subject: file,
+    index: number,
+  });
 }
 
 /** The columns of a row, for messages. */

@@ -27,10 +27,17 @@ export async function manifestDataset(file: string, options: ManifestOptions = {
   }
   const names = [...bySplit.keys()];
   const wanted = options.split ? splitNames(options.split) : ["test", names[0] ?? "all"];
-  const split = options.split !== undefined && bySplit.has(options.split) ? options.split : (wanted.find((name) => bySplit.has(name)) ?? wanted[0]);
+  const split =
+    options.split !== undefined && bySplit.has(options.split)
+      ? options.split
+      : (wanted.find((name) => bySplit.has(name)) ?? wanted[0]);
   const samples = bySplit.get(split);
   if (!samples && bySplit.size)
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `${file} has no split "${options.split}"; it has ${names.join(", ")}`, { subject: file });
+    throw new TorchclipError(
+      "E_DATASET_NOT_FOUND",
+      `${file} has no split "${options.split}"; it has ${names.join(", ")}`,
+      { subject: file },
+    );
   const splits = [...bySplit].map(([name, list]) => countSplit(name, list, classes.length));
   return new Dataset({
     name: options.name ?? file,
@@ -49,8 +56,12 @@ function labelled(row: ListRow, file: string): LabelledRow {
   const { label, split } = row.columns;
   const text = typeof label === "number" ? String(label) : label;
   if (typeof text !== "string" || text.trim() === "") {
-    const why = label === undefined ? `no column label; the row has ${describe(row.columns)}` : "the label is empty";
-    throw new TorchclipError("E_DATASET_FORMAT", `${file}:${row.line}: ${why}`, { subject: file, index: row.line });
+    const why =
+      label === undefined ? `no column label; the row has ${describe(row.columns)}` : "the label is empty";
+    throw new TorchclipError("E_DATASET_FORMAT", `${file}:${row.line}: ${why}`, {
+      subject: file,
+      index: row.line,
+    });
   }
   return { ...row, label: text, split: typeof split === "string" && split ? split : "all" };
 }
@@ -58,17 +69,23 @@ function labelled(row: ListRow, file: string): LabelledRow {
 /** The different labels: by value where all are whole numbers, else by name. */
 function labelsInOrder(labels: readonly string[]): string[] {
   const different = [...new Set(labels)];
-  return different.every((label) => /^\d+$/.test(label)) ? different.sort((a, b) => Number(a) - Number(b)) : different.sort();
+  return different.every((label) => /^\d+$/.test(label))
+    ? different.sort((a, b) => Number(a) - Number(b))
+    : different.sort();
 }
 
 function classId({ label, line }: LabelledRow, classes: readonly string[], file: string): number {
   const byName = classes.indexOf(label);
   const id = byName < 0 && /^\d+$/.test(label) ? Number(label) : byName;
   if (id >= 0 && id < classes.length) return id;
-  throw new TorchclipError("E_LABEL_UNKNOWN", `${file}:${line}: the label "${shown(label)}" is none of ${shown(classes.slice(0, SHOWN).join(", "))}`, {
-    subject: file,
-    index: line,
-  });
+  throw new TorchclipError(
+    "E_LABEL_UNKNOWN",
+    `${file}:${line}: the label "${shown(label)}" is none of ${shown(classes.slice(0, SHOWN).join(", "))}`,
+    {
+      subject: file,
+      index: line,
+    },
+  );
 }
 
 /** Sentences with labels, for rendering: a TSV of sentence and label, with or without a header line. */
@@ -78,7 +95,11 @@ export async function readSentences(file: string): Promise<{ text: string; label
   if (/^(sentence|text)\tlabel$/i.test(lines[0] ?? "")) lines.shift();
   return lines.map((line, i) => {
     const tab = line.lastIndexOf("\t");
-    if (tab < 0) throw new TorchclipError("E_DATASET_FORMAT", `${file}:${i + 1}: no tab between sentence and label`, { subject: file, index: i + 1 });
+    if (tab < 0)
+      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${i + 1}: no tab between sentence and label`, {
+        subject: file,
+        index: i + 1,
+      });
     return { text: line.slice(0, tab), label: line.slice(tab + 1).trim() };
   });
 }

@@ -8,7 +8,8 @@ import { recordedOrigin } from "../models/download.js";
 import type { DatasetOptions } from "./types.js";
 
 /** The images of the test split in LAION's CLIP_benchmark, as WebDataset shards. */
-const SHARDS = "https://huggingface.co/datasets/clip-benchmark/wds_renderedsst2/resolve/66b9a461eda025201dd147e5f390f5984c33643a/test/{0..3}.tar";
+const SHARDS =
+  "https://huggingface.co/datasets/clip-benchmark/wds_renderedsst2/resolve/66b9a461eda025201dd147e5f390f5984c33643a/test/{0..3}.tar";
 
 // As torchvision's RenderedSST2 (torchvision/datasets/rendered_sst2.py).
 const ARCHIVE = {
@@ -19,7 +20,11 @@ const ARCHIVE = {
     "A copy of rendered-sst2.tgz from elsewhere, unpacked, is taken with --root (the option root)",
 };
 /** Images of [negative, positive] in each split. */
-export const RENDERED_SST2_COUNTS: Record<string, [number, number]> = { train: [3310, 3610], valid: [428, 444], test: [912, 909] };
+export const RENDERED_SST2_COUNTS: Record<string, [number, number]> = {
+  train: [3310, 3610],
+  valid: [428, 444],
+  test: [912, 909],
+};
 
 /** Rendered SST2 from torchvision's folder layout, downloaded where it is missing, or `root`: it holds train, valid and test. */
 export async function renderedSst2Folder(o: DatasetOptions): Promise<Unpacked> {

@@ -39,7 +39,11 @@ export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") {
       throw cannotRead("E_DATASET_NOT_FOUND", archive, cause);
     }
-    throw new TorchclipError("E_DATASET_FORMAT", `${archive} is no whole tar archive: ${(cause as Error).message}`, { subject: archive, cause });
+    throw new TorchclipError(
+      "E_DATASET_FORMAT",
+      `${archive} is no whole tar archive: ${(cause as Error).message}`,
+      { subject: archive, cause },
+    );
   } finally {
     file.destroy();
   }

@@ -38,7 +38,12 @@ export async function imagesBelow(root: string, leftOut = new LeftOut()): Promis
   return found;
 }
 
-async function collect(folder: Buffer, prefix: string, ancestors: readonly string[], found: FoundImages): Promise<void> {
+async function collect(
+  folder: Buffer,
+  prefix: string,
+  ancestors: readonly string[],
+  found: FoundImages,
+): Promise<void> {
   const real = (await realpath(folder, "buffer").catch(() => folder)).toString("latin1") + sep;
   // A link back: to a folder on the way here, or to one that the first of them lies in.
   if (ancestors.includes(real) || ancestors[0]?.startsWith(real)) return;
@@ -82,21 +87,37 @@ export async function listFolder(root: string): Promise<Listing> {
   const images = files.filter((name) => IMAGE_NAME.test(name));
   for (const name of files) if (!IMAGE_NAME.test(name)) leftOut.addFile(name);
   for (const name of images) leftOut.addUnclassed(name);
-  return { folders: entries.filter((entry) => entry.isFolder).map((entry) => entry.name), hasImages: images.length > 0, leftOut };
+  return {
+    folders: entries.filter((entry) => entry.isFolder).map((entry) => entry.name),
+    hasImages: images.length > 0,
+    leftOut,
+  };
 }
 
 /** The entries of a folder in order of their names, and the names of the hidden ones. */
 async function entriesOf(folder: Buffer): Promise<{ entries: Entry[]; hidden: string[] }> {
   const shown = folder.toString(isUtf8(folder) ? "utf8" : "latin1");
-  const entries = await readdir(folder, { withFileTypes: true, encoding: "buffer" }).catch((cause: unknown) => {
-    throw new TorchclipError("E_DATASET_NOT_FOUND", `cannot read the folder ${shown}: ${(cause as Error).message}`, { subject: shown, cause });
-  });
+  const entries = await readdir(folder, { withFileTypes: true, encoding: "buffer" }).catch(
+    (cause: unknown) => {
+      throw new TorchclipError(
+        "E_DATASET_NOT_FOUND",
+        `cannot read the folder ${shown}: ${(cause as Error).message}`,
+        { subject: shown, cause },
+      );
+    },
+  );
   const visible = entries.filter((entry) => !isHidden(entry.name.toString("latin1")));
-  const hidden = entries.filter((entry) => isHidden(entry.name.toString("latin1"))).map((entry) => entry.name.toString("utf8"));
+  const hidden = entries
+    .filter((entry) => isHidden(entry.name.toString("latin1")))
+    .map((entry) => entry.name.toString("utf8"));
   const found = await Promise.all(
     visible.map(async (entry): Promise<Entry> => {
       const path = Buffer.concat([folder, Buffer.from(sep), entry.name]);
-      return { name: entry.name.toString(isUtf8(entry.name) ? "utf8" : "latin1"), path, isFolder: await leadsToFolder(entry, path) };
+      return {
+        name: entry.name.toString(isUtf8(entry.name) ? "utf8" : "latin1"),
+        path,
+        isFolder: await leadsToFolder(entry, path),
+      };
     }),
   );
   return { entries: found.sort((a, b) => (a.name < b.name ? -1 : 1)), hidden: hidden.sort() };

@@ -36,7 +36,8 @@ export const isWebDataset = (path: string): boolean => /\.tar$/i.test(path);
  */
 export async function webDataset(path: string, options: DatasetOptions): Promise<Dataset> {
   const shards: string[] = [];
-  for (const name of expandBraces(path)) shards.push(/^https?:/i.test(name) ? await fetched(name, options) : name);
+  for (const name of expandBraces(path))
+    shards.push(/^https?:/i.test(name) ? await fetched(name, options) : name);
   const samples: { key: string; parts: Parts }[] = [];
   const leftOut = new LeftOut();
   for (const [i, shard] of shards.entries()) {
@@ -47,17 +48,29 @@ export async function webDataset(path: string, options: DatasetOptions): Promise
   const without = labelled.find((s) => s.parts.label === undefined);
   if (without) {
     const { shard } = without.parts.image!;
-    throw new TorchclipError("E_DATASET_FORMAT", `${shard}: the sample ${shown(without.key)} has an image and no .cls`, { subject: shard });
+    throw new TorchclipError(
+      "E_DATASET_FORMAT",
+      `${shard}: the sample ${shown(without.key)} has an image and no .cls`,
+      { subject: shard },
+    );
   }
   const classes =
-    options.classes ?? (await classNames(path)) ?? [...new Set(labelled.map((s) => s.parts.label!))].sort((a, b) => Number(a) - Number(b) || (a < b ? -1 : 1));
+    options.classes ??
+    (await classNames(path)) ??
+    [...new Set(labelled.map((s) => s.parts.label!))].sort(
+      (a, b) => Number(a) - Number(b) || (a < b ? -1 : 1),
+    );
   const list = labelled.map(({ key, parts }): Sample => {
     const byName = classes.indexOf(parts.label!);
     const label = /^\d+$/.test(parts.label!) && byName < 0 ? Number(parts.label) : byName;
     if (label < 0 || label >= classes.length)
-      throw new TorchclipError("E_LABEL_UNKNOWN", `${path}: the sample ${key} has class "${shown(parts.label!)}", there are ${classes.length} classes`, {
-        subject: path,
-      });
+      throw new TorchclipError(
+        "E_LABEL_UNKNOWN",
+        `${path}: the sample ${key} has class "${shown(parts.label!)}", there are ${classes.length} classes`,
+        {
+          subject: path,
+        },
+      );
     const { shard, at, bytes } = parts.image!;
     return { name: key, label, read: () => readRange(shard, at, bytes) };
   });
@@ -68,7 +81,11 @@ export async function webDataset(path: string, options: DatasetOptions): Promise
     classes,
     samples: list,
     splits: list.length ? [countSplit(split, list, classes.length)] : undefined,
-    source: { kind: isRemote(path) ? "download" : "path", location: isRemote(path) ? redactUrl(path) : path, hashKnown: false },
+    source: {
+      kind: isRemote(path) ? "download" : "path",
+      location: isRemote(path) ? redactUrl(path) : path,
+      hashKnown: false,
+    },
     notes: leftOut.notes(path),
   });
 }
@@ -79,16 +96,26 @@ export function expandBraces(path: string): string[] {
   if (!found) return [path];
   const [whole, from, to, names] = found;
   const width = from?.length ?? 0;
-  if (Number(to) - Number(from) >= MOST_SHARDS) throw new TorchclipError("E_ARGUMENT", `${path} stands for more than ${MOST_SHARDS} shards`, { subject: path });
+  if (Number(to) - Number(from) >= MOST_SHARDS)
+    throw new TorchclipError("E_ARGUMENT", `${path} stands for more than ${MOST_SHARDS} shards`, {
+      subject: path,
+    });
   const middle =
-    names !== undefined ? names.split(",") : Array.from({ length: Number(to) - Number(from) + 1 }, (_, i) => String(Number(from) + i).padStart(width, "0"));
-  return middle.flatMap((m) => expandBraces(path.slice(0, found.index) + m + path.slice(found.index + whole.length)));
+    names !== undefined
+      ? names.split(",")
+      : Array.from({ length: Number(to) - Number(from) + 1 }, (_, i) =>
+          String(Number(from) + i).padStart(width, "0"),
+        );
+  return middle.flatMap((m) =>
+    expandBraces(path.slice(0, found.index) + m + path.slice(found.index + whole.length)),
+  );
 }
 
 async function fetched(url: string, o: DatasetOptions): Promise<string> {
   const at = settings(o);
   const target = join(at.cacheDir, "datasets", "shards", shardName(url));
-  if (!(await stat(target).catch(() => undefined))) await download({ urls: [url], target, offline: at.offline, signal: o.signal });
+  if (!(await stat(target).catch(() => undefined)))
+    await download({ urls: [url], target, offline: at.offline, signal: o.signal });
   return target;
 }
 
@@ -125,11 +152,20 @@ async function readShard(shard: string, leftOut: LeftOut): Promise<Map<string, P
     if (isImage) {
       parts.image = { shard, at, bytes };
     } else {
-      if (bytes > MOST_LABEL) throw new TorchclipError("E_DATASET_FORMAT", `${shard}: ${name} has ${bytes} bytes, too many for a label`, { subject: shard });
+      if (bytes > MOST_LABEL)
+        throw new TorchclipError(
+          "E_DATASET_FORMAT",
+          `${shard}: ${name} has ${bytes} bytes, too many for a label`,
+          { subject: shard },
+        );
       parts.label = (await content()).toString("utf8").trim();
       if (parts.label === "") {
         const key = shown(name.slice(0, dot));
-        throw new TorchclipError("E_DATASET_FORMAT", `${shard}: the .${extension} of the sample ${key} is empty; it must hold a class`, { subject: shard });
+        throw new TorchclipError(
+          "E_DATASET_FORMAT",
+          `${shard}: the .${extension} of the sample ${key} is empty; it must hold a class`,
+          { subject: shard },
+        );
       }
     }
   }

@@ -13,7 +13,10 @@ import { Partial, type Row } from "./partial.js";
 import { Resume, wholeBatchesOf } from "./resume.js";
 import type { ImageSource } from "./sources.js";
 
-export interface EmbedOptions extends Pick<BatchOptions, "batchSize" | "autoRotate" | "fastDecode" | "resizeOn" | "decodeOn" | "signal">, TokenizeOptions {
+export interface EmbedOptions
+  extends
+    Pick<BatchOptions, "batchSize" | "autoRotate" | "fastDecode" | "resizeOn" | "decodeOn" | "signal">,
+    TokenizeOptions {
   /** What the input was, for the record. */
   input: string;
   /** What `load` finds the model by again, for the record: a name, a hub id, or an absolute path. */
@@ -49,21 +52,42 @@ const TEXT_BATCH = 256;
  *
  * Throws E_LOCKED while another process writes the same file, E_WRITE where it cannot be written, E_DATASET_EMPTY.
  */
-export async function embedImages(clip: Clip, source: ImageSource, out: string, options: EmbedOptions): Promise<EmbedResult> {
+export async function embedImages(
+  clip: Clip,
+  source: ImageSource,
+  out: string,
+  options: EmbedOptions,
+): Promise<EmbedResult> {
   const times = { read: 0, decode: 0, resize: 0, forward: 0 };
   const { batchSize = IMAGE_BATCH, autoRotate, fastDecode, resizeOn, decodeOn, signal } = options;
-  const encode = async function* (items: AsyncIterable<Identity & { image: Parameters<Clip["encodeImages"]>[0][number] }>): AsyncGenerator<Batch> {
+  const encode = async function* (
+    items: AsyncIterable<Identity & { image: Parameters<Clip["encodeImages"]>[0][number] }>,
+  ): AsyncGenerator<Batch> {
     const images = async function* () {
       for await (const { image } of items) yield image;
     };
-    yield* clip.streamImages(images(), { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal, onError: "collect", times });
+    yield* clip.streamImages(images(), {
+      batchSize,
+      autoRotate,
+      fastDecode,
+      resizeOn,
+      decodeOn,
+      signal,
+      onError: "collect",
+      times,
+    });
   };
   const job = { kind: "images" as const, total: source.count, batchSize, runner: clip.info.imageRunner };
   return run(clip, out, options, job, times, identified(source.images(0)), encode);
 }
 
 /** Embeds texts into a file as `embedImages` does images; the names are the texts. */
-export async function embedTexts(clip: Clip, texts: readonly string[], out: string, options: EmbedOptions): Promise<EmbedResult> {
+export async function embedTexts(
+  clip: Clip,
+  texts: readonly string[],
+  out: string,
+  options: EmbedOptions,
+): Promise<EmbedResult> {
   const times = { read: 0, decode: 0, resize: 0, forward: 0 };
   const { batchSize = TEXT_BATCH, truncate, signal } = options;
   const encode = async function* (items: AsyncIterable<Identity>): AsyncGenerator<Batch> {
@@ -99,11 +123,19 @@ async function run<T extends Identity>(
   items: AsyncGenerator<T>,
   encode: (items: AsyncIterable<T>) => AsyncGenerator<Batch>,
 ): Promise<EmbedResult> {
-  if (!/\.(npy|parquet)$/i.test(out)) throw new TorchclipError("E_ARGUMENT", `the output must be a .npy or .parquet file, not ${out}`, { subject: "out" });
+  if (!/\.(npy|parquet)$/i.test(out))
+    throw new TorchclipError("E_ARGUMENT", `the output must be a .npy or .parquet file, not ${out}`, {
+      subject: "out",
+    });
   const started = performance.now();
   const about = runAbout(clip, job, options);
   const wholeBatches = wholeBatchesOf(job.runner, job.batchSize);
-  const settings = JSON.stringify({ ...about, input: undefined, runner: job.runner, batchSize: wholeBatches });
+  const settings = JSON.stringify({
+    ...about,
+    input: undefined,
+    runner: job.runner,
+    batchSize: wholeBatches,
+  });
   // Not among the settings: another name of the same weights goes on with the same partial.
   const record = { ...about, model: { requested: options.model, ...about.model } };
   const held = await lock(`${out}.partial.lock`);
@@ -130,13 +162,22 @@ async function run<T extends Identity>(
       done.forEach(({ position }, i) => (order[position] = first + i));
       work.finished(done.length);
     }
-    if (order.length === 0) throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, { subject: options.input });
+    if (order.length === 0)
+      throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, {
+        subject: options.input,
+      });
     await held.check();
     if (/\.npy$/i.test(out)) await saveNpy(out, state, order, clip.info.embedDim, record);
     else await saveParquet(out, state, order, clip.info.embedDim, record);
     const errors = errorsOf(state, order).map((e) => ({ ...e, name: state.at(order[e.index]).name }));
     await state.remove();
-    return { rows: order.length, resumed: work.taken, errors, times, seconds: (performance.now() - started) / 1000 };
+    return {
+      rows: order.length,
+      resumed: work.taken,
+      errors,
+      times,
+      seconds: (performance.now() - started) / 1000,
+    };
   } catch (error) {
     throw toTorchclipError(error, "E_INTERNAL", { subject: out });
   } finally {
@@ -164,10 +205,15 @@ function runAbout(clip: Clip, job: Job, options: EmbedOptions) {
 
 function rowOf({ name, content }: Identity, error: TorchclipError | undefined): Row {
   // The index in the message counts what this run computed, not rows of the output.
-  return error ? { name, content, error: { code: error.code, message: withoutIndex(error) } } : { name, content };
+  return error
+    ? { name, content, error: { code: error.code, message: withoutIndex(error) } }
+    : { name, content };
 }
 
-function errorsOf(state: Partial, order: readonly number[]): { index: number; code: string; message: string }[] {
+function errorsOf(
+  state: Partial,
+  order: readonly number[],
+): { index: number; code: string; message: string }[] {
   return order.flatMap((row, index) => {
     const { error } = state.at(row);
     return error ? [{ index, ...error }] : [];
@@ -175,10 +221,18 @@ function errorsOf(state: Partial, order: readonly number[]): { index: number; co
 }
 
 /** OUT.npy and OUT.npy.json: both are written before either takes its name, and the old names never lie beside new rows. */
-async function saveNpy(out: string, state: Partial, order: readonly number[], dim: number, about: object): Promise<void> {
+async function saveNpy(
+  out: string,
+  state: Partial,
+  order: readonly number[],
+  dim: number,
+  about: object,
+): Promise<void> {
   const names = await NewFile.create(`${out}.json`);
   try {
-    await names.write(`${JSON.stringify({ ...about, rows: order.length, errors: errorsOf(state, order), names: order.map((row) => state.at(row).name) })}\n`);
+    await names.write(
+      `${JSON.stringify({ ...about, rows: order.length, errors: errorsOf(state, order), names: order.map((row) => state.at(row).name) })}\n`,
+    );
     await names.sync();
     await writeWhole(out, async (rows) => {
       await writeNpy(rows, order.length, dim, state.parts(order));
@@ -205,7 +259,13 @@ class ParquetBuffer extends ByteWriter {
   }
 }
 
-async function saveParquet(out: string, state: Partial, order: readonly number[], dim: number, about: object): Promise<void> {
+async function saveParquet(
+  out: string,
+  state: Partial,
+  order: readonly number[],
+  dim: number,
+  about: object,
+): Promise<void> {
   await writeWhole(out, async (file) => {
     const buffer = new ParquetBuffer(file);
     const parquet = new ParquetWriter({
@@ -227,7 +287,10 @@ async function saveParquet(out: string, state: Partial, order: readonly number[]
       await parquet.write({
         columnData: [
           { name: "name", data: part.map((r) => r.name) },
-          { name: "embedding", data: part.map((_, i) => Array.from(floats.subarray(i * dim, (i + 1) * dim))) },
+          {
+            name: "embedding",
+            data: part.map((_, i) => Array.from(floats.subarray(i * dim, (i + 1) * dim))),
+          },
           { name: "error", data: part.map((r) => (r.error ? `${r.error.code}: ${r.error.message}` : null)) },
         ],
         rowGroupSize: part.length,

@@ -43,7 +43,9 @@ const AHEAD = 32; // files that are hashed at once
 /** Images with their identity, in their order. */
 export async function* identified(items: AsyncIterable<NamedImage>): AsyncGenerator<NamedImage & Identity> {
   for await (const group of chunks(items, AHEAD)) {
-    yield* await Promise.all(group.map(async (item) => ({ ...item, content: await imageContent(item.image) })));
+    yield* await Promise.all(
+      group.map(async (item) => ({ ...item, content: await imageContent(item.image) })),
+    );
   }
 }
 

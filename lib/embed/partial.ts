@@ -62,7 +62,11 @@ export class Partial {
       await this.cut(this.rows.length, lines);
     });
     await this.checkRows();
-    return new StoredRows(this.rows.map((row) => (row?.error && !(LASTING.has(row.error.code) && row.content !== "url") ? undefined : row)));
+    return new StoredRows(
+      this.rows.map((row) =>
+        row?.error && !(LASTING.has(row.error.code) && row.content !== "url") ? undefined : row,
+      ),
+    );
   }
 
   /** Keeps the first `count` rows alone. */
@@ -77,7 +81,10 @@ export class Partial {
   /** Appends rows; returns the number of the first. */
   async add(data: Float32Array, rows: Row[]): Promise<number> {
     const bytes = floatBytes(data);
-    const stored = rows.map((row, i): StoredRow => ({ ...row, crc: crc32(bytes.subarray(i * this.rowBytes, (i + 1) * this.rowBytes)) }));
+    const stored = rows.map((row, i): StoredRow => ({
+      ...row,
+      crc: crc32(bytes.subarray(i * this.rowBytes, (i + 1) * this.rowBytes)),
+    }));
     await writing(this.folder, async () => {
       await writeAll(this.dataFile!, bytes);
       await writeAll(this.linesFile!, rowLines(stored));
@@ -88,7 +95,8 @@ export class Partial {
   /** A row by its number. */
   at(row: number): Row {
     const found = this.rows[row];
-    if (!found) throw new TorchclipError("E_INTERNAL", `${this.folder} has no row ${row}`, { subject: this.folder });
+    if (!found)
+      throw new TorchclipError("E_INTERNAL", `${this.folder} has no row ${row}`, { subject: this.folder });
     return found;
   }
 
@@ -131,7 +139,8 @@ export class Partial {
     for await (const part of this.parts(this.rows.map((_, i) => i))) {
       const bytes = floatBytes(part);
       for (let start = 0; start < bytes.length; start += this.rowBytes, at++) {
-        if (this.rows[at]?.crc !== crc32(bytes.subarray(start, start + this.rowBytes))) this.rows[at] = undefined;
+        if (this.rows[at]?.crc !== crc32(bytes.subarray(start, start + this.rowBytes)))
+          this.rows[at] = undefined;
       }
     }
   }

@@ -40,12 +40,19 @@ export async function imageSource(path: string): Promise<ImageSource> {
       [],
     );
   }
-  throw new TorchclipError("E_DATASET_FORMAT", `${path} is no folder, .tar, .csv, .tsv, .jsonl or .txt`, { subject: path });
+  throw new TorchclipError("E_DATASET_FORMAT", `${path} is no folder, .tar, .csv, .tsv, .jsonl or .txt`, {
+    subject: path,
+  });
 }
 
 /** A source of these images. Throws E_DATASET_EMPTY where there are none. */
 export function listed(path: string, all: FoundImage[], notes: string[]): ImageSource {
-  if (all.length === 0) throw new TorchclipError("E_DATASET_EMPTY", [`${path} names no images that can be decoded`, ...notes].join(". "), { subject: path });
+  if (all.length === 0)
+    throw new TorchclipError(
+      "E_DATASET_EMPTY",
+      [`${path} names no images that can be decoded`, ...notes].join(". "),
+      { subject: path },
+    );
   return {
     count: all.length,
     notes: () => notes,

@@ -77,8 +77,12 @@ export class Journal {
       .filter((name) => JSON.stringify(before[name]) !== JSON.stringify(this.settings[name]))
       .map((name) => `${name} was ${shown(before[name])} and is ${shown(this.settings[name])}`);
     if (differences.length === 0) return;
-    throw new TorchclipError("E_ARGUMENT", `${this.file} belongs to another evaluation: ${differences.join("; ")}; leave out --resume to start anew`, {
-      subject: this.file,
-    });
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      `${this.file} belongs to another evaluation: ${differences.join("; ")}; leave out --resume to start anew`,
+      {
+        subject: this.file,
+      },
+    );
   }
 }

@@ -33,15 +33,36 @@ export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, r
     device,
     ...(deviceNote ? { deviceNote } : {}),
     precision,
-    preprocessing: { ...config.preprocessing, imageSize: config.image.imageSize, exifOrientation: run.autoRotate ? "applied" : "ignored" },
+    preprocessing: {
+      ...config.preprocessing,
+      imageSize: config.image.imageSize,
+      exifOrientation: run.autoRotate ? "applied" : "ignored",
+    },
     prompts: { ...result.prompts, classNames: result.classNames },
-    dataset: { name: data.name, split: data.split, source: data.source, notes: data.notes, classes: data.classes, splits: data.splits },
+    dataset: {
+      name: data.name,
+      split: data.split,
+      source: data.source,
+      notes: data.notes,
+      classes: data.classes,
+      splits: data.splits,
+    },
     counts: { images: data.length, evaluated: result.predictions.length, skipped: result.skipped.length },
     seed: run.seed,
     batchSize: run.batchSize,
     seconds: result.times,
-    machine: { cpu: cpus()[0]?.model.trim() ?? "unknown", cores: cpus().length, cpuFeatures: system.cpuFeatures, libtorchKernels: system.cpuCapability },
-    versions: { torchclip: packageVersion(), node: process.version, libtorch: system.libtorch, sharp: versionOf("sharp") },
+    machine: {
+      cpu: cpus()[0]?.model.trim() ?? "unknown",
+      cores: cpus().length,
+      cpuFeatures: system.cpuFeatures,
+      libtorchKernels: system.cpuCapability,
+    },
+    versions: {
+      torchclip: packageVersion(),
+      node: process.version,
+      libtorch: system.libtorch,
+      sharp: versionOf("sharp"),
+    },
   };
 }
 
@@ -52,7 +73,10 @@ export function versionOf(name: string): string {
   let folder = dirname(createRequire(import.meta.url).resolve(name));
   for (;;) {
     try {
-      const found = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { name?: string; version?: string };
+      const found = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+        name?: string;
+        version?: string;
+      };
       if (found.name === name && found.version) return found.version;
     } catch {
       // Not in this folder: look above.

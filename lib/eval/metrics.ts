@@ -36,9 +36,17 @@ export interface Metrics {
   /** confusion_matrix: rows true classes, columns predicted. */
   confusion: number[][];
   /** Two classes only; the second class is the positive one. roc_auc_score, average_precision_score. */
-  binary?: { rocAuc: number; rocAucInterval: Interval; averagePrecision: number; averagePrecisionInterval: Interval };
+  binary?: {
+    rocAuc: number;
+    rocAucInterval: Interval;
+    averagePrecision: number;
+    averagePrecisionInterval: Interval;
+  };
   /** Expected calibration error (Naeini et al. 2015; Guo et al. 2017): 15 bins of equal width over the top probability. */
-  calibration: { ece: number; bins: { low: number; high: number; count: number; confidence: number; accuracy: number }[] };
+  calibration: {
+    ece: number;
+    bins: { low: number; high: number; count: number; confidence: number; accuracy: number }[];
+  };
 }
 
 export interface Scored {
@@ -57,7 +65,11 @@ export function argmax(values: ArrayLike<number>): number {
   return best;
 }
 
-export function computeMetrics(items: readonly Scored[], classes: readonly string[], options: { topK?: number[]; seed?: number } = {}): Metrics {
+export function computeMetrics(
+  items: readonly Scored[],
+  classes: readonly string[],
+  options: { topK?: number[]; seed?: number } = {},
+): Metrics {
   const n = items.length;
   const truth = items.map((i) => i.label);
   const predicted = items.map((i) => argmax(i.probabilities));
@@ -100,7 +112,9 @@ export function computeMetrics(items: readonly Scored[], classes: readonly strin
     count: n,
     accuracy: ratio(correct, n),
     accuracyInterval: wilson(correct, n),
-    topK: (options.topK ?? [1, 5]).filter((k) => k <= classes.length).map((k) => ({ k, accuracy: topKAccuracy(items, k) })),
+    topK: (options.topK ?? [1, 5])
+      .filter((k) => k <= classes.length)
+      .map((k) => ({ k, accuracy: topKAccuracy(items, k) })),
     macro: {
       precision: mean(occurring.map((c) => c.precision)),
       recall: mean(occurring.map((c) => c.recall)),
@@ -132,7 +146,11 @@ function mean(values: readonly number[]): number {
   return values.length ? values.reduce((a, b) => a + b, 0) / values.length : 0;
 }
 
-function confusionMatrix(truth: readonly number[], predicted: readonly number[], classes: number): number[][] {
+function confusionMatrix(
+  truth: readonly number[],
+  predicted: readonly number[],
+  classes: number,
+): number[][] {
   const m = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
   for (let i = 0; i < truth.length; i++) m[truth[i]][predicted[i]]++;
   return m;
@@ -176,13 +194,19 @@ function topKAccuracy(items: readonly Scored[], k: number): number {
 }
 
 /** Points of the ROC curve, thresholds falling, equal scores together; starts at (0, 0). */
-export function rocCurve(truth: readonly number[], scores: readonly number[]): { fpr: number; tpr: number }[] {
+export function rocCurve(
+  truth: readonly number[],
+  scores: readonly number[],
+): { fpr: number; tpr: number }[] {
   const steps = thresholdSteps(truth, scores);
   const { hits: positives, misses: negatives } = steps[steps.length - 1] ?? { hits: 0, misses: 0 };
   return [{ fpr: 0, tpr: 0 }, ...steps.map((s) => ({ fpr: s.misses / negatives, tpr: s.hits / positives }))];
 }
 
-function thresholdSteps(truth: readonly number[], scores: readonly number[]): { hits: number; misses: number }[] {
+function thresholdSteps(
+  truth: readonly number[],
+  scores: readonly number[],
+): { hits: number; misses: number }[] {
   const order = truth.map((_, i) => i).sort((a, b) => scores[b] - scores[a]);
   const steps: { hits: number; misses: number }[] = [];
   let hits = 0;
@@ -235,13 +259,20 @@ export function wilson(hits: number, n: number): Interval {
 /** Percentile bootstrap, 95 %, over images. */
 function percentile(values: number[]): Interval {
   const sorted = values.sort((a, b) => a - b);
-  const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(q * (sorted.length - 1))))] ?? 0;
+  const at = (q: number) =>
+    sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(q * (sorted.length - 1))))] ?? 0;
   return { low: at(0.025), high: at(0.975), method: "bootstrap" };
 }
 
 function calibration(items: readonly Scored[], predicted: readonly number[]): Metrics["calibration"] {
   const BINS = 15;
-  const bins = Array.from({ length: BINS }, (_, b) => ({ low: b / BINS, high: (b + 1) / BINS, count: 0, confidence: 0, accuracy: 0 }));
+  const bins = Array.from({ length: BINS }, (_, b) => ({
+    low: b / BINS,
+    high: (b + 1) / BINS,
+    count: 0,
+    confidence: 0,
+    accuracy: 0,
+  }));
   items.forEach(({ label, probabilities }, i) => {
     const p = probabilities[predicted[i]];
     const bin = bins[Math.min(BINS - 1, Math.max(0, Math.ceil(p * BINS) - 1))];

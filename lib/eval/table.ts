@@ -35,7 +35,12 @@ export interface SavedResults {
   metrics: Metrics;
 }
 
-export function tableCell(model: string, dataset: string, { metrics: m, manifest }: SavedResults, results: string): TableCell {
+export function tableCell(
+  model: string,
+  dataset: string,
+  { metrics: m, manifest }: SavedResults,
+  results: string,
+): TableCell {
   const parameters = manifest.model.parameters ?? findModel(model)?.parameters;
   const top5 = m.topK.find((t) => t.k === 5)?.accuracy;
   return {
@@ -83,8 +88,11 @@ interface Row {
 function grid(cells: readonly TableCell[]): Grid {
   const datasets = [...new Set(cells.map((c) => c.dataset))];
   const models = [...new Set(cells.map((c) => c.model))];
-  const of = (model: string, dataset: string) => cells.find((c) => c.model === model && c.dataset === dataset);
-  const highest = datasets.map((d) => Math.max(...cells.filter((c) => c.dataset === d).map((c) => c.accuracy)));
+  const of = (model: string, dataset: string) =>
+    cells.find((c) => c.model === model && c.dataset === dataset);
+  const highest = datasets.map((d) =>
+    Math.max(...cells.filter((c) => c.dataset === d).map((c) => c.accuracy)),
+  );
   // Means and speeds can be compared only where every data set is there.
   const complete = (model: string, value: (cell: TableCell) => number) => {
     const own = datasets.map((d) => of(model, d));
@@ -94,7 +102,13 @@ function grid(cells: readonly TableCell[]): Grid {
   const speeds = models.map((m) => complete(m, (c) => c.imagesPerSecond));
   const several = models.length > 1;
   return {
-    head: ["model", "parameters", ...datasets.map((d) => `${d} (${cells.find((c) => c.dataset === d)!.images})`), "mean", "images/s"],
+    head: [
+      "model",
+      "parameters",
+      ...datasets.map((d) => `${d} (${cells.find((c) => c.dataset === d)!.images})`),
+      "mean",
+      "images/s",
+    ],
     rows: models.map((model, i) => {
       const own = cells.filter((c) => c.model === model);
       return {
@@ -102,11 +116,19 @@ function grid(cells: readonly TableCell[]): Grid {
         parameters: millions(own.find((c) => c.parameters !== undefined)?.parameters),
         cells: datasets.map((d, j) => {
           const cell = of(model, d);
-          const text = cell ? `${percent(cell.accuracy)} (${percent(cell.low)} to ${percent(cell.high)})` : "";
+          const text = cell
+            ? `${percent(cell.accuracy)} (${percent(cell.low)} to ${percent(cell.high)})`
+            : "";
           return { cell, text, best: several && cell?.accuracy === highest[j] };
         }),
-        mean: { text: Number.isNaN(means[i]) ? "" : percent(means[i]), best: several && means[i] === largest(means) },
-        speed: { text: mean(own.map((c) => c.imagesPerSecond)).toFixed(1), best: several && speeds[i] === largest(speeds) },
+        mean: {
+          text: Number.isNaN(means[i]) ? "" : percent(means[i]),
+          best: several && means[i] === largest(means),
+        },
+        speed: {
+          text: mean(own.map((c) => c.imagesPerSecond)).toFixed(1),
+          best: several && speeds[i] === largest(speeds),
+        },
       };
     }),
   };
@@ -136,7 +158,9 @@ export function tableMarkdown(cells: readonly TableCell[]): string {
   return [
     line(head.map(escape)),
     line(head.map((_, i) => (i === 0 ? "---" : "---:"))),
-    ...rows.map((r) => line([escape(r.model), r.parameters, ...r.cells.map(bold), bold(r.mean), bold(r.speed)])),
+    ...rows.map((r) =>
+      line([escape(r.model), r.parameters, ...r.cells.map(bold), bold(r.mean), bold(r.speed)]),
+    ),
     "",
     MEANING,
     "",
@@ -175,7 +199,8 @@ export function tableHtml(cells: readonly TableCell[], style: string): string {
     return `<td><a href="${report}">${bold(shown)}</a></td>`;
   };
   const body = rows.map(
-    (r) => `<tr><td>${encode(r.model)}</td><td>${r.parameters}</td>${r.cells.map(value).join("")}<td>${bold(r.mean)}</td><td>${bold(r.speed)}</td></tr>`,
+    (r) =>
+      `<tr><td>${encode(r.model)}</td><td>${r.parameters}</td>${r.cells.map(value).join("")}<td>${bold(r.mean)}</td><td>${bold(r.speed)}</td></tr>`,
   );
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Zero-shot accuracy: torchclip</title><style>${style}a { color: inherit; }</style></head><body>

@@ -57,20 +57,30 @@ export interface ZeroShotResult {
 }
 
 /** Classifies every image of the set by its nearest class prompt (Radford et al. 2021, section 3.1). */
-export async function zeroShot(clip: Clip, data: Dataset, options: ZeroShotOptions = {}): Promise<ZeroShotResult> {
+export async function zeroShot(
+  clip: Clip,
+  data: Dataset,
+  options: ZeroShotOptions = {},
+): Promise<ZeroShotResult> {
   const started = performance.now();
   const prompts = options.prompts ?? data.prompts[0] ?? ARTICLE_PROMPTS;
   const classNames = options.classNames ?? promptNames(data.classes, options.keepUnderscores);
   if (classNames.length !== data.classes.length) {
-    throw new TorchclipError("E_ARGUMENT", `${classNames.length} class names for the ${data.classes.length} classes of ${data.name}`, {
-      subject: "classNames",
-    });
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      `${classNames.length} class names for the ${data.classes.length} classes of ${data.name}`,
+      {
+        subject: "classNames",
+      },
+    );
   }
   const batchSize = options.batchSize ?? 32;
   const times = { read: 0, decode: 0, resize: 0, forward: 0, post: 0, total: 0 };
   const classes = await clip.encodeClasses(classNames, prompts.templates, { signal: options.signal });
   const samples = [...data];
-  const journal = options.journal ? new Journal(options.journal, runSettings(clip, data, prompts, classNames, batchSize, options)) : undefined;
+  const journal = options.journal
+    ? new Journal(options.journal, runSettings(clip, data, prompts, classNames, batchSize, options))
+    : undefined;
   let rows: JournalRow[];
   try {
     await journal?.begin(options.resume ?? false);
@@ -110,17 +120,32 @@ async function classifyAll(
   const images = async function* () {
     for await (const { image } of work.missing()) yield image;
   };
-  const stream = clip.streamImages(images(), { batchSize, onError: "collect", autoRotate: options.autoRotate, signal: options.signal, times });
+  const stream = clip.streamImages(images(), {
+    batchSize,
+    onError: "collect",
+    autoRotate: options.autoRotate,
+    signal: options.signal,
+    times,
+  });
   for await (const batch of stream) {
     const before = performance.now();
     const cosines = similarity(batch, classes);
     const done = work.next(batch.rows).map(({ position, item: { name, content } }, r): JournalRow => {
       const error = batch.errors[r];
       const identity = { name, content };
-      if (!error) return (rows[position] = { ...identity, cosines: Array.from(cosines.subarray(r * classes.rows, (r + 1) * classes.rows)) });
+      if (!error)
+        return (rows[position] = {
+          ...identity,
+          cosines: Array.from(cosines.subarray(r * classes.rows, (r + 1) * classes.rows)),
+        });
       // The index in the message counts what this run computed, not the images of the data set.
       const message = withoutIndex(error);
-      if (options.onError === "fail") throw new TorchclipError(error.code, `${name}: ${message}`, { index: position, subject: name, cause: error });
+      if (options.onError === "fail")
+        throw new TorchclipError(error.code, `${name}: ${message}`, {
+          index: position,
+          subject: name,
+          cause: error,
+        });
       return (rows[position] = { ...identity, error: { code: error.code, message } });
     });
     await journal?.add(done);
@@ -139,7 +164,11 @@ export function promptNames(classes: readonly string[], keepUnderscores = false)
   return classes.map((name) => (keepUnderscores ? name : name.replaceAll("_", " ").trim() || name));
 }
 
-function predict(rows: readonly JournalRow[], samples: readonly Sample[], scale: number): Pick<ZeroShotResult, "predictions" | "skipped"> {
+function predict(
+  rows: readonly JournalRow[],
+  samples: readonly Sample[],
+  scale: number,
+): Pick<ZeroShotResult, "predictions" | "skipped"> {
   const predictions: ImagePrediction[] = [];
   const skipped: ZeroShotResult["skipped"] = [];
   for (const [i, { cosines, error }] of rows.entries()) {

@@ -45,7 +45,8 @@ export function guardedLookup(isAllowed: (address: string) => boolean, resolve =
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
       if (error) return callback(error, []);
-      if (addresses.some(({ address }) => !isAllowed(address))) return callback(new PrivateAddressError(hostname), []);
+      if (addresses.some(({ address }) => !isAllowed(address)))
+        return callback(new PrivateAddressError(hostname), []);
       if (options.all) return callback(null, addresses);
       callback(null, addresses[0].address, addresses[0].family);
     });

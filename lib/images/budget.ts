@@ -72,6 +72,8 @@ let shared: PixelBudget | undefined;
 
 /** The budget of this thread of Node: TORCHCLIP_DECODE_PIXELS, else 128 megapixels or 16 a core, the larger of both. */
 export function decodeBudget(): PixelBudget {
-  shared ??= new PixelBudget(decodeBudgetSetting() ?? Math.max(LEAST_BUDGET, PIXELS_A_CORE * availableParallelism()));
+  shared ??= new PixelBudget(
+    decodeBudgetSetting() ?? Math.max(LEAST_BUDGET, PIXELS_A_CORE * availableParallelism()),
+  );
   return shared;
 }

@@ -100,7 +100,9 @@ function shrinkFactor(shorter: number, size: number): number {
 }
 
 /** What sharp's metadata says of a JPEG file in grey or colours, without a turn on the thread pool (a tenth of decoding). */
-function jpegMetadata(bytes: Uint8Array): Pick<Metadata, "width" | "height" | "space" | "channels" | "format" | "orientation"> | undefined {
+function jpegMetadata(
+  bytes: Uint8Array,
+): Pick<Metadata, "width" | "height" | "space" | "channels" | "format" | "orientation"> | undefined {
   const header = readJpegHeader(bytes);
   if (header?.components !== 1 && header?.components !== 3) return undefined;
   const { width, height, components: channels } = header;
@@ -115,11 +117,17 @@ interface EncodedFile {
 
 type SizedOptions = DecodeOptions & CheckedLimits & { size?: number };
 
-async function decodeBytes({ bytes, format, name }: EncodedFile, options: SizedOptions, admit: Admit): Promise<RawImage> {
-  if (bytes.byteLength === 0) throw new TorchclipError("E_IMAGE_DECODE", `${name} is empty (0 bytes)`, { subject: name });
+async function decodeBytes(
+  { bytes, format, name }: EncodedFile,
+  options: SizedOptions,
+  admit: Admit,
+): Promise<RawImage> {
+  if (bytes.byteLength === 0)
+    throw new TorchclipError("E_IMAGE_DECODE", `${name} is empty (0 bytes)`, { subject: name });
   try {
     const decoding = decodingOf(bytes, format, options);
-    if ("plan" in decoding) return await decodeBySharp(decoding.plan, options, (size) => admit({ ...size, format }));
+    if ("plan" in decoding)
+      return await decodeBySharp(decoding.plan, options, (size) => admit({ ...size, format }));
     const { width, height, decode } = decoding.own;
     await admit({ width, height, format });
     return await decode();
@@ -130,13 +138,20 @@ async function decodeBytes({ bytes, format, name }: EncodedFile, options: SizedO
   }
 }
 
-async function decodeBySharp(plan: Plan, options: SizedOptions, admit: (size: Size) => Promise<void>): Promise<RawImage> {
+async function decodeBySharp(
+  plan: Plan,
+  options: SizedOptions,
+  admit: (size: Size) => Promise<void>,
+): Promise<RawImage> {
   const open = () => sharp(plan.bytes, { ignoreIcc: true, failOn: plan.failOn, limitInputPixels: false });
   const { fastDecode, size, autoRotate } = options;
   const header = fastDecode && autoRotate ? undefined : jpegMetadata(plan.bytes);
   const { width, height, space, channels, format, orientation = 1 } = header ?? (await open().metadata());
   await admit(plan.size ?? { width, height });
-  const shrink = fastDecode && size && format === "jpeg" && space !== "cmyk" ? shrinkFactor(Math.min(width, height), size) : 1;
+  const shrink =
+    fastDecode && size && format === "jpeg" && space !== "cmyk"
+      ? shrinkFactor(Math.min(width, height), size)
+      : 1;
   let pipeline = open().timeout({ seconds: timeoutSeconds(options.decodeTimeout) });
   if (autoRotate || plan.turn) pipeline = pipeline.autoOrient();
   if (shrink > 1) {

@@ -37,14 +37,26 @@ function isSvg(bytes: Uint8Array): boolean {
 }
 
 /** A file's format. Throws E_IMAGE_DECODE where the option `formats` does not name it, and for compressed SVG. */
-export function checkFormat(bytes: Uint8Array, name: string, formats: readonly ImageFormat[]): ImageFormat | undefined {
+export function checkFormat(
+  bytes: Uint8Array,
+  name: string,
+  formats: readonly ImageFormat[],
+): ImageFormat | undefined {
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
-    throw new TorchclipError("E_IMAGE_DECODE", `cannot decode ${name}: it is compressed by gzip (SVGZ is not supported)`, { subject: name });
+    throw new TorchclipError(
+      "E_IMAGE_DECODE",
+      `cannot decode ${name}: it is compressed by gzip (SVGZ is not supported)`,
+      { subject: name },
+    );
   }
   const format = imageFormat(bytes);
   // The decoder names what is wrong with a file of no known format, unless formats were chosen.
   if (format === undefined && IMAGE_FORMATS.every((known) => formats.includes(known))) return undefined;
   if (format !== undefined && formats.includes(format)) return format;
   const what = format === undefined ? "it is none of the formats" : `it is ${format}, and only these formats`;
-  throw new TorchclipError("E_IMAGE_DECODE", `cannot decode ${name}: ${what} that the option formats accepts: ${formats.join(", ")}`, { subject: name });
+  throw new TorchclipError(
+    "E_IMAGE_DECODE",
+    `cannot decode ${name}: ${what} that the option formats accepts: ${formats.join(", ")}`,
+    { subject: name },
+  );
 }

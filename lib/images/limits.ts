@@ -2,7 +2,19 @@ import { TorchclipError } from "../errors.js";
 import type { OptionCheck } from "../options.js";
 
 /** Formats of encoded images, as the option `formats` names them. */
-export const IMAGE_FORMATS = ["jpeg", "png", "webp", "gif", "tiff", "avif", "svg", "bmp", "ico", "pnm", "qoi"] as const;
+export const IMAGE_FORMATS = [
+  "jpeg",
+  "png",
+  "webp",
+  "gif",
+  "tiff",
+  "avif",
+  "svg",
+  "bmp",
+  "ico",
+  "pnm",
+  "qoi",
+] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /** Where images may come from. Bytes and decoded pixels are always accepted. */
@@ -50,7 +62,8 @@ export const DEFAULT_LIMITS: CheckedLimits = {
   sources: { file: true, url: true, allowPrivate: false },
 };
 
-const atLeastOne: OptionCheck = (value) => (typeof value === "number" && value >= 1 ? undefined : "a number of at least 1");
+const atLeastOne: OptionCheck = (value) =>
+  typeof value === "number" && value >= 1 ? undefined : "a number of at least 1";
 
 /** What each option must be; undefined where a value is right. */
 export const LIMIT_CHECKS: Record<keyof ImageLimits, OptionCheck> = {
@@ -64,14 +77,20 @@ export const LIMIT_CHECKS: Record<keyof ImageLimits, OptionCheck> = {
 
 function checkFormats(value: unknown): string | undefined {
   const known: readonly unknown[] = IMAGE_FORMATS;
-  return Array.isArray(value) && value.every((format) => known.includes(format)) ? undefined : `a list of ${IMAGE_FORMATS.join(", ")}`;
+  return Array.isArray(value) && value.every((format) => known.includes(format))
+    ? undefined
+    : `a list of ${IMAGE_FORMATS.join(", ")}`;
 }
 
 function checkSources(value: unknown): string | undefined {
   const wanted = "{ file, url, allowPrivate }, each true or false";
   if (typeof value !== "object" || value === null) return wanted;
   const names = Object.keys(DEFAULT_LIMITS.sources);
-  return Object.entries(value).every(([name, on]) => names.includes(name) && (on === undefined || typeof on === "boolean")) ? undefined : wanted;
+  return Object.entries(value).every(
+    ([name, on]) => names.includes(name) && (on === undefined || typeof on === "boolean"),
+  )
+    ? undefined
+    : wanted;
 }
 
 /** The limits in force: those of the call before those of the model before the defaults; `sources` by its parts. */
@@ -103,7 +122,11 @@ export function checkPixels(name: string, width: number, height: number, maxPixe
 /** Throws E_IMAGE_TOO_LARGE where a file has, or came to, too many bytes. */
 export function checkBytes(name: string, bytes: number, maxBytes: number): void {
   if (bytes <= maxBytes) return;
-  throw new TorchclipError("E_IMAGE_TOO_LARGE", `${name}: it has more bytes than the limit of ${maxBytes}; the option maxBytes raises it`, {
-    subject: name,
-  });
+  throw new TorchclipError(
+    "E_IMAGE_TOO_LARGE",
+    `${name}: it has more bytes than the limit of ${maxBytes}; the option maxBytes raises it`,
+    {
+      subject: name,
+    },
+  );
 }

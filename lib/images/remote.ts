@@ -22,7 +22,10 @@ export class ImageFetcher {
     private readonly isAllowed: (address: string) => boolean,
     lookup = guardedLookup(isAllowed),
   ) {
-    this.agents = { "http:": new http.Agent({ keepAlive: true, lookup }), "https:": new https.Agent({ keepAlive: true, lookup }) };
+    this.agents = {
+      "http:": new http.Agent({ keepAlive: true, lookup }),
+      "https:": new https.Agent({ keepAlive: true, lookup }),
+    };
   }
 
   /**
@@ -43,7 +46,11 @@ export class ImageFetcher {
       if (cause instanceof TorchclipError) throw cause;
       const late = `it did not come within ${limits.fetchTimeout} ms (option fetchTimeout)`;
       // The cause itself stays out: Node's errors of URLs hold the whole of them.
-      throw new TorchclipError("E_IMAGE_READ", `cannot read ${name}: ${stop.signal.aborted ? late : (cause as Error).message}`, { subject: name });
+      throw new TorchclipError(
+        "E_IMAGE_READ",
+        `cannot read ${name}: ${stop.signal.aborted ? late : (cause as Error).message}`,
+        { subject: name },
+      );
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
@@ -58,7 +65,8 @@ export class ImageFetcher {
       const { statusCode = 0, statusMessage = "", headers } = response;
       if (statusCode === 200) return response;
       response.destroy();
-      if (!REDIRECTS.includes(statusCode) || headers.location === undefined) throw new Error(`HTTP ${statusCode} ${statusMessage}`.trim());
+      if (!REDIRECTS.includes(statusCode) || headers.location === undefined)
+        throw new Error(`HTTP ${statusCode} ${statusMessage}`.trim());
       url = parse(headers.location, url);
     }
     throw new Error(`it redirects more than ${MAX_REDIRECTS} times`);
@@ -70,7 +78,11 @@ export class ImageFetcher {
     // An address needs no lookup, so that the one of the agent is not asked.
     const literal = literalAddress(url);
     if (literal && !this.isAllowed(literal)) throw new PrivateAddressError(literal);
-    const headers = { "accept-encoding": "identity", accept: "image/*, */*;q=0.5", "user-agent": "torchclip" };
+    const headers = {
+      "accept-encoding": "identity",
+      accept: "image/*, */*;q=0.5",
+      "user-agent": "torchclip",
+    };
     const get = protocol === "https:" ? https.get : http.get;
     return new Promise((resolve, reject) => {
       get(url, { agent: this.agents[protocol], signal, headers }, resolve).on("error", reject);
@@ -82,7 +94,11 @@ const publicFetcher = new ImageFetcher(isPublicAddress);
 const anyFetcher = new ImageFetcher(() => true);
 
 /** The bytes behind an http(s) URL, under the limits of a call. */
-export function fetchImage(address: string, limits: FetchLimits & Pick<CheckedLimits, "sources">, signal?: AbortSignal): Promise<Uint8Array> {
+export function fetchImage(
+  address: string,
+  limits: FetchLimits & Pick<CheckedLimits, "sources">,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
   return (limits.sources.allowPrivate ? anyFetcher : publicFetcher).fetch(address, limits, signal);
 }
 
@@ -113,7 +129,12 @@ async function body(response: http.IncomingMessage, name: string, maxBytes: numb
 
 function decompressed(response: http.IncomingMessage, encoding: string): Readable {
   if (encoding === "identity" || encoding === "") return response;
-  const decoders = { gzip: createGunzip, "x-gzip": createGunzip, deflate: createInflate, br: createBrotliDecompress };
+  const decoders = {
+    gzip: createGunzip,
+    "x-gzip": createGunzip,
+    deflate: createInflate,
+    br: createBrotliDecompress,
+  };
   if (!Object.hasOwn(decoders, encoding)) {
     response.destroy();
     throw new Error(`its content-encoding "${encoding.slice(0, 40)}" is not supported`);

@@ -9,7 +9,8 @@ import { fetchImage } from "./remote.js";
 
 const MAX_SIDE = 1 << 24;
 const MAX_NAME = 1000; // characters
-const WANTED = "an image is a path, a URL, a Buffer of an encoded file, or { data: Uint8Array, width, height, channels: 1 | 3 | 4 }";
+const WANTED =
+  "an image is a path, a URL, a Buffer of an encoded file, or { data: Uint8Array, width, height, channels: 1 | 3 | 4 }";
 /** Bytes by which the buffer grows for a file that is longer than it said. */
 const READ_CHUNK = 1 << 20;
 
@@ -42,15 +43,22 @@ function cut(name: string): string {
 }
 
 export function isRaw(image: ImageInput | EncodedImage): image is RawImage {
-  return typeof image !== "string" && !(image instanceof Uint8Array) && !(image instanceof URL) && !(image instanceof EncodedImage);
+  return (
+    typeof image !== "string" &&
+    !(image instanceof Uint8Array) &&
+    !(image instanceof URL) &&
+    !(image instanceof EncodedImage)
+  );
 }
 
 /** Decoded pixels with each field read once, so that a getter cannot change them behind the check. E_ARGUMENT where they do not fit. */
 export function checkRaw(image: RawImage): RawImage {
   const { data, width, height, channels } = readRaw(image);
-  const isSide = (side: unknown) => Number.isInteger(side) && (side as number) >= 1 && (side as number) <= MAX_SIDE;
+  const isSide = (side: unknown) =>
+    Number.isInteger(side) && (side as number) >= 1 && (side as number) <= MAX_SIDE;
   const isData = data instanceof Uint8Array || (data as unknown) instanceof Uint8ClampedArray;
-  if (!isData || !isSide(width) || !isSide(height) || ![1, 3, 4].includes(channels)) throw new TorchclipError("E_ARGUMENT", WANTED);
+  if (!isData || !isSide(width) || !isSide(height) || ![1, 3, 4].includes(channels))
+    throw new TorchclipError("E_ARGUMENT", WANTED);
   if (data.length !== width * height * channels) {
     throw new TorchclipError(
       "E_ARGUMENT",
@@ -58,7 +66,12 @@ export function checkRaw(image: RawImage): RawImage {
     );
   }
   const { buffer, byteOffset, length } = data;
-  return { data: data instanceof Uint8Array ? data : new Uint8Array(buffer, byteOffset, length), width, height, channels };
+  return {
+    data: data instanceof Uint8Array ? data : new Uint8Array(buffer, byteOffset, length),
+    width,
+    height,
+    channels,
+  };
 }
 
 function readRaw(image: RawImage): RawImage {
@@ -66,14 +79,22 @@ function readRaw(image: RawImage): RawImage {
     const { data, width, height, channels } = image;
     return { data, width, height, channels };
   } catch (cause) {
-    throw new TorchclipError("E_ARGUMENT", `${WANTED}; this one cannot be read: ${(cause as Error)?.message ?? String(cause)}`, { cause });
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      `${WANTED}; this one cannot be read: ${(cause as Error)?.message ?? String(cause)}`,
+      { cause },
+    );
   }
 }
 
 type ReadLimits = Pick<CheckedLimits, "fetchTimeout" | "maxBytes" | "sources">;
 
 /** The bytes of an encoded image, from where `sources` allows. E_IMAGE_READ, E_IMAGE_TOO_LARGE or E_ABORTED. */
-export async function readImage(image: string | URL | Uint8Array | EncodedImage, limits: ReadLimits, signal?: AbortSignal): Promise<Uint8Array> {
+export async function readImage(
+  image: string | URL | Uint8Array | EncodedImage,
+  limits: ReadLimits,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
   if (image instanceof EncodedImage) return untilAborted(image.bytes, signal);
   const name = imageName(image);
   if (image instanceof Uint8Array) {
@@ -87,7 +108,8 @@ export async function readImage(image: string | URL | Uint8Array | EncodedImage,
     return fetchImage(text, limits, signal);
   }
   if (/^data:/i.test(text)) throw refused(name, "data URLs are not read; give their bytes as a Buffer");
-  if (/^(?!file:)[a-z][a-z\d+.-]+:\/\//i.test(text)) throw refused(name, "of URLs only http:, https: and file: are read");
+  if (/^(?!file:)[a-z][a-z\d+.-]+:\/\//i.test(text))
+    throw refused(name, "of URLs only http:, https: and file: are read");
   if (!limits.sources.file) throw refused(name, "files are not read here (option sources.file)");
   return untilAborted(readRegularFile(text, name, limits.maxBytes), signal);
 }

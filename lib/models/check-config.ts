@@ -4,7 +4,15 @@ import type { ModelConfig } from "./config.js";
 /** Sides, widths, tokens: no model of this kind comes near. */
 const MOST_SIZE = 1 << 24;
 const MOST_LIST = 1024;
-const CLEANING = ["none", "openai", "whitespace", "whitespace_underscore", "canonicalize", "siglip", "lower"] as const;
+const CLEANING = [
+  "none",
+  "openai",
+  "whitespace",
+  "whitespace_underscore",
+  "canonicalize",
+  "siglip",
+  "lower",
+] as const;
 const DIALECTS = ["openai", "open_clip", "transformers"] as const;
 
 /**
@@ -39,7 +47,10 @@ function checkSetting(value: unknown, what: string, key: string, check: Untruste
   if (typeof value === "boolean" || value === undefined) return;
   if (typeof value === "string") check.text(value, what, 1024);
   else if (typeof value === "number") checkNumber(value, what, key, check);
-  else if (Array.isArray(value)) check.array(value, what, MOST_LIST).forEach((item, i) => checkListItem(item, `${what}[${i}]`, key, check));
+  else if (Array.isArray(value))
+    check
+      .array(value, what, MOST_LIST)
+      .forEach((item, i) => checkListItem(item, `${what}[${i}]`, key, check));
   else throw check.error(`${what} must be a number, a name, a flag or a list, not ${kindOf(value)}`);
 }
 
@@ -47,7 +58,8 @@ function checkSetting(value: unknown, what: string, key: string, check: Untruste
 function checkListItem(value: unknown, what: string, key: string, check: Untrusted): void {
   if (value === null || typeof value !== "object") return checkSetting(value, what, key, check);
   for (const [name, setting] of Object.entries(check.object(value, what))) {
-    if (typeof setting === "object") throw check.error(`${what}.${name} must be a number, a name or a flag, not ${kindOf(setting)}`);
+    if (typeof setting === "object")
+      throw check.error(`${what}.${name} must be a number, a name or a flag, not ${kindOf(setting)}`);
     checkSetting(setting, `${what}.${name}`, name, check);
   }
 }
@@ -60,13 +72,19 @@ function checkNumber(value: number, what: string, key: string, check: Untrusted)
 function checkPreprocessing(preprocessing: JsonObject, check: Untrusted): void {
   check.text(preprocessing.resize, "preprocessing.resize", 64);
   check.text(preprocessing.interpolation, "preprocessing.interpolation", 64);
-  if (preprocessing.resized !== undefined) check.count(preprocessing.resized, "preprocessing.resized", 1, MOST_SIZE);
-  if (preprocessing.crop !== undefined) check.choice(preprocessing.crop, ["round", "floor"], "preprocessing.crop");
+  if (preprocessing.resized !== undefined)
+    check.count(preprocessing.resized, "preprocessing.resized", 1, MOST_SIZE);
+  if (preprocessing.crop !== undefined)
+    check.choice(preprocessing.crop, ["round", "floor"], "preprocessing.crop");
   check.number(preprocessing.fill, "preprocessing.fill");
   for (const key of ["mean", "std"]) {
-    const values = check.array(preprocessing[key], `preprocessing.${key}`).map((value) => check.number(value, `preprocessing.${key}`));
-    if (values.length !== 3) throw check.error(`preprocessing.${key} must be three numbers, not ${values.length}`);
-    if (key === "std" && values.some((value) => value === 0)) throw check.error("preprocessing.std must not be 0");
+    const values = check
+      .array(preprocessing[key], `preprocessing.${key}`)
+      .map((value) => check.number(value, `preprocessing.${key}`));
+    if (values.length !== 3)
+      throw check.error(`preprocessing.${key} must be three numbers, not ${values.length}`);
+    if (key === "std" && values.some((value) => value === 0))
+      throw check.error("preprocessing.std must not be 0");
   }
 }
 

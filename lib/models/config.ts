@@ -110,8 +110,13 @@ export function readConfig(json: string, file = "the artifact's torchclip.json")
   const check = new Untrusted("E_MODEL_CORRUPT", file);
   const config = check.object(check.json(json), "the settings");
   if (config.formatVersion !== 2) {
-    const version = typeof config.formatVersion === "number" ? config.formatVersion : kindOf(config.formatVersion);
-    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file} has format ${version}, this version reads format 2; import the model again`, { subject: file });
+    const version =
+      typeof config.formatVersion === "number" ? config.formatVersion : kindOf(config.formatVersion);
+    throw new TorchclipError(
+      "E_MODEL_UNSUPPORTED",
+      `${file} has format ${version}, this version reads format 2; import the model again`,
+      { subject: file },
+    );
   }
   return checkConfig(config, file);
 }
@@ -122,8 +127,12 @@ export function describeModel({ image, text, embedDim, architecture }: ModelConf
     const context = text.contextLength;
     return `third-party TorchScript, image ${image.imageSize} px; text ${context} tokens; embedding ${embedDim}`;
   }
-  const size = (t: { width?: number | number[]; widths?: number[]; layers?: number | number[]; depths?: number[] }) =>
-    `${[t.layers ?? t.depths].flat().join("-")} × ${[t.width ?? t.widths].flat().join("-")}`;
+  const size = (t: {
+    width?: number | number[];
+    widths?: number[];
+    layers?: number | number[];
+    depths?: number[];
+  }) => `${[t.layers ?? t.depths].flat().join("-")} × ${[t.width ?? t.widths].flat().join("-")}`;
   const patch = "patchSize" in image ? ` / ${image.patchSize}` : "";
   const activation = "activation" in image ? `; ${image.activation}` : "";
   return `${architecture}, image ${image.imageSize} px${patch}, ${size(image)}; text ${text.contextLength} tokens, ${size(text)}; embedding ${embedDim}${activation}`;

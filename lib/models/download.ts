@@ -37,9 +37,13 @@ export async function download(options: DownloadOptions): Promise<string> {
   const { target, urls } = options;
   if (await exists(target)) return target;
   if (options.offline) {
-    throw new TorchclipError("E_OFFLINE", `${target} is not in the cache, and the network is off (offline mode). It comes from ${urls[0]}`, {
-      subject: target,
-    });
+    throw new TorchclipError(
+      "E_OFFLINE",
+      `${target} is not in the cache, and the network is off (offline mode). It comes from ${urls[0]}`,
+      {
+        subject: target,
+      },
+    );
   }
   const held = await lock(`${target}.lock`, { wait: true, signal: options.signal });
   try {
@@ -61,7 +65,11 @@ export async function download(options: DownloadOptions): Promise<string> {
           throw new TorchclipError(error.code, error.message + remedy, { subject: url, cause: error });
       }
     }
-    throw new TorchclipError("E_DOWNLOAD", `could not download ${target}:\n  ${failures.join("\n  ")}${remedy}`, { subject: target });
+    throw new TorchclipError(
+      "E_DOWNLOAD",
+      `could not download ${target}:\n  ${failures.join("\n  ")}${remedy}`,
+      { subject: target },
+    );
   } finally {
     await held.release();
   }
@@ -82,13 +90,21 @@ export const MIRROR_ALONE =
  * Downloads a file from the first of its addresses that gives it, unless it is there, and says where it came from. That is
  * remembered beside it, in `<target>.origin.json`.
  */
-export async function downloadFrom(addresses: readonly Address[], options: Omit<DownloadOptions, "urls" | "onFetched">): Promise<Origin> {
+export async function downloadFrom(
+  addresses: readonly Address[],
+  options: Omit<DownloadOptions, "urls" | "onFetched">,
+): Promise<Origin> {
   const { target, hash } = options;
   const record = `${target}.origin.json`;
   const alone = addresses.length === 1 && addresses[0].kind === "mirror" ? MIRROR_ALONE : undefined;
   const remedy = [alone, options.remedy].filter(Boolean).join(". ");
   let fetched: string | undefined;
-  await download({ ...options, remedy, urls: addresses.map(({ url }) => url), onFetched: (url) => (fetched = url) });
+  await download({
+    ...options,
+    remedy,
+    urls: addresses.map(({ url }) => url),
+    onFetched: (url) => (fetched = url),
+  });
   const from = addresses.find(({ url }) => url === fetched);
   if (!from) return recordedOrigin(target);
   const origin: Origin = { kind: from.kind, location: redactUrl(from.url), hashKnown: hash !== undefined };
@@ -102,7 +118,10 @@ export async function recordedOrigin(target: string): Promise<Origin> {
   const text = await readFile(`${target}.origin.json`, "utf8").catch(() => "");
   try {
     const { kind, location, hashKnown } = JSON.parse(text) as Partial<Origin>;
-    const isOrigin = (kind === "download" || kind === "mirror") && typeof location === "string" && typeof hashKnown === "boolean";
+    const isOrigin =
+      (kind === "download" || kind === "mirror") &&
+      typeof location === "string" &&
+      typeof hashKnown === "boolean";
     return isOrigin ? { kind, location, hashKnown } : unknown;
   } catch {
     return unknown;
@@ -136,7 +155,11 @@ async function fetchWhole(url: string, options: DownloadOptions, check: () => Pr
     const actual = await hashAs(options.hash, part);
     if (actual !== options.hash) {
       await rm(part, { force: true });
-      throw new TorchclipError("E_HASH_MISMATCH", `${url} has hash ${actual}, expected ${options.hash}; nothing of it was kept`, { subject: url });
+      throw new TorchclipError(
+        "E_HASH_MISMATCH",
+        `${url} has hash ${actual}, expected ${options.hash}; nothing of it was kept`,
+        { subject: url },
+      );
     }
   }
   await check();
@@ -154,9 +177,18 @@ async function hashAs(like: string, file: string): Promise<string> {
 }
 
 /** One request; true when the file is complete. */
-async function fetchSome(url: string, part: string, from: number, options: DownloadOptions): Promise<boolean> {
+async function fetchSome(
+  url: string,
+  part: string,
+  from: number,
+  options: DownloadOptions,
+): Promise<boolean> {
   const response = await fetch(url, {
-    headers: { ...options.headers, "accept-encoding": "identity", ...(from ? { range: `bytes=${from}-` } : {}) },
+    headers: {
+      ...options.headers,
+      "accept-encoding": "identity",
+      ...(from ? { range: `bytes=${from}-` } : {}),
+    },
     signal: options.signal,
   });
   if (response.status === 416) {
@@ -164,7 +196,9 @@ async function fetchSome(url: string, part: string, from: number, options: Downl
     return true;
   }
   if (!response.ok || !response.body) {
-    throw new TorchclipError("E_DOWNLOAD", `HTTP ${response.status} ${response.statusText}`, { subject: url });
+    throw new TorchclipError("E_DOWNLOAD", `HTTP ${response.status} ${response.statusText}`, {
+      subject: url,
+    });
   }
   const resumed = response.status === 206;
   let done = resumed ? from : 0;

@@ -31,13 +31,28 @@ export interface ForeignOptions {
 }
 
 /** What the shapes of a ViT and of CLIP's text encoder tell, whatever their names. */
-export function foreignSizes(weights: WeightFile, options: ForeignOptions, file: string): { imageSize: number; contextLength: number; vocabSize: number } {
-  const shapes = [...weights.tensors].map(([name, { shape, stored }]) => [name, stored === "transposed" ? [...shape].reverse() : shape] as const);
+export function foreignSizes(
+  weights: WeightFile,
+  options: ForeignOptions,
+  file: string,
+): { imageSize: number; contextLength: number; vocabSize: number } {
+  const shapes = [...weights.tensors].map(
+    ([name, { shape, stored }]) => [name, stored === "transposed" ? [...shape].reverse() : shape] as const,
+  );
   const table = shapes.find(([name, s]) => /token.*embed|embed.*token/i.test(name) && s.length === 2);
-  if (!table) throw unknown(file, "its token embedding (a matrix named …token…embedding…)", "no other models of unknown layout can be used");
+  if (!table)
+    throw unknown(
+      file,
+      "its token embedding (a matrix named …token…embedding…)",
+      "no other models of unknown layout can be used",
+    );
   const [vocabSize, width] = table[1];
-  const positions = shapes.filter(([name, s]) => /pos/i.test(name) && s.length >= 2).map(([, s]) => s.slice(-2));
-  const patches = shapes.map(([, s]) => s).find((s) => s.length === 4 && s[1] === 3 && s[2] === s[3] && s[2] > 7);
+  const positions = shapes
+    .filter(([name, s]) => /pos/i.test(name) && s.length >= 2)
+    .map(([, s]) => s.slice(-2));
+  const patches = shapes
+    .map(([, s]) => s)
+    .find((s) => s.length === 4 && s[1] === 3 && s[2] === s[3] && s[2] > 7);
   let imageSize = options.imageSize;
   if (!imageSize && patches) {
     for (const [rows, w] of positions) {
@@ -46,7 +61,11 @@ export function foreignSizes(weights: WeightFile, options: ForeignOptions, file:
     }
   }
   if (!imageSize) throw unknown(file, "its image size", "say imageSize (--image-size)");
-  const contextLength = options.contextLength ?? positions.find(([rows, w]) => w === width && rows !== (patches ? (imageSize / patches[2]) ** 2 + 1 : 0))?.[0];
+  const contextLength =
+    options.contextLength ??
+    positions.find(
+      ([rows, w]) => w === width && rows !== (patches ? (imageSize / patches[2]) ** 2 + 1 : 0),
+    )?.[0];
   if (!contextLength) throw unknown(file, "its context length", "say contextLength (--context-length)");
   return { imageSize, contextLength, vocabSize };
 }
@@ -63,18 +82,33 @@ export function untrusted(file: string): TorchclipError {
 }
 
 function unknown(file: string, what: string, remedy: string): TorchclipError {
-  return new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: a TorchScript export whose weights do not tell ${what}; ${remedy}`, { subject: file });
+  return new TorchclipError(
+    "E_MODEL_UNSUPPORTED",
+    `${file}: a TorchScript export whose weights do not tell ${what}; ${remedy}`,
+    { subject: file },
+  );
 }
 
 /** Writes the export as an artifact to `output`, whole or not at all. `about` lacks what is found out here. */
 export async function wrapForeign(
   file: string,
   output: string,
-  about: Pick<ModelConfig, "name" | "tokenizer" | "source"> & { image: ForeignImageConfig; text: ForeignTextConfig; preprocessing?: Partial<Preprocessing> },
+  about: Pick<ModelConfig, "name" | "tokenizer" | "source"> & {
+    image: ForeignImageConfig;
+    text: ForeignTextConfig;
+    preprocessing?: Partial<Preprocessing>;
+  },
   tokenizerJson: object,
 ): Promise<ModelConfig> {
   const { image, text } = about;
-  const preprocessing: Preprocessing = { resize: "shortest", interpolation: "bicubic", mean: CLIP_MEAN, std: CLIP_STD, fill: 0, ...about.preprocessing };
+  const preprocessing: Preprocessing = {
+    resize: "shortest",
+    interpolation: "bicubic",
+    mean: CLIP_MEAN,
+    std: CLIP_STD,
+    fill: 0,
+    ...about.preprocessing,
+  };
   try {
     const embedDim = await addon().probeTorchScript(file, image.imageSize, text.contextLength);
     const config: ModelConfig = {
@@ -90,7 +124,14 @@ export async function wrapForeign(
       storedDtype: "fp32",
       source: about.source,
     };
-    await writeNamedWhole(output, (temporary) => addon().wrapTorchScript(file, JSON.stringify(config, null, 2), JSON.stringify(tokenizerJson), temporary));
+    await writeNamedWhole(output, (temporary) =>
+      addon().wrapTorchScript(
+        file,
+        JSON.stringify(config, null, 2),
+        JSON.stringify(tokenizerJson),
+        temporary,
+      ),
+    );
     return config;
   } catch (error) {
     throw toTorchclipError(error, "E_WRITE", { subject: file });

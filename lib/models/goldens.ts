@@ -29,7 +29,8 @@ export function goldensBeside(artifact: string): string {
 /** The goldens in a file; undefined where there is none. */
 export async function readGoldens(file: string): Promise<Goldens | undefined> {
   if (!(await stat(file).catch(() => undefined))) return undefined;
-  const refuse = (why: string, cause?: unknown) => new TorchclipError("E_ARGUMENT", `${file} holds no goldens: ${why}`, { subject: file, cause });
+  const refuse = (why: string, cause?: unknown) =>
+    new TorchclipError("E_ARGUMENT", `${file} holds no goldens: ${why}`, { subject: file, cause });
   let found: Partial<Goldens> | null;
   try {
     found = JSON.parse(await readFile(file, "utf8")) as Partial<Goldens> | null;
@@ -40,9 +41,17 @@ export async function readGoldens(file: string): Promise<Goldens | undefined> {
   const rows = (x: unknown, count: number) =>
     Array.isArray(x) &&
     x.length === count &&
-    x.every((row) => Array.isArray(row) && row.length === (x[0] as number[]).length && row.length > 0 && row.every((n) => Number.isFinite(n)));
-  if (typeof found?.model !== "string" || typeof found.by !== "string") throw refuse("model or by is missing");
-  if (!strings(found.images) || !strings(found.texts)) throw refuse("images and texts must be lists of strings");
+    x.every(
+      (row) =>
+        Array.isArray(row) &&
+        row.length === (x[0] as number[]).length &&
+        row.length > 0 &&
+        row.every((n) => Number.isFinite(n)),
+    );
+  if (typeof found?.model !== "string" || typeof found.by !== "string")
+    throw refuse("model or by is missing");
+  if (!strings(found.images) || !strings(found.texts))
+    throw refuse("images and texts must be lists of strings");
   if (!rows(found.image, found.images!.length) || !rows(found.text, found.texts!.length))
     throw refuse("image and text must have one row of numbers for each image and text");
   return found as Goldens;
@@ -71,5 +80,13 @@ export async function goldenInputs(): Promise<Pick<Goldens, "images" | "texts">>
       .toBuffer();
     images.push(png.toString("base64"));
   }
-  return { images, texts: ["a photo of a cat", "Two dogs, running in the snow!", "schÃ¶n: it&#39;s GREAT 🎬", "a diagram of the number 7"] };
+  return {
+    images,
+    texts: [
+      "a photo of a cat",
+      "Two dogs, running in the snow!",
+      "schÃ¶n: it&#39;s GREAT 🎬",
+      "a diagram of the number 7",
+    ],
+  };
 }

@@ -20,10 +20,13 @@ export interface Hints {
 type Json = Record<string, unknown>;
 const ACTIVATIONS: readonly Activation[] = ["quick_gelu", "gelu", "gelu_tanh"];
 const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
-const number = (v: unknown): number | undefined => (typeof v === "number" && Number.isFinite(v) ? v : undefined);
+const number = (v: unknown): number | undefined =>
+  typeof v === "number" && Number.isFinite(v) ? v : undefined;
 const text = (v: unknown): string | undefined => (typeof v === "string" ? v : undefined);
-const numbers = (v: unknown): number[] | undefined => (Array.isArray(v) && v.length === 3 && v.every((n) => Number.isFinite(n)) ? (v as number[]) : undefined);
-const defined = <T extends object>(o: T): T => Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined && v !== null)) as T;
+const numbers = (v: unknown): number[] | undefined =>
+  Array.isArray(v) && v.length === 3 && v.every((n) => Number.isFinite(n)) ? (v as number[]) : undefined;
+const defined = <T extends object>(o: T): T =>
+  Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined && v !== null)) as T;
 
 /** A table for names out of files: "constructor" is none of its keys. */
 function named<T>(table: Record<string, T>): Record<string, T> {
@@ -52,7 +55,13 @@ interface FamilyDefaults {
   dicts: boolean;
 }
 
-const CLIP_FAMILY: FamilyDefaults = { siglip: false, activation: "quick_gelu", eps: 1e-5, textHeads: 8, dicts: true };
+const CLIP_FAMILY: FamilyDefaults = {
+  siglip: false,
+  activation: "quick_gelu",
+  eps: 1e-5,
+  textHeads: 8,
+  dicts: true,
+};
 const HF_FAMILIES: Record<string, FamilyDefaults> = {
   clip: CLIP_FAMILY,
   metaclip_2: CLIP_FAMILY,
@@ -65,7 +74,11 @@ const CLIP_END = 49407; // eos_token_id of CLIPTextConfig
 const OLD_END = 2;
 
 /** transformers' config.json with the image processor's config, where there is one. Throws E_MODEL_UNSUPPORTED. */
-export function huggingFaceHints(config: Json, processor: { config: Json; file: string } | undefined, source: string): Hints {
+export function huggingFaceHints(
+  config: Json,
+  processor: { config: Json; file: string } | undefined,
+  source: string,
+): Hints {
   const type = text(config.model_type) ?? "clip";
   if (!Object.hasOwn(HF_FAMILIES, type)) {
     const known = Object.keys(HF_FAMILIES).join(", ");
@@ -79,7 +92,8 @@ export function huggingFaceHints(config: Json, processor: { config: Json; file: 
   const family = HF_FAMILIES[type];
   checkFields("transformers", config, source);
   // A *_config_dict replaces the whole: what it leaves out has the class's default (CLIPConfig.__init__).
-  const part = (name: "text" | "vision") => object((family.dicts ? config[`${name}_config_dict`] : undefined) ?? config[`${name}_config`]);
+  const part = (name: "text" | "vision") =>
+    object((family.dicts ? config[`${name}_config_dict`] : undefined) ?? config[`${name}_config`]);
   const vision = part("vision");
   const words = part("text");
   for (const name of ["text", "vision"] as const) {
@@ -89,10 +103,18 @@ export function huggingFaceHints(config: Json, processor: { config: Json; file: 
   const imageSize = squareSize(vision.image_size, "image_size", source) ?? IMAGE_SIZE;
   const end = number(words.eos_token_id) ?? CLIP_END;
   const { siglip } = family;
-  const pooling = siglip ? { pool: "last", causal: false } : type === "clip" && end === OLD_END ? {} : { pool: "eos", endId: end };
+  const pooling = siglip
+    ? { pool: "last", causal: false }
+    : type === "clip" && end === OLD_END
+      ? {}
+      : { pool: "eos", endId: end };
   return {
     image: { ...huggingFaceTower(vision, family, IMAGE_HEADS, source), imageSize },
-    text: { ...huggingFaceTower(words, family, family.textHeads, source), ...pooling, padId: number(words.pad_token_id) },
+    text: {
+      ...huggingFaceTower(words, family, family.textHeads, source),
+      ...pooling,
+      padId: number(words.pad_token_id),
+    },
     preprocessing: processor
       ? imageProcessorHints(processor.config, siglip, imageSize, processor.file)
       : imageProcessorHints({ size: imageSize, crop_size: imageSize }, siglip, imageSize, source),
@@ -105,22 +127,41 @@ export function huggingFaceHints(config: Json, processor: { config: Json; file: 
 function huggingFaceTower(c: Json, family: FamilyDefaults, heads: number, source: string): TowerHints {
   const named = text(c.hidden_act);
   const activation = named === undefined ? family.activation : HF_ACTIVATIONS[named];
-  if (!activation) throw unsupportedField(source, "hidden_act", named, `the activations computed are ${Object.keys(HF_ACTIVATIONS).join(", ")}`);
+  if (!activation)
+    throw unsupportedField(
+      source,
+      "hidden_act",
+      named,
+      `the activations computed are ${Object.keys(HF_ACTIVATIONS).join(", ")}`,
+    );
   // SiglipVisionModel attends with as many heads in its pooling head as in its layers.
-  return { activation, heads: number(c.num_attention_heads) ?? heads, eps: number(c.layer_norm_eps) ?? family.eps };
+  return {
+    activation,
+    heads: number(c.num_attention_heads) ?? heads,
+    eps: number(c.layer_norm_eps) ?? family.eps,
+  };
 }
 
 /** A side in pixels, given as one number or as two equal ones. */
 function squareSize(value: unknown, field: string, source: string): number | undefined {
   if (value === undefined || value === null) return undefined;
   const sides = Array.isArray(value) ? value : [value, value];
-  if (sides.length === 2 && sides[0] === sides[1] && Number.isInteger(sides[0]) && sides[0] > 0) return sides[0] as number;
+  if (sides.length === 2 && sides[0] === sides[1] && Number.isInteger(sides[0]) && sides[0] > 0)
+    return sides[0] as number;
   throw unsupportedField(source, field, value, "square images alone are computed");
 }
 
-const RESIZES: Record<string, Preprocessing["resize"]> = { shortest: "shortest", squash: "squash", longest: "longest" };
+const RESIZES: Record<string, Preprocessing["resize"]> = {
+  shortest: "shortest",
+  squash: "squash",
+  longest: "longest",
+};
 /** "random" chooses for training alone; images are then prepared with the bicubic filter (open_clip/transform.py). */
-const OPEN_CLIP_FILTERS: Record<string, Preprocessing["interpolation"]> = { bicubic: "bicubic", bilinear: "bilinear", random: "bicubic" };
+const OPEN_CLIP_FILTERS: Record<string, Preprocessing["interpolation"]> = {
+  bicubic: "bicubic",
+  bilinear: "bilinear",
+  random: "bicubic",
+};
 const CLEANS: Record<string, TokenizerConfig["clean"]> = {
   lower: "openai",
   whitespace: "whitespace",
@@ -161,7 +202,12 @@ function openClipImage(vision: Json, quick: Activation, source: string): TowerHi
   const timm = text(vision.timm_model_name);
   if (timm) checkTimm(timm, vision, source);
   if (vision.pool_type !== undefined && !IMAGE_POOLS.includes(vision.pool_type as string)) {
-    throw unsupportedField(source, "vision_cfg.pool_type", vision.pool_type, `${IMAGE_POOLS.join(" and ")} are computed`);
+    throw unsupportedField(
+      source,
+      "vision_cfg.pool_type",
+      vision.pool_type,
+      `${IMAGE_POOLS.join(" and ")} are computed`,
+    );
   }
   return defined<TowerHints>({
     activation: timm ? (timmActivation(timm) ?? "gelu") : activationOf(vision, quick, source),
@@ -178,7 +224,8 @@ function openClipImage(vision: Json, quick: Activation, source: string): TowerHi
 
 function openClipText(words: Json, quick: Activation, source: string): TowerHints {
   const model = text(words.hf_model_name);
-  if (model && !/roberta/i.test(model)) throw unsupportedField(source, "text_cfg.hf_model_name", model, "RoBERTa and XLM-R are computed");
+  if (model && !/roberta/i.test(model))
+    throw unsupportedField(source, "text_cfg.hf_model_name", model, "RoBERTa and XLM-R are computed");
   const pooler = model ? (oneOf(words, "hf_pooler_type", HF_POOLS, source) ?? "mean") : undefined;
   const pool = text(words.pool_type);
   if (!model && pool !== undefined && !TEXT_POOLS.includes(pool)) {
@@ -200,11 +247,17 @@ function openClipText(words: Json, quick: Activation, source: string): TowerHint
 /** open_clip/factory.py get_tokenizer: SimpleTokenizer, or transformers' where the config names one. */
 function openClipTokenizer(words: Json, source: string): Pick<Hints, "clean" | "dialect" | "stripEnd"> {
   const { clean, strip_sep_token: stripEnd, ...others } = object(words.tokenizer_kwargs);
-  for (const [name, value] of Object.entries(others)) throw unsupportedField(source, `text_cfg.tokenizer_kwargs.${name}`, value, "it is not known");
+  for (const [name, value] of Object.entries(others))
+    throw unsupportedField(source, `text_cfg.tokenizer_kwargs.${name}`, value, "it is not known");
   const transformers = text(words.hf_tokenizer_name) !== undefined || text(words.hf_model_name) !== undefined;
   const named = oneOf({ clean }, "clean", CLEANS, source) ?? (transformers ? "whitespace" : "openai");
   if (!transformers && named.startsWith("whitespace")) {
-    throw unsupportedField(source, "text_cfg.tokenizer_kwargs.clean", clean, "capital letters have no tokens in CLIP's own vocabulary");
+    throw unsupportedField(
+      source,
+      "text_cfg.tokenizer_kwargs.clean",
+      clean,
+      "capital letters have no tokens in CLIP's own vocabulary",
+    );
   }
   return { clean: named, dialect: transformers ? "transformers" : "open_clip", stripEnd: stripEnd === true };
 }
@@ -235,7 +288,8 @@ function greyLevel(config: Json, source: string): number | undefined {
 /** Of an open_clip tower: its nn.GELU may be the tanh form (act_kwargs). */
 function activationOf(config: Json, quick: Activation, source: string): Activation {
   const { approximate, ...others } = object(config.act_kwargs);
-  if (Object.keys(others).length) throw unsupportedField(source, "act_kwargs", config.act_kwargs, "approximate alone is known");
+  if (Object.keys(others).length)
+    throw unsupportedField(source, "act_kwargs", config.act_kwargs, "approximate alone is known");
   if (approximate === undefined || approximate === null || approximate === "none") return quick;
   if (approximate === "tanh" && quick === "gelu") return "gelu_tanh";
   throw unsupportedField(source, "act_kwargs", config.act_kwargs, "GELU's tanh form alone is known");
@@ -243,7 +297,8 @@ function activationOf(config: Json, quick: Activation, source: string): Activati
 
 function normEps(config: Json, source: string): number | undefined {
   const { eps, ...others } = object(config.norm_kwargs);
-  if (Object.keys(others).length) throw unsupportedField(source, "norm_kwargs", config.norm_kwargs, "eps alone is known");
+  if (Object.keys(others).length)
+    throw unsupportedField(source, "norm_kwargs", config.norm_kwargs, "eps alone is known");
   return number(eps);
 }
 
@@ -258,9 +313,16 @@ const TIMM_MODELS: readonly { names: RegExp; pools: readonly string[] }[] = [
 
 function checkTimm(name: string, vision: Json, source: string): void {
   const known = TIMM_MODELS.find((m) => m.names.test(name));
-  if (!known) throw unsupportedField(source, "timm_model_name", name, "timm's ViT for CLIP and SigLIP, EVA, ConvNeXt and FastViT are computed");
+  if (!known)
+    throw unsupportedField(
+      source,
+      "timm_model_name",
+      name,
+      "timm's ViT for CLIP and SigLIP, EVA, ConvNeXt and FastViT are computed",
+    );
   const pool = vision.timm_pool;
-  if (pool !== undefined && pool !== null && !known.pools.includes(pool as string)) throw unsupportedField(source, "timm_pool", pool, "another is computed");
+  if (pool !== undefined && pool !== null && !known.pools.includes(pool as string))
+    throw unsupportedField(source, "timm_pool", pool, "another is computed");
 }
 
 /** Models of timm whose activation is not the plain GELU (timm/models/vision_transformer.py). */
@@ -279,7 +341,10 @@ function timmHeads(model: string): number | undefined {
 export function ownHints(text: string, file: string): Hints {
   const check = new Untrusted("E_MODEL_CORRUPT", file);
   const config = check.object(check.json(text, "__metadata__.config"), "__metadata__.config");
-  const activation = config.activation === undefined ? undefined : check.choice(config.activation, ACTIVATIONS, "the activation in its metadata");
+  const activation =
+    config.activation === undefined
+      ? undefined
+      : check.choice(config.activation, ACTIVATIONS, "the activation in its metadata");
   return {
     image: { activation, heads: number(config.vision_heads) },
     text: { activation, heads: number(config.text_heads) },

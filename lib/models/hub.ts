@@ -69,7 +69,11 @@ export class HubRepository {
         return await this.fetch(server, name);
       } catch (error) {
         if (this.options.signal?.aborted) throw new TorchclipError("E_ABORTED", "aborted", { cause: error });
-        if (error instanceof TorchclipError && ["E_WRITE", "E_HASH_MISMATCH", "E_LOCKED"].includes(error.code)) throw error;
+        if (
+          error instanceof TorchclipError &&
+          ["E_WRITE", "E_HASH_MISMATCH", "E_LOCKED"].includes(error.code)
+        )
+          throw error;
         missing &&= error instanceof TorchclipError && error.code === "E_MODEL_NOT_FOUND";
         failures.push(`${server.url}: ${reason(error)}`);
         if (i < servers.length - 1) this.tellFallback(name, failures[i], servers[i + 1]);
@@ -77,7 +81,10 @@ export class HubRepository {
     }
     const cached = await this.cached([name]);
     if (cached) {
-      tell(this.options.onNote, `${this.id.repo}/${name} is taken from the cache, which may be older: ${failures.join("; ")}`);
+      tell(
+        this.options.onNote,
+        `${this.id.repo}/${name} is taken from the cache, which may be older: ${failures.join("; ")}`,
+      );
       return cached;
     }
     const remedy = servers.length === 1 && servers[0].kind === "mirror" ? `. ${MIRROR_ALONE}` : "";
@@ -90,7 +97,8 @@ export class HubRepository {
 
   /** Once: the other files of the repository go the same way. */
   private tellFallback(name: string, failure: string, next: Address): void {
-    if (!this.toldFallback) tell(this.options.onNote, `${this.id.repo}/${name} at ${failure}. Now ${next.url} is asked`);
+    if (!this.toldFallback)
+      tell(this.options.onNote, `${this.id.repo}/${name} at ${failure}. Now ${next.url} is asked`);
     this.toldFallback = true;
   }
 
@@ -99,12 +107,19 @@ export class HubRepository {
     const [commit] = relative(join(this.folder, "snapshots"), path).split(sep);
     const { kind, url } = this.fetched.get(path) ?? { kind: "cache" as const, url: undefined };
     const hashKnown = (await hashFromBlob(path)) !== undefined;
-    return { kind, location: url === undefined ? path : redactUrl(url), hub: `${this.id.repo}@${commit}`, hashKnown };
+    return {
+      kind,
+      location: url === undefined ? path : redactUrl(url),
+      hub: `${this.id.repo}@${commit}`,
+      hashKnown,
+    };
   }
 
   private async cached(names: readonly string[]): Promise<string | undefined> {
     const { revision } = this.id;
-    const commit = /^[0-9a-f]{40}$/.test(revision) ? revision : await readFile(join(this.folder, "refs", revision), "utf8").catch(() => undefined);
+    const commit = /^[0-9a-f]{40}$/.test(revision)
+      ? revision
+      : await readFile(join(this.folder, "refs", revision), "utf8").catch(() => undefined);
     if (!commit) return undefined;
     for (const name of names) {
       const path = join(this.folder, "snapshots", commit.trim(), name);
@@ -156,7 +171,12 @@ export class HubRepository {
     let response: Response;
     for (let hops = 0; ; hops++) {
       const headers = { ...this.headers(url), "accept-encoding": "identity" };
-      response = await fetch(url, { method: "HEAD", redirect: "manual", headers, signal: this.options.signal });
+      response = await fetch(url, {
+        method: "HEAD",
+        redirect: "manual",
+        headers,
+        signal: this.options.signal,
+      });
       // A renamed repository redirects on the same origin; another one is the store of large files.
       const to = response.headers.get("location");
       const next = to ? new URL(to, url) : undefined;
@@ -166,17 +186,37 @@ export class HubRepository {
     const code = response.headers.get("x-error-code");
     if (response.status === 404 && (code === "EntryNotFound" || code === null)) return undefined;
     if (response.status === 404) {
-      throw new TorchclipError("E_MODEL_NOT_FOUND", code === "RevisionNotFound" ? "it has no such revision" : "there is no such repository", { subject: url });
+      throw new TorchclipError(
+        "E_MODEL_NOT_FOUND",
+        code === "RevisionNotFound" ? "it has no such revision" : "there is no such repository",
+        { subject: url },
+      );
     }
     if (response.status === 401 || response.status === 403) {
-      const what = code === "GatedRepo" ? "its licence has to be accepted on the hub first" : "no such repository, or it is private";
-      throw new TorchclipError("E_DOWNLOAD", `HTTP ${response.status}: ${what}; a token is read from HF_TOKEN or from Python's login`, { subject: url });
+      const what =
+        code === "GatedRepo"
+          ? "its licence has to be accepted on the hub first"
+          : "no such repository, or it is private";
+      throw new TorchclipError(
+        "E_DOWNLOAD",
+        `HTTP ${response.status}: ${what}; a token is read from HF_TOKEN or from Python's login`,
+        { subject: url },
+      );
     }
-    if (response.status >= 400) throw new TorchclipError("E_DOWNLOAD", `HTTP ${response.status} ${response.statusText}`, { subject: url });
-    const etag = (response.headers.get("x-linked-etag") ?? response.headers.get("etag") ?? "").replace(/^W\//, "").replaceAll('"', "");
+    if (response.status >= 400)
+      throw new TorchclipError("E_DOWNLOAD", `HTTP ${response.status} ${response.statusText}`, {
+        subject: url,
+      });
+    const etag = (response.headers.get("x-linked-etag") ?? response.headers.get("etag") ?? "")
+      .replace(/^W\//, "")
+      .replaceAll('"', "");
     const commit = response.headers.get("x-repo-commit") ?? "";
     if (!/^[\w.-]{8,}$/.test(etag) || !/^[0-9a-f]{40}$/.test(commit)) {
-      throw new TorchclipError("E_DOWNLOAD", "it does not answer as the hub does (no commit or etag in its headers)", { subject: url });
+      throw new TorchclipError(
+        "E_DOWNLOAD",
+        "it does not answer as the hub does (no commit or etag in its headers)",
+        { subject: url },
+      );
     }
     return { commit, etag };
   }
@@ -191,7 +231,9 @@ function reason(error: unknown): string {
 export async function hashFromBlob(path: string): Promise<string | undefined> {
   const target = await readlink(path).catch(() => undefined);
   const name = target && posix.basename(target.replaceAll("\\", "/"));
-  return name && /^[0-9a-f]{64}$/.test(name) && target.replaceAll("\\", "/").includes("/blobs/") ? name : undefined;
+  return name && /^[0-9a-f]{64}$/.test(name) && target.replaceAll("\\", "/").includes("/blobs/")
+    ? name
+    : undefined;
 }
 
 const dirnameAt = (path: string, name: string): string => path.slice(0, path.length - name.length - 1);

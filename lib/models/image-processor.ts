@@ -15,15 +15,39 @@ interface ProcessorDefaults {
 }
 
 const HALF = [0.5, 0.5, 0.5];
-const CLIP: ProcessorDefaults = { shortest: true, centerCrop: true, interpolation: "bicubic", mean: CLIP_MEAN, std: CLIP_STD };
-const SIGLIP: ProcessorDefaults = { shortest: false, centerCrop: false, interpolation: "bicubic", mean: HALF, std: HALF };
-const VIT: ProcessorDefaults = { shortest: false, centerCrop: false, interpolation: "bilinear", mean: HALF, std: HALF };
+const CLIP: ProcessorDefaults = {
+  shortest: true,
+  centerCrop: true,
+  interpolation: "bicubic",
+  mean: CLIP_MEAN,
+  std: CLIP_STD,
+};
+const SIGLIP: ProcessorDefaults = {
+  shortest: false,
+  centerCrop: false,
+  interpolation: "bicubic",
+  mean: HALF,
+  std: HALF,
+};
+const VIT: ProcessorDefaults = {
+  shortest: false,
+  centerCrop: false,
+  interpolation: "bilinear",
+  mean: HALF,
+  std: HALF,
+};
 
 /** By class name without "ImageProcessor", "FeatureExtractor" and "Fast". */
 const PROCESSORS: Record<string, ProcessorDefaults> = { CLIP, Bit: CLIP, Siglip: SIGLIP, ViT: VIT };
 
 /** PIL.Image.Resampling. Nearest (0) is no weighted mean and is not computed here. */
-const PIL_FILTERS: Record<number, Interpolation> = { 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming" };
+const PIL_FILTERS: Record<number, Interpolation> = {
+  1: "lanczos",
+  2: "bilinear",
+  3: "bicubic",
+  4: "box",
+  5: "hamming",
+};
 const CHANNELS = 3;
 /** Where the processor's config names none, the model's own image size is the only one that the model takes. */
 const DEFAULT_SIZE = 224;
@@ -34,38 +58,74 @@ const TO_UNIT = 1 / 255;
  * (since transformers 5). `size`: the image size that the model's config says, pixels, or undefined. Throws
  * E_MODEL_UNSUPPORTED, naming `file`, for what is not computed here.
  */
-export function imageProcessorHints(config: Json, siglip: boolean, size: number | undefined, file: string): Preprocessing {
+export function imageProcessorHints(
+  config: Json,
+  siglip: boolean,
+  size: number | undefined,
+  file: string,
+): Preprocessing {
   checkFields("image processor", config, file);
   const refuse = (field: string, why: string) => unsupportedField(file, field, config[field], why);
   const defaults = defaultsOf(config, siglip, file);
-  if (config.do_resize === false) throw refuse("do_resize", "images of other sizes than the model's would be refused");
+  if (config.do_resize === false)
+    throw refuse("do_resize", "images of other sizes than the model's would be refused");
   const { shortest, side } = resizedSide(config, defaults, size, file);
   const crops = defaults.centerCrop && config.do_center_crop !== false;
   if (shortest && !crops) throw refuse("do_center_crop", "the model takes square images alone");
   const final = crops ? square(config.crop_size ?? size ?? DEFAULT_SIZE) : side;
   if (final === undefined) throw refuse("crop_size", "the model takes square images alone");
-  if (final > side) throw refuse("crop_size", `images would be resized to ${side} pixels and then be filled with black`);
-  if (size !== undefined && final !== size) throw refuse(crops ? "crop_size" : "size", `the model's image size is ${size} pixels`);
-  const filter = config.resample === undefined || config.resample === null ? defaults.interpolation : PIL_FILTERS[config.resample as number];
+  if (final > side)
+    throw refuse("crop_size", `images would be resized to ${side} pixels and then be filled with black`);
+  if (size !== undefined && final !== size)
+    throw refuse(crops ? "crop_size" : "size", `the model's image size is ${size} pixels`);
+  const filter =
+    config.resample === undefined || config.resample === null
+      ? defaults.interpolation
+      : PIL_FILTERS[config.resample as number];
   if (!filter) throw refuse("resample", "of PIL's filters 1 to 5 are computed");
-  return { resize: shortest ? "shortest" : "squash", resized: side, crop: "floor", interpolation: filter, fill: 0, ...scaling(config, defaults, file) };
+  return {
+    resize: shortest ? "shortest" : "squash",
+    resized: side,
+    crop: "floor",
+    interpolation: filter,
+    fill: 0,
+    ...scaling(config, defaults, file),
+  };
 }
 
 function defaultsOf(config: Json, siglip: boolean, file: string): ProcessorDefaults {
   const name = config.image_processor_type ?? config.feature_extractor_type;
   if (name === undefined || name === null) return siglip ? SIGLIP : CLIP;
-  const plain = (typeof name === "string" ? name : "").replace(/(Fast|Pil)$/, "").replace(/(ImageProcessor|FeatureExtractor)$/, "");
+  const plain = (typeof name === "string" ? name : "")
+    .replace(/(Fast|Pil)$/, "")
+    .replace(/(ImageProcessor|FeatureExtractor)$/, "");
   if (!Object.hasOwn(PROCESSORS, plain))
-    throw unsupportedField(file, "image_processor_type", name, `the classes known are ${Object.keys(PROCESSORS).join(", ")}`);
+    throw unsupportedField(
+      file,
+      "image_processor_type",
+      name,
+      `the classes known are ${Object.keys(PROCESSORS).join(", ")}`,
+    );
   return PROCESSORS[plain];
 }
 
 /** What images are resized to before the crop. */
-function resizedSide(config: Json, defaults: ProcessorDefaults, size: number | undefined, file: string): { shortest: boolean; side: number } {
+function resizedSide(
+  config: Json,
+  defaults: ProcessorDefaults,
+  size: number | undefined,
+  file: string,
+): { shortest: boolean; side: number } {
   const value = config.size ?? size ?? DEFAULT_SIZE;
-  const refused = unsupportedField(file, "size", value, "sides of { shortest_edge }, or of equal height and width, are computed");
+  const refused = unsupportedField(
+    file,
+    "size",
+    value,
+    "sides of { shortest_edge }, or of equal height and width, are computed",
+  );
   if (typeof value === "number") {
-    const shortest = typeof config.default_to_square === "boolean" ? !config.default_to_square : defaults.shortest;
+    const shortest =
+      typeof config.default_to_square === "boolean" ? !config.default_to_square : defaults.shortest;
     if (!isSide(value)) throw refused;
     return { shortest, side: value };
   }
@@ -76,7 +136,8 @@ function resizedSide(config: Json, defaults: ProcessorDefaults, size: number | u
   return { shortest: false, side };
 }
 
-const isSide = (value: unknown): value is number => Number.isInteger(value) && (value as number) > 0 && (value as number) <= 1 << 14;
+const isSide = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) > 0 && (value as number) <= 1 << 14;
 
 /** The side of a square size, given as a number or as height and width. */
 function square(value: unknown): number | undefined {
@@ -94,14 +155,16 @@ function scaling(config: Json, defaults: ProcessorDefaults, file: string): { mea
     const value = config[field] ?? otherwise;
     const list = typeof value === "number" ? Array<number>(CHANNELS).fill(value) : (value as number[]);
     const numbers = Array.isArray(list) && list.length === CHANNELS && list.every((n) => Number.isFinite(n));
-    if (!numbers || (field === "image_std" && list.includes(0))) throw unsupportedField(file, field, value, "three numbers are expected");
+    if (!numbers || (field === "image_std" && list.includes(0)))
+      throw unsupportedField(file, field, value, "three numbers are expected");
     return list;
   };
   const normalizes = config.do_normalize !== false;
   const mean = normalizes ? perChannel("image_mean", defaults.mean) : [0, 0, 0];
   const std = normalizes ? perChannel("image_std", defaults.std) : [1, 1, 1];
   const factor = config.do_rescale === false ? 1 : (config.rescale_factor ?? TO_UNIT);
-  if (typeof factor !== "number" || !(factor > 0)) throw unsupportedField(file, "rescale_factor", factor, "a positive number is expected");
+  if (typeof factor !== "number" || !(factor > 0))
+    throw unsupportedField(file, "rescale_factor", factor, "a positive number is expected");
   if (Math.abs(factor / TO_UNIT - 1) < 1e-9) return { mean, std }; // 1/255, however it was rounded
   const scale = factor / TO_UNIT;
   return { mean: mean.map((m) => m / scale), std: std.map((s) => s / scale) };

@@ -34,7 +34,11 @@ export async function readTokenizer(
   const file = source.tokenizer;
   const own = !file || (layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
   const beside = own || !source.tokenizerConfig ? undefined : await readJsonFile(source.tokenizerConfig);
-  const json = own ? clipTokenizerJson() : file.endsWith(".json") ? checkTokenizer(await readJsonFile(file), file) : await readSentencePiece(file);
+  const json = own
+    ? clipTokenizerJson()
+    : file.endsWith(".json")
+      ? checkTokenizer(await readJsonFile(file), file)
+      : await readSentencePiece(file);
   if (beside) {
     checkFields("tokenizer", beside, source.tokenizerConfig!);
     addTokens(json, beside, source.tokenizerConfig!);
@@ -59,7 +63,13 @@ function clipConfig(json: TokenizerJson, hints: Pick<Hints, "clean" | "dialect">
   const clean = hints.clean ?? "openai";
   const dialect = hints.dialect ?? (clean === "openai" ? "openai" : "transformers");
   // The text encoder is causal: what fills a row after its end does not matter.
-  return { kind: "clip", dialect, clean, padId: 0, endId: tokenId(json, ["<|endoftext|>"]) ?? vocabularySize(json) - 1 };
+  return {
+    kind: "clip",
+    dialect,
+    clean,
+    padId: 0,
+    endId: tokenId(json, ["<|endoftext|>"]) ?? vocabularySize(json) - 1,
+  };
 }
 
 function otherConfig(
@@ -89,7 +99,10 @@ function cleaning(
   if (said === "openai") return "whitespace"; // open_clip with a tokenizer of transformers
   if (said !== "siglip") return said ?? "none";
   const named = beside?.tokenizer_class;
-  const siglip = typeof named === "string" ? /^Siglip(Tokenizer|TokenizerFast)$/.test(named) : !file?.endsWith(".json") || json.model.type === "Unigram";
+  const siglip =
+    typeof named === "string"
+      ? /^Siglip(Tokenizer|TokenizerFast)$/.test(named)
+      : !file?.endsWith(".json") || json.model.type === "Unigram";
   return siglip ? "siglip" : "lower";
 }
 
@@ -125,16 +138,24 @@ function contentOf(token: unknown): string | undefined {
  */
 function addTokens(json: TokenizerJson, beside: Json, file: string): void {
   const tokens = (json.added_tokens ??= []);
-  for (const [key, value] of Object.entries((beside.added_tokens_decoder ?? {}) as Record<string, AddedToken>)) {
+  for (const [key, value] of Object.entries(
+    (beside.added_tokens_decoder ?? {}) as Record<string, AddedToken>,
+  )) {
     const id = Number(key);
     const known = tokenId(json, [value.content]);
     if (!Number.isInteger(id) || typeof value.content !== "string" || (known !== undefined && known !== id)) {
-      throw new TorchclipError("E_MODEL_CORRUPT", `${file}: token ${key} ("${String(value.content)}") has another id in the tokenizer`, { subject: file });
+      throw new TorchclipError(
+        "E_MODEL_CORRUPT",
+        `${file}: token ${key} ("${String(value.content)}") has another id in the tokenizer`,
+        { subject: file },
+      );
     }
     const at = tokens.findIndex((t) => t.content === value.content);
     tokens.splice(at < 0 ? tokens.length : at, at < 0 ? 0 : 1, { ...value, id });
   }
-  for (const token of Array.isArray(beside.additional_special_tokens) ? (beside.additional_special_tokens as unknown[]) : []) {
+  for (const token of Array.isArray(beside.additional_special_tokens)
+    ? (beside.additional_special_tokens as unknown[])
+    : []) {
     const content = contentOf(token);
     if (content === undefined || tokenId(json, [content]) === undefined) {
       throw unsupportedField(file, "additional_special_tokens", token, "the tokenizer has no such token");
@@ -145,13 +166,19 @@ function addTokens(json: TokenizerJson, beside: Json, file: string): void {
 /** BERT's and SigLIP's classes change the tokenizer's normaliser by these fields: they must agree with it. */
 function checkNormalizer(json: TokenizerJson, beside: Json, file: string): void {
   const siglip = /^Siglip/.test(String(beside.tokenizer_class));
-  if (siglip && beside.do_lower_case === false) throw unsupportedField(file, "do_lower_case", false, "SigLIP's texts are lower case");
+  if (siglip && beside.do_lower_case === false)
+    throw unsupportedField(file, "do_lower_case", false, "SigLIP's texts are lower case");
   const normalizer = json.normalizer as Json | null | undefined;
   if (normalizer?.type !== "BertNormalizer") return;
-  const pairs = { do_lower_case: "lowercase", strip_accents: "strip_accents", tokenize_chinese_chars: "handle_chinese_chars" };
+  const pairs = {
+    do_lower_case: "lowercase",
+    strip_accents: "strip_accents",
+    tokenize_chinese_chars: "handle_chinese_chars",
+  };
   for (const [field, own] of Object.entries(pairs)) {
     const value = beside[field];
-    if (value !== undefined && value !== null && value !== normalizer[own]) throw unsupportedField(file, field, value, "tokenizer.json says otherwise");
+    if (value !== undefined && value !== null && value !== normalizer[own])
+      throw unsupportedField(file, field, value, "tokenizer.json says otherwise");
   }
 }
 
@@ -165,6 +192,7 @@ function checkEnds(ids: number[], json: TokenizerJson, beside: Json, file: strin
     const name = contentOf(beside[token]);
     const id = name === undefined ? undefined : tokenId(json, [name]);
     if (typeof beside[field] !== "boolean" || id === undefined) continue;
-    if (beside[field] !== (found === id)) throw unsupportedField(file, field, beside[field], "tokenizer.json says otherwise");
+    if (beside[field] !== (found === id))
+      throw unsupportedField(file, field, beside[field], "tokenizer.json says otherwise");
   }
 }

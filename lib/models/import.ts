@@ -4,9 +4,22 @@ import { addon, type ArtifactSpec, type NativeLayout } from "../addon.js";
 import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import { hashFile, writeNamedWhole } from "../util/files.js";
 import { readJsonFile } from "../util/json.js";
-import { artifactTensors, recognise, type ImageTowerConfig, type Recognised, type TextTowerConfig } from "./architectures/index.js";
+import {
+  artifactTensors,
+  recognise,
+  type ImageTowerConfig,
+  type Recognised,
+  type TextTowerConfig,
+} from "./architectures/index.js";
 import { checkConfig } from "./check-config.js";
-import { CLIP_MEAN, CLIP_STD, readConfig, type Activation, type ModelConfig, type Preprocessing } from "./config.js";
+import {
+  CLIP_MEAN,
+  CLIP_STD,
+  readConfig,
+  type Activation,
+  type ModelConfig,
+  type Preprocessing,
+} from "./config.js";
 import { foreignSizes, untrusted, wrapForeign, type ForeignTextConfig } from "./foreign.js";
 import { readWeights, TorchArchive, type WeightFile } from "./formats/index.js";
 import { checkFields } from "./fields.js";
@@ -62,7 +75,12 @@ export const WEIGHT_NAMES = [
 export const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
 export const PREPROCESSOR_NAMES = ["preprocessor_config.json"];
 export const PROCESSOR_NAMES = ["processor_config.json"];
-export const TOKENIZER_NAMES = ["tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
+export const TOKENIZER_NAMES = [
+  "tokenizer.json",
+  "spiece.model",
+  "sentencepiece.bpe.model",
+  "tokenizer.model",
+];
 export const TOKENIZER_CONFIG_NAMES = ["tokenizer_config.json"];
 
 /**
@@ -72,14 +90,16 @@ export const TOKENIZER_CONFIG_NAMES = ["tokenizer_config.json"];
 export function nameOf(path: string): string {
   const file = WEIGHT_NAMES.find((name) => `/${path.replaceAll("\\", "/")}`.endsWith(`/${name}`));
   const folder = file ? resolve(path, ...file.split("/").map(() => "..")) : resolve(path);
-  const [, owner, repository] = /[\\/]models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/][^\\/]+$/.exec(folder) ?? [];
+  const [, owner, repository] =
+    /[\\/]models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/][^\\/]+$/.exec(folder) ?? [];
   return repository ? `${owner}/${repository}` : basename(folder);
 }
 
 /** Finds the weights in a path that the user gave, and what lies beside them. */
 export async function findSource(path: string): Promise<ImportSource> {
   const info = await stat(path).catch(() => undefined);
-  if (!info) throw new TorchclipError("E_MODEL_NOT_FOUND", `no such file or folder: ${path}`, { subject: path });
+  if (!info)
+    throw new TorchclipError("E_MODEL_NOT_FOUND", `no such file or folder: ${path}`, { subject: path });
   const first = async (folder: string, names: readonly string[]): Promise<string | undefined> => {
     for (const name of names) {
       const file = join(folder, name);
@@ -101,14 +121,25 @@ export async function findSource(path: string): Promise<ImportSource> {
     return { weights: path };
   }
   const weights = await first(path, WEIGHT_NAMES);
-  if (!weights) throw new TorchclipError("E_MODEL_NOT_FOUND", `${path} holds none of ${WEIGHT_NAMES.join(", ")}`, { subject: path });
+  if (!weights)
+    throw new TorchclipError("E_MODEL_NOT_FOUND", `${path} holds none of ${WEIGHT_NAMES.join(", ")}`, {
+      subject: path,
+    });
   return { weights, ...(await beside(path)) };
 }
 
 /** Reads weights in any known format and writes the artifact to `output`, whole or not at all. */
-export async function importModel(source: ImportSource, output: string, options: ImportOptions = {}): Promise<ModelConfig> {
+export async function importModel(
+  source: ImportSource,
+  output: string,
+  options: ImportOptions = {},
+): Promise<ModelConfig> {
   if (typeof source?.weights !== "string" || typeof output !== "string" || output === "")
-    throw new TorchclipError("E_ARGUMENT", "importModel takes { weights: path } and the path of the artifact", { subject: "source" });
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      "importModel takes { weights: path } and the path of the artifact",
+      { subject: "source" },
+    );
   try {
     return await importChecked(source, output, options);
   } catch (error) {
@@ -117,7 +148,11 @@ export async function importModel(source: ImportSource, output: string, options:
   }
 }
 
-async function importChecked(source: ImportSource, output: string, options: ImportOptions): Promise<ModelConfig> {
+async function importChecked(
+  source: ImportSource,
+  output: string,
+  options: ImportOptions,
+): Promise<ModelConfig> {
   const file = source.weights;
   const weights = await readWeights(file);
   const found = tryRecognise(weights, file);
@@ -128,7 +163,14 @@ async function importChecked(source: ImportSource, output: string, options: Impo
   const embedDim = embeddingDimension(found, image, text);
   const { json, config: tokenizer } = await readTokenizer(source, found.text.layout, text, hints);
   const stored = storedDtype(weights);
-  const preprocessing: Preprocessing = { resize: "shortest", interpolation: "bicubic", mean: CLIP_MEAN, std: CLIP_STD, fill: 0, ...hints.preprocessing };
+  const preprocessing: Preprocessing = {
+    resize: "shortest",
+    interpolation: "bicubic",
+    mean: CLIP_MEAN,
+    std: CLIP_STD,
+    fill: 0,
+    ...hints.preprocessing,
+  };
   const sigmoid = found.root.has("logit_bias");
   const config: ModelConfig = {
     formatVersion: 2,
@@ -175,23 +217,37 @@ function tryRecognise(weights: WeightFile, file: string): Recognised | undefined
   try {
     return recognise(weights, file);
   } catch (error) {
-    if (weights.metadata.torchscript && (error as TorchclipError).code === "E_MODEL_UNSUPPORTED") return undefined;
+    if (weights.metadata.torchscript && (error as TorchclipError).code === "E_MODEL_UNSUPPORTED")
+      return undefined;
     throw error;
   }
 }
 
-async function importForeign(source: ImportSource, weights: WeightFile, output: string, options: ImportOptions): Promise<ModelConfig> {
+async function importForeign(
+  source: ImportSource,
+  weights: WeightFile,
+  output: string,
+  options: ImportOptions,
+): Promise<ModelConfig> {
   const file = source.weights;
   if (!options.trustCode) throw untrusted(file);
   const { imageSize, contextLength, vocabSize } = foreignSizes(weights, options, file);
   const text: ForeignTextConfig = { kind: "torchscript", contextLength, vocabSize };
-  const { json, config: tokenizer } = await readTokenizer(source, undefined, text, { clean: "openai", dialect: "openai", text: {} });
+  const { json, config: tokenizer } = await readTokenizer(source, undefined, text, {
+    clean: "openai",
+    dialect: "openai",
+    text: {},
+  });
   const about = {
     name: options.name ?? nameOf(file),
     image: { kind: "torchscript" as const, imageSize },
     text,
     tokenizer,
-    source: { file: basename(file), sha256: source.sha256 ?? (await hashFile(file, "sha256", options.signal)), format: "torchscript" },
+    source: {
+      file: basename(file),
+      sha256: source.sha256 ?? (await hashFile(file, "sha256", options.signal)),
+      format: "torchscript",
+    },
   };
   return wrapForeign(file, output, about, json);
 }
@@ -208,7 +264,13 @@ function embeddingDimension(found: Recognised, image: ImageTowerConfig, text: Te
     }
     return undefined;
   };
-  const projections = ["visual.proj", "visual.attnpool.c_proj.weight", "visual.project.proj.weight", "visual.project.mlp.fc2.weight", "visual.project.weight"];
+  const projections = [
+    "visual.proj",
+    "visual.attnpool.c_proj.weight",
+    "visual.project.proj.weight",
+    "visual.project.mlp.fc2.weight",
+    "visual.project.weight",
+  ];
   const dimension =
     last(found.image.tensors, projections) ??
     last(found.text.tensors, ["text.text_projection", "text.proj.2", "text.proj.0"]) ??
@@ -230,12 +292,21 @@ type Json = Record<string, unknown>;
  * What the shapes do not tell: from the config beside the weights, from `arch`, from what torchclip itself or OpenAI
  * wrote. The activation is never guessed (open_clip #771, #915): where nothing says it, it is asked for.
  */
-async function readHints(source: ImportSource, weights: WeightFile, found: Recognised, options: ImportOptions): Promise<Hints> {
+async function readHints(
+  source: ImportSource,
+  weights: WeightFile,
+  found: Recognised,
+  options: ImportOptions,
+): Promise<Hints> {
   const hints = await knownHints(source, weights, found, options);
   const needed = found.image.tower.kind === "vit" || found.text.tower.kind === "transformer";
   const said = hints?.text.activation ?? hints?.image.activation;
   if (options.activation && said && options.activation !== said) {
-    throw new TorchclipError("E_ARGUMENT", `activation "${options.activation}" was asked for, ${hints!.source} says "${said}"`, { subject: "activation" });
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      `activation "${options.activation}" was asked for, ${hints!.source} says "${said}"`,
+      { subject: "activation" },
+    );
   }
   if (hints && (said || !needed)) return hints;
   if (needed && !options.activation) {
@@ -246,10 +317,22 @@ async function readHints(source: ImportSource, weights: WeightFile, found: Recog
     );
   }
   const { activation } = options;
-  return { image: { activation, ...hints?.image }, text: { activation, ...hints?.text }, preprocessing: {}, clean: "openai", ...hints, source: "the options" };
+  return {
+    image: { activation, ...hints?.image },
+    text: { activation, ...hints?.text },
+    preprocessing: {},
+    clean: "openai",
+    ...hints,
+    source: "the options",
+  };
 }
 
-async function knownHints(source: ImportSource, weights: WeightFile, found: Recognised, options: ImportOptions): Promise<Hints | undefined> {
+async function knownHints(
+  source: ImportSource,
+  weights: WeightFile,
+  found: Recognised,
+  options: ImportOptions,
+): Promise<Hints | undefined> {
   if (options.arch) {
     const { model, preprocess } = namedArchitecture(options.arch);
     return openClipHints(model, preprocess, `architecture ${options.arch}`);
@@ -284,7 +367,10 @@ async function knownHints(source: ImportSource, weights: WeightFile, found: Reco
  * The config of transformers' image processor. Where both files have one, that of processor_config.json counts
  * (transformers 5, image_processing_base.py, `get_image_processor_dict`).
  */
-async function imageProcessor({ processor, preprocessor }: ImportSource): Promise<{ config: Json; file: string } | undefined> {
+async function imageProcessor({
+  processor,
+  preprocessor,
+}: ImportSource): Promise<{ config: Json; file: string } | undefined> {
   const whole = processor ? await readJsonFile(processor) : {};
   if (processor && (whole.image_processor || !preprocessor)) checkFields("processor", whole, processor);
   if (processor && whole.image_processor) return { config: whole.image_processor as Json, file: processor };
@@ -293,5 +379,7 @@ async function imageProcessor({ processor, preprocessor }: ImportSource): Promis
 
 /** The config inside an artifact. */
 export async function readArtifactConfig(artifact: string): Promise<ModelConfig> {
-  return readConfig((await (await TorchArchive.open(artifact)).read("extra/torchclip.json")).toString("utf8"));
+  return readConfig(
+    (await (await TorchArchive.open(artifact)).read("extra/torchclip.json")).toString("utf8"),
+  );
 }

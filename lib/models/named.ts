@@ -10,10 +10,20 @@ interface Family {
   preprocess?: Json;
 }
 
-const SQUASH_HALF = { resize_mode: "squash", interpolation: "bicubic", mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
+const SQUASH_HALF = {
+  resize_mode: "squash",
+  interpolation: "bicubic",
+  mean: [0.5, 0.5, 0.5],
+  std: [0.5, 0.5, 0.5],
+};
 const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 const UNIT = { mean: [0, 0, 0], std: [1, 1, 1] };
-const SIGLIP_TEXT = { no_causal_mask: true, pool_type: "last", norm_kwargs: { eps: 1e-6 }, tokenizer_kwargs: { clean: "canonicalize" } };
+const SIGLIP_TEXT = {
+  no_causal_mask: true,
+  pool_type: "last",
+  norm_kwargs: { eps: 1e-6 },
+  tokenizer_kwargs: { clean: "canonicalize" },
+};
 
 /**
  * What the weights' shapes do not tell of open_clip's named architectures (open_clip/model_configs and pretrained.py);
@@ -32,7 +42,10 @@ const FAMILIES: readonly Family[] = [
   { names: /^convnext_\w*_320$/, vision: { timm_model_name: "convnext", image_size: 320 } },
   { names: /^convnext_base$/, vision: { timm_model_name: "convnext", image_size: 224 } },
   { names: /^convnext_(base_w|large_d|xxlarge)$/, vision: { timm_model_name: "convnext", image_size: 256 } },
-  { names: /^(xlm-)?roberta-(base|large)-ViT-[BH]-\d+$|^roberta-ViT-B-32$/, text: { hf_pooler_type: "mean_pooler" } },
+  {
+    names: /^(xlm-)?roberta-(base|large)-ViT-[BH]-\d+$|^roberta-ViT-B-32$/,
+    text: { hf_pooler_type: "mean_pooler" },
+  },
   { names: /^EVA01-g-14(-plus)?$/, vision: { timm_model_name: "eva_giant_patch14_224" } },
   { names: /^EVA02-B-16$/, vision: { timm_model_name: "eva02_base_patch16_clip_224" } },
   { names: /^EVA02-L-14(-336)?$/, vision: { timm_model_name: "eva02_large_patch14_clip" } },
@@ -49,8 +62,16 @@ const FAMILIES: readonly Family[] = [
     text: { no_causal_mask: true },
     preprocess: { interpolation: "bilinear" },
   },
-  { names: /^MobileCLIP2?-B$/, vision: { timm_model_name: "vit_base_mci_224" }, preprocess: { interpolation: "bilinear", ...UNIT } },
-  { names: /^MobileCLIP2-L-14$/, vision: { timm_model_name: "vit_large_patch14_clip_224" }, text: { no_causal_mask: true } },
+  {
+    names: /^MobileCLIP2?-B$/,
+    vision: { timm_model_name: "vit_base_mci_224" },
+    preprocess: { interpolation: "bilinear", ...UNIT },
+  },
+  {
+    names: /^MobileCLIP2-L-14$/,
+    vision: { timm_model_name: "vit_large_patch14_clip_224" },
+    text: { no_causal_mask: true },
+  },
   { names: /^ViT-B-16-SigLIP(-i18n-256|-256|-384|-512)?$/, ...siglip("vit_base_patch16_siglip") },
   { names: /^ViT-L-16-SigLIP-(256|384)$/, ...siglip("vit_large_patch16_siglip") },
   { names: /^ViT-SO400M-\d+-SigLIP(-i18n-256|-378|-384)?$/, ...siglip("vit_so400m_siglip") },
@@ -70,7 +91,11 @@ function clipa(headWidth?: number): Omit<Family, "names"> {
 }
 
 function siglip(timm: string, tanh = false): Omit<Family, "names"> {
-  return { vision: { timm_model_name: timm }, text: { ...SIGLIP_TEXT, ...(tanh ? { act_kwargs: { approximate: "tanh" } } : {}) }, preprocess: SQUASH_HALF };
+  return {
+    vision: { timm_model_name: timm },
+    text: { ...SIGLIP_TEXT, ...(tanh ? { act_kwargs: { approximate: "tanh" } } : {}) },
+    preprocess: SQUASH_HALF,
+  };
 }
 
 /** open_clip's config of a named architecture, "-quickgelu" at the end of the name included. */
@@ -89,5 +114,8 @@ export function namedArchitecture(name: string): { model: Json; preprocess: Json
   }
   // SigLIP's images need be no multiple of the patch (384 pixels of 14): the name says their size.
   const named = /SigLIP/.test(plain) ? { image_size: Number(/-(\d{3})$/.exec(plain)?.[1] ?? 224) } : {};
-  return { model: { quick_gelu: quick, vision_cfg: { ...family.vision, ...named }, text_cfg: family.text ?? {} }, preprocess: family.preprocess ?? {} };
+  return {
+    model: { quick_gelu: quick, vision_cfg: { ...family.vision, ...named }, text_cfg: family.text ?? {} },
+    preprocess: family.preprocess ?? {},
+  };
 }

@@ -42,7 +42,9 @@ export async function choosePrecision(
 ): Promise<PrecisionChoice> {
   const { cpuFeatures } = addon().systemInfo();
   const key = createHash("sha256")
-    .update(JSON.stringify([packageVersion(), weights, cpuFeatures, threads, process.env.TORCHCLIP_ISA ?? ""]))
+    .update(
+      JSON.stringify([packageVersion(), weights, cpuFeatures, threads, process.env.TORCHCLIP_ISA ?? ""]),
+    )
     .digest("hex");
   const file = join(cacheDir, "precision", `${key.slice(0, 32)}.json`);
   try {
@@ -77,7 +79,10 @@ export function fastestOf(measured: readonly MeasuredPrecision[]): Fast {
 }
 
 /** Embeddings of images and token rows that are made here, always the same: what precisions and runners are compared by. */
-export async function check(engine: NativeEngine, info: NativeInfo): Promise<{ embeddings: Float32Array; seconds: number }> {
+export async function check(
+  engine: NativeEngine,
+  info: NativeInfo,
+): Promise<{ embeddings: Float32Array; seconds: number }> {
   const next = seededRandom(1);
   const size = info.imageSize;
   const pixels = new Uint8Array(CHECK_IMAGES * size * size * 3);
@@ -85,7 +90,9 @@ export async function check(engine: NativeEngine, info: NativeInfo): Promise<{ e
     const waves = Array.from({ length: 9 }, () => next() * 8);
     for (let y = 0; y < size; y++) {
       for (let x = 0; x < size; x++) {
-        for (let c = 0; c < 3; c++) pixels[i++] = 128 + 100 * Math.sin((waves[c] * x + waves[c + 3] * y) / size + waves[c + 6]) + 20 * next();
+        for (let c = 0; c < 3; c++)
+          pixels[i++] =
+            128 + 100 * Math.sin((waves[c] * x + waves[c + 3] * y) / size + waves[c + 6]) + 20 * next();
       }
     }
   }
@@ -98,7 +105,14 @@ export async function check(engine: NativeEngine, info: NativeInfo): Promise<{ e
   }
   const embeddings = new Float32Array((CHECK_IMAGES + CHECK_TEXTS) * info.embedDim);
   const cancel = new Int32Array(1);
-  await engine.encodeTokens(ids, CHECK_TEXTS, length, embeddings.subarray(CHECK_IMAGES * info.embedDim), true, cancel);
+  await engine.encodeTokens(
+    ids,
+    CHECK_TEXTS,
+    length,
+    embeddings.subarray(CHECK_IMAGES * info.embedDim),
+    true,
+    cancel,
+  );
   let seconds = Infinity;
   for (let round = 0; round < ROUNDS; round++) {
     seconds = Math.min(seconds, await engine.encodePixels(pixels, CHECK_IMAGES, embeddings, true, cancel));

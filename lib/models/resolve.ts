@@ -72,7 +72,8 @@ export async function resolveModel(model: string, options: ResolveOptions = {}):
 
 /** What `resolveModel` gives, and where the weights came from. */
 export async function locateModel(model: string, options: ResolveOptions = {}): Promise<LocatedModel> {
-  if (typeof model !== "string" || model === "") throw new TorchclipError("E_ARGUMENT", "model must be a name or a path", { subject: "model" });
+  if (typeof model !== "string" || model === "")
+    throw new TorchclipError("E_ARGUMENT", "model must be a name or a path", { subject: "model" });
   const at = modelSettings(options);
   if (await stat(model).catch(() => undefined)) return resolvePath(model, at, options);
   const { name, origin } = namedOrigin(model);
@@ -80,10 +81,18 @@ export async function locateModel(model: string, options: ResolveOptions = {}): 
     const message = `trustCode is for files of yours alone, and "${model}" is no path; download it, look at it, and load its path`;
     throw new TorchclipError("E_ARGUMENT", message, { subject: "trustCode" });
   }
-  if (origin.kind === "bundled") return { artifact: join(packageRoot, origin.path), origin: { kind: "package", location: origin.path, hashKnown: false } };
+  if (origin.kind === "bundled")
+    return {
+      artifact: join(packageRoot, origin.path),
+      origin: { kind: "package", location: origin.path, hashKnown: false },
+    };
   const known = (await installedModels(at))[name];
-  if (known && !options.refresh && !options.arch && !options.activation) return { artifact: known.artifact, origin: originOfInstalled(known) };
-  const source = origin.kind === "file" ? await fetchFile(name, origin, at, options) : await fetchHub(name, origin, at, options);
+  if (known && !options.refresh && !options.arch && !options.activation)
+    return { artifact: known.artifact, origin: originOfInstalled(known) };
+  const source =
+    origin.kind === "file"
+      ? await fetchFile(name, origin, at, options)
+      : await fetchHub(name, origin, at, options);
   const arch = options.arch ?? (origin.kind === "hub" && !source.config ? origin.arch : undefined);
   const { artifact, files } = await importOnce(source, at, { ...options, arch, name: options.name ?? name });
   await remember(name, { artifact, files, origin: source.origin, importVersion: IMPORT_VERSION }, at);
@@ -97,13 +106,19 @@ function originOfInstalled({ origin, files, artifact }: InstalledModel): Weights
 }
 
 /** A name of the registry or a hub id. */
-function namedOrigin(model: string): { name: string; origin: ModelOrigin | { kind: "hub"; repo: string; revision: string; arch?: string } } {
+function namedOrigin(model: string): {
+  name: string;
+  origin: ModelOrigin | { kind: "hub"; repo: string; revision: string; arch?: string };
+} {
   const entry: ModelEntry | undefined = findModel(model);
   if (entry) return { name: entry.name, origin: entry.origin };
   const id = parseHubId(model);
   // "ViT-B/99" is a misspelt name, and "no-such/file.pt" a path, rather than a repository.
   if (id && !/^(ViT|RN\d)|\.(pt|pth|bin|safetensors|onnx)$/i.test(model)) {
-    return { name: id.revision === "main" ? id.repo : `${id.repo}@${id.revision}`, origin: { kind: "hub", ...id } };
+    return {
+      name: id.revision === "main" ? id.repo : `${id.repo}@${id.revision}`,
+      origin: { kind: "hub", ...id },
+    };
   }
   const near = MODELS.filter((m) => m.name.toLowerCase().startsWith(model.toLowerCase().slice(0, 5)));
   const names = (near.length ? near : MODELS)
@@ -120,7 +135,12 @@ function namedOrigin(model: string): { name: string; origin: ModelOrigin | { kin
 /** Weights, and where they came from. */
 type FetchedSource = ImportSource & { origin: WeightsOrigin };
 
-async function fetchFile(name: string, { file }: ModelOrigin & { kind: "file" }, at: Settings, options: ResolveOptions): Promise<FetchedSource> {
+async function fetchFile(
+  name: string,
+  { file }: ModelOrigin & { kind: "file" },
+  at: Settings,
+  options: ResolveOptions,
+): Promise<FetchedSource> {
   const weights = join(at.cacheDir, "downloads", file.sha256, file.name);
   const origin = await downloadFrom(addressesOf(file.url, at), {
     target: weights,
@@ -135,26 +155,43 @@ async function fetchFile(name: string, { file }: ModelOrigin & { kind: "file" },
 }
 
 /** The files of a hub repository that an import reads, and no others. */
-async function fetchHub(name: string, origin: { repo: string; revision?: string }, at: Settings, options: ResolveOptions): Promise<FetchedSource> {
+async function fetchHub(
+  name: string,
+  origin: { repo: string; revision?: string },
+  at: Settings,
+  options: ResolveOptions,
+): Promise<FetchedSource> {
   const id: HubId = { repo: origin.repo, revision: origin.revision ?? "main" };
-  const onProgress = (file: string, done: number, total: number | undefined) => options.onProgress?.({ what: `${name}: ${file}`, done, total });
+  const onProgress = (file: string, done: number, total: number | undefined) =>
+    options.onProgress?.({ what: `${name}: ${file}`, done, total });
   const hub = new HubRepository(id, at, { signal: options.signal, onNote: options.onNote, onProgress });
   const config = await hub.first(CONFIG_NAMES);
   // Repositories that serve both libraries hold the weights twice: open_clip's go with open_clip's config.
   const openClip = config !== undefined && basename(config) === CONFIG_NAMES[0];
   const weights = await hub.first(
-    openClip ? [...WEIGHT_NAMES].sort((a, b) => Number(b.startsWith("open_clip")) - Number(a.startsWith("open_clip"))) : WEIGHT_NAMES,
+    openClip
+      ? [...WEIGHT_NAMES].sort(
+          (a, b) => Number(b.startsWith("open_clip")) - Number(a.startsWith("open_clip")),
+        )
+      : WEIGHT_NAMES,
   );
   if (!weights) {
     if (at.offline) {
-      throw new TorchclipError("E_OFFLINE", `${id.repo} at ${id.revision} is not in ${at.hubCache}, and the network is off (offline mode)`, {
-        subject: id.repo,
-      });
+      throw new TorchclipError(
+        "E_OFFLINE",
+        `${id.repo} at ${id.revision} is not in ${at.hubCache}, and the network is off (offline mode)`,
+        {
+          subject: id.repo,
+        },
+      );
     }
-    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${id.repo} holds none of ${WEIGHT_NAMES.join(", ")}`, { subject: id.repo });
+    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${id.repo} holds none of ${WEIGHT_NAMES.join(", ")}`, {
+      subject: id.repo,
+    });
   }
   if (weights.endsWith(".index.json")) await fetchShards(weights, hub);
-  if (weights.endsWith(".onnx")) await hub.file(`${weights.includes("/onnx/") ? "onnx/" : ""}${basename(weights)}_data`);
+  if (weights.endsWith(".onnx"))
+    await hub.file(`${weights.includes("/onnx/") ? "onnx/" : ""}${basename(weights)}_data`);
   return {
     weights,
     config,
@@ -168,16 +205,23 @@ async function fetchHub(name: string, origin: { repo: string; revision?: string 
 
 async function fetchShards(index: string, hub: HubRepository): Promise<void> {
   for (const shard of new Set((await readWeightMap(index)).values())) {
-    if (!(await hub.file(shard))) throw new TorchclipError("E_MODEL_CORRUPT", `${index} names ${shard}, which the repository lacks`, { subject: index });
+    if (!(await hub.file(shard)))
+      throw new TorchclipError("E_MODEL_CORRUPT", `${index} names ${shard}, which the repository lacks`, {
+        subject: index,
+      });
   }
 }
 
 /** A path: an artifact is used as it is; weights are imported once, under the hash of their content. */
 async function resolvePath(path: string, at: Settings, options: ResolveOptions): Promise<LocatedModel> {
   const info = await stat(path);
-  if (info.isFile() && (await isArtifact(path))) return { artifact: path, origin: { kind: "path", location: path, hashKnown: false } };
+  if (info.isFile() && (await isArtifact(path)))
+    return { artifact: path, origin: { kind: "path", location: path, hashKnown: false } };
   const source = await findSource(path);
-  const { artifact, sha256 } = await importOnce(source, at, { ...options, name: options.name ?? nameOf(path) });
+  const { artifact, sha256 } = await importOnce(source, at, {
+    ...options,
+    name: options.name ?? nameOf(path),
+  });
   return { artifact, origin: { kind: "path", location: source.weights, hashKnown: isPublishedHash(sha256) } };
 }
 
@@ -192,14 +236,33 @@ interface Imported {
 async function importOnce(source: ImportSource, at: Settings, options: ResolveOptions): Promise<Imported> {
   const { name, arch, activation, trustCode, imageSize, contextLength, signal } = options;
   const folder = join(at.cacheDir, "imports");
-  const sha256 = source.sha256 ?? (await hashFromBlob(source.weights)) ?? (await weightsHash(source.weights, folder, signal));
+  const sha256 =
+    source.sha256 ??
+    (await hashFromBlob(source.weights)) ??
+    (await weightsHash(source.weights, folder, signal));
   // The same weights with another config or tokenizer are another model.
-  const beside = [source.config, source.preprocessor, source.processor, source.tokenizer, source.tokenizerConfig];
-  const key = createHash("sha256").update(JSON.stringify([IMPORT_VERSION, sha256, arch, activation, imageSize, contextLength]));
+  const beside = [
+    source.config,
+    source.preprocessor,
+    source.processor,
+    source.tokenizer,
+    source.tokenizerConfig,
+  ];
+  const key = createHash("sha256").update(
+    JSON.stringify([IMPORT_VERSION, sha256, arch, activation, imageSize, contextLength]),
+  );
   for (const file of beside) key.update(file ? await readFile(file) : "-");
   const artifact = join(folder, `${key.digest("hex").slice(0, 32)}.pt`);
   if (!(await stat(artifact).catch(() => undefined))) {
-    await importModel({ ...source, sha256 }, artifact, { name, arch, activation, trustCode, imageSize, contextLength, signal });
+    await importModel({ ...source, sha256 }, artifact, {
+      name,
+      arch,
+      activation,
+      trustCode,
+      imageSize,
+      contextLength,
+      signal,
+    });
   }
   return { artifact, files: [source.weights, ...beside.filter((f): f is string => !!f)], sha256 };
 }
@@ -216,7 +279,8 @@ async function readInstalled(at: Settings): Promise<Record<string, InstalledMode
 export async function installedModels(at: Settings): Promise<Record<string, InstalledModel>> {
   const found: Record<string, InstalledModel> = {};
   for (const [name, model] of Object.entries(await readInstalled(at))) {
-    if (model.importVersion === IMPORT_VERSION && (await stat(model.artifact).catch(() => undefined))) found[name] = model;
+    if (model.importVersion === IMPORT_VERSION && (await stat(model.artifact).catch(() => undefined)))
+      found[name] = model;
   }
   return found;
 }
@@ -233,27 +297,47 @@ async function remember(name: string, model: InstalledModel, at: Settings): Prom
   });
 }
 
-const without = (all: Record<string, InstalledModel>, name: string) => Object.fromEntries(Object.entries(all).filter(([other]) => other !== name));
+const without = (all: Record<string, InstalledModel>, name: string) =>
+  Object.fromEntries(Object.entries(all).filter(([other]) => other !== name));
 
 /** Changes the list of installed models; processes that change it at the same time wait for each other. */
-async function changeInstalled(at: Settings, change: (all: Record<string, InstalledModel>) => Record<string, InstalledModel>): Promise<void> {
+async function changeInstalled(
+  at: Settings,
+  change: (all: Record<string, InstalledModel>) => Record<string, InstalledModel>,
+): Promise<void> {
   const file = installedFile(at);
-  await withLock(`${file}.lock`, async () => writeFileWhole(file, JSON.stringify(change(await readInstalled(at)), null, 1)));
+  await withLock(`${file}.lock`, async () =>
+    writeFileWhole(file, JSON.stringify(change(await readInstalled(at)), null, 1)),
+  );
 }
 
 /** The installed model of a name; E_MODEL_NOT_FOUND where it is not installed. */
-export async function installedModel(model: string, at: Settings): Promise<InstalledModel & { name: string }> {
+export async function installedModel(
+  model: string,
+  at: Settings,
+): Promise<InstalledModel & { name: string }> {
   const { name, origin } = namedOrigin(model);
-  if (origin.kind === "bundled") return { name, artifact: join(packageRoot, origin.path), files: [], importVersion: IMPORT_VERSION };
+  if (origin.kind === "bundled")
+    return { name, artifact: join(packageRoot, origin.path), files: [], importVersion: IMPORT_VERSION };
   const known = (await installedModels(at))[name];
-  if (!known) throw new TorchclipError("E_MODEL_NOT_FOUND", `"${name}" is not installed; \`torchclip models pull ${name}\` installs it`, { subject: model });
+  if (!known)
+    throw new TorchclipError(
+      "E_MODEL_NOT_FOUND",
+      `"${name}" is not installed; \`torchclip models pull ${name}\` installs it`,
+      { subject: model },
+    );
   return { ...known, name };
 }
 
 /** Removes a model's artifact and, with `weights`, the files that it was made of. Returns what was removed. */
-export async function removeModel(model: string, at: Settings, options: { weights?: boolean } = {}): Promise<string[]> {
+export async function removeModel(
+  model: string,
+  at: Settings,
+  options: { weights?: boolean } = {},
+): Promise<string[]> {
   const { name, artifact, files } = await installedModel(model, at);
-  if (artifact.startsWith(packageRoot)) throw new TorchclipError("E_ARGUMENT", `${name} is a part of torchclip`, { subject: model });
+  if (artifact.startsWith(packageRoot))
+    throw new TorchclipError("E_ARGUMENT", `${name} is a part of torchclip`, { subject: model });
   const all = without(await readInstalled(at), name);
   const shared = Object.values(all).some((other) => other.artifact === artifact);
   const doomed = shared ? [] : [artifact];
@@ -282,11 +366,15 @@ export async function verifyModel(model: string, at: Settings, signal?: AbortSig
     });
   const checked = [artifact];
   for (const file of files) {
-    const expected = (await hashFromBlob(file)) ?? /\/downloads\/([0-9a-f]{64})\//.exec(file.replaceAll("\\", "/"))?.[1];
+    const expected =
+      (await hashFromBlob(file)) ?? /\/downloads\/([0-9a-f]{64})\//.exec(file.replaceAll("\\", "/"))?.[1];
     if (!expected) continue;
     if (!(await stat(file).catch(() => undefined))) continue; // removed to save space: the artifact does not need it
     const actual = await hashFile(file, "sha256", signal);
-    if (actual !== expected) throw new TorchclipError("E_HASH_MISMATCH", `${file} has SHA-256 ${actual}, expected ${expected}`, { subject: file });
+    if (actual !== expected)
+      throw new TorchclipError("E_HASH_MISMATCH", `${file} has SHA-256 ${actual}, expected ${expected}`, {
+        subject: file,
+      });
     checked.push(file);
   }
   return checked;
@@ -310,10 +398,13 @@ async function weightsHash(file: string, folder: string, signal: AbortSignal | u
   const path = resolve(file);
   const { size, mtimeMs } = await stat(path);
   const entry = Object.hasOwn(known, path) ? known[path] : undefined;
-  if (entry?.size === size && entry.mtimeMs === mtimeMs && /^[0-9a-f]{64}$/.test(entry.sha256)) return entry.sha256;
+  if (entry?.size === size && entry.mtimeMs === mtimeMs && /^[0-9a-f]{64}$/.test(entry.sha256))
+    return entry.sha256;
   const sha256 = await hashFile(path, "sha256", signal);
   // What cannot be remembered is computed again: a full disk or a read-only cache is no reason to fail.
-  await writeFileWhole(index, JSON.stringify({ ...known, [path]: { size, mtimeMs, sha256 } })).catch(() => {});
+  await writeFileWhole(index, JSON.stringify({ ...known, [path]: { size, mtimeMs, sha256 } })).catch(
+    () => {},
+  );
   return sha256;
 }
 

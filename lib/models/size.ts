@@ -32,7 +32,10 @@ const PROCESS = 0.2e9;
  * @example
  * modelSize(findModel("ViT-L/14")!); // { download: 932768134, exact: true, memory: { fp32: 1.912e9, bf16: 1.056e9 } }
  */
-export function modelSize({ parameters, origin }: Pick<ModelEntry, "parameters" | "origin">): ModelSize | undefined {
+export function modelSize({
+  parameters,
+  origin,
+}: Pick<ModelEntry, "parameters" | "origin">): ModelSize | undefined {
   if (parameters === undefined || origin.kind === "bundled") return undefined;
   const memory = { fp32: PROCESS + 4 * parameters, bf16: PROCESS + 2 * parameters };
   const known = origin.kind === "file" ? OPENAI_BYTES[origin.file.name] : undefined;

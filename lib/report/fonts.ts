@@ -98,7 +98,10 @@ export function textPath(text: string, x: number, y: number, fontSize: number): 
   return data;
 }
 
-function glyphs(text: string, fontSize: number): { glyph: opentype.Glyph; face: opentype.Font; advance: number }[] {
+function glyphs(
+  text: string,
+  fontSize: number,
+): { glyph: opentype.Glyph; face: opentype.Font; advance: number }[] {
   return [...text].map((char) => {
     const face = faceOf(char);
     const glyph = face.charToGlyph(char);
@@ -120,9 +123,13 @@ function claiming(point: number): Subset[] {
 
 /** The files of a font and the ranges that each covers: "[113]": "U+4e00,U+4e02-4e05" for …-113-wght-normal.woff2. */
 function readSubsets(name: string): Subset[] {
-  const ranges = JSON.parse(readFileSync(require.resolve(`@fontsource-variable/${name}/unicode.json`), "utf8")) as Record<string, string>;
+  const ranges = JSON.parse(
+    readFileSync(require.resolve(`@fontsource-variable/${name}/unicode.json`), "utf8"),
+  ) as Record<string, string>;
   return Object.entries(ranges).map(([key, list]) => ({
-    file: require.resolve(`@fontsource-variable/${name}/files/${name}-${key.replace(/[[\]]/g, "")}-wght-normal.woff2`),
+    file: require.resolve(
+      `@fontsource-variable/${name}/files/${name}-${key.replace(/[[\]]/g, "")}-wght-normal.woff2`,
+    ),
     ranges: list.split(",").map((range) => {
       const [first, last] = range.replace(/^U\+/i, "").split("-");
       return [parseInt(first, 16), parseInt(last ?? first, 16)];

@@ -22,7 +22,9 @@ const SIDE = 256;
 export function chooseImages(result: ZeroShotResult, sample: readonly ImagePrediction[]): Shown[] {
   const { predictions } = result;
   const top = (p: ImagePrediction) => p.probabilities[p.predicted];
-  const mistakes = predictions.filter((p) => p.predicted !== p.label).sort((a, b) => top(b) - top(a) || a.index - b.index);
+  const mistakes = predictions
+    .filter((p) => p.predicted !== p.label)
+    .sort((a, b) => top(b) - top(a) || a.index - b.index);
   const uncertain = predictions
     .map((p) => ({ p, margin: top(p) - second(p) }))
     .sort((a, b) => a.margin - b.margin || a.p.index - b.p.index)
@@ -49,7 +51,11 @@ function second({ probabilities, predicted }: ImagePrediction): number {
 }
 
 /** Filters and images; the page's script hides what the filters exclude. */
-export async function galleryHtml(data: Dataset, shown: readonly Shown[], autoRotate: boolean): Promise<string> {
+export async function galleryHtml(
+  data: Dataset,
+  shown: readonly Shown[],
+  autoRotate: boolean,
+): Promise<string> {
   const count = (group: Group) => shown.filter((s) => s.groups.includes(group)).length;
   const groups: [Group, string][] = [
     ["mistake", "most confident mistakes"],
@@ -57,11 +63,16 @@ export async function galleryHtml(data: Dataset, shown: readonly Shown[], autoRo
     ["sample", "random sample"],
   ];
   const first = count("mistake") > 0 ? "mistake" : "uncertain";
-  const groupOptions = groups.map(([g, name]) => `<option value="${g}"${g === first ? " selected" : ""}>${name} (${count(g)})</option>`);
-  const occurring = (of: "label" | "predicted") => [...new Set(shown.map((s) => s.prediction[of]))].sort((a, b) => a - b);
-  const classOptions = (of: "label" | "predicted") => occurring(of).map((c) => `<option value="${c}">${encode(data.classes[c])}</option>`);
+  const groupOptions = groups.map(
+    ([g, name]) => `<option value="${g}"${g === first ? " selected" : ""}>${name} (${count(g)})</option>`,
+  );
+  const occurring = (of: "label" | "predicted") =>
+    [...new Set(shown.map((s) => s.prediction[of]))].sort((a, b) => a - b);
+  const classOptions = (of: "label" | "predicted") =>
+    occurring(of).map((c) => `<option value="${c}">${encode(data.classes[c])}</option>`);
   // A file that has gone since it was evaluated costs its image, not the report.
-  const thumbnail = async (s: Shown) => thumbnailUrl(await data.at(s.prediction.index).read(), SIDE, autoRotate);
+  const thumbnail = async (s: Shown) =>
+    thumbnailUrl(await data.at(s.prediction.index).read(), SIDE, autoRotate);
   const images = await inOrder(shown, (s) => thumbnail(s).catch(() => undefined));
   const figures = shown.map((s, i) => figure(data, s, images[i], first));
   return `<div class="filters"><label>show <select id="group">${groupOptions.join("")}<option value="">all (${shown.length})</option></select></label>
@@ -71,11 +82,18 @@ export async function galleryHtml(data: Dataset, shown: readonly Shown[], autoRo
 <div class="gallery" id="gallery">${figures.join("\n")}</div><button type="button" id="more" hidden></button><p class="sub" id="none" hidden>No image is left by these filters.</p>`;
 }
 
-function figure(data: Dataset, { prediction: p, groups }: Shown, image: string | undefined, first: Group): string {
+function figure(
+  data: Dataset,
+  { prediction: p, groups }: Shown,
+  image: string | undefined,
+  first: Group,
+): string {
   const right = p.predicted === p.label;
   const truth = encode(data.classes[p.label]);
   const predicted = encode(data.classes[p.predicted]);
-  const source = image ? `<img loading="lazy" width="${SIDE}" height="${SIDE}" alt="${encode(p.name)}" src="${image}">` : `<p>no longer readable</p>`;
+  const source = image
+    ? `<img loading="lazy" width="${SIDE}" height="${SIDE}" alt="${encode(p.name)}" src="${image}">`
+    : `<p>no longer readable</p>`;
   const caption = `<b>${predicted}</b> ${share(p.probabilities[p.predicted])}<br>${right ? "" : `true: ${truth} ${share(p.probabilities[p.label])}`}<small>${encode(p.name)}</small>`;
   const attributes = `data-groups="${groups.join(" ")}" data-label="${p.label}" data-predicted="${p.predicted}" data-name="${encode(p.name)}"`;
   return `<figure class="${right ? "right" : "wrong"}" ${attributes}${groups.includes(first) ? "" : " hidden"}>${source}<figcaption>${caption}</figcaption></figure>`;

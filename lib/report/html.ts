@@ -66,9 +66,22 @@ interface Figure {
 function figures({ data, result }: ReportParts): string {
   const { metrics: m } = result;
   const all: Figure[] = [
-    { name: "Accuracy", value: percent(m.accuracy), meaning: "Share of images that got their true class.", interval: range(m.accuracyInterval, percent) },
-    { name: "Precision", value: percent(m.macro.precision), meaning: "Of the images given a class, the share that belong to it; mean over classes." },
-    { name: "Recall", value: percent(m.macro.recall), meaning: "Of a class's images, the share that was found; mean over classes." },
+    {
+      name: "Accuracy",
+      value: percent(m.accuracy),
+      meaning: "Share of images that got their true class.",
+      interval: range(m.accuracyInterval, percent),
+    },
+    {
+      name: "Precision",
+      value: percent(m.macro.precision),
+      meaning: "Of the images given a class, the share that belong to it; mean over classes.",
+    },
+    {
+      name: "Recall",
+      value: percent(m.macro.recall),
+      meaning: "Of a class's images, the share that was found; mean over classes.",
+    },
     {
       name: "F1",
       value: percent(m.macro.f1),
@@ -96,7 +109,11 @@ function figures({ data, result }: ReportParts): string {
   }
   for (const { k, accuracy } of m.topK)
     if (k > 1 && k < data.classes.length)
-      all.push({ name: `Top-${k}`, value: percent(accuracy), meaning: `Share of images with their true class among the ${k} most likely.` });
+      all.push({
+        name: `Top-${k}`,
+        value: percent(accuracy),
+        meaning: `Share of images with their true class among the ${k} most likely.`,
+      });
   all.push({
     name: "Calibration error",
     value: percent(m.calibration.ece),
@@ -106,7 +123,9 @@ function figures({ data, result }: ReportParts): string {
 }
 
 function figureHtml({ name, value, meaning, interval }: Figure, first: boolean): string {
-  const lines = [interval ? `<span>${encode(interval)}</span>` : "", `<span>${encode(meaning)}</span>`].join("");
+  const lines = [interval ? `<span>${encode(interval)}</span>` : "", `<span>${encode(meaning)}</span>`].join(
+    "",
+  );
   return `<div class="figure${first ? " first" : ""}"><span>${name}</span><b>${value}</b>${lines}</div>`;
 }
 
@@ -121,20 +140,40 @@ function percent(x: number): string {
 async function chartsHtml({ data, result }: ReportParts): Promise<string> {
   const { metrics: m } = result;
   const charts: [string, string, string][] = [
-    ["Confusion matrix", "Each row is a true class; the colour is the share of its images that got the column's class.", await confusionChart(m, data.classes)],
-    ["Probabilities", "The probability of the predicted class, of images that were right and wrong.", await probabilityChart(result)],
-    ["Reliability", "A point on the diagonal: the probability shown is as often right as it says.", await reliabilityChart(m)],
+    [
+      "Confusion matrix",
+      "Each row is a true class; the colour is the share of its images that got the column's class.",
+      await confusionChart(m, data.classes),
+    ],
+    [
+      "Probabilities",
+      "The probability of the predicted class, of images that were right and wrong.",
+      await probabilityChart(result),
+    ],
+    [
+      "Reliability",
+      "A point on the diagonal: the probability shown is as often right as it says.",
+      await reliabilityChart(m),
+    ],
   ];
   if (m.binary)
-    charts.push(["ROC curve", `Trade-off between finding “${encode(data.classes[1])}” and false alarms as the threshold moves.`, await rocChart(result)]);
-  return charts.map(([title, meaning, svg]) => `<div class="chart"><h3>${title}</h3><p>${meaning}</p>${svg}</div>`).join("");
+    charts.push([
+      "ROC curve",
+      `Trade-off between finding “${encode(data.classes[1])}” and false alarms as the threshold moves.`,
+      await rocChart(result),
+    ]);
+  return charts
+    .map(([title, meaning, svg]) => `<div class="chart"><h3>${title}</h3><p>${meaning}</p>${svg}</div>`)
+    .join("");
 }
 
 /** The slider, its figures, and the precision-recall curve of the chosen class; the page's script fills them. */
 function thresholdHtml(data: Dataset): string {
   // Of two classes the second is the positive one, as in the metrics.
   const chosen = data.classes.length === 2 ? 1 : 0;
-  const options = data.classes.map((name, c) => `<option value="${c}"${c === chosen ? " selected" : ""}>${encode(name)}</option>`).join("");
+  const options = data.classes
+    .map((name, c) => `<option value="${c}"${c === chosen ? " selected" : ""}>${encode(name)}</option>`)
+    .join("");
   const steps = data.classes.length <= 200 ? 100 : 20;
   const cell = (id: string, name: string) => `<div><dt>${name}</dt><dd id="${id}"></dd></div>`;
   const tick = (share: number) => {
@@ -151,8 +190,11 @@ ${[0, 0.25, 0.5, 0.75, 1].map(tick).join("")}<text class="soft" x="225" y="320" 
 
 function classTable(classes: readonly ClassMetrics[]): string {
   const heads = ["class", "recall", "precision", "F1", "images", "predicted"];
-  const head = heads.map((name, i) => `<th><button type="button" data-column="${i}">${name}</button></th>`).join("");
-  const bar = (x: number) => `<td data-value="${x}"><div class="bar"><i style="--share: ${(100 * x).toFixed(1)}%"></i>${percent(x)}</div></td>`;
+  const head = heads
+    .map((name, i) => `<th><button type="button" data-column="${i}">${name}</button></th>`)
+    .join("");
+  const bar = (x: number) =>
+    `<td data-value="${x}"><div class="bar"><i style="--share: ${(100 * x).toFixed(1)}%"></i>${percent(x)}</div></td>`;
   const plain = (x: number, text = String(x)) => `<td data-value="${x}">${text}</td>`;
   const rows = classes.map(
     (c) =>

@@ -24,7 +24,10 @@ export async function gridPng(tiles: readonly Tile[], columns = Math.min(5, tile
   return figure(tiles, { columns, side: 240, fontSize: 15 });
 }
 
-async function figure(tiles: readonly Tile[], style: { columns: number; side: number; fontSize: number }): Promise<Buffer> {
+async function figure(
+  tiles: readonly Tile[],
+  style: { columns: number; side: number; fontSize: number },
+): Promise<Buffer> {
   const { columns, side, fontSize } = style;
   const gap = 16;
   const step = fontSize * 1.35;
@@ -40,7 +43,10 @@ async function figure(tiles: readonly Tile[], style: { columns: number; side: nu
       const y = gap + Math.floor(i / columns) * cellHeight;
       const color = captionColor(tile);
       const text = tile.lines
-        .map((l, n) => `<path fill="${n === 0 ? color : INK}" d="${fittedPath(l, x, y + fontSize + n * step, fontSize, side)}"/>`)
+        .map(
+          (l, n) =>
+            `<path fill="${n === 0 ? color : INK}" d="${fittedPath(l, x, y + fontSize + n * step, fontSize, side)}"/>`,
+        )
         .join("");
       const top = y + captions * step + 8;
       return `${text}<image x="${x}" y="${top}" width="${side}" height="${side}" href="${await dataUrl(tile.image, side)}"/><rect x="${x}" y="${top}" width="${side}" height="${side}" fill="none" stroke="${color}" stroke-width="${tile.correct === undefined ? 1 : 3}"/>`;
@@ -78,6 +84,12 @@ export async function thumbnailUrl(image: ImageInput, side: number, autoRotate =
 
 /** Decoded as the model sees it: what it could read, the report can show. */
 async function fitted(image: ImageInput, side: number, autoRotate = false): Promise<Sharp> {
-  const { data, width, height, channels } = await decodeImage(image, { autoRotate, fastDecode: true, size: side });
-  return sharp(data, { raw: { width, height, channels } }).removeAlpha().resize(side, side, { fit: "contain", background: "#dddddd" });
+  const { data, width, height, channels } = await decodeImage(image, {
+    autoRotate,
+    fastDecode: true,
+    size: side,
+  });
+  return sharp(data, { raw: { width, height, channels } })
+    .removeAlpha()
+    .resize(side, side, { fit: "contain", background: "#dddddd" });
 }

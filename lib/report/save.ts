@@ -21,7 +21,13 @@ export interface SavedFiles {
 const GRID = 10;
 
 /** Writes results.json, predictions.csv, example.png, grid.png and report.html into a folder, each whole. */
-export async function saveResults(folder: string, data: Dataset, result: ZeroShotResult, manifest: RunManifest, exampleIndex: number): Promise<SavedFiles> {
+export async function saveResults(
+  folder: string,
+  data: Dataset,
+  result: ZeroShotResult,
+  manifest: RunManifest,
+  exampleIndex: number,
+): Promise<SavedFiles> {
   const { predictions, metrics, skipped } = result;
   const files: SavedFiles = {
     results: join(folder, "results.json"),
@@ -46,19 +52,29 @@ export async function saveResults(folder: string, data: Dataset, result: ZeroSho
       chosen.map(async (p) => ({
         image: await data.at(p.index).read(),
         correct: p.predicted === p.label,
-        lines: [`${data.classes[p.predicted]} ${(100 * p.probabilities[p.predicted]).toFixed(1)}%`, `true: ${data.classes[p.label]}`],
+        lines: [
+          `${data.classes[p.predicted]} ${(100 * p.probabilities[p.predicted]).toFixed(1)}%`,
+          `true: ${data.classes[p.label]}`,
+        ],
       })),
     ),
   );
   await writeFileWhole(files.grid, grid);
   const exampleText = topPredictions(ranked(result.classNames, shown.probabilities, 5));
   const images = chooseImages(result, chosen);
-  await writeFileWhole(files.report, await reportHtml({ data, result, manifest, examplePng: example, exampleText, shown: images }));
+  await writeFileWhole(
+    files.report,
+    await reportHtml({ data, result, manifest, examplePng: example, exampleText, shown: images }),
+  );
   return files;
 }
 
 /** Classes by falling probability. */
-export function ranked(classNames: readonly string[], probabilities: readonly number[], k: number): { label: string; probability: number }[] {
+export function ranked(
+  classNames: readonly string[],
+  probabilities: readonly number[],
+  k: number,
+): { label: string; probability: number }[] {
   return classNames
     .map((label, i) => ({ label, probability: probabilities[i] }))
     .sort((a, b) => b.probability - a.probability)
@@ -66,9 +82,25 @@ export function ranked(classNames: readonly string[], probabilities: readonly nu
 }
 
 function predictionsCsv(data: Dataset, { predictions }: ZeroShotResult): string {
-  const head = ["index", "image", "true", "predicted", "correct", "probability", ...data.classes.map((c) => `p(${c})`)];
+  const head = [
+    "index",
+    "image",
+    "true",
+    "predicted",
+    "correct",
+    "probability",
+    ...data.classes.map((c) => `p(${c})`),
+  ];
   const lines = predictions.map((p) =>
-    [p.index, p.name, data.classes[p.label], data.classes[p.predicted], p.label === p.predicted ? 1 : 0, p.probabilities[p.predicted], ...p.probabilities]
+    [
+      p.index,
+      p.name,
+      data.classes[p.label],
+      data.classes[p.predicted],
+      p.label === p.predicted ? 1 : 0,
+      p.probabilities[p.predicted],
+      ...p.probabilities,
+    ]
       .map((v) => csvCell(v))
       .join(","),
   );

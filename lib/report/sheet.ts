@@ -18,13 +18,20 @@ export async function contactSheetPng(found: readonly FoundImages[], root: strin
   const tiles: Tile[] = [];
   for (const { query, hits } of found) {
     for (const [i, hit] of hits.entries())
-      tiles.push({ image: await pathInside(root, hit.name), lines: [`${i + 1}. ${query}`, `${hit.score.toFixed(4)}  ${hit.name}`] });
+      tiles.push({
+        image: await pathInside(root, hit.name),
+        lines: [`${i + 1}. ${query}`, `${hit.score.toFixed(4)}  ${hit.name}`],
+      });
   }
   return gridPng(tiles);
 }
 
 /** The same as a page in the folder `folder`: WebP thumbnails inside it, each a link to its image. */
-export async function contactSheetHtml(found: readonly FoundImages[], root: string, folder: string): Promise<string> {
+export async function contactSheetHtml(
+  found: readonly FoundImages[],
+  root: string,
+  folder: string,
+): Promise<string> {
   const sections: string[] = [];
   for (const { query, hits } of found) {
     const figures = await Promise.all(

@@ -5,12 +5,17 @@ import type { ZeroShotResult } from "../eval/zero-shot.js";
 import type { Interval } from "../eval/metrics.js";
 
 const percent = (x: number) => `${(100 * x).toFixed(2)}%`;
-const interval = (i: Interval) => `95 % interval ${percent(i.low)} to ${percent(i.high)}, ${i.method === "wilson" ? "Wilson" : "bootstrap"}`;
+const interval = (i: Interval) =>
+  `95 % interval ${percent(i.low)} to ${percent(i.high)}, ${i.method === "wilson" ? "Wilson" : "bootstrap"}`;
 
 /** The ranked classes of one image, as the article prints them. */
 export function topPredictions(predictions: readonly Pick<Prediction, "label" | "probability">[]): string {
   const width = Math.max(16, ...predictions.map((p) => p.label.length));
-  return ["Top predictions:", "", ...predictions.map((p) => `${p.label.padStart(width)}: ${percent(p.probability)}`)].join("\n");
+  return [
+    "Top predictions:",
+    "",
+    ...predictions.map((p) => `${p.label.padStart(width)}: ${percent(p.probability)}`),
+  ].join("\n");
 }
 
 export function modelLines(clip: Clip): string {
@@ -23,7 +28,10 @@ export function datasetLines(data: Dataset): string {
     (s) =>
       `  ${s.split.padEnd(6)} ${String(s.total).padStart(6)}${data.classes.length <= 4 ? ` = ${s.byClass.map((n, c) => `${n} ${data.classes[c]}`).join(" + ")}` : ""}`,
   );
-  return [`Data set: ${data.name}, split ${data.split}, ${data.length} images, ${data.classes.length} classes`, ...splits].join("\n");
+  return [
+    `Data set: ${data.name}, split ${data.split}, ${data.length} images, ${data.classes.length} classes`,
+    ...splits,
+  ].join("\n");
 }
 
 /** Accuracy, precision and recall with what each means. */
@@ -36,14 +44,19 @@ export function metricsText(result: ZeroShotResult, classes: readonly string[]):
     `F1:        ${percent(m.macro.f1)}  harmonic mean of precision and recall, mean over classes (${interval(m.macro.f1Interval)})`,
   ];
   for (const { k, accuracy } of m.topK)
-    if (k > 1 && k < classes.length) lines.push(`Top-${k}:     ${percent(accuracy)}  of the images have their true class among the ${k} most likely`);
+    if (k > 1 && k < classes.length)
+      lines.push(
+        `Top-${k}:     ${percent(accuracy)}  of the images have their true class among the ${k} most likely`,
+      );
   if (m.binary) {
     lines.push(
       `ROC AUC:   ${m.binary.rocAuc.toFixed(4)}   chance that a random "${classes[1]}" image scores above a random "${classes[0]}" one (${m.binary.rocAucInterval.low.toFixed(4)} to ${m.binary.rocAucInterval.high.toFixed(4)}, bootstrap)`,
       `Average precision: ${m.binary.averagePrecision.toFixed(4)}   precision averaged over all thresholds for "${classes[1]}" (${m.binary.averagePrecisionInterval.low.toFixed(4)} to ${m.binary.averagePrecisionInterval.high.toFixed(4)}, bootstrap)`,
     );
   }
-  lines.push(`Calibration error: ${percent(m.calibration.ece)}   mean gap between the probability shown and how often it was right (15 bins)`);
+  lines.push(
+    `Calibration error: ${percent(m.calibration.ece)}   mean gap between the probability shown and how often it was right (15 bins)`,
+  );
   if (classes.length <= 12) {
     const width = Math.max(5, ...classes.map((c) => c.length));
     lines.push("", `${"class".padEnd(width)}  precision  recall      F1  images`);

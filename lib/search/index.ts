@@ -45,8 +45,14 @@ export class EmbeddingIndex {
   /** An empty index of vectors of `dim` values, 1 to 65,536. */
   static create(dim: number, options: IndexOptions = {}): EmbeddingIndex {
     const type = TYPES.indexOf(options.precision ?? "fp32");
-    if (type < 0) throw new TorchclipError("E_ARGUMENT", `precision must be fp32, bf16 or int8, not ${options.precision}`, { subject: "precision" });
-    if (!Number.isInteger(dim) || dim < 1 || dim > 65536) throw new TorchclipError("E_ARGUMENT", `dim must be in 1 to 65536, not ${dim}`, { subject: "dim" });
+    if (type < 0)
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `precision must be fp32, bf16 or int8, not ${options.precision}`,
+        { subject: "precision" },
+      );
+    if (!Number.isInteger(dim) || dim < 1 || dim > 65536)
+      throw new TorchclipError("E_ARGUMENT", `dim must be in 1 to 65536, not ${dim}`, { subject: "dim" });
     return guarded(() => new EmbeddingIndex(new (addon().Index)(type as 0 | 1 | 2, dim), TYPES[type]));
   }
 
@@ -58,12 +64,15 @@ export class EmbeddingIndex {
    */
   static async open(file: string, options: IndexOptions = {}): Promise<EmbeddingIndex> {
     if (typeof file !== "string" || file.includes("\0"))
-      throw new TorchclipError("E_ARGUMENT", "the index must be the path of a .npy file", { subject: "file" });
+      throw new TorchclipError("E_ARGUMENT", "the index must be the path of a .npy file", {
+        subject: "file",
+      });
     const mapped = guarded(() => new EmbeddingIndex(new (addon().Index)(file), "fp32"), file);
     if ((options.precision ?? "fp32") === "fp32") return mapped;
     const index = EmbeddingIndex.create(mapped.dim, options);
     try {
-      for (const part of mapped.parts()) await index.add({ data: part, rows: part.length / mapped.dim, dim: mapped.dim });
+      for (const part of mapped.parts())
+        await index.add({ data: part, rows: part.length / mapped.dim, dim: mapped.dim });
     } catch (error) {
       index.close();
       throw toTorchclipError(error, "E_INTERNAL", { subject: file });
@@ -113,7 +122,10 @@ export class EmbeddingIndex {
    */
   search(queries: Embeddings, k: number, options: SearchOptions = {}): Promise<TopK> {
     const asked = this.check(queries, "queries");
-    if (!Number.isInteger(k) || k < 1) throw new TorchclipError("E_ARGUMENT", `k must be a whole number of at least 1, not ${k}`, { subject: "k" });
+    if (!Number.isInteger(k) || k < 1)
+      throw new TorchclipError("E_ARGUMENT", `k must be a whole number of at least 1, not ${k}`, {
+        subject: "k",
+      });
     return this.after(async () => {
       const n = Math.min(k, this.rows);
       const allowed = await this.filter(options.allowed);
@@ -122,7 +134,14 @@ export class EmbeddingIndex {
       for (const block of n > 0 ? blocks(asked, BLOCK_BYTES, BLOCK_QUERIES) : []) {
         const [from, to] = [block.start * n, (block.start + block.rows) * n];
         const data = await own(asked.data, "queries", block.values);
-        await this.native.search(data, block.rows, n, allowed, indices.subarray(from, to), scores.subarray(from, to));
+        await this.native.search(
+          data,
+          block.rows,
+          n,
+          allowed,
+          indices.subarray(from, to),
+          scores.subarray(from, to),
+        );
       }
       return { indices, scores, k: n };
     });
@@ -135,7 +154,9 @@ export class EmbeddingIndex {
   vector(row: number): Float32Array {
     this.checkOpen();
     if (!Number.isInteger(row) || row < 0 || row >= this.rows)
-      throw new TorchclipError("E_ARGUMENT", `the index has rows 0 to ${this.rows - 1}, not ${row}`, { index: row });
+      throw new TorchclipError("E_ARGUMENT", `the index has rows 0 to ${this.rows - 1}, not ${row}`, {
+        index: row,
+      });
     const out = new Float32Array(this.dim);
     guarded(() => this.native.read(row, 1, out));
     return out;
@@ -143,7 +164,8 @@ export class EmbeddingIndex {
 
   /** Writes a .npy of float32 [rows, dim], whole or not at all (E_WRITE). Read back in the same precision it is the same index. */
   async save(file: string): Promise<void> {
-    if (typeof file !== "string" || file === "") throw new TorchclipError("E_ARGUMENT", "the index is saved under a path", { subject: "file" });
+    if (typeof file !== "string" || file === "")
+      throw new TorchclipError("E_ARGUMENT", "the index is saved under a path", { subject: "file" });
     return this.after(() => writeWhole(file, (whole) => writeNpy(whole, this.rows, this.dim, this.parts())));
   }
 
@@ -192,7 +214,11 @@ export class EmbeddingIndex {
     if (allowed === undefined || allowed === null) return null;
     const bytes = Math.ceil(this.rows / 8);
     if (!(allowed instanceof Uint8Array) || allowed.length < bytes) {
-      throw new TorchclipError("E_ARGUMENT", `allowed must be a Uint8Array with a bit for each of ${this.rows} rows`, { subject: "allowed" });
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `allowed must be a Uint8Array with a bit for each of ${this.rows} rows`,
+        { subject: "allowed" },
+      );
     }
     return own(allowed, "allowed", { end: bytes });
   }
@@ -206,8 +232,15 @@ export class EmbeddingIndex {
     this.checkOpen();
     const { data, rows, dim } = given ?? {};
     if (!(data instanceof Float32Array) || data.length !== rows * dim)
-      throw new TorchclipError("E_ARGUMENT", `${name} are not { data: Float32Array of rows × dim, rows, dim }`, { subject: name });
-    if (dim !== this.dim) throw new TorchclipError("E_ARGUMENT", `${name} have ${dim} dimensions, the index has ${this.dim}`, { subject: name });
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `${name} are not { data: Float32Array of rows × dim, rows, dim }`,
+        { subject: name },
+      );
+    if (dim !== this.dim)
+      throw new TorchclipError("E_ARGUMENT", `${name} have ${dim} dimensions, the index has ${this.dim}`, {
+        subject: name,
+      });
     return { data, rows, dim };
   }
 }

@@ -16,9 +16,14 @@ export async function buildNative(note: (text: string) => void): Promise<void> {
   const bar = progressBar("libtorch");
   const libtorch = await findLibtorch({ note, onProgress: bar.update }).finally(() => bar.stop());
   const cache = join(root, "build", "CMakeCache.txt");
-  const configured = existsSync(cache) && readFileSync(cache, "utf8").includes(`TORCHCLIP_LIBTORCH:PATH=${libtorch}\n`);
+  const configured =
+    existsSync(cache) && readFileSync(cache, "utf8").includes(`TORCHCLIP_LIBTORCH:PATH=${libtorch}\n`);
   if (existsSync(cache) && !configured) await rm(join(root, "build"), { recursive: true, force: true });
-  note(configured ? "addon: up to date, or compiling what changed" : "addon: compiling (a few minutes the first time)");
+  note(
+    configured
+      ? "addon: up to date, or compiling what changed"
+      : "addon: compiling (a few minutes the first time)",
+  );
   const flags = [`--CDTORCHCLIP_LIBTORCH=${libtorch}`];
   // A precompiled header is 500 MB that stay: it pays where one compiles often, in the repository.
   if (!existsSync(join(root, "package-lock.json"))) flags.push("--CDCMAKE_DISABLE_PRECOMPILE_HEADERS=ON");
@@ -38,7 +43,12 @@ function runQuietly(command: string, args: string[], note: (text: string) => voi
     child.on("close", (code) => {
       if (code === 0) return resolve();
       note(output);
-      reject(new TorchclipError("E_ADDON", `compiling failed (exit ${code}); its output is above. Needed: CMake >= 3.22 and a C++20 compiler`));
+      reject(
+        new TorchclipError(
+          "E_ADDON",
+          `compiling failed (exit ${code}); its output is above. Needed: CMake >= 3.22 and a C++20 compiler`,
+        ),
+      );
     });
   });
 }

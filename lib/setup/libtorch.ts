@@ -85,7 +85,8 @@ export async function findLibtorch(options: FindOptions = {}): Promise<string> {
 const SOURCES: readonly Source[] = [
   {
     name: "TORCHCLIP_LIBTORCH",
-    find: () => (env.TORCHCLIP_LIBTORCH ? Promise.resolve(env.TORCHCLIP_LIBTORCH) : Promise.reject(new Error("not set"))),
+    find: () =>
+      env.TORCHCLIP_LIBTORCH ? Promise.resolve(env.TORCHCLIP_LIBTORCH) : Promise.reject(new Error("not set")),
   },
   { name: "cache", find: () => Promise.resolve(cacheFolder()) },
   { name: "installed Python torch", find: pythonTorch },
@@ -114,13 +115,15 @@ export async function checkLibtorch(folder: string): Promise<string> {
   for (const header of headers) {
     const text = await readFile(join(folder, header), "utf8").catch(() => undefined);
     if (!text) continue;
-    const part = (name: string) => Number(new RegExp(`#define TORCH_VERSION_${name} (\\d+)`).exec(text)?.[1] ?? NaN);
+    const part = (name: string) =>
+      Number(new RegExp(`#define TORCH_VERSION_${name} (\\d+)`).exec(text)?.[1] ?? NaN);
     const version = [part("MAJOR"), part("MINOR")];
     if (version.some(Number.isNaN)) continue;
     const inRange = version[0] === OLDEST[0] && version[1] >= OLDEST[1] && version[1] <= NEWEST[1];
     if (!inRange) throw new Error(`${folder} is version ${version.join(".")}, not 2.11 to 2.14`);
     const libraries = await readdir(join(folder, "lib")).catch(() => [] as string[]);
-    if (!libraries.some((l) => /torch_cpu\.(so|dylib|lib)$/.test(l))) throw new Error(`${folder} has no torch_cpu library`);
+    if (!libraries.some((l) => /torch_cpu\.(so|dylib|lib)$/.test(l)))
+      throw new Error(`${folder} has no torch_cpu library`);
     return version.join(".");
   }
   throw new Error(`${folder} has no libtorch headers`);
@@ -128,7 +131,8 @@ export async function checkLibtorch(folder: string): Promise<string> {
 
 async function pythonTorch(): Promise<string> {
   // find_spec, not import: importing torch takes seconds.
-  const code = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+  const code =
+    "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
   const { stdout } = await run(env.PYTHON || "python3", ["-c", code]).catch(() => ({ stdout: "" }));
   const folder = stdout.trim();
   if (!folder) throw new Error("python3 has no torch");
@@ -160,8 +164,12 @@ async function pipDownload(options: FindOptions): Promise<string> {
   const pip = async (...args: string[]): Promise<string[]> => {
     options.note?.(`libtorch: pip download ${args.join(" ")}`);
     const before = new Set(await readdir(folder));
-    await run(env.PYTHON || "python3", ["-m", "pip", "download", "--quiet", "--dest", folder, ...args], { signal: options.signal });
-    return (await readdir(folder)).filter((f) => f.endsWith(".whl") && !before.has(f)).map((f) => join(folder, f));
+    await run(env.PYTHON || "python3", ["-m", "pip", "download", "--quiet", "--dest", folder, ...args], {
+      signal: options.signal,
+    });
+    return (await readdir(folder))
+      .filter((f) => f.endsWith(".whl") && !before.has(f))
+      .map((f) => join(folder, f));
   };
   try {
     const [wheel] = await pip("--no-deps", `torch==${wantedVersion()}`);

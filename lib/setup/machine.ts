@@ -30,11 +30,15 @@ export async function buildTools(): Promise<Tools> {
     firstThatRuns(["cmake"]),
     firstThatRuns([env.PYTHON || "python3"]),
   ]);
-  if (!compiler.version) compiler.problem = `no C++20 compiler was found (${compiler.command}): ${install("g++", "Xcode's command line tools")}`;
-  if (!cmake.version) cmake.problem = `CMake >= 3.22 was not found: ${install("cmake", "brew install cmake")}`;
+  if (!compiler.version)
+    compiler.problem = `no C++20 compiler was found (${compiler.command}): ${install("g++", "Xcode's command line tools")}`;
+  if (!cmake.version)
+    cmake.problem = `CMake >= 3.22 was not found: ${install("cmake", "brew install cmake")}`;
   else if (olderThan(cmake.version, 3, 22)) cmake.problem = `${cmake.version} is older than 3.22`;
-  if (!python.version) python.problem = `no Python (${python.command}); it is needed only where libtorch must be fetched by pip`;
-  else if (!(await runs(python.command, ["-m", "pip", "--version"]))) python.problem = `${python.version} has no pip, by which libtorch may be fetched`;
+  if (!python.version)
+    python.problem = `no Python (${python.command}); it is needed only where libtorch must be fetched by pip`;
+  else if (!(await runs(python.command, ["-m", "pip", "--version"])))
+    python.problem = `${python.version} has no pip, by which libtorch may be fetched`;
   return { compiler, cmake, python };
 }
 
@@ -70,7 +74,9 @@ const FLAGS: Record<string, string> = {
 export function instructionSets(): string[] {
   if (platform !== "linux") return process.arch === "arm64" ? ["neon"] : [];
   try {
-    const flags = new Set(/^(?:flags|Features)\s*: (.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1].split(" "));
+    const flags = new Set(
+      /^(?:flags|Features)\s*: (.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1].split(" "),
+    );
     return Object.keys(FLAGS)
       .filter((flag) => flags.has(flag))
       .map((flag) => FLAGS[flag]);

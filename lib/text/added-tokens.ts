@@ -27,13 +27,19 @@ export class AddedTokens {
   private readonly pattern: RegExp | undefined;
 
   /** Those whose `normalized` is as given; `normalize` is then applied to their contents too. */
-  constructor(json: TokenizerJson, normalized: boolean, normalize: (text: string) => string = (text) => text) {
+  constructor(
+    json: TokenizerJson,
+    normalized: boolean,
+    normalize: (text: string) => string = (text) => text,
+  ) {
     const all = json.added_tokens ?? [];
     const tokens = all.filter((t) => t.content !== "" && (t.normalized ?? false) === normalized);
     this.byContent = new Map(tokens.map((t) => [normalize(t.content), t] as const).reverse());
     // Of those that begin at the same place, the longest is found.
     const contents = [...this.byContent.keys()].sort((a, b) => b.length - a.length);
-    this.pattern = contents.length ? new RegExp(contents.map((c) => c.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|"), "gu") : undefined;
+    this.pattern = contents.length
+      ? new RegExp(contents.map((c) => c.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|"), "gu")
+      : undefined;
   }
 
   split(text: string): Piece[] {
@@ -58,5 +64,7 @@ export class AddedTokens {
   }
 }
 
-const lastCharacter = (text: string, end: number): string => Array.from(text.slice(Math.max(0, end - 2), end)).at(-1) ?? "";
-const firstCharacter = (text: string, start: number): string => Array.from(text.slice(start, start + 2))[0] ?? "";
+const lastCharacter = (text: string, end: number): string =>
+  Array.from(text.slice(Math.max(0, end - 2), end)).at(-1) ?? "";
+const firstCharacter = (text: string, start: number): string =>
+  Array.from(text.slice(start, start + 2))[0] ?? "";

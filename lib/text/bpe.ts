@@ -29,8 +29,10 @@ const LITERALS: Record<ClipDialect, readonly [string, string]> = {
  * case, for which it is a letter to the last part and none to the first.
  */
 const WORDS: Record<ClipDialect, RegExp> = {
-  openai: /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}\u0345]+/gu,
-  open_clip: /<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}\u0345]+/gu,
+  openai:
+    /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}\u0345]+/gu,
+  open_clip:
+    /<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}\u0345]+/gu,
   transformers: /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu,
 };
 const CACHE_LIMIT = 65536;
@@ -104,7 +106,10 @@ export class BpeTokenizer {
     const known = this.cache.get(word);
     if (known) return known;
     const literal = this.dialect === "transformers" ? -1 : LITERALS[this.dialect].indexOf(word);
-    const ids = literal >= 0 ? [[this.startId, this.endId][literal]] : this.merger.merge(bytesAsText(word)).map((t) => this.id(t));
+    const ids =
+      literal >= 0
+        ? [[this.startId, this.endId][literal]]
+        : this.merger.merge(bytesAsText(word)).map((t) => this.id(t));
     if (word.length > CACHED_LETTERS) return ids;
     if (this.cache.size >= CACHE_LIMIT) this.cache.clear();
     this.cache.set(word, ids);

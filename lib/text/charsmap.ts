@@ -10,7 +10,8 @@ export class CharacterMap {
   constructor(base64: string) {
     const bytes = Buffer.from(base64, "base64");
     const size = bytes.length >= 4 ? bytes.readUInt32LE(0) : 0;
-    if (size % 4 !== 0 || size === 0 || 4 + size > bytes.length) throw new Error("its precompiled_charsmap is damaged");
+    if (size % 4 !== 0 || size === 0 || 4 + size > bytes.length)
+      throw new Error("its precompiled_charsmap is damaged");
     this.trie = Uint32Array.from({ length: size / 4 }, (_, i) => bytes.readUInt32LE(4 + 4 * i));
     this.replacements = bytes.subarray(4 + size);
   }
@@ -65,7 +66,8 @@ export class CharacterMap {
       const unit = node < this.trie.length ? this.trie[node] : 0;
       if ((unit & 0x800000ff) >>> 0 !== bytes[i]) break;
       node ^= offsetOf(unit);
-      if ((unit >>> 8) & 1 && node < this.trie.length) found.push({ length: i + 1 - at, value: this.trie[node] & 0x7fffffff });
+      if ((unit >>> 8) & 1 && node < this.trie.length)
+        found.push({ length: i + 1 - at, value: this.trie[node] & 0x7fffffff });
     }
     return found;
   }

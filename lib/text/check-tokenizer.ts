@@ -43,7 +43,8 @@ export function modelType(model: JsonObject): string {
 
 function checkModel(model: JsonObject, check: Untrusted): void {
   const type = modelType(model);
-  if (model.unk_token !== undefined && model.unk_token !== null) check.text(model.unk_token, "model.unk_token", MOST_TOKEN);
+  if (model.unk_token !== undefined && model.unk_token !== null)
+    check.text(model.unk_token, "model.unk_token", MOST_TOKEN);
   for (const key of ["end_of_word_suffix", "continuing_subword_suffix", "continuing_subword_prefix"]) {
     if (model[key] !== undefined && model[key] !== null) check.text(model[key], `model.${key}`, 16);
   }
@@ -76,8 +77,10 @@ function checkPieces(model: JsonObject, check: Untrusted): void {
     letters += check.text(text, "a piece of model.vocab", MOST_PIECE).length;
     check.number(score, "the score of a piece");
   }
-  if (letters > MOST_PIECE_LETTERS) throw check.error(`the pieces have ${letters} characters, more than ${MOST_PIECE_LETTERS}`);
-  if (model.unk_id !== null && model.unk_id !== undefined) check.count(model.unk_id, "model.unk_id", 0, pieces.length - 1);
+  if (letters > MOST_PIECE_LETTERS)
+    throw check.error(`the pieces have ${letters} characters, more than ${MOST_PIECE_LETTERS}`);
+  if (model.unk_id !== null && model.unk_id !== undefined)
+    check.count(model.unk_id, "model.unk_id", 0, pieces.length - 1);
 }
 
 function checkAddedTokens(value: unknown, check: Untrusted): void {
@@ -87,7 +90,8 @@ function checkAddedTokens(value: unknown, check: Untrusted): void {
     letters += check.text(token.content, "the content of an added token", MOST_ADDED).length;
     check.count(token.id, `the id of ${shown(token.content as string)}`, 0, MOST_ID);
   }
-  if (letters > MOST_ADDED_LETTERS) throw check.error(`added_tokens have ${letters} characters, more than ${MOST_ADDED_LETTERS}`);
+  if (letters > MOST_ADDED_LETTERS)
+    throw check.error(`added_tokens have ${letters} characters, more than ${MOST_ADDED_LETTERS}`);
 }
 
 /** Normaliser, pre-tokeniser and post-processor: how many steps they take, and how much longer a text can become. */
@@ -109,7 +113,9 @@ class Steps {
     if (++this.count > MOST_STEPS) throw this.check.error(`it has more than ${MOST_STEPS} steps`);
     const type = this.check.text(step.type, `${what}.type`, 64);
     if (type === "Sequence") {
-      this.check.array(step[inner] ?? [], `${what}.${inner}`, MOST_STEPS).forEach((item, i) => this.walk(item, `${what}.${inner}[${i}]`, inner));
+      this.check
+        .array(step[inner] ?? [], `${what}.${inner}`, MOST_STEPS)
+        .forEach((item, i) => this.walk(item, `${what}.${inner}[${i}]`, inner));
     } else {
       this.step(type, step, what);
     }
@@ -128,8 +134,15 @@ class Steps {
         check.text(step.prepend, `${what}.prepend`, 16);
         return;
       case "Metaspace":
-        for (const key of ["replacement", "str_rep"]) if (step[key] !== undefined && step[key] !== null) check.text(step[key], `${what}.${key}`, 8);
-        return this.grow(Math.max(1, ...[step.replacement, step.str_rep].map((text) => (typeof text === "string" ? text.length : 1))), what);
+        for (const key of ["replacement", "str_rep"])
+          if (step[key] !== undefined && step[key] !== null) check.text(step[key], `${what}.${key}`, 8);
+        return this.grow(
+          Math.max(
+            1,
+            ...[step.replacement, step.str_rep].map((text) => (typeof text === "string" ? text.length : 1)),
+          ),
+          what,
+        );
       case "BertNormalizer": // spaces around CJK letters
       case "ByteLevel": // a letter for each byte of UTF-8
         return what.startsWith("post_processor") ? undefined : this.grow(3, what);
@@ -140,13 +153,15 @@ class Steps {
         return checkTemplate(step, what, check);
       case "BertProcessing":
       case "RobertaProcessing":
-        for (const key of ["sep", "cls"]) check.text(check.array(step[key], `${what}.${key}`, 2)[0], `${what}.${key}[0]`, MOST_ADDED);
+        for (const key of ["sep", "cls"])
+          check.text(check.array(step[key], `${what}.${key}`, 2)[0], `${what}.${key}[0]`, MOST_ADDED);
     }
   }
 
   private grow(factor: number, what: string): void {
     this.growth *= factor;
-    if (this.growth > MOST_GROWTH) throw this.check.error(`a text can become ${MOST_GROWTH} times longer, by ${what}`);
+    if (this.growth > MOST_GROWTH)
+      throw this.check.error(`a text can become ${MOST_GROWTH} times longer, by ${what}`);
   }
 }
 
@@ -164,7 +179,8 @@ function checkPattern(value: unknown, what: string, check: Untrusted): { literal
     const expression = check.text(pattern.Regex, `${what}.Regex`, MOST_PATTERN);
     // `split` gives as many pieces for a match as the expression has groups.
     const groups = expression.match(/\((?!\?)/g)?.length ?? 0;
-    if (groups > MOST_GROUPS) throw check.error(`${what}.Regex has ${groups} groups, more than ${MOST_GROUPS}`);
+    if (groups > MOST_GROUPS)
+      throw check.error(`${what}.Regex has ${groups} groups, more than ${MOST_GROUPS}`);
     return {};
   }
   const literal = check.text(pattern.String, `${what}.String`, MOST_CONTENT);
@@ -178,12 +194,22 @@ function checkTemplate(step: JsonObject, what: string, check: Untrusted): void {
   for (const value of check.array(step.single, `${what}.single`, MOST_TEMPLATE)) {
     const item = check.object(value, `an item of ${what}.single`);
     if (item.SpecialToken !== undefined) {
-      check.text(check.object(item.SpecialToken, `a SpecialToken of ${what}`).id, `a SpecialToken of ${what}`, MOST_ADDED);
+      check.text(
+        check.object(item.SpecialToken, `a SpecialToken of ${what}`).id,
+        `a SpecialToken of ${what}`,
+        MOST_ADDED,
+      );
     } else if (item.Sequence !== undefined) {
-      check.choice(check.object(item.Sequence, `a Sequence of ${what}`).id, ["A"], `a Sequence of ${what}.single`);
+      check.choice(
+        check.object(item.Sequence, `a Sequence of ${what}`).id,
+        ["A"],
+        `a Sequence of ${what}.single`,
+      );
       texts++;
     } else {
-      throw check.error(`an item of ${what}.single is neither a SpecialToken nor a Sequence but ${kindOf(value)}`);
+      throw check.error(
+        `an item of ${what}.single is neither a SpecialToken nor a Sequence but ${kindOf(value)}`,
+      );
     }
   }
   if (texts > 1) throw check.error(`${what}.single holds the text ${texts} times`);

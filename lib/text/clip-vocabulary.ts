@@ -14,7 +14,13 @@ export function clipTokenizerJson(): TokenizerJson & Record<string, unknown> {
   const { text } = (require(file) as { default: { text: string } }).default;
   const bytes = byteVocabulary();
   const merges = text.split("\n").slice(1, 1 + VOCAB_SIZE - 2 * bytes.length - 2);
-  const tokens = [...bytes, ...bytes.map((b) => `${b}</w>`), ...merges.map((m) => m.replace(" ", "")), START, END];
+  const tokens = [
+    ...bytes,
+    ...bytes.map((b) => `${b}</w>`),
+    ...merges.map((m) => m.replace(" ", "")),
+    START,
+    END,
+  ];
   const vocab = Object.fromEntries(tokens.map((token, i) => [token, i]));
   return {
     version: "1.0",
@@ -29,21 +35,34 @@ export function clipTokenizerJson(): TokenizerJson & Record<string, unknown> {
     })),
     normalizer: {
       type: "Sequence",
-      normalizers: [{ type: "NFC" }, { type: "Replace", pattern: { Regex: "\\s+" }, content: " " }, { type: "Lowercase" }],
+      normalizers: [
+        { type: "NFC" },
+        { type: "Replace", pattern: { Regex: "\\s+" }, content: " " },
+        { type: "Lowercase" },
+      ],
     },
     pre_tokenizer: {
       type: "Sequence",
       pretokenizers: [
         {
           type: "Split",
-          pattern: { Regex: "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+" },
+          pattern: {
+            Regex:
+              "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+",
+          },
           behavior: "Removed",
           invert: true,
         },
         { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
       ],
     },
-    post_processor: { type: "RobertaProcessing", sep: [END, vocab[END]], cls: [START, vocab[START]], trim_offsets: false, add_prefix_space: false },
+    post_processor: {
+      type: "RobertaProcessing",
+      sep: [END, vocab[END]],
+      cls: [START, vocab[START]],
+      trim_offsets: false,
+      add_prefix_space: false,
+    },
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
       type: "BPE",

@@ -11,7 +11,9 @@ export class Merger {
 
   /** Pairs of tokens, the first merge first: "a b" or ["a", "b"]. */
   constructor(merges: readonly (string | [string, string])[]) {
-    this.ranks = new Map(merges.map((pair, rank) => [typeof pair === "string" ? pair : `${pair[0]} ${pair[1]}`, rank]));
+    this.ranks = new Map(
+      merges.map((pair, rank) => [typeof pair === "string" ? pair : `${pair[0]} ${pair[1]}`, rank]),
+    );
   }
 
   /**

@@ -2,7 +2,13 @@ import { CharacterMap } from "./charsmap.js";
 
 /** A normaliser of @huggingface/tokenizers, as it is made of tokenizer.json. */
 export interface PackageNormalizer {
-  config: { type?: string; precompiled_charsmap?: string | null; longest_match?: boolean; strip_left?: boolean; strip_right?: boolean };
+  config: {
+    type?: string;
+    precompiled_charsmap?: string | null;
+    longest_match?: boolean;
+    strip_left?: boolean;
+    strip_right?: boolean;
+  };
   normalizers?: (PackageNormalizer | null)[];
   normalize(text: string): string;
 }
@@ -18,7 +24,8 @@ export function useOwnNormalizers(normalizer: PackageNormalizer | null): void {
   const { type, precompiled_charsmap: charsmap, longest_match: longest } = normalizer.config;
   if (type === "Precompiled") {
     const map = charsmap ? new CharacterMap(charsmap) : undefined;
-    normalizer.normalize = (text) => (map ? (longest ? map.normalizeLongest(text) : map.normalizeGraphemes(text)) : text);
+    normalizer.normalize = (text) =>
+      map ? (longest ? map.normalizeLongest(text) : map.normalizeGraphemes(text)) : text;
   }
   if (type === "Strip") {
     const { strip_left: left, strip_right: right } = normalizer.config;
@@ -28,6 +35,7 @@ export function useOwnNormalizers(normalizer: PackageNormalizer | null): void {
     };
   }
   if (type === "Lowercase") {
-    normalizer.normalize = (text) => (text.includes("Σ") ? Array.from(text, (c) => c.toLowerCase()).join("") : text.toLowerCase());
+    normalizer.normalize = (text) =>
+      text.includes("Σ") ? Array.from(text, (c) => c.toLowerCase()).join("") : text.toLowerCase();
   }
 }

@@ -9,7 +9,12 @@ export function fillTemplate(template: string, className: string): string {
 export function checkTemplates(templates: readonly string[]): void {
   if (templates.length === 0) throw new TorchclipError("E_ARGUMENT", "no prompt template was given");
   for (const t of templates) {
-    if (!t.includes("{}")) throw new TorchclipError("E_ARGUMENT", `the prompt template ${JSON.stringify(t)} has no {} for the class name`, { subject: t });
+    if (!t.includes("{}"))
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `the prompt template ${JSON.stringify(t)} has no {} for the class name`,
+        { subject: t },
+      );
   }
 }
 
@@ -21,7 +26,8 @@ export interface PromptSet {
 
 export const ARTICLE_PROMPTS: PromptSet = {
   templates: ["a photo of a {}"],
-  source: "CLIP (Radford et al. 2021), section 3.1.4, as shortened in the article that this project began from",
+  source:
+    "CLIP (Radford et al. 2021), section 3.1.4, as shortened in the article that this project began from",
 };
 
 export const OPENAI_RENDERED_SST2_PROMPTS: PromptSet = {

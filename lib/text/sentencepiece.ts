@@ -36,7 +36,8 @@ export async function readSentencePiece(file: string): Promise<TokenizerJson> {
       else if (field.number === 2) await readNumbers(input, field, trainer);
       else if (field.number === 3) {
         await readNumbers(input, field, normalizer);
-        for await (const inner of input.fields(field.offset, field.bytes)) if (inner.number === 2) charsmap = await input.read(inner);
+        for await (const inner of input.fields(field.offset, field.bytes))
+          if (inner.number === 2) charsmap = await input.read(inner);
       }
     }
     if (!pieces.length) throw new Error("it has no pieces");
@@ -52,7 +53,10 @@ export async function readSentencePiece(file: string): Promise<TokenizerJson> {
   } catch (error) {
     if (error instanceof TorchclipError) throw error;
     const why = shown((error as Error).message);
-    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable SentencePiece model: ${why}`, { subject: file, cause: error });
+    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable SentencePiece model: ${why}`, {
+      subject: file,
+      cause: error,
+    });
   } finally {
     await input.close();
   }
@@ -87,12 +91,26 @@ function toTokenizerJson(pieces: Piece[], charsmap: Buffer, normalizer: Map<numb
   return {
     version: "1.0",
     added_tokens: pieces.flatMap((p, id) =>
-      special(p) ? [{ id, content: p.text, single_word: false, lstrip: false, rstrip: false, normalized: false, special: p.type !== USER_DEFINED }] : [],
+      special(p)
+        ? [
+            {
+              id,
+              content: p.text,
+              single_word: false,
+              lstrip: false,
+              rstrip: false,
+              normalized: false,
+              special: p.type !== USER_DEFINED,
+            },
+          ]
+        : [],
     ),
     normalizer: {
       type: "Sequence",
       normalizers: [
-        ...(charsmap.length ? [{ type: "Precompiled", precompiled_charsmap: charsmap.toString("base64"), longest_match: true }] : []),
+        ...(charsmap.length
+          ? [{ type: "Precompiled", precompiled_charsmap: charsmap.toString("base64"), longest_match: true }]
+          : []),
         ...(squeeze
           ? [
               { type: "Strip", strip_left: true, strip_right: true },
@@ -101,15 +119,25 @@ function toTokenizerJson(pieces: Piece[], charsmap: Buffer, normalizer: Map<numb
           : []),
       ],
     },
-    pre_tokenizer: { type: "Metaspace", replacement: SPACE, prepend_scheme: prefix ? "always" : "never", split: false },
+    pre_tokenizer: {
+      type: "Metaspace",
+      replacement: SPACE,
+      prepend_scheme: prefix ? "always" : "never",
+      split: false,
+    },
     post_processor:
       end < 0
         ? null
         : {
             type: "TemplateProcessing",
-            single: [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: pieces[end].text, type_id: 0 } }],
+            single: [
+              { Sequence: { id: "A", type_id: 0 } },
+              { SpecialToken: { id: pieces[end].text, type_id: 0 } },
+            ],
             pair: [],
-            special_tokens: { [pieces[end].text]: { id: pieces[end].text, ids: [end], tokens: [pieces[end].text] } },
+            special_tokens: {
+              [pieces[end].text]: { id: pieces[end].text, ids: [end], tokens: [pieces[end].text] },
+            },
           },
     decoder: { type: "Metaspace", replacement: SPACE, prepend_scheme: prefix ? "always" : "never" },
     model: {

@@ -15,12 +15,18 @@ export interface TokenizeOptions {
 }
 
 /** Rows of a text's ids, then padding, as openai/CLIP's `clip.tokenize`. Throws E_TEXT_TOO_LONG with the text's index. */
-export function tokenize(tokenizer: Tokenizer, texts: readonly string[], length: number, options: TokenizeOptions = {}): Tokens {
+export function tokenize(
+  tokenizer: Tokenizer,
+  texts: readonly string[],
+  length: number,
+  options: TokenizeOptions = {},
+): Tokens {
   const { padId, endId, stripEnd } = tokenizer.config;
   const data = new Int32Array(texts.length * length).fill(padId);
   const truncated: boolean[] = [];
   texts.forEach((text, row) => {
-    if (typeof text !== "string") throw new TorchclipError("E_ARGUMENT", `text ${row} is not a string`, { index: row });
+    if (typeof text !== "string")
+      throw new TorchclipError("E_ARGUMENT", `text ${row} is not a string`, { index: row });
     let ids = encodeRow(tokenizer, text, row);
     truncated.push(ids.length > length);
     if (ids.length > length) {

@@ -26,7 +26,11 @@ export function makeTokenizer(json: TokenizerJson, config: TokenizerConfig): Tok
     return { config, encode: (text) => ids(cleanText(text, config.clean)) };
   } catch (cause) {
     if (cause instanceof TorchclipError) throw cause;
-    throw new TorchclipError("E_MODEL_CORRUPT", `tokenizer.json is no tokenizer that can be read: ${shown((cause as Error).message)}`, { cause });
+    throw new TorchclipError(
+      "E_MODEL_CORRUPT",
+      `tokenizer.json is no tokenizer that can be read: ${shown((cause as Error).message)}`,
+      { cause },
+    );
   }
 }
 
@@ -55,7 +59,14 @@ const LONG_TEXT = 20_000;
  */
 function huggingFaceIds(json: TokenizerJson): (text: string) => number[] {
   // Tokens are never decoded here, and a decoder may have expressions of its own.
-  const usable = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, ...json, decoder: null };
+  const usable = {
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    ...json,
+    decoder: null,
+  };
   const buildLimit = BUILD_LIMIT_MS + BUILD_LIMIT_MS_PER_TOKEN * vocabularySize(json);
   const tokenizer = limited(
     () => new (HuggingFaceTokenizer as unknown as new (json: object, config: object) => Encoder)(usable, {}),
@@ -66,13 +77,25 @@ function huggingFaceIds(json: TokenizerJson): (text: string) => number[] {
   return (text) => {
     const limit = Math.ceil(LIMIT_MS + LIMIT_MS_PER_CHARACTER * text.length);
     try {
-      return limited(() => tokenizer.encode(text).ids.map(checkedId), limit, `for a text of ${text.length} characters`);
+      return limited(
+        () => tokenizer.encode(text).ids.map(checkedId),
+        limit,
+        `for a text of ${text.length} characters`,
+      );
     } catch (cause) {
       if (cause instanceof TorchclipError) throw cause;
       const why = shown((cause as Error).message);
       if (cause instanceof RangeError && text.length > LONG_TEXT)
-        throw new TorchclipError("E_TEXT_TOO_LONG", `a text of ${text.length} characters cannot be tokenized: ${why}`, { cause });
-      throw new TorchclipError("E_MODEL_CORRUPT", `tokenizer.json fails on a text of ${text.length} characters: ${why}`, { cause });
+        throw new TorchclipError(
+          "E_TEXT_TOO_LONG",
+          `a text of ${text.length} characters cannot be tokenized: ${why}`,
+          { cause },
+        );
+      throw new TorchclipError(
+        "E_MODEL_CORRUPT",
+        `tokenizer.json fails on a text of ${text.length} characters: ${why}`,
+        { cause },
+      );
     }
   };
 }
@@ -82,7 +105,11 @@ function limited<T>(work: () => T, milliseconds: number, forWhat: string): T {
     return withTimeLimit(work, milliseconds);
   } catch (cause) {
     if (!(cause instanceof TimeLimitError)) throw cause;
-    throw new TorchclipError("E_MODEL_UNSAFE", `tokenizer.json takes more than ${milliseconds} ms ${forWhat}: its expressions may never end`, { cause });
+    throw new TorchclipError(
+      "E_MODEL_UNSAFE",
+      `tokenizer.json takes more than ${milliseconds} ms ${forWhat}: its expressions may never end`,
+      { cause },
+    );
   }
 }
 

@@ -7,9 +7,15 @@ import { forEachLimited } from "./iterate.js";
 import { isDead, thisProcess } from "./owner.js";
 
 /** Hash of a file's content, in hex; `prefix` is hashed before it. */
-export async function hashFile(path: string, algorithm: "sha256" | "sha1" | "md5", signal?: AbortSignal, prefix = ""): Promise<string> {
+export async function hashFile(
+  path: string,
+  algorithm: "sha256" | "sha1" | "md5",
+  signal?: AbortSignal,
+  prefix = "",
+): Promise<string> {
   const hash = createHash(algorithm).update(prefix);
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) hash.update(chunk as Buffer);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal }))
+    hash.update(chunk as Buffer);
   return hash.digest("hex");
 }
 
@@ -25,7 +31,9 @@ export function toWriteError(error: unknown, path: string): unknown {
   const reason = systemReason(error);
   if (reason === undefined) {
     const { code = "", message } = error as NodeJS.ErrnoException;
-    return code.startsWith("ERR_INVALID_ARG") ? new TorchclipError("E_ARGUMENT", message, { cause: error }) : error; // a NUL in the path
+    return code.startsWith("ERR_INVALID_ARG")
+      ? new TorchclipError("E_ARGUMENT", message, { cause: error })
+      : error; // a NUL in the path
   }
   return new TorchclipError("E_WRITE", `cannot write ${path}: ${reason}`, { subject: path, cause: error });
 }
@@ -75,7 +83,9 @@ export async function makeFolder(path: string): Promise<void> {
     const parent = dirname(path);
     if (code === "ENOENT" && parent !== path) {
       await makeFolder(parent);
-      await mkdir(path).catch((again: NodeJS.ErrnoException) => again.code !== "EEXIST" && Promise.reject(again));
+      await mkdir(path).catch(
+        (again: NodeJS.ErrnoException) => again.code !== "EEXIST" && Promise.reject(again),
+      );
     } else if (!(await stat(path).catch(() => undefined))?.isDirectory()) {
       throw error;
     }
@@ -87,9 +97,15 @@ const LONGEST_BASE = 150; // bytes of the name that is kept; names end at 255 on
 /** A name beside `path` that nobody else uses, for a file that is renamed to `path` when it is whole. */
 export function temporaryName(path: string): string {
   const name = basename(path);
-  const base = Buffer.byteLength(name) <= LONGEST_BASE ? name : createHash("sha256").update(name).digest("hex").slice(0, 32);
+  const base =
+    Buffer.byteLength(name) <= LONGEST_BASE
+      ? name
+      : createHash("sha256").update(name).digest("hex").slice(0, 32);
   const { pid, start } = thisProcess();
-  return join(dirname(path), `${base}.${machine()}-${pid}-${start ?? "0"}-${randomBytes(4).toString("hex")}.tmp`);
+  return join(
+    dirname(path),
+    `${base}.${machine()}-${pid}-${start ?? "0"}-${randomBytes(4).toString("hex")}.tmp`,
+  );
 }
 
 const TEMPORARY = /\.([0-9a-f]{8})-(\d+)-(\w+)-[0-9a-f]{8}\.tmp$/;
@@ -206,7 +222,10 @@ export async function writeFileWhole(path: string, content: string | Uint8Array)
 }
 
 /** `writeWhole` for code that opens the temporary file by its name, as the addon does. */
-export async function writeNamedWhole(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
+export async function writeNamedWhole(
+  path: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> {
   await writeWhole(path, (file) => writing(path, () => write(file.temporary)));
 }
 
@@ -214,7 +233,10 @@ export async function writeNamedWhole(path: string, write: (temporary: string) =
  * A folder that appears under its name when all in it is written and synced. `write` gets the temporary folder, which
  * exists. Errors of writing are E_WRITE; errors of reading what is unpacked stay as they are.
  */
-export async function writeFolderWhole(path: string, write: (temporary: string) => Promise<void>): Promise<void> {
+export async function writeFolderWhole(
+  path: string,
+  write: (temporary: string) => Promise<void>,
+): Promise<void> {
   const temporary = await writing(path, async () => {
     await makeFolder(dirname(path));
     await sweep(dirname(path));

@@ -7,9 +7,11 @@ import { TorchclipError, cannotRead } from "../errors.js";
  * leaves the folder: an absolute name, a URL, "..", a link to somewhere else.
  */
 export async function pathInside(root: string, name: string): Promise<string> {
-  const refuse = (why: string) => new TorchclipError("E_ARGUMENT", `"${name}" leads out of ${root}: ${why}`, { subject: name });
+  const refuse = (why: string) =>
+    new TorchclipError("E_ARGUMENT", `"${name}" leads out of ${root}: ${why}`, { subject: name });
   // A colon alone is part of a file's name.
-  if (isAbsolute(name) || /^([a-z][a-z\d+.-]*:\/\/|file:|data:)/i.test(name)) throw refuse("it is no path below a folder");
+  if (isAbsolute(name) || /^([a-z][a-z\d+.-]*:\/\/|file:|data:)/i.test(name))
+    throw refuse("it is no path below a folder");
   const path = join(root, name);
   if (leaves(root, path)) throw refuse("it goes to a folder above");
   const missing = (cause: unknown): never => {

@@ -1,5 +1,9 @@
 /** Runs `work` for 0 … n-1, at most `limit` at once; rejects with the failure of the lowest index that failed first. */
-export async function forEachLimited(n: number, limit: number, work: (i: number) => Promise<void>): Promise<void> {
+export async function forEachLimited(
+  n: number,
+  limit: number,
+  work: (i: number) => Promise<void>,
+): Promise<void> {
   let next = 0;
   let failed = false;
   const worker = async () => {
@@ -18,7 +22,11 @@ export async function forEachLimited(n: number, limit: number, work: (i: number)
 }
 
 /** What `work` gives for each item, in the order of the items, at most `limit` at once. */
-export async function mapLimited<T, R>(items: readonly T[], limit: number, work: (item: T, i: number) => Promise<R>): Promise<R[]> {
+export async function mapLimited<T, R>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T, i: number) => Promise<R>,
+): Promise<R[]> {
   const results = new Array<R>(items.length);
   await forEachLimited(items.length, limit, async (i) => {
     results[i] = await work(items[i], i);

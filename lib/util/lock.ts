@@ -49,7 +49,11 @@ export async function lock(path: string, options: LockOptions = {}): Promise<Loc
 }
 
 /** Runs `work` while a lock is held; waits for it. */
-export async function withLock<T>(path: string, work: () => Promise<T>, options: Omit<LockOptions, "wait"> = {}): Promise<T> {
+export async function withLock<T>(
+  path: string,
+  work: () => Promise<T>,
+  options: Omit<LockOptions, "wait"> = {},
+): Promise<T> {
   const held = await lock(path, { ...options, wait: true });
   try {
     return await work();
@@ -77,14 +81,19 @@ export class Lock {
     if (holder?.owner.token === this.token) return;
     clearInterval(this.timer);
     const who = holder ? ` by process ${holder.owner.pid} on ${hostOf(holder.owner)}` : "";
-    throw new TorchclipError("E_LOCKED", `${this.path} was taken over${who} while this process was stopped, or was removed; nothing more is written`, {
-      subject: this.path,
-    });
+    throw new TorchclipError(
+      "E_LOCKED",
+      `${this.path} was taken over${who} while this process was stopped, or was removed; nothing more is written`,
+      {
+        subject: this.path,
+      },
+    );
   }
 
   async release(): Promise<void> {
     clearInterval(this.timer);
-    if ((await readLock(this.path))?.owner.token === this.token) await rm(this.path, { force: true }).catch(() => {});
+    if ((await readLock(this.path))?.owner.token === this.token)
+      await rm(this.path, { force: true }).catch(() => {});
   }
 
   private async beat(): Promise<void> {
@@ -147,7 +156,14 @@ async function createLock(path: string, owner: Owner): Promise<boolean> {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "EEXIST") return false;
-      if (code !== "EPERM" && code !== "ENOTSUP" && code !== "EOPNOTSUPP" && code !== "ENOSYS" && code !== "EMLINK") throw error;
+      if (
+        code !== "EPERM" &&
+        code !== "ENOTSUP" &&
+        code !== "EOPNOTSUPP" &&
+        code !== "ENOSYS" &&
+        code !== "EMLINK"
+      )
+        throw error;
       return await createWithoutLink(path, owner); // FAT, some network file systems
     } finally {
       await rm(temporary, { force: true });
@@ -188,7 +204,9 @@ async function writeTemporary(path: string, owner: Owner): Promise<string> {
 /** The lock at `path`; undefined where there is none. What cannot be read as one is of nobody, and silent since it was written. */
 async function readLock(path: string): Promise<Held | undefined> {
   const info = await stat(path).catch(() => undefined);
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => (error.code === "ENOENT" ? undefined : ""));
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) =>
+    error.code === "ENOENT" ? undefined : "",
+  );
   if (!info || text === undefined) return undefined;
   let owner: Partial<Owner> | undefined;
   try {
@@ -205,5 +223,9 @@ const hostOf = ({ host }: Owner): string => host.split("/")[0];
 function lockedError(path: string, { owner, beat }: Held, stale: number): TorchclipError {
   const silent = Date.now() - beat;
   const stopped = silent > stale ? `; it has not answered for ${Math.round(silent / 1000)} s (stopped?)` : "";
-  return new TorchclipError("E_LOCKED", `${path} is held by process ${owner.pid} on ${hostOf(owner)}${stopped}`, { subject: path });
+  return new TorchclipError(
+    "E_LOCKED",
+    `${path} is held by process ${owner.pid} on ${hostOf(owner)}${stopped}`,
+    { subject: path },
+  );
 }

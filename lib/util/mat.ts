@@ -44,7 +44,10 @@ export function readMat(file: Buffer): Map<string, number[]> {
   const found: Found = { variables: new Map(), left: MOST_VALUES };
   for (let at = 128; at < file.length;) {
     const element = elementAt(file, at, little, false);
-    const matrix = element.type === COMPRESSED ? elementAt(inflateSync(element.data, { maxOutputLength: MOST_BYTES }), 0, little, true) : element;
+    const matrix =
+      element.type === COMPRESSED
+        ? elementAt(inflateSync(element.data, { maxOutputLength: MOST_BYTES }), 0, little, true)
+        : element;
     if (matrix.type === MATRIX) readMatrix(matrix.data, little, found);
     at = element.next;
   }

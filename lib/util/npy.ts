@@ -23,12 +23,18 @@ export function floatBytes(data: Float32Array): Uint8Array {
 }
 
 /** Writes a matrix whose parts come one after another. */
-export async function writeNpy(file: NewFile, rows: number, dim: number, parts: AsyncIterable<Float32Array> | Iterable<Float32Array>): Promise<void> {
+export async function writeNpy(
+  file: NewFile,
+  rows: number,
+  dim: number,
+  parts: AsyncIterable<Float32Array> | Iterable<Float32Array>,
+): Promise<void> {
   await file.write(npyHeader(rows, dim));
   let written = 0;
   for await (const part of parts) {
     await file.write(floatBytes(part));
     written += part.length;
   }
-  if (written !== rows * dim) throw new TorchclipError("E_INTERNAL", `${file.path}: ${written} values for ${rows} × ${dim}`);
+  if (written !== rows * dim)
+    throw new TorchclipError("E_INTERNAL", `${file.path}: ${written} values for ${rows} × ${dim}`);
 }

@@ -25,14 +25,22 @@ export interface Part<T> {
  *
  * @param name What messages call the values.
  */
-export async function own<T extends Values>(values: T, name: string, part: Part<Owned<T>> = {}): Promise<Owned<T>> {
+export async function own<T extends Values>(
+  values: T,
+  name: string,
+  part: Part<Owned<T>> = {},
+): Promise<Owned<T>> {
   const { buffer, byteOffset, byteLength } = values;
   const { start: first = 0, end = values.length } = part;
   if (values.length < end) throw lost(name);
   // Not by instanceof: a buffer of another realm (vm, Jest) is one as well.
   const isShared = types.isSharedArrayBuffer(buffer);
   if (!isShared && (buffer as { resizable?: boolean }).resizable)
-    throw new TorchclipError("E_ARGUMENT", `${name}: a view of a resizable ArrayBuffer is not taken, give a copy of it`, { subject: name });
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      `${name}: a view of a resizable ArrayBuffer is not taken, give a copy of it`,
+      { subject: name },
+    );
   const type = constructorOf(values) as Constructor<Owned<T>>;
   const size = values.BYTES_PER_ELEMENT;
   if (isShared) return new type(buffer, byteOffset + first * size, end - first);
@@ -47,7 +55,11 @@ export async function own<T extends Values>(values: T, name: string, part: Part<
 }
 
 function lost(name: string): TorchclipError {
-  return new TorchclipError("E_ARGUMENT", `${name}: the buffer was transferred or detached before it was read`, { subject: name });
+  return new TorchclipError(
+    "E_ARGUMENT",
+    `${name}: the buffer was transferred or detached before it was read`,
+    { subject: name },
+  );
 }
 
 function constructorOf(values: Values): unknown {

@@ -60,7 +60,10 @@ function startOf(pid: number): string | undefined {
   if (platform === "linux") return statusOf(pid)?.[19];
   if (platform === "win32") return undefined;
   try {
-    const text = execFileSync("ps", ["-o", "lstart=", "-p", String(pid)], { encoding: "utf8", env: { ...process.env, LC_ALL: "C", TZ: "UTC" } });
+    const text = execFileSync("ps", ["-o", "lstart=", "-p", String(pid)], {
+      encoding: "utf8",
+      env: { ...process.env, LC_ALL: "C", TZ: "UTC" },
+    });
     return text.replace(/\W+/g, "") || undefined;
   } catch {
     return undefined;

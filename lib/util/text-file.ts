@@ -13,7 +13,10 @@ export async function readText(file: string, missing: ErrorCode = "E_DATASET_NOT
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes); // drops the mark
   } catch (cause) {
-    throw new TorchclipError("E_DATASET_FORMAT", `${file} is no UTF-8 text; save it as UTF-8`, { subject: file, cause });
+    throw new TorchclipError("E_DATASET_FORMAT", `${file} is no UTF-8 text; save it as UTF-8`, {
+      subject: file,
+      cause,
+    });
   }
 }
 

@@ -22,7 +22,8 @@ export function withTimeLimit<T>(work: () => T, milliseconds: number): T {
   try {
     call.runInContext(context, { timeout: milliseconds });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ERR_SCRIPT_EXECUTION_TIMEOUT") throw new TimeLimitError(milliseconds);
+    if ((error as NodeJS.ErrnoException).code === "ERR_SCRIPT_EXECUTION_TIMEOUT")
+      throw new TimeLimitError(milliseconds);
     throw error;
   } finally {
     context.work = undefined;

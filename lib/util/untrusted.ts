@@ -23,7 +23,10 @@ export class Untrusted {
 
   /** The error to throw: `why` is the end of a sentence that begins with the file's name. */
   error(why: string, cause?: unknown): TorchclipError {
-    return new TorchclipError(this.code, `${this.file}: ${why}`, { subject: this.file, ...(cause === undefined ? {} : { cause }) });
+    return new TorchclipError(this.code, `${this.file}: ${why}`, {
+      subject: this.file,
+      ...(cause === undefined ? {} : { cause }),
+    });
   }
 
   /** A value of JSON text, not nested deeper than 100 levels and of at most 8 million values. */
@@ -38,7 +41,8 @@ export class Untrusted {
 
   /** An object that is no array. */
   object(value: unknown, what: string): JsonObject {
-    if (value === null || typeof value !== "object" || Array.isArray(value)) throw this.error(`${what} must be an object, not ${kindOf(value)}`);
+    if (value === null || typeof value !== "object" || Array.isArray(value))
+      throw this.error(`${what} must be an object, not ${kindOf(value)}`);
     return value as JsonObject;
   }
 
@@ -57,7 +61,9 @@ export class Untrusted {
   /** One of a few strings. */
   choice<T extends string>(value: unknown, choices: readonly T[], what: string): T {
     if (!choices.includes(value as T)) {
-      throw this.error(`${what} must be ${choices.join(", ")}, not ${typeof value === "string" ? JSON.stringify(shown(value)) : kindOf(value)}`);
+      throw this.error(
+        `${what} must be ${choices.join(", ")}, not ${typeof value === "string" ? JSON.stringify(shown(value)) : kindOf(value)}`,
+      );
     }
     return value as T;
   }
@@ -68,14 +74,17 @@ export class Untrusted {
   }
 
   number(value: unknown, what: string): number {
-    if (typeof value !== "number" || !Number.isFinite(value)) throw this.error(`${what} must be a number, not ${kindOf(value)}`);
+    if (typeof value !== "number" || !Number.isFinite(value))
+      throw this.error(`${what} must be a number, not ${kindOf(value)}`);
     return value;
   }
 
   /** A whole number in `least` … `most`. */
   count(value: unknown, what: string, least = 0, most = Number.MAX_SAFE_INTEGER): number {
     if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) {
-      throw this.error(`${what} must be a whole number in ${least} to ${most}, not ${typeof value === "number" ? value : kindOf(value)}`);
+      throw this.error(
+        `${what} must be a whole number in ${least} to ${most}, not ${typeof value === "number" ? value : kindOf(value)}`,
+      );
     }
     return value as number;
   }
@@ -83,7 +92,8 @@ export class Untrusted {
   /** Sizes of a tensor's axes, at most 64, whose product is a number that doubles hold exactly. */
   shape(value: unknown, what: string): number[] {
     const sizes = this.array(value, what, 64).map((size, axis) => this.count(size, `${what}[${axis}]`));
-    if (!Number.isSafeInteger(sizes.reduce((product, size) => product * size, 1))) throw this.error(`${what} has too many elements`);
+    if (!Number.isSafeInteger(sizes.reduce((product, size) => product * size, 1)))
+      throw this.error(`${what} has too many elements`);
     return sizes;
   }
 
@@ -126,7 +136,10 @@ export async function openFile(file: string): Promise<{ handle: FileHandle; size
     if (info.isFile()) return { handle, size: info.size };
   } catch (cause) {
     await handle?.close();
-    throw new TorchclipError("E_MODEL_NOT_FOUND", `${file} cannot be opened: ${(cause as Error).message}`, { subject: file, cause });
+    throw new TorchclipError("E_MODEL_NOT_FOUND", `${file} cannot be opened: ${(cause as Error).message}`, {
+      subject: file,
+      cause,
+    });
   }
   await handle.close();
   throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no regular file`, { subject: file });

@@ -19,7 +19,11 @@ export async function unzip(file: string, folder: string): Promise<void> {
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     // ENOSPC, EACCES …: a file that could not be written says nothing of the archive.
-    throw new TorchclipError(code?.startsWith("E") ? "E_WRITE" : "E_DATASET_FORMAT", `${file} cannot be unpacked: ${shown(message)}`, { subject: file, cause });
+    throw new TorchclipError(
+      code?.startsWith("E") ? "E_WRITE" : "E_DATASET_FORMAT",
+      `${file} cannot be unpacked: ${shown(message)}`,
+      { subject: file, cause },
+    );
   }
 }
 
@@ -36,5 +40,7 @@ async function unpackEntries(file: string, folder: string): Promise<void> {
 }
 
 export function openEntry(zip: yauzl.ZipFile, entry: yauzl.Entry): Promise<NodeJS.ReadableStream> {
-  return new Promise((resolve, reject) => zip.openReadStream(entry, (error, stream) => (error ? reject(error) : resolve(stream))));
+  return new Promise((resolve, reject) =>
+    zip.openReadStream(entry, (error, stream) => (error ? reject(error) : resolve(stream))),
+  );
 }

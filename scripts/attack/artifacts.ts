@@ -51,7 +51,9 @@ const add =
 const addMany =
   (count: number): Edit =>
   (entries, folder) =>
-    entries.concat(Array.from({ length: count }, (_, i) => ({ name: `${folder}data/9${i}`, data: Buffer.alloc(0) })));
+    entries.concat(
+      Array.from({ length: count }, (_, i) => ({ name: `${folder}data/9${i}`, data: Buffer.alloc(0) })),
+    );
 const both =
   (first: Edit, second: Edit): Edit =>
   (entries, folder) =>
@@ -66,8 +68,10 @@ function codeAttacks(make: Make): HostileArtifact[] {
       `class CLIP(Module):\n  def encode_image(self: __torch__.torchclip.CLIP, image: Tensor) -> Tensor:\n${body}\n  def encode_text(self: __torch__.torchclip.CLIP, text: Tensor) -> Tensor:\n${body}\n`,
     );
   const bodies: Record<string, string> = {
-    "getattr of an operator that reads files": '    return getattr(torch, "from_file")("/etc/hostname", False, 8, dtype=0)',
-    "getattr of an operator that writes files": '    _0 = getattr(torch, "save")([torch.ones([1])], "owned-by-a-model")\n    return torch.ones([1])',
+    "getattr of an operator that reads files":
+      '    return getattr(torch, "from_file")("/etc/hostname", False, 8, dtype=0)',
+    "getattr of an operator that writes files":
+      '    _0 = getattr(torch, "save")([torch.ones([1])], "owned-by-a-model")\n    return torch.ones([1])',
     "an endless loop": "    while True:\n      y = torch.ones([1])\n    return y",
     "a result of four million numbers": "    return torch.zeros([1, 4000000])",
     "uninitialised memory": "    return torch.empty([1, 192], dtype=6)",
@@ -81,12 +85,27 @@ function codeAttacks(make: Make): HostileArtifact[] {
     expect: "same",
   }));
   const hook = program("    return torch.ones([1])");
-  const setState = Buffer.concat([hook, Buffer.from("  def __setstate__(self, s: Tensor) -> NoneType:\n    return None\n")]);
+  const setState = Buffer.concat([
+    hook,
+    Buffer.from("  def __setstate__(self, s: Tensor) -> NoneType:\n    return None\n"),
+  ]);
   attacks.push(
-    { name: "code: none at all", bytes: make((entries) => entries.filter((e) => !e.name.includes("/code/"))), expect: "same" },
+    {
+      name: "code: none at all",
+      bytes: make((entries) => entries.filter((e) => !e.name.includes("/code/"))),
+      expect: "same",
+    },
     { name: "code: a __setstate__", bytes: make(replace(SOURCE, () => setState)), expect: "same" },
-    { name: "code: not deflated at all", bytes: make(replace(SOURCE, () => Buffer.from([0xff, 0xff]), { lie: { method: 8 } })), expect: "same" },
-    { name: "code: a bomb of 1 GB", bytes: make(add({ name: "code/bomb.py", data: Buffer.alloc(1 << 26), deflate: true })), expect: "same" },
+    {
+      name: "code: not deflated at all",
+      bytes: make(replace(SOURCE, () => Buffer.from([0xff, 0xff]), { lie: { method: 8 } })),
+      expect: "same",
+    },
+    {
+      name: "code: a bomb of 1 GB",
+      bytes: make(add({ name: "code/bomb.py", data: Buffer.alloc(1 << 26), deflate: true })),
+      expect: "same",
+    },
   );
   return attacks;
 }
@@ -94,7 +113,11 @@ function codeAttacks(make: Make): HostileArtifact[] {
 /** Directories that lie. */
 function zipAttacks(make: Make, whole: Buffer): HostileArtifact[] {
   const lie = (name: string, lies: Entry["lie"]): Edit => replace(name, (d) => d, { lie: lies });
-  const attack = (name: string, edit: Edit): HostileArtifact => ({ name: `zip: ${name}`, bytes: make(edit), expect: "E_MODEL_CORRUPT" });
+  const attack = (name: string, edit: Edit): HostileArtifact => ({
+    name: `zip: ${name}`,
+    bytes: make(edit),
+    expect: "E_MODEL_CORRUPT",
+  });
   const settings = { name: "extra/torchclip.json", data: Buffer.from("{}") };
   return [
     attack("two records of one name", add(settings)),
@@ -103,8 +126,14 @@ function zipAttacks(make: Make, whole: Buffer): HostileArtifact[] {
       entries.map((e) => (e.name === `${folder}data.pkl` ? { ...e, name: `${folder}DATA.PKL` } : e)),
     ),
     attack("a record of an unknown kind", add({ name: "payload.bin", data: Buffer.alloc(8) })),
-    attack("a record in another folder", (entries) => [...entries, { name: "other/data/0", data: Buffer.alloc(8) }]),
-    attack("a name that leaves the folder", (entries) => [...entries, { name: "../data/0", data: Buffer.alloc(8) }]),
+    attack("a record in another folder", (entries) => [
+      ...entries,
+      { name: "other/data/0", data: Buffer.alloc(8) },
+    ]),
+    attack("a name that leaves the folder", (entries) => [
+      ...entries,
+      { name: "../data/0", data: Buffer.alloc(8) },
+    ]),
     attack("an empty name", (entries) => [...entries, { name: "", data: Buffer.alloc(0) }]),
     attack("a name with NUL", add({ name: "extra/a\0b", data: Buffer.alloc(0) })),
     attack("a record larger than the file", lie("data/0", { bytes: 0x7fffffff })),
@@ -126,11 +155,18 @@ function zipAttacks(make: Make, whole: Buffer): HostileArtifact[] {
       replace("byteorder", () => Buffer.from("big")),
     ),
     // Without settings it is no artifact of torchclip but an archive of weights in no known layout.
-    { ...attack("no settings", (entries) => entries.filter((e) => !e.name.endsWith("torchclip.json"))), expect: "E_MODEL_UNSUPPORTED" },
+    {
+      ...attack("no settings", (entries) => entries.filter((e) => !e.name.endsWith("torchclip.json"))),
+      expect: "E_MODEL_UNSUPPORTED",
+    },
     attack("no pickle", (entries) => entries.filter((e) => !e.name.endsWith("data.pkl"))),
     attack("no tensor", (entries) => entries.filter((e) => !/\/data\/\d+$/.test(e.name))),
     attack("70,000 records", addMany(70_000)),
-    { name: "zip: a directory that counts more records than it has", bytes: () => writeZip(readZip(whole), { records: 60_000 }), expect: "E_MODEL_CORRUPT" },
+    {
+      name: "zip: a directory that counts more records than it has",
+      bytes: () => writeZip(readZip(whole), { records: 60_000 }),
+      expect: "E_MODEL_CORRUPT",
+    },
     { name: "zip: not a zip", bytes: () => Buffer.alloc(1 << 20, 0x50), expect: "E_MODEL_CORRUPT" },
   ];
 }
@@ -158,37 +194,80 @@ function withAttribute(value: Buffer): Edit {
 }
 
 /** A tensor as the pickle writes it. */
-function tensor(o: { kind?: string; key?: string; numel?: number; offset?: number; shape?: number[]; strides?: number[] }): Buffer {
+function tensor(o: {
+  kind?: string;
+  key?: string;
+  numel?: number;
+  offset?: number;
+  shape?: number[];
+  strides?: number[];
+}): Buffer {
   const { kind = "FloatStorage", key = "0", numel = 1, offset = 0, shape = [1], strides = [1] } = o;
   const tuple = (numbers: number[]) => [raw("("), ...numbers.map(int), raw("t")];
   return Buffer.concat([
     raw("ctorch._utils\n_rebuild_tensor_v2\n(("),
-    ...[text("storage"), raw(`ctorch\n${kind}\n`), text(key), text("cpu"), int(numel), raw("tQ"), int(offset)],
+    ...[
+      text("storage"),
+      raw(`ctorch\n${kind}\n`),
+      text(key),
+      text("cpu"),
+      int(numel),
+      raw("tQ"),
+      int(offset),
+    ],
     ...[...tuple(shape), ...tuple(strides), raw("\u0089ccollections\nOrderedDict\n)RtR")],
   ]);
 }
 
 function pickleAttacks(make: Make): HostileArtifact[] {
-  const attack = (name: string, edit: Edit): HostileArtifact => ({ name: `pickle: ${name}`, bytes: make(edit), expect: "E_MODEL_CORRUPT" });
+  const attack = (name: string, edit: Edit): HostileArtifact => ({
+    name: `pickle: ${name}`,
+    bytes: make(edit),
+    expect: "E_MODEL_CORRUPT",
+  });
   const whole = (pickle: Buffer): Edit => replace("data.pkl", () => pickle);
   const object = raw("c__torch__\nM\n)\u0081");
   return [
     attack("a call of os.system", withAttribute(raw("cos\nsystem\n(X\u0004\0\0\0truetR"))),
-    attack("a custom C++ class", withAttribute(raw("c__torch__.torch.classes.quantized\nEmbeddingPackedParamsBase\n)\u0081(K\u0001tb"))),
-    attack("1,200,000 nested tuples", withAttribute(Buffer.concat([raw(")"), raw("\u0085".repeat(1_200_000))]))),
+    attack(
+      "a custom C++ class",
+      withAttribute(raw("c__torch__.torch.classes.quantized\nEmbeddingPackedParamsBase\n)\u0081(K\u0001tb")),
+    ),
+    attack(
+      "1,200,000 nested tuples",
+      withAttribute(Buffer.concat([raw(")"), raw("\u0085".repeat(1_200_000))])),
+    ),
     attack("1,200,000 empty dicts", whole(Buffer.concat([raw("\u0080\u0002"), raw("}".repeat(1_200_000))]))),
     attack(
       "modules nested 5,000 deep",
-      withAttribute(Buffer.concat([...Array.from({ length: 5000 }, () => Buffer.concat([object, raw("}("), text("a")])), raw("N"), raw("ub".repeat(5000))])),
+      withAttribute(
+        Buffer.concat([
+          ...Array.from({ length: 5000 }, () => Buffer.concat([object, raw("}("), text("a")])),
+          raw("N"),
+          raw("ub".repeat(5000)),
+        ]),
+      ),
     ),
-    attack("an object that holds itself", whole(Buffer.concat([raw("\u0080\u0002"), object, raw("q\0}("), text("a"), raw("h\0ub.")]))),
-    attack("one module reached twice", withAttribute(Buffer.concat([object, raw("q\u00f0"), text("yy"), raw("h\u00f0")]))),
+    attack(
+      "an object that holds itself",
+      whole(Buffer.concat([raw("\u0080\u0002"), object, raw("q\0}("), text("a"), raw("h\0ub.")])),
+    ),
+    attack(
+      "one module reached twice",
+      withAttribute(Buffer.concat([object, raw("q\u00f0"), text("yy"), raw("h\u00f0")])),
+    ),
     attack("a tensor beyond its record", withAttribute(tensor({ shape: [1000], strides: [1], numel: 1000 }))),
     attack("a negative offset", withAttribute(tensor({ offset: -4 }))),
     attack("a negative axis", withAttribute(tensor({ shape: [-5] }))),
-    attack("an axis of 2^31 - 1 and its square", withAttribute(tensor({ shape: [0x7fffffff, 0x7fffffff], strides: [0x7fffffff, 1] }))),
+    attack(
+      "an axis of 2^31 - 1 and its square",
+      withAttribute(tensor({ shape: [0x7fffffff, 0x7fffffff], strides: [0x7fffffff, 1] })),
+    ),
     attack("strides of zero", withAttribute(tensor({ shape: [4], strides: [0] }))),
-    attack("twelve axes", withAttribute(tensor({ shape: Array<number>(12).fill(1), strides: Array<number>(12).fill(1) }))),
+    attack(
+      "twelve axes",
+      withAttribute(tensor({ shape: Array<number>(12).fill(1), strides: Array<number>(12).fill(1) })),
+    ),
     attack("a tensor of another type", withAttribute(tensor({ kind: "QInt8Storage" }))),
     attack("a tensor in no record", withAttribute(tensor({ key: "../../x" }))),
     attack("a tensor that shares a record", withAttribute(tensor({}))),
@@ -199,7 +278,9 @@ function pickleAttacks(make: Make): HostileArtifact[] {
     attack(
       "a tensor as constant",
       both(
-        replace("constants.pkl", () => Buffer.concat([raw("\u0080\u0002"), tensor({ numel: 192, shape: [192] }), raw("\u0085.")])),
+        replace("constants.pkl", () =>
+          Buffer.concat([raw("\u0080\u0002"), tensor({ numel: 192, shape: [192] }), raw("\u0085.")]),
+        ),
         add({ name: "constants/0", data: Buffer.alloc(64) }),
       ),
     ),
@@ -210,7 +291,15 @@ function pickleAttacks(make: Make): HostileArtifact[] {
 /** Each integer attribute with values that contradict the weights. */
 function attributeAttacks(make: Make): HostileArtifact[] {
   const attacks: HostileArtifact[] = [];
-  for (const name of ["embed_dim", "image_size", "vocab_size", "context_length", "pad_id", "image_filter", "image_resize"]) {
+  for (const name of [
+    "embed_dim",
+    "image_size",
+    "vocab_size",
+    "context_length",
+    "pad_id",
+    "image_filter",
+    "image_resize",
+  ]) {
     for (const value of [-7, -1, 1, 8, 2_000_000_000]) {
       const edit = replace("data.pkl", (pickle) => {
         const at = pickle.indexOf(text(name)) + 5 + name.length + 2; // its name, and the memo's two bytes
@@ -232,7 +321,11 @@ function settingsAttacks(make: Make): HostileArtifact[] {
       edit(settings);
       return Buffer.from(JSON.stringify(settings));
     });
-  const attack = (name: string, edit: Edit, expect: HostileArtifact["expect"] = "E_MODEL_CORRUPT"): HostileArtifact => ({
+  const attack = (
+    name: string,
+    edit: Edit,
+    expect: HostileArtifact["expect"] = "E_MODEL_CORRUPT",
+  ): HostileArtifact => ({
     name: `settings: ${name}`,
     bytes: make(edit),
     expect,
@@ -264,7 +357,11 @@ function settingsAttacks(make: Make): HostileArtifact[] {
     ...[0, 8, 1e9].map((value) => set("image", "width", value)),
     ...[0, 2_000_000_000, -3].map((value) => set("text", "vocabSize", value)),
     ...[0, -3, 2_000_000_000].map((value) => set("text", "contextLength", value)),
-    ...["x", null].flatMap((value) => [set("text", "kind", value), set("image", "kind", value), set("image", "pool", value)]),
+    ...["x", null].flatMap((value) => [
+      set("text", "kind", value),
+      set("image", "kind", value),
+      set("image", "pool", value),
+    ]),
     ...[0, -1, 2, "1e-5"].map((value) => set("image", "eps", value)),
     set("text", "endId", 1e9),
     set("text", "padId", -1),

@@ -10,7 +10,9 @@ async function outcome(path: string): Promise<string> {
       const clip = await load(path, { device: "cpu", runner });
       try {
         const { data } = await clip.encodeTexts(["a red circle"], { normalize: false });
-        const images = await clip.encodeImages([{ data: new Uint8Array(300 * 300 * 3).fill(7), width: 300, height: 300, channels: 3 }]);
+        const images = await clip.encodeImages([
+          { data: new Uint8Array(300 * 300 * 3).fill(7), width: 300, height: 300, channels: 3 },
+        ]);
         sums.push([...data.slice(0, 8), ...images.data.slice(0, 8)].map((x) => x.toFixed(4)).join());
       } finally {
         await clip.close();
@@ -28,5 +30,7 @@ for await (const path of createInterface({ input: process.stdin })) {
   const start = performance.now();
   const result = await outcome(path);
   const megabytes = (process.memoryUsage().rss - before) / 1e6;
-  process.stdout.write(`${JSON.stringify({ path, result, milliseconds: Math.round(performance.now() - start), megabytes: Math.round(megabytes) })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ path, result, milliseconds: Math.round(performance.now() - start), megabytes: Math.round(megabytes) })}\n`,
+  );
 }

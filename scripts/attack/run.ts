@@ -23,7 +23,10 @@ const LIMIT_MB = 400;
 const root = join(fileURLToPath(import.meta.url), "..", "..", "..");
 
 /** Runs every artifact; a child that dies or hangs is replaced, and the artifact it had is a finding. */
-export async function attackArtifacts(only = "", report: (o: Outcome) => void = () => {}): Promise<Outcome[]> {
+export async function attackArtifacts(
+  only = "",
+  report: (o: Outcome) => void = () => {},
+): Promise<Outcome[]> {
   const folder = mkdtempSync(join(tmpdir(), "torchclip-attack-"));
   const whole = join(root, "models", "tiny.pt");
   const attacks = hostileArtifacts(readFileSync(whole)).filter((a) => a.name.includes(only));
@@ -57,10 +60,14 @@ function fits(attack: HostileArtifact, found: Found, reference: string): boolean
 
 class Child {
   dead = false;
-  private readonly process = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(root, "scripts/attack/child.ts")], {
-    cwd: tmpdir(),
-    stdio: ["pipe", "pipe", "ignore"],
-  });
+  private readonly process = spawn(
+    process.execPath,
+    ["--import", import.meta.resolve("tsx"), join(root, "scripts/attack/child.ts")],
+    {
+      cwd: tmpdir(),
+      stdio: ["pipe", "pipe", "ignore"],
+    },
+  );
   private readonly lines = createInterface({ input: this.process.stdout })[Symbol.asyncIterator]();
 
   constructor() {
@@ -87,7 +94,9 @@ class Child {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({ options: { only: { type: "string", default: "" } } });
   const outcomes = await attackArtifacts(values.only, (o) =>
-    process.stdout.write(`${o.ok ? "ok " : "BAD"} ${o.name}: ${o.result.slice(0, 80)} (${o.milliseconds} ms, ${o.megabytes} MB)\n`),
+    process.stdout.write(
+      `${o.ok ? "ok " : "BAD"} ${o.name}: ${o.result.slice(0, 80)} (${o.milliseconds} ms, ${o.megabytes} MB)\n`,
+    ),
   );
   const bad = outcomes.filter((o) => !o.ok).length;
   process.stdout.write(`${outcomes.length} hostile artifacts, ${bad} findings\n`);

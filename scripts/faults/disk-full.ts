@@ -68,8 +68,11 @@ async function fillMany(operation: Operation, count: number): Promise<boolean> {
     const error = await operation.here(out).catch((e: unknown) => e);
     if (error instanceof Error) {
       full++;
-      if (!(error instanceof TorchclipError && error.code === "E_WRITE")) problems.push(`not E_WRITE: ${String(error)}`);
-      problems.push(...damaged(operation, out, wanted).map((file) => `on a full disk, ${file} is neither old nor new`));
+      if (!(error instanceof TorchclipError && error.code === "E_WRITE"))
+        problems.push(`not E_WRITE: ${String(error)}`);
+      problems.push(
+        ...damaged(operation, out, wanted).map((file) => `on a full disk, ${file} is neither old nor new`),
+      );
     }
     resize(LARGE);
     if (error instanceof Error) await operation.here(out);

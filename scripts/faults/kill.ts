@@ -27,13 +27,19 @@ const random = seededRandom(Number(values.seed));
 const FINISHED = [0, 3]; // 3: with failed items, and one image cannot be read
 
 /** Runs the operation in a process, which is killed after `killAfter` ms; its exit status, or undefined where it was killed. */
-async function run(operation: Operation, out: string, killAfter?: number): Promise<{ status: number | undefined; ms: number; errors: string }> {
+async function run(
+  operation: Operation,
+  out: string,
+  killAfter?: number,
+): Promise<{ status: number | undefined; ms: number; errors: string }> {
   const started = performance.now();
   const child = spawn(process.execPath, operation.child(out), { stdio: ["ignore", "ignore", "pipe"] });
   let errors = "";
   child.stderr.on("data", (chunk) => (errors += chunk));
   const timer = killAfter === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfter);
-  const status = await new Promise<number | undefined>((resolve) => child.on("close", (code) => resolve(code ?? undefined)));
+  const status = await new Promise<number | undefined>((resolve) =>
+    child.on("close", (code) => resolve(code ?? undefined)),
+  );
   clearTimeout(timer);
   return { status, ms: performance.now() - started, errors };
 }
@@ -42,7 +48,8 @@ async function killMany(operation: Operation, kills: number): Promise<boolean> {
   const out = join(base, operation.name);
   startAnew(operation, out);
   const whole = await run(operation, out);
-  if (!FINISHED.includes(whole.status!)) throw new Error(`${operation.name} fails without a fault: ${whole.errors}`);
+  if (!FINISHED.includes(whole.status!))
+    throw new Error(`${operation.name} fails without a fault: ${whole.errors}`);
   const wanted = digest(operation, out);
   const problems: string[] = [];
   let [done, rounds] = [0, 0];
@@ -53,14 +60,19 @@ async function killMany(operation: Operation, kills: number): Promise<boolean> {
       // The last run of a round is left alone.
       const { status, errors } = await run(operation, out, done < kills ? random() * whole.ms : undefined);
       if (status === undefined) done++;
-      else if (!FINISHED.includes(status)) problems.push(`status ${status}: ${errors.trim().split("\n").at(-1)}`);
+      else if (!FINISHED.includes(status))
+        problems.push(`status ${status}: ${errors.trim().split("\n").at(-1)}`);
       finished = status !== undefined;
-      problems.push(...damaged(operation, out, wanted).map((file) => `after a kill, ${file} is neither old nor new`));
+      problems.push(
+        ...damaged(operation, out, wanted).map((file) => `after a kill, ${file} is neither old nor new`),
+      );
     }
     if (!same(digest(operation, out), wanted)) problems.push("the results differ from the undisturbed run's");
     problems.push(...leftovers(out).map((file) => `left behind: ${file}`));
   }
-  process.stdout.write(`${operation.name}: ${done} kills in ${rounds} rounds, ${problems.length ? "FAILED" : "each ended with the same bytes"}\n`);
+  process.stdout.write(
+    `${operation.name}: ${done} kills in ${rounds} rounds, ${problems.length ? "FAILED" : "each ended with the same bytes"}\n`,
+  );
   for (const problem of problems.slice(0, 10)) process.stdout.write(`  ${problem}\n`);
   return problems.length === 0;
 }

@@ -34,7 +34,10 @@ export interface Operations {
 }
 
 const REPO = "someone/some-clip";
-const MODEL_CONFIG = { vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 }, text_config: { num_attention_heads: 2 } };
+const MODEL_CONFIG = {
+  vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 },
+  text_config: { num_attention_heads: 2 },
+};
 const INDEX = { rows: 20_000, dim: 64 };
 
 /** Makes the inputs in `base` and a mirror on this machine that answers slowly, `pace` ms for each fiftieth. */
@@ -89,8 +92,21 @@ async function makeImages(folder: string, count: number): Promise<void> {
 function embedding(name: string, results: string[], main: string, input: string, clip: Clip): Operation {
   return {
     name,
-    child: (out) => [main, "embed", input, "-m", tinyModel, "--threads", "1", "-o", join(out, results[0]), "-b", "4"],
-    here: async (out) => embedImages(clip, await imageSource(input), join(out, results[0]), { input, batchSize: 4 }),
+    child: (out) => [
+      main,
+      "embed",
+      input,
+      "-m",
+      tinyModel,
+      "--threads",
+      "1",
+      "-o",
+      join(out, results[0]),
+      "-b",
+      "4",
+    ],
+    here: async (out) =>
+      embedImages(clip, await imageSource(input), join(out, results[0]), { input, batchSize: 4 }),
     results: (out) => results.map((file) => join(out, file)),
   };
 }
@@ -98,12 +114,34 @@ function embedding(name: string, results: string[], main: string, input: string,
 function evaluation(main: string, input: string, clip: Clip): Operation {
   return {
     name: "eval",
-    child: (out) => [main, "eval", "-m", tinyModel, "--threads", "1", "--dataset", input, "-o", out, "-b", "4", "--resume", "--example", "0"],
+    child: (out) => [
+      main,
+      "eval",
+      "-m",
+      tinyModel,
+      "--threads",
+      "1",
+      "--dataset",
+      input,
+      "-o",
+      out,
+      "-b",
+      "4",
+      "--resume",
+      "--example",
+      "0",
+    ],
     here: async (out) => {
       const data = await loadDataset(input);
       const journal = join(out, "evaluation.journal");
       const result = await zeroShot(clip, data, { batchSize: 4, journal, resume: true });
-      await saveResults(out, data, result, runManifest(clip, data, result, { seed: 0, batchSize: 4, autoRotate: false }), 0);
+      await saveResults(
+        out,
+        data,
+        result,
+        runManifest(clip, data, result, { seed: 0, batchSize: 4, autoRotate: false }),
+        0,
+      );
       await removeJournal(journal);
     },
     // results.json and the report hold the seconds that it took.
@@ -116,7 +154,10 @@ function pulling(main: string, mirror: string): Operation {
     name: "pull",
     child: (out) => [main, "models", "pull", REPO, "--mirror", mirror, "--cache-dir", out],
     here: (out) => resolveModel(REPO, { mirror, cacheDir: out, refresh: true }),
-    results: (out) => [...below(join(out, "imports")), ...below(join(out, "hub"))].filter((file) => !/\.(tmp|part|lock)$|hashes\.json$/.test(file)),
+    results: (out) =>
+      [...below(join(out, "imports")), ...below(join(out, "hub"))].filter(
+        (file) => !/\.(tmp|part|lock)$|hashes\.json$/.test(file),
+      ),
   };
 }
 
@@ -162,10 +203,12 @@ export function digest(operation: Operation, out: string): Record<string, string
   return Object.fromEntries(files.map((file) => [relative(out, file), sha256(readFileSync(file))]));
 }
 
-export const same = (a: Record<string, string>, b: Record<string, string>): boolean => JSON.stringify(a) === JSON.stringify(b);
+export const same = (a: Record<string, string>, b: Record<string, string>): boolean =>
+  JSON.stringify(a) === JSON.stringify(b);
 
 /** Files that a finished operation must not leave behind. */
-export const leftovers = (out: string): string[] => below(out).filter((file) => /\.(tmp|part|lock|journal)$|\.partial\/|\.lock\./.test(file));
+export const leftovers = (out: string): string[] =>
+  below(out).filter((file) => /\.(tmp|part|lock|journal)$|\.partial\/|\.lock\./.test(file));
 
 const OLD = "what was there before";
 
@@ -180,7 +223,9 @@ export function startAnew(operation: Operation, out: string): void {
 export function damaged(operation: Operation, out: string, wanted: Record<string, string>): string[] {
   const old = sha256(Buffer.from(OLD));
   const found = digest(operation, out);
-  const wrong = Object.keys(found).filter((file) => found[file] !== wanted[file] && !(operation.replaces && found[file] === old));
+  const wrong = Object.keys(found).filter(
+    (file) => found[file] !== wanted[file] && !(operation.replaces && found[file] === old),
+  );
   const lost = operation.replaces ? Object.keys(wanted).filter((file) => found[file] === undefined) : [];
   return [...wrong, ...lost];
 }

@@ -47,7 +47,12 @@ async function run(bytes: Uint8Array): Promise<Outcome> {
   const peak = process.resourceUsage().maxRSS;
   const left = readdirSync(folder).find((other) => other.endsWith(".tmp"));
   if (left) return { code: "OTHER", message: `${left} was left`, seconds: 0, bytes: 0 };
-  return { code, message, seconds: (user + system) / 1e6, bytes: peak > peakBefore ? peak * 1024 - before : 0 };
+  return {
+    code,
+    message,
+    seconds: (user + system) / 1e6,
+    bytes: peak > peakBefore ? peak * 1024 - before : 0,
+  };
 }
 
 function coverage(): Promise<Coverage> {
@@ -55,9 +60,12 @@ function coverage(): Promise<Coverage> {
     session.post("Profiler.takePreciseCoverage", (error, { result }) => {
       if (error) return reject(error);
       const blocks: Coverage = [];
-      for (const script of result.filter((s) => /\/lib\/(models|text|util|datasets|embed|search)\//.test(s.url))) {
+      for (const script of result.filter((s) =>
+        /\/lib\/(models|text|util|datasets|embed|search)\//.test(s.url),
+      )) {
         const file = script.url.slice(script.url.indexOf("/lib/") + 1);
-        for (const { ranges } of script.functions) for (const r of ranges) blocks.push([`${file} ${r.startOffset} ${r.endOffset}`, r.count > 0]);
+        for (const { ranges } of script.functions)
+          for (const r of ranges) blocks.push([`${file} ${r.startOffset} ${r.endOffset}`, r.count > 0]);
       }
       resolve(blocks);
     });

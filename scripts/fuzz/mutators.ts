@@ -3,7 +3,24 @@ import { field, varint } from "../../test/support/containers.js";
 
 /** Changes of structures, not of bytes: what encloses them gets its lengths and checksums afterwards. */
 
-const NUMBERS = [-1, 0, 1, 2, 7, 64, 255, 65536, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 53 - 1, 2 ** 53, -(2 ** 31), 0.5, 1e300];
+const NUMBERS = [
+  -1,
+  0,
+  1,
+  2,
+  7,
+  64,
+  255,
+  65536,
+  2 ** 31 - 1,
+  2 ** 31,
+  2 ** 32,
+  2 ** 53 - 1,
+  2 ** 53,
+  -(2 ** 31),
+  0.5,
+  1e300,
+];
 const TEXTS = [
   "",
   "..",
@@ -28,22 +45,32 @@ export function number(random: Random): number {
 }
 
 export function text(random: Random): string {
-  return random() < 0.3 ? String.fromCharCode(...Array.from({ length: below(random, 12) }, () => below(random, 400))) : pick(random, TEXTS);
+  return random() < 0.3
+    ? String.fromCharCode(...Array.from({ length: below(random, 12) }, () => below(random, 400)))
+    : pick(random, TEXTS);
 }
 
 /** How many changes at once: mostly one, so that what follows the changed part is still read. */
 const changes = (random: Random): number => (random() < 0.65 ? 1 : 2 + below(random, 4));
 
 /** Whole items of a list are lost, doubled, moved, repeated or changed by `change`; sometimes `fresh` ones come. */
-export function mutateList<T>(items: readonly T[], random: Random, change: (item: T) => T, fresh?: () => T): T[] {
+export function mutateList<T>(
+  items: readonly T[],
+  random: Random,
+  change: (item: T) => T,
+  fresh?: () => T,
+): T[] {
   const result = items.slice();
   for (let n = changes(random); n > 0; n--) {
     const at = below(random, result.length + 1);
     const kind = below(random, fresh ? 7 : 5);
     if (kind === 0) result.splice(at, 1 + below(random, 4));
-    else if (kind === 1) result.splice(at, 0, ...result.slice(below(random, result.length + 1)).slice(0, 1 + below(random, 8)));
-    else if (kind === 2 && at < result.length) result.splice(below(random, result.length), 0, ...result.splice(at, 1));
-    else if (kind === 3 && at < result.length && result.length < 2000) result.splice(at, 0, ...Array.from({ length: below(random, 200) }, () => result[at]));
+    else if (kind === 1)
+      result.splice(at, 0, ...result.slice(below(random, result.length + 1)).slice(0, 1 + below(random, 8)));
+    else if (kind === 2 && at < result.length)
+      result.splice(below(random, result.length), 0, ...result.splice(at, 1));
+    else if (kind === 3 && at < result.length && result.length < 2000)
+      result.splice(at, 0, ...Array.from({ length: below(random, 200) }, () => result[at]));
     else if (kind > 4) result.splice(at, 0, ...Array.from({ length: 1 + below(random, 5) }, fresh!));
     else if (at < result.length) result[at] = change(result[at]);
   }
@@ -63,7 +90,10 @@ function odd(random: Random): Json {
   return kind === 6 ? [] : {};
 }
 
-function containers(value: Json, into: (Json[] | { [key: string]: Json })[] = []): (Json[] | { [key: string]: Json })[] {
+function containers(
+  value: Json,
+  into: (Json[] | { [key: string]: Json })[] = [],
+): (Json[] | { [key: string]: Json })[] {
   if (value === null || typeof value !== "object" || into.length > 3000) return into;
   into.push(value);
   for (const inner of Object.values(value)) containers(inner, into);
@@ -97,7 +127,13 @@ function changeContainer(at: Json[] | { [key: string]: Json }, all: Json[], rand
       return;
     case 3:
       if (Array.isArray(at)) at.push(...structuredClone(at.slice(0, 1 + below(random, 20))));
-      else Object.defineProperty(at, text(random), { value: target[key] ?? null, enumerable: true, writable: true, configurable: true });
+      else
+        Object.defineProperty(at, text(random), {
+          value: target[key] ?? null,
+          enumerable: true,
+          writable: true,
+          configurable: true,
+        });
       return;
     case 4:
       target[key] = structuredClone(pick(random, all));
@@ -107,7 +143,8 @@ function changeContainer(at: Json[] | { [key: string]: Json }, all: Json[], rand
         target[key] = random() < 0.5 ? [target[key] ?? null] : { [key]: target[key] ?? null };
       return;
     default:
-      if (Array.isArray(at) && at.length && at.length < 500) at.push(...Array.from({ length: below(random, 100) }, () => at[0]));
+      if (Array.isArray(at) && at.length && at.length < 500)
+        at.push(...Array.from({ length: below(random, 100) }, () => at[0]));
       else target[key] = odd(random);
   }
 }
@@ -121,14 +158,18 @@ export interface Message {
 }
 
 export function encodeMessage(fields: readonly Message[]): Buffer {
-  return Buffer.concat(fields.map((f) => field(f.number, Array.isArray(f.value) ? encodeMessage(f.value) : f.value)));
+  return Buffer.concat(
+    fields.map((f) => field(f.number, Array.isArray(f.value) ? encodeMessage(f.value) : f.value)),
+  );
 }
 
 export function mutateMessage(fields: readonly Message[], random: Random): Message[] {
   const nested = fields.filter((f) => Array.isArray(f.value));
   if (nested.length && random() < 0.6) {
     const inner = pick(random, nested);
-    return fields.map((f) => (f === inner ? { ...f, value: mutateMessage(f.value as Message[], random) } : f));
+    return fields.map((f) =>
+      f === inner ? { ...f, value: mutateMessage(f.value as Message[], random) } : f,
+    );
   }
   const value = (): bigint | Buffer => (random() < 0.5 ? BigInt(Math.trunc(number(random))) : bytes(random));
   return mutateList(
@@ -142,7 +183,10 @@ export function mutateMessage(fields: readonly Message[], random: Random): Messa
 export function bytes(random: Random): Buffer {
   const kind = below(random, 4);
   if (kind === 0) return Buffer.from(text(random));
-  if (kind === 1) return Buffer.concat(Array.from({ length: below(random, 8) }, () => varint(BigInt(Math.trunc(number(random))))));
+  if (kind === 1)
+    return Buffer.concat(
+      Array.from({ length: below(random, 8) }, () => varint(BigInt(Math.trunc(number(random))))),
+    );
   return Buffer.from(Array.from({ length: below(random, kind === 2 ? 16 : 600) }, () => below(random, 256)));
 }
 
@@ -186,8 +230,14 @@ function operation(random: Random): Buffer {
   if (argument === "line") return Buffer.concat([code, Buffer.from(`${pick(random, GLOBALS)}\n`)]);
   const content = Buffer.from(text(random)).subarray(0, argument === "4" ? 6000 : 255);
   if (argument === "1") return Buffer.concat([code, Buffer.from([content.length]), content]);
-  if (argument === "4") return Buffer.concat([code, Buffer.from(Uint32Array.of(content.length).buffer), content]);
-  return Buffer.concat([code, Buffer.from(Array.from({ length: argument ?? 0 }, () => (random() < 0.7 ? below(random, 8) : below(random, 256))))]);
+  if (argument === "4")
+    return Buffer.concat([code, Buffer.from(Uint32Array.of(content.length).buffer), content]);
+  return Buffer.concat([
+    code,
+    Buffer.from(
+      Array.from({ length: argument ?? 0 }, () => (random() < 0.7 ? below(random, 8) : below(random, 256))),
+    ),
+  ]);
 }
 
 export function mutateOperations(operations: readonly Buffer[], random: Random): Buffer[] {

@@ -13,7 +13,17 @@ import { below, type Random } from "../../lib/util/random.js";
 import { legacyTorch, pickle, pickledText, torchArchive } from "../../test/support/containers.js";
 import { tinyModel } from "../../test/support/index.js";
 import { safetensors, tinySafetensors } from "../../test/support/tiny.js";
-import { encodeMessage, mutateJson, mutateList, mutateMessage, mutateOperations, pickleOperations, text, type Json, type Message } from "./mutators.js";
+import {
+  encodeMessage,
+  mutateJson,
+  mutateList,
+  mutateMessage,
+  mutateOperations,
+  pickleOperations,
+  text,
+  type Json,
+  type Message,
+} from "./mutators.js";
 
 /** A reader under test: structures, how they change, the file that they become, and the reader of that file. */
 export interface FuzzedReader<T> {
@@ -30,7 +40,12 @@ export interface FuzzedReader<T> {
 
 const TEXTS = ["a photo of a cat", "", "a".repeat(200), "ab  \t é😀 ﷺ"];
 
-function json(file: string, seeds: () => Promise<unknown[]>, read: (file: string) => Promise<unknown>, encode?: (value: Json) => Buffer): FuzzedReader<Json> {
+function json(
+  file: string,
+  seeds: () => Promise<unknown[]>,
+  read: (file: string) => Promise<unknown>,
+  encode?: (value: Json) => Buffer,
+): FuzzedReader<Json> {
   return {
     file,
     seeds: async () => (await seeds()) as Json[],
@@ -40,22 +55,61 @@ function json(file: string, seeds: () => Promise<unknown[]>, read: (file: string
   };
 }
 
-const small = { a: { dtype: "F32", shape: [2, 2], data_offsets: [0, 16] }, b: { dtype: "F16", shape: [4], data_offsets: [16, 24] } };
+const small = {
+  a: { dtype: "F32", shape: [2, 2], data_offsets: [0, 16] },
+  b: { dtype: "F16", shape: [4], data_offsets: [16, 24] },
+};
 const withMetadata = { __metadata__: { format: "pt", config: '{"activation":"gelu"}' }, ...small };
 
 function storage(key: string): Buffer {
-  return pickle("(", pickledText("storage"), "ctorch\nFloatStorage\n", pickledText(key), pickledText("cpu"), "K\x04tQ");
+  return pickle(
+    "(",
+    pickledText("storage"),
+    "ctorch\nFloatStorage\n",
+    pickledText(key),
+    pickledText("cpu"),
+    "K\x04tQ",
+  );
 }
 const tensor = (key: string) =>
-  pickle("ctorch._utils\n_rebuild_tensor_v2\n(", storage(key), "K\x00K\x02K\x02\x86K\x02K\x01\x86\x89ccollections\nOrderedDict\n)RtR");
-const stateDict = pickle("\x80\x02}q\x00(", pickledText("a"), tensor("0"), pickledText("b"), "}(", pickledText("c"), tensor("1"), "K\x00Nuu.");
-const archiveObject = pickle("\x80\x02c__torch__.M\nN\n)\x81}(", pickledText("a"), tensor("0"), pickledText("b"), tensor("1"), "ub.");
+  pickle(
+    "ctorch._utils\n_rebuild_tensor_v2\n(",
+    storage(key),
+    "K\x00K\x02K\x02\x86K\x02K\x01\x86\x89ccollections\nOrderedDict\n)RtR",
+  );
+const stateDict = pickle(
+  "\x80\x02}q\x00(",
+  pickledText("a"),
+  tensor("0"),
+  pickledText("b"),
+  "}(",
+  pickledText("c"),
+  tensor("1"),
+  "K\x00Nuu.",
+);
+const archiveObject = pickle(
+  "\x80\x02c__torch__.M\nN\n)\x81}(",
+  pickledText("a"),
+  tensor("0"),
+  pickledText("b"),
+  tensor("1"),
+  "ub.",
+);
 const FLOATS = Buffer.alloc(16, 1);
 const records = ["0", "1"].map((key) => ({ name: `archive/data/${key}`, bytes: FLOATS }));
-const storages = Buffer.concat([Buffer.from([4, 0, 0, 0, 0, 0, 0, 0]), FLOATS, Buffer.from([4, 0, 0, 0, 0, 0, 0, 0]), FLOATS]);
+const storages = Buffer.concat([
+  Buffer.from([4, 0, 0, 0, 0, 0, 0, 0]),
+  FLOATS,
+  Buffer.from([4, 0, 0, 0, 0, 0, 0, 0]),
+  FLOATS,
+]);
 const storageKeys = pickle("\x80\x02](", pickledText("0"), pickledText("1"), "e.");
 
-function pickles(file: string, seeds: () => Promise<Buffer[]>, encode: (pickle: Buffer) => Buffer): FuzzedReader<Buffer[]> {
+function pickles(
+  file: string,
+  seeds: () => Promise<Buffer[]>,
+  encode: (pickle: Buffer) => Buffer,
+): FuzzedReader<Buffer[]> {
   return {
     file,
     seeds: async () => (await seeds()).map(pickleOperations),
@@ -69,7 +123,11 @@ const message = (number: number, value: bigint | string | Buffer | Message[]): M
   number,
   value: typeof value === "string" ? Buffer.from(value) : value,
 });
-const messages = (file: string, seeds: Message[][], read: (file: string) => Promise<unknown>): FuzzedReader<Message[]> => ({
+const messages = (
+  file: string,
+  seeds: Message[][],
+  read: (file: string) => Promise<unknown>,
+): FuzzedReader<Message[]> => ({
   file,
   seeds: () => Promise.resolve(seeds),
   mutate: mutateMessage,
@@ -78,15 +136,32 @@ const messages = (file: string, seeds: Message[][], read: (file: string) => Prom
 });
 
 const initializer = (name: string, ...more: Message[]) =>
-  message(5, [message(1, 2n), message(1, 2n), message(2, 1n), message(8, name), ...(more.length ? more : [message(9, FLOATS)])]);
+  message(5, [
+    message(1, 2n),
+    message(1, 2n),
+    message(2, 1n),
+    message(8, name),
+    ...(more.length ? more : [message(9, FLOATS)]),
+  ]);
 const entry = (key: string, value: string) => message(13, [message(1, key), message(2, value)]);
 const onnx = [
   message(1, 8n),
   message(7, [
-    message(1, [message(1, "x"), message(1, "onnx::MatMul_1"), message(3, "/text_model/layers.0/fc1/MatMul"), message(4, "MatMul")]),
+    message(1, [
+      message(1, "x"),
+      message(1, "onnx::MatMul_1"),
+      message(3, "/text_model/layers.0/fc1/MatMul"),
+      message(4, "MatMul"),
+    ]),
     initializer("text_model.a"),
     initializer("onnx::MatMul_1"),
-    initializer("text_model.b", entry("location", "model.onnx"), entry("offset", "0"), entry("length", "16"), message(14, 1n)),
+    initializer(
+      "text_model.b",
+      entry("location", "model.onnx"),
+      entry("offset", "0"),
+      entry("length", "16"),
+      message(14, 1n),
+    ),
   ]),
 ];
 
@@ -103,7 +178,15 @@ const template = {
   special_tokens: {},
 };
 const added = [
-  { id: 0, content: "</s>", single_word: false, lstrip: false, rstrip: true, normalized: false, special: true },
+  {
+    id: 0,
+    content: "</s>",
+    single_word: false,
+    lstrip: false,
+    rstrip: true,
+    normalized: false,
+    special: true,
+  },
   { id: 5, content: "<x>", normalized: true, special: false },
 ];
 const rules = [
@@ -112,7 +195,12 @@ const rules = [
   { type: "NFKC" },
   { type: "Lowercase" },
 ];
-const around = { added_tokens: added, normalizer: { type: "Sequence", normalizers: rules }, post_processor: template, decoder: null };
+const around = {
+  added_tokens: added,
+  normalizer: { type: "Sequence", normalizers: rules },
+  post_processor: template,
+  decoder: null,
+};
 const tokenizers = [
   { ...around, pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: false }, model: { type: "Unigram", unk_id: 1, vocab: [["</s>", 0], ["<unk>", -9], ["▁a", -1], ["a", -2], ["▁", -3]] } },
   { ...around, pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "Split", pattern: { Regex: "\\s+|\\w+" }, behavior: "Removed", invert: true }, { type: "ByteLevel", add_prefix_space: true }, { type: "FixedLength", length: 4 }, { type: "Digits", individual_digits: true }] }, model: { type: "BPE", unk_token: "</s>", vocab: { "</s>": 0, a: 1, b: 2, ab: 3 }, merges: ["a b", "ab a"], byte_fallback: true } },
@@ -136,20 +224,38 @@ async function readTokenizer(file: string): Promise<void> {
 }
 
 async function artifactConfig(): Promise<unknown> {
-  return JSON.parse((await (await TorchArchive.open(tinyModel)).read("extra/torchclip.json")).toString("utf8"));
+  return JSON.parse(
+    (await (await TorchArchive.open(tinyModel)).read("extra/torchclip.json")).toString("utf8"),
+  );
 }
 
 /** What a checkpoint's folder holds beside the weights; the weights stay as they are. */
 async function besides(): Promise<unknown[]> {
   const image = { hidden_act: "gelu", num_attention_heads: 4, layer_norm_eps: 1e-5 };
-  const preprocessor = { size: { shortest_edge: 224 }, do_center_crop: true, resample: 3, image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
+  const preprocessor = {
+    size: { shortest_edge: 224 },
+    do_center_crop: true,
+    resample: 3,
+    image_mean: [0.5, 0.5, 0.5],
+    image_std: [0.5, 0.5, 0.5],
+  };
   const openClip = {
-    model_cfg: { quick_gelu: true, vision_cfg: { head_width: 16, image_size: 32 }, text_cfg: { heads: 2, context_length: 16 } },
+    model_cfg: {
+      quick_gelu: true,
+      vision_cfg: { head_width: 16, image_size: 32 },
+      text_cfg: { heads: 2, context_length: 16 },
+    },
     preprocess_cfg: preprocessor,
   };
-  const own = JSON.parse((await (await TorchArchive.open(tinyModel)).read("extra/tokenizer.json")).toString("utf8")) as Json;
+  const own = JSON.parse(
+    (await (await TorchArchive.open(tinyModel)).read("extra/tokenizer.json")).toString("utf8"),
+  ) as Json;
   return [
-    { config: { model_type: "clip", vision_config: image, text_config: image }, preprocessor, tokenizer: own },
+    {
+      config: { model_type: "clip", vision_config: image, text_config: image },
+      preprocessor,
+      tokenizer: own,
+    },
     { config: openClip, tokenizer: own },
   ];
 }
@@ -164,7 +270,10 @@ async function importBeside(file: string): Promise<void> {
     writeFileSync(join(folder, `${name}.json`), JSON.stringify(parts[name]));
     return join(folder, `${name}.json`);
   };
-  await importModel({ weights, config: at("config"), preprocessor: at("preprocessor"), tokenizer: at("tokenizer") }, join(folder, "out.pt"));
+  await importModel(
+    { weights, config: at("config"), preprocessor: at("preprocessor"), tokenizer: at("tokenizer") },
+    join(folder, "out.pt"),
+  );
 }
 
 const SHARD = "shard.safetensors";
@@ -186,7 +295,8 @@ function list(file: string): FuzzedReader<string[]> {
     seeds: () => Promise.resolve([LINES[file]]),
     mutate: (lines, random) => {
       const change = (line: string) => {
-        if (file.endsWith(".jsonl") && random() < 0.7) return JSON.stringify(mutateJson(parsed(line), random));
+        if (file.endsWith(".jsonl") && random() < 0.7)
+          return JSON.stringify(mutateJson(parsed(line), random));
         const at = below(random, line.length + 1);
         return line.slice(0, at) + text(random) + line.slice(at + below(random, 4));
       };
@@ -224,7 +334,18 @@ const npy: FuzzedReader<string[]> = {
     const words = parts.join("").slice(0, 60_000);
     // The data begin at a multiple of 64 bytes.
     const header = Buffer.from(`${words.padEnd(Math.ceil((words.length + 11) / 64) * 64 - 11)}\n`, "latin1");
-    const start = Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8]);
+    const start = Buffer.from([
+      0x93,
+      0x4e,
+      0x55,
+      0x4d,
+      0x50,
+      0x59,
+      1,
+      0,
+      header.length & 255,
+      header.length >> 8,
+    ]);
     return Buffer.concat([start, header, Buffer.alloc(96, 63)]);
   },
   read: async (file) => {
@@ -243,7 +364,10 @@ export const READERS = new Map<string, FuzzedReader<unknown>>(
     index: json("m.safetensors.index.json", () => Promise.resolve([{ metadata: { total_size: 1 }, weight_map: { a: SHARD, b: SHARD } }]), readIndexed), // prettier-ignore
     onnx: messages("model.onnx", [onnx], readWeights),
     sentencepiece: messages("spiece.model", [sentencepiece], async (file) => makeTokenizer(await readSentencePiece(file), { kind: "huggingface", clean: "none", padId: 0, endId: 1 }).encode(TEXTS[0])), // prettier-ignore
-    tokenizer: { ...json("tokenizer.json", () => Promise.resolve([...tokenizers, smallClip()]), readTokenizer), floor: 4 },
+    tokenizer: {
+      ...json("tokenizer.json", () => Promise.resolve([...tokenizers, smallClip()]), readTokenizer),
+      floor: 4,
+    },
     config: json("torchclip.json", async () => [await artifactConfig()], (file) => Promise.resolve(readConfig(readFileSync(file, "utf8")))), // prettier-ignore
     import: { ...json("beside.json", besides, importBeside), floor: 6 },
     npy,

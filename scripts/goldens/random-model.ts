@@ -6,5 +6,11 @@ import { writeRandomModel } from "../../test/support/random-model.js";
 
 const folder = process.argv[2];
 mkdirSync(folder, { recursive: true });
-writeRandomModel(join(folder, "model.safetensors"), golden<{ shapes: [string, number[]][] }>("vit-b-32").shapes);
-writeFileSync(join(folder, "config.json"), JSON.stringify({ vision_config: { hidden_act: "quick_gelu" }, text_config: { hidden_act: "quick_gelu" } }));
+writeRandomModel(
+  join(folder, "model.safetensors"),
+  golden<{ shapes: [string, number[]][] }>("vit-b-32").shapes,
+);
+writeFileSync(
+  join(folder, "config.json"),
+  JSON.stringify({ vision_config: { hidden_act: "quick_gelu" }, text_config: { hidden_act: "quick_gelu" } }),
+);

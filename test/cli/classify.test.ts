@@ -22,13 +22,18 @@ describe("torchclip classify", function () {
 
   before(() => {
     mkdirSync(join(photos, "below"), { recursive: true });
-    for (const name of ["c.png", "a.png", join("below", "b.png"), "d[1].png"]) copyFileSync(image, join(photos, name));
+    for (const name of ["c.png", "a.png", join("below", "b.png"), "d[1].png"])
+      copyFileSync(image, join(photos, name));
     writeFileSync(join(photos, "notes.md"), "not an image");
     writeFileSync(join(photos, "raw.heic"), "not decoded");
   });
 
   function run(args: string[], input?: string) {
-    return spawnSync(process.execPath, [main, "classify", ...args], { encoding: "utf8", env: environment, input });
+    return spawnSync(process.execPath, [main, "classify", ...args], {
+      encoding: "utf8",
+      env: environment,
+      input,
+    });
   }
 
   /** The entries of --json, with the exit status and standard error. */
@@ -55,9 +60,22 @@ describe("torchclip classify", function () {
     const list = join(folder, "list.txt");
     writeFileSync(list, `${join("photos", "c.png")}\n`);
     const literal = join(photos, "d[1].png");
-    const { status, entries, stderr } = classify([literal, join(photos, "[ac].png"), list, "-l", "a,b", "-b", "2"]);
+    const { status, entries, stderr } = classify([
+      literal,
+      join(photos, "[ac].png"),
+      list,
+      "-l",
+      "a,b",
+      "-b",
+      "2",
+    ]);
     assert.equal(status, 0, stderr);
-    assert.deepEqual(names(entries), [literal, join(photos, "a.png"), join(photos, "c.png"), join("photos", "c.png")]);
+    assert.deepEqual(names(entries), [
+      literal,
+      join(photos, "a.png"),
+      join(photos, "c.png"),
+      join("photos", "c.png"),
+    ]);
     const deep = classify([join(photos, "**", "*"), "-l", "a,b"]);
     assert.deepEqual(names(deep.entries).sort(), names(classify([photos, "-l", "a,b"]).entries).sort());
   });
@@ -65,7 +83,10 @@ describe("torchclip classify", function () {
   it("an argument that does not exist is an error that names it, before anything is printed", () => {
     for (const [missing, message] of [
       [join(photos, "none.png"), /E_IMAGE_READ: cannot read \S+none\.png: ENOENT/],
-      [join(photos, "*.none"), /E_IMAGE_READ: cannot read \S+\*\.none: there is no such file, and as a pattern it matches none/],
+      [
+        join(photos, "*.none"),
+        /E_IMAGE_READ: cannot read \S+\*\.none: there is no such file, and as a pattern it matches none/,
+      ],
       [join(photos, "*.heic"), /E_DATASET_EMPTY: \S+\*\.heic names no images that can be decoded.*1 \.heic/],
     ] as const) {
       const { status, stdout, stderr } = run([image, missing, "-l", "a,b"]);
@@ -77,7 +98,10 @@ describe("torchclip classify", function () {
   it("-: paths on standard input; goes on after a bad image, with its error, exit status 3", () => {
     const bad = join(folder, "bad.png");
     writeFileSync(bad, "this is text");
-    const { status, entries, stderr } = classify(["-", "-l", "a,b", "-k", "1"], `${bad}\n\n${image}\r\nnone.png\n`);
+    const { status, entries, stderr } = classify(
+      ["-", "-l", "a,b", "-k", "1"],
+      `${bad}\n\n${image}\r\nnone.png\n`,
+    );
     assert.equal(status, 3);
     assert.deepEqual(names(entries), [bad, image, "none.png"]);
     assert.deepEqual(
@@ -97,7 +121,11 @@ describe("torchclip classify", function () {
   });
 
   it("prints each image as it is done; Ctrl-C ends it with what is done as JSON", async () => {
-    const child = spawn(process.execPath, [main, "classify", "-", "-l", "a,b", "-b", "1", "-m", "tiny", "--json"], { env: environment });
+    const child = spawn(
+      process.execPath,
+      [main, "classify", "-", "-l", "a,b", "-b", "1", "-m", "tiny", "--json"],
+      { env: environment },
+    );
     let printed = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => (printed += text));
     child.stdin.write(`${image}\n`.repeat(4));
@@ -122,7 +150,11 @@ describe("torchclip classify", function () {
     writeFileSync(file, "\uFEFFred circle\r\n\r\n  blue, square \n");
     const labels = (args: string[]) => classify([image, ...args]).entries[0].predictions!.map((p) => p.label);
     assert.deepEqual(labels(["--labels-file", file]).sort(), ["blue, square", "red circle"]);
-    assert.deepEqual(labels(["--labels-file", file, "-l", "dog"]).sort(), ["blue, square", "dog", "red circle"]);
+    assert.deepEqual(labels(["--labels-file", file, "-l", "dog"]).sort(), [
+      "blue, square",
+      "dog",
+      "red circle",
+    ]);
     writeFileSync(file, "\n");
     const empty = run([image, "--labels-file", file]);
     assert.equal(empty.status, 2);
@@ -143,14 +175,17 @@ describe("torchclip classify", function () {
     const all = entries[0].predictions!;
     assert.ok(all.length === 3 && all.every((p) => p.negativeCosine !== undefined));
     const threshold = String((all[0].probability + all[1].probability) / 2);
-    const kept = classify([...args, "--negative-template", "a photo", "--threshold", threshold]).entries[0].predictions!;
+    const kept = classify([...args, "--negative-template", "a photo", "--threshold", threshold]).entries[0]
+      .predictions!;
     assert.deepEqual(kept, all.slice(0, 1));
-    for (const wrong of ["2", "-0.1", "x", ""]) assert.equal(run([image, "-l", "a", `--threshold=${wrong}`]).status, 2);
+    for (const wrong of ["2", "-0.1", "x", ""])
+      assert.equal(run([image, "-l", "a", `--threshold=${wrong}`]).status, 2);
   });
 
   it("says that tiny is a toy where no --model was given, in every command with that default", () => {
     const toy = /no --model was given, so this uses tiny, a toy/;
-    const cli = (...args: string[]) => spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env: environment }).stderr;
+    const cli = (...args: string[]) =>
+      spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env: environment }).stderr;
     assert.match(run([image, "-l", "a,b"]).stderr, toy);
     assert.doesNotMatch(run([image, "-l", "a,b", "-m", "tiny"]).stderr, toy);
     assert.match(cli("embed", photos, "-o", join(folder, "e.npy")), toy);

@@ -10,7 +10,10 @@ const cache = join(folder, "cache");
 const main = join(root, "dist", "cli", "main.js");
 
 function cli(...args: string[]) {
-  return spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env: { ...process.env, TORCHCLIP_CACHE: cache } });
+  return spawnSync(process.execPath, [main, ...args], {
+    encoding: "utf8",
+    env: { ...process.env, TORCHCLIP_CACHE: cache },
+  });
 }
 
 interface Results {
@@ -40,7 +43,13 @@ describe("torchclip eval", function () {
     ]) {
       assert.match(stdout, part);
     }
-    assert.deepEqual(readdirSync(out).sort(), ["example.png", "grid.png", "predictions.csv", "report.html", "results.json"]);
+    assert.deepEqual(readdirSync(out).sort(), [
+      "example.png",
+      "grid.png",
+      "predictions.csv",
+      "report.html",
+      "results.json",
+    ]);
     const results = JSON.parse(readFileSync(join(out, "results.json"), "utf8")) as Results;
     assert.ok(results.metrics.accuracy > 0.9, "held-out reviews are read, not guessed");
     assert.match(results.manifest.model.weights.sha256, /^[0-9a-f]{64}$/);
@@ -74,9 +83,12 @@ describe("torchclip eval", function () {
   it("--resume continues a stopped evaluation to the same result as an unbroken one", async () => {
     const broken = join(folder, "broken");
     const journal = join(broken, "evaluation.journal");
-    const child = spawn(process.execPath, [main, "eval", "-o", broken, "-b", "16"], { env: { ...process.env, TORCHCLIP_CACHE: cache } });
+    const child = spawn(process.execPath, [main, "eval", "-o", broken, "-b", "16"], {
+      env: { ...process.env, TORCHCLIP_CACHE: cache },
+    });
     const closed = new Promise<number | null>((r) => child.on("close", r));
-    while (!existsSync(journal) || readFileSync(journal, "utf8").split("\n").length < 8) await new Promise((r) => setTimeout(r, 10));
+    while (!existsSync(journal) || readFileSync(journal, "utf8").split("\n").length < 8)
+      await new Promise((r) => setTimeout(r, 10));
     child.kill("SIGINT");
     assert.equal(await closed, 130);
     const lines = readFileSync(journal, "utf8").split("\n").length;
@@ -87,7 +99,10 @@ describe("torchclip eval", function () {
     assert.match(other.stderr, /E_ARGUMENT.*templates was .* and is \["a \{\}"\]/);
     assert.equal(cli("eval", "-o", broken, "-b", "16", "--resume").status, 0);
     assert.equal(cli("eval", "-o", join(folder, "whole"), "-b", "16").status, 0);
-    assert.equal(readFileSync(join(broken, "predictions.csv"), "utf8"), readFileSync(join(folder, "whole", "predictions.csv"), "utf8"));
+    assert.equal(
+      readFileSync(join(broken, "predictions.csv"), "utf8"),
+      readFileSync(join(folder, "whole", "predictions.csv"), "utf8"),
+    );
     assert.ok(!existsSync(journal));
   });
 });
@@ -96,16 +111,24 @@ describe("torchclip", () => {
   it("classify prints the ranked labels, or JSON", () => {
     const image = fixture("images/rgb.png");
     assert.match(cli("classify", image, "--labels", "red circle,blue square").stdout, /Top predictions:/);
-    const json = JSON.parse(cli("classify", image, "--labels", "a,b", "--json").stdout) as { predictions: { probability: number }[] }[];
+    const json = JSON.parse(cli("classify", image, "--labels", "a,b", "--json").stdout) as {
+      predictions: { probability: number }[];
+    }[];
     assert.ok(Math.abs(json[0].predictions.reduce((s, p) => s + p.probability, 0) - 1) < 1e-6);
   });
 
   it("limits of images: --max-pixels, --no-urls, and no private address without --allow-private", () => {
     const image = fixture("images/rgb.png");
     assert.match(cli("classify", image, "-l", "a,b", "--max-pixels", "100").stderr, /E_IMAGE_TOO_LARGE/);
-    assert.match(cli("classify", "http://127.0.0.1:9/x?key=secret", "-l", "a,b", "--no-urls").stderr, /x\?…: URLs are not read here/);
+    assert.match(
+      cli("classify", "http://127.0.0.1:9/x?key=secret", "-l", "a,b", "--no-urls").stderr,
+      /x\?…: URLs are not read here/,
+    );
     assert.match(cli("classify", "http://127.0.0.1:9/x", "-l", "a,b").stderr, /not a public address/);
-    assert.match(cli("classify", "http://127.0.0.1:9/x", "-l", "a,b", "--allow-private").stderr, /ECONNREFUSED/);
+    assert.match(
+      cli("classify", "http://127.0.0.1:9/x", "-l", "a,b", "--allow-private").stderr,
+      /ECONNREFUSED/,
+    );
   });
 
   it("embed --texts of a file that is not there, or is a folder: E_READ with its name, and nothing is written", () => {
@@ -131,7 +154,10 @@ describe("torchclip", () => {
     writeFileSync(tsv, "a great film\t1\nso bad\t0\n");
     const { status, stderr } = cli("datasets", "render", tsv, "-o", join(folder, "drawn"));
     assert.equal(status, 0, stderr);
-    assert.ok(existsSync(join(folder, "drawn", "positive", "00000.png")) && existsSync(join(folder, "drawn", "negative", "00001.png")));
+    assert.ok(
+      existsSync(join(folder, "drawn", "positive", "00000.png")) &&
+        existsSync(join(folder, "drawn", "negative", "00001.png")),
+    );
   });
 
   const usage: [string, string[], number][] = [
@@ -141,7 +167,8 @@ describe("torchclip", () => {
     ["an unknown model", ["classify", fixture("images/rgb.png"), "-l", "a", "-m", "nothing"], 1],
     ["--help", ["--help"], 0],
   ];
-  for (const [what, args, code] of usage) it(`${what}: exit ${code}`, () => assert.equal(cli(...args).status, code));
+  for (const [what, args, code] of usage)
+    it(`${what}: exit ${code}`, () => assert.equal(cli(...args).status, code));
 });
 
 describe("torchclip eval --models --datasets, doctor --model, bench", function () {
@@ -149,21 +176,43 @@ describe("torchclip eval --models --datasets, doctor --model, bench", function (
 
   it("one table, each cell with its manifest; --resume computes nothing twice, other settings do", () => {
     const out = join(folder, "table");
-    const args = ["eval", "--models", "tiny", "--datasets", "rendered-demo,scenes", "--limit", "20", "-o", out];
+    const args = [
+      "eval",
+      "--models",
+      "tiny",
+      "--datasets",
+      "rendered-demo,scenes",
+      "--limit",
+      "20",
+      "-o",
+      out,
+    ];
     const first = cli(...args);
     assert.equal(first.status, 0, first.stderr);
     assert.match(
       first.stdout,
       /^\| model \| parameters \| rendered-demo \(20\) \| scenes \(20\) \| mean \| images\/s \|\n[ |:-]+\n\| tiny \| 4\.7 M \| \d+\.\d\d % \(/,
     );
-    for (const name of ["table.md", "table.csv", "table.json", "table.html", "tiny/scenes/results.json"]) assert.ok(existsSync(join(out, name)), name);
-    const cells = JSON.parse(readFileSync(join(out, "table.json"), "utf8")) as { dataset: string; accuracy: number; results: string }[];
+    for (const name of ["table.md", "table.csv", "table.json", "table.html", "tiny/scenes/results.json"])
+      assert.ok(existsSync(join(out, name)), name);
+    const cells = JSON.parse(readFileSync(join(out, "table.json"), "utf8")) as {
+      dataset: string;
+      accuracy: number;
+      results: string;
+    }[];
     assert.deepEqual(
       cells.map((c) => c.dataset),
       ["rendered-demo", "scenes"],
     );
-    assert.equal((JSON.parse(readFileSync(join(out, cells[1].results), "utf8")) as Results).metrics.accuracy, cells[1].accuracy);
-    assert.equal((JSON.parse(readFileSync(join(out, "tiny/scenes/results.json"), "utf8")) as Results).manifest.model.parameters, 4_737_665);
+    assert.equal(
+      (JSON.parse(readFileSync(join(out, cells[1].results), "utf8")) as Results).metrics.accuracy,
+      cells[1].accuracy,
+    );
+    assert.equal(
+      (JSON.parse(readFileSync(join(out, "tiny/scenes/results.json"), "utf8")) as Results).manifest.model
+        .parameters,
+      4_737_665,
+    );
     const again = cli(...args, "--resume");
     assert.doesNotMatch(again.stderr, /tiny on/);
     assert.equal(again.stdout, first.stdout);
@@ -186,7 +235,8 @@ describe("torchclip eval --models --datasets, doctor --model, bench", function (
     const { status, stdout, stderr } = cli("doctor", "--model", "tiny");
     assert.equal(status, 0, stderr);
     assert.match(stdout, /^against PyTorch .*tiny\.goldens\.json$/m);
-    for (const precision of ["fp32", "bf16", "fp16", "int8"]) assert.match(stdout, new RegExp(`^ok   ${precision} on `, "m"));
+    for (const precision of ["fp32", "bf16", "fp16", "int8"])
+      assert.match(stdout, new RegExp(`^ok   ${precision} on `, "m"));
     assert.match(cli("doctor", "--model", copiedTiny()).stdout, /^against TorchScript in fp32 on this CPU$/m);
   });
 
@@ -224,9 +274,29 @@ describe("torchclip eval --models --datasets, doctor --model, bench", function (
 
   it("bench: a line for each precision and batch, an explained line for a device that is not there, a plot", () => {
     const plot = join(folder, "bench.svg");
-    const { status, stdout, stderr } = cli("bench", "-m", "tiny", "--precisions", "fp32", "--batches", "1,2", "--seconds", "1", "--json", "--plot", plot);
+    const { status, stdout, stderr } = cli(
+      "bench",
+      "-m",
+      "tiny",
+      "--precisions",
+      "fp32",
+      "--batches",
+      "1,2",
+      "--seconds",
+      "1",
+      "--json",
+      "--plot",
+      plot,
+    );
     assert.equal(status, 0, stderr);
-    const { rows } = JSON.parse(stdout) as { rows: { device: string; imagesPerSecond?: number; note?: string; latencyMs?: { p50: number; p99: number } }[] };
+    const { rows } = JSON.parse(stdout) as {
+      rows: {
+        device: string;
+        imagesPerSecond?: number;
+        note?: string;
+        latencyMs?: { p50: number; p99: number };
+      }[];
+    };
     const onCpu = rows.filter((r) => r.device === "cpu");
     assert.equal(onCpu.length, 2);
     for (const r of onCpu) assert.ok(r.imagesPerSecond! > 0 && r.latencyMs!.p50 <= r.latencyMs!.p99);

@@ -13,7 +13,10 @@ const folder = temporaryFolder();
 const main = join(root, "dist", "cli", "main.js");
 
 function cli(...args: string[]) {
-  return spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env: { ...process.env, TORCHCLIP_CACHE: join(folder, "cache") } });
+  return spawnSync(process.execPath, [main, ...args], {
+    encoding: "utf8",
+    env: { ...process.env, TORCHCLIP_CACHE: join(folder, "cache") },
+  });
 }
 
 interface Manifest {
@@ -42,7 +45,15 @@ describe("torchclip eval: notes, manifest and options of data sets", function ()
   this.timeout(120_000);
 
   it("what is left out of a data set is a note, and stands in the manifest and in the report", () => {
-    const data = tree("mixed", "test/cat/1.png", "test/cat/2.heic", "test/cat/3.heic", "test/dog/1.png", "test/dog/.hidden", "annotations/list.xml");
+    const data = tree(
+      "mixed",
+      "test/cat/1.png",
+      "test/cat/2.heic",
+      "test/cat/3.heic",
+      "test/dog/1.png",
+      "test/dog/.hidden",
+      "annotations/list.xml",
+    );
     const out = join(folder, "mixed-out");
     const { status, stderr, stdout } = cli("eval", "-m", "tiny", "-s", data, "-o", out);
     assert.equal(status, 0, stderr);
@@ -67,7 +78,10 @@ describe("torchclip eval: notes, manifest and options of data sets", function ()
 
   it("the manifest says where model and data set came from: a folder given as --root has no known hash", () => {
     const data = tree("cifar", "cifar-10-batches-bin/x");
-    writeFileSync(join(data, "cifar-10-batches-bin", "batches.meta.txt"), `${CLIP_PROMPTS.cifar10.classes.join("\n")}\n`);
+    writeFileSync(
+      join(data, "cifar-10-batches-bin", "batches.meta.txt"),
+      `${CLIP_PROMPTS.cifar10.classes.join("\n")}\n`,
+    );
     writeFileSync(join(data, "cifar-10-batches-bin", "test_batch.bin"), Buffer.alloc(2 * 3073, 1));
     const out = join(folder, "cifar-out");
     const { status, stderr } = cli("eval", "-m", "tiny", "-s", "cifar10", "--root", data, "-o", out);
@@ -87,12 +101,31 @@ describe("torchclip eval: notes, manifest and options of data sets", function ()
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     // Not spawnSync: the server of this process must answer.
-    const args = [main, "eval", "-m", "tiny", "-s", "rendered-sst2", "--mirror", url, "--cache-dir", join(folder, "empty"), "-o", join(folder, "none")];
-    const failed = (await promisify(execFile)(process.execPath, args).catch((error: unknown) => error)) as { code: number; stderr: string };
+    const args = [
+      main,
+      "eval",
+      "-m",
+      "tiny",
+      "-s",
+      "rendered-sst2",
+      "--mirror",
+      url,
+      "--cache-dir",
+      join(folder, "empty"),
+      "-o",
+      join(folder, "none"),
+    ];
+    const failed = (await promisify(execFile)(process.execPath, args).catch((error: unknown) => error)) as {
+      code: number;
+      stderr: string;
+    };
     server.close();
     assert.equal(failed.code, 1);
     assert.deepEqual(requests, ["/clip/data/rendered-sst2.tgz"]);
-    assert.match(failed.stderr, /E_DOWNLOAD[^]*--mirror-fallback[^]*also on the hub: `--dataset "https:[^]*--root/);
+    assert.match(
+      failed.stderr,
+      /E_DOWNLOAD[^]*--mirror-fallback[^]*also on the hub: `--dataset "https:[^]*--root/,
+    );
   });
 
   it("--limit: the first images of each class; a note where classes are left without one", () => {
@@ -100,7 +133,10 @@ describe("torchclip eval: notes, manifest and options of data sets", function ()
     const out = join(folder, "three-out");
     const few = cli("eval", "-m", "tiny", "-s", data, "--limit", "2", "-o", out);
     assert.equal(few.status, 0, few.stderr);
-    assert.match(few.stderr, /^Note: --limit 2 leaves 1 of 3 classes without an image; they stay among the prompts\.$/m);
+    assert.match(
+      few.stderr,
+      /^Note: --limit 2 leaves 1 of 3 classes without an image; they stay among the prompts\.$/m,
+    );
     assert.equal(manifestIn(out).counts.evaluated, 2);
     assert.deepEqual(manifestIn(out).prompts.classNames, ["a", "b", "c"]);
     assert.deepEqual(

@@ -17,7 +17,15 @@ describe("torchclip models", () => {
     const { stdout, status } = models("b/32");
     assert.equal(status, 0);
     const [head, line, ...rest] = stdout.trimEnd().split("\n");
-    assert.deepEqual(head.trim().split(/ {2,}/), ["name", "parameters", "disk", "images", "ImageNet", "Rendered SST2", "licence"]);
+    assert.deepEqual(head.trim().split(/ {2,}/), [
+      "name",
+      "parameters",
+      "disk",
+      "images",
+      "ImageNet",
+      "Rendered SST2",
+      "licence",
+    ]);
     assert.match(line, /ViT-B\/32 +151 M +354 MB +224 px +63\.3 +58\.[67] +MIT/);
     assert.equal(rest.length, 0);
   });
@@ -37,11 +45,15 @@ describe("torchclip models", () => {
     assert.match(models("ViT-B-32/laion2b_s34b").stdout, / +~604 MB +224 px/);
     assert.equal(row("tiny").artifactBytes, statSync(join(root, "models/tiny.pt")).size);
     assert.match(models("tiny").stdout, /\* tiny +4\.7 M +9\.5 MB/);
-    for (const r of rows) assert.equal(r.size === undefined, r.parameters === undefined || r.name === "tiny", r.name);
+    for (const r of rows)
+      assert.equal(r.size === undefined, r.parameters === undefined || r.name === "tiny", r.name);
   });
 
   it("sorts by accuracy, the unpublished last; no match is an error", () => {
-    const rows = JSON.parse(models("siglip", "--sort", "imagenet", "--json").stdout) as { name: string; published?: { imagenet: number } }[];
+    const rows = JSON.parse(models("siglip", "--sort", "imagenet", "--json").stdout) as {
+      name: string;
+      published?: { imagenet: number };
+    }[];
     const accuracies = rows.map((r) => r.published?.imagenet ?? -1);
     assert.deepEqual(
       accuracies,

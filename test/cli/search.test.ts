@@ -82,7 +82,8 @@ describe("torchclip search", function () {
     const hash = "0123456789ab".padEnd(64, "0");
     const model = { ...about.model, requested: "ViT-X", weights: { ...about.model.weights, sha256: hash } };
     writeFileSync(`${other}.json`, JSON.stringify({ ...about, model }));
-    const both = /E_ARGUMENT: .*other\.npy was embedded with ViT-X \(.*0123456789ab….*, not with tiny \(.*--force/;
+    const both =
+      /E_ARGUMENT: .*other\.npy was embedded with ViT-X \(.*0123456789ab….*, not with tiny \(.*--force/;
     await fails(2, both, other, "a red circle", "-m", "tiny");
     const { found, stderr } = await search(other, "a red circle", "-m", "tiny", "--force");
     assert.equal(found[0].hits.length, 3);
@@ -105,7 +106,13 @@ describe("torchclip search", function () {
 
   it("a path where nothing is fails and is never a text, unless --text says so", async () => {
     const missing = join(images, "none.jpg");
-    await fails(1, /E_IMAGE_READ: cannot read .*none\.jpg: no such file.*--text/, npy, "a red circle", missing);
+    await fails(
+      1,
+      /E_IMAGE_READ: cannot read .*none\.jpg: no such file.*--text/,
+      npy,
+      "a red circle",
+      missing,
+    );
     const { found } = await search(npy, "red.jpg", "a/b", "./LICENSE", "--text");
     assert.deepEqual(
       found.map(({ hits }) => hits.length),

@@ -47,8 +47,22 @@ function mat(variables: Record<string, { values: number[]; bytes: 1 | 2 | 8 }>, 
     sizes.writeInt32LE(1);
     sizes.writeInt32LE(values.length, 4);
     const data = Buffer.alloc(values.length * bytes);
-    values.forEach((v, i) => (bytes === 8 ? data.writeDoubleLE(v, i * 8) : bytes === 2 ? data.writeUInt16LE(v, i * 2) : data.writeUInt8(v, i)));
-    const matrix = tag(14, Buffer.concat([tag(6, flags), tag(5, sizes), tag(1, Buffer.from(name)), tag({ 1: 2, 2: 4, 8: 9 }[bytes], data)]));
+    values.forEach((v, i) =>
+      bytes === 8
+        ? data.writeDoubleLE(v, i * 8)
+        : bytes === 2
+          ? data.writeUInt16LE(v, i * 2)
+          : data.writeUInt8(v, i),
+    );
+    const matrix = tag(
+      14,
+      Buffer.concat([
+        tag(6, flags),
+        tag(5, sizes),
+        tag(1, Buffer.from(name)),
+        tag({ 1: 2, 2: 4, 8: 9 }[bytes], data),
+      ]),
+    );
     return compress ? tag(15, deflateSync(matrix), false) : matrix;
   });
   return Buffer.concat([header, ...parts]);
@@ -69,7 +83,14 @@ describe("data sets of the CLIP papers", () => {
         "jpg/image_00002.jpg": image,
         "jpg/image_00003.jpg": image,
         "imagelabels.mat": mat({ labels: { values: [77, 1, 102], bytes: 1 } }, compress),
-        "setid.mat": mat({ trnid: { values: [1], bytes: 2 }, valid: { values: [1], bytes: 8 }, tstid: { values: [3, 2], bytes: 2 } }, compress),
+        "setid.mat": mat(
+          {
+            trnid: { values: [1], bytes: 2 },
+            valid: { values: [1], bytes: 8 },
+            tstid: { values: [3, 2], bytes: 2 },
+          },
+          compress,
+        ),
       });
       const test = await loadDataset("flowers102", { root });
       assert.deepEqual(
@@ -81,7 +102,10 @@ describe("data sets of the CLIP papers", () => {
       );
       assert.equal((await loadDataset("flowers102", { root, split: "valid" })).at(0).label, 76);
       write(root, { "imagelabels.mat": mat({ labels: { values: [103, 1, 1], bytes: 1 } }, compress) });
-      assert.match((await errorOf(() => loadDataset("flowers102", { root, split: "train" }))).message, /image 1 has class 103/);
+      assert.match(
+        (await errorOf(() => loadDataset("flowers102", { root, split: "train" }))).message,
+        /image 1 has class 103/,
+      );
       for (const broken of [
         Buffer.from("no file"),
         mat({ other: { values: [1], bytes: 1 } }, compress),
@@ -114,7 +138,8 @@ describe("data sets of the CLIP papers", () => {
   });
 
   it("CIFAR-10 and CIFAR-100: binary records, planes of red, green, blue", async () => {
-    const record = (head: number[], shift: number) => Buffer.from([...head, ...Array.from({ length: 3072 }, (_, i) => (i + shift) & 255)]);
+    const record = (head: number[], shift: number) =>
+      Buffer.from([...head, ...Array.from({ length: 3072 }, (_, i) => (i + shift) & 255)]);
     const root = write(temporaryFolder(), {
       "cifar-10-batches-bin/batches.meta.txt": lines(CLIP_PROMPTS.cifar10.classes),
       "cifar-10-batches-bin/test_batch.bin": Buffer.concat([record([3], 0), record([9], 7)]),
@@ -131,16 +156,27 @@ describe("data sets of the CLIP papers", () => {
     );
     const image = (await ten.at(1).read()) as RawImage;
     // Pixel (1, 2): byte 34 of each plane of 1,024.
-    assert.deepEqual([...image.data.subarray(34 * 3, 34 * 3 + 3)], [34 + 7, (1024 + 34 + 7) & 255, (2048 + 34 + 7) & 255]);
+    assert.deepEqual(
+      [...image.data.subarray(34 * 3, 34 * 3 + 3)],
+      [34 + 7, (1024 + 34 + 7) & 255, (2048 + 34 + 7) & 255],
+    );
     assert.equal(ten.prompts[0].templates.length, 18);
     const hundred = await loadDataset("cifar100", { root, split: "test" });
     assert.equal(hundred.classes[hundred.at(0).label], CLIP_PROMPTS.cifar100.classes[11]);
     write(root, { "cifar-10-batches-bin/test_batch.bin": Buffer.alloc(3000) });
     assert.equal((await errorOf(() => loadDataset("cifar10", { root }))).code, "E_DATASET_FORMAT");
-    write(root, { "cifar-10-batches-bin/batches.meta.txt": lines([...CLIP_PROMPTS.cifar10.classes].reverse()) });
+    write(root, {
+      "cifar-10-batches-bin/batches.meta.txt": lines([...CLIP_PROMPTS.cifar10.classes].reverse()),
+    });
     assert.match((await errorOf(() => loadDataset("cifar10", { root }))).message, /class 0 is "truck"/);
-    assert.equal((await errorOf(() => loadDataset("cifar10", { root, split: "valid" }))).code, "E_DATASET_NOT_FOUND");
-    assert.equal((await errorOf(() => loadDataset("cifar10", { root: temporaryFolder() }))).code, "E_DATASET_NOT_FOUND");
+    assert.equal(
+      (await errorOf(() => loadDataset("cifar10", { root, split: "valid" }))).code,
+      "E_DATASET_NOT_FOUND",
+    );
+    assert.equal(
+      (await errorOf(() => loadDataset("cifar10", { root: temporaryFolder() }))).code,
+      "E_DATASET_NOT_FOUND",
+    );
   });
 
   it("MNIST: IDX, packed or not; STL-10: columns first", async () => {
@@ -156,7 +192,10 @@ describe("data sets of the CLIP papers", () => {
     });
     const digits = await loadDataset("mnist", { root });
     const digit = (await digits.at(1).read()) as RawImage;
-    assert.deepEqual({ ...digit, data: [...digit.data] }, { data: [7, 8, 9, 10, 11, 12], width: 3, height: 2, channels: 1 });
+    assert.deepEqual(
+      { ...digit, data: [...digit.data] },
+      { data: [7, 8, 9, 10, 11, 12], width: 3, height: 2, channels: 1 },
+    );
     assert.deepEqual(
       [...digits].map((s) => s.label),
       [7, 0],
@@ -166,7 +205,9 @@ describe("data sets of the CLIP papers", () => {
 
     const stl = write(temporaryFolder(), {
       "stl10_binary/class_names.txt": lines(CLIP_PROMPTS.stl10.classes),
-      "stl10_binary/test_X.bin": Buffer.from(Array.from({ length: 3 * 96 * 96 }, (_, i) => Math.floor(i / 96) & 255)),
+      "stl10_binary/test_X.bin": Buffer.from(
+        Array.from({ length: 3 * 96 * 96 }, (_, i) => Math.floor(i / 96) & 255),
+      ),
       "stl10_binary/test_y.bin": Buffer.from([10]),
     });
     const set = await loadDataset("stl10", { root: stl });
@@ -178,7 +219,8 @@ describe("data sets of the CLIP papers", () => {
   });
 
   it("CIFAR, STL-10 and unpacked MNIST: an image is read from its file when it is used, and no file is kept in memory", async () => {
-    const idx = (sizes: number[], data: Buffer) => Buffer.concat([Buffer.from([0, 0, 8, sizes.length, ...sizes.flatMap((s) => [0, 0, 0, s])]), data]);
+    const idx = (sizes: number[], data: Buffer) =>
+      Buffer.concat([Buffer.from([0, 0, 8, sizes.length, ...sizes.flatMap((s) => [0, 0, 0, s])]), data]);
     const images: Record<string, { file: string; head: number; bytes: number }> = {
       cifar10: { file: "cifar-10-batches-bin/test_batch.bin", head: 1, bytes: 3072 },
       cifar100: { file: "cifar-100-binary/test.bin", head: 2, bytes: 3072 },
@@ -224,7 +266,8 @@ describe("data sets of the CLIP papers", () => {
       [2, 0],
     );
     const textures = temporaryFolder();
-    for (const name of CLIP_PROMPTS.dtd.classes) write(textures, { [`dtd/images/${name.replaceAll(" ", "-")}/a.jpg`]: image });
+    for (const name of CLIP_PROMPTS.dtd.classes)
+      write(textures, { [`dtd/images/${name.replaceAll(" ", "-")}/a.jpg`]: image });
     write(textures, { "dtd/labels/val1.txt": "banded/a.jpg\nzigzagged/a.jpg\n" });
     assert.deepEqual(
       [...(await loadDataset("dtd", { root: textures, split: "valid" }))].map((s) => s.label),
@@ -236,27 +279,57 @@ describe("data sets of the CLIP papers", () => {
     const set = await loadDataset("oxford-pets", { root: pets });
     assert.equal(set.length, 37);
     assert.equal(set.classes[set.at(36).label], CLIP_PROMPTS["oxford-pets"].classes[36]);
-    write(pets, { "annotations/test.txt": lines([list[1].replace(" 2 ", " 1 "), list[0].replace(" 1 ", " 2 "), ...list.slice(2)]) });
+    write(pets, {
+      "annotations/test.txt": lines([
+        list[1].replace(" 2 ", " 1 "),
+        list[0].replace(" 1 ", " 2 "),
+        ...list.slice(2),
+      ]),
+    });
     assert.equal((await errorOf(() => loadDataset("oxford-pets", { root: pets }))).code, "E_DATASET_FORMAT");
   });
 
   it("EuroSAT, Country211, ImageNet: folders under other names than the prompts'", async () => {
     const land = temporaryFolder();
-    for (const c of ["AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop", "Residential", "River", "SeaLake"])
+    for (const c of [
+      "AnnualCrop",
+      "Forest",
+      "HerbaceousVegetation",
+      "Highway",
+      "Industrial",
+      "Pasture",
+      "PermanentCrop",
+      "Residential",
+      "River",
+      "SeaLake",
+    ])
       write(land, { [`2750/${c}/${c}_1.jpg`]: image });
     const set = await loadDataset("eurosat", { root: land });
     assert.equal(set.classes[9], "lake or sea");
     assert.deepEqual([...set.classes].sort(), [...CLIP_PROMPTS.eurosat.classes].sort());
     const world = temporaryFolder();
-    for (let i = 0; i < 211; i++) write(world, { [`country211/test/${String.fromCharCode(65 + Math.floor(i / 26), 65 + (i % 26))}/1.jpg`]: image });
+    for (let i = 0; i < 211; i++)
+      write(world, {
+        [`country211/test/${String.fromCharCode(65 + Math.floor(i / 26), 65 + (i % 26))}/1.jpg`]: image,
+      });
     assert.equal((await loadDataset("country211", { root: world })).classes[0], "Andorra");
     const net = temporaryFolder();
     for (const id of CLIP_PROMPTS.imagenet.folders!) write(net, { [`val/${id}/1.JPEG`]: image });
     const imagenet = await loadDataset("imagenet", { root: net });
-    assert.deepEqual([imagenet.length, imagenet.classes[0], imagenet.classes[999], imagenet.prompts[0].templates.length], [1000, "tench", "toilet paper", 80]);
-    write(net, { [`val/${CLIP_PROMPTS.imagenet.folders![0]}/2.heic`]: image, "devkit/readme.txt": "", "val/.index": "" });
+    assert.deepEqual(
+      [imagenet.length, imagenet.classes[0], imagenet.classes[999], imagenet.prompts[0].templates.length],
+      [1000, "tench", "toilet paper", 80],
+    );
+    write(net, {
+      [`val/${CLIP_PROMPTS.imagenet.folders![0]}/2.heic`]: image,
+      "devkit/readme.txt": "",
+      "val/.index": "",
+    });
     const { notes, source } = await loadDataset("imagenet", { root: net });
-    assert.match(notes.join("\n"), /devkit, which are no splits[^]*hidden files and folders: 1 \(\.index\)[^]*left out 1 \.heic/);
+    assert.match(
+      notes.join("\n"),
+      /devkit, which are no splits[^]*hidden files and folders: 1 \(\.index\)[^]*left out 1 \.heic/,
+    );
     assert.deepEqual(source, { kind: "root", location: net, hashKnown: false });
     write(net, { "val/n00000001/1.JPEG": image });
     assert.equal((await errorOf(() => loadDataset("imagenet", { root: net }))).code, "E_DATASET_FORMAT");

@@ -15,7 +15,11 @@ describe("data sets", () => {
     const data = await loadDataset("rendered-demo", { cacheDir });
     assert.deepEqual(data.classes, ["negative", "positive"]);
     assert.equal(data.length, 640);
-    assert.deepEqual(Object.fromEntries(data.splits.map((s) => [s.split, s.byClass])), { train: [200, 200], valid: [80, 80], test: [320, 320] });
+    assert.deepEqual(Object.fromEntries(data.splits.map((s) => [s.split, s.byClass])), {
+      train: [200, 200],
+      valid: [80, 80],
+      test: [320, 320],
+    });
     assert.equal(data.at(250).label, 0);
     assert.equal(data.at(639).label, 1);
     assert.ok(data.prompts.length === 2 && data.prompts.every((p) => p.source.length > 10));
@@ -48,9 +52,18 @@ describe("data sets", () => {
       [...ids].map((s) => s.label),
       names.map((_, i) => i),
     );
-    assert.deepEqual([ids.classes.length, ids.splits[0].byClass.at(-1), ids.splits[0].byClass[10]], [13, 0, 1]);
-    assert.equal((await errorOf(async () => (await loadDataset(file)).withClasses(names.slice(1)))).code, "E_ARGUMENT");
-    assert.equal((await errorOf(async () => (await loadDataset(file)).withClasses(["a", "a"]))).code, "E_ARGUMENT");
+    assert.deepEqual(
+      [ids.classes.length, ids.splits[0].byClass.at(-1), ids.splits[0].byClass[10]],
+      [13, 0, 1],
+    );
+    assert.equal(
+      (await errorOf(async () => (await loadDataset(file)).withClasses(names.slice(1)))).code,
+      "E_ARGUMENT",
+    );
+    assert.equal(
+      (await errorOf(async () => (await loadDataset(file)).withClasses(["a", "a"]))).code,
+      "E_ARGUMENT",
+    );
     assert.equal((await loadDataset("scenes", { cacheDir })).withClasses(["other", "names"]), undefined);
   });
 
@@ -61,8 +74,14 @@ describe("data sets", () => {
   });
 
   it("drawn images have the same bytes on every machine", () => {
-    assert.equal(sha256(textPng("a great film")), "43ad0b9418b759fa50d77a80953ebf093af67e802cd8648bb08fcb955bdfb326");
-    assert.equal(sha256(svgPng(sceneSvg(datasetScene("test", 3, 1)))), "bc254d85c533da6eb17a124010c3cddf18061189bee9afcc919a60cc910f7323");
+    assert.equal(
+      sha256(textPng("a great film")),
+      "43ad0b9418b759fa50d77a80953ebf093af67e802cd8648bb08fcb955bdfb326",
+    );
+    assert.equal(
+      sha256(svgPng(sceneSvg(datasetScene("test", 3, 1)))),
+      "bc254d85c533da6eb17a124010c3cddf18061189bee9afcc919a60cc910f7323",
+    );
   });
 
   it("long words and sentences stay inside the image", () => {
@@ -95,12 +114,21 @@ describe("data sets", () => {
   });
 
   it("lists in CSV, TSV and JSONL", async () => {
-    writeFileSync(join(folder, "a.csv"), 'path,label,split\n"x,1.png",cat,train\ny.png,dog,test\nz.png,cat,test\n');
+    writeFileSync(
+      join(folder, "a.csv"),
+      'path,label,split\n"x,1.png",cat,train\ny.png,dog,test\nz.png,cat,test\n',
+    );
     writeFileSync(join(folder, "a.tsv"), "image\tlabel\nx.png\t1\ny.png\t0\n");
-    writeFileSync(join(folder, "a.jsonl"), '{"path":"x.png","label":"cat"}\n{"path":"y.png","label":"dog"}\n');
+    writeFileSync(
+      join(folder, "a.jsonl"),
+      '{"path":"x.png","label":"cat"}\n{"path":"y.png","label":"dog"}\n',
+    );
     const csv = await loadDataset(join(folder, "a.csv"));
     assert.deepEqual([csv.split, csv.length, csv.classes], ["test", 2, ["cat", "dog"]]);
-    assert.equal((await loadDataset(join(folder, "a.csv"), { split: "train" })).at(0).read(), join(folder, "x,1.png"));
+    assert.equal(
+      (await loadDataset(join(folder, "a.csv"), { split: "train" })).at(0).read(),
+      join(folder, "x,1.png"),
+    );
     const tsv = await loadDataset(join(folder, "a.tsv"), { classes: ["no", "yes"] });
     assert.deepEqual([tsv.at(0).label, tsv.at(1).label], [1, 0]);
     assert.equal((await loadDataset(join(folder, "a.jsonl"))).length, 2);

@@ -27,7 +27,15 @@ async function sourceNames(source: ImageSource): Promise<string[]> {
 
 describe("folders of images", () => {
   it("hidden files and folders, and those that archivers leave, are no classes and no images", async () => {
-    const folder = tree("cat/1.png", "dog/1.png", ".ipynb_checkpoints/1.png", "__MACOSX/cat/1.png", "@eaDir/", "dog/._1.png", "dog/.thumbs/2.png");
+    const folder = tree(
+      "cat/1.png",
+      "dog/1.png",
+      ".ipynb_checkpoints/1.png",
+      "__MACOSX/cat/1.png",
+      "@eaDir/",
+      "dog/._1.png",
+      "dog/.thumbs/2.png",
+    );
     const data = await loadDataset(folder);
     assert.deepEqual(
       [data.classes, names(data)],
@@ -82,15 +90,31 @@ describe("folders of images", () => {
 
   it("formats that are not decoded are counted and named", async () => {
     const folder = tree("cat/1.png", "cat/2.HEIC", "cat/3.heic", "cat/sub/4.psd", "cat/readme.md");
-    assert.match((await loadDataset(folder)).notes.join("\n"), /class folders: left out 2 \.heic, 1 \.psd[^]*no images: 1 \.md/);
-    assert.match((await imageSource(folder)).notes().join("\n"), /left out 2 \.heic, 1 \.psd[^]*no images: 1 \.md/);
+    assert.match(
+      (await loadDataset(folder)).notes.join("\n"),
+      /class folders: left out 2 \.heic, 1 \.psd[^]*no images: 1 \.md/,
+    );
+    assert.match(
+      (await imageSource(folder)).notes().join("\n"),
+      /left out 2 \.heic, 1 \.psd[^]*no images: 1 \.md/,
+    );
     const error = await errorOf(() => imageSource(tree("1.heic")));
     assert.equal(error.code, "E_DATASET_EMPTY");
     assert.match(error.message, /1 \.heic/);
   });
 
   it("all that is left out is counted and named: other files, hidden ones, images in no class folder", async () => {
-    const folder = tree("cat/1.png", "cat/.thumbs/1.png", "cat/._1.png", "dog/1.png", "dog/Thumbs.db", "dog/LICENSE", "cover.png", ".git/", "labels.csv");
+    const folder = tree(
+      "cat/1.png",
+      "cat/.thumbs/1.png",
+      "cat/._1.png",
+      "dog/1.png",
+      "dog/Thumbs.db",
+      "dog/LICENSE",
+      "cover.png",
+      ".git/",
+      "labels.csv",
+    );
     const { notes, length } = await loadDataset(folder);
     assert.equal(length, 2);
     assert.deepEqual(notes, [
@@ -100,7 +124,9 @@ describe("folders of images", () => {
       `${folder}, in its class folders: left out files that are no images: 1 without an ending, 1 .db.`,
       `${folder}, in its class folders: left out hidden files and folders: 2 (._1.png, .thumbs).`,
     ]);
-    const many = (await loadDataset(tree("cat/1.png", ..."abcdefg".split("").map((letter) => `cat/.${letter}`)))).notes;
+    const many = (
+      await loadDataset(tree("cat/1.png", ..."abcdefg".split("").map((letter) => `cat/.${letter}`)))
+    ).notes;
     assert.match(many.join(), /hidden files and folders: 7 \(\.a, \.b, \.c, \.d, \.e, …\)/);
     assert.deepEqual((await loadDataset(tree("cat/1.png"))).notes, []);
     const smaller = (await loadDataset(folder)).limit(1).sample(1);
@@ -108,13 +134,20 @@ describe("folders of images", () => {
   });
 
   it("every ending of an image that is decoded is taken", async () => {
-    const files = "a.jpg b.JPEG c.jfif d.png e.webp f.gif g.avif h.tif i.tiff j.bmp k.ico l.ppm m.pgm n.pbm o.pnm p.qoi".split(" ");
+    const files =
+      "a.jpg b.JPEG c.jfif d.png e.webp f.gif g.avif h.tif i.tiff j.bmp k.ico l.ppm m.pgm n.pbm o.pnm p.qoi".split(
+        " ",
+      );
     assert.deepEqual(await sourceNames(await imageSource(tree(...files))), files);
   });
 
   it("a name that is no UTF-8 is read, and shown as Latin-1", async function () {
     const folder = tree("cat/1.png");
-    const file = Buffer.concat([Buffer.from(join(folder, "cat", "caf")), Buffer.from([0xe9]), Buffer.from(".png")]);
+    const file = Buffer.concat([
+      Buffer.from(join(folder, "cat", "caf")),
+      Buffer.from([0xe9]),
+      Buffer.from(".png"),
+    ]);
     try {
       writeFileSync(file, readFileSync(fixture("images/rgb.png")));
     } catch {
@@ -142,15 +175,24 @@ describe("folders of images", () => {
 describe("splits of a folder", () => {
   for (const stray of [".git/", "annotations/", "__MACOSX/train/cat/1.png", "extra/1.png"]) {
     it(`${stray} beside train and test`, async () => {
-      const data = await loadDataset(tree("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/2.png", stray));
-      assert.deepEqual([data.split, data.classes, names(data)], ["test", ["cat", "dog"], ["cat/1.png", "dog/2.png"]]);
+      const data = await loadDataset(
+        tree("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/2.png", stray),
+      );
+      assert.deepEqual(
+        [data.split, data.classes, names(data)],
+        ["test", ["cat", "dog"], ["cat/1.png", "dog/2.png"]],
+      );
       assert.equal(data.notes.length, 1);
       assert.ok(data.notes[0].includes(stray.split("/")[0]));
     });
   }
 
   it("classes may be called train and test", async () => {
-    for (const folder of [tree("train/1.png", "bus/1.png"), tree("train/1.png", "test/1.png", "bus/1.png"), tree("train/red/1.png", "bus/red/1.png")]) {
+    for (const folder of [
+      tree("train/1.png", "bus/1.png"),
+      tree("train/1.png", "test/1.png", "bus/1.png"),
+      tree("train/red/1.png", "bus/red/1.png"),
+    ]) {
       const data = await loadDataset(folder);
       assert.equal(data.split, "all");
       assert.ok(data.classes.includes("train") && data.classes.includes("bus"));

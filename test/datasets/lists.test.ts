@@ -42,7 +42,10 @@ describe("lists of images", () => {
       assert.equal(await data.at(0).read(), join(folder, "a.png"));
       const source = await imageSource(path);
       assert.equal(source.count, 2);
-      assert.deepEqual((await source.images(1).next()).value, { name: "b.png", image: join(folder, "b.png") });
+      assert.deepEqual((await source.images(1).next()).value, {
+        name: "b.png",
+        image: join(folder, "b.png"),
+      });
     });
   }
 
@@ -50,7 +53,9 @@ describe("lists of images", () => {
     assert.deepEqual(await readLines(file("lines.txt", `${MARK}one\r\n\r\ntwo\n`)), ["one", "two"]);
     const source = await imageSource(file("list.txt", `${MARK}a.png\nb.png`));
     assert.deepEqual((await source.images(0).next()).value, { name: "a.png", image: join(folder, "a.png") });
-    assert.deepEqual(await readSentences(file("s.tsv", `${MARK}sentence\tlabel\ngood\t1\n`)), [{ text: "good", label: "1" }]);
+    assert.deepEqual(await readSentences(file("s.tsv", `${MARK}sentence\tlabel\ngood\t1\n`)), [
+      { text: "good", label: "1" },
+    ]);
   });
 
   it("bytes that are no UTF-8: E_DATASET_FORMAT with the file", async () => {
@@ -82,7 +87,9 @@ describe("lists of images", () => {
   it("labels that are numbers are classes in order of their value", async () => {
     const data = await loadDataset(file("ids.csv", "path,label\na.png,10\nb.png,2\nc.png,1\n"));
     assert.deepEqual(data.classes, ["1", "2", "10"]);
-    const named = await loadDataset(file("named.csv", "path,label\na.png,dog\nb.png,cat\n"), { classes: ["dog", "cat"] });
+    const named = await loadDataset(file("named.csv", "path,label\na.png,dog\nb.png,cat\n"), {
+      classes: ["dog", "cat"],
+    });
     assert.deepEqual(
       [...named].map((sample) => sample.label),
       [0, 1],

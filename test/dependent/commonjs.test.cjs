@@ -10,7 +10,12 @@ test("require: images, texts, search, errors", async () => {
   const images = await clip.encodeImages([IMAGE, readFileSync(IMAGE), new Uint8Array(readFileSync(IMAGE))]);
   const texts = await clip.encodeTexts(["a red circle"]);
   expect(similarity(images, texts).length).toBe(3);
-  expect(similarity({ data: Float32Array.of(1, 0), rows: 1, dim: 2 }, { data: Float32Array.of(1, 0), rows: 1, dim: 2 })[0]).toBe(1);
+  expect(
+    similarity(
+      { data: Float32Array.of(1, 0), rows: 1, dim: 2 },
+      { data: Float32Array.of(1, 0), rows: 1, dim: 2 },
+    )[0],
+  ).toBe(1);
   const index = await clip.index(images);
   expect((await index.search(texts, 1)).indices.length).toBe(1);
   await expect(clip.encodeImages(["no such file.png"])).rejects.toBeInstanceOf(TorchclipError);

@@ -10,4 +10,5 @@ export async function evaluate(folder: string): Promise<ZeroShotResult> {
 }
 export const encode = (clip: Clip, path: string): Promise<EncodedImages> => clip.encodeImages([path]);
 export const open = (file: string): Promise<EmbeddingIndex> => EmbeddingIndex.open(file);
-export const code = (error: unknown): string | undefined => (error instanceof TorchclipError ? error.code : undefined);
+export const code = (error: unknown): string | undefined =>
+  error instanceof TorchclipError ? error.code : undefined;

@@ -8,7 +8,8 @@ import tar from "tar-stream";
 import { EmbeddingIndex, load } from "../../lib/index.js";
 import { root, temporaryFolder, tinyModel } from "../support/index.js";
 
-const cli = (...args: string[]) => spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...args], { encoding: "utf8" });
+const cli = (...args: string[]) =>
+  spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...args], { encoding: "utf8" });
 
 async function makeImages(folder: string, count: number): Promise<void> {
   mkdirSync(join(folder, "sub"), { recursive: true });
@@ -36,8 +37,14 @@ describe("embed and search", function () {
     const npy = cli("embed", input, "-o", join(work, "a.npy"), "-m", tinyModel);
     assert.equal(npy.status, 3, `finished with a failed item: ${npy.stderr}`);
     assert.match(npy.stderr, /row 40: E_IMAGE_DECODE.*zz\.png/);
-    assert.match(npy.stdout, /^41 rows of 192 .*, 1 of them failed \(NaN\).* slowest stage: (read|decode|resize|forward)/);
-    const about = JSON.parse(readFileSync(join(work, "a.npy.json"), "utf8")) as { names: string[]; errors: { index: number }[] };
+    assert.match(
+      npy.stdout,
+      /^41 rows of 192 .*, 1 of them failed \(NaN\).* slowest stage: (read|decode|resize|forward)/,
+    );
+    const about = JSON.parse(readFileSync(join(work, "a.npy.json"), "utf8")) as {
+      names: string[];
+      errors: { index: number }[];
+    };
     assert.equal(about.names[40], "zz.png");
     assert.deepEqual(
       about.errors.map((e) => e.index),
@@ -51,7 +58,18 @@ describe("embed and search", function () {
     assert.equal(rows[5].name, about.names[5]);
     assert.match(rows[40].error as string, /^E_IMAGE_DECODE/);
     assert.equal(rows[5].error, null);
-    const found = cli("search", join(work, "a.npy"), join(input, about.names[3]), "-k", "2", "-m", tinyModel, "--json", "--sheet", join(work, "s.html"));
+    const found = cli(
+      "search",
+      join(work, "a.npy"),
+      join(input, about.names[3]),
+      "-k",
+      "2",
+      "-m",
+      tinyModel,
+      "--json",
+      "--sheet",
+      join(work, "s.html"),
+    );
     assert.equal(found.status, 0, found.stderr);
     const [{ hits }] = JSON.parse(found.stdout) as { hits: { name: string; score: number }[] }[];
     assert.equal(hits[0].name, about.names[3]);
@@ -82,7 +100,10 @@ describe("embed and search", function () {
     assert.deepEqual(readFileSync(join(work, "tar.npy")), readFileSync(join(work, "csv.npy")));
     assert.equal((await EmbeddingIndex.open(join(work, "texts.npy"))).rows, 2);
     writeFileSync(join(work, "cut.tar"), Buffer.concat(chunks).subarray(0, 700));
-    assert.match(cli("embed", join(work, "cut.tar"), "-o", join(work, "cut.npy"), "-m", tinyModel).stderr, /E_DATASET_FORMAT/);
+    assert.match(
+      cli("embed", join(work, "cut.tar"), "-o", join(work, "cut.npy"), "-m", tinyModel).stderr,
+      /E_DATASET_FORMAT/,
+    );
     assert.ok(!existsSync(join(work, "cut.npy")));
     assert.equal(cli("embed", folder, "-o", join(work, "x.csv"), "-m", tinyModel).status, 2);
     assert.equal(cli("embed", "-o", join(work, "x.npy"), "-m", tinyModel).status, 2);
@@ -91,7 +112,17 @@ describe("embed and search", function () {
   it("killed at random moments, it goes on and ends with the same file", async () => {
     const work = temporaryFolder();
     assert.equal(cli("embed", folder, "-o", join(work, "whole.npy"), "-m", tinyModel, "-b", "3").status, 0);
-    const args = [join(root, "dist/cli/main.js"), "embed", folder, "-o", join(work, "killed.npy"), "-m", tinyModel, "-b", "3"];
+    const args = [
+      join(root, "dist/cli/main.js"),
+      "embed",
+      folder,
+      "-o",
+      join(work, "killed.npy"),
+      "-m",
+      tinyModel,
+      "-b",
+      "3",
+    ];
     let kills = 0;
     for (let i = 0; i < 6; i++) {
       const child = spawn(process.execPath, args, { stdio: "ignore" });
@@ -114,11 +145,19 @@ describe("embed and search", function () {
 
   it("fast decode: cosine above 0.99 on a large JPEG, and not the same bits", async () => {
     const clip = await load(tinyModel, { device: "cpu" });
-    const noise = Buffer.from(Uint8Array.from({ length: 1800 * 2400 * 3 }, (_, i) => 128 + 80 * Math.sin(i / 900) + ((i * 7919) % 23)));
+    const noise = Buffer.from(
+      Uint8Array.from(
+        { length: 1800 * 2400 * 3 },
+        (_, i) => 128 + 80 * Math.sin(i / 900) + ((i * 7919) % 23),
+      ),
+    );
     const jpeg = await sharp(noise, { raw: { width: 2400, height: 1800, channels: 3 } })
       .jpeg()
       .toBuffer();
-    const [exact, fast] = [await clip.encodeImages([jpeg]), await clip.encodeImages([jpeg], { fastDecode: true })];
+    const [exact, fast] = [
+      await clip.encodeImages([jpeg]),
+      await clip.encodeImages([jpeg], { fastDecode: true }),
+    ];
     const cosine = exact.data.reduce((s, x, i) => s + x * fast.data[i], 0);
     assert.ok(cosine > 0.99 && cosine < 1, `cosine ${cosine}`);
     assert.notDeepEqual(exact.data, fast.data);

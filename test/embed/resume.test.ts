@@ -1,5 +1,16 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { loadDataset } from "../../lib/datasets/index.js";
@@ -20,7 +31,10 @@ async function makeImage(file: string, seed: number): Promise<void> {
 }
 
 /** Runs until `count` items are done, then stops. */
-async function stoppedAfter(count: number, work: (signal: AbortSignal, onProgress: (done: number) => void) => Promise<unknown>): Promise<void> {
+async function stoppedAfter(
+  count: number,
+  work: (signal: AbortSignal, onProgress: (done: number) => void) => Promise<unknown>,
+): Promise<void> {
   const controller = new AbortController();
   const error = await errorOf(() => work(controller.signal, (done) => done >= count && controller.abort()));
   assert.equal(error.code, "E_ABORTED");
@@ -62,7 +76,8 @@ describe("going on after a stop", () => {
   let generic: Clip;
   before(async () => {
     mkdirSync(original);
-    for (let i = 0; i < COUNT; i++) await makeImage(join(original, `m${String(i).padStart(2, "0")}.png`), i + 1);
+    for (let i = 0; i < COUNT; i++)
+      await makeImage(join(original, `m${String(i).padStart(2, "0")}.png`), i + 1);
     writeFileSync(join(original, "n-bad.png"), "not an image");
     clip = await load(tinyModel, { device: "cpu", threads: 1 });
     generic = await load(tinyModel, { device: "cpu", threads: 1, runner: "generic" });
@@ -75,12 +90,22 @@ describe("going on after a stop", () => {
     const out = join(folder, "a.npy");
     const source = await imageSource(original);
     const options = { input: original, batchSize: 2 };
-    await stoppedAfter(4, (signal, onProgress) => embedImages(clip, source, out, { ...options, signal, onProgress, model: "one" }));
-    const settings = JSON.parse(readFileSync(join(`${out}.partial`, "run.json"), "utf8")) as { model: object };
-    assert.deepEqual(Object.keys(settings.model), ["name", "weights"], "a partial of an earlier version has the same settings");
+    await stoppedAfter(4, (signal, onProgress) =>
+      embedImages(clip, source, out, { ...options, signal, onProgress, model: "one" }),
+    );
+    const settings = JSON.parse(readFileSync(join(`${out}.partial`, "run.json"), "utf8")) as {
+      model: object;
+    };
+    assert.deepEqual(
+      Object.keys(settings.model),
+      ["name", "weights"],
+      "a partial of an earlier version has the same settings",
+    );
     const { resumed } = await embedImages(clip, source, out, { ...options, model: "two" });
     assert.ok(resumed >= 4, `${resumed} rows were taken over`);
-    const { model } = JSON.parse(readFileSync(`${out}.json`, "utf8")) as { model: { requested: string; name: string } };
+    const { model } = JSON.parse(readFileSync(`${out}.json`, "utf8")) as {
+      model: { requested: string; name: string };
+    };
     assert.deepEqual([model.requested, model.name], ["two", "tiny"]);
   });
 
@@ -99,14 +124,22 @@ describe("going on after a stop", () => {
         cpSync(original, folder, { recursive: true });
         const [stopped, whole] = ["stopped", "whole"].map((name) => join(work, `${name}.${extension}`));
         const embed = async (out: string, signal?: AbortSignal, onProgress?: (done: number) => void) =>
-          embedImages(model, await imageSource(folder), out, { input: "in", batchSize: 4, signal, onProgress });
+          embedImages(model, await imageSource(folder), out, {
+            input: "in",
+            batchSize: 4,
+            signal,
+            onProgress,
+          });
         await stoppedAfter(8, (signal, onProgress) => embed(stopped, signal, onProgress));
         await change(folder);
         const { resumed } = await embed(stopped);
         if (model === clip) assert.ok(resumed >= least && resumed < COUNT, `${resumed} rows were taken over`);
         await embed(whole);
         for (const end of extension === "npy" ? ["", ".json"] : [""])
-          assert.ok(readFileSync(stopped + end).equals(readFileSync(whole + end)), `${model === clip ? "fast" : "generic"} ${extension}${end}`);
+          assert.ok(
+            readFileSync(stopped + end).equals(readFileSync(whole + end)),
+            `${model === clip ? "fast" : "generic"} ${extension}${end}`,
+          );
         assert.deepEqual(
           readdirSync(work).filter((name) => /partial|tmp|lock/.test(name)),
           [],
@@ -133,7 +166,9 @@ describe("going on after a stop", () => {
   it("embed: texts go on by their content", async () => {
     const out = join(work, "t.npy");
     const texts = Array.from({ length: 12 }, (_, i) => `a photo of ${i} cats`);
-    await stoppedAfter(4, (signal, onProgress) => embedTexts(clip, texts, out, { input: "t", batchSize: 4, signal, onProgress }));
+    await stoppedAfter(4, (signal, onProgress) =>
+      embedTexts(clip, texts, out, { input: "t", batchSize: 4, signal, onProgress }),
+    );
     const changed = ["a new one", ...texts.slice(0, 2), ...texts.slice(3)];
     assert.equal((await embedTexts(clip, changed, out, { input: "t", batchSize: 4 })).resumed, 3);
     await embedTexts(clip, changed, join(work, "u.npy"), { input: "t", batchSize: 4 });
@@ -142,7 +177,8 @@ describe("going on after a stop", () => {
 
   it("embed: the same output twice at once: one is E_LOCKED, the other is whole", async () => {
     const out = join(work, "both.npy");
-    const one = async () => embedImages(clip, await imageSource(original), out, { input: "in", batchSize: 4 });
+    const one = async () =>
+      embedImages(clip, await imageSource(original), out, { input: "in", batchSize: 4 });
     const results = await Promise.allSettled([one(), one()]);
     const refused = results.filter((r) => r.status === "rejected");
     assert.equal(refused.length, 1);
@@ -158,7 +194,8 @@ describe("going on after a stop", () => {
     for (const model of [clip, generic]) {
       const journal = join(work, "evaluation.journal");
       rmSync(journal, { force: true });
-      const evaluate = async (options: object) => zeroShot(model, await loadDataset(folder), { batchSize: 4, ...options });
+      const evaluate = async (options: object) =>
+        zeroShot(model, await loadDataset(folder), { batchSize: 4, ...options });
       await stoppedAfter(8, (signal, onProgress) => evaluate({ journal, signal, onProgress }));
       const refused = await errorOf(() => evaluate({ journal, resume: true, classNames: ["a", "b"] }));
       assert.equal(refused.code, "E_ARGUMENT");
@@ -166,7 +203,11 @@ describe("going on after a stop", () => {
       await makeImage(join(folder, "even", "a.png"), 90 + (model === clip ? 0 : 1));
       await makeImage(join(folder, "even", "m02.png"), 92 + (model === clip ? 0 : 1));
       let first: number | undefined;
-      const resumed = await evaluate({ journal, resume: true, onProgress: (done: number) => (first ??= done) });
+      const resumed = await evaluate({
+        journal,
+        resume: true,
+        onProgress: (done: number) => (first ??= done),
+      });
       if (model === clip) assert.equal(first, 1, "rows are taken over");
       const whole = await evaluate({});
       assert.deepEqual(resumed.predictions, whole.predictions);

@@ -9,7 +9,10 @@ describe("images in reports", () => {
     const jpeg = await sharp(fixture("images/rgb.png")).jpeg().toBuffer();
     const scan = jpeg.indexOf(Buffer.from([0xff, 0xda]));
     const odd = Buffer.concat([jpeg.subarray(0, scan), Buffer.from([1, 2, 3]), jpeg.subarray(scan)]);
-    await assert.rejects(() => sharp(odd).raw().toBuffer(), "no decoder warns of the file: the test shows nothing");
+    await assert.rejects(
+      () => sharp(odd).raw().toBuffer(),
+      "no decoder warns of the file: the test shows nothing",
+    );
     assert.deepEqual((await decodeImage(odd)).data, (await decodeImage(jpeg)).data);
     assert.equal(await dataUrl(odd, 40), await dataUrl(jpeg, 40));
   });
@@ -18,6 +21,9 @@ describe("images in reports", () => {
     for (const name of ["rgb24.bmp", "bgra.ico", "p6-255.ppm", "rgb.qoi", "lab.tif", "part.gif"]) {
       assert.match(await dataUrl(fixture(`images/formats/${name}`), 40), /^data:image\/png;base64,/);
     }
-    assert.equal((await errorOf(() => dataUrl(fixture("images/formats/cut.bmp"), 40))).code, "E_IMAGE_DECODE");
+    assert.equal(
+      (await errorOf(() => dataUrl(fixture("images/formats/cut.bmp"), 40))).code,
+      "E_IMAGE_DECODE",
+    );
   });
 });

@@ -72,7 +72,11 @@ describe("evaluation reads images when their batch is made", function () {
       const [folder, shards, each] = [temporaryFolder(), 4, 60];
       const file = (shard: number) => join(folder, `${shard}.tar`);
       for (let shard = 0; shard < shards; shard++) {
-        const samples = Array.from({ length: each }, (_, i) => ({ key: `${shard}-${i}`, label: i % 2, image: () => images[i % 2] }));
+        const samples = Array.from({ length: each }, (_, i) => ({
+          key: `${shard}-${i}`,
+          label: i % 2,
+          image: () => images[i % 2],
+        }));
         await writeShard(file(shard), samples);
       }
       const data = await loadDataset(join(folder, `{0..${shards - 1}}.tar`));
@@ -97,7 +101,11 @@ describe("evaluation reads images when their batch is made", function () {
     const shard = join(temporaryFolder(), "0.tar");
     await writeShard(
       shard,
-      Array.from({ length: 20 }, (_, i) => ({ key: String(i), label: i % 2, image: () => filled(images[i % 2]) })),
+      Array.from({ length: 20 }, (_, i) => ({
+        key: String(i),
+        label: i % 2,
+        image: () => filled(images[i % 2]),
+      })),
     );
 
     const live = new Set<WeakRef<Buffer>>();
@@ -113,7 +121,12 @@ describe("evaluation reads images when their batch is made", function () {
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;
     let most = 0;
-    const watched = new Dataset({ name: "shard", split: "all", classes: [...data.classes], samples: counted });
+    const watched = new Dataset({
+      name: "shard",
+      split: "all",
+      classes: [...data.classes],
+      samples: counted,
+    });
     await zeroShot(clip, watched, {
       batchSize: 1,
       onProgress: () => {
@@ -131,7 +144,10 @@ describe("evaluation reads images when their batch is made", function () {
     const spaced = await zeroShot(clip, data);
     assert.deepEqual(spaced.classNames, ["blue circle", "red square"]);
     assert.deepEqual(data.classes, ["blue_circle", "red_square"]);
-    assert.deepEqual((await zeroShot(clip, data, { keepUnderscores: true })).classNames, ["blue_circle", "red_square"]);
+    assert.deepEqual((await zeroShot(clip, data, { keepUnderscores: true })).classNames, [
+      "blue_circle",
+      "red_square",
+    ]);
     assert.deepEqual((await zeroShot(clip, data, { classNames: ["a_b", "c"] })).classNames, ["a_b", "c"]);
   });
 });

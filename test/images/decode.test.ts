@@ -14,7 +14,8 @@ interface Decoded {
 function rgb(image: { data: Uint8Array; channels: number }): Uint8Array {
   if (image.channels === 3) return image.data;
   const out = new Uint8Array((image.data.length / image.channels) * 3);
-  for (let i = 0; i < out.length; i++) out[i] = image.data[Math.floor(i / 3) * image.channels + (image.channels === 1 ? 0 : i % 3)];
+  for (let i = 0; i < out.length; i++)
+    out[i] = image.data[Math.floor(i / 3) * image.channels + (image.channels === 1 ? 0 : i % 3)];
   return out;
 }
 
@@ -69,7 +70,9 @@ describe("decoding", () => {
   });
 
   it("raw pixels that do not fit their size: E_ARGUMENT", async () => {
-    const error = await errorOf(() => decodeImage({ data: new Uint8Array(10), width: 2, height: 2, channels: 3 }));
+    const error = await errorOf(() =>
+      decodeImage({ data: new Uint8Array(10), width: 2, height: 2, channels: 3 }),
+    );
     assert.equal(error.code, "E_ARGUMENT");
   });
 });

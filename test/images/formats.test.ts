@@ -17,7 +17,8 @@ interface Golden {
 /** RGB of decoded pixels of 1, 3 or 4 channels. */
 function rgb({ data, width, height, channels }: RawImage): Uint8Array {
   const out = new Uint8Array(width * height * 3);
-  for (let i = 0; i < out.length; i++) out[i] = data[Math.floor(i / 3) * channels + (channels === 1 ? 0 : i % 3)];
+  for (let i = 0; i < out.length; i++)
+    out[i] = data[Math.floor(i / 3) * channels + (channels === 1 ? 0 : i % 3)];
   return out;
 }
 
@@ -120,7 +121,9 @@ describe("formats that are not decoded", () => {
 
   it("maxPixels holds for the formats decoded here, before pixels are allocated", async () => {
     for (const name of ["rgb24.bmp", "rgb24.ico", "p6-255.ppm", "rgb.qoi", "part.gif", "turn1.tif"]) {
-      const error = await errorOf(() => decodeImage(fixture(join("images/formats", name)), { maxPixels: 23 * 17 - 1 }));
+      const error = await errorOf(() =>
+        decodeImage(fixture(join("images/formats", name)), { maxPixels: 23 * 17 - 1 }),
+      );
       assert.equal(error.code, "E_IMAGE_TOO_LARGE", name);
     }
     const bmp = Buffer.from(readFileSync(fixture("images/formats/rgb24.bmp")));
@@ -131,7 +134,17 @@ describe("formats that are not decoded", () => {
 
   it("cut anywhere, a file of these formats is an image or E_IMAGE_DECODE", async function () {
     this.timeout(120_000);
-    for (const name of ["palette8.bmp", "rle4.bmp", "rgb24.ico", "p3-255.ppm", "p5-1000.pgm", "rgba.qoi", "part.gif", "int16-le.tif", "turn6.tif"]) {
+    for (const name of [
+      "palette8.bmp",
+      "rle4.bmp",
+      "rgb24.ico",
+      "p3-255.ppm",
+      "p5-1000.pgm",
+      "rgba.qoi",
+      "part.gif",
+      "int16-le.tif",
+      "turn6.tif",
+    ]) {
       const whole = readFileSync(fixture(join("images/formats", name)));
       for (let length = 1; length < whole.length; length += 1 + Math.floor(whole.length / 40)) {
         const cut = whole.subarray(0, length);
@@ -139,7 +152,11 @@ describe("formats that are not decoded", () => {
           () => undefined,
           (e: unknown) => e as { code: string; stack: string },
         );
-        if (error) assert.ok(["E_IMAGE_DECODE", "E_IMAGE_TOO_LARGE"].includes(error.code), `${name} of ${length} bytes: ${error.stack}`);
+        if (error)
+          assert.ok(
+            ["E_IMAGE_DECODE", "E_IMAGE_TOO_LARGE"].includes(error.code),
+            `${name} of ${length} bytes: ${error.stack}`,
+          );
       }
     }
   });

@@ -19,14 +19,29 @@ describe("JPEG header", () => {
   it("progressive, grey, with metadata, with fill bytes before a marker", async () => {
     const image = sharp({ create: { width: 70, height: 31, channels: 3, background: "teal" } });
     const plain = await image.clone().jpeg().toBuffer();
-    assert.deepEqual(readJpegHeader(await image.clone().jpeg({ progressive: true }).toBuffer()), { width: 70, height: 31, components: 3 });
-    assert.deepEqual(readJpegHeader(await image.clone().toColourspace("b-w").jpeg().toBuffer()), { width: 70, height: 31, components: 1 });
-    assert.deepEqual(readJpegHeader(await image.clone().withMetadata({ orientation: 6 }).jpeg().toBuffer()), { width: 70, height: 31, components: 3 });
-    assert.deepEqual(readJpegHeader(Buffer.concat([plain.subarray(0, 2), Buffer.from([0xff, 0xff]), plain.subarray(2)])), {
+    assert.deepEqual(readJpegHeader(await image.clone().jpeg({ progressive: true }).toBuffer()), {
       width: 70,
       height: 31,
       components: 3,
     });
+    assert.deepEqual(readJpegHeader(await image.clone().toColourspace("b-w").jpeg().toBuffer()), {
+      width: 70,
+      height: 31,
+      components: 1,
+    });
+    assert.deepEqual(readJpegHeader(await image.clone().withMetadata({ orientation: 6 }).jpeg().toBuffer()), {
+      width: 70,
+      height: 31,
+      components: 3,
+    });
+    assert.deepEqual(
+      readJpegHeader(Buffer.concat([plain.subarray(0, 2), Buffer.from([0xff, 0xff]), plain.subarray(2)])),
+      {
+        width: 70,
+        height: 31,
+        components: 3,
+      },
+    );
   });
 
   it("cut anywhere: nothing, or the whole header; other files: nothing", async () => {

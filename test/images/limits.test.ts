@@ -13,13 +13,18 @@ import type { ImageFormat } from "../../lib/images/limits.js";
 import { withoutCompressedMetadata } from "../../lib/images/formats/png.js";
 import { errorOf, fixture, root, temporaryFolder, tinyModel } from "../support/index.js";
 
-const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="8" height="6"><rect width="4" height="6" fill="#f00"/></svg>');
+const svg = Buffer.from(
+  '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="6"><rect width="4" height="6" fill="#f00"/></svg>',
+);
 const pixel: RawImage = { data: new Uint8Array(3), width: 1, height: 1, channels: 3 };
 const limits = { decodeTimeout: 10_000, maxPixels: 1e6 };
 
 /** An SVG that draws 10 to the power of `depth` circles. */
 function nestedUse(depth: number): Buffer {
-  const levels = Array.from({ length: depth }, (_, i) => `<g id="a${i + 1}">${`<use xlink:href="#a${i}"/>`.repeat(10)}</g>`);
+  const levels = Array.from(
+    { length: depth },
+    (_, i) => `<g id="a${i + 1}">${`<use xlink:href="#a${i}"/>`.repeat(10)}</g>`,
+  );
   return Buffer.from(
     `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="60" height="60">` +
       `<defs><g id="a0"><circle r="5"/></g>${levels.join("")}</defs><use xlink:href="#a${depth}"/></svg>`,
@@ -39,7 +44,8 @@ describe("limits of decoding", () => {
 
   it("formats: told by content before a decoder runs; others are E_IMAGE_DECODE", async () => {
     const samples: [ImageFormat, Buffer][] = [["svg", svg]];
-    for (const format of ["jpeg", "png", "webp", "gif", "tiff", "avif"] as const) samples.push([format, await sharp(svg).toFormat(format).toBuffer()]);
+    for (const format of ["jpeg", "png", "webp", "gif", "tiff", "avif"] as const)
+      samples.push([format, await sharp(svg).toFormat(format).toBuffer()]);
     for (const [format, bytes] of samples) {
       assert.equal(imageFormat(bytes), format);
       assert.equal((await decodeImage(bytes, { formats: [format] })).width, 8);
@@ -48,7 +54,11 @@ describe("limits of decoding", () => {
       assert.equal(error.code, "E_IMAGE_DECODE", format);
       assert.match(error.message, new RegExp(`it is ${format}, .*option formats`));
     }
-    for (const disguised of [` <?xml version="1.0"?><!-- x -->${String(svg)}`, `\ufeff${String(svg)}`, `GIF89a${" ".repeat(20)}${String(svg)}`]) {
+    for (const disguised of [
+      ` <?xml version="1.0"?><!-- x -->${String(svg)}`,
+      `\ufeff${String(svg)}`,
+      `GIF89a${" ".repeat(20)}${String(svg)}`,
+    ]) {
       assert.equal(imageFormat(Buffer.from(disguised)), "svg");
     }
     // A binary format whose comment or pixels hold "<svg" stays what its first bytes say.
@@ -56,7 +66,10 @@ describe("limits of decoding", () => {
     assert.equal(imageFormat(pnm), "pnm");
     assert.deepEqual([...(await decodeImage(pnm, { formats: ["pnm"] })).data], [1, 2, 3, 4, 5, 6]);
     assert.match((await errorOf(() => decodeImage(gzipSync(svg)))).message, /SVGZ is not supported/);
-    assert.equal((await errorOf(() => decodeImage(Buffer.from("P9 nothing"), { formats: ["png"] }))).code, "E_IMAGE_DECODE");
+    assert.equal(
+      (await errorOf(() => decodeImage(Buffer.from("P9 nothing"), { formats: ["png"] }))).code,
+      "E_IMAGE_DECODE",
+    );
   });
 
   it("decodeTimeout: rejects by itself when the decoder goes on", async () => {
@@ -80,7 +93,9 @@ describe("limits of decoding", () => {
     };
     const controller = new AbortController();
     let used = false;
-    const work = guardedDecode("x", limits, controller.signal, decode, () => Promise.resolve(void (used = true)));
+    const work = guardedDecode("x", limits, controller.signal, decode, () =>
+      Promise.resolve(void (used = true)),
+    );
     await sleep(5);
     assert.equal(decodeBudget().inUse, 1000);
     const start = performance.now();
@@ -123,7 +138,11 @@ describe("limits of decoding", () => {
       decoded = true;
       return pixel;
     };
-    await errorOf(() => guardedDecode("x", { ...limits, decodeTimeout: 20 }, undefined, decode, (image) => Promise.resolve(image)));
+    await errorOf(() =>
+      guardedDecode("x", { ...limits, decodeTimeout: 20 }, undefined, decode, (image) =>
+        Promise.resolve(image),
+      ),
+    );
     await sleep(80);
     assert.ok(!decoded);
     assert.equal(decodeBudget().inUse, 0);
@@ -147,10 +166,15 @@ describe("limits of decoding", () => {
       chunk("iCCP", text),
     ];
     const bomb = Buffer.concat([png.subarray(0, header), ...extra, png.subarray(header)]);
-    const kept = Buffer.concat([png.subarray(0, header), chunk("tEXt", Buffer.from("k\0v")), png.subarray(header)]);
+    const kept = Buffer.concat([
+      png.subarray(0, header),
+      chunk("tEXt", Buffer.from("k\0v")),
+      png.subarray(header),
+    ]);
     assert.deepEqual(Buffer.from(withoutCompressedMetadata(bomb)), kept);
     assert.deepEqual((await decodeImage(bomb)).data, (await decodeImage(png)).data);
-    for (const cut of [3, 20, 40, header + 30, bomb.length - 5]) assert.ok(withoutCompressedMetadata(bomb.subarray(0, cut)).length <= cut);
+    for (const cut of [3, 20, 40, header + 30, bomb.length - 5])
+      assert.ok(withoutCompressedMetadata(bomb.subarray(0, cut)).length <= cut);
   });
 });
 
@@ -158,7 +182,8 @@ describe("the budget of pixels", () => {
   it("images wait in their order; one larger than the budget runs alone", async () => {
     const budget = new PixelBudget(100);
     const order: string[] = [];
-    const take = (name: string, pixels: number) => budget.take(pixels).then((release) => (order.push(name), release));
+    const take = (name: string, pixels: number) =>
+      budget.take(pixels).then((release) => (order.push(name), release));
     const a = await take("a", 60);
     const huge = take("huge", 1000);
     const small = take("small", 10); // would fit, but does not overtake
@@ -218,7 +243,10 @@ describe("images from files", () => {
     }
     // A file whose size says 0 and that has bytes all the same.
     if (existsSync("/proc/self/status")) {
-      assert.equal((await errorOf(() => decodeImage("/proc/self/status", { maxBytes: 100 }))).code, "E_IMAGE_TOO_LARGE");
+      assert.equal(
+        (await errorOf(() => decodeImage("/proc/self/status", { maxBytes: 100 }))).code,
+        "E_IMAGE_TOO_LARGE",
+      );
       assert.equal((await errorOf(() => decodeImage("/proc/self/status"))).code, "E_IMAGE_DECODE");
     }
   });
@@ -243,7 +271,12 @@ describe("views of memory", () => {
   it("pixels and files in the middle of a buffer are read where they lie", async () => {
     const memory = new ArrayBuffer(2000);
     new Uint8Array(memory).fill(255, 1000, 1300);
-    const clamped = await decodeImage({ data: new Uint8ClampedArray(memory, 1000, 300) as unknown as Uint8Array, width: 10, height: 10, channels: 3 });
+    const clamped = await decodeImage({
+      data: new Uint8ClampedArray(memory, 1000, 300) as unknown as Uint8Array,
+      width: 10,
+      height: 10,
+      channels: 3,
+    });
     assert.ok(clamped.data.length === 300 && clamped.data.every((value) => value === 255));
     const around = Buffer.concat([Buffer.alloc(100, 7), svg, Buffer.alloc(100, 7)]);
     const inside = new Uint8Array(around.buffer, around.byteOffset + 100, svg.length);

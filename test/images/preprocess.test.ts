@@ -23,13 +23,25 @@ describe("preprocessing", () => {
 
   it("refuses a crop larger than what it is cropped from", async () => {
     const transform = { size: 8, resize: 0, resized: 7, crop: 0, filter: 0, fill: 0 };
-    await assert.rejects(addon().preprocess(new Uint8Array(48), 4, 4, 3, transform, new Uint8Array(192), 0), /cropped to 8/);
+    await assert.rejects(
+      addon().preprocess(new Uint8Array(48), 4, 4, 3, transform, new Uint8Array(192), 0),
+      /cropped to 8/,
+    );
   });
 
   it("refuses buffers that are too small, before touching them", () => {
     const eight = { size: 8, resize: 0, resized: 8, crop: 0, filter: 0, fill: 0 };
-    assert.throws(() => addon().preprocess(new Uint8Array(10), 4, 4, 3, eight, new Uint8Array(192), 0), /pixels holds 10/);
-    assert.throws(() => addon().preprocess(new Uint8Array(48), 4, 4, 3, eight, new Uint8Array(191), 0), /out holds 191/);
-    assert.throws(() => addon().preprocess(new Uint8Array(48), 4, 4, 3, eight, new Uint8Array(192), 1), /out holds 192/);
+    assert.throws(
+      () => addon().preprocess(new Uint8Array(10), 4, 4, 3, eight, new Uint8Array(192), 0),
+      /pixels holds 10/,
+    );
+    assert.throws(
+      () => addon().preprocess(new Uint8Array(48), 4, 4, 3, eight, new Uint8Array(191), 0),
+      /out holds 191/,
+    );
+    assert.throws(
+      () => addon().preprocess(new Uint8Array(48), 4, 4, 3, eight, new Uint8Array(192), 1),
+      /out holds 192/,
+    );
   });
 });

@@ -11,7 +11,11 @@ import { redactText, redactUrl } from "../../lib/util/redact.js";
 import { errorOf, fixture } from "../support/index.js";
 
 const png = readFileSync(fixture("images/rgb.png"));
-const limits = { fetchTimeout: 5000, maxBytes: 1 << 20, sources: { file: true, url: true, allowPrivate: true } };
+const limits = {
+  fetchTimeout: 5000,
+  maxBytes: 1 << 20,
+  sources: { file: true, url: true, allowPrivate: true },
+};
 
 describe("images by URL", () => {
   let server: Server;
@@ -41,7 +45,8 @@ describe("images by URL", () => {
       ["deflate", deflateSync],
       ["br", brotliCompressSync],
     ] as const) {
-      respond = (_request, response) => response.writeHead(200, { "content-encoding": encoding }).end(compress(png));
+      respond = (_request, response) =>
+        response.writeHead(200, { "content-encoding": encoding }).end(compress(png));
       assert.deepEqual(await fetchImage(base, limits), png, encoding);
     }
     respond = (_request, response) => response.writeHead(200, { "content-encoding": "zip" }).end(png);
@@ -88,7 +93,10 @@ describe("images by URL", () => {
       assert.equal(error.code, "E_IMAGE_READ");
       assert.match(error.message, /200 ms \(option fetchTimeout\)/);
       assert.ok(performance.now() - start < 2000);
-      assert.equal((await errorOf(() => fetchImage(base, limits, AbortSignal.timeout(50)))).code, "E_ABORTED");
+      assert.equal(
+        (await errorOf(() => fetchImage(base, limits, AbortSignal.timeout(50)))).code,
+        "E_ABORTED",
+      );
     });
   }
 
@@ -100,7 +108,12 @@ describe("images by URL", () => {
     };
     assert.deepEqual(await fetchImage(`${base}/5`, limits), png);
     assert.match((await errorOf(() => fetchImage(`${base}/6`, limits))).message, /more than 5 times/);
-    for (const target of ["file:///etc/hostname", "ftp://127.0.0.1/x", "data:image/png;base64,AAAA", "http://["]) {
+    for (const target of [
+      "file:///etc/hostname",
+      "ftp://127.0.0.1/x",
+      "data:image/png;base64,AAAA",
+      "http://[",
+    ]) {
       respond = (_request, response) => response.writeHead(302, { location: target }).end();
       assert.equal((await errorOf(() => fetchImage(base, limits))).code, "E_IMAGE_READ", target);
     }
@@ -110,7 +123,16 @@ describe("images by URL", () => {
     respond = (_request, response) => response.end(png);
     const { port } = new URL(base);
     const refuse = { ...limits, sources: { ...limits.sources, allowPrivate: false } };
-    for (const host of ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "169.254.169.254"]) {
+    for (const host of [
+      "127.0.0.1",
+      "localhost",
+      "2130706433",
+      "0x7f.1",
+      "[::1]",
+      "[::ffff:127.0.0.1]",
+      "0.0.0.0",
+      "169.254.169.254",
+    ]) {
       const error = await errorOf(() => fetchImage(`http://${host}:${port}/`, refuse));
       assert.equal(error.code, "E_IMAGE_READ", host);
       assert.match(error.message, /not a public address; sources\.allowPrivate/, host);
@@ -122,34 +144,56 @@ describe("images by URL", () => {
   it("each target of a redirect is checked, and the address that is connected to, not the first answer for a name", async () => {
     const { port } = new URL(base);
     // "public.test" is allowed; "inner.test" is not; "rebound.test" was allowed when it was asked for before.
-    const answers: Record<string, string[]> = { "public.test": ["127.0.0.1"], "inner.test": ["127.0.0.2"], "rebound.test": ["127.0.0.1", "127.0.0.2"] };
-    const resolve = ((hostname: string, _options: unknown, done: (error: null, found: { address: string; family: number }[]) => void) => {
+    const answers: Record<string, string[]> = {
+      "public.test": ["127.0.0.1"],
+      "inner.test": ["127.0.0.2"],
+      "rebound.test": ["127.0.0.1", "127.0.0.2"],
+    };
+    const resolve = ((
+      hostname: string,
+      _options: unknown,
+      done: (error: null, found: { address: string; family: number }[]) => void,
+    ) => {
       const [address] = answers[hostname].length > 1 ? answers[hostname].splice(0, 1) : answers[hostname];
       done(null, [{ address, family: 4 }]);
     }) as unknown as Parameters<typeof guardedLookup>[1];
     const isAllowed = (address: string) => address === "127.0.0.1";
     const fetcher = new ImageFetcher(isAllowed, guardedLookup(isAllowed, resolve));
     respond = (request, response) => {
-      if (request.url === "/to-inner") response.writeHead(302, { location: `http://inner.test:${port}/secret` }).end();
-      else if (request.url === "/to-literal") response.writeHead(302, { location: `http://127.0.0.2:${port}/secret` }).end();
+      if (request.url === "/to-inner")
+        response.writeHead(302, { location: `http://inner.test:${port}/secret` }).end();
+      else if (request.url === "/to-literal")
+        response.writeHead(302, { location: `http://127.0.0.2:${port}/secret` }).end();
       else response.setHeader("connection", "close").end(png);
     };
     assert.deepEqual(await fetcher.fetch(`http://public.test:${port}/`, limits), png);
     for (const path of ["to-inner", "to-literal"]) {
-      assert.match((await errorOf(() => fetcher.fetch(`http://public.test:${port}/${path}`, limits))).message, /not a public address/, path);
+      assert.match(
+        (await errorOf(() => fetcher.fetch(`http://public.test:${port}/${path}`, limits))).message,
+        /not a public address/,
+        path,
+      );
     }
     assert.deepEqual(await fetcher.fetch(`http://rebound.test:${port}/`, limits), png);
-    assert.match((await errorOf(() => fetcher.fetch(`http://rebound.test:${port}/`, limits))).message, /rebound\.test is not a public address/);
+    assert.match(
+      (await errorOf(() => fetcher.fetch(`http://rebound.test:${port}/`, limits))).message,
+      /rebound\.test is not a public address/,
+    );
     assert.ok(requests.every((request) => request.url !== "/secret"));
   });
 
   it("a lookup gives one address or all, as it was asked, and fails as a whole where one is private", async () => {
-    const resolve = ((_name: string, _options: unknown, done: (error: null, found: { address: string; family: number }[]) => void) =>
+    const resolve = ((
+      _name: string,
+      _options: unknown,
+      done: (error: null, found: { address: string; family: number }[]) => void,
+    ) =>
       done(null, [
         { address: "8.8.8.8", family: 4 },
         { address: "10.0.0.1", family: 4 },
       ])) as unknown as Parameters<typeof guardedLookup>[1];
-    const ask = (lookup: LookupFunction, all: boolean) => new Promise((done) => lookup("x.test", { all }, (error, found) => done(error ?? found)));
+    const ask = (lookup: LookupFunction, all: boolean) =>
+      new Promise((done) => lookup("x.test", { all }, (error, found) => done(error ?? found)));
     assert.equal(
       await ask(
         guardedLookup(() => true, resolve),
@@ -172,17 +216,27 @@ describe("images by URL", () => {
   it("credentials are sent as such, and neither they nor the query are shown", async () => {
     respond = (_request, response) => response.writeHead(404).end();
     const secret = `${base.replace("://", "://user:pa55word@")}/cat.jpg?token=pa55word#pa55word`;
-    for (const work of [() => fetchImage(secret, limits), () => decodeImage(secret), () => decodeImage(new URL(secret))]) {
+    for (const work of [
+      () => fetchImage(secret, limits),
+      () => decodeImage(secret),
+      () => decodeImage(new URL(secret)),
+    ]) {
       const error = await errorOf(work);
       assert.equal(error.code, "E_IMAGE_READ");
       assert.match(error.message, /127\.0\.0\.1:\d+\/cat\.jpg\?…/);
       assert.doesNotMatch(inspect(error), /pa55word/);
     }
-    assert.equal(requests[0].headers.authorization, `Basic ${Buffer.from("user:pa55word").toString("base64")}`);
+    assert.equal(
+      requests[0].headers.authorization,
+      `Basic ${Buffer.from("user:pa55word").toString("base64")}`,
+    );
     for (const broken of ["http://user:pa55/word@[/x", "http://user:pa55word@", "http:user:pa55word@[/"]) {
       assert.doesNotMatch(inspect(await errorOf(() => decodeImage(broken))), /pa55/, broken);
     }
-    assert.match((await errorOf(() => decodeImage("ftp://user:pa55word@host.test/x"))).message, /ftp:\/\/host\.test\/x: of URLs only/);
+    assert.match(
+      (await errorOf(() => decodeImage("ftp://user:pa55word@host.test/x"))).message,
+      /ftp:\/\/host\.test\/x: of URLs only/,
+    );
     const long = `data:image/png;base64,${"A".repeat(100_000)}`;
     const error = await errorOf(() => decodeImage(long));
     assert.equal(error.code, "E_IMAGE_READ");
@@ -195,14 +249,33 @@ describe("public addresses", () => {
   const isNot = [
     ["loopback", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1"],
     ["private", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::ffff:10.0.0.1"],
-    ["link-local and metadata", "169.254.169.254", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"],
+    [
+      "link-local and metadata",
+      "169.254.169.254",
+      "fe80::1",
+      "fe80::1%eth0",
+      "fd00:ec2::254",
+      "100.100.100.200",
+      "168.63.129.16",
+      "192.0.0.192",
+    ],
     ["unique-local and site-local", "fc00::1", "fdff::1", "fec0::1"],
-    ["multicast, broadcast, unspecified, reserved", "224.0.0.1", "ff02::1", "255.255.255.255", "0.0.0.0", "::", "240.0.0.1", "192.0.2.1"],
+    [
+      "multicast, broadcast, unspecified, reserved",
+      "224.0.0.1",
+      "ff02::1",
+      "255.255.255.255",
+      "0.0.0.0",
+      "::",
+      "240.0.0.1",
+      "192.0.2.1",
+    ],
     ["tunnels that hold an IPv4 address", "2002:7f00:1::", "2001::1"],
     ["no address", "", "localhost", "127.0.0.1.example"],
   ];
   it("are public", () => isPublic.forEach((address) => assert.ok(isPublicAddress(address), address)));
-  for (const [what, ...addresses] of isNot) it(`${what}: not public`, () => addresses.forEach((a) => assert.ok(!isPublicAddress(a), a)));
+  for (const [what, ...addresses] of isNot)
+    it(`${what}: not public`, () => addresses.forEach((a) => assert.ok(!isPublicAddress(a), a)));
 });
 
 describe("redaction", () => {
@@ -221,6 +294,7 @@ describe("redaction", () => {
     assert.equal(redactText(once), once);
     const data = redactText("cannot read data:image/png;base64,AAAA: no");
     assert.equal(redactText(data), data);
-    for (const plain of ["C:\\a\\b.jpg", "/a/b?c#d.jpg", "metadata:x", "a photo of a cat?"]) assert.equal(redactText(plain), plain);
+    for (const plain of ["C:\\a\\b.jpg", "/a/b?c#d.jpg", "metadata:x", "a photo of a cat?"])
+      assert.equal(redactText(plain), plain);
   });
 });

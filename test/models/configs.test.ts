@@ -60,7 +60,8 @@ describe("models whose configs are not the usual ones (scripts/goldens/configs.p
 });
 
 describe("image processors of transformers", () => {
-  const read = (config: Json, siglip = false, size?: number) => imageProcessorHints(config, siglip, size, "preprocessor_config.json");
+  const read = (config: Json, siglip = false, size?: number) =>
+    imageProcessorHints(config, siglip, size, "preprocessor_config.json");
 
   it("rescaling and normalising give the reference's numbers: ≤ 1e-5 relative", () => {
     for (const { processor, values } of configs.scalings) {
@@ -68,18 +69,27 @@ describe("image processors of transformers", () => {
       [0, 100, 255].forEach((level, i) =>
         values[i].forEach((expected, channel) => {
           const mine = (level / 255 - mean[channel]) / std[channel];
-          assert.ok(Math.abs(mine - expected) <= 1e-5 * Math.max(1, Math.abs(expected)), `${JSON.stringify(processor)} ${level}: ${mine}, not ${expected}`);
+          assert.ok(
+            Math.abs(mine - expected) <= 1e-5 * Math.max(1, Math.abs(expected)),
+            `${JSON.stringify(processor)} ${level}: ${mine}, not ${expected}`,
+          );
         }),
       );
     }
   });
 
   it("their defaults: CLIP's, SigLIP's, ViT's", () => {
-    assert.deepEqual({ ...read({}), mean: 0, std: 0 }, { resize: "shortest", resized: 224, crop: "floor", interpolation: "bicubic", fill: 0, mean: 0, std: 0 });
+    assert.deepEqual(
+      { ...read({}), mean: 0, std: 0 },
+      { resize: "shortest", resized: 224, crop: "floor", interpolation: "bicubic", fill: 0, mean: 0, std: 0 },
+    );
     assert.equal(read({}, true).resize, "squash");
     assert.deepEqual(read({}, true).mean, [0.5, 0.5, 0.5]);
     assert.equal(read({ image_processor_type: "ViTImageProcessorFast" }).interpolation, "bilinear");
-    assert.equal(read({ image_processor_type: "SiglipImageProcessor", do_center_crop: true }).resize, "squash");
+    assert.equal(
+      read({ image_processor_type: "SiglipImageProcessor", do_center_crop: true }).resize,
+      "squash",
+    );
   });
 
   const refused: [string, Json, string, number?][] = [
@@ -115,7 +125,9 @@ describe("processor_config.json, beside preprocessor_config.json or alone (trans
   /** The preprocessing in the artifact of a folder with these files. */
   async function imported(files: Record<string, Json>) {
     const at = join(folder, String(count++));
-    const source = await findSource(writeFamilyFolder({ ...clip, files: { "config.json": clip.files["config.json"], ...files } }, at, true));
+    const source = await findSource(
+      writeFamilyFolder({ ...clip, files: { "config.json": clip.files["config.json"], ...files } }, at, true),
+    );
     const artifact = join(folder, `${count}.pt`);
     await importModel(source, artifact);
     return (await readArtifactConfig(artifact)).preprocessing;
@@ -123,39 +135,63 @@ describe("processor_config.json, beside preprocessor_config.json or alone (trans
 
   it("its image_processor is read where it is alone, as preprocessor_config.json is", async () => {
     const expected = await imported({ "preprocessor_config.json": other });
-    assert.deepEqual([expected.mean, expected.std, expected.interpolation], [other.image_mean, other.image_std, "bilinear"]);
-    assert.deepEqual(await imported({ "processor_config.json": { image_processor: other, processor_class: "CLIPProcessor" } }), expected);
+    assert.deepEqual(
+      [expected.mean, expected.std, expected.interpolation],
+      [other.image_mean, other.image_std, "bilinear"],
+    );
+    assert.deepEqual(
+      await imported({
+        "processor_config.json": { image_processor: other, processor_class: "CLIPProcessor" },
+      }),
+      expected,
+    );
   });
 
   it("its image_processor counts where both files have one, as in transformers", async () => {
-    const both = await imported({ "preprocessor_config.json": usual, "processor_config.json": { image_processor: other } });
+    const both = await imported({
+      "preprocessor_config.json": usual,
+      "processor_config.json": { image_processor: other },
+    });
     assert.deepEqual(both, await imported({ "preprocessor_config.json": other }));
   });
 
   it("without an image_processor in it, preprocessor_config.json counts", async () => {
-    const legacy = await imported({ "preprocessor_config.json": other, "processor_config.json": { processor_class: "CLIPProcessor" } });
+    const legacy = await imported({
+      "preprocessor_config.json": other,
+      "processor_config.json": { processor_class: "CLIPProcessor" },
+    });
     assert.deepEqual(legacy, await imported({ "preprocessor_config.json": other }));
   });
 
   it("a field of it that is not known: E_MODEL_UNSUPPORTED, with the file's name", async () => {
-    const error = await errorOf(() => imported({ "processor_config.json": { image_processor: other, crop_twice: true } }));
+    const error = await errorOf(() =>
+      imported({ "processor_config.json": { image_processor: other, crop_twice: true } }),
+    );
     assert.equal(error.code, "E_MODEL_UNSUPPORTED");
     assert.match(error.message, /processor_config\.json: "crop_twice" is /);
   });
 });
 
 describe("config fields that change the model", () => {
-  const huggingFace = (change: Json) => huggingFaceHints({ ...CONTENTS, ...change }, undefined, "config.json");
+  const huggingFace = (change: Json) =>
+    huggingFaceHints({ ...CONTENTS, ...change }, undefined, "config.json");
   const openClip = (change: { vision_cfg?: Json; text_cfg?: Json; preprocess?: Json } & Json) => {
     const { preprocess = {}, ...model } = change;
-    return openClipHints({ embed_dim: 8, vision_cfg: {}, text_cfg: {}, ...model }, preprocess, "open_clip_config.json");
+    return openClipHints(
+      { embed_dim: 8, vision_cfg: {}, text_cfg: {}, ...model },
+      preprocess,
+      "open_clip_config.json",
+    );
   };
   const refused: [string, () => unknown][] = [
     ["hidden_act", () => huggingFace({ text_config: { hidden_act: "relu" } })],
     ["hidden_act", () => huggingFace({ vision_config: { hidden_act: "silu" } })],
     ["image_size", () => huggingFace({ vision_config: { image_size: [64, 32] } })],
     ["num_channels", () => huggingFace({ vision_config: { num_channels: 4 } })],
-    ["vision_use_head", () => huggingFace({ model_type: "siglip", vision_config: { vision_use_head: false } })],
+    [
+      "vision_use_head",
+      () => huggingFace({ model_type: "siglip", vision_config: { vision_use_head: false } }),
+    ],
     ["num_patches", () => huggingFace({ vision_config: { num_patches: 256 } })],
     ["model_type", () => huggingFace({ model_type: "siglip2" })],
     ["model_type", () => huggingFace({ model_type: "chinese_clip" })],
@@ -165,12 +201,21 @@ describe("config fields that change the model", () => {
     ["vision_cfg.pool_type", () => openClip({ vision_cfg: { pool_type: "none" } })],
     ["qk_norm", () => openClip({ vision_cfg: { qk_norm: true } })],
     ["timm_model_name", () => openClip({ vision_cfg: { timm_model_name: "vitamin_large_224" } })],
-    ["timm_pool", () => openClip({ vision_cfg: { timm_model_name: "vit_base_patch16_clip_224", timm_pool: "avg" } })],
+    [
+      "timm_pool",
+      () => openClip({ vision_cfg: { timm_model_name: "vit_base_patch16_clip_224", timm_pool: "avg" } }),
+    ],
     ["text_arch", () => openClip({ text_cfg: { text_arch: "modern" } })],
     ["text_cfg.pool_type", () => openClip({ text_cfg: { pool_type: "map" } })],
     ["text_cfg.hf_model_name", () => openClip({ text_cfg: { hf_model_name: "google/mt5-base" } })],
-    ["hf_pooler_type", () => openClip({ text_cfg: { hf_model_name: "roberta-base", hf_pooler_type: "cls_pooler" } })],
-    ["text_cfg.tokenizer_kwargs.reduction_mask", () => openClip({ text_cfg: { tokenizer_kwargs: { reduction_mask: "simple" } } })],
+    [
+      "hf_pooler_type",
+      () => openClip({ text_cfg: { hf_model_name: "roberta-base", hf_pooler_type: "cls_pooler" } }),
+    ],
+    [
+      "text_cfg.tokenizer_kwargs.reduction_mask",
+      () => openClip({ text_cfg: { tokenizer_kwargs: { reduction_mask: "simple" } } }),
+    ],
     ["act_kwargs", () => openClip({ text_cfg: { act_kwargs: { negative_slope: 1 } } })],
     ["interpolation", () => openClip({ preprocess: { interpolation: "nearest" } })],
     ["mode", () => openClip({ preprocess: { mode: "L" } })],
@@ -180,14 +225,18 @@ describe("config fields that change the model", () => {
     it(`${field}: E_MODEL_UNSUPPORTED`, async () => {
       const error = await errorOf(work);
       assert.equal(error.code, "E_MODEL_UNSUPPORTED");
-      assert.match(error.message, new RegExp(`^(open_clip_)?config\\.json: "${field.replaceAll(".", "\\.")}" is `));
+      assert.match(
+        error.message,
+        new RegExp(`^(open_clip_)?config\\.json: "${field.replaceAll(".", "\\.")}" is `),
+      );
     });
   });
 
   const published = golden<Record<ConfigKind, Record<string, unknown[]>>>("config-fields");
   for (const [kind, fields] of Object.entries(published) as [ConfigKind, Record<string, unknown[]>][]) {
     it(`${kind}: the ${Object.keys(fields).length} fields of the named models' families are known`, () => {
-      for (const [name, values] of Object.entries(fields)) for (const value of values.length ? values : ["long"]) checkFields(kind, { [name]: value }, kind);
+      for (const [name, values] of Object.entries(fields))
+        for (const value of values.length ? values : ["long"]) checkFields(kind, { [name]: value }, kind);
     });
   }
 
@@ -199,7 +248,10 @@ describe("config fields that change the model", () => {
     assert.equal(hints.text.activation, "gelu_tanh");
     assert.equal(hints.image.imageSize, 336);
     assert.equal(
-      openClip({ vision_cfg: { image_size: [64, 64], qk_norm: false }, preprocess: { interpolation: "random" } }).preprocessing.interpolation,
+      openClip({
+        vision_cfg: { image_size: [64, 64], qk_norm: false },
+        preprocess: { interpolation: "random" },
+      }).preprocessing.interpolation,
       "bicubic",
     );
   });
@@ -214,19 +266,31 @@ describe("config fields that change the model", () => {
 
 describe("the tokenizer's own config", () => {
   const folder = temporaryFolder();
-  const siglip = golden<{ cases: FamilyCase[] }>("families").cases.find((c) => c.name === "transformers SigLIP")!;
+  const siglip = golden<{ cases: FamilyCase[] }>("families").cases.find(
+    (c) => c.name === "transformers SigLIP",
+  )!;
   let count = 0;
 
   /** The tokenizer's settings in the artifact of a SigLIP with this config beside it; its own says no padding token. */
-  async function imported(tokenizer: Json | undefined, tokenizerJson?: object): Promise<{ padId: number; clean: string }> {
+  async function imported(
+    tokenizer: Json | undefined,
+    tokenizerJson?: object,
+  ): Promise<{ padId: number; clean: string }> {
     const at = join(folder, String(count++));
     const config = structuredClone(siglip.files["config.json"]) as { text_config: Json };
     delete config.text_config.pad_token_id;
     writeFamilyFolder({ ...siglip, files: { ...siglip.files, "config.json": config } }, at, true);
     if (tokenizer) writeFileSync(join(at, "tokenizer_config.json"), JSON.stringify(tokenizer));
     if (tokenizerJson) writeFileSync(join(at, "tokenizer.json"), JSON.stringify(tokenizerJson));
-    const source = { weights: join(at, "model.safetensors"), config: join(at, "config.json"), preprocessor: join(at, "preprocessor_config.json") };
-    const own = { tokenizer: join(at, tokenizerJson ? "tokenizer.json" : "spiece.model"), tokenizerConfig: tokenizer && join(at, "tokenizer_config.json") };
+    const source = {
+      weights: join(at, "model.safetensors"),
+      config: join(at, "config.json"),
+      preprocessor: join(at, "preprocessor_config.json"),
+    };
+    const own = {
+      tokenizer: join(at, tokenizerJson ? "tokenizer.json" : "spiece.model"),
+      tokenizerConfig: tokenizer && join(at, "tokenizer_config.json"),
+    };
     mkdirSync(join(at, "out"));
     const artifact = join(at, "out", "model.pt");
     await importModel({ ...source, ...own }, artifact);
@@ -254,7 +318,12 @@ describe("the tokenizer's own config", () => {
       special_tokens: { "<eos>": { id: "<eos>", ids: [1], tokens: ["<eos>"] } },
     },
     decoder: null,
-    model: { type: "BPE", unk_token: "<unk>", vocab: { "<pad>": 0, "<eos>": 1, "<unk>": 2, a: 3, "!": 4 }, merges: [] },
+    model: {
+      type: "BPE",
+      unk_token: "<unk>",
+      vocab: { "<pad>": 0, "<eos>": 1, "<unk>": 2, a: 3, "!": 4 },
+      merges: [],
+    },
   });
 
   it("SigLIP is padded with the end token, also where nothing says so, though its vocabulary has <pad>", async () => {
@@ -270,13 +339,22 @@ describe("the tokenizer's own config", () => {
   });
 
   it("SigLIP 2 of fixed size: the ids of tokenizers for texts in lower case, padded (scripts/goldens/gemma.py)", async () => {
-    const expected = golden<{ tokenizer: { model: { vocab: object } }; texts: string[]; ids: number[][] }>("gemma");
+    const expected = golden<{ tokenizer: { model: { vocab: object } }; texts: string[]; ids: number[][] }>(
+      "gemma",
+    );
     const at = join(folder, String(count++));
     const words = Object.keys(expected.tokenizer.model.vocab).length;
     const config = structuredClone(siglip.files["config.json"]) as { text_config: Json };
     config.text_config.vocab_size = words;
-    const shapes = siglip.shapes.map(([name, shape]): [string, number[]] => [name, name.includes("token_embedding") ? [words, shape[1]] : shape]);
-    const files = { ...siglip.files, "config.json": config, "tokenizer_config.json": { tokenizer_class: "GemmaTokenizer", pad_token: "<pad>" } };
+    const shapes = siglip.shapes.map(([name, shape]): [string, number[]] => [
+      name,
+      name.includes("token_embedding") ? [words, shape[1]] : shape,
+    ]);
+    const files = {
+      ...siglip.files,
+      "config.json": config,
+      "tokenizer_config.json": { tokenizer_class: "GemmaTokenizer", pad_token: "<pad>" },
+    };
     writeFamilyFolder({ ...siglip, files, shapes }, at, true);
     writeFileSync(join(at, "tokenizer.json"), JSON.stringify(expected.tokenizer));
     const clip = await load(at, { cacheDir: folder, device: "cpu" });

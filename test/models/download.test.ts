@@ -45,7 +45,10 @@ describe("download", () => {
     const to = target();
     await download({ urls: [base], target: to, hash });
     assert.deepEqual(readFileSync(to), bytes);
-    assert.ok(requests.length >= 3 && requests.slice(1).some((r) => r && r !== "bytes=0-"), `requests: ${requests.join()}`);
+    assert.ok(
+      requests.length >= 3 && requests.slice(1).some((r) => r && r !== "bytes=0-"),
+      `requests: ${requests.join()}`,
+    );
     assert.ok(!existsSync(`${to}.part`));
   });
 
@@ -67,7 +70,10 @@ describe("download", () => {
     const to = target();
     const module = JSON.stringify(join(root, "dist", "models", "download.js"));
     const script = join(folder, "fetch.mjs");
-    writeFileSync(script, `import { download } from ${module}; console.log(await download(${JSON.stringify({ urls: [base], target: to, hash })}));`);
+    writeFileSync(
+      script,
+      `import { download } from ${module}; console.log(await download(${JSON.stringify({ urls: [base], target: to, hash })}));`,
+    );
     const run = promisify(execFile);
     const results = await Promise.all([1, 2, 3].map(() => run(process.execPath, [script])));
     assert.deepEqual(
@@ -95,14 +101,20 @@ describe("download", () => {
     };
     const to = target();
     const notes: string[] = [];
-    await download({ urls: [`${base}/mirror`, `${base}/official`], target: to, hash, onNote: (text) => notes.push(text) });
+    await download({
+      urls: [`${base}/mirror`, `${base}/official`],
+      target: to,
+      hash,
+      onNote: (text) => notes.push(text),
+    });
     assert.deepEqual(readFileSync(to), bytes);
     assert.equal(notes.length, 1);
     assert.match(notes[0], /\/mirror: HTTP 500 .*Now http.*\/official is asked/);
   });
 
   it("where nobody listens to notes, they are warnings of the process", async () => {
-    respond = (request, response) => (request.url === "/mirror" ? void response.writeHead(500).end() : serve(request, response));
+    respond = (request, response) =>
+      request.url === "/mirror" ? void response.writeHead(500).end() : serve(request, response);
     const warned = once(process, "warning") as Promise<[Error]>;
     await download({ urls: [`${base}/mirror`, `${base}/official`], target: target(), hash });
     const [{ name, message }] = await warned;
@@ -120,7 +132,10 @@ describe("download", () => {
   it("two at once fetch it once", async () => {
     respond = (request, response) => setTimeout(() => serve(request, response), 100);
     const to = target();
-    await Promise.all([download({ urls: [base], target: to, hash }), download({ urls: [base], target: to, hash })]);
+    await Promise.all([
+      download({ urls: [base], target: to, hash }),
+      download({ urls: [base], target: to, hash }),
+    ]);
     assert.equal(requests.length, 1);
   });
 
@@ -144,7 +159,10 @@ describe("download", () => {
       response.write(bytes.subarray(0, 100_000), () => setTimeout(() => controller.abort(), 50));
     };
     const to = target();
-    assert.equal((await errorOf(() => download({ urls: [base], target: to, hash, signal: controller.signal }))).code, "E_ABORTED");
+    assert.equal(
+      (await errorOf(() => download({ urls: [base], target: to, hash, signal: controller.signal }))).code,
+      "E_ABORTED",
+    );
     await download({ urls: [base], target: to, hash });
     assert.deepEqual(readFileSync(to), bytes);
     assert.match(requests.at(-1) ?? "", /bytes=\d+-/);

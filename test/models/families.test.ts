@@ -3,7 +3,13 @@ import { spawnSync } from "node:child_process";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
-import { families, familyImages, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
+import {
+  families,
+  familyImages,
+  familyTokens,
+  writeFamilyFolder,
+  type FamilyCase,
+} from "../support/families.js";
 import { fixture, largestDifference, root, temporaryFolder } from "../support/index.js";
 
 const TOLERANCE = 1e-5;
@@ -17,7 +23,8 @@ describe("architecture families against open_clip and transformers (scripts/gold
       const image = await clip.encodeImages(familyImages);
       const imageDifference = largestDifference(image.data, c.image.flat());
       assert.ok(imageDifference <= TOLERANCE, `images differ by ${imageDifference}`);
-      if (families.tokenizers[c.tokenizer]) assert.deepEqual([...clip.tokenize(families.texts).data], c.ids.flat());
+      if (families.tokenizers[c.tokenizer])
+        assert.deepEqual([...clip.tokenize(families.texts).data], c.ids.flat());
       const text = await clip.encodeTokens(familyTokens(c));
       const textDifference = largestDifference(text.data, c.text.flat());
       assert.ok(textDifference <= TOLERANCE, `texts differ by ${textDifference}`);
@@ -55,10 +62,24 @@ describe("architecture families against open_clip and transformers (scripts/gold
       const { contextLength, vocabSize } = fast.info.config.text;
       const row = (...ids: number[]) => Array.from({ length: contextLength }, (_, k) => ids[k] ?? padId);
       const full = Array.from({ length: contextLength }, (_, k) => 3 + ((k * 37) % (vocabSize - 5)));
-      const rows = [row(5, 9, padId, padId, 7, 8, padId, 2), full, row(4), row(padId, 6, 2), [...full.slice(1), padId]];
-      const tokens = { data: Int32Array.from(rows.flat()), rows: rows.length, length: contextLength, truncated: [] };
+      const rows = [
+        row(5, 9, padId, padId, 7, 8, padId, 2),
+        full,
+        row(4),
+        row(padId, 6, 2),
+        [...full.slice(1), padId],
+      ];
+      const tokens = {
+        data: Int32Array.from(rows.flat()),
+        rows: rows.length,
+        length: contextLength,
+        truncated: [],
+      };
       const [mine, theirs] = [await fast.encodeTokens(tokens), await generic.encodeTokens(tokens)];
-      assert.ok(largestDifference(mine.data, theirs.data) <= TOLERANCE, `${c.name}: texts differ by ${largestDifference(mine.data, theirs.data)}`);
+      assert.ok(
+        largestDifference(mine.data, theirs.data) <= TOLERANCE,
+        `${c.name}: texts differ by ${largestDifference(mine.data, theirs.data)}`,
+      );
       await fast.close();
       await generic.close();
     }
@@ -73,7 +94,11 @@ describe("architecture families against open_clip and transformers (scripts/gold
         ["fp16", 0.9995],
         ["int8", 0.999],
       ] as const) {
-        const clip = await load(artifacts[families.cases.indexOf(c)], { cacheDir: folder, device: "cpu", precision });
+        const clip = await load(artifacts[families.cases.indexOf(c)], {
+          cacheDir: folder,
+          device: "cpu",
+          precision,
+        });
         const rows: [boolean, Float32Array, number[][]][] = [
           [clip.info.imageRunner.startsWith("fast"), (await clip.encodeImages(familyImages)).data, c.image],
           [clip.info.textRunner.startsWith("fast"), (await clip.encodeTokens(familyTokens(c))).data, c.text],
@@ -81,8 +106,11 @@ describe("architecture families against open_clip and transformers (scripts/gold
         const { embedDim } = clip.info;
         await clip.close();
         for (const [fast, mine, theirs] of rows) {
-          const cosines = theirs.map((row, r) => row.reduce((sum, x, i) => sum + x * mine[r * embedDim + i], 0));
-          if (fast) assert.ok(Math.min(...cosines) >= least, `${c.name} ${precision}: ${Math.min(...cosines)}`);
+          const cosines = theirs.map((row, r) =>
+            row.reduce((sum, x, i) => sum + x * mine[r * embedDim + i], 0),
+          );
+          if (fast)
+            assert.ok(Math.min(...cosines) >= least, `${c.name} ${precision}: ${Math.min(...cosines)}`);
         }
       }
     }
@@ -91,7 +119,11 @@ describe("architecture families against open_clip and transformers (scripts/gold
   const same = families.cases.find((c) => c.name === "transformers CLIP, narrow")!;
   for (const [file, what, target] of [
     ["zip.bin", "a state dict in PyTorch's zip format", "pytorch_model.bin"],
-    ["legacy.bin", "a training checkpoint in PyTorch's old format, its keys below state_dict.module", "pytorch_model.bin"],
+    [
+      "legacy.bin",
+      "a training checkpoint in PyTorch's old format, its keys below state_dict.module",
+      "pytorch_model.bin",
+    ],
     ["columns.bin", "matrices stored column by column", "pytorch_model.bin"],
     ["model.onnx", "an ONNX export with nameless MatMul weights", "model.onnx"],
   ]) {

@@ -16,7 +16,9 @@ interface Foreign {
 describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
   const folder = temporaryFolder();
   const g = golden<Foreign>("foreign");
-  const tokenizer = golden<{ tokenizers: (object | string | null)[] }>("families").tokenizers.find((t) => t && typeof t === "object");
+  const tokenizer = golden<{ tokenizers: (object | string | null)[] }>("families").tokenizers.find(
+    (t) => t && typeof t === "object",
+  );
 
   function source(kind: string): string {
     const at = join(folder, kind);
@@ -30,7 +32,10 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
     it(`${kind}: its own code runs, embeddings ≤ 1e-6`, async () => {
       const clip = await load(source(kind), { cacheDir: folder, device: "cpu", trustCode: true });
       try {
-        assert.deepEqual([clip.info.imageSize, clip.info.contextLength, clip.info.embedDim, clip.info.vocabSize], [32, 12, 8, 572]);
+        assert.deepEqual(
+          [clip.info.imageSize, clip.info.contextLength, clip.info.embedDim, clip.info.vocabSize],
+          [32, 12, 8, 572],
+        );
         assert.match(clip.info.imageRunner, /^generic fp32/);
         assert.ok(Math.abs(clip.info.logitScale - 100) < 1e-3);
         const images = await clip.encodeImages([1, 2].map((seed) => noiseImage(seed, 32, 32, 3)));
@@ -47,18 +52,32 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
   it("without trustCode none is loaded or imported, and nothing is written", async () => {
     for (const name of ["scripted", "traced", "reader"]) {
       const output = join(folder, `${name}.pt`);
-      const from = { weights: fixture(`models/foreign-${name}.pt`), tokenizer: join(source("scripted"), "tokenizer.json") };
+      const from = {
+        weights: fixture(`models/foreign-${name}.pt`),
+        tokenizer: join(source("scripted"), "tokenizer.json"),
+      };
       const error = await errorOf(() => importModel(from, output, { imageSize: 32, contextLength: 12 }));
       assert.equal(error.code, "E_MODEL_UNSAFE");
       assert.match(error.message, /trustCode: true.*--trust-code/);
       assert.ok(!existsSync(output));
     }
-    assert.equal((await errorOf(() => load(source("scripted"), { cacheDir: join(folder, "fresh"), device: "cpu" }))).code, "E_MODEL_UNSAFE");
+    assert.equal(
+      (await errorOf(() => load(source("scripted"), { cacheDir: join(folder, "fresh"), device: "cpu" })))
+        .code,
+      "E_MODEL_UNSAFE",
+    );
   });
 
   it("an artifact of such an export, made before, needs trustCode as well", async () => {
     const output = join(folder, "wrapped.pt");
-    await importModel({ weights: fixture("models/foreign-scripted.pt"), tokenizer: join(source("scripted"), "tokenizer.json") }, output, { trustCode: true });
+    await importModel(
+      {
+        weights: fixture("models/foreign-scripted.pt"),
+        tokenizer: join(source("scripted"), "tokenizer.json"),
+      },
+      output,
+      { trustCode: true },
+    );
     const error = await errorOf(() => load(output, { device: "cpu" }));
     assert.equal(error.code, "E_MODEL_UNSAFE");
     assert.match(error.message, /--trust-code/);
@@ -70,7 +89,10 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
   it("a method that never returns: close() is E_TIMEOUT after 2 s, and process.exit() ends the process with its code", async function () {
     this.timeout(300_000);
     const output = join(folder, "endless.pt");
-    const from = { weights: fixture("models/foreign-endless.pt"), tokenizer: join(source("scripted"), "tokenizer.json") };
+    const from = {
+      weights: fixture("models/foreign-endless.pt"),
+      tokenizer: join(source("scripted"), "tokenizer.json"),
+    };
     await importModel(from, output, { imageSize: 32, contextLength: 12, trustCode: true });
     const program = `
       import { load } from ${JSON.stringify(join(root, "lib/index.ts"))};
@@ -81,7 +103,11 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
       const start = performance.now();
       await clip.close().catch((error) => process.stdout.write(error.code + " " + Math.round((performance.now() - start) / 1000)));
       process.exit(7);`;
-    const { status, stdout } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", program], { cwd: root, encoding: "utf8" });
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      ["--import", "tsx", "--input-type=module", "-e", program],
+      { cwd: root, encoding: "utf8" },
+    );
     assert.deepEqual([status, stdout], [7, "E_TIMEOUT 2"]);
   });
 
@@ -96,9 +122,15 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
     const at = source("scripted");
     const from = { weights: fixture("models/foreign-reader.pt"), tokenizer: join(at, "tokenizer.json") };
     const error = await errorOf(() => importModel(from, join(folder, "x.pt"), { trustCode: true }));
-    assert.deepEqual([error.code, /image size; say imageSize/.test(error.message)], ["E_MODEL_UNSUPPORTED", true]);
+    assert.deepEqual(
+      [error.code, /image size; say imageSize/.test(error.message)],
+      ["E_MODEL_UNSUPPORTED", true],
+    );
     const wrong = await errorOf(() =>
-      importModel({ weights: join(at, "model.pt"), tokenizer: from.tokenizer }, join(folder, "y.pt"), { imageSize: 48, trustCode: true }),
+      importModel({ weights: join(at, "model.pt"), tokenizer: from.tokenizer }, join(folder, "y.pt"), {
+        imageSize: 48,
+        trustCode: true,
+      }),
     );
     assert.equal(wrong.code, "E_MODEL_CORRUPT");
     assert.match(wrong.message, /encode_image fails on zeros of \[1, 3, 48, 48\]/);

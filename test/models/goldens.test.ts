@@ -3,7 +3,14 @@ import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load, similarity, softmax, type Clip } from "../../lib/index.js";
 import { readSentences, textPng } from "../../lib/datasets/index.js";
-import { golden, hasShared, largestDifference, sharedData, temporaryFolder, tinyModel } from "../support/index.js";
+import {
+  golden,
+  hasShared,
+  largestDifference,
+  sharedData,
+  temporaryFolder,
+  tinyModel,
+} from "../support/index.js";
 import { noiseImage } from "../support/noise.js";
 import { writeRandomModel } from "../support/random-model.js";
 
@@ -27,13 +34,21 @@ function check(name: () => Clip, g: Golden): void {
 
   it("image embeddings ≤ 1e-5, cosine ≥ 1 − 1e-7", async () => {
     const e = await name().encodeImages(images);
-    assert.ok(largestDifference(e.data, g.image.flat()) <= 1e-5, `largest difference ${largestDifference(e.data, g.image.flat())}`);
-    g.image.forEach((row, r) => assert.ok(row.reduce((s, x, i) => s + x * e.data[r * e.dim + i], 0) >= 1 - 1e-7));
+    assert.ok(
+      largestDifference(e.data, g.image.flat()) <= 1e-5,
+      `largest difference ${largestDifference(e.data, g.image.flat())}`,
+    );
+    g.image.forEach((row, r) =>
+      assert.ok(row.reduce((s, x, i) => s + x * e.data[r * e.dim + i], 0) >= 1 - 1e-7),
+    );
   });
 
   it("text embeddings ≤ 1e-5", async () => {
     const e = await name().encodeTexts(g.texts);
-    assert.ok(largestDifference(e.data, g.text.flat()) <= 1e-5, `largest difference ${largestDifference(e.data, g.text.flat())}`);
+    assert.ok(
+      largestDifference(e.data, g.text.flat()) <= 1e-5,
+      `largest difference ${largestDifference(e.data, g.text.flat())}`,
+    );
   });
 }
 
@@ -49,7 +64,9 @@ describe("tiny against its training code", () => {
     const e = await half.encodeImages(g.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3)));
     await half.close();
     assert.equal(half.info.precision, "bf16");
-    g.image.forEach((row, r) => assert.ok(row.reduce((s, x, i) => s + x * e.data[r * e.dim + i], 0) >= 0.999));
+    g.image.forEach((row, r) =>
+      assert.ok(row.reduce((s, x, i) => s + x * e.data[r * e.dim + i], 0) >= 0.999),
+    );
   });
 });
 
@@ -62,7 +79,13 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
     const model = join(folder, "clip-vit-base-patch32");
     mkdirSync(model);
     writeRandomModel(join(model, "model.safetensors"), g.shapes);
-    writeFileSync(join(model, "config.json"), JSON.stringify({ vision_config: { hidden_act: "quick_gelu" }, text_config: { hidden_act: "quick_gelu" } }));
+    writeFileSync(
+      join(model, "config.json"),
+      JSON.stringify({
+        vision_config: { hidden_act: "quick_gelu" },
+        text_config: { hidden_act: "quick_gelu" },
+      }),
+    );
     clip = await load(model, { cacheDir: join(folder, "cache") });
   });
   after(() => clip.close());
@@ -73,7 +96,11 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
     ["int8", 0.999],
   ] as const) {
     it(`${precision}: cosine to transformers' float32 at least ${least}`, async () => {
-      const quick = await load(join(folder, "clip-vit-base-patch32"), { cacheDir: join(folder, "cache"), device: "cpu", precision });
+      const quick = await load(join(folder, "clip-vit-base-patch32"), {
+        cacheDir: join(folder, "cache"),
+        device: "cpu",
+        precision,
+      });
       try {
         const images = await quick.encodeImages(g.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3)));
         const texts = await quick.encodeTexts(g.texts);
@@ -81,7 +108,12 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
           [images, g.image],
           [texts, g.text],
         ] as const)
-          theirs.forEach((row, r) => assert.ok(row.reduce((sum, x, i) => sum + x * mine.data[r * mine.dim + i], 0) >= least, `row ${r}`));
+          theirs.forEach((row, r) =>
+            assert.ok(
+              row.reduce((sum, x, i) => sum + x * mine.data[r * mine.dim + i], 0) >= least,
+              `row ${r}`,
+            ),
+          );
       } finally {
         await quick.close();
       }
@@ -111,7 +143,9 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
       console.log("      skipped: the SST2 sentences are not at ../shared/data");
       return this.skip();
     }
-    const sentences = (await readSentences(join(sharedData, "sst2", "test.tsv"))).slice(0, 24).map((s) => textPng(s.text));
+    const sentences = (await readSentences(join(sharedData, "sst2", "test.tsv")))
+      .slice(0, 24)
+      .map((s) => textPng(s.text));
     const together = await clip.encodeImages(sentences);
     const alone = await clip.encodeImages(sentences, { batchSize: 1 });
     assert.ok(largestDifference(together.data, alone.data) <= 1e-5);

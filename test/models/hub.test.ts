@@ -4,12 +4,21 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { load } from "../../lib/index.js";
 import { parseHubId } from "../../lib/models/hub.js";
-import { installedModel, installedModels, modelSettings, removeModel, verifyModel } from "../../lib/models/resolve.js";
+import {
+  installedModel,
+  installedModels,
+  modelSettings,
+  removeModel,
+  verifyModel,
+} from "../../lib/models/resolve.js";
 import { errorOf, temporaryFolder, tinyModel } from "../support/index.js";
 import { fakeHub, type FakeHub } from "../support/hub.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
-const config = { vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 }, text_config: { num_attention_heads: 2 } };
+const config = {
+  vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 },
+  text_config: { num_attention_heads: 2 },
+};
 
 describe("the hub", () => {
   let files: Record<string, Buffer>;
@@ -27,7 +36,8 @@ describe("the hub", () => {
   it("ids: org/name, a revision, hf-hub:, and what is none", () => {
     assert.deepEqual(parseHubId("a/b"), { repo: "a/b", revision: "main" });
     assert.deepEqual(parseHubId("hf-hub:a/b.c@refs/pr/3"), { repo: "a/b.c", revision: "refs/pr/3" });
-    for (const none of ["a", "../b", "a/..", "a/b/c", "a/b@../x", "/a/b"]) assert.equal(parseHubId(none), undefined, none);
+    for (const none of ["a", "../b", "a/..", "a/b/c", "a/b@../x", "/a/b"])
+      assert.equal(parseHubId(none), undefined, none);
   });
 
   it("fetches what an import reads, once, into the layout that Python shares; then needs no network", async () => {
@@ -49,15 +59,30 @@ describe("the hub", () => {
     hub.close();
     const second = await load(repo, { cacheDir, offline: true });
     const tiny = await load(tinyModel);
-    assert.deepEqual((await second.encodeTexts(["a red circle"])).data, (await tiny.encodeTexts(["a red circle"])).data);
+    assert.deepEqual(
+      (await second.encodeTexts(["a red circle"])).data,
+      (await tiny.encodeTexts(["a red circle"])).data,
+    );
     await Promise.all([second.close(), tiny.close()]);
   });
 
   it("both configs of the image processor are fetched, and that of processor_config.json counts", async () => {
-    const usual = { image_processor_type: "CLIPImageProcessor", size: { shortest_edge: 224 }, crop_size: 224, image_mean: 0.5 };
-    const nested = { processor_class: "CLIPProcessor", image_processor: { ...usual, image_mean: [0.1, 0.2, 0.3] } };
+    const usual = {
+      image_processor_type: "CLIPImageProcessor",
+      size: { shortest_edge: 224 },
+      crop_size: 224,
+      image_mean: 0.5,
+    };
+    const nested = {
+      processor_class: "CLIPProcessor",
+      image_processor: { ...usual, image_mean: [0.1, 0.2, 0.3] },
+    };
     const of = (json: object) => Buffer.from(JSON.stringify(json));
-    hub = await fakeHub(repo, { ...files, "preprocessor_config.json": of(usual), "processor_config.json": of(nested) });
+    hub = await fakeHub(repo, {
+      ...files,
+      "preprocessor_config.json": of(usual),
+      "processor_config.json": of(nested),
+    });
     const clip = await load(repo, { cacheDir: temporaryFolder(), mirror: hub.url });
     assert.deepEqual(clip.info.config.preprocessing.mean, [0.1, 0.2, 0.3]);
     await clip.close();
@@ -69,7 +94,10 @@ describe("the hub", () => {
     await (await load(repo, { cacheDir, mirror: hub.url })).close();
     hub.requests.length = 0;
     await (await load(repo, { cacheDir, mirror: hub.url, refresh: true })).close();
-    assert.ok(hub.requests.length > 0 && hub.requests.every((r) => r.startsWith("HEAD")), hub.requests.join());
+    assert.ok(
+      hub.requests.length > 0 && hub.requests.every((r) => r.startsWith("HEAD")),
+      hub.requests.join(),
+    );
   });
 
   it("a gated repository needs a token, which the store of large files never sees", async () => {
@@ -99,8 +127,14 @@ describe("the hub", () => {
       await (await load(repo, { cacheDir: temporaryFolder(), mirror: hub.url })).close();
       assert.deepEqual([...hub.tokens].sort(), ["store -", undefined]);
       const notes: string[] = [];
-      const at = { cacheDir: temporaryFolder(), mirrorFallback: true, onNote: (text: string) => void notes.push(text) };
-      const error = await errorOf(() => load("no/body", { ...at, mirror: `http://user:pa55word@127.0.0.1:${port}/?key=pa55word` }));
+      const at = {
+        cacheDir: temporaryFolder(),
+        mirrorFallback: true,
+        onNote: (text: string) => void notes.push(text),
+      };
+      const error = await errorOf(() =>
+        load("no/body", { ...at, mirror: `http://user:pa55word@127.0.0.1:${port}/?key=pa55word` }),
+      );
       assert.equal(error.code, "E_DOWNLOAD");
       assert.doesNotMatch(inspect(error), /pa55word/);
       assert.ok(notes.length > 0);
@@ -138,16 +172,29 @@ describe("the hub", () => {
 
   it("shards named by an index are fetched with it", async () => {
     const whole = files["model.safetensors"];
-    const header = JSON.parse(whole.subarray(8, 8 + Number(whole.readBigUInt64LE(0))).toString()) as Record<string, unknown>;
+    const header = JSON.parse(whole.subarray(8, 8 + Number(whole.readBigUInt64LE(0))).toString()) as Record<
+      string,
+      unknown
+    >;
     const names = Object.keys(header).filter((n) => n !== "__metadata__");
     const index = { weight_map: Object.fromEntries(names.map((n) => [n, "part-1.safetensors"])) };
     const rest = Object.fromEntries(Object.entries(files).filter(([name]) => name !== "model.safetensors"));
-    hub = await fakeHub(repo, { ...rest, "model.safetensors.index.json": Buffer.from(JSON.stringify(index)), "part-1.safetensors": whole });
+    hub = await fakeHub(repo, {
+      ...rest,
+      "model.safetensors.index.json": Buffer.from(JSON.stringify(index)),
+      "part-1.safetensors": whole,
+    });
     await (await load(repo, { cacheDir: temporaryFolder(), mirror: hub.url })).close();
     assert.ok(hub.requests.includes("GET part-1.safetensors"));
     hub.close();
-    hub = await fakeHub(repo, { ...rest, "model.safetensors.index.json": Buffer.from('{"weight_map": {"a": "../../x"}}') });
-    assert.match((await errorOf(() => load(repo, { cacheDir: temporaryFolder(), mirror: hub!.url }))).message, /outside the model/);
+    hub = await fakeHub(repo, {
+      ...rest,
+      "model.safetensors.index.json": Buffer.from('{"weight_map": {"a": "../../x"}}'),
+    });
+    assert.match(
+      (await errorOf(() => load(repo, { cacheDir: temporaryFolder(), mirror: hub!.url }))).message,
+      /outside the model/,
+    );
   });
 
   it("installed models: listed, verified, damaged, removed", async () => {

@@ -76,7 +76,11 @@ function temporaryCache(): string {
 }
 
 describe("untrusted weight files", () => {
-  const entry = (shape: number[], offsets: [number, number]) => ({ dtype: "F32", shape, data_offsets: offsets });
+  const entry = (shape: number[], offsets: [number, number]) => ({
+    dtype: "F32",
+    shape,
+    data_offsets: offsets,
+  });
   const cases: [string, Buffer][] = [
     ["a header longer than the file", Buffer.from([255, 255, 255, 0, 0, 0, 0, 0, 123])],
     ["a header that is no JSON", Buffer.concat([Buffer.from([3, 0, 0, 0, 0, 0, 0, 0]), Buffer.from("abc")])],
@@ -94,7 +98,9 @@ describe("untrusted weight files", () => {
   }
 
   it("a pickle that names os.system: E_MODEL_UNSAFE with the name", async () => {
-    const error = await errorOf(() => unpickle(Buffer.from("\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.", "latin1"), "evil"));
+    const error = await errorOf(() =>
+      unpickle(Buffer.from("\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.", "latin1"), "evil"),
+    );
     assert.equal(error.code, "E_MODEL_UNSAFE");
     assert.match(error.message, /os\.system/);
   });
@@ -133,7 +139,11 @@ describe("untrusted weight files", () => {
       assert.equal(changed, 1);
       writeFileSync(file, bytes);
       const source = { weights: file, tokenizer: join(folder, "tokenizer.json") };
-      assert.equal((await errorOf(() => importModel(source, output, { activation: "quick_gelu" }))).code, "E_MODEL_CORRUPT", `${record} ${size}`);
+      assert.equal(
+        (await errorOf(() => importModel(source, output, { activation: "quick_gelu" }))).code,
+        "E_MODEL_CORRUPT",
+        `${record} ${size}`,
+      );
       assert.ok(!existsSync(output));
       const loaded = await errorOf(async () => (await load(file, { device: "cpu" })).close());
       assert.equal(loaded.code, "E_MODEL_CORRUPT", `load: ${record} ${size}`);
@@ -141,10 +151,18 @@ describe("untrusted weight files", () => {
   });
 
   it("ONNX weights in a file outside the model's folder: E_MODEL_UNSAFE; in one that is not there: E_MODEL_CORRUPT", async () => {
-    const field = (number: number, wire: number, payload: Buffer) => Buffer.concat([Buffer.from([(number << 3) | wire]), payload]);
+    const field = (number: number, wire: number, payload: Buffer) =>
+      Buffer.concat([Buffer.from([(number << 3) | wire]), payload]);
     const bytes = (number: number, data: Buffer | string) => {
       const b = Buffer.from(data);
-      return field(number, 2, Buffer.concat([Buffer.from(b.length < 128 ? [b.length] : [(b.length & 127) | 128, b.length >> 7]), b]));
+      return field(
+        number,
+        2,
+        Buffer.concat([
+          Buffer.from(b.length < 128 ? [b.length] : [(b.length & 127) | 128, b.length >> 7]),
+          b,
+        ]),
+      );
     };
     const entry = (key: string, value: string) => bytes(13, Buffer.concat([bytes(1, key), bytes(2, value)]));
     const model = (location: string) => {
@@ -169,13 +187,23 @@ describe("untrusted weight files", () => {
     ]) {
       const file = join(inside, "model.onnx");
       writeFileSync(file, model(location));
-      assert.equal((await errorOf(() => importModel({ weights: file }, join(folder, "onnx-out.pt")))).code, code, location);
+      assert.equal(
+        (await errorOf(() => importModel({ weights: file }, join(folder, "onnx-out.pt")))).code,
+        code,
+        location,
+      );
     }
   });
 
   it("a pickle with another opcode: E_MODEL_UNSAFE; a cut one: E_MODEL_CORRUPT", async () => {
-    assert.equal((await errorOf(() => unpickle(Buffer.from("\x80\x02i", "latin1"), "x"))).code, "E_MODEL_UNSAFE");
-    assert.equal((await errorOf(() => unpickle(Buffer.from("\x80\x02X\xff\0\0\0a", "latin1"), "x"))).code, "E_MODEL_CORRUPT");
+    assert.equal(
+      (await errorOf(() => unpickle(Buffer.from("\x80\x02i", "latin1"), "x"))).code,
+      "E_MODEL_UNSAFE",
+    );
+    assert.equal(
+      (await errorOf(() => unpickle(Buffer.from("\x80\x02X\xff\0\0\0a", "latin1"), "x"))).code,
+      "E_MODEL_CORRUPT",
+    );
   });
 
   it("a truncated artifact: E_MODEL_CORRUPT", async () => {
@@ -193,11 +221,18 @@ describe("untrusted weight files", () => {
     const file = join(folder, "changed.pt");
     writeFileSync(file, changed);
     for (const runner of ["auto", "generic"] as const) {
-      const [mine, whole] = await Promise.all([file, "tiny"].map((model) => load(model, { device: "cpu", runner })));
-      assert.deepEqual((await mine.encodeTexts(["a red circle"])).data, (await whole.encodeTexts(["a red circle"])).data);
+      const [mine, whole] = await Promise.all(
+        [file, "tiny"].map((model) => load(model, { device: "cpu", runner })),
+      );
+      assert.deepEqual(
+        (await mine.encodeTexts(["a red circle"])).data,
+        (await whole.encodeTexts(["a red circle"])).data,
+      );
       await Promise.all([mine.close(), whole.close()]);
     }
-    await assert.rejects(addon().verifyArtifact(file), (error: { code?: string }) => /^E_MODEL_/.test(error.code ?? ""));
+    await assert.rejects(addon().verifyArtifact(file), (error: { code?: string }) =>
+      /^E_MODEL_/.test(error.code ?? ""),
+    );
     await addon().verifyArtifact(tinyModel);
   });
 

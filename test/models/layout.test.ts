@@ -20,13 +20,38 @@ const TEXT_KINDS = ["transformer", "roberta"];
 /** torchclip.json with the tower of a case beside a small one of the other half. */
 function settingsOf({ config, embedDim }: SourceCase): string {
   const isText = TEXT_KINDS.includes(config.kind);
-  const blocks = { width: 64, layers: 1, heads: 1, mlpWidth: 64, activation: "gelu", eps: 1e-5, layerScale: false };
+  const blocks = {
+    width: 64,
+    layers: 1,
+    heads: 1,
+    mlpWidth: 64,
+    activation: "gelu",
+    eps: 1e-5,
+    layerScale: false,
+  };
   const image = {
-    ...{ kind: "vit", ...blocks, patchSize: 8, imageSize: 16, patchBias: false, classToken: true, preNorm: true, pool: "token" },
+    ...{
+      kind: "vit",
+      ...blocks,
+      patchSize: 8,
+      imageSize: 16,
+      patchBias: false,
+      classToken: true,
+      preNorm: true,
+      pool: "token",
+    },
     ...{ normAfterPool: false, poolHeads: 1, poolMlpWidth: 0, projection: true, projectionBias: false },
   };
   const text = {
-    ...{ kind: "transformer", ...blocks, contextLength: 8, vocabSize: 16, causal: true, pool: "argmax", endId: 15 },
+    ...{
+      kind: "transformer",
+      ...blocks,
+      contextLength: 8,
+      vocabSize: 16,
+      causal: true,
+      pool: "argmax",
+      endId: 15,
+    },
     ...{ appendedToken: false, padId: 0, projection: true, projectionBias: false },
   };
   return JSON.stringify({
@@ -52,7 +77,11 @@ describe("layouts and TorchScript of the towers (native/core/model/config)", () 
       const modules = layout.modules.filter((m) => m.path === prefix || m.path.startsWith(`${prefix}.`));
       const shapes = layout.shapes.filter(([name]) => name.startsWith(`${prefix}.`));
       assert.equal(modules.length, c.modules, JSON.stringify(c.config));
-      assert.equal(sha256(modules.map((m) => `${m.path}\n${m.source}`).join("\n")), c.sources, JSON.stringify(c.config));
+      assert.equal(
+        sha256(modules.map((m) => `${m.path}\n${m.source}`).join("\n")),
+        c.sources,
+        JSON.stringify(c.config),
+      );
       const text = shapes
         .map(([name, shape]) => `${name} ${shape.join(",")}`)
         .sort()
@@ -63,7 +92,19 @@ describe("layouts and TorchScript of the towers (native/core/model/config)", () 
   });
 
   it("every field of every kind: missing, null, of another type, NaN-like, negative and huge values are refused or harmless", () => {
-    const odd = [undefined, null, "x", -1, 0.5, 1e300, true, [], {}, [[]], Array.from({ length: 5000 }, () => 1)];
+    const odd = [
+      undefined,
+      null,
+      "x",
+      -1,
+      0.5,
+      1e300,
+      true,
+      [],
+      {},
+      [[]],
+      Array.from({ length: 5000 }, () => 1),
+    ];
     const kinds = new Map(cases.map((c) => [c.config.kind, c]));
     let refused = 0;
     for (const c of kinds.values()) {
@@ -85,9 +126,16 @@ describe("layouts and TorchScript of the towers (native/core/model/config)", () 
 
   it("a tower without a projection has the embedding's width, and no bias of one", () => {
     for (const c of cases.filter(({ config }) => config.projection === false)) {
-      assert.throws(() => addon().modelLayout(settingsOf({ ...c, embedDim: c.embedDim / 2 })), /has no projection and the width/);
+      assert.throws(
+        () => addon().modelLayout(settingsOf({ ...c, embedDim: c.embedDim / 2 })),
+        /has no projection and the width/,
+      );
       const config = { ...c.config, projectionBias: true };
-      if ("projectionBias" in c.config) assert.throws(() => addon().modelLayout(settingsOf({ ...c, config })), /projectionBias needs a projection/);
+      if ("projectionBias" in c.config)
+        assert.throws(
+          () => addon().modelLayout(settingsOf({ ...c, config })),
+          /projectionBias needs a projection/,
+        );
     }
   });
 

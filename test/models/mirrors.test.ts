@@ -17,10 +17,19 @@ import { fakeHub, type FakeHub } from "../support/hub.js";
 import { errorOf, root, temporaryFolder, tinyModel } from "../support/index.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
-const VARIABLES = ["TORCHCLIP_HUB_MIRROR", "TORCHCLIP_OPENAI_MIRROR", "TORCHCLIP_DATASET_MIRROR", "TORCHCLIP_MIRROR_FALLBACK", "HF_ENDPOINT"] as const;
+const VARIABLES = [
+  "TORCHCLIP_HUB_MIRROR",
+  "TORCHCLIP_OPENAI_MIRROR",
+  "TORCHCLIP_DATASET_MIRROR",
+  "TORCHCLIP_MIRROR_FALLBACK",
+  "HF_ENDPOINT",
+] as const;
 
 /** Runs `work` with these environment variables alone of those that name servers. */
-async function withVariables<T>(values: Partial<Record<(typeof VARIABLES)[number], string>>, work: () => T | Promise<T>): Promise<T> {
+async function withVariables<T>(
+  values: Partial<Record<(typeof VARIABLES)[number], string>>,
+  work: () => T | Promise<T>,
+): Promise<T> {
   const before = VARIABLES.map((name) => process.env[name]);
   for (const name of VARIABLES) delete process.env[name];
   Object.assign(process.env, values);
@@ -35,27 +44,45 @@ async function withVariables<T>(values: Partial<Record<(typeof VARIABLES)[number
 const mirror = "http://mirror.test/base/";
 
 describe("the addresses of a file", () => {
-  const urls = { hub: `${HUB}/org/name/x`, openai: `${OPENAI}/clip/data/x.tgz`, other: "https://publisher.test/~me/x.tar.gz" };
+  const urls = {
+    hub: `${HUB}/org/name/x`,
+    openai: `${OPENAI}/clip/data/x.tgz`,
+    other: "https://publisher.test/~me/x.tar.gz",
+  };
 
   it("without a mirror: the original alone; HF_ENDPOINT stands for the hub", async () => {
     await withVariables({}, () => {
-      for (const url of Object.values(urls)) assert.deepEqual(addressesOf(url, settings()), [{ url, kind: "download" }]);
+      for (const url of Object.values(urls))
+        assert.deepEqual(addressesOf(url, settings()), [{ url, kind: "download" }]);
       assert.deepEqual(hubServers(settings()), [{ url: HUB, kind: "download" }]);
     });
     await withVariables({ HF_ENDPOINT: "http://hub.test/" }, () => {
-      assert.deepEqual(addressesOf(urls.hub, settings()), [{ url: "http://hub.test/org/name/x", kind: "download" }]);
+      assert.deepEqual(addressesOf(urls.hub, settings()), [
+        { url: "http://hub.test/org/name/x", kind: "download" },
+      ]);
     });
   });
 
   it("a mirror is the only address, and serves the path of the original", async () => {
     const paths = { hub: "/org/name/x", openai: "/clip/data/x.tgz", other: "/~me/x.tar.gz" };
-    const expected = (kind: keyof typeof urls) => [{ url: `http://mirror.test/base${paths[kind]}`, kind: "mirror" }];
-    const variables = { hub: "TORCHCLIP_HUB_MIRROR", openai: "TORCHCLIP_OPENAI_MIRROR", other: "TORCHCLIP_DATASET_MIRROR" } as const;
+    const expected = (kind: keyof typeof urls) => [
+      { url: `http://mirror.test/base${paths[kind]}`, kind: "mirror" },
+    ];
+    const variables = {
+      hub: "TORCHCLIP_HUB_MIRROR",
+      openai: "TORCHCLIP_OPENAI_MIRROR",
+      other: "TORCHCLIP_DATASET_MIRROR",
+    } as const;
     for (const kind of ["hub", "openai", "other"] as const) {
-      await withVariables({}, () => assert.deepEqual(addressesOf(urls[kind], settings({ mirror })), expected(kind)));
+      await withVariables({}, () =>
+        assert.deepEqual(addressesOf(urls[kind], settings({ mirror })), expected(kind)),
+      );
       await withVariables({ [variables[kind]]: mirror }, () => {
         for (const [other, url] of Object.entries(urls)) {
-          assert.deepEqual(addressesOf(url, settings()), other === kind ? expected(kind) : [{ url, kind: "download" }]);
+          assert.deepEqual(
+            addressesOf(url, settings()),
+            other === kind ? expected(kind) : [{ url, kind: "download" }],
+          );
         }
       });
     }
@@ -66,7 +93,9 @@ describe("the addresses of a file", () => {
       { url: "http://mirror.test/base/clip/data/x.tgz", kind: "mirror" },
       { url: urls.openai, kind: "download" },
     ];
-    await withVariables({}, () => assert.deepEqual(addressesOf(urls.openai, settings({ mirror, mirrorFallback: true })), both));
+    await withVariables({}, () =>
+      assert.deepEqual(addressesOf(urls.openai, settings({ mirror, mirrorFallback: true })), both),
+    );
     await withVariables({ TORCHCLIP_MIRROR_FALLBACK: "1" }, () => {
       assert.deepEqual(addressesOf(urls.openai, settings({ mirror })), both);
       assert.equal(addressesOf(urls.openai, settings({ mirror, mirrorFallback: false })).length, 1);
@@ -109,19 +138,31 @@ describe("mirrors", function () {
   it("a data set comes from the mirror; its origin is remembered with the unpacked copy", async () => {
     const cacheDir = temporaryFolder();
     const first = await unpacked("set", set(), { cacheDir, mirror: base });
-    assert.deepEqual(first.origin, { kind: "mirror", location: `${base}/~publisher/set.tar`, hashKnown: true });
+    assert.deepEqual(first.origin, {
+      kind: "mirror",
+      location: `${base}/~publisher/set.tar`,
+      hashKnown: true,
+    });
     assert.equal(readFileSync(join(first.folder, "set", "a.txt"), "utf8"), "content");
     assert.deepEqual(requests, ["/~publisher/set.tar"]);
     assert.deepEqual(await unpacked("set", set(), { cacheDir, offline: true }), first);
     writeFileSync(join(cacheDir, "datasets", "set.tar.origin.json"), "{");
     const { origin } = await unpacked("set", set(), { cacheDir, offline: true });
-    assert.deepEqual(origin, { kind: "cache", location: join(cacheDir, "datasets", "set.tar"), hashKnown: false });
+    assert.deepEqual(origin, {
+      kind: "cache",
+      location: join(cacheDir, "datasets", "set.tar"),
+      hashKnown: false,
+    });
   });
 
   it("a folder given as root has no known hash", async () => {
     const root = temporaryFolder();
     writeFileSync(join(root, "set"), "");
-    assert.deepEqual((await unpacked("set", set(), { root })).origin, { kind: "root", location: root, hashKnown: false });
+    assert.deepEqual((await unpacked("set", set(), { root })).origin, {
+      kind: "root",
+      location: root,
+      hashKnown: false,
+    });
   });
 
   it("every data set with a download asks the mirror, under the path of its publisher", async () => {
@@ -142,7 +183,10 @@ describe("mirrors", function () {
     assert.deepEqual([...Object.keys(paths), ...without].sort(), DATASETS.map((entry) => entry.name).sort());
     const documented = readFileSync(join(root, "docs", "settings.md"), "utf8");
     for (const [name, path] of Object.entries(paths)) {
-      assert.ok(documented.includes(path.replace("t10k-images", "train-images")), `docs/settings.md lacks ${path}`);
+      assert.ok(
+        documented.includes(path.replace("t10k-images", "train-images")),
+        `docs/settings.md lacks ${path}`,
+      );
       requests.length = 0;
       const error = await errorOf(() => loadDataset(name, { cacheDir: temporaryFolder(), mirror: base }));
       assert.equal(error.code, "E_DOWNLOAD", name);
@@ -150,8 +194,13 @@ describe("mirrors", function () {
       assert.match(error.message, /The mirror alone was asked; with --mirror-fallback/);
       assert.match(error.message, /--root/);
     }
-    const { message } = await errorOf(() => loadDataset("rendered-sst2", { cacheDir: temporaryFolder(), mirror: base }));
-    assert.match(message, /`--dataset "https:\/\/huggingface\.co\/\S+\/test\/\{0\.\.3\}\.tar" --classes negative,positive`/);
+    const { message } = await errorOf(() =>
+      loadDataset("rendered-sst2", { cacheDir: temporaryFolder(), mirror: base }),
+    );
+    assert.match(
+      message,
+      /`--dataset "https:\/\/huggingface\.co\/\S+\/test\/\{0\.\.3\}\.tar" --classes negative,positive`/,
+    );
   });
 
   it("a fallback that is asked for is told, and the origin says what was used", async () => {
@@ -161,7 +210,11 @@ describe("mirrors", function () {
       { url: `${base}/gone`, kind: "mirror" as const },
       { url: `${base}/set.tar?key=secret`, kind: "download" as const },
     ];
-    const origin = await downloadFrom(addresses, { target, hash: `md5:${md5()}`, onNote: (text) => notes.push(text) });
+    const origin = await downloadFrom(addresses, {
+      target,
+      hash: `md5:${md5()}`,
+      onNote: (text) => notes.push(text),
+    });
     assert.deepEqual(origin, { kind: "download", location: `${base}/set.tar?…`, hashKnown: true });
     assert.equal(notes.length, 1);
     assert.match(notes[0], /gone: HTTP 404.*Now .*set\.tar.* is asked/);
@@ -176,7 +229,10 @@ describe("mirrors", function () {
     assert.ok(openai.every(({ hub }) => /^timm\/\w+_clip(_\d+)?\.openai$/.test(hub ?? "")));
     const error = await errorOf(() => load("ViT-B/32", { cacheDir: temporaryFolder(), mirror: base }));
     assert.equal(error.code, "E_DOWNLOAD");
-    assert.match(error.message, /on the hub as timm\/vit_base_patch32_clip_224\.openai: `--model timm\/vit_base_patch32_clip_224\.openai`/);
+    assert.match(
+      error.message,
+      /on the hub as timm\/vit_base_patch32_clip_224\.openai: `--model timm\/vit_base_patch32_clip_224\.openai`/,
+    );
     assert.ok(requests.length === 1 && requests[0].startsWith("/clip/models/40d3657"), requests.join());
   });
 });
@@ -187,7 +243,10 @@ describe("where a model's weights came from", function () {
   let hub: FakeHub;
   let other: FakeHub;
   before(async () => {
-    const config = { vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 }, text_config: { num_attention_heads: 2 } };
+    const config = {
+      vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 },
+      text_config: { num_attention_heads: 2 },
+    };
     const files = {
       "config.json": Buffer.from(JSON.stringify(config)),
       "tokenizer.json": Buffer.from(await tinyTokenizer()),
@@ -214,7 +273,12 @@ describe("where a model's weights came from", function () {
     await withVariables({ HF_ENDPOINT: hub.url }, async () => {
       const cacheDir = temporaryFolder();
       const notes: string[] = [];
-      const clip = await load(repo, { cacheDir, mirror: other.url, mirrorFallback: true, onNote: (text) => notes.push(text) });
+      const clip = await load(repo, {
+        cacheDir,
+        mirror: other.url,
+        mirrorFallback: true,
+        onNote: (text) => notes.push(text),
+      });
       const expected = {
         kind: "download",
         location: `${hub.url}/${repo}/resolve/${hub.commit}/model.safetensors`,
@@ -239,25 +303,45 @@ describe("where a model's weights came from", function () {
   it("from a mirror, from the cache alone, from a path, from the package", async () => {
     const cacheDir = temporaryFolder();
     const mirrored = (await locateModel(repo, { cacheDir, mirror: hub.url })).origin;
-    assert.deepEqual([mirrored.kind, mirrored.location.startsWith(hub.url), mirrored.hashKnown], ["mirror", true, true]);
+    assert.deepEqual(
+      [mirrored.kind, mirrored.location.startsWith(hub.url), mirrored.hashKnown],
+      ["mirror", true, true],
+    );
     const cached = (await locateModel(repo, { cacheDir, offline: true, refresh: true })).origin;
     assert.deepEqual([cached.kind, cached.hub, cached.hashKnown], ["cache", `${repo}@${hub.commit}`, true]);
     assert.ok(existsSync(cached.location));
     const weights = join(cacheDir, "model.safetensors");
     writeFileSync(weights, await tinySafetensors());
     writeFileSync(join(cacheDir, "tokenizer.json"), await tinyTokenizer());
-    assert.deepEqual((await locateModel(cacheDir, { cacheDir })).origin, { kind: "path", location: weights, hashKnown: false });
-    assert.deepEqual((await locateModel(tinyModel)).origin, { kind: "path", location: tinyModel, hashKnown: false });
-    assert.deepEqual((await locateModel("tiny")).origin, { kind: "package", location: "models/tiny.pt", hashKnown: false });
+    assert.deepEqual((await locateModel(cacheDir, { cacheDir })).origin, {
+      kind: "path",
+      location: weights,
+      hashKnown: false,
+    });
+    assert.deepEqual((await locateModel(tinyModel)).origin, {
+      kind: "path",
+      location: tinyModel,
+      hashKnown: false,
+    });
+    assert.deepEqual((await locateModel("tiny")).origin, {
+      kind: "package",
+      location: "models/tiny.pt",
+      hashKnown: false,
+    });
   });
 
   it("a file of the cache is used where the hub fails, and a note says so", async () => {
     const cacheDir = temporaryFolder();
     await locateModel(repo, { cacheDir, mirror: hub.url });
     const notes: string[] = [];
-    const failing = new HubRepository({ repo, revision: "main" }, settings({ cacheDir, mirror: other.url }), { onNote: (text) => notes.push(text) });
+    const failing = new HubRepository({ repo, revision: "main" }, settings({ cacheDir, mirror: other.url }), {
+      onNote: (text) => notes.push(text),
+    });
     const file = await failing.file("config.json");
     assert.ok(file && existsSync(file));
-    assert.match(notes.join("\n"), /some-clip\/config\.json is taken from the cache, which may be older: .*no such repository/);
+    assert.match(
+      notes.join("\n"),
+      /some-clip\/config\.json is taken from the cache, which may be older: .*no such repository/,
+    );
   });
 });

@@ -20,7 +20,9 @@ describe("parameters of an artifact", () => {
     it(`${c.name}: as many as PyTorch counts`, async () => {
       const artifact = join(folder, `${i}.pt`);
       await importModel(await findSource(writeFamilyFolder(c, join(folder, String(i)), true)), artifact);
-      const sizes = c.shapes.filter(([name]) => !BUFFERS.test(name)).map(([, shape]) => shape.reduce((a, b) => a * b, 1));
+      const sizes = c.shapes
+        .filter(([name]) => !BUFFERS.test(name))
+        .map(([, shape]) => shape.reduce((a, b) => a * b, 1));
       assert.equal(
         await countParameters(artifact),
         sizes.reduce((a, b) => a + b, 0),

@@ -28,7 +28,10 @@ describe("a cache that cannot be written", () => {
   });
 
   it("loads what is in it, also when the weights have another path", async () => {
-    assert.match((await errorOf(() => writeFileWhole(join(cacheDir, "x"), "x"))).message, /the file system is read-only \(EROFS\)/);
+    assert.match(
+      (await errorOf(() => writeFileWhole(join(cacheDir, "x"), "x"))).message,
+      /the file system is read-only \(EROFS\)/,
+    );
     const other = join(folder, "other");
     cpSync(weights, other, { recursive: true });
     await (await load(other, options)).close();
@@ -39,7 +42,10 @@ describe("a cache that cannot be written", () => {
     cpSync(weights, other, { recursive: true });
     writeFileSync(
       join(other, "config.json"),
-      JSON.stringify({ vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 }, text_config: { num_attention_heads: 2 } }),
+      JSON.stringify({
+        vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 },
+        text_config: { num_attention_heads: 2 },
+      }),
     );
     const error = await errorOf(() => load(other, options));
     assert.equal(error.code, "E_WRITE");

@@ -34,7 +34,11 @@ async function readWideArchive(bytes: Buffer): Promise<unknown> {
 describe("untrusted pickles", () => {
   /** A list that holds the one before twice, `times` over: as a string it would have 2^times letters. */
   const doubled = (times: number) =>
-    "]" + Array.from({ length: times }, (_, i) => `q${String.fromCharCode(i)}](h${String.fromCharCode(i)}h${String.fromCharCode(i)}e`).join("");
+    "]" +
+    Array.from(
+      { length: times },
+      (_, i) => `q${String.fromCharCode(i)}](h${String.fromCharCode(i)}h${String.fromCharCode(i)}e`,
+    ).join("");
 
   const cases: [string, Buffer][] = [
     ["a key of doubled lists", pickle("\x80\x02}", doubled(60), "Ns.")],
@@ -68,15 +72,36 @@ describe("untrusted pickles", () => {
   });
 
   it("dictionaries nested 100,000 deep: E_MODEL_CORRUPT, no stack overflow", async () => {
-    const deep = pickle("\x80\x02", pickle("}", pickledText("k")).toString("latin1").repeat(100_000), "}", "s".repeat(100_000), ".");
+    const deep = pickle(
+      "\x80\x02",
+      pickle("}", pickledText("k")).toString("latin1").repeat(100_000),
+      "}",
+      "s".repeat(100_000),
+      ".",
+    );
     assert.equal(await codeOf("deep.bin", torchArchive(deep)), "E_MODEL_CORRUPT");
   });
 
   it("names that are built of long names around them are paid for", async () => {
-    const storage = pickle("(", pickledText("storage"), "ctorch\nFloatStorage\n", pickledText("0"), pickledText("cpu"), "K\x01tQ");
+    const storage = pickle(
+      "(",
+      pickledText("storage"),
+      "ctorch\nFloatStorage\n",
+      pickledText("0"),
+      pickledText("cpu"),
+      "K\x01tQ",
+    );
     const tensor = pickle("ctorch._utils\n_rebuild_tensor_v2\n(", storage, "K\x00K\x01\x85K\x01\x85tRq\x01");
     const names = Array.from({ length: 50_000 }, (_, i) => pickle(pickledText(`x${i}`), "h\x01"));
-    const wide = pickle("\x80\x02}", pickledText("k".repeat(4000)), "}(", pickledText("first"), tensor, ...names, "us.");
+    const wide = pickle(
+      "\x80\x02}",
+      pickledText("k".repeat(4000)),
+      "}(",
+      pickledText("first"),
+      tensor,
+      ...names,
+      "us.",
+    );
     assert.match((await errorOf(() => readWideArchive(wide))).message, /more objects than weights need/);
   });
 
@@ -100,7 +125,10 @@ describe("untrusted pickles", () => {
 describe("untrusted archives", () => {
   it("200,000 records are read in seconds", async function () {
     this.timeout(60_000);
-    const records = Array.from({ length: 200_000 }, (_, i) => ({ name: `archive/data/${i}`, bytes: Buffer.alloc(0) }));
+    const records = Array.from({ length: 200_000 }, (_, i) => ({
+      name: `archive/data/${i}`,
+      bytes: Buffer.alloc(0),
+    }));
     const file = join(folder, "many.bin");
     writeFileSync(file, zip([{ name: "archive/data.pkl", bytes: pickle("\x80\x02}.") }, ...records]));
     const start = process.cpuUsage().user;
@@ -110,7 +138,10 @@ describe("untrusted archives", () => {
 
   it("two records of one name, also by case, are refused", async () => {
     for (const name of ["archive/data.pkl", "archive/DATA.PKL", "other/data.pkl"]) {
-      assert.equal(await codeOf("twice.bin", torchArchive(pickle("}."), [{ name, bytes: pickle("}.") }])), "E_MODEL_CORRUPT");
+      assert.equal(
+        await codeOf("twice.bin", torchArchive(pickle("}."), [{ name, bytes: pickle("}.") }])),
+        "E_MODEL_CORRUPT",
+      );
     }
   });
 
@@ -120,7 +151,10 @@ describe("untrusted archives", () => {
     const file = join(folder, "changed.pt");
     bytes[bytes.indexOf("torchclip.json") + 100] ^= 1;
     writeFileSync(file, bytes);
-    assert.match((await errorOf(async () => (await TorchArchive.open(file)).verify())).message, /does not match its checksum|torchclip\.json/);
+    assert.match(
+      (await errorOf(async () => (await TorchArchive.open(file)).verify())).message,
+      /does not match its checksum|torchclip\.json/,
+    );
   });
 });
 
@@ -144,7 +178,10 @@ describe("untrusted safetensors", () => {
   ];
   for (const [what, header] of cases) {
     it(`${what}: E_MODEL_CORRUPT`, async () => {
-      assert.equal(await codeOf("h.safetensors", safetensors(header as object, Buffer.alloc(4))), "E_MODEL_CORRUPT");
+      assert.equal(
+        await codeOf("h.safetensors", safetensors(header as object, Buffer.alloc(4))),
+        "E_MODEL_CORRUPT",
+      );
     });
   }
 
@@ -155,7 +192,10 @@ describe("untrusted safetensors", () => {
   };
 
   it("a header nested 1,000,000 deep, or of 10,000,000 lists: E_MODEL_CORRUPT before anything is built", async () => {
-    assert.equal(await codeOf("deep.safetensors", raw(`{"a":${"[".repeat(1e6)}${"]".repeat(1e6)}}`)), "E_MODEL_CORRUPT");
+    assert.equal(
+      await codeOf("deep.safetensors", raw(`{"a":${"[".repeat(1e6)}${"]".repeat(1e6)}}`)),
+      "E_MODEL_CORRUPT",
+    );
     assert.equal(await codeOf("wide.safetensors", raw(`{"a":[${"[],".repeat(1e7)}[]]}`)), "E_MODEL_CORRUPT");
   });
 
@@ -163,16 +203,28 @@ describe("untrusted safetensors", () => {
     const bytes = await tinySafetensors();
     const length = Number(bytes.readBigUInt64LE());
     const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<string, unknown>;
-    for (const config of ["{", "null", "[]", '{"activation":"relu"}', '{"vision_heads":-4,"activation":"gelu"}', '{"text_heads":0.5,"activation":"gelu"}']) {
+    for (const config of [
+      "{",
+      "null",
+      "[]",
+      '{"activation":"relu"}',
+      '{"vision_heads":-4,"activation":"gelu"}',
+      '{"text_heads":0.5,"activation":"gelu"}',
+    ]) {
       const file = join(folder, "meta.safetensors");
       writeFileSync(file, safetensors({ ...header, __metadata__: { config } }, bytes.subarray(8 + length)));
-      assert.equal((await errorOf(() => importModel({ weights: file }, join(folder, "meta.pt")))).code, "E_MODEL_CORRUPT", config);
+      assert.equal(
+        (await errorOf(() => importModel({ weights: file }, join(folder, "meta.pt")))).code,
+        "E_MODEL_CORRUPT",
+        config,
+      );
     }
   });
 });
 
 describe("untrusted indexes", () => {
-  const index = async (name: string, content: unknown) => codeOf(name, Buffer.from(typeof content === "string" ? content : JSON.stringify(content)));
+  const index = async (name: string, content: unknown) =>
+    codeOf(name, Buffer.from(typeof content === "string" ? content : JSON.stringify(content)));
 
   it("an index that names itself, or one that names it: E_MODEL_CORRUPT at once", async () => {
     assert.equal(await index("self.index.json", { weight_map: { a: "self.index.json" } }), "E_MODEL_CORRUPT");
@@ -224,14 +276,35 @@ describe("untrusted ONNX", () => {
   const external = (key: string, value: string) => field(13, Buffer.concat([field(1, key), field(2, value)]));
   const cases: [string, Buffer][] = [
     ["a negative size", tensor(field(1, -1n), F32, field(8, "a"), field(9, Buffer.alloc(4)))],
-    ["sizes whose product is 0 and that are no numbers", tensor(field(1, 0n), field(1, -1n), F32, field(8, "a"), field(9, Buffer.alloc(0)))],
-    ["1,000,000 axes", tensor(field(1, Buffer.alloc(1_000_000, 1)), F32, field(8, "a"), field(9, Buffer.alloc(4)))],
-    ["a name of 100,000 letters", tensor(field(1, 1n), F32, field(8, "a".repeat(100_000)), field(9, Buffer.alloc(4)))],
-    ["an external length that is no number", tensor(field(1, 1n), F32, field(8, "a"), external("location", "x.onnx"), external("length", "x"))],
-    ["a negative external length", tensor(field(1, 1n), F32, field(8, "a"), external("location", "x.onnx"), external("length", "-1"))],
-    ["an external location with a zero", tensor(field(1, 1n), F32, field(8, "a"), external("location", "x\0y"))],
+    [
+      "sizes whose product is 0 and that are no numbers",
+      tensor(field(1, 0n), field(1, -1n), F32, field(8, "a"), field(9, Buffer.alloc(0))),
+    ],
+    [
+      "1,000,000 axes",
+      tensor(field(1, Buffer.alloc(1_000_000, 1)), F32, field(8, "a"), field(9, Buffer.alloc(4))),
+    ],
+    [
+      "a name of 100,000 letters",
+      tensor(field(1, 1n), F32, field(8, "a".repeat(100_000)), field(9, Buffer.alloc(4))),
+    ],
+    [
+      "an external length that is no number",
+      tensor(field(1, 1n), F32, field(8, "a"), external("location", "x.onnx"), external("length", "x")),
+    ],
+    [
+      "a negative external length",
+      tensor(field(1, 1n), F32, field(8, "a"), external("location", "x.onnx"), external("length", "-1")),
+    ],
+    [
+      "an external location with a zero",
+      tensor(field(1, 1n), F32, field(8, "a"), external("location", "x\0y")),
+    ],
     ["10,000,000 nodes", field(7, Buffer.alloc(20_000_000, Buffer.from([0x0a, 0])))],
-    ["messages nested deep", Array.from({ length: 200 }).reduce<Buffer>((inner) => field(7, inner), Buffer.alloc(1))],
+    [
+      "messages nested deep",
+      Array.from({ length: 200 }).reduce<Buffer>((inner) => field(7, inner), Buffer.alloc(1)),
+    ],
     ["nothing", Buffer.alloc(0)],
   ];
   for (const [what, bytes] of cases) {
@@ -243,7 +316,10 @@ describe("untrusted ONNX", () => {
 });
 
 describe("untrusted settings", () => {
-  const artifact = async () => JSON.parse((await (await TorchArchive.open(tinyModel)).read("extra/torchclip.json")).toString()) as Record<string, unknown>;
+  const artifact = async () =>
+    JSON.parse(
+      (await (await TorchArchive.open(tinyModel)).read("extra/torchclip.json")).toString(),
+    ) as Record<string, unknown>;
 
   it("the bundled model's are read", async () => {
     assert.equal((await readArtifactConfig(tinyModel)).formatVersion, 2);
@@ -282,7 +358,11 @@ describe("untrusted settings", () => {
         try {
           readConfig(JSON.stringify(changed));
         } catch (error) {
-          assert.equal((error as { code?: string }).code, "E_MODEL_CORRUPT", `${path.join(".")} = ${JSON.stringify(value)}: ${String(error)}`);
+          assert.equal(
+            (error as { code?: string }).code,
+            "E_MODEL_CORRUPT",
+            `${path.join(".")} = ${JSON.stringify(value)}: ${String(error)}`,
+          );
           continue;
         }
         const fine = (path.at(-1) === "name" && value === "x") || path.at(-1) === "layers";
@@ -322,7 +402,15 @@ describe("untrusted settings", () => {
   it("names of Object's are no activation", () => {
     for (const name of ["constructor", "__proto__", "toString"]) {
       const unsupported = { code: "E_MODEL_UNSUPPORTED" };
-      assert.throws(() => huggingFaceHints({ vision_config: { hidden_act: name }, text_config: { hidden_act: name } }, undefined, "c"), unsupported);
+      assert.throws(
+        () =>
+          huggingFaceHints(
+            { vision_config: { hidden_act: name }, text_config: { hidden_act: name } },
+            undefined,
+            "c",
+          ),
+        unsupported,
+      );
       assert.throws(() => openClipHints({ vision_cfg: {} }, { resize_mode: name }, "c"), unsupported);
     }
   });
@@ -334,8 +422,16 @@ describe("untrusted settings", () => {
       const beside = join(folder, "beside.json");
       writeFileSync(beside, text);
       const output = join(folder, "beside.pt");
-      assert.equal((await errorOf(() => importModel({ weights, config: beside }, output))).code, "E_MODEL_CORRUPT", text);
-      assert.equal((await errorOf(() => importModel({ weights, tokenizer: beside }, output))).code, "E_MODEL_CORRUPT", text);
+      assert.equal(
+        (await errorOf(() => importModel({ weights, config: beside }, output))).code,
+        "E_MODEL_CORRUPT",
+        text,
+      );
+      assert.equal(
+        (await errorOf(() => importModel({ weights, tokenizer: beside }, output))).code,
+        "E_MODEL_CORRUPT",
+        text,
+      );
     }
   });
 

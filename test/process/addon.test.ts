@@ -10,7 +10,10 @@ describe("a failing load of the addon", () => {
   it("says that it was not built, and the command that builds it", async () => {
     const error = await errorOf(() => loadAddon([join(folder, "none.node")]));
     assert.equal(error.code, "E_ADDON");
-    assert.match(error.message, /has not been built[^]*none\.node: no such file[^]*npm --prefix .* run build/);
+    assert.match(
+      error.message,
+      /has not been built[^]*none\.node: no such file[^]*npm --prefix .* run build/,
+    );
   });
 
   it("names the file that does not load", async () => {

@@ -32,18 +32,33 @@ describe("arguments of the addon", () => {
       await refuses(name, () => index.search(floats, 1, value, null, ints, floats));
       await refuses(name, () => index.read(value, 1, floats));
     }
-    for (const seconds of [NaN, Infinity, -1, 0, 61]) await refuses(String(seconds), () => addon().productSpeed(0, seconds));
+    for (const seconds of [NaN, Infinity, -1, 0, 61])
+      await refuses(String(seconds), () => addon().productSpeed(0, seconds));
   });
 
   it("arrays that are too short, of another type, detached, or can shrink", async () => {
     const index = new (addon().Index)(0, 4);
     const detached = new Float32Array(4);
     structuredClone(detached.buffer, { transfer: [detached.buffer] });
-    const resizable = new Float32Array(new (ArrayBuffer as new (bytes: number, options: object) => ArrayBuffer)(64, { maxByteLength: 128 }));
-    for (const rows of [new Float32Array(3), detached, resizable, new Float64Array(4), new Uint8Array(64), [1, 2, 3, 4], null]) {
+    const resizable = new Float32Array(
+      new (ArrayBuffer as new (bytes: number, options: object) => ArrayBuffer)(64, { maxByteLength: 128 }),
+    );
+    for (const rows of [
+      new Float32Array(3),
+      detached,
+      resizable,
+      new Float64Array(4),
+      new Uint8Array(64),
+      [1, 2, 3, 4],
+      null,
+    ]) {
       await refuses("rows", () => index.stage(rows as Float32Array, 1, 0));
-      await refuses("rows", () => index.search(rows as Float32Array, 1, 1, null, new Int32Array(1), new Float32Array(1)));
-      await refuses("rows", () => addon().similarity(rows as Float32Array, 1, new Float32Array(4), 1, 4, "cpu", new Float32Array(1)));
+      await refuses("rows", () =>
+        index.search(rows as Float32Array, 1, 1, null, new Int32Array(1), new Float32Array(1)),
+      );
+      await refuses("rows", () =>
+        addon().similarity(rows as Float32Array, 1, new Float32Array(4), 1, 4, "cpu", new Float32Array(1)),
+      );
     }
     // A property of the buffer's own does not hide what it is.
     Object.defineProperty(resizable.buffer, "resizable", { value: false });

@@ -54,7 +54,10 @@ const shared = (array) => {
 function runs(script: string): void {
   const file = join(folder, `${Math.random().toString(36).slice(2)}.mjs`);
   writeFileSync(file, `${PRELUDE}\n${script}\nconsole.log("end");`);
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", file], { encoding: "utf8", timeout: 240_000 });
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", file], {
+    encoding: "utf8",
+    timeout: 240_000,
+  });
   assert.equal(signal, null, `killed by ${signal}: ${stderr}`);
   assert.equal(status, 0, stderr);
   assert.match(stdout, /end/);

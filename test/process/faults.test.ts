@@ -8,10 +8,14 @@ describe("faults while files are written", function () {
   this.timeout(600_000);
 
   const faults = (script: string, ...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, ["--import=tsx", join(root, "scripts/faults", script), "--images", "12", ...args], {
-      encoding: "utf8",
-      cwd: root,
-    });
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ["--import=tsx", join(root, "scripts/faults", script), "--images", "12", ...args],
+      {
+        encoding: "utf8",
+        cwd: root,
+      },
+    );
     assert.equal(status, 0, stdout + stderr);
     return stdout;
   };

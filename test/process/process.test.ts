@@ -22,13 +22,17 @@ function ends(script: string, code: number, ...flags: string[]): string {
   return stdout;
 }
 
-const image = "const image = { data: new Uint8Array(300 * 300 * 3).fill(90), width: 300, height: 300, channels: 3 };";
+const image =
+  "const image = { data: new Uint8Array(300 * 300 * 3).fill(90), width: 300, height: 300, channels: 3 };";
 
 describe("the process around the engine", function () {
   this.timeout(300_000);
 
   it("an idle engine lets the process exit", () => {
-    ends(`import { load } from ${entry}; const c = await load(${model}); await c.encodeTexts(["x"]); console.log("end");`, 0);
+    ends(
+      `import { load } from ${entry}; const c = await load(${model}); await c.encodeTexts(["x"]); console.log("end");`,
+      0,
+    );
   });
 
   it("process.exit while a batch runs", () => {
@@ -90,7 +94,10 @@ describe("the process around the engine", function () {
 
   it("require() from CommonJS works", () => {
     const file = join(folder, "c.cjs");
-    writeFileSync(file, `const t = require(${JSON.stringify(root)}); t.load(${model}).then((c) => c.close()).then(() => console.log(typeof t.similarity));`);
+    writeFileSync(
+      file,
+      `const t = require(${JSON.stringify(root)}); t.load(${model}).then((c) => c.close()).then(() => console.log(typeof t.similarity));`,
+    );
     const { status, stdout, stderr } = spawnSync(process.execPath, [file], { encoding: "utf8" });
     assert.equal(status, 0, stderr);
     assert.match(stdout, /function/);

@@ -15,10 +15,21 @@ const [WIDTH, HIDDEN] = [1024, 16384];
 /** An artifact of 76 M parameters, 304 MB in fp32: the small model of the goldens with a wide image tower. */
 async function largeArtifact(folder: string): Promise<string> {
   const wide = (shape: number[]) => shape.map((n) => (n === 64 ? WIDTH : n === 128 ? HIDDEN : n));
-  const shapes = small.shapes.map(([name, shape]): [string, number[]] => [name, /^visual_projection|^vision_model/.test(name) ? wide(shape) : shape]);
+  const shapes = small.shapes.map(([name, shape]): [string, number[]] => [
+    name,
+    /^visual_projection|^vision_model/.test(name) ? wide(shape) : shape,
+  ]);
   const config = structuredClone(small.files["config.json"]) as { vision_config: Record<string, unknown> };
-  Object.assign(config.vision_config, { hidden_size: WIDTH, intermediate_size: HIDDEN, num_attention_heads: 16 });
-  const at = writeFamilyFolder({ ...small, files: { ...small.files, "config.json": config } }, join(folder, "large"), false);
+  Object.assign(config.vision_config, {
+    hidden_size: WIDTH,
+    intermediate_size: HIDDEN,
+    num_attention_heads: 16,
+  });
+  const at = writeFamilyFolder(
+    { ...small, files: { ...small.files, "config.json": config } },
+    join(folder, "large"),
+    false,
+  );
   writeRepeatedModel(join(at, "model.safetensors"), shapes);
   const artifact = join(folder, "large.pt");
   await importModel(await findSource(at), artifact);
@@ -59,9 +70,17 @@ describe("one artifact, loaded twice in a process", function () {
          await third.close();
          console.log(JSON.stringify({ weights, added, same, finite }));`,
       );
-      const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", script], { encoding: "utf8", timeout: 240_000 });
+      const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", script], {
+        encoding: "utf8",
+        timeout: 240_000,
+      });
       assert.equal(status, 0, stderr);
-      const { weights, added, same, finite } = JSON.parse(stdout) as { weights: number; added: number; same: boolean[]; finite: boolean };
+      const { weights, added, same, finite } = JSON.parse(stdout) as {
+        weights: number;
+        added: number;
+        same: boolean[];
+        finite: boolean;
+      };
       assert.ok(finite, "the model computes numbers");
       assert.ok(weights > 140e6, `the model is large enough to see: ${weights} bytes`);
       assert.deepEqual(same, [true, true, true]);

@@ -32,7 +32,14 @@ function evaluation(classes: string[], count = 60): { data: Dataset; result: Zer
     const raw = classes.map((_, c) => random() + (c === label ? 0.6 : 0));
     const sum = raw.reduce((a, b) => a + b, 0);
     const probabilities = raw.map((x) => x / sum);
-    return { index, name: `${HOSTILE}${index}.png`, label, predicted: argmax(probabilities), cosines: probabilities, probabilities };
+    return {
+      index,
+      name: `${HOSTILE}${index}.png`,
+      label,
+      predicted: argmax(probabilities),
+      cosines: probabilities,
+      probabilities,
+    };
   });
   const metrics = computeMetrics(predictions, classes);
   const prompts = { templates: [`a photo of ${HOSTILE} {}`], source: "test" };
@@ -70,7 +77,10 @@ describe("the report page", () => {
     const own = scripts[1][2];
     const hash = createHash("sha256").update(own).digest("base64");
     const policy = /Content-Security-Policy" content="([^"]*)"/.exec(html)![1];
-    assert.ok(policy.includes("default-src 'none'") && policy.includes(`script-src 'sha256-${hash}'`), policy);
+    assert.ok(
+      policy.includes("default-src 'none'") && policy.includes(`script-src 'sha256-${hash}'`),
+      policy,
+    );
     assert.doesNotThrow(() => new Script(own), "the script is JavaScript");
     const data = JSON.parse(scripts[0][2]) as { thresholds: { classes: unknown[] } };
     assert.equal(data.thresholds.classes.length, 3);
@@ -78,11 +88,17 @@ describe("the report page", () => {
   });
 
   it("has accuracy first, the manifest folded, charts of one size", async () => {
-    for (const classes of [["negative", "positive"], ["a", "b", "c"], Array.from({ length: 60 }, (_, i) => `class ${i}`)]) {
+    for (const classes of [
+      ["negative", "positive"],
+      ["a", "b", "c"],
+      Array.from({ length: 60 }, (_, i) => `class ${i}`),
+    ]) {
       const html = await page(classes, 240);
       assert.match(html, /<div class="figures"><div class="figure first"><span>Accuracy/);
       assert.match(html, /<details><summary>Manifest of the run/);
-      const sizes = [...html.matchAll(/<svg xmlns[^>]*viewBox="0 0 (\d+) (\d+)"/g)].map((m) => `${m[1]} x ${m[2]}`);
+      const sizes = [...html.matchAll(/<svg xmlns[^>]*viewBox="0 0 (\d+) (\d+)"/g)].map(
+        (m) => `${m[1]} x ${m[2]}`,
+      );
       assert.equal(sizes.length, classes.length === 2 ? 4 : 3);
       assert.deepEqual([...new Set(sizes)], ["420 x 330"], classes.length.toString());
     }
@@ -98,7 +114,14 @@ describe("the report page", () => {
       splits: [],
       prompts: [],
     });
-    const html = await reportHtml({ data: gone, result, manifest, examplePng: Buffer.from(""), exampleText: "", shown: chooseImages(result, []) });
+    const html = await reportHtml({
+      data: gone,
+      result,
+      manifest,
+      examplePng: Buffer.from(""),
+      exampleText: "",
+      shown: chooseImages(result, []),
+    });
     assert.match(html, /no longer readable/);
   });
 
@@ -155,7 +178,11 @@ describe("labels in the figures", () => {
     const text = "한국어 고양이 사진 은는이가";
     await loadFonts([text]);
     const outlines = [...text.replaceAll(" ", "")].map((char) => textPath(char, 0, 20, 20));
-    assert.equal(new Set(outlines).size, new Set(text.replaceAll(" ", "")).size, "one outline is that of two characters");
+    assert.equal(
+      new Set(outlines).size,
+      new Set(text.replaceAll(" ", "")).size,
+      "one outline is that of two characters",
+    );
   });
 
   it("a character that no font has is DejaVu's box, also where a subset claims it", async () => {
@@ -188,7 +215,15 @@ describe("Chinese, Japanese and Korean on the pages", () => {
     const { data, result } = evaluation(["猫", "b"]);
     const [prediction] = result.predictions;
     const parts = {
-      data: new Dataset({ ...data, name: "動物園", classes: [...data.classes], samples: [...data], notes: [], splits: [], prompts: [] }),
+      data: new Dataset({
+        ...data,
+        name: "動物園",
+        classes: [...data.classes],
+        samples: [...data],
+        notes: [],
+        splits: [],
+        prompts: [],
+      }),
       result: {
         ...result,
         prompts: { ...result.prompts, templates: ["一张{}的照片"] },
@@ -213,9 +248,15 @@ describe("Chinese, Japanese and Korean on the pages", () => {
 /** Widths in pixels that rules of a style sheet ask for, above `most`; `min(…)` and `max-width` give way on small screens. */
 function wideRules(css: string, most: number): string[] {
   const givesWay = css.replace(/\bmin\([^()]*\)/g, "").replace(/@media \([^)]*\)/g, "");
-  const widths = [...givesWay.matchAll(/(?:^|[;{\s])(?:min-width|width|flex-basis|grid-template-columns):([^;}]*)/g)];
+  const widths = [
+    ...givesWay.matchAll(/(?:^|[;{\s])(?:min-width|width|flex-basis|grid-template-columns):([^;}]*)/g),
+  ];
   return widths
-    .filter(([, value]) => [...value.matchAll(/([\d.]+)(px|rem)/g)].some(([, n, unit]) => Number(n) * (unit === "rem" ? 16 : 1) > most))
+    .filter(([, value]) =>
+      [...value.matchAll(/([\d.]+)(px|rem)/g)].some(
+        ([, n, unit]) => Number(n) * (unit === "rem" ? 16 : 1) > most,
+      ),
+    )
     .map(([rule]) => rule);
 }
 
@@ -233,17 +274,27 @@ describe("pages on a phone and in the dark", () => {
     const cells = [tableCell("a", "b", { metrics, manifest } as unknown as SavedResults, "a/b/results.json")];
     return [
       ["report", await page(Array.from({ length: 30 }, (_, i) => `a class with a rather long name ${i}`))],
-      ["contact sheet", await contactSheetHtml([{ query: "red", hits: [{ name: "a.png", score: 1 }] }], folder, folder)],
+      [
+        "contact sheet",
+        await contactSheetHtml([{ query: "red", hits: [{ name: "a.png", score: 1 }] }], folder, folder),
+      ],
       ["table", await tablePage(cells)],
     ];
   }
 
   it("are as wide as the screen", async () => {
-    for (const [name, html] of await pages()) assert.match(html, /<meta name="viewport" content="width=device-width, initial-scale=1">/, name);
+    for (const [name, html] of await pages())
+      assert.match(html, /<meta name="viewport" content="width=device-width, initial-scale=1">/, name);
   });
 
   it("have no width beyond 390 pixels outside of what scrolls", async () => {
-    assert.deepEqual(wideRules(".a { width: 391px; } .b { grid-template-columns: repeat(2, minmax(min(440px, 100%), 1fr)); }", 390), [" width: 391px"]);
+    assert.deepEqual(
+      wideRules(
+        ".a { width: 391px; } .b { grid-template-columns: repeat(2, minmax(min(440px, 100%), 1fr)); }",
+        390,
+      ),
+      [" width: 391px"],
+    );
     for (const [name, html] of await pages()) {
       const css = /<style>([^]*?)<\/style>/.exec(html)![1].replace(/@font-face \{[^}]*\}/g, "");
       assert.deepEqual(wideRules(css, PHONE), [], name);
@@ -252,11 +303,22 @@ describe("pages on a phone and in the dark", () => {
       const body = html.slice(html.indexOf("<body>"));
       assert.doesNotMatch(body.replace(/<svg[^]*?<\/svg>/g, "<svg>"), /style="[^"]*width: ?\d/, name);
       for (const table of body.matchAll(/<table/g)) {
-        assert.match(body.slice(0, table.index), /<div class="(scroll|bars)"[^>]*>$/, `${name}: a table that cannot be scrolled`);
+        assert.match(
+          body.slice(0, table.index),
+          /<div class="(scroll|bars)"[^>]*>$/,
+          `${name}: a table that cannot be scrolled`,
+        );
       }
-      for (const [, width] of body.replace(/<svg[^]*?<\/svg>/g, "").matchAll(/<(?!img|svg)\w+[^>]* width="(\d+)"/g)) assert.ok(Number(width) <= PHONE, name);
+      for (const [, width] of body
+        .replace(/<svg[^]*?<\/svg>/g, "")
+        .matchAll(/<(?!img|svg)\w+[^>]* width="(\d+)"/g))
+        assert.ok(Number(width) <= PHONE, name);
     }
-    for (const rule of [/\.chart svg \{ width: 100%;/, /\.scroll \{ overflow-x: auto; \}/, /\.bars \{[^}]*overflow: auto;/]) {
+    for (const rule of [
+      /\.chart svg \{ width: 100%;/,
+      /\.scroll \{ overflow-x: auto; \}/,
+      /\.bars \{[^}]*overflow: auto;/,
+    ]) {
       assert.match(`${STYLE}${REPORT_STYLE}`, rule);
     }
   });
@@ -268,7 +330,8 @@ describe("pages on a phone and in the dark", () => {
       const [dark, inDark] = /@media \(prefers-color-scheme: dark\) \{ :root \{([^}]*)\} \}/.exec(css)!;
       const names = (rules: string) => [...rules.matchAll(/(--[\w-]+):/g)].map((m) => m[1]);
       assert.deepEqual(names(inDark), names(light), name);
-      for (const [, used] of css.matchAll(/var\((--[\w-]+)/g)) assert.ok(names(light).includes(used) || used === "--share", `${name}: ${used}`);
+      for (const [, used] of css.matchAll(/var\((--[\w-]+)/g))
+        assert.ok(names(light).includes(used) || used === "--share", `${name}: ${used}`);
       const others = css.replace(light, "").replace(dark, "");
       // Behind images lies white in both: many have an alpha channel that was made for it.
       assert.deepEqual([...others.matchAll(/#[0-9a-f]{3,8}\b(?=[;\s}])/gi)].map(String), ["#fff"], name);
@@ -282,11 +345,23 @@ describe("the contact sheet", () => {
   it("has small WebP thumbnails that link to the images", async () => {
     const images = join(folder, "images & more");
     mkdirSync(images);
-    const noise = await sharp({ create: { width: 1500, height: 1000, channels: 3, background: "black", noise: { type: "gaussian", mean: 128, sigma: 60 } } })
+    const noise = await sharp({
+      create: {
+        width: 1500,
+        height: 1000,
+        channels: 3,
+        background: "black",
+        noise: { type: "gaussian", mean: 128, sigma: 60 },
+      },
+    })
       .jpeg({ quality: 95 })
       .toBuffer();
     writeFileSync(join(images, "a:b #1.jpg"), noise);
-    const html = await contactSheetHtml([{ query: HOSTILE, hits: [{ name: "a:b #1.jpg", score: 0.5 }] }], images, folder);
+    const html = await contactSheetHtml(
+      [{ query: HOSTILE, hits: [{ name: "a:b #1.jpg", score: 0.5 }] }],
+      images,
+      folder,
+    );
     assert.ok(!html.includes(HOSTILE));
     assert.match(html, /<a href="\.\/images%20%26%20more\/a%3Ab%20%231\.jpg">/);
     assert.match(html, /src="data:image\/webp;base64,/);
@@ -304,11 +379,17 @@ describe("a JPEG whose decoder warns", () => {
       .jpeg()
       .toBuffer();
     const scan = jpeg.indexOf(Buffer.from([0xff, 0xda])); // the last marker before the pixels
-    writeFileSync(join(folder, name), Buffer.concat([jpeg.subarray(0, scan), Buffer.from([0x11, 0x22, 0x33]), jpeg.subarray(scan)]));
+    writeFileSync(
+      join(folder, name),
+      Buffer.concat([jpeg.subarray(0, scan), Buffer.from([0x11, 0x22, 0x33]), jpeg.subarray(scan)]),
+    );
   });
 
   it("is one that sharp refuses by default", async () => {
-    await assert.rejects(sharp(join(folder, name), { failOn: "warning" }).raw().toBuffer(), /extraneous bytes/);
+    await assert.rejects(
+      sharp(join(folder, name), { failOn: "warning" }).raw().toBuffer(),
+      /extraneous bytes/,
+    );
   });
 
   it("is shown in the report's gallery, in its example and in its grid", async () => {
@@ -322,7 +403,14 @@ describe("a JPEG whose decoder warns", () => {
       prompts: [],
     });
     const tile = { image: join(folder, name), lines: [name] };
-    const html = await reportHtml({ data: warned, result, manifest, examplePng: await examplePng(tile), exampleText: "", shown: chooseImages(result, []) });
+    const html = await reportHtml({
+      data: warned,
+      result,
+      manifest,
+      examplePng: await examplePng(tile),
+      exampleText: "",
+      shown: chooseImages(result, []),
+    });
     assert.doesNotMatch(html, /no longer readable/);
     assert.match(html, /src="data:image\/webp;base64,/);
     assert.ok((await gridPng([tile])).length > 0);
@@ -340,8 +428,18 @@ describe("the table of models and data sets", () => {
     const interval = { low: accuracy - 0.1, high: accuracy + 0.1, method: "wilson" as const };
     const metrics = { accuracy, accuracyInterval: interval, topK: [], macro: { recall: accuracy } };
     const counts = { images: 100, evaluated: 100, skipped: 0 };
-    const about = { ...manifest, model: { ...manifest.model, parameters }, counts, seconds: { total: seconds } };
-    return tableCell(model, dataset, { metrics, manifest: about } as unknown as SavedResults, `${model}/${dataset}/results.json`);
+    const about = {
+      ...manifest,
+      model: { ...manifest.model, parameters },
+      counts,
+      seconds: { total: seconds },
+    };
+    return tableCell(
+      model,
+      dataset,
+      { metrics, manifest: about } as unknown as SavedResults,
+      `${model}/${dataset}/results.json`,
+    );
   };
   const cells = [
     cell("tiny", "a", 0.5, 10),
@@ -352,7 +450,11 @@ describe("the table of models and data sets", () => {
   ];
 
   it("parameters: those that the run counted, for hub ids and paths too; of older results those of the name", () => {
-    const counted = [cell("./my-model", "a", 0.5, 10, 228_865), cell("org/name", "a", 0.5, 10, 86.6e6), cell("ViT-B/32", "a", 0.5, 10)];
+    const counted = [
+      cell("./my-model", "a", 0.5, 10, 228_865),
+      cell("org/name", "a", 0.5, 10, 86.6e6),
+      cell("ViT-B/32", "a", 0.5, 10),
+    ];
     const column = tableMarkdown(counted)
       .split("\n")
       .slice(2, 5)
@@ -371,9 +473,19 @@ describe("the table of models and data sets", () => {
   it("the best of each column is bold, images/s too; means, parameters and speed", () => {
     const lines = tableMarkdown(cells).split("\n");
     assert.equal(lines[0], "| model | parameters | a (100) | b (100) | mean | images/s |");
-    assert.equal(lines[2], "| tiny | 4.7 M | 50.00 % (40.00 % to 60.00 %) | **90.00 % (80.00 % to 100.00 %)** | 70.00 % | **10.0** |");
-    assert.equal(lines[3], "| ViT-B/32 | 151 M | **70.00 % (60.00 % to 80.00 %)** | 80.00 % (70.00 % to 90.00 %) | **75.00 %** | 2.0 |");
-    assert.equal(lines[4], "| x<y |  | 60.00 % (50.00 % to 70.00 %) |  |  | 100.0 |", "no mean, and no best speed, without all data sets");
+    assert.equal(
+      lines[2],
+      "| tiny | 4.7 M | 50.00 % (40.00 % to 60.00 %) | **90.00 % (80.00 % to 100.00 %)** | 70.00 % | **10.0** |",
+    );
+    assert.equal(
+      lines[3],
+      "| ViT-B/32 | 151 M | **70.00 % (60.00 % to 80.00 %)** | 80.00 % (70.00 % to 90.00 %) | **75.00 %** | 2.0 |",
+    );
+    assert.equal(
+      lines[4],
+      "| x<y |  | 60.00 % (50.00 % to 70.00 %) |  |  | 100.0 |",
+      "no mean, and no best speed, without all data sets",
+    );
     const html = tableHtml(cells, "");
     assert.match(html, /<a href="ViT-B\/32\/a\/report.html"><b>70.00 %/);
     assert.match(html, /<td><b>10\.0<\/b><\/td><\/tr>/);

@@ -6,15 +6,25 @@ import { errorOf, temporaryFolder } from "../support/index.js";
 import { noise } from "../support/noise.js";
 
 function vectors(rows: number, dim: number, seed: number): Embeddings {
-  return normalizeRows({ data: Float32Array.from({ length: rows * dim }, (_, i) => noise(seed, i) / 2 ** 31 - 1), rows, dim });
+  return normalizeRows({
+    data: Float32Array.from({ length: rows * dim }, (_, i) => noise(seed, i) / 2 ** 31 - 1),
+    rows,
+    dim,
+  });
 }
 
 /** In fp64, ties by row number. */
-function bruteForce(queries: Embeddings, base: Embeddings, k: number, allowed: (row: number) => boolean = () => true) {
+function bruteForce(
+  queries: Embeddings,
+  base: Embeddings,
+  k: number,
+  allowed: (row: number) => boolean = () => true,
+) {
   return Array.from({ length: queries.rows }, (_, q) =>
     Array.from({ length: base.rows }, (_, row) => {
       let score = 0;
-      for (let i = 0; i < base.dim; i++) score += queries.data[q * base.dim + i] * base.data[row * base.dim + i];
+      for (let i = 0; i < base.dim; i++)
+        score += queries.data[q * base.dim + i] * base.data[row * base.dim + i];
       return { row, score };
     })
       .filter((h) => allowed(h.row))
@@ -28,9 +38,13 @@ describe("embedding index", () => {
     const [rows, dim] = [20_000, 48];
     const base = vectors(rows, dim, 3);
     // Equal rows, rows near each other, lengths from 0.01 to 100: all that could fool a bound.
-    for (let r = 0; r < 3000; r++) base.data.copyWithin((rows - 1 - r) * dim, (r % 40) * dim, ((r % 40) + 1) * dim);
-    for (let r = 5000; r < 9000; r++) for (let i = 0; i < dim; i++) base.data[r * dim + i] = base.data[dim + i] + 1e-4 * (noise(9, r * dim + i) / 2 ** 31 - 1);
-    for (let r = 9000; r < 12000; r++) for (let i = 0; i < dim; i++) base.data[r * dim + i] *= 10 ** ((r % 5) - 2);
+    for (let r = 0; r < 3000; r++)
+      base.data.copyWithin((rows - 1 - r) * dim, (r % 40) * dim, ((r % 40) + 1) * dim);
+    for (let r = 5000; r < 9000; r++)
+      for (let i = 0; i < dim; i++)
+        base.data[r * dim + i] = base.data[dim + i] + 1e-4 * (noise(9, r * dim + i) / 2 ** 31 - 1);
+    for (let r = 9000; r < 12000; r++)
+      for (let i = 0; i < dim; i++) base.data[r * dim + i] *= 10 ** ((r % 5) - 2);
     const allowed = new Uint8Array(rows / 8).map((_, i) => noise(4, i) & 255);
     for (const [queries, k, filter] of [
       [1, 10, undefined],
@@ -93,10 +107,16 @@ describe("embedding index", () => {
       for (let i = 0; i < queries; i++) {
         for (let j = 0; j < found.k; j++) {
           const at = i * found.k + j;
-          assert.ok(Math.abs(found.scores[at] - expected[i][j].score) < 2e-6, `${rows} × ${dim}: score ${j} of query ${i}`);
+          assert.ok(
+            Math.abs(found.scores[at] - expected[i][j].score) < 2e-6,
+            `${rows} × ${dim}: score ${j} of query ${i}`,
+          );
           // Rows may change places only where their scores are equal up to rounding.
           const own = expected[i].find((h) => h.row === found.indices[at]);
-          assert.ok(own && Math.abs(own.score - expected[i][j].score) < 2e-6, `${rows} × ${dim}: row ${j} of query ${i}`);
+          assert.ok(
+            own && Math.abs(own.score - expected[i][j].score) < 2e-6,
+            `${rows} × ${dim}: row ${j} of query ${i}`,
+          );
         }
       }
     }
@@ -109,7 +129,10 @@ describe("embedding index", () => {
     const index = EmbeddingIndex.create(64);
     await index.add(base);
     for (const queries of [1, 1, 8, 40]) {
-      const found = await index.search({ data: q.data.subarray(0, queries * 64), rows: queries, dim: 64 }, 10);
+      const found = await index.search(
+        { data: q.data.subarray(0, queries * 64), rows: queries, dim: 64 },
+        10,
+      );
       for (let i = 0; i < queries; i++) {
         const rows = new Set(found.indices.subarray(i * 10, i * 10 + 10));
         // A row that is missing must tie with the last one up to float32's rounding.
@@ -124,10 +147,24 @@ describe("embedding index", () => {
     for (const precision of ["fp32", "bf16", "int8"] as const) {
       const index = EmbeddingIndex.create(4, { precision });
       const row = [0.5, 0.5, 0.5, 0.5];
-      await index.add({ data: Float32Array.from(Array.from({ length: 3000 }, () => row).flat()), rows: 3000, dim: 4 });
+      await index.add({
+        data: Float32Array.from(Array.from({ length: 3000 }, () => row).flat()),
+        rows: 3000,
+        dim: 4,
+      });
       for (const queries of [1, 20]) {
-        const found = await index.search({ data: Float32Array.from(Array.from({ length: queries }, () => row).flat()), rows: queries, dim: 4 }, 5);
-        assert.deepEqual(Array.from(found.indices), Array.from({ length: queries }, () => [0, 1, 2, 3, 4]).flat());
+        const found = await index.search(
+          {
+            data: Float32Array.from(Array.from({ length: queries }, () => row).flat()),
+            rows: queries,
+            dim: 4,
+          },
+          5,
+        );
+        assert.deepEqual(
+          Array.from(found.indices),
+          Array.from({ length: queries }, () => [0, 1, 2, 3, 4]).flat(),
+        );
       }
     }
   });
@@ -144,7 +181,9 @@ describe("embedding index", () => {
       await index.add(base);
       const found = await index.search(queries, 10);
       let hits = 0;
-      expected.forEach((list, q) => list.forEach((h) => (hits += found.indices.subarray(q * 10, q * 10 + 10).includes(h.row) ? 1 : 0)));
+      expected.forEach((list, q) =>
+        list.forEach((h) => (hits += found.indices.subarray(q * 10, q * 10 + 10).includes(h.row) ? 1 : 0)),
+      );
       assert.ok(hits / 400 >= least, `${precision}: ${hits / 400}`);
       assert.ok(index.bytes < base.data.byteLength);
     }
@@ -162,7 +201,11 @@ describe("embedding index", () => {
       const found = await index.search(q, 5, { allowed });
       const expected = bruteForce(q, base, 5, (row) => [10, 20, 990].includes(row));
       for (let i = 0; i < queries; i++) {
-        assert.deepEqual(Array.from(found.indices.subarray(i * 5, i * 5 + 5)), [...expected[i].map((h) => h.row), -1, -1]);
+        assert.deepEqual(Array.from(found.indices.subarray(i * 5, i * 5 + 5)), [
+          ...expected[i].map((h) => h.row),
+          -1,
+          -1,
+        ]);
         assert.ok(Number.isNaN(found.scores[i * 5 + 4]));
       }
     }
@@ -177,7 +220,10 @@ describe("embedding index", () => {
     await index.save(file);
     const q = vectors(3, 48, 8);
     const before = await index.search(q, 10);
-    assert.deepEqual((await (await EmbeddingIndex.open(file, { precision: "int8" })).search(q, 10)).indices, before.indices);
+    assert.deepEqual(
+      (await (await EmbeddingIndex.open(file, { precision: "int8" })).search(q, 10)).indices,
+      before.indices,
+    );
     const mapped = await EmbeddingIndex.open(file);
     assert.deepEqual([mapped.rows, mapped.dim, mapped.bytes], [500, 48, 0]);
     assert.deepEqual(mapped.vector(7), index.vector(7));
@@ -200,10 +246,16 @@ describe("embedding index", () => {
       assert.equal(error.code, "E_INDEX_CORRUPT", name);
       assert.match(error.message, new RegExp(name));
     }
-    assert.equal((await errorOf(() => EmbeddingIndex.open(join(folder, "none.npy")))).code, "E_INDEX_NOT_FOUND");
+    assert.equal(
+      (await errorOf(() => EmbeddingIndex.open(join(folder, "none.npy")))).code,
+      "E_INDEX_NOT_FOUND",
+    );
     assert.equal((await errorOf(() => EmbeddingIndex.open(folder))).code, "E_INDEX_CORRUPT");
     assert.equal((await errorOf(() => EmbeddingIndex.open(`${file}\0x`))).code, "E_ARGUMENT");
-    assert.equal((await errorOf(() => EmbeddingIndex.open(join(folder, "none.npy"), { precision: "int8" }))).code, "E_INDEX_NOT_FOUND");
+    assert.equal(
+      (await errorOf(() => EmbeddingIndex.open(join(folder, "none.npy"), { precision: "int8" }))).code,
+      "E_INDEX_NOT_FOUND",
+    );
   });
 
   it("refuses other dimensions, k of 0, short filters", async () => {
@@ -256,9 +308,13 @@ describe("embedding index", () => {
     const kept = Array.from({ length: 30 }, (_, i) => i * 1000 + 7);
     for (const row of kept) allowed[row >> 3] |= 1 << (row & 7);
     for (const precision of ["fp32", "int8"] as const) {
-      const [index, few] = [EmbeddingIndex.create(dim, { precision }), EmbeddingIndex.create(dim, { precision })];
+      const [index, few] = [
+        EmbeddingIndex.create(dim, { precision }),
+        EmbeddingIndex.create(dim, { precision }),
+      ];
       await index.add(base);
-      for (const row of kept) await few.add({ data: base.data.slice(row * dim, (row + 1) * dim), rows: 1, dim });
+      for (const row of kept)
+        await few.add({ data: base.data.slice(row * dim, (row + 1) * dim), rows: 1, dim });
       for (const queries of [1, 20, 300]) {
         const q = vectors(queries, dim, 5);
         const found = await index.search(q, 5, { allowed });
@@ -276,7 +332,11 @@ describe("embedding index", () => {
     const index = EmbeddingIndex.create(16);
     const base = vectors(5000, 16, 6);
     await index.add(base);
-    const [running, waiting, saving] = [index.search(base, 3), index.add(base), index.save(join(temporaryFolder(), "a.npy"))];
+    const [running, waiting, saving] = [
+      index.search(base, 3),
+      index.add(base),
+      index.save(join(temporaryFolder(), "a.npy")),
+    ];
     for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
     index.close();
     index[Symbol.dispose]();
@@ -285,7 +345,14 @@ describe("embedding index", () => {
       (error: { code: string }) => error.code,
     );
     assert.ok(["done", "E_CLOSED"].includes(outcome), outcome);
-    for (const call of [() => waiting, () => saving, () => index.search(base, 1), () => index.add(base), () => index.vector(0), () => index.save("x")])
+    for (const call of [
+      () => waiting,
+      () => saving,
+      () => index.search(base, 1),
+      () => index.add(base),
+      () => index.vector(0),
+      () => index.save("x"),
+    ])
       assert.equal((await errorOf(async () => call())).code, "E_CLOSED");
     assert.deepEqual([index.rows, index.bytes, index.dim], [0, 0, 16]);
   });

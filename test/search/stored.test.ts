@@ -50,12 +50,19 @@ describe("what embed wrote, as search reads it", () => {
   after(() => clip.close());
 
   /** A Parquet file of columns as `SCHEMA` has them, in row groups of `rowGroupSize` rows. */
-  function write(name: string, columns: Record<string, unknown[]>, { record, rowGroupSize = 2 }: Options = {}): string {
+  function write(
+    name: string,
+    columns: Record<string, unknown[]>,
+    { record, rowGroupSize = 2 }: Options = {},
+  ): string {
     const file = join(folder, name);
     const kvMetadata = record ? [{ key: "torchclip", value: JSON.stringify(record) }] : undefined;
     const given = Object.keys(columns);
     const columnData = given.map((column) => ({ name: column, data: columns[column] }));
-    const schema = [{ name: "root", num_children: given.length }, ...given.flatMap((column) => SCHEMA[column])];
+    const schema = [
+      { name: "root", num_children: given.length },
+      ...given.flatMap((column) => SCHEMA[column]),
+    ];
     writeFileSync(file, Buffer.from(parquetWriteBuffer({ columnData, schema, rowGroupSize, kvMetadata })));
     return file;
   }
@@ -67,7 +74,11 @@ describe("what embed wrote, as search reads it", () => {
     assert.ok(two.index.vector(2).every(Number.isNaN), "the row of the failed image");
     assert.deepEqual(two.names, ["a.png", "b.png", "c.png"]);
     assert.deepEqual(two.names, one.names);
-    const expected = { kind: "images", input: images, model: { name: "tiny", sha256: clip.info.config.source.sha256 } };
+    const expected = {
+      kind: "images",
+      input: images,
+      model: { name: "tiny", sha256: clip.info.config.source.sha256 },
+    };
     assert.deepEqual(one.record, expected);
     assert.deepEqual(two.record, expected);
     assert.deepEqual([one.recordFile, two.recordFile], [`${npy}.json`, parquet]);
@@ -82,7 +93,8 @@ describe("what embed wrote, as search reads it", () => {
     const { index, names: found, record } = await openStored(file);
     assert.deepEqual([index.rows, index.dim, record.model], [5, 3, undefined]);
     assert.deepEqual(found, ["n0", "n1", "n2", "n3", "n4"]);
-    for (const [i, row] of rows.entries()) assert.deepEqual(Array.from(index.vector(i)), row ?? [NaN, NaN, NaN]);
+    for (const [i, row] of rows.entries())
+      assert.deepEqual(Array.from(index.vector(i)), row ?? [NaN, NaN, NaN]);
     const { indices } = await index.search({ data: Float32Array.from([1, 1, 1]), rows: 1, dim: 3 }, 5);
     assert.deepEqual(Array.from(indices), [4, 2, 1, -1, -1], "rows without an embedding are never hits");
     index.close();
@@ -91,7 +103,9 @@ describe("what embed wrote, as search reads it", () => {
   it("a record of an earlier version: the model's own name; without a hash nothing says the model", async () => {
     const columns = { name: names(1), embedding: [vector(0)] };
     const file = (name: string, record: object) => write(name, columns, { record });
-    const old = await openStored(file("old.parquet", { model: { name: "ViT-B/32", weights: { sha256: "ab" } } }));
+    const old = await openStored(
+      file("old.parquet", { model: { name: "ViT-B/32", weights: { sha256: "ab" } } }),
+    );
     assert.deepEqual(old.record.model, { name: "ViT-B/32", sha256: "ab" });
     const bare = await openStored(file("bare.parquet", { model: { name: "ViT-B/32" } }));
     assert.equal(bare.record.model, undefined);
@@ -166,7 +180,10 @@ describe("what embed wrote, as search reads it", () => {
 
   it("a column whose pages hold fewer values than its metadata says is refused", async () => {
     const bytes = Uint8Array.from(readFileSync(parquet)).buffer;
-    const file = { byteLength: bytes.byteLength, slice: (start: number, end?: number) => bytes.slice(start, end) };
+    const file = {
+      byteLength: bytes.byteLength,
+      slice: (start: number, end?: number) => bytes.slice(start, end),
+    };
     const [{ columns }] = parquetMetadata(bytes).row_groups;
     await checkPages(file, columns, 1 << 20);
     columns[1].meta_data!.num_values += 3n;
@@ -206,7 +223,8 @@ describe("what embed wrote, as search reads it", () => {
   it("queries: what is written as a path is an image, and has to be there", async () => {
     const there = join(images, "a.png");
     const remote = ["https://example.com/a.png", "HTTP://example.com/?a"];
-    for (const query of [there, pathToFileURL(there).href, images, ...remote]) assert.equal(await isImageQuery(query), true, query);
+    for (const query of [there, pathToFileURL(there).href, images, ...remote])
+      assert.equal(await isImageQuery(query), true, query);
     for (const query of ["a red circle", "photo", "http: the protocol", "a photo of a dog.", "3.14", "jpg"])
       assert.equal(await isImageQuery(query), false, query);
     const files = ["none.jpg", "none.PNG", "none.heic", ".none", "file:///none.jpg", "file:none"];

@@ -11,8 +11,15 @@ const entry = JSON.stringify(join(root, "dist", "index.js"));
 
 function runs(script: string): string {
   const file = join(folder, `${Math.random().toString(36).slice(2)}.mjs`);
-  writeFileSync(file, `import assert from "node:assert/strict"; import { EmbeddingIndex, similarity } from ${entry}; ${script}`);
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", file], { encoding: "utf8", cwd: folder, timeout: 240_000 });
+  writeFileSync(
+    file,
+    `import assert from "node:assert/strict"; import { EmbeddingIndex, similarity } from ${entry}; ${script}`,
+  );
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", file], {
+    encoding: "utf8",
+    cwd: folder,
+    timeout: 240_000,
+  });
   assert.equal(signal, null, `killed by ${signal}: ${stderr}`);
   assert.equal(status, 0, stderr);
   return stdout;

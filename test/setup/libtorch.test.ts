@@ -14,11 +14,18 @@ describe("finding libtorch", () => {
   const folder = temporaryFolder();
 
   it("names the NVIDIA packages of a CUDA wheel, and of its CPU half alone", () => {
-    assert.deepEqual(nvidiaPackages(METADATA, false), ["cuda-toolkit[cublas,cudart,cupti]==13.0.3", "nvidia-cudnn-cu13==9.24.0.43"]);
-    assert.deepEqual(nvidiaPackages(METADATA, true), ["cuda-toolkit[cudart,cupti]==13.0.3"]);
-    assert.deepEqual(nvidiaPackages("Requires-Dist: nvidia-cuda-runtime-cu12==12.6.77; x\nRequires-Dist: nvidia-nccl-cu12==2\n", true), [
-      "nvidia-cuda-runtime-cu12==12.6.77",
+    assert.deepEqual(nvidiaPackages(METADATA, false), [
+      "cuda-toolkit[cublas,cudart,cupti]==13.0.3",
+      "nvidia-cudnn-cu13==9.24.0.43",
     ]);
+    assert.deepEqual(nvidiaPackages(METADATA, true), ["cuda-toolkit[cudart,cupti]==13.0.3"]);
+    assert.deepEqual(
+      nvidiaPackages(
+        "Requires-Dist: nvidia-cuda-runtime-cu12==12.6.77; x\nRequires-Dist: nvidia-nccl-cu12==2\n",
+        true,
+      ),
+      ["nvidia-cuda-runtime-cu12==12.6.77"],
+    );
     assert.deepEqual(nvidiaPackages("Requires-Dist: filelock\n", false), []);
   });
 
@@ -26,7 +33,10 @@ describe("finding libtorch", () => {
     const make = (name: string, major: number, minor: number) => {
       const at = join(folder, name);
       mkdirSync(join(at, "include/torch/headeronly"), { recursive: true });
-      writeFileSync(join(at, "include/torch/headeronly/version.h"), `#define TORCH_VERSION_MAJOR ${major}\n#define TORCH_VERSION_MINOR ${minor}\n`);
+      writeFileSync(
+        join(at, "include/torch/headeronly/version.h"),
+        `#define TORCH_VERSION_MAJOR ${major}\n#define TORCH_VERSION_MINOR ${minor}\n`,
+      );
       return at;
     };
     await assert.rejects(checkLibtorch(make("old", 2, 10)), /2\.10, not 2\.11 to 2\.14/);

@@ -35,7 +35,12 @@ export function zip(records: readonly ZipRecord[]): Buffer {
   end.writeUInt16LE(Math.min(records.length, 0xffff), 10);
   end.writeUInt32LE(entries.length, 12);
   end.writeUInt32LE(at, 16);
-  return Buffer.concat([...parts, entries, ...(records.length > 0xffff ? zip64End(records.length, at, entries.length) : []), end]);
+  return Buffer.concat([
+    ...parts,
+    entries,
+    ...(records.length > 0xffff ? zip64End(records.length, at, entries.length) : []),
+    end,
+  ]);
 }
 
 function zip64End(count: number, directoryAt: number, directoryBytes: number): Buffer[] {
@@ -52,10 +57,15 @@ function zip64End(count: number, directoryAt: number, directoryBytes: number): B
 }
 
 /** A PyTorch archive around a pickle. */
-export const torchArchive = (pickle: Buffer, others: ZipRecord[] = []): Buffer => zip([{ name: "archive/data.pkl", bytes: pickle }, ...others]);
+export const torchArchive = (pickle: Buffer, others: ZipRecord[] = []): Buffer =>
+  zip([{ name: "archive/data.pkl", bytes: pickle }, ...others]);
 
 /** A file of PyTorch before 1.6: `object` is its fourth pickle, `keys` its fifth. */
-export function legacyTorch(object: Buffer, keys: Buffer = Buffer.from("\x80\x02].", "latin1"), storages: Buffer = Buffer.alloc(0)): Buffer {
+export function legacyTorch(
+  object: Buffer,
+  keys: Buffer = Buffer.from("\x80\x02].", "latin1"),
+  storages: Buffer = Buffer.alloc(0),
+): Buffer {
   const magic = Buffer.from("80028a0a6cfc9c46f9206aa850192e", "hex");
   const protocol = Buffer.from("\x80\x02M\xe9\x03.", "latin1");
   const system = Buffer.from("\x80\x02}.", "latin1");

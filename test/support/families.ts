@@ -27,15 +27,26 @@ export const families = golden<Families>("families");
 export const familyImages = families.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3));
 
 /** Its token ids, as encodeTokens takes them. */
-export const familyTokens = (c: FamilyCase) => ({ data: Int32Array.from(c.ids.flat()), rows: c.ids.length, length: c.ids[0].length, truncated: [] });
+export const familyTokens = (c: FamilyCase) => ({
+  data: Int32Array.from(c.ids.flat()),
+  rows: c.ids.length,
+  length: c.ids[0].length,
+  truncated: [],
+});
 
 /** Writes a model folder as a hub would hold it, with or without its weights. */
 export function writeFamilyFolder(c: FamilyCase, at: string, weights: boolean, mixed = false): string {
   mkdirSync(at);
-  for (const [file, content] of Object.entries(c.files)) writeFileSync(join(at, file), JSON.stringify(content));
+  for (const [file, content] of Object.entries(c.files))
+    writeFileSync(join(at, file), JSON.stringify(content));
   const tokenizer = families.tokenizers[c.tokenizer];
-  if (tokenizer && typeof tokenizer === "object") writeFileSync(join(at, "tokenizer.json"), JSON.stringify(tokenizer));
-  else writeFileSync(join(at, "spiece.model"), Buffer.from(tokenizer ?? (families.tokenizers.find((t) => typeof t === "string") as string), "base64"));
+  if (tokenizer && typeof tokenizer === "object")
+    writeFileSync(join(at, "tokenizer.json"), JSON.stringify(tokenizer));
+  else
+    writeFileSync(
+      join(at, "spiece.model"),
+      Buffer.from(tokenizer ?? (families.tokenizers.find((t) => typeof t === "string") as string), "base64"),
+    );
   if (weights) writeFamilyModel(join(at, "model.safetensors"), c.shapes, mixed);
   return at;
 }

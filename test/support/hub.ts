@@ -24,7 +24,11 @@ async function* paced(content: Buffer, pace: number): AsyncGenerator<Buffer> {
 }
 
 /** A server that answers as the hub does for one repository: commit and etag in headers, large files from another host, slowly with `pace`. */
-export async function fakeHub(repo: string, files: Record<string, Buffer>, options: { gated?: boolean; wrong?: string; pace?: number } = {}): Promise<FakeHub> {
+export async function fakeHub(
+  repo: string,
+  files: Record<string, Buffer>,
+  options: { gated?: boolean; wrong?: string; pace?: number } = {},
+): Promise<FakeHub> {
   const hub: FakeHub = { url: "", requests: [], commit: "c".repeat(40), tokens: new Set(), close: () => {} };
   const large = (name: string) => !name.endsWith(".json");
   const etag = (name: string) =>
@@ -50,7 +54,11 @@ export async function fakeHub(repo: string, files: Record<string, Buffer>, optio
     if (options.gated && !request.headers.authorization) return fail(401, "GatedRepo");
     if (revision !== "main" && revision !== hub.commit) return fail(404, "RevisionNotFound");
     if (!files[name]) return fail(404, "EntryNotFound");
-    const headers = { "x-repo-commit": hub.commit, etag: `"${etag(name)}"`, "x-linked-size": files[name].length };
+    const headers = {
+      "x-repo-commit": hub.commit,
+      etag: `"${etag(name)}"`,
+      "x-linked-size": files[name].length,
+    };
     if (large(name)) {
       const location = `http://localhost:${(store.address() as AddressInfo).port}/${name}`;
       return response.writeHead(302, { ...headers, "x-linked-etag": `"${etag(name)}"`, location }).end();

@@ -41,7 +41,9 @@ export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): n
 }
 
 /** Resolves with the error that `work` throws; fails where it throws none. */
-export async function errorOf(work: () => unknown): Promise<Error & { code?: string; index?: number; subject?: string }> {
+export async function errorOf(
+  work: () => unknown,
+): Promise<Error & { code?: string; index?: number; subject?: string }> {
   try {
     await work();
   } catch (error) {

@@ -32,7 +32,10 @@ export async function differing(cases: readonly PreprocessingCase[]): Promise<st
       : { resize, interpolation, fill, mean: [], std: [] };
     const transform = nativeTransform(preprocessing, c.size);
     await addon().preprocess(p.data, p.width, p.height, p.channels, transform, out, 0);
-    if (sha256(out) !== c.sha256) different.push(`${c.width}×${c.height}×${c.channels} → ${c.size} ${JSON.stringify(c.processor ?? [resize, interpolation])}`);
+    if (sha256(out) !== c.sha256)
+      different.push(
+        `${c.width}×${c.height}×${c.channels} → ${c.size} ${JSON.stringify(c.processor ?? [resize, interpolation])}`,
+      );
   }
   return different;
 }

@@ -12,7 +12,8 @@ function familyWeight(index: number, name: string, shape: number[]): Float32Arra
     if (last === "logit_scale") values[i] = 4.6052;
     else if (last === "logit_bias") values[i] = -10;
     else if (last.startsWith("gamma")) values[i] = 0.5 + 0.1 * u;
-    else if (shape.length <= 1) values[i] = last === "weight" || last === "running_var" ? 1 + 0.1 * u : 0.05 * u;
+    else if (shape.length <= 1)
+      values[i] = last === "weight" || last === "running_var" ? 1 + 0.1 * u : 0.05 * u;
     else values[i] = scale * u;
   }
   return values;
@@ -47,7 +48,10 @@ export function writeFamilyModel(file: string, shapes: [string, number[]][], mix
   const text = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
-  writeFileSync(file, Buffer.concat([length, text, ...parts.map((p) => Buffer.from(p.buffer, p.byteOffset, p.byteLength))]));
+  writeFileSync(
+    file,
+    Buffer.concat([length, text, ...parts.map((p) => Buffer.from(p.buffer, p.byteOffset, p.byteLength))]),
+  );
 }
 
 type Shapes = readonly (readonly [name: string, shape: readonly number[]])[];
@@ -74,7 +78,8 @@ function beginSafetensors(file: string, shapes: Shapes): { fd: number; bytes: nu
 export function writeRepeatedModel(file: string, shapes: Shapes): void {
   const run = Float32Array.from({ length: 1 << 18 }, (_, i) => 0.04 * (noise(7000, i) / 2 ** 31 - 1));
   const { fd, bytes } = beginSafetensors(file, shapes);
-  for (let left = bytes; left > 0; left -= run.byteLength) writeSync(fd, new Uint8Array(run.buffer, 0, Math.min(left, run.byteLength)));
+  for (let left = bytes; left > 0; left -= run.byteLength)
+    writeSync(fd, new Uint8Array(run.buffer, 0, Math.min(left, run.byteLength)));
   closeSync(fd);
 }
 
@@ -87,7 +92,8 @@ export function writeRandomModel(file: string, shapes: [string, number[]][]): vo
     const norm = /(layernorm|layrnorm|layer_norm1|layer_norm2|layer_norm)\.weight$/.test(name);
     for (let i = 0; i < n; i++) {
       const u = noise(1000 + index, i) / 2 ** 31 - 1;
-      values[i] = name === "logit_scale" ? 4.6052 : norm ? 1 + 0.1 * u : name.endsWith("bias") ? 0.02 * u : 0.04 * u;
+      values[i] =
+        name === "logit_scale" ? 4.6052 : norm ? 1 + 0.1 * u : name.endsWith("bias") ? 0.02 * u : 0.04 * u;
     }
     writeSync(fd, new Uint8Array(values.buffer));
   });

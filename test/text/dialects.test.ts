@@ -29,14 +29,24 @@ const { tokens } = golden<{
 }>("configs");
 
 const bpe = families.tokenizers[0] as TokenizerJson;
-const withAdded: TokenizerJson = { ...bpe, added_tokens: [...bpe.added_tokens!, ...tokens.transformers.added] };
-const clip = (dialect: ClipDialect, clean: "none" | "openai") => ({ kind: "clip", dialect, clean, padId: 0, endId: 0 }) as const;
+const withAdded: TokenizerJson = {
+  ...bpe,
+  added_tokens: [...bpe.added_tokens!, ...tokens.transformers.added],
+};
+const clip = (dialect: ClipDialect, clean: "none" | "openai") =>
+  ({ kind: "clip", dialect, clean, padId: 0, endId: 0 }) as const;
 
 /** Texts whose value here is another, with both values. */
-function differences<T>(texts: readonly string[], expected: readonly T[], ours: (text: string) => T): string[] {
+function differences<T>(
+  texts: readonly string[],
+  expected: readonly T[],
+  ours: (text: string) => T,
+): string[] {
   return texts.flatMap((text, i) => {
     const mine = JSON.stringify(ours(text));
-    return mine === JSON.stringify(expected[i]) ? [] : [`${JSON.stringify(text)}: ${mine}, not ${JSON.stringify(expected[i])}`];
+    return mine === JSON.stringify(expected[i])
+      ? []
+      : [`${JSON.stringify(text)}: ${mine}, not ${JSON.stringify(expected[i])}`];
   });
 }
 
@@ -73,7 +83,10 @@ describe("whose tokens they are (scripts/goldens/configs.py)", () => {
       writeFileSync(join(folder, "torchclip.json"), JSON.stringify({ tokenizer: config }));
       const program = join(root, "build/native/test/tokenize");
       const input = texts.map((t) => `${t}\0`).join("");
-      const run = spawnSync(program, [join(folder, "tokenizer.json"), join(folder, "torchclip.json")], { input, encoding: "utf8" });
+      const run = spawnSync(program, [join(folder, "tokenizer.json"), join(folder, "torchclip.json")], {
+        input,
+        encoding: "utf8",
+      });
       assert.equal(run.status, 0, run.stderr);
       const theirs = run.stdout
         .trimEnd()
@@ -89,17 +102,24 @@ describe("whose tokens they are (scripts/goldens/configs.py)", () => {
 
   it(`SentencePiece: joiners, marks, full-width forms; ${tokens.sentencepiece.texts.length} texts`, async () => {
     const file = join(folder, "spiece.model");
-    writeFileSync(file, Buffer.from(families.tokenizers.find((t) => typeof t === "string") as string, "base64"));
+    writeFileSync(
+      file,
+      Buffer.from(families.tokenizers.find((t) => typeof t === "string") as string, "base64"),
+    );
     const json = await readSentencePiece(file);
     const tokenizer = makeTokenizer(json, { kind: "huggingface", clean: "none", padId: 1, endId: 1 });
     assert.deepEqual(
-      differences(tokens.sentencepiece.texts, tokens.sentencepiece.ids, (t) => tokenizer.encode(t).slice(0, -1)),
+      differences(tokens.sentencepiece.texts, tokens.sentencepiece.ids, (t) =>
+        tokenizer.encode(t).slice(0, -1),
+      ),
       [],
     );
   });
 
   it("its character map in a tokenizer.json: grapheme by grapheme, as tokenizers applies it", async () => {
-    const { normalizers } = (await readSentencePiece(join(folder, "spiece.model"))).normalizer as { normalizers: { precompiled_charsmap?: string }[] };
+    const { normalizers } = (await readSentencePiece(join(folder, "spiece.model"))).normalizer as {
+      normalizers: { precompiled_charsmap?: string }[];
+    };
     const map = new CharacterMap(normalizers[0].precompiled_charsmap!);
     assert.deepEqual(
       differences(tokens.graphemes.texts, tokens.graphemes.normalized, (t) => map.normalizeGraphemes(t)),
@@ -112,6 +132,7 @@ describe("whose tokens they are (scripts/goldens/configs.py)", () => {
   });
 
   it("a label reaches the prompt as it is, with any characters", () => {
-    for (const label of ["$", "$$", "cash $& carry", "rock$'n'roll", "$`", "$1", "{}"]) assert.equal(fillTemplate("a {}!", label), `a ${label}!`);
+    for (const label of ["$", "$$", "cash $& carry", "rock$'n'roll", "$`", "$1", "{}"])
+      assert.equal(fillTemplate("a {}!", label), `a ${label}!`);
   });
 });

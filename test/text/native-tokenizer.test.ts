@@ -28,12 +28,16 @@ function random(count: number): string[] {
   let seed = 7;
   const next = (n: number) => (seed = (seed * 1103515245 + 12345) % 2147483648) % n;
   const blocks = [
-    0x20, 0x20, 0x61, 0xa0, 0x100, 0x300, 0x370, 0x5d0, 0x900, 0x1100, 0x1e00, 0x2000, 0x2100, 0x3040, 0x4e00, 0xac00, 0xf900, 0xfb00, 0xff00, 0x1d400, 0x1f300,
+    0x20, 0x20, 0x61, 0xa0, 0x100, 0x300, 0x370, 0x5d0, 0x900, 0x1100, 0x1e00, 0x2000, 0x2100, 0x3040, 0x4e00,
+    0xac00, 0xf900, 0xfb00, 0xff00, 0x1d400, 0x1f300,
   ];
   return Array.from({ length: count }, () => {
     let text = "";
     for (let i = 0, n = next(24); i < n; i++)
-      text += next(8) === 0 ? PIECES[next(PIECES.length)] : String.fromCodePoint(blocks[next(blocks.length)] + next(94));
+      text +=
+        next(8) === 0
+          ? PIECES[next(PIECES.length)]
+          : String.fromCodePoint(blocks[next(blocks.length)] + next(94));
     return text.replaceAll("\0", "");
   });
 }
@@ -46,7 +50,11 @@ describe("the C ABI's tokenizer", () => {
     writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(json));
     writeFileSync(join(folder, "torchclip.json"), JSON.stringify(settings));
     const input = texts.map((t) => `${t}\0`).join("");
-    return spawnSync(program, [join(folder, "tokenizer.json"), join(folder, "torchclip.json")], { input, encoding: "utf8", maxBuffer: 1 << 28 });
+    return spawnSync(program, [join(folder, "tokenizer.json"), join(folder, "torchclip.json")], {
+      input,
+      encoding: "utf8",
+      maxBuffer: 1 << 28,
+    });
   };
 
   for (const clean of ["openai", "none"] as const) {
@@ -60,7 +68,9 @@ describe("the C ABI's tokenizer", () => {
       const tokenizer = makeTokenizer(json, config);
       const different = texts.flatMap((text, i) => {
         const theirs = tokenizer.encode(text).join(" ");
-        return lines[i].trim() === theirs ? [] : [`${JSON.stringify(text)}\n  native ${lines[i]}\n  ours   ${theirs}`];
+        return lines[i].trim() === theirs
+          ? []
+          : [`${JSON.stringify(text)}\n  native ${lines[i]}\n  ours   ${theirs}`];
       });
       assert.deepEqual(different.slice(0, 5), []);
     });

@@ -6,7 +6,12 @@ import { golden } from "../support/index.js";
 
 describe("CLIP's tokenizer", () => {
   const { texts, ids } = golden<{ texts: string[]; ids: number[][] }>("tokens");
-  const tokenizer = makeTokenizer(clipTokenizerJson(), { kind: "clip", clean: "openai", padId: 0, endId: 49407 });
+  const tokenizer = makeTokenizer(clipTokenizerJson(), {
+    kind: "clip",
+    clean: "openai",
+    padId: 0,
+    endId: 49407,
+  });
 
   it(`gives open_clip's ids for ${texts.length} texts: emoji, CJK, marks, entities, mis-decoded text, random Unicode`, () => {
     const different = texts.flatMap((text, i) => {
@@ -24,14 +29,24 @@ describe("a tokenizer of transformers, as open_clip uses it", () => {
     version: "1.0",
     added_tokens: tokens
       .slice(0, 4)
-      .map((content, id) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true })),
+      .map((content, id) => ({
+        id,
+        content,
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: true,
+      })),
     normalizer: null,
     pre_tokenizer: { type: "BertPreTokenizer" },
     post_processor: {
       type: "TemplateProcessing",
       single: [special("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, special("[SEP]")],
       pair: [],
-      special_tokens: Object.fromEntries(["[CLS]", "[SEP]"].map((t) => [t, { id: t, ids: [tokens.indexOf(t)], tokens: [t] }])),
+      special_tokens: Object.fromEntries(
+        ["[CLS]", "[SEP]"].map((t) => [t, { id: t, ids: [tokens.indexOf(t)], tokens: [t] }]),
+      ),
     },
     decoder: null,
     model: {
@@ -43,7 +58,13 @@ describe("a tokenizer of transformers, as open_clip uses it", () => {
     },
   };
   const ids = (text: string, config: object, length: number) => {
-    const tokenizer = makeTokenizer(json as never, { kind: "huggingface", clean: "whitespace", padId: 0, endId: 3, ...config });
+    const tokenizer = makeTokenizer(json as never, {
+      kind: "huggingface",
+      clean: "whitespace",
+      padId: 0,
+      endId: 3,
+      ...config,
+    });
     return [...tokenize(tokenizer, [text], length, { truncate: "end" }).data];
   };
 

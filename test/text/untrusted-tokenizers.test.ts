@@ -20,7 +20,12 @@ function wordPiece(changes: Json = {}): Json {
     pre_tokenizer: { type: "Whitespace" },
     post_processor: null,
     decoder: null,
-    model: { type: "WordPiece", unk_token: "[UNK]", continuing_subword_prefix: "##", vocab: { "[UNK]": 0, a: 1, "##a": 2, b: 3 } },
+    model: {
+      type: "WordPiece",
+      unk_token: "[UNK]",
+      continuing_subword_prefix: "##",
+      vocab: { "[UNK]": 0, a: 1, "##a": 2, b: 3 },
+    },
     ...changes,
   };
 }
@@ -50,7 +55,10 @@ describe("a tokenizer's expressions", () => {
     const replace = { type: "Replace", pattern: { Regex: "(a+)+c" }, content: "" };
     const added = [{ id: 4, content: "a".repeat(60), normalized: true, special: false }];
     const start = performance.now();
-    assert.equal((await errorOf(() => make(wordPiece({ normalizer: replace, added_tokens: added })))).code, "E_MODEL_UNSAFE");
+    assert.equal(
+      (await errorOf(() => make(wordPiece({ normalizer: replace, added_tokens: added })))).code,
+      "E_MODEL_UNSAFE",
+    );
     assert.ok(performance.now() - start < 60_000);
   });
 
@@ -82,7 +90,10 @@ describe("a tokenizer's expressions", () => {
 
 describe("a tokenizer's rules", () => {
   const replace = (pattern: Json, content: string) => ({ type: "Replace", pattern, content });
-  const times = (count: number, step: Json) => ({ type: "Sequence", normalizers: Array.from({ length: count }, () => step) });
+  const times = (count: number, step: Json) => ({
+    type: "Sequence",
+    normalizers: Array.from({ length: count }, () => step),
+  });
   const cases: [string, Json][] = [
     ["ten Replace × 10", { normalizer: times(10, replace({ String: "a" }, "a".repeat(10))) }],
     ["seven Replace with an expression", { normalizer: times(7, replace({ Regex: "a" }, "aa")) }],
@@ -90,28 +101,63 @@ describe("a tokenizer's rules", () => {
     ["Replace without a pattern", { normalizer: { type: "Replace", content: "x" } }],
     ["Replace by a list", { normalizer: { ...replace({ String: "a" }, ""), content: ["x"] } }],
     ["an expression of 3,000 letters", { normalizer: replace({ Regex: "a".repeat(3000) }, "") }],
-    ["an expression of 100 groups", { pre_tokenizer: { type: "Split", pattern: { Regex: "(a)".repeat(100) }, behavior: "Removed" } }],
-    ["an expression that is none", { pre_tokenizer: { type: "Split", pattern: { Regex: "[" }, behavior: "Removed" } }],
+    [
+      "an expression of 100 groups",
+      { pre_tokenizer: { type: "Split", pattern: { Regex: "(a)".repeat(100) }, behavior: "Removed" } },
+    ],
+    [
+      "an expression that is none",
+      { pre_tokenizer: { type: "Split", pattern: { Regex: "[" }, behavior: "Removed" } },
+    ],
     ["a long prefix", { normalizer: { type: "Prepend", prepend: "a".repeat(1000) } }],
     ["a long space", { pre_tokenizer: { type: "Metaspace", replacement: "a".repeat(1000) } }],
-    ["ten ByteLevel", { pre_tokenizer: { type: "Sequence", pretokenizers: Array.from({ length: 10 }, () => ({ type: "ByteLevel" })) } }],
+    [
+      "ten ByteLevel",
+      {
+        pre_tokenizer: {
+          type: "Sequence",
+          pretokenizers: Array.from({ length: 10 }, () => ({ type: "ByteLevel" })),
+        },
+      },
+    ],
     ["FixedLength 0, which never ends", { pre_tokenizer: { type: "FixedLength", length: 0 } }],
     ["1,000 steps", { normalizer: times(1000, { type: "NFC" }) }],
     [
       "sequences nested deep",
-      { normalizer: Array.from({ length: 90 }).reduce<Json>((inner) => ({ type: "Sequence", normalizers: [inner] }), { type: "NFC" }) },
+      {
+        normalizer: Array.from({ length: 90 }).reduce<Json>(
+          (inner) => ({ type: "Sequence", normalizers: [inner] }),
+          { type: "NFC" },
+        ),
+      },
     ],
     ["a normaliser that is a string", { normalizer: "NFC" }],
     ["a step of no type", { normalizer: {} }],
     ["a step of unknown type", { normalizer: { type: "toString" } }],
-    ["a template of the text twice", { post_processor: { type: "TemplateProcessing", single: [{ Sequence: { id: "A" } }, { Sequence: { id: "A" } }] } }],
+    [
+      "a template of the text twice",
+      {
+        post_processor: {
+          type: "TemplateProcessing",
+          single: [{ Sequence: { id: "A" } }, { Sequence: { id: "A" } }],
+        },
+      },
+    ],
     ["a template of null", { post_processor: { type: "TemplateProcessing", single: [null] } }],
     ["a template without single", { post_processor: { type: "TemplateProcessing" } }],
     ["RobertaProcessing without its tokens", { post_processor: { type: "RobertaProcessing" } }],
     ["an added token that is null", { added_tokens: [null] }],
     ["an added token without id", { added_tokens: [{ content: "x" }] }],
     ["an added token of 10,000 letters", { added_tokens: [{ id: 5, content: "x".repeat(10_000) }] }],
-    ["added tokens of 3,000,000 letters", { added_tokens: Array.from({ length: 15_000 }, (_, i) => ({ id: i, content: String(i).padEnd(200, "x") })) }],
+    [
+      "added tokens of 3,000,000 letters",
+      {
+        added_tokens: Array.from({ length: 15_000 }, (_, i) => ({
+          id: i,
+          content: String(i).padEnd(200, "x"),
+        })),
+      },
+    ],
     ["no model", { model: null }],
     ["a vocabulary that is null", { model: { type: "WordPiece", vocab: null } }],
     ["an id that is a string", { model: { type: "WordPiece", vocab: { a: "1" } } }],
@@ -125,7 +171,15 @@ describe("a tokenizer's rules", () => {
     ["no pieces", { model: { type: "Unigram", vocab: [] } }],
     ["a score that is a string", { model: { type: "Unigram", vocab: [["a", "1"]] } }],
     ["a piece of 10,000 letters", { model: { type: "Unigram", vocab: [["a".repeat(10_000), 1]] } }],
-    ["pieces of 5,000,000 letters", { model: { type: "Unigram", vocab: Array.from({ length: 50_000 }, (_, i) => [String(i).padStart(100, "x"), 1]) } }],
+    [
+      "pieces of 5,000,000 letters",
+      {
+        model: {
+          type: "Unigram",
+          vocab: Array.from({ length: 50_000 }, (_, i) => [String(i).padStart(100, "x"), 1]),
+        },
+      },
+    ],
   ];
   for (const [what, changes] of cases) {
     it(`${what}: E_MODEL_CORRUPT`, async () => {
@@ -148,19 +202,29 @@ describe("a tokenizer's rules", () => {
     const json = clipTokenizerJson();
     assert.equal(checkTokenizer(json), json);
     const bare = { ...json, model: { ...json.model, vocab: { a: 0 } } };
-    assert.equal((await errorOf(() => makeTokenizer(bare, { ...CONFIG, kind: "clip" }))).code, "E_MODEL_CORRUPT");
+    assert.equal(
+      (await errorOf(() => makeTokenizer(bare, { ...CONFIG, kind: "clip" }))).code,
+      "E_MODEL_CORRUPT",
+    );
   });
 
   it("a token without an id is an error, not a zero", async () => {
-    const post = { type: "TemplateProcessing", single: [{ SpecialToken: { id: "[none]", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }] };
+    const post = {
+      type: "TemplateProcessing",
+      single: [{ SpecialToken: { id: "[none]", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+    };
     const model = { type: "BPE", vocab: { a: 1 }, merges: [] };
-    assert.equal((await errorOf(() => make(wordPiece({ model, post_processor: post })).encode("a"))).code, "E_MODEL_CORRUPT");
+    assert.equal(
+      (await errorOf(() => make(wordPiece({ model, post_processor: post })).encode("a"))).code,
+      "E_MODEL_CORRUPT",
+    );
   });
 });
 
 describe("an untrusted SentencePiece model", () => {
   const folder = temporaryFolder();
-  const piece = (text: string, score: Buffer = Buffer.concat([Buffer.from([0x15]), Buffer.alloc(4)])) => field(1, Buffer.concat([field(1, text), score]));
+  const piece = (text: string, score: Buffer = Buffer.concat([Buffer.from([0x15]), Buffer.alloc(4)])) =>
+    field(1, Buffer.concat([field(1, text), score]));
   const cases: [string, Buffer][] = [
     ["nothing", Buffer.alloc(0)],
     ["a piece of 10,000 letters", piece("a".repeat(10_000))],
@@ -181,7 +245,12 @@ describe("an untrusted SentencePiece model", () => {
 
 describe("a very long word", () => {
   it("128,000 letters take less than 0.5 s of the processor, and give the tokens of their parts", () => {
-    const tokenizer = makeTokenizer(clipTokenizerJson(), { kind: "clip", clean: "openai", padId: 0, endId: 49407 });
+    const tokenizer = makeTokenizer(clipTokenizerJson(), {
+      kind: "clip",
+      clean: "openai",
+      padId: 0,
+      endId: 49407,
+    });
     let state = 12345;
     let word = "";
     for (let i = 0; i < 128_000; i++) {

@@ -1,11 +1,26 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { contactSheetHtml, contactSheetPng } from "../../lib/report/sheet.js";
 import { csvCell } from "../../lib/util/csv.js";
-import { temporaryName, toWriteError, writeAll, writeFileWhole, writeFolderWhole, writeWhole } from "../../lib/util/files.js";
+import {
+  temporaryName,
+  toWriteError,
+  writeAll,
+  writeFileWhole,
+  writeFolderWhole,
+  writeWhole,
+} from "../../lib/util/files.js";
 import { pathInside } from "../../lib/util/inside.js";
 import { errorOf, root, temporaryFolder } from "../support/index.js";
 
@@ -65,7 +80,10 @@ describe("files that are written whole", () => {
       assert.ok(error.message.includes(path) && error.subject === path, error.message);
     }
     const full = Object.assign(new Error("x"), { code: "EDQUOT", errno: -122, syscall: "write" });
-    assert.match((toWriteError(full, "y") as Error).message, /cannot write y: the disk quota is exceeded \(EDQUOT\)/);
+    assert.match(
+      (toWriteError(full, "y") as Error).message,
+      /cannot write y: the disk quota is exceeded \(EDQUOT\)/,
+    );
   });
 
   it("a link's target is replaced, not the link; a device is refused", async function () {
@@ -90,9 +108,17 @@ describe("files that are written whole", () => {
     const work = join(folder, "swept");
     mkdirSync(work);
     const module = JSON.stringify(join(root, "dist/util/files.js"));
-    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", `import { temporaryName } from ${module}; console.log(temporaryName("a"))`], {
-      encoding: "utf8",
-    });
+    const { stdout } = spawnSync(
+      process.execPath,
+      [
+        "--input-type=module",
+        "-e",
+        `import { temporaryName } from ${module}; console.log(temporaryName("a"))`,
+      ],
+      {
+        encoding: "utf8",
+      },
+    );
     const mine = basename(temporaryName(join(work, "a")));
     writeFileSync(join(work, stdout.trim()), "");
     writeFileSync(join(work, mine), "");
@@ -117,13 +143,22 @@ describe("what reports write and read", () => {
     writeFileSync(join(folder, "secret.png"), "");
     writeFileSync(join(inner, "sub", "..a.png"), "");
     symlinkSync(join(folder, "secret.png"), join(inner, "link.png"));
-    for (const name of ["../secret.png", "sub/../../secret.png", join(folder, "secret.png"), "link.png", "http://127.0.0.1/a.png", "file:///etc/a.png"]) {
+    for (const name of [
+      "../secret.png",
+      "sub/../../secret.png",
+      join(folder, "secret.png"),
+      "link.png",
+      "http://127.0.0.1/a.png",
+      "file:///etc/a.png",
+    ]) {
       const error = await errorOf(() => pathInside(inner, name));
       assert.equal(error.code, "E_ARGUMENT", name);
       assert.ok(error.message.includes(name));
     }
     for (const sheet of [contactSheetHtml, contactSheetPng]) {
-      const error = await errorOf(() => sheet([{ query: "q", hits: [{ name: "../secret.png", score: 1 }] }], inner, inner));
+      const error = await errorOf(() =>
+        sheet([{ query: "q", hits: [{ name: "../secret.png", score: 1 }] }], inner, inner),
+      );
       assert.match(`${error.code} ${error.message}`, /^E_ARGUMENT "\.\.\/secret\.png" leads out of/);
     }
     assert.match(await pathInside(inner, "sub/..a.png"), /\.\.a\.png$/);

@@ -11,10 +11,13 @@ const module = JSON.stringify(join(root, "dist/util/lock.js"));
 function holder(path: string, then = "setInterval(() => {}, 1000)"): ChildProcess {
   const script = `import { lock } from ${module};
     try { await lock(${JSON.stringify(path)}); console.log("held"); ${then} } catch (e) { console.log(e.code) }`;
-  return spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  return spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
 }
 
-const said = (child: ChildProcess): Promise<string> => new Promise((resolve) => child.stdout!.once("data", (text) => resolve(String(text).trim())));
+const said = (child: ChildProcess): Promise<string> =>
+  new Promise((resolve) => child.stdout!.once("data", (text) => resolve(String(text).trim())));
 
 describe("locks", () => {
   const folder = temporaryFolder();
@@ -126,7 +129,10 @@ describe("locks", () => {
     );
     assert.ok(order[0] === order[1] && order[2] === order[3] && order.length === 6, order.join());
     const held = await lock(path);
-    assert.equal((await errorOf(() => lock(path, { wait: true, signal: AbortSignal.timeout(50) }))).code, "E_ABORTED");
+    assert.equal(
+      (await errorOf(() => lock(path, { wait: true, signal: AbortSignal.timeout(50) }))).code,
+      "E_ABORTED",
+    );
     assert.ok(readFileSync(path, "utf8").includes(thisProcess().host));
     await held.release();
   });

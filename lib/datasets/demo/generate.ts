@@ -39,7 +39,11 @@ export function renderedDemoFolder(options: GenerateOptions): Promise<string> {
 export function scenesFolder(options: GenerateOptions): Promise<string> {
   const images = (["train", "valid", "test"] as const).flatMap((split) =>
     SCENE_CLASSES.flatMap((classFolder, c) =>
-      Array.from({ length: SCENES_A_CLASS[split] }, (_, i): Image => ({ split, classFolder, draw: () => svgPng(sceneSvg(datasetScene(split, c, i))) })),
+      Array.from({ length: SCENES_A_CLASS[split] }, (_, i): Image => ({
+        split,
+        classFolder,
+        draw: () => svgPng(sceneSvg(datasetScene(split, c, i))),
+      })),
     ),
   );
   return draw("scenes", images, options);

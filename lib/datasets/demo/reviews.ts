@@ -64,7 +64,20 @@ const NEGATIVE = [
   "noisy",
   "tired",
 ];
-const NOUNS = ["film", "movie", "story", "cast", "plot", "script", "drama", "comedy", "ending", "scene", "thriller", "romance"];
+const NOUNS = [
+  "film",
+  "movie",
+  "story",
+  "cast",
+  "plot",
+  "script",
+  "drama",
+  "comedy",
+  "ending",
+  "scene",
+  "thriller",
+  "romance",
+];
 const MASS_NOUNS = ["music", "acting", "humor", "pacing"];
 const ADVERBS = ["truly", "utterly", "so", "very", "just", "quite", "really", "simply"];
 const CLASSES = [NEGATIVE, POSITIVE] as const;
@@ -97,7 +110,8 @@ export function reviews(split: ReviewSplit, count: number, seed = 7): Review[] {
       allSentences(label).filter((s) => splitOf(s) === split),
     );
     const wanted = Math.ceil((count - label) / 2);
-    if (wanted > pool.length) throw new RangeError(`reviews: the split "${split}" has only ${pool.length} sentences a class`);
+    if (wanted > pool.length)
+      throw new RangeError(`reviews: the split "${split}" has only ${pool.length} sentences a class`);
     for (const text of pool.slice(0, wanted)) chosen.push({ text, label });
   }
   return chosen;

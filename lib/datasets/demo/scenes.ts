@@ -4,7 +4,14 @@ import { below, pick, seededRandom, type Random } from "../../util/random.js";
  * The data set `scenes`: coloured shapes on a pale ground, drawn from a seed. Its classes are the 24 pairs of
  * a colour and a shape; a image shows one to three of its shape, at any place.
  */
-export const COLORS = { red: "#d62728", green: "#2ca02c", blue: "#1f4fd6", yellow: "#f2c500", purple: "#8a2be2", orange: "#ff7f0e" } as const;
+export const COLORS = {
+  red: "#d62728",
+  green: "#2ca02c",
+  blue: "#1f4fd6",
+  yellow: "#f2c500",
+  purple: "#8a2be2",
+  orange: "#ff7f0e",
+} as const;
 export const SHAPES = ["circle", "square", "triangle", "star"] as const;
 export type Color = keyof typeof COLORS;
 export type Shape = (typeof SHAPES)[number];
@@ -17,13 +24,19 @@ export interface Scene {
   background: string;
 }
 
-export const SCENE_CLASSES: readonly string[] = (Object.keys(COLORS) as Color[]).flatMap((c) => SHAPES.map((s) => `${c} ${s}`));
+export const SCENE_CLASSES: readonly string[] = (Object.keys(COLORS) as Color[]).flatMap((c) =>
+  SHAPES.map((s) => `${c} ${s}`),
+);
 
 const SIZE = 448;
 const GROUNDS = ["#ffffff", "#f4f1ea", "#e8eef4", "#e9f2e6", "#eeeeee"];
 
 /** A random scene of one class; `count` shapes (default 1 to 3) that do not touch each other. */
-export function scene(random: Random, classId = below(random, SCENE_CLASSES.length), count = 1 + below(random, 3)): Scene {
+export function scene(
+  random: Random,
+  classId = below(random, SCENE_CLASSES.length),
+  count = 1 + below(random, 3),
+): Scene {
   const [color, shape] = SCENE_CLASSES[classId].split(" ") as [Color, Shape];
   const items: Scene["items"] = [];
   while (items.length < count) {
@@ -52,8 +65,14 @@ export function sceneSvg(s: Scene): string {
 }
 
 function shapeSvg(shape: Shape, x: number, y: number, r: number, turn: number, fill: string): string {
-  if (shape === "circle") return `<circle cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" r="${r.toFixed(2)}" fill="${fill}"/>`;
-  const corners = shape === "square" ? ring(x, y, r, 4, turn + Math.PI / 4) : shape === "triangle" ? ring(x, y, r, 3, turn - Math.PI / 2) : star(x, y, r, turn);
+  if (shape === "circle")
+    return `<circle cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" r="${r.toFixed(2)}" fill="${fill}"/>`;
+  const corners =
+    shape === "square"
+      ? ring(x, y, r, 4, turn + Math.PI / 4)
+      : shape === "triangle"
+        ? ring(x, y, r, 3, turn - Math.PI / 2)
+        : star(x, y, r, turn);
   return `<polygon points="${corners.map(([a, b]) => `${a.toFixed(2)},${b.toFixed(2)}`).join(" ")}" fill="${fill}"/>`;
 }
 
@@ -79,7 +98,12 @@ export function sceneCaptions(s: Scene): string[] {
   const name = `${s.color} ${s.shape}`;
   const article = s.color === "orange" ? "an" : "a";
   const n = s.items.length;
-  const captions = [`a photo of ${article} ${name}`, `a photo of a ${name}`, `${article} ${name}`, n === 1 ? `one ${name}` : `${COUNTS[n - 1]} ${name}s`];
+  const captions = [
+    `a photo of ${article} ${name}`,
+    `a photo of a ${name}`,
+    `${article} ${name}`,
+    n === 1 ? `one ${name}` : `${COUNTS[n - 1]} ${name}s`,
+  ];
   if (n === 1) {
     const { x, y } = s.items[0];
     const side = x < SIZE * 0.42 ? "left" : x > SIZE * 0.58 ? "right" : "";

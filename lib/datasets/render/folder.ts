@@ -22,7 +22,10 @@ export async function renderFolder(
   const files: string[] = [];
   for (const [i, { text, label }] of sentences.entries()) {
     checkAborted(options.signal);
-    const folder = options.classes ? (options.classes[Number(label)] ?? (options.classes.includes(String(label)) ? String(label) : undefined)) : String(label);
+    const folder = options.classes
+      ? (options.classes[Number(label)] ??
+        (options.classes.includes(String(label)) ? String(label) : undefined))
+      : String(label);
     if (folder === undefined || /[/\\]|^\.*$/.test(folder)) {
       throw new TorchclipError(
         "E_LABEL_UNKNOWN",

@@ -29,7 +29,8 @@ function glyphs(face: opentype.Font, line: string): { glyph: opentype.Glyph; adv
   const chars = [...line].map((c) => face.charToGlyph(c));
   return chars.map((glyph, i) => ({
     glyph,
-    advance: (glyph.advanceWidth ?? 0) + (i + 1 < chars.length ? face.getKerningValue(glyph, chars[i + 1]) : 0),
+    advance:
+      (glyph.advanceWidth ?? 0) + (i + 1 < chars.length ? face.getKerningValue(glyph, chars[i + 1]) : 0),
   }));
 }
 

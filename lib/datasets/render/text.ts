@@ -44,7 +44,9 @@ export function textSvg(text: string, options: TextImageOptions = {}): string {
   const step = fontSize * LINE_HEIGHT;
   const left = margin + (options.offset?.x ?? 0);
   const top = (size - lines.length * step) / 2 + (options.offset?.y ?? 0);
-  const paths = lines.map((line, i) => linePath(face, line, left, top + i * step + fontSize * 0.95, fontSize)).join("");
+  const paths = lines
+    .map((line, i) => linePath(face, line, left, top + i * step + fontSize * 0.95, fontSize))
+    .join("");
   const color = options.color ?? "#000000";
   const background = options.background ?? "#ffffff";
   return (

@@ -33,10 +33,12 @@ function readHeader(bytes: Uint8Array, header: number, pixels: number): Bitmap {
   const bits = view.getUint16(header + (core ? 10 : 14), true);
   const compression = core ? UNPACKED : view.getUint32(header + 16, true);
   const used = core ? 0 : view.getUint32(header + 32, true);
-  if (![1, 4, 8, 16, 24, 32].includes(bits)) throw new Error(`a BMP of ${bits} bits a pixel is not supported`);
+  if (![1, 4, 8, 16, 24, 32].includes(bits))
+    throw new Error(`a BMP of ${bits} bits a pixel is not supported`);
   const packed = (compression === RLE8 && bits === 8) || (compression === RLE4 && bits === 4);
   const fields = compression === BIT_FIELDS && bits >= 16;
-  if (compression !== UNPACKED && !packed && !fields) throw new Error(`BMP compression ${compression} with ${bits} bits is not supported`);
+  if (compression !== UNPACKED && !packed && !fields)
+    throw new Error(`BMP compression ${compression} with ${bits} bits is not supported`);
 
   let at = header + size;
   const masks = fields ? readMasks(view, header, size, bits) : defaultMasks(bits);
@@ -48,7 +50,15 @@ function readHeader(bytes: Uint8Array, header: number, pixels: number): Bitmap {
   // Some writers give the palette's place for that of the pixels.
   const behind = at + colours * entrySize;
   const place = pixels === 0 || (pixels === header + size && bits <= 8) ? behind : pixels;
-  return { ...checkSize(width, Math.abs(tall)), bits, compression, topDown: tall < 0, palette, masks, pixels: place };
+  return {
+    ...checkSize(width, Math.abs(tall)),
+    bits,
+    compression,
+    topDown: tall < 0,
+    palette,
+    masks,
+    pixels: place,
+  };
 }
 
 function defaultMasks(bits: number): number[] {
@@ -60,12 +70,19 @@ function readMasks(view: DataView, header: number, size: number, bits: number): 
   const masks = [0, 4, 8].map((i) => view.getUint32(header + 40 + i, true));
   if (size > 40 && masks.every((mask) => mask === 0)) return defaultMasks(bits);
   const allowed = bits === 16 ? /^(11111|111111)$/ : /^11111111$/;
-  if (!masks.every((mask) => allowed.test(mask.toString(2).replace(/0+$/, "")))) throw new Error("this layout of BMP bit fields is not supported");
+  if (!masks.every((mask) => allowed.test(mask.toString(2).replace(/0+$/, ""))))
+    throw new Error("this layout of BMP bit fields is not supported");
   return masks;
 }
 
 /** Entries as RGB. A palette whose colours are its own indices is a ramp to its end: Pillow reads such a file as grey. */
-function readPalette(bytes: Uint8Array, at: number, colours: number, entrySize: number, bits: number): Uint8Array {
+function readPalette(
+  bytes: Uint8Array,
+  at: number,
+  colours: number,
+  entrySize: number,
+  bits: number,
+): Uint8Array {
   if (bits > 8) return new Uint8Array(0);
   checkLength(bytes.length, at + colours * entrySize);
   const palette = new Uint8Array(768);
@@ -82,7 +99,9 @@ function readPalette(bytes: Uint8Array, at: number, colours: number, entrySize: 
 async function pixelsOf(bytes: Uint8Array, bitmap: Bitmap): Promise<RawImage> {
   const { width, height, bits, compression, topDown, palette, pixels } = bitmap;
   const packed = compression === RLE8 || compression === RLE4;
-  const source = packed ? unpackRuns(bytes, pixels, width * height, width, compression === RLE4) : bytes.subarray(pixels);
+  const source = packed
+    ? unpackRuns(bytes, pixels, width * height, width, compression === RLE4)
+    : bytes.subarray(pixels);
   const depth = packed ? 8 : bits;
   const stride = packed ? width : Math.floor((width * bits + 31) / 32) * 4;
   // The last row may lack what only fills it up.
@@ -127,13 +146,20 @@ function maskedRow(source: Uint8Array, masks: readonly number[]): RowReader {
   return (out, to, at, width) => {
     for (let x = 0; x < width; x++, at += 2) {
       const pixel = source[at] | (source[at + 1] << 8);
-      for (const { mask, unit, most } of fields) out[to++] = Math.floor((((pixel & mask) / unit) * 255) / most);
+      for (const { mask, unit, most } of fields)
+        out[to++] = Math.floor((((pixel & mask) / unit) * 255) / most);
     }
   };
 }
 
 /** Indices of a run-length encoded bitmap, a byte each; as far as the data goes (MS-WMF 2.1.1.7). */
-function unpackRuns(bytes: Uint8Array, start: number, count: number, width: number, nibbles: boolean): Uint8Array {
+function unpackRuns(
+  bytes: Uint8Array,
+  start: number,
+  count: number,
+  width: number,
+  nibbles: boolean,
+): Uint8Array {
   const out = new Uint8Array(count);
   let [at, filled, x] = [start, 0, 0];
   const put = (value: number) => {
@@ -157,7 +183,8 @@ function unpackRuns(bytes: Uint8Array, start: number, count: number, width: numb
       x = filled % width;
     } else {
       const used = nibbles ? Math.ceil(value / 2) : value;
-      for (let i = 0; i < value && at + (nibbles ? i >> 1 : i) < bytes.length; i++) put(nibbles ? nibble(bytes[at + (i >> 1)], i) : bytes[at + i]);
+      for (let i = 0; i < value && at + (nibbles ? i >> 1 : i) < bytes.length; i++)
+        put(nibbles ? nibble(bytes[at + (i >> 1)], i) : bytes[at + i]);
       at += used + (used % 2); // filled up to two bytes
       x += value;
     }

@@ -50,7 +50,8 @@ export function unmultiplied(samples: Samples): Promise<RawImage> {
   return rowsOf(samples, 3, (out, to, y) => {
     for (let i = y * width * 4; i < (y + 1) * width * 4; i += 4) {
       const alpha = from[i + 3];
-      for (let c = 0; c < 3; c++) out[to++] = alpha === 0 ? 0 : Math.min(255, Math.trunc((from[i + c] * 255) / alpha));
+      for (let c = 0; c < 3; c++)
+        out[to++] = alpha === 0 ? 0 : Math.min(255, Math.trunc((from[i + c] * 255) / alpha));
     }
   });
 }

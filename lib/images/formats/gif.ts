@@ -35,8 +35,16 @@ export function gifPlan(bytes: Uint8Array): Plan {
   const fills = left === 0 && top === 0 && width === screen.width && height === screen.height;
   if (fills && frame.transparent === undefined && frame.table) return whole;
   const fill = colourOf(bytes, frame, frame.transparent ?? 0);
-  const canvas = { width: Math.max(screen.width, left + width), height: Math.max(screen.height, top + height) };
-  return { ...whole, bytes: frameAlone(bytes, frame), size: canvas, finish: (samples) => onCanvas(samples, canvas, left, top, fill) };
+  const canvas = {
+    width: Math.max(screen.width, left + width),
+    height: Math.max(screen.height, top + height),
+  };
+  return {
+    ...whole,
+    bytes: frameAlone(bytes, frame),
+    size: canvas,
+    finish: (samples) => onCanvas(samples, canvas, left, top, fill),
+  };
 }
 
 function firstFrame(bytes: Uint8Array): FirstFrame | undefined {
@@ -96,7 +104,13 @@ function frameAlone(bytes: Uint8Array, frame: FirstFrame): Uint8Array {
   return Buffer.concat([copy.subarray(0, behind), greys, copy.subarray(behind)]);
 }
 
-function onCanvas(samples: Samples, canvas: Size, left: number, top: number, fill: Uint8Array): Promise<RawImage> {
+function onCanvas(
+  samples: Samples,
+  canvas: Size,
+  left: number,
+  top: number,
+  fill: Uint8Array,
+): Promise<RawImage> {
   const { data: from, width, height, channels } = samples;
   return rowsOf(canvas, 3, (out, start, y) => {
     for (let x = 0, to = start; x < canvas.width; x++) for (let c = 0; c < 3; c++) out[to++] = fill[c];

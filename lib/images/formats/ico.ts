@@ -9,7 +9,12 @@ export function iconImage(bytes: Uint8Array): { kind: "PNG" | "bitmap"; bytes: U
   checkLength(bytes.length, 6 + 16 * count);
   const entries = Array.from({ length: count }, (_, i) => {
     const at = 6 + 16 * i;
-    const [width, height, colours, bits] = [bytes[at] || 256, bytes[at + 1] || 256, bytes[at + 2], view.getUint16(at + 6, true)];
+    const [width, height, colours, bits] = [
+      bytes[at] || 256,
+      bytes[at + 1] || 256,
+      bytes[at + 2],
+      view.getUint16(at + 6, true),
+    ];
     const depth = bits || (colours > 0 ? Math.ceil(Math.log2(colours)) : 0) || 256;
     return { area: width * height, depth, from: view.getUint32(at + 12, true) };
   });

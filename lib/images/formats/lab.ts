@@ -20,7 +20,8 @@ export function labToRgb(samples: Samples): Promise<RawImage> {
   const colours = table;
   const { data: from, width } = samples;
   const row = (out: Uint8Array, start: number) => {
-    for (let i = start; i < start + width * 3; i += 3) interpolate(colours, from[i], from[i + 1] ^ 128, from[i + 2] ^ 128, out, i);
+    for (let i = start; i < start + width * 3; i += 3)
+      interpolate(colours, from[i], from[i + 1] ^ 128, from[i + 2] ^ 128, out, i);
   };
   return rowsOf(samples, 3, row, 4);
 }
@@ -29,7 +30,10 @@ function makeTable(): Uint16Array {
   const out = new Uint16Array(GRID ** 3 * 3);
   const nodes = Array.from({ length: GRID }, (_, i) => Math.floor((i * FULL) / (GRID - 1) + 0.5));
   let at = 0;
-  for (const l of nodes) for (const a of nodes) for (const b of nodes) for (const c of rgbOf((l / FULL) * 100, a / 257 - 128, b / 257 - 128)) out[at++] = c;
+  for (const l of nodes)
+    for (const a of nodes)
+      for (const b of nodes)
+        for (const c of rgbOf((l / FULL) * 100, a / 257 - 128, b / 257 - 128)) out[at++] = c;
   return out;
 }
 
@@ -75,7 +79,14 @@ const [STEP_L, STEP_A, STEP_B] = [GRID * GRID * 3, GRID * 3, 3];
  * Writes the colour of one pixel at `to`. The samples are bytes, 128 for zero of a* and b*. The way goes from the lower
  * corner of a cell to the upper one, along the three axes in falling order of how far the colour lies along each.
  */
-function interpolate(colours: Uint16Array, l: number, a: number, b: number, out: Uint8Array, to: number): void {
+function interpolate(
+  colours: Uint16Array,
+  l: number,
+  a: number,
+  b: number,
+  out: Uint8Array,
+  to: number,
+): void {
   let [rest1, rest2, rest3] = [PLACES[l] & 0xffff, PLACES[a] & 0xffff, PLACES[b] & 0xffff];
   let [step1, step2, step3] = [STEP_L, STEP_A, STEP_B];
   const corner = (PLACES[l] >> 16) * STEP_L + (PLACES[a] >> 16) * STEP_A + (PLACES[b] >> 16) * STEP_B;
@@ -87,7 +98,12 @@ function interpolate(colours: Uint16Array, l: number, a: number, b: number, out:
   const third = second + (rest2 > 0 ? step2 : 0);
   const fourth = third + (rest3 > 0 ? step3 : 0);
   for (let c = 0; c < 3; c++) {
-    const [v1, v2, v3, v4] = [colours[corner + c], colours[second + c], colours[third + c], colours[fourth + c]];
+    const [v1, v2, v3, v4] = [
+      colours[corner + c],
+      colours[second + c],
+      colours[third + c],
+      colours[fourth + c],
+    ];
     const sum = (v2 - v1) * rest1 + (v3 - v2) * rest2 + (v4 - v3) * rest3 + 0x8001;
     const value = v1 + Math.floor((sum + Math.floor(sum / 65536)) / 65536);
     out[to + c] = Math.floor((value * 65281 + 8388608) / 16777216); // LittleCMS's FROM_16_TO_8

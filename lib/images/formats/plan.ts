@@ -55,7 +55,12 @@ export type RowWriter = (out: Uint8Array, to: number, y: number) => void;
  * An image made row by row, in order, with turns of the event loop in between: decoders written in JavaScript run on the
  * main thread, and a large image must not hold it. `work`: how much longer a pixel takes than a copied one.
  */
-export async function rowsOf({ width, height }: Size, channels: 1 | 3, row: RowWriter, work = 1): Promise<RawImage> {
+export async function rowsOf(
+  { width, height }: Size,
+  channels: 1 | 3,
+  row: RowWriter,
+  work = 1,
+): Promise<RawImage> {
   const data = new Uint8Array(width * height * channels);
   const step = Math.max(1, Math.floor(PIXELS_PER_TURN / (width * work)));
   for (let y = 0; y < height; y++) {

@@ -1,4 +1,12 @@
-import { checkLength, checkSize, latin1, rowsOf, type OwnDecoder, type RowWriter, type Size } from "./plan.js";
+import {
+  checkLength,
+  checkSize,
+  latin1,
+  rowsOf,
+  type OwnDecoder,
+  type RowWriter,
+  type Size,
+} from "./plan.js";
 
 /** PBM, PGM and PPM, plain and raw (netpbm.sourceforge.net/doc), as Pillow's PpmImagePlugin reads them. */
 
@@ -32,7 +40,8 @@ function readHeader(bytes: Uint8Array): Header {
       }
     }
     at++; // one white space ends the header
-    if (!/^\d{1,10}$/.test(token)) throw new Error(`its header has "${token.slice(0, LONGEST_NUMBER)}" in the place of a number`);
+    if (!/^\d{1,10}$/.test(token))
+      throw new Error(`its header has "${token.slice(0, LONGEST_NUMBER)}" in the place of a number`);
     return Number(token);
   };
   const { width, height } = checkSize(number(), number());
@@ -69,7 +78,8 @@ function rowWriter(bytes: Uint8Array, header: Header): RowWriter {
     const stride = Math.ceil(width / 8);
     checkLength(bytes.length - samples, stride * height);
     return (out, to, y) => {
-      for (let x = 0; x < width; x++) out[to + x] = shade((bytes[samples + y * stride + (x >> 3)] >> (7 - (x & 7))) & 1);
+      for (let x = 0; x < width; x++)
+        out[to + x] = shade((bytes[samples + y * stride + (x >> 3)] >> (7 - (x & 7))) & 1);
     };
   }
   const scaled = magic === "P1" ? shade : scaling(header);
@@ -85,7 +95,11 @@ function rowWriter(bytes: Uint8Array, header: Header): RowWriter {
 }
 
 /** Numbers in text; those of PBM need no space between them. */
-function plainRows(bytes: Uint8Array, { magic, width, channels, most, samples }: Header, scaled: (sample: number) => number): RowWriter {
+function plainRows(
+  bytes: Uint8Array,
+  { magic, width, channels, most, samples }: Header,
+  scaled: (sample: number) => number,
+): RowWriter {
   let at = samples;
   const next = (): number => {
     while (at < bytes.length && (isSpace(bytes[at]) || bytes[at] === HASH)) {
@@ -93,10 +107,12 @@ function plainRows(bytes: Uint8Array, { magic, width, channels, most, samples }:
       else at++;
     }
     const from = at;
-    while (at < bytes.length && !isSpace(bytes[at]) && bytes[at] !== HASH && !(magic === "P1" && at > from)) at++;
+    while (at < bytes.length && !isSpace(bytes[at]) && bytes[at] !== HASH && !(magic === "P1" && at > from))
+      at++;
     if (at === from) throw new Error("it is cut off: the file ends before its samples do");
     const token = latin1(bytes, from, Math.min(at, from + LONGEST_NUMBER + 1));
-    if (!/^\d{1,10}$/.test(token) || Number(token) > most) throw new Error(`"${token}" is no sample of 0 to ${most}`);
+    if (!/^\d{1,10}$/.test(token) || Number(token) > most)
+      throw new Error(`"${token}" is no sample of 0 to ${most}`);
     return Number(token);
   };
   return (out, to) => {

@@ -21,8 +21,8 @@ const BYTES_OF_TYPE: Record<number, number> = { 1: 1, 3: 2, 4: 4, 16: 8 };
  * out of the copy, so that a bad value of theirs is no error.
  */
 const PIXEL_TAGS = new Set([
-  256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 336, 338, 339, 347, 512, 513, 514, 515, 517, 518,
-  519, 520, 521, 529, 530, 531, 532,
+  256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332,
+  336, 338, 339, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532,
 ]);
 
 /** The first directory; undefined where the file is too damaged to have one (a decoder then says so). */
@@ -31,7 +31,8 @@ export function readDirectory(bytes: Uint8Array): Directory | undefined {
   const view = viewOf(bytes);
   const littleEndian = latin1(bytes, 0, 2) === "II";
   const big = view.getUint16(2, littleEndian) === 43;
-  const wide = (at: number) => (big ? Number(view.getBigUint64(at, littleEndian)) : view.getUint32(at, littleEndian));
+  const wide = (at: number) =>
+    big ? Number(view.getBigUint64(at, littleEndian)) : view.getUint32(at, littleEndian);
   const start = wide(big ? 8 : 4);
   const countSize = big ? 8 : 2;
   if (start + countSize > bytes.length) return undefined;
@@ -39,7 +40,10 @@ export function readDirectory(bytes: Uint8Array): Directory | undefined {
   const entrySize = big ? 20 : 12;
   const at = start + countSize;
   if (count < 1 || at + count * entrySize + (big ? 8 : 4) > bytes.length) return undefined;
-  const entries = Array.from({ length: count }, (_, i) => ({ tag: view.getUint16(at + i * entrySize, littleEndian), at: at + i * entrySize }));
+  const entries = Array.from({ length: count }, (_, i) => ({
+    tag: view.getUint16(at + i * entrySize, littleEndian),
+    at: at + i * entrySize,
+  }));
 
   const numbers = (tag: number): number[] | undefined => {
     const entry = entries.find((e) => e.tag === tag);
@@ -49,7 +53,9 @@ export function readDirectory(bytes: Uint8Array): Directory | undefined {
     const field = entry.at + (big ? 12 : 8);
     const from = size * length <= (big ? 8 : 4) ? field : wide(field);
     if (!size || length < 1 || from + size * length > bytes.length) return undefined;
-    return Array.from({ length: Math.min(length, 16) }, (_, i) => numberAt(view, from + i * size, size, littleEndian));
+    return Array.from({ length: Math.min(length, 16) }, (_, i) =>
+      numberAt(view, from + i * size, size, littleEndian),
+    );
   };
   return { numbers, first: (tag) => numbers(tag)?.[0], at, entrySize, entries, big, littleEndian };
 }
@@ -62,7 +68,11 @@ function numberAt(view: DataView, at: number, size: number, littleEndian: boolea
 }
 
 /** A copy of the file with the first page alone, its pixel tags alone, and `changes` to the first value of some of them. */
-export function rewritten(bytes: Uint8Array, directory: Directory, changes: ReadonlyMap<number, number>): Uint8Array {
+export function rewritten(
+  bytes: Uint8Array,
+  directory: Directory,
+  changes: ReadonlyMap<number, number>,
+): Uint8Array {
   const { at, entrySize, big, littleEndian } = directory;
   const copy = bytes.slice();
   const view = viewOf(copy);

@@ -49,12 +49,20 @@ export function tiffPlan(bytes: Uint8Array): Plan {
   if (!directory) return { bytes, failOn: "error", turn: true, read: "pixels" };
   const compression = directory.first(TAG.compression) ?? UNCOMPRESSED;
   if (!DECODED.has(compression)) {
-    throw new Error(`TIFF compression ${compression}${COMPRESSION_NAMES[compression] ? ` (${COMPRESSION_NAMES[compression]})` : ""} is not supported`);
+    throw new Error(
+      `TIFF compression ${compression}${COMPRESSION_NAMES[compression] ? ` (${COMPRESSION_NAMES[compression]})` : ""} is not supported`,
+    );
   }
   const orientation = directory.first(TAG.orientation) ?? 1;
   const { changes, read, finish } = samplesOf(directory, compression);
   if (orientation < 1 || orientation > 8) changes.set(TAG.orientation, 1);
-  return { bytes: rewritten(bytes, directory, changes), failOn: "error", turn: orientation > 1 && orientation <= 8, read, finish };
+  return {
+    bytes: rewritten(bytes, directory, changes),
+    failOn: "error",
+    turn: orientation > 1 && orientation <= 8,
+    read,
+    finish,
+  };
 }
 
 interface SamplesPlan {
@@ -70,7 +78,10 @@ function samplesOf(directory: Directory, compression: number): SamplesPlan {
   const photometric = directory.first(TAG.photometric) ?? 0;
   const count = directory.first(TAG.samplesPerPixel) ?? 1;
   const signed = directory.first(TAG.sampleFormat) === SIGNED;
-  const plain = (changes: [number, number][] = []): SamplesPlan => ({ changes: new Map(changes), read: "pixels" });
+  const plain = (changes: [number, number][] = []): SamplesPlan => ({
+    changes: new Map(changes),
+    read: "pixels",
+  });
   const asRgb: [number, number] = [TAG.photometric, PHOTOMETRIC.rgb];
 
   if (photometric <= 1 && count === 1 && bits === 16 && isInteger(directory)) {
@@ -84,12 +95,24 @@ function samplesOf(directory: Directory, compression: number): SamplesPlan {
   if (photometric === PHOTOMETRIC.cmyk && bits === 16) {
     return { changes: new Map([asRgb]), read: "rgb16", finish: (samples) => cmykToRgb(highBytes(samples)) };
   }
-  if (photometric === PHOTOMETRIC.ycbcr && bits === 8 && count === 3 && !subsampled(directory, compression) && !isJpeg(compression)) {
+  if (
+    photometric === PHOTOMETRIC.ycbcr &&
+    bits === 8 &&
+    count === 3 &&
+    !subsampled(directory, compression) &&
+    !isJpeg(compression)
+  ) {
     const by = compression === UNCOMPRESSED ? "pillow" : "libtiff";
     return { ...plain([asRgb]), finish: (samples) => ycbcrToRgb(samples, by) };
   }
-  if (photometric === PHOTOMETRIC.lab && bits === 8 && count === 3) return { ...plain([asRgb]), finish: labToRgb };
-  if (photometric === PHOTOMETRIC.rgb && bits === 8 && count === 4 && directory.first(TAG.extraSamples) === PREMULTIPLIED) {
+  if (photometric === PHOTOMETRIC.lab && bits === 8 && count === 3)
+    return { ...plain([asRgb]), finish: labToRgb };
+  if (
+    photometric === PHOTOMETRIC.rgb &&
+    bits === 8 &&
+    count === 4 &&
+    directory.first(TAG.extraSamples) === PREMULTIPLIED
+  ) {
     return { changes: new Map([[TAG.extraSamples, STRAIGHT]]), read: "rgba8", finish: unmultiplied };
   }
   return plain();
@@ -105,6 +128,7 @@ function isJpeg(compression: number): boolean {
 
 /** Whether Cb and Cr have a lower resolution. Without the tag it is 2 × 2 by the specification; Pillow's own reader of uncompressed files assumes none. */
 function subsampled(directory: Directory, compression: number): boolean {
-  const [across, down] = directory.numbers(TAG.ycbcrSubsampling) ?? (compression === UNCOMPRESSED ? [1, 1] : [2, 2]);
+  const [across, down] =
+    directory.numbers(TAG.ycbcrSubsampling) ?? (compression === UNCOMPRESSED ? [1, 1] : [2, 2]);
   return across !== 1 || down !== 1;
 }

@@ -45,12 +45,18 @@ export const imageEva: Tower<EvaConfig> = {
         { from: /^visual\.trunk\.head\.weight$/, to: "visual.proj", transpose: true },
         { from: /^visual\.trunk\.head\.bias$/, to: "visual.proj_bias" },
         { from: /^visual\.trunk\.rope\./, to: "" },
-        { from: /^visual\.trunk\.blocks\.(\d+)\.attn\.qkv\.weight$/, to: "visual.blocks.$1.attn.in_proj_weight" },
+        {
+          from: /^visual\.trunk\.blocks\.(\d+)\.attn\.qkv\.weight$/,
+          to: "visual.blocks.$1.attn.in_proj_weight",
+        },
         ...["q", "k", "v"].map((letter, part) => ({
           from: new RegExp(`^visual\\.trunk\\.blocks\\.(\\d+)\\.attn\\.${letter}_proj\\.weight$`),
           to: `visual.blocks.$1.attn.in_proj_weight#${part}`,
         })),
-        { from: /^visual\.trunk\.blocks\.(\d+)\.attn\.([qv])_proj\.bias$/, to: "visual.blocks.$1.attn.$2_bias" },
+        {
+          from: /^visual\.trunk\.blocks\.(\d+)\.attn\.([qv])_proj\.bias$/,
+          to: "visual.blocks.$1.attn.$2_bias",
+        },
         { from: /^visual\.trunk\.blocks\./, to: "visual.blocks." },
       ],
     },

@@ -53,7 +53,11 @@ export const imageFastvit: Tower<FastvitConfig> = {
       mlpWidths: each.map((s) => w.shape(`${s}.blocks.0.mlp.fc1.weight`, 4)[0]),
       attention,
       positions: has("pos_emb.pos_enc.weight"),
-      squeeze: each.map((s) => (w.has(`${s}.downsample.proj.0.se.fc1.weight`) ? w.shape(`${s}.downsample.proj.0.se.fc1.weight`, 4)[0] : 0)),
+      squeeze: each.map((s) =>
+        w.has(`${s}.downsample.proj.0.se.fc1.weight`)
+          ? w.shape(`${s}.downsample.proj.0.se.fc1.weight`, 4)[0]
+          : 0,
+      ),
       downsample: has("downsample.proj.0.large_conv.conv.weight"),
       norm: w.has(`${each[attention.indexOf(true)]}.blocks.0.norm.running_mean`) ? "batch" : "layer",
       stemScale: w.has("visual.stem.0.conv_scale.conv.weight"),

@@ -91,7 +91,9 @@ export const imageVit: Tower<VitConfig> = {
 
   configure(w, hints) {
     const steps = w.has("visual.stem.0.conv.weight") ? w.count("visual.stem", "conv.weight") : 0;
-    const stem = Array.from({ length: steps }, (_, i) => w.shape(`visual.stem.${i}.conv.weight`, 4)).map(([width, , kernel]) => ({ kernel, width }));
+    const stem = Array.from({ length: steps }, (_, i) => w.shape(`visual.stem.${i}.conv.weight`, 4)).map(
+      ([width, , kernel]) => ({ kernel, width }),
+    );
     const [positions, width] = w.shape("visual.positional_embedding", 2);
     const patchSize = steps ? stem.reduce((n, s) => n * s.kernel, 1) : w.shape("visual.conv1.weight", 4)[2];
     const classToken = w.has("visual.class_embedding");

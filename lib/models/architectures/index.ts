@@ -17,7 +17,13 @@ export type TextTowerConfig = TextTransformerConfig | RobertaConfig;
 type AnyTower = Tower<ImageTowerConfig> | Tower<TextTowerConfig>;
 
 // The order matters where probes overlap: the more particular first.
-export const IMAGE_TOWERS = [imageResnet, imageEva, imageConvnext, imageFastvit, imageVit] as unknown as readonly Tower<ImageTowerConfig>[];
+export const IMAGE_TOWERS = [
+  imageResnet,
+  imageEva,
+  imageConvnext,
+  imageFastvit,
+  imageVit,
+] as unknown as readonly Tower<ImageTowerConfig>[];
 export const TEXT_TOWERS = [textRoberta, textTransformer] as unknown as readonly Tower<TextTowerConfig>[];
 
 /** A tower found in a file, and its tensors by canonical name. */
@@ -63,8 +69,16 @@ export function recognise(weights: WeightFile, file: string): Recognised {
   const text = pick(TEXT_TOWERS);
   if (!image || !text) {
     const some = [...keys.keys()].slice(0, 3).join(", ") || "none";
-    const half = image ? `its image encoder is a ${image.tower.kind}, its text encoder is none` : text ? "its image encoder is none" : "it is none";
-    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${half} that this version knows; its first keys are ${some}`, { subject: file });
+    const half = image
+      ? `its image encoder is a ${image.tower.kind}, its text encoder is none`
+      : text
+        ? "its image encoder is none"
+        : "it is none";
+    throw new TorchclipError(
+      "E_MODEL_UNSUPPORTED",
+      `${file}: ${half} that this version knows; its first keys are ${some}`,
+      { subject: file },
+    );
   }
   const result: Recognised = {
     image: { tower: image.tower, layout: image.layout.name, tensors: new Map(), shapes: undefined! },
@@ -78,7 +92,11 @@ export function recognise(weights: WeightFile, file: string): Recognised {
       if (rule && rule.to) addTensor(tensors, key, part, rule);
       return rule !== undefined;
     };
-    if (!place(ROOT_RULES, result.root) && !place(image.layout.rules, result.image.tensors) && !place(text.layout.rules, result.text.tensors))
+    if (
+      !place(ROOT_RULES, result.root) &&
+      !place(image.layout.rules, result.image.tensors) &&
+      !place(text.layout.rules, result.text.tensors)
+    )
       unexpected.push(key);
   }
   if (unexpected.length) {
@@ -99,7 +117,11 @@ function stripPrefix(weights: WeightFile): Map<string, StoredTensor> {
   const prefix = scale?.slice(0, -"logit_scale".length) ?? "";
   if (!prefix) return weights.tensors;
   // What lies beside the model (an optimizer's state) has another prefix.
-  return new Map([...weights.tensors].filter(([k]) => k.startsWith(prefix)).map(([k, part]) => [k.slice(prefix.length), part]));
+  return new Map(
+    [...weights.tensors]
+      .filter(([k]) => k.startsWith(prefix))
+      .map(([k, part]) => [k.slice(prefix.length), part]),
+  );
 }
 
 function addTensor(tensors: Map<string, MappedTensor>, key: string, part: StoredTensor, rule: Rule): void {
@@ -110,7 +132,11 @@ function addTensor(tensors: Map<string, MappedTensor>, key: string, part: Stored
   if (rule.squeeze && name.endsWith("latent")) shape = [1, shape[shape.length - 1]];
   const entry = tensors.get(name) ?? { parts: [], key };
   const { stored, ...place } = part;
-  entry.parts[Number(index ?? 0)] = { ...place, shape, transpose: (rule.transpose ?? false) !== (stored === "transposed") };
+  entry.parts[Number(index ?? 0)] = {
+    ...place,
+    shape,
+    transpose: (rule.transpose ?? false) !== (stored === "transposed"),
+  };
   tensors.set(name, entry);
 }
 
@@ -128,9 +154,13 @@ function shapesOf(tensors: Map<string, MappedTensor>, file: string): Shapes {
       if (!entry) throw missing(file, name);
       const shape = joinedShape(entry);
       if (shape.length !== axes) {
-        throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${entry.key} has shape [${shape.join(", ")}], the models known have ${axes} axes there`, {
-          subject: file,
-        });
+        throw new TorchclipError(
+          "E_MODEL_UNSUPPORTED",
+          `${file}: ${entry.key} has shape [${shape.join(", ")}], the models known have ${axes} axes there`,
+          {
+            subject: file,
+          },
+        );
       }
       return shape;
     },
@@ -166,15 +196,24 @@ export function artifactTensors(
     const same = found.length === shape.length && shape.every((n, i) => n === -1 || n === found[i]);
     const scalar = shape.length === 0 && found.join() === "1"; // some checkpoints hold the scale as [1]
     if (!same && !scalar) {
-      throw new TorchclipError("E_MODEL_CORRUPT", `${file}: ${key} has shape [${found.join(", ")}], expected [${shape.join(", ")}] for ${name}`, {
-        subject: file,
-      });
+      throw new TorchclipError(
+        "E_MODEL_CORRUPT",
+        `${file}: ${key} has shape [${found.join(", ")}], expected [${shape.join(", ")}] for ${name}`,
+        {
+          subject: file,
+        },
+      );
     }
-    result.push({ name, parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts, dtype: storedAs(parts) });
+    result.push({
+      name,
+      parts: scalar ? parts.map((p) => ({ ...p, shape: [] })) : parts,
+      dtype: storedAs(parts),
+    });
   }
   const known = new Set(result.map((t) => t.name));
   for (const [name, { key }] of tensors) {
-    if (!known.has(name)) throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: unexpected key ${key}`, { subject: file });
+    if (!known.has(name))
+      throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: unexpected key ${key}`, { subject: file });
   }
   return result;
 }

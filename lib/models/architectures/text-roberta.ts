@@ -33,14 +33,31 @@ export const textRoberta: Tower<RobertaConfig> = {
         { from: /^text\.transformer\.embeddings\.LayerNorm\./, to: "text.embeddings.norm." },
         { from: /^text\.transformer\.embeddings\.(\w+)_embeddings\.weight$/, to: "text.embeddings.$1" },
         ...["query", "key", "value"].map((name, part) => ({
-          from: new RegExp(`^text\\.transformer\\.encoder\\.layer\\.(\\d+)\\.attention\\.self\\.${name}\\.(weight|bias)$`),
+          from: new RegExp(
+            `^text\\.transformer\\.encoder\\.layer\\.(\\d+)\\.attention\\.self\\.${name}\\.(weight|bias)$`,
+          ),
           to: `text.layers.$1.attn.in_proj_$2#${part}`,
         })),
-        { from: /^text\.transformer\.encoder\.layer\.(\d+)\.attention\.output\.dense\./, to: "text.layers.$1.attn.out_proj." },
-        { from: /^text\.transformer\.encoder\.layer\.(\d+)\.attention\.output\.LayerNorm\./, to: "text.layers.$1.ln_1." },
-        { from: /^text\.transformer\.encoder\.layer\.(\d+)\.intermediate\.dense\./, to: "text.layers.$1.mlp.c_fc." },
-        { from: /^text\.transformer\.encoder\.layer\.(\d+)\.output\.dense\./, to: "text.layers.$1.mlp.c_proj." },
-        { from: /^text\.transformer\.encoder\.layer\.(\d+)\.output\.LayerNorm\./, to: "text.layers.$1.ln_2." },
+        {
+          from: /^text\.transformer\.encoder\.layer\.(\d+)\.attention\.output\.dense\./,
+          to: "text.layers.$1.attn.out_proj.",
+        },
+        {
+          from: /^text\.transformer\.encoder\.layer\.(\d+)\.attention\.output\.LayerNorm\./,
+          to: "text.layers.$1.ln_1.",
+        },
+        {
+          from: /^text\.transformer\.encoder\.layer\.(\d+)\.intermediate\.dense\./,
+          to: "text.layers.$1.mlp.c_fc.",
+        },
+        {
+          from: /^text\.transformer\.encoder\.layer\.(\d+)\.output\.dense\./,
+          to: "text.layers.$1.mlp.c_proj.",
+        },
+        {
+          from: /^text\.transformer\.encoder\.layer\.(\d+)\.output\.LayerNorm\./,
+          to: "text.layers.$1.ln_2.",
+        },
         { from: /^text\.proj\.weight$/, to: "text.proj.0" },
         { from: /^text\.proj\.0\.weight$/, to: "text.proj.0" },
         { from: /^text\.proj\.2\.weight$/, to: "text.proj.2" },

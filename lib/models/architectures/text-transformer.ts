@@ -29,7 +29,10 @@ export const textTransformer: Tower<TextTransformerConfig> = {
       probe: /^token_embedding\.weight$/,
       rules: [
         { from: /^attn_mask$/, to: "" },
-        { from: /^(token_embedding\.|positional_embedding$|transformer\.|ln_final\.|text_projection$)/, to: "text.$1" },
+        {
+          from: /^(token_embedding\.|positional_embedding$|transformer\.|ln_final\.|text_projection$)/,
+          to: "text.$1",
+        },
       ],
     },
     {
@@ -66,7 +69,10 @@ export const textTransformer: Tower<TextTransformerConfig> = {
     // SigLIP's text encoder is the one with a biased projection: not causal, 16 heads at width 1152.
     const endId = hints.endId ?? vocabSize - 1;
     // An end token beyond the vocabulary is a default that the config left standing (CLIPTextConfig's 49407).
-    const pool = hints.pool === "eos" && endId >= vocabSize ? "argmax" : (hints.pool as TextTransformerConfig["pool"] | undefined);
+    const pool =
+      hints.pool === "eos" && endId >= vocabSize
+        ? "argmax"
+        : (hints.pool as TextTransformerConfig["pool"] | undefined);
     return {
       kind: "transformer",
       width,

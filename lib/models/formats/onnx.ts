@@ -7,7 +7,18 @@ import { ProtobufFile, type Field } from "./protobuf.js";
 import { elements, ELEMENT_BYTES, type WeightFile } from "./types.js";
 
 // onnx/onnx.proto: TensorProto.DataType
-const TYPES: Record<number, string> = { 1: "F32", 2: "U8", 3: "I8", 5: "I16", 6: "I32", 7: "I64", 9: "BOOL", 10: "F16", 11: "F64", 16: "BF16" };
+const TYPES: Record<number, string> = {
+  1: "F32",
+  2: "U8",
+  3: "I8",
+  5: "I16",
+  6: "I32",
+  7: "I64",
+  9: "BOOL",
+  10: "F16",
+  11: "F64",
+  16: "BF16",
+};
 
 interface Initializer {
   name: string;
@@ -52,7 +63,10 @@ export async function readOnnx(file: string): Promise<WeightFile> {
   } catch (error) {
     if (error instanceof TorchclipError) throw error;
     const why = shown((error as Error).message);
-    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable ONNX file: ${why}`, { subject: file, cause: error });
+    throw new TorchclipError("E_MODEL_CORRUPT", `${file} is no readable ONNX file: ${why}`, {
+      subject: file,
+      cause: error,
+    });
   } finally {
     await input.close();
   }
@@ -103,7 +117,8 @@ async function readTensor(input: ProtobufFile, at: Field): Promise<Initializer> 
     if (field.number === 1) addSizes(tensor.shape, await input.numbers(field), input);
     else if (field.number === 2) tensor.dtype = TYPES[Number(field.value)] ?? `type ${field.value}`;
     else if (field.number === 8) tensor.name = await input.text(field);
-    else if (field.number === 9 || (field.number === 4 && field.wire === 2)) [tensor.offset, tensor.bytes] = [field.offset, field.bytes];
+    else if (field.number === 9 || (field.number === 4 && field.wire === 2))
+      [tensor.offset, tensor.bytes] = [field.offset, field.bytes];
     else if (field.number === 13) await readEntry(input, field, external);
   }
   new Untrusted("E_MODEL_CORRUPT", input.file).shape(tensor.shape, `the shape of ${shown(tensor.name)}`);
@@ -112,7 +127,10 @@ async function readTensor(input: ProtobufFile, at: Field): Promise<Initializer> 
   if (tensor.bytes < 0) tensor.bytes = expected === 0 ? 0 : -1;
   // Small constants may lie in typed fields (int64_data …); they are no weights.
   if (tensor.bytes === -1) return { ...tensor, name: `onnx::constant_${at.offset}` };
-  if (tensor.bytes !== expected) throw new Error(`${shown(tensor.name)}: ${tensor.bytes} bytes do not hold ${tensor.dtype} [${tensor.shape.join(", ")}]`);
+  if (tensor.bytes !== expected)
+    throw new Error(
+      `${shown(tensor.name)}: ${tensor.bytes} bytes do not hold ${tensor.dtype} [${tensor.shape.join(", ")}]`,
+    );
   return tensor;
 }
 
@@ -151,5 +169,6 @@ async function placeExternal(tensor: Initializer, entries: Map<string, string>):
   const whole = elements(tensor.shape) * (ELEMENT_BYTES[tensor.dtype] ?? NaN);
   tensor.bytes = check.count(Number(entries.get("length") ?? whole), `the length of ${what}`);
   tensor.file = path;
-  if (tensor.offset + tensor.bytes > size.size) throw check.error(`${what} ends beyond the end of ${shownLocation}`);
+  if (tensor.offset + tensor.bytes > size.size)
+    throw check.error(`${what} ends beyond the end of ${shownLocation}`);
 }

@@ -42,7 +42,11 @@ const MOST_PATH = 4096;
  * twice counts once, so that cycles end. `budget` pays for the names; `error` makes what is thrown for names that
  * nobody needs: deeper than 128 levels, longer than 4,096 characters.
  */
-export function namedTensors(root: unknown, budget: Budget, error: (why: string) => Error): Map<string, PickledTensor> {
+export function namedTensors(
+  root: unknown,
+  budget: Budget,
+  error: (why: string) => Error,
+): Map<string, PickledTensor> {
   const found = new Map<string, PickledTensor>();
   const seen = new Set<unknown>();
   const open: Iterator<[string, unknown]>[] = [];
@@ -54,7 +58,8 @@ export function namedTensors(root: unknown, budget: Budget, error: (why: string)
     }
     const inner = value instanceof PickledObject ? value.state : value;
     if (!(inner instanceof Map) || seen.has(inner)) return;
-    if (open.length === MOST_LEVELS) throw error(`its dictionaries are nested deeper than ${MOST_LEVELS} levels`);
+    if (open.length === MOST_LEVELS)
+      throw error(`its dictionaries are nested deeper than ${MOST_LEVELS} levels`);
     seen.add(inner);
     open.push(children(inner as PickledMap, path));
   };
@@ -64,7 +69,8 @@ export function namedTensors(root: unknown, budget: Budget, error: (why: string)
     if (next.done) open.pop();
     else {
       const [path, value] = next.value;
-      if (path.length > MOST_PATH) throw error(`the name ${shown(path)} is longer than ${MOST_PATH} characters`);
+      if (path.length > MOST_PATH)
+        throw error(`the name ${shown(path)} is longer than ${MOST_PATH} characters`);
       enter(value, path);
     }
   }

@@ -55,7 +55,13 @@ export class ProtobufFile {
     while (at < end) {
       let tag: bigint;
       [tag, at] = await this.varint(at, end);
-      const field: Field = { number: Number(tag >> 3n), wire: Number(tag & 7n), value: 0n, offset: at, bytes: 0 };
+      const field: Field = {
+        number: Number(tag >> 3n),
+        wire: Number(tag & 7n),
+        value: 0n,
+        offset: at,
+        bytes: 0,
+      };
       if (field.wire === 0) [field.value, at] = await this.varint(at, end);
       else if (field.wire === 1) field.bytes = 8;
       else if (field.wire === 5) field.bytes = 4;
@@ -66,7 +72,8 @@ export class ProtobufFile {
         field.bytes = Number(length);
       } else throw new Error(`wire type ${field.wire} at byte ${at}`);
       if (field.wire !== 0) at += field.bytes;
-      if (field.number === 0 || at > end) throw new Error(`a field at byte ${field.offset} ends beyond its message`);
+      if (field.number === 0 || at > end)
+        throw new Error(`a field at byte ${field.offset} ends beyond its message`);
       yield field;
     }
   }
@@ -90,7 +97,8 @@ export class ProtobufFile {
       let value: bigint;
       [value, at] = await this.varint(at, field.offset + field.bytes);
       result.push(Number(value));
-      if (result.length > MOST_NUMBERS) throw new Error(`more than ${MOST_NUMBERS} numbers at byte ${field.offset}`);
+      if (result.length > MOST_NUMBERS)
+        throw new Error(`more than ${MOST_NUMBERS} numbers at byte ${field.offset}`);
     }
     return result;
   }

@@ -11,7 +11,8 @@ export async function readSafetensors(file: string): Promise<WeightFile> {
     return await check.guard(async () => {
       if (size < 8) throw check.error("too short for a safetensors header");
       const length = Number((await readExactly(handle, 0, 8)).readBigUInt64LE());
-      if (length > MAX_HEADER || 8 + length > size) throw check.error(`its header claims ${length} bytes, the file has ${size}`);
+      if (length > MAX_HEADER || 8 + length > size)
+        throw check.error(`its header claims ${length} bytes, the file has ${size}`);
       const text = (await readExactly(handle, 8, length)).toString("utf8");
       const header = check.object(check.json(text, "its header"), "its header");
       const result: WeightFile = { format: "safetensors", tensors: new Map(), metadata: {} };
@@ -30,7 +31,9 @@ export async function readSafetensors(file: string): Promise<WeightFile> {
 /** `__metadata__`: strings by name. */
 function readMetadata(value: unknown, check: Untrusted): Record<string, string> {
   const entries = Object.entries(check.object(value, "__metadata__"));
-  return Object.fromEntries(entries.map(([key, text]) => [key, check.text(text, `__metadata__.${shown(key)}`)]));
+  return Object.fromEntries(
+    entries.map(([key, text]) => [key, check.text(text, `__metadata__.${shown(key)}`)]),
+  );
 }
 
 function readEntry(name: string, value: unknown, base: number, size: number, check: Untrusted): StoredTensor {
@@ -42,7 +45,8 @@ function readEntry(name: string, value: unknown, base: number, size: number, che
   if (offsets.length !== 2) throw check.error(`data_offsets of ${what} must be two numbers`);
   const [begin, end] = offsets.map((offset) => check.count(offset, `data_offsets of ${what}`));
   const bytes = elements(shape) * ELEMENT_BYTES[dtype];
-  if (end - begin !== bytes) throw check.error(`${what}: ${end - begin} bytes do not hold ${dtype} [${shape.join(", ")}]`);
+  if (end - begin !== bytes)
+    throw check.error(`${what}: ${end - begin} bytes do not hold ${dtype} [${shape.join(", ")}]`);
   if (base + end > size) throw check.error(`${what} ends beyond the end of the file`);
   return { file: check.file, offset: base + begin, bytes, dtype, shape };
 }
@@ -52,6 +56,7 @@ function refuseOverlaps(tensors: Map<string, StoredTensor>, check: Untrusted): v
   for (let i = 1; i < sorted.length; i++) {
     const [previousName, previous] = sorted[i - 1];
     const [name, tensor] = sorted[i];
-    if (tensor.offset < previous.offset + previous.bytes) throw check.error(`${shown(name)} and ${shown(previousName)} overlap`);
+    if (tensor.offset < previous.offset + previous.bytes)
+      throw check.error(`${shown(name)} and ${shown(previousName)} overlap`);
   }
 }

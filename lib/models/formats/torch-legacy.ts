@@ -29,7 +29,10 @@ export async function readLegacyTorch(file: string): Promise<WeightFile> {
       const result: WeightFile = { format: "torch", tensors: new Map(), metadata: {} };
       for (const [name, tensor] of tensors) {
         const place = places.get(tensor.storage.key);
-        if (!place) throw check.error(`${shown(name)} lies in storage ${shown(tensor.storage.key)}, which is not in the file`);
+        if (!place)
+          throw check.error(
+            `${shown(name)} lies in storage ${shown(tensor.storage.key)}, which is not in the file`,
+          );
         result.tensors.set(name, placeTensor(file, name, tensor, place.offset, place.bytes));
       }
       return result;
@@ -40,7 +43,11 @@ export async function readLegacyTorch(file: string): Promise<WeightFile> {
 }
 
 /** The five pickles: the tensors, the keys of the storages, and where the first storage begins. */
-function readPickles(head: Buffer, file: string, check: Untrusted): { tensors: Map<string, PickledTensor>; keys: string[]; end: number } {
+function readPickles(
+  head: Buffer,
+  file: string,
+  check: Untrusted,
+): { tensors: Map<string, PickledTensor>; keys: string[]; end: number } {
   let end = 0;
   const budget = new Budget(head.length, (why) => check.error(why));
   const next = (what: string): unknown => {
@@ -52,7 +59,9 @@ function readPickles(head: Buffer, file: string, check: Untrusted): { tensors: M
   next("protocol");
   next("system");
   const root = next("object");
-  const keys = check.array(next("storages"), "its list of storages").map((key) => check.text(key, "the key of a storage"));
+  const keys = check
+    .array(next("storages"), "its list of storages")
+    .map((key) => check.text(key, "the key of a storage"));
   return { tensors: namedTensors(root, budget, (why) => check.error(why)), keys, end };
 }
 
@@ -75,7 +84,8 @@ async function placeStorages(
     const count = (await readExactly(handle, at, 8)).readBigUInt64LE();
     const bytes = Number(count) * ELEMENT_BYTES[storage.dtype];
     at += 8;
-    if (!Number.isSafeInteger(bytes) || at + bytes > size) throw check.error(`it ends within storage ${shown(key)}`);
+    if (!Number.isSafeInteger(bytes) || at + bytes > size)
+      throw check.error(`it ends within storage ${shown(key)}`);
     places.set(key, { offset: at, bytes });
     at += bytes;
   }

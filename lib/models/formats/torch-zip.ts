@@ -41,7 +41,10 @@ export class TorchArchive {
       return new TorchArchive(file, records);
     } catch (cause) {
       const why = shown((cause as Error).message);
-      throw new TorchclipError("E_MODEL_CORRUPT", `${file} is not a whole PyTorch archive: ${why}`, { subject: file, cause });
+      throw new TorchclipError("E_MODEL_CORRUPT", `${file} is not a whole PyTorch archive: ${why}`, {
+        subject: file,
+        cause,
+      });
     } finally {
       await handle.close();
     }
@@ -57,7 +60,9 @@ export class TorchArchive {
     if (bytes > limit) throw this.check.error(`${shown(name)} has ${bytes} bytes, more than ${limit}`);
     const { handle, size } = await openFile(this.file);
     try {
-      return await this.check.guard(async () => readExactly(handle, await contentOffset(handle, this.stored(name), size), bytes));
+      return await this.check.guard(async () =>
+        readExactly(handle, await contentOffset(handle, this.stored(name), size), bytes),
+      );
     } finally {
       await handle.close();
     }
@@ -93,14 +98,25 @@ export class TorchArchive {
     }
   }
 
-  private async checksum(name: string, entry: ZipEntry, offset: number, signal: AbortSignal | undefined): Promise<number> {
+  private async checksum(
+    name: string,
+    entry: ZipEntry,
+    offset: number,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
     let crc = 0;
-    const stored = createReadStream(this.file, { start: offset, end: offset + entry.storedBytes - 1, highWaterMark: 1 << 20, signal });
+    const stored = createReadStream(this.file, {
+      start: offset,
+      end: offset + entry.storedBytes - 1,
+      highWaterMark: 1 << 20,
+      signal,
+    });
     const add = async (chunks: AsyncIterable<Buffer>) => {
       let bytes = 0;
       for await (const chunk of chunks) {
         crc = crc32(chunk, crc);
-        if ((bytes += chunk.length) > entry.bytes) throw new Error(`it has more than its ${entry.bytes} bytes`);
+        if ((bytes += chunk.length) > entry.bytes)
+          throw new Error(`it has more than its ${entry.bytes} bytes`);
       }
     };
     try {
@@ -115,7 +131,8 @@ export class TorchArchive {
   private stored(name: string): ZipEntry {
     const entry = this.records.get(name);
     if (!entry) throw this.check.error(`the archive lacks ${shown(name)}`);
-    if (entry.method !== 0) throw this.check.error(`${shown(name)} is compressed, which PyTorch does not write`);
+    if (entry.method !== 0)
+      throw this.check.error(`${shown(name)} is compressed, which PyTorch does not write`);
     return entry;
   }
 }
@@ -129,7 +146,9 @@ export async function readTorchArchive(file: string): Promise<WeightFile> {
   const archive = await TorchArchive.open(file);
   const pickle = await archive.read("data.pkl");
   const budget = new Budget(pickle.length, (why) => check.error(why));
-  const tensors = namedTensors(unpickle(pickle, `${file}/data.pkl`, budget), budget, (why) => check.error(why));
+  const tensors = namedTensors(unpickle(pickle, `${file}/data.pkl`, budget), budget, (why) =>
+    check.error(why),
+  );
   const ranges = await archive.ranges(new Set([...tensors.values()].map((tensor) => recordOf(tensor))));
   const result: WeightFile = {
     format: "torch",
@@ -146,18 +165,29 @@ export async function readTorchArchive(file: string): Promise<WeightFile> {
 const recordOf = (tensor: PickledTensor): string => `data/${tensor.storage.key}`;
 
 /** Where a pickled tensor lies in its storage, which is a range of the file. */
-export function placeTensor(file: string, name: string, tensor: PickledTensor, storageOffset: number, storageBytes: number): StoredTensor {
+export function placeTensor(
+  file: string,
+  name: string,
+  tensor: PickledTensor,
+  storageOffset: number,
+  storageBytes: number,
+): StoredTensor {
   const check = new Untrusted("E_MODEL_CORRUPT", file);
   const { storage, shape, stride, offset } = tensor;
   const size = ELEMENT_BYTES[storage.dtype];
   const count = elements(shape);
   const end = (offset + count) * size;
-  if (end > storageBytes) throw check.error(`${shown(name)} needs ${end} bytes, its storage has ${storageBytes}`);
+  if (end > storageBytes)
+    throw check.error(`${shown(name)} needs ${end} bytes, its storage has ${storageBytes}`);
   const place = { file, offset: storageOffset + offset * size, bytes: count * size, dtype: storage.dtype };
   if (rowByRow(shape, stride)) return { ...place, shape };
   if (shape.length === 2 && rowByRow(shape.slice().reverse(), stride.slice().reverse()))
     return { ...place, shape: shape.slice().reverse(), stored: "transposed" };
-  throw new TorchclipError("E_MODEL_UNSUPPORTED", `${file}: ${shown(name)} is stored neither row by row nor column by column`, { subject: file });
+  throw new TorchclipError(
+    "E_MODEL_UNSUPPORTED",
+    `${file}: ${shown(name)} is stored neither row by row nor column by column`,
+    { subject: file },
+  );
 }
 
 function rowByRow(shape: number[], stride: number[]): boolean {

@@ -14,7 +14,18 @@ export interface WeightFile {
 }
 
 /** Bytes of one element, by safetensors' names of types. */
-export const ELEMENT_BYTES: Record<string, number> = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
+export const ELEMENT_BYTES: Record<string, number> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+};
 
 export function elements(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);

@@ -1,7 +1,14 @@
 import { TorchclipError } from "../../errors.js";
 import { kindOf, shown, Untrusted } from "../../util/untrusted.js";
 import { Budget, MAP_BYTES, MAP_ENTRY_BYTES, OBJECT_BYTES, SLOT_BYTES, STRING_BYTES } from "./budget.js";
-import { PickledGlobal, PickledObject, PickledStorage, PickledTensor, type PickledKey, type PickledMap } from "./pickled.js";
+import {
+  PickledGlobal,
+  PickledObject,
+  PickledStorage,
+  PickledTensor,
+  type PickledKey,
+  type PickledMap,
+} from "./pickled.js";
 
 const STORAGES = new Map<string, string>([
   ["torch FloatStorage", "F32"],
@@ -41,7 +48,11 @@ export function unpickle(bytes: Buffer, name: string, budget?: Budget): unknown 
 }
 
 /** The first of several pickles in a row, and how many bytes it takes. */
-export function unpickleFirst(bytes: Buffer, name: string, budget?: Budget): { value: unknown; length: number } {
+export function unpickleFirst(
+  bytes: Buffer,
+  name: string,
+  budget?: Budget,
+): { value: unknown; length: number } {
   const reader = new Unpickler(bytes, name, budget);
   const value = reader.run();
   return { value, length: reader.position };
@@ -76,7 +87,8 @@ class Unpickler {
       const opcode = this.byte();
       if (opcode === STOP) return this.pop();
       const operation = OPERATIONS.get(opcode);
-      if (!operation) throw this.unsafe(`the pickle uses opcode 0x${opcode.toString(16)}, which plain weights do not need`);
+      if (!operation)
+        throw this.unsafe(`the pickle uses opcode 0x${opcode.toString(16)}, which plain weights do not need`);
       operation(this);
     }
   }
@@ -183,7 +195,8 @@ class Unpickler {
     if (items.length % 2) throw this.corrupt("a key has no value");
     for (let i = 0; i < items.length; i += 2) {
       const key = items[i];
-      if (typeof key === "object" && key !== null) throw this.corrupt("a dictionary's key is neither a string nor a number");
+      if (typeof key === "object" && key !== null)
+        throw this.corrupt("a dictionary's key is neither a string nor a number");
       this.budget.take(MAP_ENTRY_BYTES);
       (map as PickledMap).set(key as PickledKey, items[i + 1]);
     }
@@ -192,10 +205,13 @@ class Unpickler {
   // Names and what they stand for
 
   global(module: unknown, attribute: unknown): void {
-    if (typeof module !== "string" || typeof attribute !== "string") throw this.corrupt("a name is no string");
+    if (typeof module !== "string" || typeof attribute !== "string")
+      throw this.corrupt("a name is no string");
     const name = `${module} ${attribute}`;
-    const known = name === ORDERED_DICT || REBUILD_TENSOR.has(name) || FIRST_ARGUMENT.has(name) || STORAGES.has(name);
-    if (!known && !isArchiveClass(name)) throw this.unsafe(`the pickle names ${shown(name).replace(" ", ".")}, which plain weights do not need`);
+    const known =
+      name === ORDERED_DICT || REBUILD_TENSOR.has(name) || FIRST_ARGUMENT.has(name) || STORAGES.has(name);
+    if (!known && !isArchiveClass(name))
+      throw this.unsafe(`the pickle names ${shown(name).replace(" ", ".")}, which plain weights do not need`);
     this.push(new PickledGlobal(name), OBJECT_BYTES);
   }
 
@@ -213,7 +229,8 @@ class Unpickler {
   storage(): void {
     const [tag, type, key, , count] = this.popArguments();
     const dtype = type instanceof PickledGlobal ? STORAGES.get(type.name) : undefined;
-    if (tag !== "storage" || !dtype || typeof key !== "string" || key.length > MOST_NAME) throw this.corrupt("a malformed storage");
+    if (tag !== "storage" || !dtype || typeof key !== "string" || key.length > MOST_NAME)
+      throw this.corrupt("a malformed storage");
     this.push(new PickledStorage(dtype, key, this.check.count(count, "the size of a storage")), OBJECT_BYTES);
   }
 
@@ -228,9 +245,12 @@ class Unpickler {
 
   private tensor([storage, offset, shape, stride]: unknown[]): PickledTensor {
     if (!(storage instanceof PickledStorage)) throw this.corrupt("a tensor has no storage");
-    const strides = this.check.array(stride, "a tensor's strides", 64).map((step) => this.check.count(step, "a stride"));
+    const strides = this.check
+      .array(stride, "a tensor's strides", 64)
+      .map((step) => this.check.count(step, "a stride"));
     const sizes = this.check.shape(shape, "a tensor's shape");
-    if (strides.length !== sizes.length) throw this.corrupt("a tensor's shape and strides have different lengths");
+    if (strides.length !== sizes.length)
+      throw this.corrupt("a tensor's shape and strides have different lengths");
     this.budget.take(2 * (OBJECT_BYTES + SLOT_BYTES * sizes.length));
     return new PickledTensor(storage, this.check.count(offset, "a tensor's offset"), sizes, strides);
   }
@@ -239,7 +259,8 @@ class Unpickler {
   newObject(): void {
     this.pop();
     const name = this.popGlobal();
-    if (!isArchiveClass(name)) throw this.unsafe(`the pickle makes an object of ${shown(name).replace(" ", ".")}`);
+    if (!isArchiveClass(name))
+      throw this.unsafe(`the pickle makes an object of ${shown(name).replace(" ", ".")}`);
     this.push(new PickledObject(name), OBJECT_BYTES);
   }
 

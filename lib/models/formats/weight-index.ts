@@ -31,7 +31,10 @@ function shardName(value: unknown, key: string, check: Untrusted): string {
 }
 
 /** A model in several .safetensors (or .bin) files, by its index. */
-export async function readIndex(file: string, readShard: (path: string) => Promise<WeightFile>): Promise<WeightFile> {
+export async function readIndex(
+  file: string,
+  readShard: (path: string) => Promise<WeightFile>,
+): Promise<WeightFile> {
   const check = new Untrusted("E_MODEL_CORRUPT", file);
   const shards = new Map<string, WeightFile>();
   const result: WeightFile = { format: "safetensors", tensors: new Map(), metadata: {} };

@@ -31,13 +31,15 @@ const ENCRYPTED = 1;
 export async function readZipDirectory(handle: FileHandle, size: number): Promise<ZipEntry[]> {
   const place = await findDirectory(handle, size);
   if (place.offset + place.bytes > size) throw new Error("its directory lies beyond the end of the file");
-  if (place.bytes > MOST_DIRECTORY) throw new Error(`its directory has ${place.bytes} bytes, more than ${MOST_DIRECTORY}`);
+  if (place.bytes > MOST_DIRECTORY)
+    throw new Error(`its directory has ${place.bytes} bytes, more than ${MOST_DIRECTORY}`);
   const directory = await readExactly(handle, place.offset, place.bytes);
   const entries: ZipEntry[] = [];
   const names = new Set<string>();
   for (let at = 0, n = 0; n < place.count; n++) {
     const { entry, next } = readEntry(directory, at);
-    if (entry.header + LOCAL_BYTES + entry.storedBytes > size) throw new Error(`${entry.name} ends beyond the end of the file`);
+    if (entry.header + LOCAL_BYTES + entry.storedBytes > size)
+      throw new Error(`${entry.name} ends beyond the end of the file`);
     const folded = entry.name.toLowerCase();
     if (names.has(folded)) throw new Error(`it has two records named ${entry.name}`);
     names.add(folded);
@@ -56,15 +58,26 @@ export async function contentOffset(handle: FileHandle, entry: ZipEntry, size: n
   return offset;
 }
 
-async function findDirectory(handle: FileHandle, size: number): Promise<{ offset: number; bytes: number; count: number }> {
+async function findDirectory(
+  handle: FileHandle,
+  size: number,
+): Promise<{ offset: number; bytes: number; count: number }> {
   const start = Math.max(0, size - MOST_COMMENT - END_BYTES - LOCATOR_BYTES);
   const tail = await readExactly(handle, start, size - start);
   let end = tail.length - END_BYTES;
-  while (end >= 0 && !(tail.readUInt32LE(end) === 0x06054b50 && tail.readUInt16LE(end + 20) === tail.length - end - END_BYTES)) end--;
+  while (
+    end >= 0 &&
+    !(tail.readUInt32LE(end) === 0x06054b50 && tail.readUInt16LE(end + 20) === tail.length - end - END_BYTES)
+  )
+    end--;
   if (end < 0) throw new Error("it has no end record");
   const locator = end - LOCATOR_BYTES;
   if (locator < 0 || tail.readUInt32LE(locator) !== 0x07064b50) {
-    return { count: tail.readUInt16LE(end + 10), bytes: tail.readUInt32LE(end + 12), offset: tail.readUInt32LE(end + 16) };
+    return {
+      count: tail.readUInt16LE(end + 10),
+      bytes: tail.readUInt32LE(end + 12),
+      offset: tail.readUInt32LE(end + 16),
+    };
   }
   const at = number64(tail, locator + 8);
   if (at + END64_BYTES > size) throw new Error("its zip64 locator points beyond the end of the file");
@@ -74,7 +87,8 @@ async function findDirectory(handle: FileHandle, size: number): Promise<{ offset
 }
 
 function readEntry(directory: Buffer, at: number): { entry: ZipEntry; next: number } {
-  if (at + ENTRY_BYTES > directory.length || directory.readUInt32LE(at) !== 0x02014b50) throw new Error("its directory is damaged");
+  if (at + ENTRY_BYTES > directory.length || directory.readUInt32LE(at) !== 0x02014b50)
+    throw new Error("its directory is damaged");
   const nameEnd = at + ENTRY_BYTES + directory.readUInt16LE(at + 28);
   const extraEnd = nameEnd + directory.readUInt16LE(at + 30);
   const next = extraEnd + directory.readUInt16LE(at + 32);
@@ -88,15 +102,21 @@ function readEntry(directory: Buffer, at: number): { entry: ZipEntry; next: numb
     return value === ZIP64 && wide.length ? wide.shift()! : value;
   });
   const method = directory.readUInt16LE(at + 10);
-  if (method === 0 && bytes !== storedBytes) throw new Error(`${name} is stored in ${storedBytes} bytes and has ${bytes}`);
-  return { entry: { name, header, bytes, storedBytes, method, crc32: directory.readUInt32LE(at + 16) }, next };
+  if (method === 0 && bytes !== storedBytes)
+    throw new Error(`${name} is stored in ${storedBytes} bytes and has ${bytes}`);
+  return {
+    entry: { name, header, bytes, storedBytes, method, crc32: directory.readUInt32LE(at + 16) },
+    next,
+  };
 }
 
 function zip64Field(extra: Buffer): number[] {
   for (let at = 0; at + 4 <= extra.length;) {
     const end = at + 4 + extra.readUInt16LE(at + 2);
     if (extra.readUInt16LE(at) === 1 && end <= extra.length) {
-      return Array.from({ length: Math.floor((end - at - 4) / 8) }, (_, i) => number64(extra, at + 4 + 8 * i));
+      return Array.from({ length: Math.floor((end - at - 4) / 8) }, (_, i) =>
+        number64(extra, at + 4 + 8 * i),
+      );
     }
     at = end;
   }
