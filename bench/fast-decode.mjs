@@ -1,5 +1,5 @@
-// What --fast-decode changes: for each JPEG file of a folder that it decodes smaller, the cosine between the embeddings with
-// and without it, and the time of reading, decoding and resizing both ways.
+// What --fast-decode changes: for each JPEG file of a folder that it decodes smaller, the cosine between the
+// embeddings with and without it, and the time of reading, decoding and resizing both ways.
 //   node bench/fast-decode.mjs MODEL FOLDER
 import { readdirSync } from "node:fs";
 import { join } from "node:path";

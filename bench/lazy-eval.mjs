@@ -1,9 +1,10 @@
-// Memory while `torchclip eval` runs over a WebDataset of many images, which is made for it: the resident set when the
-// set is open, at each tenth of the images and at the end, and what it is without V8's heap, which grows and shrinks by
-// V8's own rules. Results are kept for each image (its name, cosines and probabilities), images are not: were they, the
-// resident set would grow by their size, which is printed.
+// Memory while `torchclip eval` runs over a WebDataset of many images, which is made for it: the resident set
+// when the set is open, at each tenth of the images and at the end, and what it is without V8's heap, which
+// grows and shrinks by V8's own rules. Results are kept for each image (its name, cosines and probabilities),
+// images are not: were they, the resident set would grow by their size, which is printed.
 //   node --expose-gc bench/lazy-eval.mjs [images] [shards] [model] [--keep FOLDER]
-// The shards go to a temporary folder and are removed, or to FOLDER and stay, to be evaluated by the command itself.
+// The shards go to a temporary folder and are removed, or to FOLDER and stay, to be evaluated by the command
+// itself.
 import { createWriteStream } from "node:fs";
 import { mkdir, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

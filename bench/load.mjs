@@ -1,4 +1,5 @@
-// From the start of a process to a loaded model, both towers, against @huggingface/transformers: fresh processes in turn.
+// From the start of a process to a loaded model, both towers, against @huggingface/transformers: fresh
+// processes in turn.
 //   node bench/load.mjs FOLDER [--rounds 7]      FOLDER as in bench/models.py, with model.pt
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// Memory while many images are embedded: the resident set after 1,000 and at each tenth of the rest, and what it is
-// without V8's heap, which grows and shrinks by V8's own rules.
+// Memory while many images are embedded: the resident set after 1,000 and at each tenth of the rest, and what
+// it is without V8's heap, which grows and shrinks by V8's own rules.
 //   node bench/memory.mjs [model] [images]
 import sharp from "sharp";
 import { load } from "torchclip";

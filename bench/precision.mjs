@@ -1,4 +1,5 @@
-// Precisions side by side: cosine to fp32, the same first label, images a second; zero-shot on a data set's images.
+// Precisions side by side: cosine to fp32, the same first label, images a second; zero-shot on a data set's
+// images.
 //   node bench/precision.mjs MODEL [--dataset scenes] [--limit 200] [--precisions fp32,bf16,int8]
 import { parseArgs } from "node:util";
 import { load, similarity } from "torchclip";

@@ -1,4 +1,5 @@
-// What the comparisons share: interleaved rounds, medians of ratios with their spread, the machine's features.
+// What the comparisons share: interleaved rounds, medians of ratios with their spread, the machine's
+// features.
 import { cpus } from "node:os";
 import { readFileSync } from "node:fs";
 
@@ -50,9 +51,9 @@ export const median = (values) => {
 };
 
 /**
- * Runs all contenders in turn, `rounds` times after one unmeasured round: `contenders` is { name: async () => items done }.
- * Gives each one's median items a second, and for a ratio the rounds' own ratios, so that what else the machine does
- * falls on both sides.
+ * Runs all contenders in turn, `rounds` times after one unmeasured round: `contenders` is { name: async () =>
+ * items done }. Gives each one's median items a second, and for a ratio the rounds' own ratios, so that what
+ * else the machine does falls on both sides.
  */
 export async function race(contenders, { rounds = 7, seconds = 0.5 } = {}) {
   const speeds = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));

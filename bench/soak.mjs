@@ -1,8 +1,9 @@
-// Mixed load for minutes: streams of images, a batcher with images and texts, an index that grows, is searched and saved,
-// models that are loaded and closed, calls that are aborted, and damaged files. Prints a line for each minute.
+// Mixed load for minutes: streams of images, a batcher with images and texts, an index that grows, is
+// searched and saved, models that are loaded and closed, calls that are aborted, and damaged files. Prints a
+// line for each minute.
 //   node --expose-gc bench/soak.mjs [--minutes 15] [--model tiny]
-// The exit status is 1 where an unexpected error came, memory grew by more than 5 % after the first minute, or the 99th
-// percentile of the event loop's delay reached 5 ms.
+// The exit status is 1 where an unexpected error came, memory grew by more than 5 % after the first minute,
+// or the 99th percentile of the event loop's delay reached 5 ms.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

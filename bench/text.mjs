@@ -1,4 +1,5 @@
-// Texts a second on real captions: at their true length, against the same padded to the context, and onnxruntime-node.
+// Texts a second on real captions: at their true length, against the same padded to the context, and
+// onnxruntime-node.
 //   node bench/text.mjs FOLDER (of bench/models.py, with model.pt) --texts FILE [--median 12] [--rounds 7]
 // --median N: only the shorter sentences of the file, as many as have a median of N tokens.
 import { readFileSync } from "node:fs";

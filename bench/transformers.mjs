@@ -1,4 +1,5 @@
-// The whole way against @huggingface/transformers: its processor against ours, JPEG files to embeddings, model load.
+// The whole way against @huggingface/transformers: its processor against ours, JPEG files to embeddings,
+// model load.
 //   npm install --no-save @huggingface/transformers
 //   node bench/transformers.mjs FOLDER (of bench/models.py, with model.pt) [--rounds 5]
 import { mkdtempSync, rmSync } from "node:fs";

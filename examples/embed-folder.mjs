@@ -15,7 +15,8 @@ const paths = names.map((name) => join(folder, name));
 
 const clip = await load(model);
 const index = await clip.index();
-// Images are decoded while the model runs; an image that cannot be read gets a row of NaN, which no search finds.
+// Images are decoded while the model runs; an image that cannot be read gets a row of NaN, which no search
+// finds.
 for await (const batch of clip.streamImages(paths, { batchSize: 32, onError: "collect" })) {
   await index.add(batch);
   for (const error of batch.errors) if (error) console.error(error.message);

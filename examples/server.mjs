@@ -1,5 +1,5 @@
-// An HTTP server: POST an image to /image or a text to /text, and get its embedding as JSON. Requests that arrive
-// together share a forward pass.
+// An HTTP server: POST an image to /image or a text to /text, and get its embedding as JSON. Requests that
+// arrive together share a forward pass.
 //   node examples/server.mjs [PORT] [MODEL]
 //   curl --data-binary @cat.jpg localhost:8080/image
 import { createServer } from "node:http";

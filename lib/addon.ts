@@ -7,8 +7,9 @@ import { TorchclipError } from "./errors.js";
 import { settings } from "./settings.js";
 
 /**
- * The native boundary: everything that the .node file exports, once. Memory is checked there, meaning here. Arrays of the
- * caller's never reach it, but copies that nobody else can transfer or free (lib/util/own.ts): see native/addon/arguments.h.
+ * The native boundary: everything that the .node file exports, once. Memory is checked there, meaning here.
+ * Arrays of the caller's never reach it, but copies that nobody else can transfer or free (lib/util/own.ts):
+ * see native/addon/arguments.h.
  */
 export interface Addon {
   Engine: new () => NativeEngine;
@@ -35,8 +36,8 @@ export interface Addon {
     out: Float32Array,
   ): void;
   /**
-   * The base comes in consecutive blocks, one call each: `firstRow` is the number of the block's first row; the results of
-   * the blocks before are in `indices` and `scores`.
+   * The base comes in consecutive blocks, one call each: `firstRow` is the number of the block's first row;
+   * the results of the blocks before are in `indices` and `scores`.
    */
   topK(
     queries: Float32Array,
@@ -65,8 +66,8 @@ export interface Addon {
   fixEncoding(text: string): string;
   systemInfo(): NativeSystem;
   /**
-   * Ends all work of this thread's engines and joins their threads; for the process's end alone. Where the code of a
-   * third-party export does not return within 2 s, the process ends here with the exit code given.
+   * Ends all work of this thread's engines and joins their threads; for the process's end alone. Where the
+   * code of a third-party export does not return within 2 s, the process ends here with the exit code given.
    */
   shutdown(code: number): void;
 }
@@ -95,7 +96,10 @@ export interface NativeEngine {
     deterministic: boolean,
     trustCode: boolean,
   ): Promise<NativeInfo>;
-  /** Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends it before its next layer. */
+  /**
+   * Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends
+   * it before its next layer.
+   */
   encodePixels(
     pixels: Uint8Array,
     rows: number,
@@ -104,8 +108,8 @@ export interface NativeEngine {
     cancel: Int32Array,
   ): Promise<number>;
   /**
-   * The same for images of any sizes, preprocessed where the model runs. `failed[i]` becomes 1 for a JPEG file that no
-   * decoder of the device takes or that it fails at; its row then means nothing.
+   * The same for images of any sizes, preprocessed where the model runs. `failed[i]` becomes 1 for a JPEG
+   * file that no decoder of the device takes or that it fails at; its row then means nothing.
    */
   encodeImages(
     images: readonly (
@@ -131,7 +135,10 @@ export interface NativeEngine {
 
 /** See native/core/search/index.h. */
 export interface NativeIndex {
-  /** Converts rows behind those that are there. They are found after `commit`, or never after `discard`; `more`: how many will follow. */
+  /**
+   * Converts rows behind those that are there. They are found after `commit`, or never after `discard`;
+   * `more`: how many will follow.
+   */
   stage(rows: Float32Array, count: number, more: number): Promise<void>;
   commit(): void;
   discard(): void;
@@ -182,7 +189,10 @@ export interface NativeSystem {
   /** Why no CUDA device can be used; empty where one can. */
   cudaProblem: string;
   cudaDevices: number;
-  /** Why torchclip's own CUDA kernels cannot be used; empty where they can. Without them TorchScript runs on the GPU. */
+  /**
+   * Why torchclip's own CUDA kernels cannot be used; empty where they can. Without them TorchScript runs on
+   * the GPU.
+   */
   fastCudaProblem: string;
 }
 
@@ -238,7 +248,10 @@ function candidates(): string[] {
   ];
 }
 
-/** Exported for tests: tries the files in order; the error says what was found, what is needed, and what mends it. */
+/**
+ * Exported for tests: tries the files in order; the error says what was found, what is needed, and what mends
+ * it.
+ */
 export function loadAddon(files: string[]): Addon {
   const tried: string[] = [];
   let cause: unknown;

@@ -27,8 +27,8 @@ export interface BatcherOptions
   /** Images, or texts, that may wait or be in work; more are refused with E_BUSY. Default 1024. */
   maxWaiting?: number;
   /**
-   * Images that go through the model in one turn; a text that comes meanwhile waits for that turn. Default 8 on a CPU,
-   * where larger ones gain little, `maxBatch` on a GPU.
+   * Images that go through the model in one turn; a text that comes meanwhile waits for that turn. Default 8
+   * on a CPU, where larger ones gain little, `maxBatch` on a GPU.
    */
   imageStep?: number;
 }
@@ -61,9 +61,10 @@ const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
 };
 
 /**
- * Many small concurrent calls, as a server makes them, merged into batches within a latency budget. A batch starts when
- * it is full, or when its first call has waited `maxDelay`. Images and texts have a lane each: images are decoded while
- * others are in the model, and a text waits for one turn of images at most (`imageStep`), however many are queued.
+ * Many small concurrent calls, as a server makes them, merged into batches within a latency budget. A batch
+ * starts when it is full, or when its first call has waited `maxDelay`. Images and texts have a lane each:
+ * images are decoded while others are in the model, and a text waits for one turn of images at most
+ * (`imageStep`), however many are queued.
  *
  * @example
  * const batcher = new Batcher(clip, { maxPixels: 30e6, formats: ["jpeg", "png", "webp"], sources: { url: false, file: false } });
@@ -101,7 +102,10 @@ export class Batcher {
     );
   }
 
-  /** The embedding of one image. Rejects with its own error alone, or at once with E_BUSY, E_CLOSED or E_ABORTED. */
+  /**
+   * The embedding of one image. Rejects with its own error alone, or at once with E_BUSY, E_CLOSED or
+   * E_ABORTED.
+   */
   async encodeImage(image: ImageInput, options: BatcherCallOptions = {}): Promise<Float32Array> {
     return this.images.add(image, readOptions(options, { signal: isSignal }).signal);
   }
@@ -117,8 +121,8 @@ export class Batcher {
   }
 
   /**
-   * For the end of a server: takes no more calls (E_CLOSED), starts what waits without `maxDelay`, and resolves when
-   * all calls have been answered. The model stays open.
+   * For the end of a server: takes no more calls (E_CLOSED), starts what waits without `maxDelay`, and
+   * resolves when all calls have been answered. The model stays open.
    */
   async drain(): Promise<void> {
     await Promise.all([this.images.drain(), this.texts.drain()]);

@@ -55,20 +55,32 @@ import { own } from "./util/own.js";
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
 export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
 
-/** The limits of images (maxPixels, sources …) hold for all calls of the model, where a call has none of its own. */
+/**
+ * The limits of images (maxPixels, sources …) hold for all calls of the model, where a call has none of its
+ * own.
+ */
 export interface LoadOptions extends ResolveOptions, ImageLimits {
   /**
-   * Default "auto": CUDA where it works, else the CPU (`clip.info.deviceNote` says why). "cuda" never falls back.
-   * "cuda:all": a copy of the model on each GPU; batches go to whichever is free.
+   * Default "auto": CUDA where it works, else the CPU (`clip.info.deviceNote` says why). "cuda" never falls
+   * back. "cuda:all": a copy of the model on each GPU; batches go to whichever is free.
    */
   device?: Device;
-  /** Default "fp32". "int8": on a CPU. "auto": the fastest whose measured cosine to fp32 is at least 0.9995; see docs. */
+  /**
+   * Default "fp32". "int8": on a CPU. "auto": the fastest whose measured cosine to fp32 is at least 0.9995;
+   * see docs.
+   */
   precision?: Precision;
   /** Compute threads on a CPU. Default 0: one a core. */
   threads?: number;
-  /** "auto" (default): the fast runner for the towers that it knows. "generic": the artifact's TorchScript for both. */
+  /**
+   * "auto" (default): the fast runner for the towers that it knows. "generic": the artifact's TorchScript for
+   * both.
+   */
   runner?: "auto" | "generic";
-  /** The same bits for an input whatever else is in its batch. The fast runner always gives that; TorchScript then runs one by one. */
+  /**
+   * The same bits for an input whatever else is in its batch. The fast runner always gives that; TorchScript
+   * then runs one by one.
+   */
   deterministic?: boolean;
 }
 
@@ -116,17 +128,20 @@ export interface BatchOptions extends DecodeOptions {
   /** Divide each embedding by its L2 norm. Default true. */
   normalize?: boolean;
   /**
-   * Where images are resized and cropped: "cpu" (default), a thread pool beside the model; "device", where the model
-   * runs, which frees the CPU for decoding. The pixels are the same bits.
+   * Where images are resized and cropped: "cpu" (default), a thread pool beside the model; "device", where
+   * the model runs, which frees the CPU for decoding. The pixels are the same bits.
    */
   resizeOn?: "cpu" | "device";
   /**
-   * Who decodes JPEG files: "cpu" (default), or "device": a GPU's nvJPEG where it is there, then `resizeOn` is "device"
-   * too. What it does not take (other formats, damaged files, autoRotate) is decoded by the CPU. Its pixels
-   * differ from the reference's by a few levels; see docs/cuda.md.
+   * Who decodes JPEG files: "cpu" (default), or "device": a GPU's nvJPEG where it is there, then `resizeOn`
+   * is "device" too. What it does not take (other formats, damaged files, autoRotate) is decoded by the CPU.
+   * Its pixels differ from the reference's by a few levels; see docs/cuda.md.
    */
   decodeOn?: "cpu" | "device";
-  /** "throw" (default): the first bad item rejects, with its index and name. "collect": see `errors` of the result. */
+  /**
+   * "throw" (default): the first bad item rejects, with its index and name. "collect": see `errors` of the
+   * result.
+   */
   onError?: "throw" | "collect";
   /** Stage times are added to it. */
   times?: StageTimes;
@@ -143,7 +158,10 @@ export interface EncodedTexts extends Embeddings {
 }
 
 export interface EncodeTextOptions extends TokenizeOptions {
-  /** Texts given to the model at once. Default 256 on the fast CPU runner, which computes once what texts of a batch begin with; else 64. */
+  /**
+   * Texts given to the model at once. Default 256 on the fast CPU runner, which computes once what texts of a
+   * batch begin with; else 64.
+   */
   batchSize?: number;
   normalize?: boolean;
   signal?: AbortSignal;
@@ -305,8 +323,8 @@ export class Clip {
   }
 
   /**
-   * The same, a batch at a time. While one batch is in the model the next one is decoded; nothing is read further
-   * ahead than that until the consumer asks (back-pressure).
+   * The same, a batch at a time. While one batch is in the model the next one is decoded; nothing is read
+   * further ahead than that until the consumer asks (back-pressure).
    */
   async *streamImages(
     images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
@@ -331,7 +349,8 @@ export class Clip {
       if (options.resizeOn === "device" || options.decodeOn === "device") {
         result = (await this.decodeForDevice(value, from, options))(cancel);
       } else {
-        // Filling fresh memory would cost the event loop milliseconds a batch: buffers come from the last batches.
+        // Filling fresh memory would cost the event loop milliseconds a batch: buffers come from the last
+        // batches.
         const buffer = free.pop() ?? Buffer.allocUnsafeSlow(Math.min(batchSize, MAX_REUSED) * bytes);
         const prepared = await this.prepare(
           value,
@@ -373,7 +392,9 @@ export class Clip {
     }
   }
 
-  /** Embeddings of texts, float32 [texts.length, embedDim]. Throws E_TEXT_TOO_LONG unless truncate is "end". */
+  /**
+   * Embeddings of texts, float32 [texts.length, embedDim]. Throws E_TEXT_TOO_LONG unless truncate is "end".
+   */
   async encodeTexts(texts: readonly string[], given: EncodeTextOptions = {}): Promise<EncodedTexts> {
     const options = readOptions(given, TEXT_CHECKS);
     checkList(texts, "texts");
@@ -382,7 +403,10 @@ export class Clip {
     return this.encodeTokens(this.tokenize(texts, options), options);
   }
 
-  /** Whether what texts of a batch begin with is computed once; such batches go through the layers in parts that fit. */
+  /**
+   * Whether what texts of a batch begin with is computed once; such batches go through the layers in parts
+   * that fit.
+   */
   private get sharesBeginnings(): boolean {
     return this.info.device === "cpu" && isFast(this.info.textRunner);
   }
@@ -490,8 +514,8 @@ export class Clip {
   }
 
   /**
-   * A classifier of these labels, which are encoded now and never again. Throws E_ARGUMENT, with its index, for a label
-   * that is no string, is empty or stands twice.
+   * A classifier of these labels, which are encoded now and never again. Throws E_ARGUMENT, with its index,
+   * for a label that is no string, is empty or stands twice.
    *
    * @example
    * const classifier = await clip.classifier(["cat", "dog"], { templates: ["a photo of a {}", "a drawing of a {}"] });
@@ -501,7 +525,10 @@ export class Clip {
     return createClassifier(this, labels, options);
   }
 
-  /** The labels ranked for one image. For many images of the same labels, `classifier` encodes the labels only once. */
+  /**
+   * The labels ranked for one image. For many images of the same labels, `classifier` encodes the labels only
+   * once.
+   */
   async classify(
     image: ImageInput,
     labels: readonly string[],
@@ -510,7 +537,9 @@ export class Clip {
     return classifyOnce(this, image, labels, options);
   }
 
-  /** Waits for the batch that runs, refuses those that wait (E_CLOSED), frees the model. Safe to call twice. */
+  /**
+   * Waits for the batch that runs, refuses those that wait (E_CLOSED), frees the model. Safe to call twice.
+   */
   close(): Promise<void> {
     this.closing ??= this.engine.close();
     return this.closing;
@@ -625,7 +654,9 @@ export class Clip {
     return { data, rows: images.length, errors };
   }
 
-  /** A batch for the device to resize, its JPEG files for the device to decode too where that is asked for. */
+  /**
+   * A batch for the device to resize, its JPEG files for the device to decode too where that is asked for.
+   */
   private async decodeForDevice(images: readonly ImageInput[], firstIndex: number, options: BatchOptions) {
     const prepared: (RawImage | { jpeg: Uint8Array })[] = images.map(() => BLANK);
     const inputs: (ImageInput | EncodedImage)[] = [...images];
@@ -669,7 +700,10 @@ export class Clip {
       });
   }
 
-  /** Reads a batch: its JPEG files become inputs of the device, `inputs` what was read, so that nothing is read twice. */
+  /**
+   * Reads a batch: its JPEG files become inputs of the device, `inputs` what was read, so that nothing is
+   * read twice.
+   */
   private async readJpegFiles(
     inputs: (ImageInput | EncodedImage)[],
     prepared: (RawImage | { jpeg: Uint8Array })[],
@@ -713,7 +747,10 @@ function checkList(list: unknown, name: string): void {
     throw new TorchclipError("E_ARGUMENT", `${name} must be an array`, { subject: name });
 }
 
-/** A copy of a list, so that it cannot change during the call. E_ARGUMENT, with the index, for an element that cannot be read. */
+/**
+ * A copy of a list, so that it cannot change during the call. E_ARGUMENT, with the index, for an element that
+ * cannot be read.
+ */
 function copyList<T>(list: readonly T[], name: string): T[] {
   checkList(list, name);
   return Array.from({ length: list.length }, (_, index) => {
@@ -734,7 +771,10 @@ function listError(index: number, cause: unknown): TorchclipError {
   );
 }
 
-/** Rows [start, start + rows) without the columns that are padding in all of them: exact, where text is causal. */
+/**
+ * Rows [start, start + rows) without the columns that are padding in all of them: exact, where text is
+ * causal.
+ */
 function trimPadding(
   tokens: Tokens,
   start: number,

@@ -16,8 +16,8 @@ export interface SimilarityOptions {
 }
 
 /**
- * Cosine of every row of `a` with every row of `b` (both normalised): Float32Array [a.rows × b.rows]. Runs on the
- * calling thread; for many rows against a few best, `topK` leaves the event loop free.
+ * Cosine of every row of `a` with every row of `b` (both normalised): Float32Array [a.rows × b.rows]. Runs on
+ * the calling thread; for many rows against a few best, `topK` leaves the event loop free.
  */
 export function similarity(a: Embeddings, b: Embeddings, options: SimilarityOptions = {}): Float32Array {
   checkPair(a, b);
@@ -38,15 +38,19 @@ export interface TopK {
   k: number;
 }
 
-/** Rows of `base` that are searched at once: as many bytes, but no fewer rows than the int8 prefilter needs (native/core/search). */
+/**
+ * Rows of `base` that are searched at once: as many bytes, but no fewer rows than the int8 prefilter needs
+ * (native/core/search).
+ */
 const BLOCK_BYTES = 32 << 20;
 const BLOCK_ROWS = 16384;
 
 /**
- * The k rows of `base` nearest to each query, exact. `k` is lowered to base.rows where that is less. Scores that are not
- * numbers are no hits: past the last hit the index is −1 and the score NaN. The arrays may be transferred or changed only
- * when the promise has settled; a transferred one is E_ARGUMENT. `base` is copied block by block, unless its memory is a
- * SharedArrayBuffer's; for a base that is searched often, an EmbeddingIndex keeps its own copy.
+ * The k rows of `base` nearest to each query, exact. `k` is lowered to base.rows where that is less. Scores
+ * that are not numbers are no hits: past the last hit the index is −1 and the score NaN. The arrays may be
+ * transferred or changed only when the promise has settled; a transferred one is E_ARGUMENT. `base` is copied
+ * block by block, unless its memory is a SharedArrayBuffer's; for a base that is searched often, an
+ * EmbeddingIndex keeps its own copy.
  */
 export async function topK(
   queries: Embeddings,

@@ -98,9 +98,9 @@ function getSystemErrorMessage(errno: number | undefined): string {
 }
 
 /**
- * Converts an error of the addon, the operating system or a library to a TorchclipError; a TorchclipError stays as it is.
- * `fallback` is the code where the error carries none of ours. An error of the operating system is E_READ unless
- * `fallback` is a code of files (what writes converts its errors to E_WRITE itself).
+ * Converts an error of the addon, the operating system or a library to a TorchclipError; a TorchclipError
+ * stays as it is. `fallback` is the code where the error carries none of ours. An error of the operating
+ * system is E_READ unless `fallback` is a code of files (what writes converts its errors to E_WRITE itself).
  */
 export function toTorchclipError(
   error: unknown,

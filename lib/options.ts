@@ -26,9 +26,9 @@ export const BATCH_SIZE = wholeIn(1, 65536);
 export const IS_TRUNCATE = oneOf("error", "end");
 
 /**
- * A copy of options in which each was read once and checked, so that a getter cannot give another value later.
- * Options that are undefined are left out; those without a check are copied as they are.
- * Throws E_ARGUMENT, with the option's name as its subject, for a wrong value and for a getter that throws.
+ * A copy of options in which each was read once and checked, so that a getter cannot give another value
+ * later. Options that are undefined are left out; those without a check are copied as they are. Throws
+ * E_ARGUMENT, with the option's name as its subject, for a wrong value and for a getter that throws.
  */
 export function readOptions<T extends object>(options: T, checks: Partial<Record<keyof T, OptionCheck>>): T {
   if (typeof options !== "object" || options === null)

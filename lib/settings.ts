@@ -5,7 +5,8 @@ import { env, platform } from "node:process";
 import { TorchclipError } from "./errors.js";
 
 /**
- * The environment variables that torchclip reads, all of them, here alone. Each has a paragraph in docs/settings.md.
+ * The environment variables that torchclip reads, all of them, here alone. Each has a paragraph in
+ * docs/settings.md.
  */
 export interface Settings {
   /** Where models and generated data sets are kept. */
@@ -70,8 +71,9 @@ export interface Address {
 }
 
 /**
- * The addresses that are asked for the file of a URL, in their order. Without a mirror for its server that is the URL. A
- * mirror serves the URL's path below its base URL and is the only address, unless `mirrorFallback` is set.
+ * The addresses that are asked for the file of a URL, in their order. Without a mirror for its server that is
+ * the URL. A mirror serves the URL's path below its base URL and is the only address, unless `mirrorFallback`
+ * is set.
  */
 export function addressesOf(url: string, at: Settings): Address[] {
   const { origin, pathname } = new URL(url);
@@ -81,7 +83,10 @@ export function addressesOf(url: string, at: Settings): Address[] {
   return withMirror(mirror, pathname, original, at);
 }
 
-/** The servers that are asked for files of the hub, as base URLs, in their order; as `addressesOf` orders addresses. */
+/**
+ * The servers that are asked for files of the hub, as base URLs, in their order; as `addressesOf` orders
+ * addresses.
+ */
 export function hubServers(at: Settings): Address[] {
   return withMirror(at.hubMirror, "", baseUrl(at.hubEndpoint ?? HUB), at);
 }
@@ -94,7 +99,10 @@ function withMirror(mirror: string | undefined, path: string, original: string, 
 
 const baseUrl = (url: string): string => url.replace(/\/+$/, "");
 
-/** TORCHCLIP_DECODE_PIXELS: pixels that are decoded at once in a thread of Node; undefined where it is not set. */
+/**
+ * TORCHCLIP_DECODE_PIXELS: pixels that are decoded at once in a thread of Node; undefined where it is not
+ * set.
+ */
 export function decodeBudgetSetting(): number | undefined {
   const text = env.TORCHCLIP_DECODE_PIXELS;
   if (!text) return undefined;

@@ -1,7 +1,8 @@
-// Writes what `require("torchclip…")` gets, beside each entry point of package.json:
-// X.cjs    loads the ES module, as Node >= 20.19 can, so that `require` and `import` share one instance. Jest's default mode
+// Writes what `require("torchclip…")` gets, beside each entry point of package.json: X.cjs loads the ES
+// module, as Node >= 20.19 can, so that `require` and `import` share one instance. Jest's default mode
 //          refuses ES modules: there it takes the same code from commonjs.cjs, one CommonJS file for all entry points.
-// X.d.cts  re-exports the types of X.d.ts. TypeScript before 5.8 refuses an ES module's own declarations in a CommonJS file.
+// X.d.cts re-exports the types of X.d.ts. TypeScript before 5.8 refuses an ES module's own declarations in a
+// CommonJS file.
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { build } from "esbuild";

@@ -1,6 +1,8 @@
-// Tries the package as other projects use it: npm 10 and 11, Jest, vitest, TypeScript 5.6, Node 22, 24 and 26, Bun, Deno.
+// Tries the package as other projects use it: npm 10 and 11, Jest, vitest, TypeScript 5.6, Node 22, 24 and
+// 26, Bun, Deno.
 //   node scripts/dependents.mjs
-// The addon must be built. The tools are kept in ~/.cache/torchclip-ci; a new version of one fetches them again.
+// The addon must be built. The tools are kept in ~/.cache/torchclip-ci; a new version of one fetches them
+// again.
 import { execFileSync } from "node:child_process";
 import {
   cpSync,

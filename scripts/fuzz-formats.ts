@@ -1,13 +1,15 @@
 /**
- * Fuzzes the readers of other people's files: structures (pickle operations, JSON values, protobuf fields, lines) are
- * changed, get the lengths and checksums of their container, and are read in a child process with a small heap.
+ * Fuzzes the readers of other people's files: structures (pickle operations, JSON values, protobuf fields,
+ * lines) are changed, get the lengths and checksums of their container, and are read in a child process with
+ * a small heap.
  *
  *     node --import tsx scripts/fuzz-formats.ts [--reader pickle] [--seconds 60] [--seed 1]
  *
- * A finding is any end but success or a TorchclipError, more than 0.2 s of the processor a kB (and more than the reader's
- * floor, 0.3 s), more than 64 MB, or a file left behind. Findings are run again in a fresh process, and those that stay
- * are kept as fuzz-READER-N-NAME. Inputs whose end is a new code or message are changed further. The same seed makes the
- * same changes; how many fit into the seconds depends on the machine.
+ * A finding is any end but success or a TorchclipError, more than 0.2 s of the processor a kB (and more than
+ * the reader's floor, 0.3 s), more than 64 MB, or a file left behind. Findings are run again in a fresh
+ * process, and those that stay are kept as fuzz-READER-N-NAME. Inputs whose end is a new code or message are
+ * changed further. The same seed makes the same changes; how many fit into the seconds depends on the
+ * machine.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

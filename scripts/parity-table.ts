@@ -1,11 +1,12 @@
 /**
- * How far each architecture family is from its reference (open_clip or transformers, stored by scripts/goldens/families.py),
- * in each precision, as a Markdown table:
+ * How far each architecture family is from its reference (open_clip or transformers, stored by
+ * scripts/goldens/families.py), in each precision, as a Markdown table:
  *
  *     node --import tsx scripts/parity-table.ts
  *
- * The same for models of their published size, with the memory that importing took (its peak beyond what the program holds
- * at rest, over the size of the weights). Folders by `scripts/goldens/families.py folder`; after a build:
+ * The same for models of their published size, with the memory that importing took (its peak beyond what the
+ * program holds at rest, over the size of the weights). Folders by `scripts/goldens/families.py folder`;
+ * after a build:
  *
  *     node --import tsx scripts/parity-table.ts FOLDER…
  */
@@ -31,7 +32,9 @@ const cosine = (mine: Float32Array, theirs: number[][]) =>
     ),
   );
 
-/** Cells of a model at a path for each precision: largest differences in fp32, least cosines in the others. */
+/**
+ * Cells of a model at a path for each precision: largest differences in fp32, least cosines in the others.
+ */
 async function compare(
   at: string,
   image: number[][],

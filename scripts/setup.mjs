@@ -1,4 +1,5 @@
-// What `npm run demo`, `npm test` and `npm run build` share: does what is missing, says what it does, does nothing twice.
+// What `npm run demo`, `npm test` and `npm run build` share: does what is missing, says what it does, does
+// nothing twice.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

@@ -1,5 +1,5 @@
-// `npm test`: sets up what is missing, then CTest and mocha, and mocha again for what depends on the kernels with fewer
-// instructions; the last line is the sum, "N passed, N failed".
+// `npm test`: sets up what is missing, then CTest and mocha, and mocha again for what depends on the kernels
+// with fewer instructions; the last line is the sum, "N passed, N failed".
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { root, setup } from "./setup.mjs";

@@ -1,5 +1,5 @@
-// Writes native/core/text/tables.h: what the tokenizer of the C ABI must know of Unicode and of HTML, from this Node's own
-// Unicode version and from the package html-entities, so that it cuts texts as lib/text does.
+// Writes native/core/text/tables.h: what the tokenizer of the C ABI must know of Unicode and of HTML, from
+// this Node's own Unicode version and from the package html-entities, so that it cuts texts as lib/text does.
 //   node scripts/unicode-tables.mjs && clang-format -i native/core/text/tables.h
 import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -25,8 +25,8 @@ function ranges(test) {
   return found;
 }
 
-// Combining classes in their order, which is all that normalising needs: two marks change places exactly where the class of
-// the first is the higher one.
+// Combining classes in their order, which is all that normalising needs: two marks change places exactly
+// where the class of the first is the higher one.
 const marks = points.filter((p) => /\p{M}/u.test(text(p)) && text(p).normalize("NFD") === text(p));
 const swaps = (a, b) => `x${text(a)}${text(b)}`.normalize("NFD") !== `x${text(a)}${text(b)}`;
 const GREEK_YPOGEGRAMMENI = 0x345; // the highest class of all

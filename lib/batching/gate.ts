@@ -1,8 +1,8 @@
 export type LaneName = "images" | "texts";
 
 /**
- * Turns at the model. Texts, which are short work, go before images; but while images wait, one of their turns comes
- * after each turn of texts, so that neither lane stands still.
+ * Turns at the model. Texts, which are short work, go before images; but while images wait, one of their
+ * turns comes after each turn of texts, so that neither lane stands still.
  */
 export class Gate {
   private running = 0;

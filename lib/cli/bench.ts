@@ -172,14 +172,18 @@ async function measure(
   };
 }
 
-/** Operations of the matrix products for one image, where the image encoder is a plain ViT: those that are computed. */
+/**
+ * Operations of the matrix products for one image, where the image encoder is a plain ViT: those that are
+ * computed.
+ */
 function imageFlops({ image, embedDim }: ModelConfig): number | undefined {
   if (image.kind !== "vit" || (image.stem?.length ?? 0) > 0) return undefined;
   const patches = (image.imageSize / image.patchSize) ** 2;
   const tokens = patches + (image.classToken ? 1 : 0);
   const { width: w, mlpWidth: m, layers } = image;
   const block = tokens * (4 * w * w + 2 * w * m + 2 * tokens * w); // projections, MLP, attention
-  // The class token alone needs the last layer: it asks the tokens themselves, in each head (native/core/model/cpu/attention.h).
+  // The class token alone needs the last layer: it asks the tokens themselves, in each head
+  // (native/core/model/cpu/attention.h).
   const last = image.pool === "token" ? 4 * w * w + 2 * w * m + 2 * image.heads * tokens * w : block;
   const products = patches * 3 * image.patchSize ** 2 * w + (layers - 1) * block + last + w * embedDim;
   return 2 * products;

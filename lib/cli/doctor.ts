@@ -179,8 +179,9 @@ function row(
 }
 
 /**
- * A model on this machine, in each precision: against its goldens, from the image and the text on; without any, the runner
- * that would be used against the artifact's TorchScript in fp32 on the CPU. Fails where one is worse than the project accepts.
+ * A model on this machine, in each precision: against its goldens, from the image and the text on; without
+ * any, the runner that would be used against the artifact's TorchScript in fp32 on the CPU. Fails where one
+ * is worse than the project accepts.
  */
 async function checkModel(name: string, flags: DoctorFlags): Promise<void> {
   const path = await resolveModel(name, {});

@@ -111,8 +111,8 @@ async function run(flags: Flags): Promise<void> {
 }
 
 /**
- * Models × data sets. A cell whose results.json is there is not computed again with --resume; the tables are written
- * after each cell, so that a stopped run has what is done.
+ * Models × data sets. A cell whose results.json is there is not computed again with --resume; the tables are
+ * written after each cell, so that a stopped run has what is done.
  */
 async function table(flags: Flags, signal: AbortSignal): Promise<void> {
   const models = list(flags.models) ?? [flags.model];
@@ -186,7 +186,8 @@ async function evaluate(
   }).finally(() => drawing.stop());
   for (const text of data.notes) note(`Note: ${text}`);
   const prompts = await promptSet(flags);
-  // Names that are the set's own are found by name, ids are places in --classes; other names stand for the set's, by place.
+  // Names that are the set's own are found by name, ids are places in --classes; other names stand for the
+  // set's, by place.
   const ordered = classNames && data.withClasses(classNames);
   if (ordered) data = ordered;
   if (flags.sample) data = data.sample(flags.sample, flags.seed);

@@ -17,8 +17,8 @@ export function note(text: string): void {
 }
 
 /**
- * A progress bar on a terminal, with the rate in `unit` where one is given; elsewhere nothing. It is redrawn every second,
- * so that one sees the time pass also before the first batch is done.
+ * A progress bar on a terminal, with the rate in `unit` where one is given; elsewhere nothing. It is redrawn
+ * every second, so that one sees the time pass also before the first batch is done.
  */
 export function progressBar(
   what: string,
@@ -87,7 +87,10 @@ interface Progress {
   unit?: string;
 }
 
-/** What stands behind the bar: the time that went by until something is done, then the time that is left, and the rate. */
+/**
+ * What stands behind the bar: the time that went by until something is done, then the time that is left, and
+ * the rate.
+ */
 export function progressText({ worked, waited, done, left, unit }: Progress): { time: string; rate: string } {
   if (done <= 0) return { time: `${duration(worked + waited)} so far`, rate: "" };
   const rate = done / Math.max(worked, 1e-3);

@@ -145,7 +145,9 @@ const ORDERS: Record<NonNullable<ListFlags["sort"]>, (a: Row, b: Row) => number>
   imagenet: (a, b) => (b.published?.imagenet ?? -1) - (a.published?.imagenet ?? -1),
 };
 
-/** The artifact of an installed model, the download of another; "~" where that follows from the parameters. */
+/**
+ * The artifact of an installed model, the download of another; "~" where that follows from the parameters.
+ */
 function diskText({ artifactBytes, size }: Row): string {
   if (artifactBytes !== undefined) return sizeText(artifactBytes);
   return size ? `${size.exact ? "" : "~"}${sizeText(size.download)}` : "";

@@ -101,8 +101,8 @@ const TINY_NOTE =
   "large letters. For other images name a model, such as --model ViT-B/32; `torchclip models` lists them.";
 
 /**
- * Says which model is used, where the command line names none. Not for a command that finds its model elsewhere:
- * by --models, or by what it describes as its default.
+ * Says which model is used, where the command line names none. Not for a command that finds its model
+ * elsewhere: by --models, or by what it describes as its default.
  */
 function noteDefaultModel(command: Command): void {
   const isDefault = command.getOptionValueSource("model") === "default";

@@ -110,7 +110,9 @@ async function linesOf(file: string): Promise<string[]> {
 
 const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
 
-/** The class names that go into prompts, after checking that the set's own list has them in the same order. */
+/**
+ * The class names that go into prompts, after checking that the set's own list has them in the same order.
+ */
 function promptClasses(own: readonly string[], prompts: ClipPrompts, file: string): string[] {
   if (own.length !== prompts.classes.length)
     throw bad(file, `${own.length} classes, ${prompts.source} has ${prompts.classes.length}`);
@@ -162,7 +164,10 @@ function make(name: string, made: Made): Dataset {
 /** Bytes that are read at once while labels are taken from records. */
 const BLOCK = 1 << 20;
 
-/** The byte at `at` of each record of a file of records of `size` bytes; the file itself is not kept. Throws E_DATASET_FORMAT. */
+/**
+ * The byte at `at` of each record of a file of records of `size` bytes; the file itself is not kept. Throws
+ * E_DATASET_FORMAT.
+ */
 async function bytesOfRecords(file: string, size: number, at: number): Promise<Uint8Array> {
   const bytes = await sizeOf(file);
   if (bytes === 0 || bytes % size !== 0) throw bad(file, `${bytes} bytes are no whole records of ${size}`);
@@ -255,7 +260,9 @@ interface Idx {
   at: number;
 }
 
-/** yann.lecun.com's IDX: 0, 0, type 8, axes, then the sizes as big-endian numbers. `bytes`: of the whole file. */
+/**
+ * yann.lecun.com's IDX: 0, 0, type 8, axes, then the sizes as big-endian numbers. `bytes`: of the whole file.
+ */
 function idx(head: Buffer, bytes: number, axes: number, file: string): Idx {
   const at = 4 + 4 * axes;
   if (head.length < at || head.readUInt32BE(0) !== (0x0800 | axes))
@@ -266,7 +273,10 @@ function idx(head: Buffer, bytes: number, axes: number, file: string): Idx {
   return { sizes, at };
 }
 
-/** A file of MNIST: its bytes by range, read from the file when they are asked for, or out of the unpacked .gz. */
+/**
+ * A file of MNIST: its bytes by range, read from the file when they are asked for, or out of the unpacked
+ * .gz.
+ */
 interface MnistFile {
   bytes: number;
   range: (at: number, bytes: number) => Promise<Buffer>;
@@ -306,8 +316,9 @@ function gunzipped(bytes: Buffer, file: string): Buffer {
 }
 
 /**
- * Images of unpacked files are read when they are used. The publisher's files are compressed: those are unpacked into
- * memory (47 MB for the training split, 8 MB for the test split), which is held as long as the data set.
+ * Images of unpacked files are read when they are used. The publisher's files are compressed: those are
+ * unpacked into memory (47 MB for the training split, 8 MB for the test split), which is held as long as the
+ * data set.
  */
 async function mnist(o: DatasetOptions): Promise<Dataset> {
   checkSplit("mnist", o, ["train", "test"]);
@@ -468,7 +479,9 @@ async function eurosat(o: DatasetOptions): Promise<Dataset> {
   return folders("eurosat", inner, o, names, origin);
 }
 
-/** Labels and splits are variables of MATLAB files, images are jpg/image_00001.jpg on; classes count from 1. */
+/**
+ * Labels and splits are variables of MATLAB files, images are jpg/image_00001.jpg on; classes count from 1.
+ */
 async function flowers102(o: DatasetOptions): Promise<Dataset> {
   checkSplit("flowers102", o, ["train", "valid", "test"]);
   const { folder, origin } = await unpacked("flowers102", FLOWERS_IMAGES, o);

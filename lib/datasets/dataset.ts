@@ -6,8 +6,8 @@ import { seededRandom, shuffle } from "../util/random.js";
 
 export interface Sample {
   /**
-   * The image: a path or URL, decoded pixels, or bytes that are read from an archive now. Nothing of it is kept here, so a
-   * set of any size takes the memory of what is being used.
+   * The image: a path or URL, decoded pixels, or bytes that are read from an archive now. Nothing of it is
+   * kept here, so a set of any size takes the memory of what is being used.
    */
   read(): ImageInput | Promise<ImageInput>;
   /** Class id: index in `classes`. */
@@ -45,7 +45,10 @@ export class Dataset implements Iterable<Sample> {
   readonly prompts: readonly PromptSet[];
   /** Where the images came from; undefined for a set that a program made of its own samples. */
   readonly source: Origin | undefined;
-  /** What was left out when the set was read (files that are not decoded, hidden ones, folders that are no splits), a sentence each. */
+  /**
+   * What was left out when the set was read (files that are not decoded, hidden ones, folders that are no
+   * splits), a sentence each.
+   */
   readonly notes: readonly string[];
   private readonly samples: readonly Sample[];
 
@@ -92,8 +95,8 @@ export class Dataset implements Iterable<Sample> {
   }
 
   /**
-   * `count` images, as many of each class as that allows: the first ones of each, in the order of the set. (A folder's
-   * images are in order of their class: the first ones of all would be of one class.)
+   * `count` images, as many of each class as that allows: the first ones of each, in the order of the set. (A
+   * folder's images are in order of their class: the first ones of all would be of one class.)
    */
   limit(count: number): Dataset {
     const seen = new Array<number>(this.classes.length).fill(0);
@@ -109,9 +112,9 @@ export class Dataset implements Iterable<Sample> {
   }
 
   /**
-   * Puts the classes in the order of `names`, which are all of the set's own names, with more beside them where wanted, or
-   * the names of the ids where the set's classes are 0, 1, 2 …. Undefined where the names are others. Throws E_ARGUMENT where a
-   * name is given twice or an id has no name.
+   * Puts the classes in the order of `names`, which are all of the set's own names, with more beside them
+   * where wanted, or the names of the ids where the set's classes are 0, 1, 2 …. Undefined where the names
+   * are others. Throws E_ARGUMENT where a name is given twice or an id has no name.
    */
   withClasses(names: readonly string[]): Dataset | undefined {
     if (new Set(names).size !== names.length)

@@ -13,10 +13,10 @@ export function splitNames(split: string): string[] {
 }
 
 /**
- * ROOT/CLASS/…/IMAGE, or ROOT/SPLIT/CLASS/…/IMAGE: the classes are the folders in order of name, as torchvision's
- * ImageFolder. Links are followed; hidden files and folders, and files that are no images, are left out, which the
- * set's notes say with their numbers. Throws E_DATASET_FORMAT where a class folder holds no image, and where the images
- * lie in no class folders.
+ * ROOT/CLASS/…/IMAGE, or ROOT/SPLIT/CLASS/…/IMAGE: the classes are the folders in order of name, as
+ * torchvision's ImageFolder. Links are followed; hidden files and folders, and files that are no images, are
+ * left out, which the set's notes say with their numbers. Throws E_DATASET_FORMAT where a class folder holds
+ * no image, and where the images lie in no class folders.
  */
 export async function folderDataset(root: string, split?: string, name = root): Promise<Dataset> {
   const top = await listFolder(root);
@@ -78,8 +78,9 @@ export async function folderDataset(root: string, split?: string, name = root): 
 const below = (root: string): string => `${root}, in its class folders`;
 
 /**
- * Which folders are splits. A folder named "train" may also be a class, so all of them must be splits, or what lies beside
- * them must hold no images (annotations), or there are two or more and they hold class folders instead of images.
+ * Which folders are splits. A folder named "train" may also be a class, so all of them must be splits, or
+ * what lies beside them must hold no images (annotations), or there are two or more and they hold class
+ * folders instead of images.
  */
 async function splitsAmong(
   root: string,

@@ -70,7 +70,10 @@ export const DATASETS: readonly DatasetEntry[] = [
   ...CLIP_SETS,
 ];
 
-/** A data set by name, by folder (a class a folder), by list (.csv, .tsv, .jsonl), or by WebDataset shards (.tar). */
+/**
+ * A data set by name, by folder (a class a folder), by list (.csv, .tsv, .jsonl), or by WebDataset shards
+ * (.tar).
+ */
 export async function loadDataset(nameOrPath: string, options: DatasetOptions = {}): Promise<Dataset> {
   if (typeof nameOrPath !== "string" || nameOrPath === "")
     throw new TorchclipError("E_ARGUMENT", "the data set must be a name or a path", {

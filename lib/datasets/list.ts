@@ -21,8 +21,9 @@ export interface ListRow {
 }
 
 /**
- * A list of images: .csv, .tsv (no quotes) or .jsonl with a column path (or image, or file), or .txt with a path a line;
- * the ending in any case, with or without a byte order mark. Throws E_DATASET_FORMAT with the line of what is wrong.
+ * A list of images: .csv, .tsv (no quotes) or .jsonl with a column path (or image, or file), or .txt with a
+ * path a line; the ending in any case, with or without a byte order mark. Throws E_DATASET_FORMAT with the
+ * line of what is wrong.
  */
 export async function readList(file: string): Promise<ListRow[]> {
   const text = await readText(file);

@@ -8,7 +8,10 @@ import { describe, readList, type ListRow } from "./list.js";
 export interface ManifestOptions {
   /** "val", "valid" and "validation" mean the same. */
   split?: string;
-  /** Class names in order of their ids. Default: the labels found, numbers by value, others by name; labels that are 0, 1, 2 … are ids of these. */
+  /**
+   * Class names in order of their ids. Default: the labels found, numbers by value, others by name; labels
+   * that are 0, 1, 2 … are ids of these.
+   */
   classes?: string[];
   name?: string;
 }
@@ -51,7 +54,9 @@ export async function manifestDataset(file: string, options: ManifestOptions = {
 
 type LabelledRow = ListRow & { label: string; split: string };
 
-/** A row with its label and split. Throws E_DATASET_FORMAT with the line where the label is missing or empty. */
+/**
+ * A row with its label and split. Throws E_DATASET_FORMAT with the line where the label is missing or empty.
+ */
 function labelled(row: ListRow, file: string): LabelledRow {
   const { label, split } = row.columns;
   const text = typeof label === "number" ? String(label) : label;

@@ -26,7 +26,10 @@ export const RENDERED_SST2_COUNTS: Record<string, [number, number]> = {
   test: [912, 909],
 };
 
-/** Rendered SST2 from torchvision's folder layout, downloaded where it is missing, or `root`: it holds train, valid and test. */
+/**
+ * Rendered SST2 from torchvision's folder layout, downloaded where it is missing, or `root`: it holds train,
+ * valid and test.
+ */
 export async function renderedSst2Folder(o: DatasetOptions): Promise<Unpacked> {
   if (o.root) {
     const inner = join(o.root, "rendered-sst2");

@@ -13,8 +13,8 @@ export interface TarEntry {
 }
 
 /**
- * The files of a tar archive, in order; what is not asked for is passed over. Throws E_DATASET_NOT_FOUND where there is no
- * such file, E_DATASET_FORMAT where it is no whole archive.
+ * The files of a tar archive, in order; what is not asked for is passed over. Throws E_DATASET_NOT_FOUND
+ * where there is no such file, E_DATASET_FORMAT where it is no whole archive.
  */
 export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
   const extract = tar.extract();

@@ -9,12 +9,20 @@ export interface DatasetOptions {
   classes?: string[];
   cacheDir?: string;
   offline?: boolean;
-  /** For a set by name: base URL that is asked in place of the publisher's address, whose path it serves. No other is asked. */
+  /**
+   * For a set by name: base URL that is asked in place of the publisher's address, whose path it serves. No
+   * other is asked.
+   */
   mirror?: string;
-  /** Ask the publisher's address, too, where the mirror fails. Default false; also TORCHCLIP_MIRROR_FALLBACK. */
+  /**
+   * Ask the publisher's address, too, where the mirror fails. Default false; also TORCHCLIP_MIRROR_FALLBACK.
+   */
   mirrorFallback?: boolean;
   signal?: AbortSignal;
-  /** Told, a sentence each, where a mirror fails and the publisher's address is asked. Default: a warning of the process. */
+  /**
+   * Told, a sentence each, where a mirror fails and the publisher's address is asked. Default: a warning of
+   * the process.
+   */
   onNote?: (text: string) => void;
   onProgress?: (done: number, total: number | undefined) => void;
 }

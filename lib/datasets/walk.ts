@@ -28,8 +28,9 @@ interface Entry {
 }
 
 /**
- * All images below a folder. Links are followed, but not to a folder that holds them; hidden files and folders are left
- * out. What is left out is counted in `leftOut`. Throws E_DATASET_NOT_FOUND for a folder that cannot be read.
+ * All images below a folder. Links are followed, but not to a folder that holds them; hidden files and
+ * folders are left out. What is left out is counted in `leftOut`. Throws E_DATASET_NOT_FOUND for a folder
+ * that cannot be read.
  */
 export async function imagesBelow(root: string, leftOut = new LeftOut()): Promise<FoundImages> {
   const found: FoundImages = { images: [], leftOut };

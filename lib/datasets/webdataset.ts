@@ -15,7 +15,10 @@ import type { DatasetOptions } from "./types.js";
 
 /** The part of a sample that holds the class id, or the class by name, by its usual extensions. */
 const LABEL = /^(cls|label)$/;
-/** Where the names of the classes are: beside the shards, one a line (LAION's CLIP_benchmark writes the first). */
+/**
+ * Where the names of the classes are: beside the shards, one a line (LAION's CLIP_benchmark writes the
+ * first).
+ */
 const CLASS_FILES = ["classnames.txt", "classes.txt"];
 
 const MOST_LABEL = 65536;
@@ -30,9 +33,9 @@ interface Parts {
 export const isWebDataset = (path: string): boolean => /\.tar$/i.test(path);
 
 /**
- * WebDataset: .tar shards whose entries KEY.jpg (or of another format) and KEY.cls make a sample. `path` is a shard, or
- * several as name-{0000..0009}.tar; http(s) shards come to the cache first. All shards are counted before anything runs;
- * an image is read from its shard when it is used.
+ * WebDataset: .tar shards whose entries KEY.jpg (or of another format) and KEY.cls make a sample. `path` is a
+ * shard, or several as name-{0000..0009}.tar; http(s) shards come to the cache first. All shards are counted
+ * before anything runs; an image is read from its shard when it is used.
  */
 export async function webDataset(path: string, options: DatasetOptions): Promise<Dataset> {
   const shards: string[] = [];

@@ -43,14 +43,17 @@ const IMAGE_BATCH = 32;
 const TEXT_BATCH = 256;
 
 /**
- * Writes the embeddings of all images of a source into a file: .npy (float32 [rows, dim], with OUT.json beside it, which holds
- * the names) or .parquet (columns name, embedding, error). An image that cannot be read is a row of NaN with its error.
+ * Writes the embeddings of all images of a source into a file: .npy (float32 [rows, dim], with OUT.json
+ * beside it, which holds the names) or .parquet (columns name, embedding, error). An image that cannot be
+ * read is a row of NaN with its error.
  *
- * What is done is kept in OUT.partial until the file is whole, so that the same call after a stop, however hard, goes
- * on. Rows are taken over by name and content: images that were added, removed or changed in between are done as in a
- * run without a stop, and the file has the same bytes. A partial of another model or of other settings is begun anew.
+ * What is done is kept in OUT.partial until the file is whole, so that the same call after a stop, however
+ * hard, goes on. Rows are taken over by name and content: images that were added, removed or changed in
+ * between are done as in a run without a stop, and the file has the same bytes. A partial of another model or
+ * of other settings is begun anew.
  *
- * Throws E_LOCKED while another process writes the same file, E_WRITE where it cannot be written, E_DATASET_EMPTY.
+ * Throws E_LOCKED while another process writes the same file, E_WRITE where it cannot be written,
+ * E_DATASET_EMPTY.
  */
 export async function embedImages(
   clip: Clip,
@@ -220,7 +223,10 @@ function errorsOf(
   });
 }
 
-/** OUT.npy and OUT.npy.json: both are written before either takes its name, and the old names never lie beside new rows. */
+/**
+ * OUT.npy and OUT.npy.json: both are written before either takes its name, and the old names never lie beside
+ * new rows.
+ */
 async function saveNpy(
   out: string,
   state: Partial,

@@ -9,15 +9,18 @@ import type { NamedImage } from "./sources.js";
 /** What a row is of. Rows of a stopped run are taken over where both are equal. */
 export interface Identity {
   name: string;
-  /** Hash of the content; "text" where the name is all, "url" where the content is not read for it, "" where it is not known. */
+  /**
+   * Hash of the content; "text" where the name is all, "url" where the content is not read for it, "" where
+   * it is not known.
+   */
   content: string;
 }
 
 const DIGITS = 32; // hex, 128 bits of SHA-256
 
 /**
- * Hash of what an image input holds now, read before the image is decoded: a file that changes in between gets a row
- * that a later run does not take over. A file that cannot be read, or is no regular one, has "".
+ * Hash of what an image input holds now, read before the image is decoded: a file that changes in between
+ * gets a row that a later run does not take over. A file that cannot be read, or is no regular one, has "".
  */
 async function imageContent(image: ImageInput): Promise<string> {
   const hash = createHash("sha256");
@@ -88,9 +91,9 @@ export class StoredRows {
 const keyOf = ({ name, content }: Identity): string => `${content} ${name}`;
 
 /**
- * Tells for each item which stored row it has; without one it has to be computed. `wholeBatches` is for a runner whose
- * results depend on what shares the batch: then only the first rows are taken over, in whole batches of this size, so
- * that the rest falls into the same batches as in a run without a stop.
+ * Tells for each item which stored row it has; without one it has to be computed. `wholeBatches` is for a
+ * runner whose results depend on what shares the batch: then only the first rows are taken over, in whole
+ * batches of this size, so that the rest falls into the same batches as in a run without a stop.
  */
 export async function* matched<T extends Identity>(
   items: AsyncIterable<T>,

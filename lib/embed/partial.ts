@@ -18,12 +18,16 @@ interface StoredRow extends Row {
 }
 
 const COPY_ROWS = 4096;
-/** Errors that come back for the same content; others (a file that could not be read, a time limit) are tried again. */
+/**
+ * Errors that come back for the same content; others (a file that could not be read, a time limit) are tried
+ * again.
+ */
 const LASTING = new Set(["E_IMAGE_DECODE", "E_IMAGE_TOO_LARGE"]);
 
 /**
- * What a run has done so far, in a folder beside the output: rows.f32 with the embeddings in the order in which they
- * were computed, rows.jsonl with a line for each, run.json with the settings. Only what both files hold whole counts.
+ * What a run has done so far, in a folder beside the output: rows.f32 with the embeddings in the order in
+ * which they were computed, rows.jsonl with a line for each, run.json with the settings. Only what both files
+ * hold whole counts.
  */
 export class Partial {
   private readonly data: string;
@@ -44,7 +48,10 @@ export class Partial {
     return this.dim * 4;
   }
 
-  /** Cuts off what a stop left half-written; starts anew where the settings were others. Returns the rows that are there. */
+  /**
+   * Cuts off what a stop left half-written; starts anew where the settings were others. Returns the rows that
+   * are there.
+   */
   async begin(settings: string): Promise<StoredRows> {
     const about = join(this.folder, "run.json");
     await writing(this.folder, async () => {

@@ -9,13 +9,18 @@ export interface ResumeOptions<T extends Identity> {
   wholeBatches: number | undefined;
   /** Takes a stored row over for the item at `position`. */
   take: (position: number, row: number, item: T) => void;
-  /** With `wholeBatches`, before the first item that is computed: no stored row from `count` on is taken over. */
+  /**
+   * With `wholeBatches`, before the first item that is computed: no stored row from `count` on is taken over.
+   */
   cut?: (count: number) => Promise<void>;
   /** Called with the number of items that are done. */
   onProgress?: (done: number) => void;
 }
 
-/** A run that computes only what an earlier one did not leave: hands out those items, and says where their results belong. */
+/**
+ * A run that computes only what an earlier one did not leave: hands out those items, and says where their
+ * results belong.
+ */
 export class Resume<T extends Identity> {
   private positions = 0;
   private takenOver = 0;
@@ -67,7 +72,10 @@ export class Resume<T extends Identity> {
   }
 }
 
-/** Which rows may be taken over: the fast runner gives an item the same bits in every batch, TorchScript only in the same batches. */
+/**
+ * Which rows may be taken over: the fast runner gives an item the same bits in every batch, TorchScript only
+ * in the same batches.
+ */
 export function wholeBatchesOf(runner: string, batchSize: number): number | undefined {
   return isFast(runner) ? undefined : batchSize;
 }

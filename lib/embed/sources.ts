@@ -22,7 +22,10 @@ export interface ImageSource {
   notes(): string[];
 }
 
-/** A folder (all images in it, by name), a list (.csv, .tsv, .jsonl with a column path or image; .txt), or a .tar. */
+/**
+ * A folder (all images in it, by name), a list (.csv, .tsv, .jsonl with a column path or image; .txt), or a
+ * .tar.
+ */
 export async function imageSource(path: string): Promise<ImageSource> {
   const info = await stat(path).catch((cause: unknown) => {
     throw cannotRead("E_DATASET_NOT_FOUND", path, cause);

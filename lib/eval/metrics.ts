@@ -1,8 +1,8 @@
 import { below, seededRandom } from "../util/random.js";
 
 /**
- * Metrics of a classification, as scikit-learn defines them (1.x; names in parentheses). A ratio whose denominator is
- * zero (a class never predicted, or without images) is 0, as with zero_division=0.
+ * Metrics of a classification, as scikit-learn defines them (1.x; names in parentheses). A ratio whose
+ * denominator is zero (a class never predicted, or without images) is 0, as with zero_division=0.
  */
 export interface Interval {
   low: number;
@@ -42,7 +42,10 @@ export interface Metrics {
     averagePrecision: number;
     averagePrecisionInterval: Interval;
   };
-  /** Expected calibration error (Naeini et al. 2015; Guo et al. 2017): 15 bins of equal width over the top probability. */
+  /**
+   * Expected calibration error (Naeini et al. 2015; Guo et al. 2017): 15 bins of equal width over the top
+   * probability.
+   */
   calibration: {
     ece: number;
     bins: { low: number; high: number; count: number; confidence: number; accuracy: number }[];

@@ -21,7 +21,10 @@ export interface TableCell {
   device: string;
   precision: string;
   seconds: number;
-  /** Parameters of both towers: counted by the run; in results of earlier versions those that are published for the name. */
+  /**
+   * Parameters of both towers: counted by the run; in results of earlier versions those that are published
+   * for the name.
+   */
   parameters?: number;
   /** Images a second of the whole evaluation, files and text prompts included. */
   imagesPerSecond: number;
@@ -84,7 +87,10 @@ interface Row {
   speed: Shown;
 }
 
-/** Models down, data sets across: accuracy with its interval, the mean over data sets, the speed; the best of each marked. */
+/**
+ * Models down, data sets across: accuracy with its interval, the mean over data sets, the speed; the best of
+ * each marked.
+ */
 function grid(cells: readonly TableCell[]): Grid {
   const datasets = [...new Set(cells.map((c) => c.dataset))];
   const models = [...new Set(cells.map((c) => c.model))];

@@ -14,18 +14,25 @@ import { argmax, computeMetrics, type Metrics } from "./metrics.js";
 export interface ZeroShotOptions {
   /** Default: the data set's first prompt set, else "a photo of a {}". */
   prompts?: PromptSet;
-  /** Names put into the templates, in the order of class ids. Default: the data set's, with spaces for "_" (see keepUnderscores). */
+  /**
+   * Names put into the templates, in the order of class ids. Default: the data set's, with spaces for "_"
+   * (see keepUnderscores).
+   */
   classNames?: string[];
-  /** Put "_" of the data set's class names into the prompts as it is. Default false: "polar_bear" is asked for as "polar bear". */
+  /**
+   * Put "_" of the data set's class names into the prompts as it is. Default false: "polar_bear" is asked for
+   * as "polar bear".
+   */
   keepUnderscores?: boolean;
   batchSize?: number;
   /** An image that cannot be read: leave it out and count it, or stop. Default "skip". */
   onError?: "skip" | "fail";
   autoRotate?: boolean;
   /**
-   * A file with the finished images. With `resume` a stopped evaluation goes on from it: images are taken over by name and
-   * content, so that those added, removed or changed in between are as in a run without a stop. With other settings it is
-   * E_ARGUMENT, which names them. E_LOCKED while another process writes it. `removeJournal` removes it.
+   * A file with the finished images. With `resume` a stopped evaluation goes on from it: images are taken
+   * over by name and content, so that those added, removed or changed in between are as in a run without a
+   * stop. With other settings it is E_ARGUMENT, which names them. E_LOCKED while another process writes it.
+   * `removeJournal` removes it.
    */
   journal?: string;
   resume?: boolean;
@@ -52,7 +59,10 @@ export interface ZeroShotResult {
   predictions: ImagePrediction[];
   skipped: { index: number; name: string; code: string; message: string }[];
   metrics: Metrics;
-  /** Seconds of each stage; `post` is similarity, softmax and metrics. Read, decode and resize overlap with forward. */
+  /**
+   * Seconds of each stage; `post` is similarity, softmax and metrics. Read, decode and resize overlap with
+   * forward.
+   */
   times: StageTimes & { post: number; total: number };
 }
 
@@ -183,7 +193,10 @@ function predict(
   return { predictions, skipped };
 }
 
-/** What must be equal for a journal to be continued. Which images there are need not be: they are told apart one by one. */
+/**
+ * What must be equal for a journal to be continued. Which images there are need not be: they are told apart
+ * one by one.
+ */
 function runSettings(
   clip: Clip,
   data: Dataset,

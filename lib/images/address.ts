@@ -6,8 +6,8 @@ import ipaddr from "ipaddr.js";
 const AZURE = "168.63.129.16";
 
 /**
- * Whether an IP address is one of the public internet: unicast, and in none of the ranges that IANA sets apart
- * (loopback, private, link-local, unique-local, carrier NAT, multicast, reserved, tunnels).
+ * Whether an IP address is one of the public internet: unicast, and in none of the ranges that IANA sets
+ * apart (loopback, private, link-local, unique-local, carrier NAT, multicast, reserved, tunnels).
  */
 export function isPublicAddress(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;
@@ -36,8 +36,8 @@ export class PrivateAddressError extends Error {
 }
 
 /**
- * A lookup that fails for a name with an address that is not allowed. The socket connects to what this gives and asks
- * nobody again, so that a name that changes between two questions (DNS rebinding) gains nothing.
+ * A lookup that fails for a name with an address that is not allowed. The socket connects to what this gives
+ * and asks nobody again, so that a name that changes between two questions (DNS rebinding) gains nothing.
  *
  * @param resolve What names are looked up with: `dns.lookup`, unless a test has its own.
  */

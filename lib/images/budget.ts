@@ -8,8 +8,8 @@ interface Waiter {
 }
 
 /**
- * Pixels that may be in decoding at once. Images wait for their share in the order of their calls; one that is larger
- * than the whole budget waits until it is alone.
+ * Pixels that may be in decoding at once. Images wait for their share in the order of their calls; one that
+ * is larger than the whole budget waits until it is alone.
  */
 export class PixelBudget {
   private used = 0;
@@ -17,7 +17,9 @@ export class PixelBudget {
 
   constructor(readonly total: number) {}
 
-  /** Resolves, when there is room, with a function that gives the pixels back (once). Rejects with E_ABORTED. */
+  /**
+   * Resolves, when there is room, with a function that gives the pixels back (once). Rejects with E_ABORTED.
+   */
   take(pixels: number, signal?: AbortSignal): Promise<() => void> {
     const share = Math.min(pixels, this.total);
     return new Promise((resolve, reject) => {
@@ -70,7 +72,10 @@ const PIXELS_A_CORE = 16_000_000;
 
 let shared: PixelBudget | undefined;
 
-/** The budget of this thread of Node: TORCHCLIP_DECODE_PIXELS, else 128 megapixels or 16 a core, the larger of both. */
+/**
+ * The budget of this thread of Node: TORCHCLIP_DECODE_PIXELS, else 128 megapixels or 16 a core, the larger of
+ * both.
+ */
 export function decodeBudget(): PixelBudget {
   shared ??= new PixelBudget(
     decodeBudgetSetting() ?? Math.max(LEAST_BUDGET, PIXELS_A_CORE * availableParallelism()),

@@ -11,7 +11,10 @@ import { checkRaw, EncodedImage, imageName, isRaw, readImage } from "./source.js
 
 export { imageName } from "./source.js";
 
-/** Decoded pixels: uint8 [height, width, channels], rows packed; channels 1 (grey), 3 (RGB), 4 (RGBA, alpha ignored). */
+/**
+ * Decoded pixels: uint8 [height, width, channels], rows packed; channels 1 (grey), 3 (RGB), 4 (RGBA, alpha
+ * ignored).
+ */
 export interface RawImage {
   data: Uint8Array;
   width: number;
@@ -26,8 +29,9 @@ export interface DecodeOptions extends ImageLimits {
   /** Turn the image as its EXIF orientation says. Default false, as CLIP's reference. */
   autoRotate?: boolean;
   /**
-   * Let the JPEG decoder leave out detail that the resize would throw away (by 4 or 8, never below twice the model's
-   * size; by 2 nothing would be gained). Default false: the pixels are then no longer the reference's bits; what it costs is in docs/precision.md.
+   * Let the JPEG decoder leave out detail that the resize would throw away (by 4 or 8, never below twice the
+   * model's size; by 2 nothing would be gained). Default false: the pixels are then no longer the reference's
+   * bits; what it costs is in docs/precision.md.
    */
   fastDecode?: boolean;
   /** Rejects with E_ABORTED at once; a decoder that cannot be stopped ends in the background. */
@@ -41,9 +45,9 @@ export interface DecodeTimes {
 }
 
 /**
- * Decodes as Pillow's `Image.open(…).convert("RGB")` does: colour profiles and (unless asked for) EXIF orientation
- * are ignored, alpha is dropped, a GIF or TIFF gives its first frame. `use` is called with the pixels while they still
- * count in the budget of what is decoded at once.
+ * Decodes as Pillow's `Image.open(…).convert("RGB")` does: colour profiles and (unless asked for) EXIF
+ * orientation are ignored, alpha is dropped, a GIF or TIFF gives its first frame. `use` is called with the
+ * pixels while they still count in the budget of what is decoded at once.
  */
 export async function decodeImage<T = RawImage>(
   image: ImageInput | EncodedImage,
@@ -69,7 +73,10 @@ export async function decodeImage<T = RawImage>(
   return guardedDecode(name, limits, options.signal, decode, use);
 }
 
-/** Decoded pixels in memory that the caller can no longer transfer, shrink or free (see `own`), as bytes of files are copied. */
+/**
+ * Decoded pixels in memory that the caller can no longer transfer, shrink or free (see `own`), as bytes of
+ * files are copied.
+ */
 async function ownPixels(image: RawImage): Promise<RawImage> {
   const raw = checkRaw(image);
   return { ...raw, data: await own(raw.data, "the pixels") };
@@ -81,7 +88,10 @@ export function startReading(image: ImageInput, options: DecodeOptions): Encoded
   return new EncodedImage(imageName(image), readImage(image, mergeLimits(options), options.signal));
 }
 
-/** The bytes of a JPEG file that the limits accept; undefined for anything else, and where it cannot be read (decodeImage then says why). */
+/**
+ * The bytes of a JPEG file that the limits accept; undefined for anything else, and where it cannot be read
+ * (decodeImage then says why).
+ */
 export async function jpegFile(image: EncodedImage, options: DecodeOptions): Promise<Uint8Array | undefined> {
   const bytes = await untilAborted(image.bytes, options.signal).catch(() => undefined);
   const header = bytes && readJpegHeader(bytes);
@@ -99,7 +109,10 @@ function shrinkFactor(shorter: number, size: number): number {
   return [8, 4].find((f) => shorter / f >= 2 * size) ?? 1;
 }
 
-/** What sharp's metadata says of a JPEG file in grey or colours, without a turn on the thread pool (a tenth of decoding). */
+/**
+ * What sharp's metadata says of a JPEG file in grey or colours, without a turn on the thread pool (a tenth of
+ * decoding).
+ */
 function jpegMetadata(
   bytes: Uint8Array,
 ): Pick<Metadata, "width" | "height" | "space" | "channels" | "format" | "orientation"> | undefined {
@@ -155,7 +168,8 @@ async function decodeBySharp(
   let pipeline = open().timeout({ seconds: timeoutSeconds(options.decodeTimeout) });
   if (autoRotate || plan.turn) pipeline = pipeline.autoOrient();
   if (shrink > 1) {
-    // A resize by exactly the factor is done by the decoder alone. It comes after the turn, which may swap the sides.
+    // A resize by exactly the factor is done by the decoder alone. It comes after the turn, which may swap
+    // the sides.
     const sides = autoRotate && orientation >= 5 ? [height, width] : [width, height];
     const [across, down] = sides.map((side) => Math.ceil(side / shrink));
     pipeline = pipeline.resize(across, down, { fit: "fill", fastShrinkOnLoad: true });

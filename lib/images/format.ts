@@ -17,13 +17,19 @@ const BINARY: readonly Format[] = [
   ["pnm", /^P[1-6]\s/],
   ["qoi", /^qoif/],
 ];
-/** Formats that begin with letters, as a text with an <svg> element may, and that sharp decodes: its own rule for SVG comes first. */
+/**
+ * Formats that begin with letters, as a text with an <svg> element may, and that sharp decodes: its own rule
+ * for SVG comes first.
+ */
 const LETTERS: readonly Format[] = [
   ["gif", /^GIF8[79]a/],
   ["webp", /^RIFF....WEBP/s],
 ];
 
-/** The format of an encoded image by its first bytes, before a decoder sees it; undefined where they are none of ours. */
+/**
+ * The format of an encoded image by its first bytes, before a decoder sees it; undefined where they are none
+ * of ours.
+ */
 export function imageFormat(bytes: Uint8Array): ImageFormat | undefined {
   const head = latin1(bytes, 0, HEAD);
   const among = (formats: readonly Format[]) => formats.find(([, pattern]) => pattern.test(head))?.[0];
@@ -36,7 +42,9 @@ function isSvg(bytes: Uint8Array): boolean {
   return /<svg/i.test(head) && !/[\x01-\x08\x0e-\x1f]/.test(head.slice(0, 24));
 }
 
-/** A file's format. Throws E_IMAGE_DECODE where the option `formats` does not name it, and for compressed SVG. */
+/**
+ * A file's format. Throws E_IMAGE_DECODE where the option `formats` does not name it, and for compressed SVG.
+ */
 export function checkFormat(
   bytes: Uint8Array,
   name: string,

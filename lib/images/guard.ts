@@ -11,13 +11,17 @@ export interface ImageHeader {
   format: ImageFormat | undefined;
 }
 
-/** Called by a decoder between the header and the pixels: resolves when it may go on, rejects where it must not. */
+/**
+ * Called by a decoder between the header and the pixels: resolves when it may go on, rejects where it must
+ * not.
+ */
 export type Admit = (header: ImageHeader) => Promise<void>;
 
 /**
- * Runs a decoder within the time limit, the pixel limit and the budget of pixels, then `use` on its pixels. The budget
- * is held until both have ended. A decoder that does not end in time, or after the signal, is left to itself: this
- * rejects at once, what the decoder gives later is dropped, and its share of the budget is given back only then.
+ * Runs a decoder within the time limit, the pixel limit and the budget of pixels, then `use` on its pixels.
+ * The budget is held until both have ended. A decoder that does not end in time, or after the signal, is left
+ * to itself: this rejects at once, what the decoder gives later is dropped, and its share of the budget is
+ * given back only then.
  */
 export async function guardedDecode<T>(
   name: string,
@@ -50,9 +54,9 @@ export async function guardedDecode<T>(
 }
 
 /**
- * Pixels that an image counts in the budget. AVIF takes several times the memory of the others for a pixel. What an SVG
- * costs its size does not tell, and no limit ends it: it counts so much that only a few are drawn at once, and the
- * threads of the pool stay free for others.
+ * Pixels that an image counts in the budget. AVIF takes several times the memory of the others for a pixel.
+ * What an SVG costs its size does not tell, and no limit ends it: it counts so much that only a few are drawn
+ * at once, and the threads of the pool stay free for others.
  */
 function weight({ width, height, format }: ImageHeader): number {
   const pixels = width * height;

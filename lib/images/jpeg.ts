@@ -13,8 +13,8 @@ const isFrame = (marker: number) =>
   marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
 
 /**
- * The frame header of a JPEG file of 8 bits a sample (ITU-T T.81, B.2.2); undefined for anything else, and for a file that
- * is cut or damaged before it: such are left to a decoder to judge.
+ * The frame header of a JPEG file of 8 bits a sample (ITU-T T.81, B.2.2); undefined for anything else, and
+ * for a file that is cut or damaged before it: such are left to a decoder to judge.
  */
 export function readJpegHeader(bytes: Uint8Array): JpegHeader | undefined {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return undefined;

@@ -24,23 +24,32 @@ export interface ImageSources {
   /** `http:` and `https:` URLs. Default true. */
   url?: boolean;
   /**
-   * Whether a URL, or what it redirects to, may lead to an address that is not public: loopback, private, link-local,
-   * unique-local, multicast, the metadata services of clouds. Default false.
+   * Whether a URL, or what it redirects to, may lead to an address that is not public: loopback, private,
+   * link-local, unique-local, multicast, the metadata services of clouds. Default false.
    */
   allowPrivate?: boolean;
 }
 
 /** What one image may cost. The table with values for servers is in docs/images.md. */
 export interface ImageLimits {
-  /** Pixels by the header, checked before any are decoded (E_IMAGE_TOO_LARGE). Default 100,000,000. Infinity: no limit. */
+  /**
+   * Pixels by the header, checked before any are decoded (E_IMAGE_TOO_LARGE). Default 100,000,000. Infinity:
+   * no limit.
+   */
   maxPixels?: number;
-  /** Bytes of the encoded file, for a URL after decompression (E_IMAGE_TOO_LARGE). Default 268,435,456 (256 MiB). */
+  /**
+   * Bytes of the encoded file, for a URL after decompression (E_IMAGE_TOO_LARGE). Default 268,435,456 (256
+   * MiB).
+   */
   maxBytes?: number;
   /** Milliseconds for decoding one image, without the wait for its turn (E_IMAGE_DECODE). Default 10,000. */
   decodeTimeout?: number;
   /** Milliseconds for fetching one URL, redirects and body included (E_IMAGE_READ). Default 10,000. */
   fetchTimeout?: number;
-  /** Formats that are decoded, told by the file's content; others are E_IMAGE_DECODE. Default: all of IMAGE_FORMATS. */
+  /**
+   * Formats that are decoded, told by the file's content; others are E_IMAGE_DECODE. Default: all of
+   * IMAGE_FORMATS.
+   */
   formats?: readonly ImageFormat[];
   /** Where images may come from; a source that is off is E_IMAGE_READ. */
   sources?: ImageSources;
@@ -93,7 +102,10 @@ function checkSources(value: unknown): string | undefined {
     : wanted;
 }
 
-/** The limits in force: those of the call before those of the model before the defaults; `sources` by its parts. */
+/**
+ * The limits in force: those of the call before those of the model before the defaults; `sources` by its
+ * parts.
+ */
 export function mergeLimits(call: ImageLimits, model: CheckedLimits = DEFAULT_LIMITS): CheckedLimits {
   return {
     maxPixels: call.maxPixels ?? model.maxPixels,

@@ -29,8 +29,9 @@ export class ImageFetcher {
   }
 
   /**
-   * The bytes behind an http(s) URL. Redirects are followed up to five times, and each target is checked as the first
-   * URL is. Throws E_IMAGE_READ, E_IMAGE_TOO_LARGE or E_ABORTED; no message holds credentials or a query.
+   * The bytes behind an http(s) URL. Redirects are followed up to five times, and each target is checked as
+   * the first URL is. Throws E_IMAGE_READ, E_IMAGE_TOO_LARGE or E_ABORTED; no message holds credentials or a
+   * query.
    */
   async fetch(address: string, limits: FetchLimits, signal?: AbortSignal): Promise<Uint8Array> {
     const name = redactUrl(address);
@@ -107,7 +108,9 @@ function parse(address: string, base?: URL): URL {
   return new URL(address, base);
 }
 
-/** The body, decompressed where the server compressed it all the same; stops at the first byte over the limit. */
+/**
+ * The body, decompressed where the server compressed it all the same; stops at the first byte over the limit.
+ */
 async function body(response: http.IncomingMessage, name: string, maxBytes: number): Promise<Uint8Array> {
   const encoding = response.headers["content-encoding"]?.trim().toLowerCase() ?? "identity";
   const stream = decompressed(response, encoding);

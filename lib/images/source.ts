@@ -51,7 +51,10 @@ export function isRaw(image: ImageInput | EncodedImage): image is RawImage {
   );
 }
 
-/** Decoded pixels with each field read once, so that a getter cannot change them behind the check. E_ARGUMENT where they do not fit. */
+/**
+ * Decoded pixels with each field read once, so that a getter cannot change them behind the check. E_ARGUMENT
+ * where they do not fit.
+ */
 export function checkRaw(image: RawImage): RawImage {
   const { data, width, height, channels } = readRaw(image);
   const isSide = (side: unknown) =>
@@ -89,7 +92,9 @@ function readRaw(image: RawImage): RawImage {
 
 type ReadLimits = Pick<CheckedLimits, "fetchTimeout" | "maxBytes" | "sources">;
 
-/** The bytes of an encoded image, from where `sources` allows. E_IMAGE_READ, E_IMAGE_TOO_LARGE or E_ABORTED. */
+/**
+ * The bytes of an encoded image, from where `sources` allows. E_IMAGE_READ, E_IMAGE_TOO_LARGE or E_ABORTED.
+ */
 export async function readImage(
   image: string | URL | Uint8Array | EncodedImage,
   limits: ReadLimits,
@@ -99,7 +104,8 @@ export async function readImage(
   const name = imageName(image);
   if (image instanceof Uint8Array) {
     checkBytes(name, image.byteLength, limits.maxBytes);
-    // A copy: the decoder reads on another thread, where the caller's buffer might be shrunk or transferred meanwhile.
+    // A copy: the decoder reads on another thread, where the caller's buffer might be shrunk or transferred
+    // meanwhile.
     return Buffer.from(image);
   }
   const text = image instanceof URL ? image.href : image;

@@ -16,9 +16,9 @@ const CLEANING = [
 const DIALECTS = ["openai", "open_clip", "transformers"] as const;
 
 /**
- * Checks every setting of a `torchclip.json`: its type, and that sizes are whole numbers that a model can have. It stands
- * before the towers, which compute with the settings, and before what they generate. `file` is named by the error
- * (E_MODEL_CORRUPT).
+ * Checks every setting of a `torchclip.json`: its type, and that sizes are whole numbers that a model can
+ * have. It stands before the towers, which compute with the settings, and before what they generate. `file`
+ * is named by the error (E_MODEL_CORRUPT).
  */
 export function checkConfig(value: unknown, file: string): ModelConfig {
   const check = new Untrusted("E_MODEL_CORRUPT", file);

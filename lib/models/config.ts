@@ -11,16 +11,19 @@ export type Activation = "quick_gelu" | "gelu" | "gelu_tanh";
 /** How an image becomes the model's input; every step up to uint8 is bit-exact with Pillow. */
 export interface Preprocessing {
   /**
-   * "shortest": the shorter side to `resized`, then the centre crop (OpenAI). "squash": both sides to `resized`, the
-   * aspect ratio is lost (SigLIP), then the centre crop. "longest": the longer side to the model's image size, the rest
-   * filled (open_clip).
+   * "shortest": the shorter side to `resized`, then the centre crop (OpenAI). "squash": both sides to
+   * `resized`, the aspect ratio is lost (SigLIP), then the centre crop. "longest": the longer side to the
+   * model's image size, the rest filled (open_clip).
    */
   resize: "shortest" | "squash" | "longest";
-  /** Side that "shortest" and "squash" resize to, pixels, at least the model's image size, which is the default. */
+  /**
+   * Side that "shortest" and "squash" resize to, pixels, at least the model's image size, which is the
+   * default.
+   */
   resized?: number;
   /**
-   * Where the centre crop begins when the side less the size is odd. "round", the default: half to even (OpenAI,
-   * open_clip, torchvision). "floor": rounded down (transformers).
+   * Where the centre crop begins when the side less the size is odd. "round", the default: half to even
+   * (OpenAI, open_clip, torchvision). "floor": rounded down (transformers).
    */
   crop?: "round" | "floor";
   /** The filter of Pillow. */
@@ -44,17 +47,19 @@ export interface TokenizerConfig {
   /** "clip": OpenAI's byte-level BPE; "huggingface": whatever the tokenizer.json says. */
   kind: "clip" | "huggingface";
   /**
-   * Of kind "clip": which library's rules it follows. "openai" and "open_clip" find their special tokens among the words,
-   * spelt `<|endoftext|>` and `<end_of_text>`. "transformers" finds all `added_tokens` of the tokenizer.json before it cuts
-   * words. Default: "openai" where `clean` is "openai", else "transformers".
+   * Of kind "clip": which library's rules it follows. "openai" and "open_clip" find their special tokens
+   * among the words, spelt `<|endoftext|>` and `<end_of_text>`. "transformers" finds all `added_tokens` of
+   * the tokenizer.json before it cuts words. Default: "openai" where `clean` is "openai", else
+   * "transformers".
    */
   dialect?: ClipDialect;
   /**
-   * What is done to the text first. "openai": ftfy's repairs, HTML entities, white space, lower case (openai/CLIP,
-   * open_clip). "whitespace": that without the lower case (open_clip with a tokenizer of transformers).
-   * "whitespace_underscore": that, and spaces for underscores. "canonicalize": that, and lower case without punctuation
-   * (open_clip's SigLIP). "siglip": lower case without punctuation (transformers' SigLIP). "lower": lower case (SigLIP 2 in
-   * transformers). "none": the tokenizer's own normaliser alone (transformers).
+   * What is done to the text first. "openai": ftfy's repairs, HTML entities, white space, lower case
+   * (openai/CLIP, open_clip). "whitespace": that without the lower case (open_clip with a tokenizer of
+   * transformers). "whitespace_underscore": that, and spaces for underscores. "canonicalize": that, and lower
+   * case without punctuation (open_clip's SigLIP). "siglip": lower case without punctuation (transformers'
+   * SigLIP). "lower": lower case (SigLIP 2 in transformers). "none": the tokenizer's own normaliser alone
+   * (transformers).
    */
   clean: "none" | "openai" | "whitespace" | "whitespace_underscore" | "canonicalize" | "siglip" | "lower";
   /** Fills a row after its end. */
@@ -67,7 +72,9 @@ export interface TokenizerConfig {
 
 /** Where a model's weights came from. */
 export interface WeightsOrigin extends Origin {
-  /** The repository and commit on the Hugging Face hub, "org/name@0123…"; absent where it is not from there. */
+  /**
+   * The repository and commit on the Hugging Face hub, "org/name@0123…"; absent where it is not from there.
+   */
   hub?: string;
 }
 
@@ -80,7 +87,10 @@ export interface ModelConfig {
   embedDim: number;
   image: ImageTowerConfig | ForeignImageConfig;
   text: TextTowerConfig | ForeignTextConfig;
-  /** "softmax" (CLIP) or "sigmoid" (SigLIP): what the model was trained with, and how logits become probabilities. */
+  /**
+   * "softmax" (CLIP) or "sigmoid" (SigLIP): what the model was trained with, and how logits become
+   * probabilities.
+   */
   loss: "softmax" | "sigmoid";
   preprocessing: Preprocessing;
   tokenizer: TokenizerConfig;

@@ -11,15 +11,23 @@ export interface DownloadOptions {
   /** Tried in order. */
   urls: string[];
   target: string;
-  /** Expected SHA-256 in hex (or "md5:…", "git:…" for a git blob's); the file appears under its name only when it matches. */
+  /**
+   * Expected SHA-256 in hex (or "md5:…", "git:…" for a git blob's); the file appears under its name only when
+   * it matches.
+   */
   hash?: string;
-  /** Sent with each request; a redirect to another origin goes without `authorization` (the Fetch standard). */
+  /**
+   * Sent with each request; a redirect to another origin goes without `authorization` (the Fetch standard).
+   */
   headers?: Record<string, string>;
   offline?: boolean;
   /** Ends the message of a download that fails: what else may be done. */
   remedy?: string;
   signal?: AbortSignal;
-  /** Told, a sentence each, where an address fails and the next one is asked. Default: a warning of the process. */
+  /**
+   * Told, a sentence each, where an address fails and the next one is asked. Default: a warning of the
+   * process.
+   */
   onNote?: (text: string) => void;
   /** Told which of the addresses the file came from; not where it was there already. */
   onFetched?: (url: string) => void;
@@ -30,8 +38,9 @@ export interface DownloadOptions {
 const ATTEMPTS = 6; // without a byte of progress
 
 /**
- * A file by HTTP: resumed after a cut (also by a later process), checked, renamed when it is whole. A second process
- * that wants the same file waits for the first. On a full disk the part stays for a later call to go on from.
+ * A file by HTTP: resumed after a cut (also by a later process), checked, renamed when it is whole. A second
+ * process that wants the same file waits for the first. On a full disk the part stays for a later call to go
+ * on from.
  */
 export async function download(options: DownloadOptions): Promise<string> {
   const { target, urls } = options;
@@ -87,8 +96,8 @@ export const MIRROR_ALONE =
   "The mirror alone was asked; with --mirror-fallback (mirrorFallback: true, TORCHCLIP_MIRROR_FALLBACK=1) the original address is asked after it";
 
 /**
- * Downloads a file from the first of its addresses that gives it, unless it is there, and says where it came from. That is
- * remembered beside it, in `<target>.origin.json`.
+ * Downloads a file from the first of its addresses that gives it, unless it is there, and says where it came
+ * from. That is remembered beside it, in `<target>.origin.json`.
  */
 export async function downloadFrom(
   addresses: readonly Address[],

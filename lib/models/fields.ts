@@ -1,13 +1,17 @@
 import { TorchclipError } from "../errors.js";
 
 /**
- * The fields of the config files that lie beside published weights. A field that changes pixels, tokens or the graph is read, or
- * refused where its value is another than the one that this version computes; nothing is ignored because it is not known.
+ * The fields of the config files that lie beside published weights. A field that changes pixels, tokens or
+ * the graph is read, or refused where its value is another than the one that this version computes; nothing
+ * is ignored because it is not known.
  */
 interface FieldTable {
   /** Read by ./hints.ts, ./image-processor.ts or ./import-tokenizer.ts. */
   read: readonly string[];
-  /** Of no effect on embeddings: training, generation, provenance, or a size that the weights' shapes show as well. */
+  /**
+   * Of no effect on embeddings: training, generation, provenance, or a size that the weights' shapes show as
+   * well.
+   */
   harmless: readonly string[];
   /** Accepted with these values alone, which say what is computed anyway. */
   only?: Readonly<Record<string, readonly unknown[]>>;
@@ -26,7 +30,10 @@ export type ConfigKind =
   | "open_clip text"
   | "open_clip preprocess";
 
-/** transformers' PretrainedConfig (configuration_utils.py): what every config holds, in the versions since 4.0. */
+/**
+ * transformers' PretrainedConfig (configuration_utils.py): what every config holds, in the versions since
+ * 4.0.
+ */
 const PRETRAINED = [
   ...[
     "_name_or_path",
@@ -374,8 +381,8 @@ const TABLES: Record<ConfigKind, FieldTable> = {
 type Json = Record<string, unknown>;
 
 /**
- * Throws E_MODEL_UNSUPPORTED where `config`, from `file`, has a field that its table does not know or with a value that this
- * version does not compute. A field of null is one that is not set.
+ * Throws E_MODEL_UNSUPPORTED where `config`, from `file`, has a field that its table does not know or with a
+ * value that this version does not compute. A field of null is one that is not set.
  */
 export function checkFields(kind: ConfigKind, config: Json, file: string): void {
   const { read, harmless, only = {} } = TABLES[kind];

@@ -6,9 +6,10 @@ import { CLIP_MEAN, CLIP_STD, type ModelConfig, type Preprocessing } from "./con
 import type { WeightFile } from "./formats/index.js";
 
 /**
- * Third-party TorchScript exports, whose weights are in no layout that is known: their own code is kept and run by the
- * generic runner, where the caller trusts it (`trustCode`). PyTorch says that TorchScript is no sandbox. They must have `encode_image(float [N, 3, S, S])` and
- * `encode_text(int64 [N, L])`; sizes are read from the weights where they show.
+ * Third-party TorchScript exports, whose weights are in no layout that is known: their own code is kept and
+ * run by the generic runner, where the caller trusts it (`trustCode`). PyTorch says that TorchScript is no
+ * sandbox. They must have `encode_image(float [N, 3, S, S])` and `encode_text(int64 [N, L])`; sizes are read
+ * from the weights where they show.
  */
 
 /** The image encoder of such an export: a box with an input size. */
@@ -89,7 +90,9 @@ function unknown(file: string, what: string, remedy: string): TorchclipError {
   );
 }
 
-/** Writes the export as an artifact to `output`, whole or not at all. `about` lacks what is found out here. */
+/**
+ * Writes the export as an artifact to `output`, whole or not at all. `about` lacks what is found out here.
+ */
 export async function wrapForeign(
   file: string,
   output: string,

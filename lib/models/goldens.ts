@@ -5,8 +5,9 @@ import { writeFileWhole } from "../util/files.js";
 import { seededRandom } from "../util/random.js";
 
 /**
- * What a model gives for a few images and texts, by its reference implementation or on another machine: a file to check
- * an installed model by, from the decoded image and the text on. `scripts/goldens/doctor.py` makes one by open_clip.
+ * What a model gives for a few images and texts, by its reference implementation or on another machine: a
+ * file to check an installed model by, from the decoded image and the text on. `scripts/goldens/doctor.py`
+ * makes one by open_clip.
  */
 export interface Goldens {
   model: string;

@@ -33,7 +33,10 @@ function named<T>(table: Record<string, T>): Record<string, T> {
   return Object.assign(Object.create(null) as Record<string, T>, table);
 }
 
-/** hidden_act of transformers' configs (ACT2CLS in activations.py) that this version computes; several names are one function. */
+/**
+ * hidden_act of transformers' configs (ACT2CLS in activations.py) that this version computes; several names
+ * are one function.
+ */
 const HF_ACTIVATIONS: Record<string, Activation> = named({
   quick_gelu: "quick_gelu",
   gelu: "gelu",
@@ -45,7 +48,10 @@ const HF_ACTIVATIONS: Record<string, Activation> = named({
   gelu_fast: "gelu_tanh",
 });
 
-/** Where a family of transformers' configs leaves a field out (configuration_clip.py, _metaclip_2.py, _siglip.py). */
+/**
+ * Where a family of transformers' configs leaves a field out (configuration_clip.py, _metaclip_2.py,
+ * _siglip.py).
+ */
 interface FamilyDefaults {
   siglip: boolean;
   activation: Activation;
@@ -73,7 +79,10 @@ const CLIP_END = 49407; // eos_token_id of CLIPTextConfig
 /** What CLIP's configs said before transformers 4.31; it stands for the token with the highest id. */
 const OLD_END = 2;
 
-/** transformers' config.json with the image processor's config, where there is one. Throws E_MODEL_UNSUPPORTED. */
+/**
+ * transformers' config.json with the image processor's config, where there is one. Throws
+ * E_MODEL_UNSUPPORTED.
+ */
 export function huggingFaceHints(
   config: Json,
   processor: { config: Json; file: string } | undefined,
@@ -156,7 +165,10 @@ const RESIZES: Record<string, Preprocessing["resize"]> = {
   squash: "squash",
   longest: "longest",
 };
-/** "random" chooses for training alone; images are then prepared with the bicubic filter (open_clip/transform.py). */
+/**
+ * "random" chooses for training alone; images are then prepared with the bicubic filter
+ * (open_clip/transform.py).
+ */
 const OPEN_CLIP_FILTERS: Record<string, Preprocessing["interpolation"]> = {
   bicubic: "bicubic",
   bilinear: "bilinear",
@@ -170,10 +182,16 @@ const CLEANS: Record<string, TokenizerConfig["clean"]> = {
 };
 const IMAGE_POOLS = ["tok", "avg"];
 const TEXT_POOLS = ["argmax", "last", "first", "eos"];
-/** open_clip's poolers over a Hugging Face text model. "cls_pooler" runs that model's own dense layer, which is not computed. */
+/**
+ * open_clip's poolers over a Hugging Face text model. "cls_pooler" runs that model's own dense layer, which
+ * is not computed.
+ */
 const HF_POOLS: Record<string, string> = { mean_pooler: "mean", cls_last_hidden_state_pooler: "cls" };
 
-/** open_clip's model config (`model_cfg` of open_clip_config.json) with its `preprocess_cfg`. Throws E_MODEL_UNSUPPORTED. */
+/**
+ * open_clip's model config (`model_cfg` of open_clip_config.json) with its `preprocess_cfg`. Throws
+ * E_MODEL_UNSUPPORTED.
+ */
 export function openClipHints(model: Json, preprocess: Json, source: string): Hints {
   const vision = object(model.vision_cfg);
   const words = object(model.text_cfg);

@@ -30,8 +30,9 @@ export function parseHubId(text: string): HubId | undefined {
 }
 
 /**
- * The folder of one repository in a cache laid out as Python's huggingface_hub does it, so that either finds what the
- * other downloaded: blobs/<etag>, snapshots/<commit>/<file> (links to blobs) and refs/<revision> (a commit).
+ * The folder of one repository in a cache laid out as Python's huggingface_hub does it, so that either finds
+ * what the other downloaded: blobs/<etag>, snapshots/<commit>/<file> (links to blobs) and refs/<revision> (a
+ * commit).
  */
 export class HubRepository {
   private readonly folder: string;
@@ -154,13 +155,19 @@ export class HubRepository {
     return link;
   }
 
-  /** Writes which commit the revision is, unless that is known: a cache that cannot be written may hold all already. */
+  /**
+   * Writes which commit the revision is, unless that is known: a cache that cannot be written may hold all
+   * already.
+   */
   private async rememberCommit(commit: string): Promise<void> {
     const file = join(this.folder, "refs", ...this.id.revision.split("/"));
     if ((await readFile(file, "utf8").catch(() => "")) !== commit) await writeFileWhole(file, commit);
   }
 
-  /** The user's token is for the hub alone: a mirror, or another server that the hub leads to, does not get it. */
+  /**
+   * The user's token is for the hub alone: a mirror, or another server that the hub leads to, does not get
+   * it.
+   */
   private headers(url: string): Record<string, string> {
     const isHub = new URL(url).origin === new URL(this.at.hubEndpoint ?? HUB).origin;
     return this.at.hubToken && isHub ? { authorization: `Bearer ${this.at.hubToken}` } : {};

@@ -49,14 +49,16 @@ const PIL_FILTERS: Record<number, Interpolation> = {
   5: "hamming",
 };
 const CHANNELS = 3;
-/** Where the processor's config names none, the model's own image size is the only one that the model takes. */
+/**
+ * Where the processor's config names none, the model's own image size is the only one that the model takes.
+ */
 const DEFAULT_SIZE = 224;
 const TO_UNIT = 1 / 255;
 
 /**
- * The preprocessing of transformers' image processor: preprocessor_config.json, or `image_processor` of processor_config.json
- * (since transformers 5). `size`: the image size that the model's config says, pixels, or undefined. Throws
- * E_MODEL_UNSUPPORTED, naming `file`, for what is not computed here.
+ * The preprocessing of transformers' image processor: preprocessor_config.json, or `image_processor` of
+ * processor_config.json (since transformers 5). `size`: the image size that the model's config says, pixels,
+ * or undefined. Throws E_MODEL_UNSUPPORTED, naming `file`, for what is not computed here.
  */
 export function imageProcessorHints(
   config: Json,

@@ -22,8 +22,9 @@ export interface TokenizerSource {
 }
 
 /**
- * The tokenizer.json of the artifact and how it is used. `layout`: the published layout of the text encoder's keys. Throws
- * E_MODEL_CORRUPT where it does not fit the model, E_MODEL_UNSUPPORTED for what its config asks for and is not known.
+ * The tokenizer.json of the artifact and how it is used. `layout`: the published layout of the text encoder's
+ * keys. Throws E_MODEL_CORRUPT where it does not fit the model, E_MODEL_UNSUPPORTED for what its config asks
+ * for and is not known.
  */
 export async function readTokenizer(
   source: TokenizerSource,
@@ -89,7 +90,9 @@ function otherConfig(
   };
 }
 
-/** SigLIP 2 of fixed size calls itself "siglip" and has Gemma's tokenizer, which takes nothing out of a text. */
+/**
+ * SigLIP 2 of fixed size calls itself "siglip" and has Gemma's tokenizer, which takes nothing out of a text.
+ */
 function cleaning(
   json: TokenizerJson,
   said: TokenizerConfig["clean"] | undefined,
@@ -106,7 +109,10 @@ function cleaning(
   return siglip ? "siglip" : "lower";
 }
 
-/** What fills a row after its end: the tokenizer's own pad_token, else what models of this kind were trained with. */
+/**
+ * What fills a row after its end: the tokenizer's own pad_token, else what models of this kind were trained
+ * with.
+ */
 function paddingId(
   json: TokenizerJson,
   clean: TokenizerConfig["clean"],
@@ -119,8 +125,8 @@ function paddingId(
   if (said !== undefined) return said;
   if (hints.text.padId !== undefined) return hints.text.padId;
   if (text.kind === "roberta") return text.padId;
-  // SigLIP pads with the end token (SiglipTokenizer of transformers, big_vision), although its vocabulary has a "<pad>";
-  // SigLIP 2, whose end is "<eos>", with "<pad>".
+  // SigLIP pads with the end token (SiglipTokenizer of transformers, big_vision), although its vocabulary has
+  // a "<pad>"; SigLIP 2, whose end is "<eos>", with "<pad>".
   const siglip = clean === "siglip" || clean === "canonicalize";
   return tokenId(json, siglip ? ["</s>", "<pad>"] : ["<pad>", "[PAD]"]) ?? 0;
 }
@@ -133,8 +139,8 @@ function contentOf(token: unknown): string | undefined {
 }
 
 /**
- * The tokens that tokenizer_config.json adds win over those of tokenizer.json (PreTrainedTokenizerFast.__init__), whose options
- * may be others.
+ * The tokens that tokenizer_config.json adds win over those of tokenizer.json
+ * (PreTrainedTokenizerFast.__init__), whose options may be others.
  */
 function addTokens(json: TokenizerJson, beside: Json, file: string): void {
   const tokens = (json.added_tokens ??= []);

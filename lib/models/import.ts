@@ -30,15 +30,19 @@ import { namedArchitecture } from "./named.js";
 export interface ImportOptions {
   /** Name that results show. Default: the file's. */
   name?: string;
-  /** open_clip's name of the architecture, such as "ViT-H-14-quickgelu", where no config lies beside the weights. */
+  /**
+   * open_clip's name of the architecture, such as "ViT-H-14-quickgelu", where no config lies beside the
+   * weights.
+   */
   arch?: string;
   /** For a TorchScript export of unknown layout whose weights do not show its input's side, pixels. */
   imageSize?: number;
   /** The same for the token ids of one text. */
   contextLength?: number;
   /**
-   * A TorchScript export of unknown layout runs its own code, which has all rights of this process: it can read and write
-   * files, for one. Only with true is it loaded; else E_MODEL_UNSAFE. For a path alone, never for a model of a hub.
+   * A TorchScript export of unknown layout runs its own code, which has all rights of this process: it can
+   * read and write files, for one. Only with true is it loaded; else E_MODEL_UNSAFE. For a path alone, never
+   * for a model of a hub.
    */
   trustCode?: boolean;
   /** Asked for only where neither the checkpoint's config, `arch` nor its known source says it. */
@@ -54,7 +58,9 @@ export interface ImportSource extends TokenizerSource {
   config?: string;
   /** preprocessor_config.json. */
   preprocessor?: string;
-  /** processor_config.json, whose `image_processor` (transformers 5) comes before preprocessor_config.json. */
+  /**
+   * processor_config.json, whose `image_processor` (transformers 5) comes before preprocessor_config.json.
+   */
   processor?: string;
   /** Of the weights, where it is known already. */
   sha256?: string;
@@ -84,8 +90,8 @@ export const TOKENIZER_NAMES = [
 export const TOKENIZER_CONFIG_NAMES = ["tokenizer_config.json"];
 
 /**
- * What a model is called where nobody named it: its file, or its folder where the file is called as in every other one
- * ("model.safetensors"); in the hub's cache the repository.
+ * What a model is called where nobody named it: its file, or its folder where the file is called as in every
+ * other one ("model.safetensors"); in the hub's cache the repository.
  */
 export function nameOf(path: string): string {
   const file = WEIGHT_NAMES.find((name) => `/${path.replaceAll("\\", "/")}`.endsWith(`/${name}`));
@@ -289,8 +295,9 @@ function storedDtype(weights: WeightFile): string {
 type Json = Record<string, unknown>;
 
 /**
- * What the shapes do not tell: from the config beside the weights, from `arch`, from what torchclip itself or OpenAI
- * wrote. The activation is never guessed (open_clip #771, #915): where nothing says it, it is asked for.
+ * What the shapes do not tell: from the config beside the weights, from `arch`, from what torchclip itself or
+ * OpenAI wrote. The activation is never guessed (open_clip #771, #915): where nothing says it, it is asked
+ * for.
  */
 async function readHints(
   source: ImportSource,
@@ -364,8 +371,8 @@ async function knownHints(
 }
 
 /**
- * The config of transformers' image processor. Where both files have one, that of processor_config.json counts
- * (transformers 5, image_processing_base.py, `get_image_processor_dict`).
+ * The config of transformers' image processor. Where both files have one, that of processor_config.json
+ * counts (transformers 5, image_processing_base.py, `get_image_processor_dict`).
  */
 async function imageProcessor({
   processor,

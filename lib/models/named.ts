@@ -26,8 +26,8 @@ const SIGLIP_TEXT = {
 };
 
 /**
- * What the weights' shapes do not tell of open_clip's named architectures (open_clip/model_configs and pretrained.py);
- * everything else is read from the shapes.
+ * What the weights' shapes do not tell of open_clip's named architectures (open_clip/model_configs and
+ * pretrained.py); everything else is read from the shapes.
  */
 const FAMILIES: readonly Family[] = [
   { names: /^RN(50|101|50x4|50x16|50x64)$/ },

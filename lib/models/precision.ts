@@ -8,7 +8,9 @@ import { writeFileWhole } from "../util/files.js";
 
 /** Least cosine to fp32, over the check images and texts, that "auto" accepts. */
 export const AUTO_COSINE = 0.9995;
-/** How many times as fast as fp32 a precision must be to be taken by "auto": less is not worth its rounding. */
+/**
+ * How many times as fast as fp32 a precision must be to be taken by "auto": less is not worth its rounding.
+ */
 export const AUTO_SPEEDUP = 1.05;
 const CHECK_IMAGES = 8;
 const CHECK_TEXTS = 8;
@@ -30,9 +32,10 @@ export interface PrecisionChoice {
 }
 
 /**
- * What `precision: "auto"` means for a model on this CPU: each precision is loaded once and measured on images made
- * here; the fastest whose cosine to fp32 is at least AUTO_COSINE and that is AUTO_SPEEDUP times as fast as fp32 is taken,
- * else fp32. The choice is remembered in the cache folder for this model, CPU, thread count and version.
+ * What `precision: "auto"` means for a model on this CPU: each precision is loaded once and measured on
+ * images made here; the fastest whose cosine to fp32 is at least AUTO_COSINE and that is AUTO_SPEEDUP times
+ * as fast as fp32 is taken, else fp32. The choice is remembered in the cache folder for this model, CPU,
+ * thread count and version.
  */
 export async function choosePrecision(
   open: (precision: Fast) => Promise<{ engine: NativeEngine; info: NativeInfo }>,
@@ -78,7 +81,10 @@ export function fastestOf(measured: readonly MeasuredPrecision[]): Fast {
   return [fp32, ...worth].reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision;
 }
 
-/** Embeddings of images and token rows that are made here, always the same: what precisions and runners are compared by. */
+/**
+ * Embeddings of images and token rows that are made here, always the same: what precisions and runners are
+ * compared by.
+ */
 export async function check(
   engine: NativeEngine,
   info: NativeInfo,

@@ -15,7 +15,9 @@ export type ModelOrigin =
   /** Ships with the package: its path below the package root. */
   | { kind: "bundled"; path: string }
   | { kind: "file"; file: ModelFile }
-  /** A repository of the Hugging Face hub; `arch` is what its weights are where no config lies beside them. */
+  /**
+   * A repository of the Hugging Face hub; `arch` is what its weights are where no config lies beside them.
+   */
   | { kind: "hub"; repo: string; arch?: string };
 
 export interface ModelEntry {

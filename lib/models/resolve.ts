@@ -27,17 +27,26 @@ import {
 import { findModel, isPublishedHash, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
 
 export interface ResolveOptions extends ImportOptions {
-  /** Where imported models are kept; with it, the hub's files too (below `hub`), otherwise Python's own cache holds those. */
+  /**
+   * Where imported models are kept; with it, the hub's files too (below `hub`), otherwise Python's own cache
+   * holds those.
+   */
   cacheDir?: string;
   /** Never use the network; also TORCHCLIP_OFFLINE, HF_HUB_OFFLINE. */
   offline?: boolean;
-  /** Base URL that is asked in place of the official addresses, whose paths it serves. No other address is asked. */
+  /**
+   * Base URL that is asked in place of the official addresses, whose paths it serves. No other address is
+   * asked.
+   */
   mirror?: string;
   /** Ask the official address, too, where the mirror fails. Default false; also TORCHCLIP_MIRROR_FALLBACK. */
   mirrorFallback?: boolean;
   /** Ask the hub again, although the model is installed. */
   refresh?: boolean;
-  /** Told, a sentence each, where a mirror or the hub fails and something else is used. Default: a warning of the process. */
+  /**
+   * Told, a sentence each, where a mirror or the hub fails and something else is used. Default: a warning of
+   * the process.
+   */
   onNote?: (text: string) => void;
   onProgress?: (event: { what: string; done: number; total: number | undefined }) => void;
 }
@@ -62,9 +71,9 @@ const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const IMPORT_VERSION = 4; // raised when imports of the same file come out different
 
 /**
- * The artifact of a model: by a name of `models`, by a hub id ("org/name", "org/name@revision"), or by the path of an
- * artifact, of weights, or of a folder with weights. Downloaded and imported into the cache where that was not done yet;
- * an installed one needs no network.
+ * The artifact of a model: by a name of `models`, by a hub id ("org/name", "org/name@revision"), or by the
+ * path of an artifact, of weights, or of a folder with weights. Downloaded and imported into the cache where
+ * that was not done yet; an installed one needs no network.
  */
 export async function resolveModel(model: string, options: ResolveOptions = {}): Promise<string> {
   return (await locateModel(model, options)).artifact;
@@ -286,8 +295,8 @@ export async function installedModels(at: Settings): Promise<Record<string, Inst
 }
 
 /**
- * Adds a model to the list of installed ones. Where the cache cannot be written by this user (a container's layer), the
- * model is used all the same: its artifact is there.
+ * Adds a model to the list of installed ones. Where the cache cannot be written by this user (a container's
+ * layer), the model is used all the same: its artifact is there.
  */
 async function remember(name: string, model: InstalledModel, at: Settings): Promise<void> {
   const same = (other: InstalledModel | undefined) => JSON.stringify(other) === JSON.stringify(model);
@@ -329,7 +338,9 @@ export async function installedModel(
   return { ...known, name };
 }
 
-/** Removes a model's artifact and, with `weights`, the files that it was made of. Returns what was removed. */
+/**
+ * Removes a model's artifact and, with `weights`, the files that it was made of. Returns what was removed.
+ */
 export async function removeModel(
   model: string,
   at: Settings,
@@ -355,7 +366,10 @@ export async function removeModel(
   return doomed;
 }
 
-/** Reads every byte of a model's artifact against its checksums, and the weights against the hash in their name. */
+/**
+ * Reads every byte of a model's artifact against its checksums, and the weights against the hash in their
+ * name.
+ */
 export async function verifyModel(model: string, at: Settings, signal?: AbortSignal): Promise<string[]> {
   const { artifact, files } = await installedModel(model, at);
   await (await TorchArchive.open(artifact)).verify(signal);
@@ -409,8 +423,8 @@ async function weightsHash(file: string, folder: string, signal: AbortSignal | u
 }
 
 /**
- * Whether a file is an artifact that torchclip wrote: a zip whose directory, at its end, names torchclip.json. Whether it is
- * a whole one, the native loader says.
+ * Whether a file is an artifact that torchclip wrote: a zip whose directory, at its end, names
+ * torchclip.json. Whether it is a whole one, the native loader says.
  */
 async function isArtifact(path: string): Promise<boolean> {
   const handle = await open(path);

@@ -2,15 +2,23 @@ import type { ModelEntry } from "./registry.js";
 
 /** What a model takes, in bytes. */
 export interface ModelSize {
-  /** The weights to download. The artifact that is made of them keeps their types and takes as much once more. */
+  /**
+   * The weights to download. The artifact that is made of them keeps their types and takes as much once more.
+   */
   download: number;
   /** `download` is the published file's own length; else it follows from the parameters. */
   exact: boolean;
-  /** The resident set of a process that has loaded the model on the CPU, by its parameters: Node.js, libtorch and the packed weights. */
+  /**
+   * The resident set of a process that has loaded the model on the CPU, by its parameters: Node.js, libtorch
+   * and the packed weights.
+   */
   memory: { fp32: number; bf16: number };
 }
 
-/** Lengths of OpenAI's own files, by the names that go with the hashes in ./registry.ts. Matrices are fp16, the token embedding is fp32. */
+/**
+ * Lengths of OpenAI's own files, by the names that go with the hashes in ./registry.ts. Matrices are fp16,
+ * the token embedding is fp32.
+ */
 const OPENAI_BYTES: Record<string, number> = {
   "RN50.pt": 255_827_503,
   "RN101.pt": 291_791_292,
@@ -22,15 +30,19 @@ const OPENAI_BYTES: Record<string, number> = {
   "ViT-L-14.pt": 932_768_134,
   "ViT-L-14-336px.pt": 934_088_680,
 };
-/** Node.js with the addon and libtorch before a model is loaded: docs/performance.md has what was measured. */
+/**
+ * Node.js with the addon and libtorch before a model is loaded: docs/performance.md has what was measured.
+ */
 const PROCESS = 0.2e9;
 
 /**
- * The size of a model of the registry; undefined for the one that ships with the package, and where the parameters are not
- * published. Weights on the hub are taken for fp32, as most of them are; those of a few repositories are fp16 and half as large.
+ * The size of a model of the registry; undefined for the one that ships with the package, and where the
+ * parameters are not published. Weights on the hub are taken for fp32, as most of them are; those of a few
+ * repositories are fp16 and half as large.
  *
  * @example
- * modelSize(findModel("ViT-L/14")!); // { download: 932768134, exact: true, memory: { fp32: 1.912e9, bf16: 1.056e9 } }
+ * modelSize(findModel("ViT-L/14")!); // { download: 932768134, exact: true, memory: { fp32: 1.912e9, bf16:
+ * 1.056e9 } }
  */
 export function modelSize({
   parameters,

@@ -5,8 +5,9 @@ import wawoff2 from "wawoff2";
 import { font } from "../datasets/render/font.js";
 
 /**
- * Text as outlines, from packaged fonts alone, so that a figure looks the same on every machine: DejaVu Sans, and for what
- * it lacks Noto Sans SC (Han, kana) and Noto Sans KR (Hangul). A character of none of them is DejaVu's empty box.
+ * Text as outlines, from packaged fonts alone, so that a figure looks the same on every machine: DejaVu Sans,
+ * and for what it lacks Noto Sans SC (Han, kana) and Noto Sans KR (Hangul). A character of none of them is
+ * DejaVu's empty box.
  */
 const require = createRequire(import.meta.url);
 
@@ -34,7 +35,10 @@ export async function loadFonts(texts: Iterable<string>): Promise<void> {
   for (const text of texts) for (const char of new Set(text)) await subsetOf(char);
 }
 
-/** The file that has a character which DejaVu Sans lacks. What a subset claims is asked of its font: Noto Sans SC claims Hangul that it lacks. */
+/**
+ * The file that has a character which DejaVu Sans lacks. What a subset claims is asked of its font: Noto Sans
+ * SC claims Hangul that it lacks.
+ */
 async function subsetOf(char: string): Promise<Subset | undefined> {
   if (font("DejaVuSans").charToGlyphIndex(char) !== 0) return undefined;
   if (!found.has(char)) found.set(char, await firstWith(char));
@@ -64,8 +68,8 @@ const MOST_FILES = 24;
 const NOT_ASCII = /[^\0-\x7f]/gu;
 
 /**
- * CSS for a page: the fallback fonts' files that its texts need, in the page itself, for viewers without such a font. Takes
- * the page's whole HTML, so that no text of it is forgotten; what comes first is served first.
+ * CSS for a page: the fallback fonts' files that its texts need, in the page itself, for viewers without such
+ * a font. Takes the page's whole HTML, so that no text of it is forgotten; what comes first is served first.
  */
 export async function fontFaces(html: string): Promise<string> {
   const files = new Set<Subset>();
@@ -121,7 +125,10 @@ function claiming(point: number): Subset[] {
   return subsets.filter((s) => s.ranges.some(([first, last]) => point >= first && point <= last));
 }
 
-/** The files of a font and the ranges that each covers: "[113]": "U+4e00,U+4e02-4e05" for …-113-wght-normal.woff2. */
+/**
+ * The files of a font and the ranges that each covers: "[113]": "U+4e00,U+4e02-4e05" for
+ * …-113-wght-normal.woff2.
+ */
 function readSubsets(name: string): Subset[] {
   const ranges = JSON.parse(
     readFileSync(require.resolve(`@fontsource-variable/${name}/unicode.json`), "utf8"),

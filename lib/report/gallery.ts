@@ -16,8 +16,8 @@ const UNCERTAIN = 40;
 const SIDE = 256;
 
 /**
- * The mistakes that the model was surest of, the images whose first two classes lie closest together, and `sample` of the
- * data set as it is; an image of several groups is shown once. In the order of these groups.
+ * The mistakes that the model was surest of, the images whose first two classes lie closest together, and
+ * `sample` of the data set as it is; an image of several groups is shown once. In the order of these groups.
  */
 export function chooseImages(result: ZeroShotResult, sample: readonly ImagePrediction[]): Shown[] {
   const { predictions } = result;
@@ -103,7 +103,10 @@ function share(probability: number): string {
   return `${(100 * probability).toFixed(1)}\u00a0%`;
 }
 
-/** A few at a time: an archive's images are read one by one anyway, and a hundred decoded ones would take gigabytes. */
+/**
+ * A few at a time: an archive's images are read one by one anyway, and a hundred decoded ones would take
+ * gigabytes.
+ */
 async function inOrder<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results = new Array<R>(items.length);
   let next = 0;

@@ -21,7 +21,10 @@ export interface ReportParts {
   shown: readonly Shown[];
 }
 
-/** One self-contained page: no request, and no script but its own. Everything that comes from outside is escaped. */
+/**
+ * One self-contained page: no request, and no script but its own. Everything that comes from outside is
+ * escaped.
+ */
 export async function reportHtml(parts: ReportParts): Promise<string> {
   const { data, result, manifest, shown } = parts;
   const autoRotate = manifest.preprocessing.exifOrientation === "applied";
@@ -167,7 +170,9 @@ async function chartsHtml({ data, result }: ReportParts): Promise<string> {
     .join("");
 }
 
-/** The slider, its figures, and the precision-recall curve of the chosen class; the page's script fills them. */
+/**
+ * The slider, its figures, and the precision-recall curve of the chosen class; the page's script fills them.
+ */
 function thresholdHtml(data: Dataset): string {
   // Of two classes the second is the positive one, as in the metrics.
   const chosen = data.classes.length === 2 ? 1 : 0;

@@ -76,7 +76,10 @@ export async function dataUrl(image: ImageInput, side: number): Promise<string> 
   return `data:image/png;base64,${png.toString("base64")}`;
 }
 
-/** The same, for pages with many images: at most `side` pixels, as a WebP's data URL (5 to 15 KB for a photograph of 256). */
+/**
+ * The same, for pages with many images: at most `side` pixels, as a WebP's data URL (5 to 15 KB for a
+ * photograph of 256).
+ */
 export async function thumbnailUrl(image: ImageInput, side: number, autoRotate = false): Promise<string> {
   const webp = await (await fitted(image, side, autoRotate)).webp({ quality: 80 }).toBuffer();
   return `data:image/webp;base64,${webp.toString("base64")}`;

@@ -1,6 +1,7 @@
 /**
- * The page's own script: filters of the gallery, the threshold, the order of the class table. It reads the JSON in #data and
- * sets attributes and text alone; the page's content security policy allows this script by its hash, and no other.
+ * The page's own script: filters of the gallery, the threshold, the order of the class table. It reads the
+ * JSON in #data and sets attributes and text alone; the page's content security policy allows this script by
+ * its hash, and no other.
  */
 export const SCRIPT = `
 "use strict";

@@ -7,7 +7,9 @@ import { gridPng, thumbnailUrl, type Tile } from "./images.js";
 
 export interface FoundImages {
   query: string;
-  /** Best first; `name` is a path inside the folder of the images, and E_ARGUMENT where it leads out of it. */
+  /**
+   * Best first; `name` is a path inside the folder of the images, and E_ARGUMENT where it leads out of it.
+   */
   hits: readonly { name: string; score: number }[];
 }
 
@@ -50,7 +52,10 @@ ${body}</body></html>
 `;
 }
 
-/** A relative link, so that a sheet moves together with its images. "./" keeps a name with a colon from being a scheme. */
+/**
+ * A relative link, so that a sheet moves together with its images. "./" keeps a name with a colon from being
+ * a scheme.
+ */
 function link(folder: string, image: string): string {
   const path = relative(resolve(folder), resolve(image)).split(/[\\/]/);
   return `./${path.map(encodeURIComponent).join("/")}`;

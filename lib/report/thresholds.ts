@@ -1,8 +1,8 @@
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 
 /**
- * For each class against all others: how many images have a probability of at least t, and how many of those belong to the
- * class, for thresholds t = 0, 1/steps, … 1.
+ * For each class against all others: how many images have a probability of at least t, and how many of those
+ * belong to the class, for thresholds t = 0, 1/steps, … 1.
  */
 export interface ThresholdTable {
   steps: number;

@@ -26,11 +26,12 @@ const READ_BYTES = 1 << 20;
 const BLOCK_QUERIES = 1024;
 
 /**
- * Embeddings in native memory, and the exact nearest rows by inner product (cosine, where rows and queries are
- * normalised) among what it holds: no graph, no clusters, nothing is missed. A search runs on all cores, one at a time.
+ * Embeddings in native memory, and the exact nearest rows by inner product (cosine, where rows and queries
+ * are normalised) among what it holds: no graph, no clusters, nothing is missed. A search runs on all cores,
+ * one at a time.
  *
- * Arrays that are given to `add` and `search` may be changed or transferred when the promise has settled. One that is
- * transferred before is E_ARGUMENT, and a view of a resizable ArrayBuffer is not taken.
+ * Arrays that are given to `add` and `search` may be changed or transferred when the promise has settled. One
+ * that is transferred before is E_ARGUMENT, and a view of a resizable ArrayBuffer is not taken.
  */
 export class EmbeddingIndex {
   /** Adds and searches one after another, in the order of the calls. */
@@ -57,10 +58,10 @@ export class EmbeddingIndex {
   }
 
   /**
-   * A .npy of float32 [rows, dim], as `save`, `torchclip embed` and numpy write it; [0, dim] is an empty index. With fp32
-   * the file is mapped, not read: a search brings it into memory, and the first `add` copies it there. Throws
-   * E_INDEX_NOT_FOUND or E_INDEX_CORRUPT. A mapped file that is shortened while it is open makes later calls fail with
-   * E_INDEX_CORRUPT.
+   * A .npy of float32 [rows, dim], as `save`, `torchclip embed` and numpy write it; [0, dim] is an empty
+   * index. With fp32 the file is mapped, not read: a search brings it into memory, and the first `add` copies
+   * it there. Throws E_INDEX_NOT_FOUND or E_INDEX_CORRUPT. A mapped file that is shortened while it is open
+   * makes later calls fail with E_INDEX_CORRUPT.
    */
   static async open(file: string, options: IndexOptions = {}): Promise<EmbeddingIndex> {
     if (typeof file !== "string" || file.includes("\0"))
@@ -97,8 +98,8 @@ export class EmbeddingIndex {
   }
 
   /**
-   * Appends rows, all or none; their numbers go on from `rows`. They are copied. A row that holds a NaN keeps its number
-   * and is never found; with int8 neither is one that holds an infinity.
+   * Appends rows, all or none; their numbers go on from `rows`. They are copied. A row that holds a NaN keeps
+   * its number and is never found; with int8 neither is one that holds an infinity.
    */
   add(embeddings: Embeddings): Promise<void> {
     const rows = this.check(embeddings, "embeddings");
@@ -117,8 +118,9 @@ export class EmbeddingIndex {
   }
 
   /**
-   * The k best rows of each query, best first, equal scores by row number. `k` is lowered to the number of rows. Where
-   * `allowed` leaves fewer than k, and for a query that holds a NaN, the rest is row −1 with score NaN.
+   * The k best rows of each query, best first, equal scores by row number. `k` is lowered to the number of
+   * rows. Where `allowed` leaves fewer than k, and for a query that holds a NaN, the rest is row −1 with
+   * score NaN.
    */
   search(queries: Embeddings, k: number, options: SearchOptions = {}): Promise<TopK> {
     const asked = this.check(queries, "queries");
@@ -148,8 +150,8 @@ export class EmbeddingIndex {
   }
 
   /**
-   * Row `row` as float32: what is stored, so that int8 gives its rounded values. Never waits for an addition or a search
-   * that runs.
+   * Row `row` as float32: what is stored, so that int8 gives its rounded values. Never waits for an addition
+   * or a search that runs.
    */
   vector(row: number): Float32Array {
     this.checkOpen();
@@ -162,7 +164,10 @@ export class EmbeddingIndex {
     return out;
   }
 
-  /** Writes a .npy of float32 [rows, dim], whole or not at all (E_WRITE). Read back in the same precision it is the same index. */
+  /**
+   * Writes a .npy of float32 [rows, dim], whole or not at all (E_WRITE). Read back in the same precision it
+   * is the same index.
+   */
   async save(file: string): Promise<void> {
     if (typeof file !== "string" || file === "")
       throw new TorchclipError("E_ARGUMENT", "the index is saved under a path", { subject: "file" });
@@ -170,8 +175,8 @@ export class EmbeddingIndex {
   }
 
   /**
-   * Frees the memory, or unmaps the file, as soon as the search or addition that runs has ended. Calls that wait, later ones
-   * and a `save` that is under way end with E_CLOSED. Safe to call twice.
+   * Frees the memory, or unmaps the file, as soon as the search or addition that runs has ended. Calls that
+   * wait, later ones and a `save` that is under way end with E_CLOSED. Safe to call twice.
    *
    * @example
    * using index = await EmbeddingIndex.open("photos.npy"); // closed at the end of the block

@@ -5,9 +5,10 @@ import { parquetHeader } from "hyparquet/src/column.js";
 const MOST_BYTES = 1 << 28;
 
 /**
- * Checks the headers of all pages of some columns before hyparquet decodes them: it takes their counts as they
- * are, and one that is missing or negative in a damaged file makes it run for ever. A page that is missing would
- * give rows without values. `most` is the largest count. Throws an Error that says what is wrong.
+ * Checks the headers of all pages of some columns before hyparquet decodes them: it takes their counts as
+ * they are, and one that is missing or negative in a damaged file makes it run for ever. A page that is
+ * missing would give rows without values. `most` is the largest count. Throws an Error that says what is
+ * wrong.
  */
 export async function checkPages(file: AsyncBuffer, columns: ColumnChunk[], most: number): Promise<void> {
   for (const column of columns) {

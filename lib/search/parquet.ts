@@ -28,9 +28,9 @@ const MOST_ROWS = 1 << 17;
 const MOST_VALUES = 1 << 25;
 
 /**
- * Reads a .parquet that `torchclip embed` wrote: columns `name` (string) and `embedding` (list of floats, all of
- * one length). A row whose embedding is null becomes a row of NaN, which is never found. The rows go into native
- * memory a row group at a time.
+ * Reads a .parquet that `torchclip embed` wrote: columns `name` (string) and `embedding` (list of floats, all
+ * of one length). A row whose embedding is null becomes a row of NaN, which is never found. The rows go into
+ * native memory a row group at a time.
  *
  * Throws E_INDEX_NOT_FOUND where there is no such file, E_INDEX_CORRUPT where it is damaged or not of this
  * form, E_READ where the system does not let it be read.

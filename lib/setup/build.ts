@@ -11,7 +11,10 @@ import { findLibtorch } from "./libtorch.js";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const require = createRequire(import.meta.url);
 
-/** Finds libtorch and compiles the addon, the C library and their tests; does nothing where nothing has changed. */
+/**
+ * Finds libtorch and compiles the addon, the C library and their tests; does nothing where nothing has
+ * changed.
+ */
 export async function buildNative(note: (text: string) => void): Promise<void> {
   const bar = progressBar("libtorch");
   const libtorch = await findLibtorch({ note, onProgress: bar.update }).finally(() => bar.stop());

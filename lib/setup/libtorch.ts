@@ -15,7 +15,9 @@ import { openEntry } from "../util/unzip.js";
 
 const run = promisify(execFile);
 
-/** The libtorch that is fetched, and the package with CUDA (TORCHCLIP_CUDA=1); 2.11 to 2.14 are built against. */
+/**
+ * The libtorch that is fetched, and the package with CUDA (TORCHCLIP_CUDA=1); 2.11 to 2.14 are built against.
+ */
 export const LIBTORCH_VERSION = "2.13.0";
 export const CUDA_LIBTORCH_VERSION = "2.14.1";
 const OLDEST = [2, 11];
@@ -23,9 +25,9 @@ const NEWEST = [2, 14];
 
 const DOWNLOADS = "https://download.pytorch.org/libtorch";
 /**
- * Official archives by platform and flavour (cpu, or cu130 by TORCHCLIP_CUDA) with their SHA-256. PyTorch publishes no
- * list of hashes; each of these is pinned alike by at least two unrelated public projects. An archive whose hash is not
- * known here is not fetched: an unchecked library is never linked.
+ * Official archives by platform and flavour (cpu, or cu130 by TORCHCLIP_CUDA) with their SHA-256. PyTorch
+ * publishes no list of hashes; each of these is pinned alike by at least two unrelated public projects. An
+ * archive whose hash is not known here is not fetched: an unchecked library is never linked.
  */
 const ARCHIVES: Record<string, { url: string; sha256: string } | undefined> = {
   "linux-x64-cpu": {
@@ -56,7 +58,10 @@ export interface Source {
   find(options: FindOptions): Promise<string>;
 }
 
-/** A usable libtorch, fetched where none is at hand. Throws E_DOWNLOAD with what was tried and why each failed. */
+/**
+ * A usable libtorch, fetched where none is at hand. Throws E_DOWNLOAD with what was tried and why each
+ * failed.
+ */
 export async function findLibtorch(options: FindOptions = {}): Promise<string> {
   const failures: string[] = [];
   for (const source of options.sources ?? SOURCES) {
@@ -94,7 +99,10 @@ const SOURCES: readonly Source[] = [
   { name: "pip download", find: pipDownload },
 ];
 
-/** "cpu"; "cuda" by TORCHCLIP_CUDA=1; or the CUDA of an official archive ("cu130"), which brings no NVIDIA libraries. */
+/**
+ * "cpu"; "cuda" by TORCHCLIP_CUDA=1; or the CUDA of an official archive ("cu130"), which brings no NVIDIA
+ * libraries.
+ */
 function flavour(): string {
   const wanted = env.TORCHCLIP_CUDA ?? "";
   return wanted === "" || wanted === "0" ? "cpu" : /^cu\d+$/.test(wanted) ? wanted : "cuda";
@@ -175,7 +183,8 @@ async function pipDownload(options: FindOptions): Promise<string> {
     const [wheel] = await pip("--no-deps", `torch==${wantedVersion()}`);
     if (!wheel) throw new Error("pip fetched no wheel");
     const archives: Archive[] = [{ file: wheel, prefix: /^torch\/(?=(lib|include)\/)/, to: "torch" }];
-    // A registry may serve a CUDA build under the plain name: its CPU half, too, needs two small NVIDIA libraries.
+    // A registry may serve a CUDA build under the plain name: its CPU half, too, needs two small NVIDIA
+    // libraries.
     const needed = nvidiaPackages(await wheelMetadata(wheel), flavour() === "cpu");
     if (needed.length) {
       for (const file of await pip(...needed)) archives.push({ file, prefix: /^nvidia\//, to: "nvidia" });
@@ -195,8 +204,8 @@ async function wheelMetadata(wheel: string): Promise<string> {
 }
 
 /**
- * The NVIDIA packages that a torch wheel's METADATA names, as requirements for pip; with `runtimeOnly` those that
- * libtorch_cpu itself is linked with (cudart and cupti). Exported for tests.
+ * The NVIDIA packages that a torch wheel's METADATA names, as requirements for pip; with `runtimeOnly` those
+ * that libtorch_cpu itself is linked with (cudart and cupti). Exported for tests.
  */
 export function nvidiaPackages(metadata: string, runtimeOnly: boolean): string[] {
   const found: string[] = [];

@@ -23,7 +23,10 @@ export interface Tools {
   python: Tool;
 }
 
-/** What `npm run build` uses: a C++20 compiler, CMake >= 3.22, and a Python with pip, by which libtorch may be fetched. */
+/**
+ * What `npm run build` uses: a C++20 compiler, CMake >= 3.22, and a Python with pip, by which libtorch may be
+ * fetched.
+ */
 export async function buildTools(): Promise<Tools> {
   const [compiler, cmake, python] = await Promise.all([
     firstThatRuns(env.CXX ? [env.CXX] : ["c++", "g++", "clang++"]),
@@ -70,7 +73,10 @@ const FLAGS: Record<string, string> = {
   asimd: "neon",
 };
 
-/** Instruction sets that matter here, as the system names them; the addon asks the CPU itself. Empty where it cannot be told. */
+/**
+ * Instruction sets that matter here, as the system names them; the addon asks the CPU itself. Empty where it
+ * cannot be told.
+ */
 export function instructionSets(): string[] {
   if (platform !== "linux") return process.arch === "arm64" ? ["neon"] : [];
   try {

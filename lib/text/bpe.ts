@@ -4,8 +4,8 @@ import { normalizeText } from "./clean.js";
 import { Merger } from "./merger.js";
 
 /**
- * CLIP's byte-level BPE (openai/CLIP, clip/simple_tokenizer.py; Hugging Face's CLIPTokenizerFast): the vocabulary and
- * merges come from a `tokenizer.json`.
+ * CLIP's byte-level BPE (openai/CLIP, clip/simple_tokenizer.py; Hugging Face's CLIPTokenizerFast): the
+ * vocabulary and merges come from a `tokenizer.json`.
  */
 export interface TokenizerJson {
   model: { vocab: Record<string, number>; merges: (string | [string, string])[]; [other: string]: unknown };
@@ -24,7 +24,8 @@ const LITERALS: Record<ClipDialect, readonly [string, string]> = {
 };
 
 /**
- * Words as CLIP cuts them; the text is lower case and its white space single by then. White space is Unicode's, as in the
+ * Words as CLIP cuts them; the text is lower case and its white space single by then. White space is
+ * Unicode's, as in the
  * references: U+0085 is, U+FEFF is not. U+0345 is in no word of openai/CLIP and open_clip: they match without regard to
  * case, for which it is a letter to the last part and none to the first.
  */
@@ -69,8 +70,8 @@ export class BpeTokenizer {
   }
 
   /**
-   * The ids of a text, start and end included, not cut. The dialect "transformers" normalises it itself, the others take it
-   * as it is.
+   * The ids of a text, start and end included, not cut. The dialect "transformers" normalises it itself, the
+   * others take it as it is.
    */
   encode(text: string): number[] {
     const ids = [this.startId];
@@ -117,8 +118,8 @@ export class BpeTokenizer {
   }
 }
 
-// GPT-2's map of bytes to printable letters (bytes_to_unicode): printable bytes are themselves, in the order of
-// CLIP's vocabulary first; the others get letters from U+0100 on.
+// GPT-2's map of bytes to printable letters (bytes_to_unicode): printable bytes are themselves, in the order
+// of CLIP's vocabulary first; the others get letters from U+0100 on.
 const PRINTABLE = [range(33, 126), range(161, 172), range(174, 255)].flat();
 const OTHERS = range(0, 255).filter((b) => !PRINTABLE.includes(b));
 const BYTE_LETTERS: string[] = [];

@@ -1,6 +1,7 @@
 /**
- * SentencePiece's compiled character map (`precompiled_charsmap`; normalizer.cc of google/sentencepiece): the byte length
- * of a trie, the trie as a Darts-clone double array of 32-bit units, then the replacements, each ended by a NUL.
+ * SentencePiece's compiled character map (`precompiled_charsmap`; normalizer.cc of google/sentencepiece): the
+ * byte length of a trie, the trie as a Darts-clone double array of 32-bit units, then the replacements, each
+ * ended by a NUL.
  */
 export class CharacterMap {
   private readonly trie: Uint32Array;
@@ -30,8 +31,9 @@ export class CharacterMap {
   }
 
   /**
-   * As Hugging Face's tokenizers (normalizers/precompiled.rs): grapheme by grapheme; a short one may be replaced as a whole,
-   * else its characters are replaced one by one; of the entries that match, the shortest counts.
+   * As Hugging Face's tokenizers (normalizers/precompiled.rs): grapheme by grapheme; a short one may be
+   * replaced as a whole, else its characters are replaced one by one; of the entries that match, the shortest
+   * counts.
    */
   normalizeGraphemes(text: string): string {
     if (/^[\x20-\x7e]*$/.test(text)) return text; // mapped to itself by every map that is in use; saves the segmenter
@@ -57,7 +59,10 @@ export class CharacterMap {
     return found;
   }
 
-  /** The entries that match from `at` on, the shortest first: their length in bytes, and where their replacement begins. */
+  /**
+   * The entries that match from `at` on, the shortest first: their length in bytes, and where their
+   * replacement begins.
+   */
   private matches(bytes: Uint8Array, at: number): { length: number; value: number }[] {
     const found: { length: number; value: number }[] = [];
     let node = offsetOf(this.trie[0]);

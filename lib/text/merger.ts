@@ -1,10 +1,13 @@
-/** Position in the low bits of an entry of the queue, rank above them: entries sort by rank, then from left to right. */
+/**
+ * Position in the low bits of an entry of the queue, rank above them: entries sort by rank, then from left to
+ * right.
+ */
 const POSITIONS = 2 ** 26;
 const NONE = -1;
 
 /**
- * The merges of byte-pair encoding. A word of n letters takes n log n steps: pairs wait in a queue by their rank, so that
- * nothing is searched (a word of 128,000 letters would take minutes otherwise).
+ * The merges of byte-pair encoding. A word of n letters takes n log n steps: pairs wait in a queue by their
+ * rank, so that nothing is searched (a word of 128,000 letters would take minutes otherwise).
  */
 export class Merger {
   private readonly ranks: Map<string, number>;
@@ -17,8 +20,9 @@ export class Merger {
   }
 
   /**
-   * Joins the letters of a word; its last token gets the end of a word. As the reference: of all pairs the one with the
-   * lowest rank is joined wherever it occurs, from left to right, then the next one is looked for.
+   * Joins the letters of a word; its last token gets the end of a word. As the reference: of all pairs the
+   * one with the lowest rank is joined wherever it occurs, from left to right, then the next one is looked
+   * for.
    */
   merge(letters: readonly string[]): string[] {
     const word = new Word(letters, this.ranks);
@@ -32,7 +36,10 @@ class Word {
   private readonly token: string[];
   private readonly next: Int32Array;
   private readonly previous: Int32Array;
-  /** Rank of the pair that begins at each token; NONE where there is none, or where the token was joined to another. */
+  /**
+   * Rank of the pair that begins at each token; NONE where there is none, or where the token was joined to
+   * another.
+   */
   private readonly rank: Int32Array;
   private readonly queue: number[] = [];
 

@@ -14,9 +14,10 @@ export interface PackageNormalizer {
 }
 
 /**
- * Replaces what the package only approximates, in place. "Precompiled": the package applies NFKC and a list of characters
- * instead of the map, so that U+200D, for one, becomes a space. "Strip": white space is Unicode's, not JavaScript's. "Lowercase": the reference lowers each character alone, so that
- * a final capital sigma does not become a final small one.
+ * Replaces what the package only approximates, in place. "Precompiled": the package applies NFKC and a list
+ * of characters instead of the map, so that U+200D, for one, becomes a space. "Strip": white space is
+ * Unicode's, not JavaScript's. "Lowercase": the reference lowers each character alone, so that a final
+ * capital sigma does not become a final small one.
  */
 export function useOwnNormalizers(normalizer: PackageNormalizer | null): void {
   if (!normalizer) return;

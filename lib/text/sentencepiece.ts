@@ -21,7 +21,8 @@ const SPACE = "▁";
 
 /**
  * A SentencePiece model (sentencepiece_model.proto) as a tokenizer.json, as transformers converts it
- * (convert_slow_tokenizer.py, SpmConverter): Unigram with the model's own character map, an end token after the text.
+ * (convert_slow_tokenizer.py, SpmConverter): Unigram with the model's own character map, an end token after
+ * the text.
  */
 export async function readSentencePiece(file: string): Promise<TokenizerJson> {
   const input = await ProtobufFile.open(file);

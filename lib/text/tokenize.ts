@@ -14,7 +14,10 @@ export interface TokenizeOptions {
   truncate?: "error" | "end";
 }
 
-/** Rows of a text's ids, then padding, as openai/CLIP's `clip.tokenize`. Throws E_TEXT_TOO_LONG with the text's index. */
+/**
+ * Rows of a text's ids, then padding, as openai/CLIP's `clip.tokenize`. Throws E_TEXT_TOO_LONG with the
+ * text's index.
+ */
 export function tokenize(
   tokenizer: Tokenizer,
   texts: readonly string[],

@@ -8,7 +8,10 @@ import { checkTokenizer, modelType } from "./check-tokenizer.js";
 import { cleanText } from "./clean.js";
 import { useOwnNormalizers, type PackageNormalizer } from "./normalizers.js";
 
-/** A text to token ids: cleaned as the model's reference does it, start and end tokens included, not cut, not padded. */
+/**
+ * A text to token ids: cleaned as the model's reference does it, start and end tokens included, not cut, not
+ * padded.
+ */
 export interface Tokenizer {
   readonly config: TokenizerConfig;
   encode(text: string): number[];
@@ -54,8 +57,8 @@ const BUILD_LIMIT_MS_PER_TOKEN = 0.05;
 const LONG_TEXT = 20_000;
 
 /**
- * A tokenizer of transformers. It is told by its file which regular expressions to run, so that everything happens under
- * a time limit: E_MODEL_UNSAFE when it is over.
+ * A tokenizer of transformers. It is told by its file which regular expressions to run, so that everything
+ * happens under a time limit: E_MODEL_UNSAFE when it is over.
  */
 function huggingFaceIds(json: TokenizerJson): (text: string) => number[] {
   // Tokens are never decoded here, and a decoder may have expressions of its own.

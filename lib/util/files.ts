@@ -23,8 +23,8 @@ export async function hashFile(
 const WRITE_ONLY = new Set(["ENOSPC", "EDQUOT", "EROFS", "EFBIG"]);
 
 /**
- * An error of the operating system while `path` is written, as E_WRITE with the reason in words. What is no such error
- * stays as it is: an abort, or a TorchclipError of what made the content.
+ * An error of the operating system while `path` is written, as E_WRITE with the reason in words. What is no
+ * such error stays as it is: an abort, or a TorchclipError of what made the content.
  */
 export function toWriteError(error: unknown, path: string): unknown {
   if (error instanceof TorchclipError) return error;
@@ -47,13 +47,19 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   }
 }
 
-/** Whether an error says that the place cannot be written by this user at all: a read-only cache, another user's folder. */
+/**
+ * Whether an error says that the place cannot be written by this user at all: a read-only cache, another
+ * user's folder.
+ */
 export function isReadOnly(error: unknown): boolean {
   const { code } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
   return code === "EACCES" || code === "EROFS" || code === "EPERM";
 }
 
-/** Writes all bytes: one call of the operating system may write fewer than asked, as on a disk that becomes full. */
+/**
+ * Writes all bytes: one call of the operating system may write fewer than asked, as on a disk that becomes
+ * full.
+ */
 export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.byteLength;) {
     const { bytesWritten } = await handle.write(bytes, at, bytes.byteLength - at);
@@ -72,8 +78,8 @@ export async function readAll(handle: FileHandle, into: Uint8Array, position: nu
 }
 
 /**
- * Creates a folder and those above it. Node.js's own `recursive` never ends where the system answers "no such file" for
- * a new folder whose parent is there, as /proc does.
+ * Creates a folder and those above it. Node.js's own `recursive` never ends where the system answers "no such
+ * file" for a new folder whose parent is there, as /proc does.
  */
 export async function makeFolder(path: string): Promise<void> {
   try {
@@ -129,7 +135,10 @@ async function sweep(folder: string): Promise<void> {
   }
 }
 
-/** Makes what was created, renamed or removed in a folder survive a power cut. Platforms without that are left alone. */
+/**
+ * Makes what was created, renamed or removed in a folder survive a power cut. Platforms without that are left
+ * alone.
+ */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => undefined);
   if (!handle) return;
@@ -154,8 +163,8 @@ async function targetOf(path: string): Promise<{ target: string; mode?: number }
 }
 
 /**
- * A file that appears under its name when it is whole: written beside it under a temporary name, synced, renamed. Every
- * error of writing is E_WRITE. Call `place` or `discard` at the end; `writeWhole` does.
+ * A file that appears under its name when it is whole: written beside it under a temporary name, synced,
+ * renamed. Every error of writing is E_WRITE. Call `place` or `discard` at the end; `writeWhole` does.
  */
 export class NewFile {
   private constructor(
@@ -230,8 +239,8 @@ export async function writeNamedWhole(
 }
 
 /**
- * A folder that appears under its name when all in it is written and synced. `write` gets the temporary folder, which
- * exists. Errors of writing are E_WRITE; errors of reading what is unpacked stay as they are.
+ * A folder that appears under its name when all in it is written and synced. `write` gets the temporary
+ * folder, which exists. Errors of writing are E_WRITE; errors of reading what is unpacked stay as they are.
  */
 export async function writeFolderWhole(
   path: string,

@@ -3,8 +3,8 @@ import { isAbsolute, join, relative, sep } from "node:path";
 import { TorchclipError, cannotRead } from "../errors.js";
 
 /**
- * The path of a file below `root` that a name from a file gives; symbolic links are followed. Refuses with E_ARGUMENT what
- * leaves the folder: an absolute name, a URL, "..", a link to somewhere else.
+ * The path of a file below `root` that a name from a file gives; symbolic links are followed. Refuses with
+ * E_ARGUMENT what leaves the folder: an absolute name, a URL, "..", a link to somewhere else.
  */
 export async function pathInside(root: string, name: string): Promise<string> {
   const refuse = (why: string) =>

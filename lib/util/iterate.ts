@@ -1,4 +1,7 @@
-/** Runs `work` for 0 … n-1, at most `limit` at once; rejects with the failure of the lowest index that failed first. */
+/**
+ * Runs `work` for 0 … n-1, at most `limit` at once; rejects with the failure of the lowest index that failed
+ * first.
+ */
 export async function forEachLimited(
   n: number,
   limit: number,
@@ -34,7 +37,10 @@ export async function mapLimited<T, R>(
   return results;
 }
 
-/** Items in lists of `size`, the last one of what is left. An error of the iterator itself is passed through `failed`. */
+/**
+ * Items in lists of `size`, the last one of what is left. An error of the iterator itself is passed through
+ * `failed`.
+ */
 export async function* chunks<T>(
   items: Iterable<T> | AsyncIterable<T>,
   size: number,

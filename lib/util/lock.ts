@@ -19,7 +19,10 @@ interface Held {
 }
 
 export interface LockOptions {
-  /** Wait for the owner instead of failing at once. An owner that does not answer (see `stale`) fails all the same. */
+  /**
+   * Wait for the owner instead of failing at once. An owner that does not answer (see `stale`) fails all the
+   * same.
+   */
   wait?: boolean;
   /** Silence, in milliseconds, after which an owner on another host counts as dead. Default 30,000. */
   stale?: number;
@@ -30,9 +33,10 @@ const STALE = 30_000;
 const CLOCK_MARGIN = 2_000; // ms by which times of a file system and of the process may differ
 
 /**
- * A lock that is a file: it names its owner (host, start of the machine, process, start of the process), so that the
- * lock of a process that has ended is taken over at once. The owner's host decides: elsewhere nothing can be known of
- * a process, so an owner that was silent for `stale` counts as dead there. Throws E_LOCKED while it is held.
+ * A lock that is a file: it names its owner (host, start of the machine, process, start of the process), so
+ * that the lock of a process that has ended is taken over at once. The owner's host decides: elsewhere
+ * nothing can be known of a process, so an owner that was silent for `stale` counts as dead there. Throws
+ * E_LOCKED while it is held.
  */
 export async function lock(path: string, options: LockOptions = {}): Promise<Lock> {
   const { wait = false, stale = STALE, signal } = options;
@@ -75,7 +79,10 @@ export class Lock {
     this.timer.unref();
   }
 
-  /** Throws E_LOCKED where another process has taken the lock meanwhile: this one was stopped for too long, or the file was removed. */
+  /**
+   * Throws E_LOCKED where another process has taken the lock meanwhile: this one was stopped for too long, or
+   * the file was removed.
+   */
   async check(): Promise<void> {
     const holder = await readLock(this.path);
     if (holder?.owner.token === this.token) return;
@@ -103,9 +110,9 @@ export class Lock {
 }
 
 /**
- * Makes `owner` the holder; otherwise the holder that prevents it. A dead one is replaced by a rename, which only the holder
- * of a second lock, named after the dead one's token, may do: so of several that see it dead one alone replaces it, and
- * never a lock that came afterwards.
+ * Makes `owner` the holder; otherwise the holder that prevents it. A dead one is replaced by a rename, which
+ * only the holder of a second lock, named after the dead one's token, may do: so of several that see it dead
+ * one alone replaces it, and never a lock that came afterwards.
  */
 async function acquire(path: string, owner: Owner, stale: number): Promise<Held | undefined> {
   for (;;) {
@@ -137,7 +144,8 @@ function isGone({ owner, beat }: Held, stale: number): boolean {
   const here = thisProcess();
   const silent = Date.now() - beat > stale;
   if (owner.host !== here.host) return silent;
-  // A lock of this host from before its start; a later one of another start is of another machine with the same name.
+  // A lock of this host from before its start; a later one of another start is of another machine with the
+  // same name.
   if (owner.boot !== here.boot) return silent || beat < bootTime() - CLOCK_MARGIN;
   if (owner.namespace !== here.namespace) return silent; // another container
   // A worker thread of this very process that was ended leaves its lock behind.
@@ -201,7 +209,10 @@ async function writeTemporary(path: string, owner: Owner): Promise<string> {
   return temporary;
 }
 
-/** The lock at `path`; undefined where there is none. What cannot be read as one is of nobody, and silent since it was written. */
+/**
+ * The lock at `path`; undefined where there is none. What cannot be read as one is of nobody, and silent
+ * since it was written.
+ */
 async function readLock(path: string): Promise<Held | undefined> {
   const info = await stat(path).catch(() => undefined);
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) =>

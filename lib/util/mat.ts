@@ -2,8 +2,9 @@ import { inflateSync } from "node:zlib";
 import { shown } from "./untrusted.js";
 
 /**
- * Numbers out of a MATLAB 5 MAT-file ("MAT-File Format", The MathWorks): real matrices of any numeric type, compressed or
- * not; other variables are passed over. The one package that reads such files is licensed under the GPL.
+ * Numbers out of a MATLAB 5 MAT-file ("MAT-File Format", The MathWorks): real matrices of any numeric type,
+ * compressed or not; other variables are passed over. The one package that reads such files is licensed under
+ * the GPL.
  */
 
 const MATRIX = 14;
@@ -36,7 +37,9 @@ interface Found {
   left: number;
 }
 
-/** All numeric variables by their names, in MATLAB's order (columns first). Throws where the file is damaged. */
+/**
+ * All numeric variables by their names, in MATLAB's order (columns first). Throws where the file is damaged.
+ */
 export function readMat(file: Buffer): Map<string, number[]> {
   const order = file.toString("latin1", 126, 128);
   if (file.length < 128 || (order !== "IM" && order !== "MI")) throw new Error("it is no MATLAB 5 file");

@@ -18,10 +18,11 @@ export interface Part<T> {
 }
 
 /**
- * The values in memory that nobody else can transfer, detach or free while native code works on them: a copy. The first
- * 4 MiB are copied before the call returns; larger arrays in several turns of the event loop, and a buffer that is
- * transferred or detached meanwhile is E_ARGUMENT. Memory of a SharedArrayBuffer can do neither and is used where it lies:
- * the way to hand over large inputs without a copy. A view of a resizable ArrayBuffer is E_ARGUMENT.
+ * The values in memory that nobody else can transfer, detach or free while native code works on them: a copy.
+ * The first 4 MiB are copied before the call returns; larger arrays in several turns of the event loop, and a
+ * buffer that is transferred or detached meanwhile is E_ARGUMENT. Memory of a SharedArrayBuffer can do
+ * neither and is used where it lies: the way to hand over large inputs without a copy. A view of a resizable
+ * ArrayBuffer is E_ARGUMENT.
  *
  * @param name What messages call the values.
  */

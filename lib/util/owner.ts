@@ -12,7 +12,9 @@ export interface ProcessIdentity {
   /** The namespace that the process number belongs to: containers of one machine have their own. */
   namespace?: string;
   pid: number;
-  /** When the process started, in the system's own form: a number that is used again belongs to another start. */
+  /**
+   * When the process started, in the system's own form: a number that is used again belongs to another start.
+   */
   start?: string;
 }
 
@@ -49,7 +51,10 @@ export function thisProcess(): ProcessIdentity {
 /** Time when this machine was started, in milliseconds since 1970. */
 export const bootTime = (): number => Date.now() - uptime() * 1000;
 
-/** What /proc/PID/stat holds behind the process's name, which itself may hold spaces and brackets: its state, 18 numbers, its start. */
+/**
+ * What /proc/PID/stat holds behind the process's name, which itself may hold spaces and brackets: its state,
+ * 18 numbers, its start.
+ */
 const statusOf = (pid: number): string[] | undefined => {
   const text = read(`/proc/${pid}/stat`);
   return text?.slice(text.lastIndexOf(")") + 2).split(" ");
@@ -70,7 +75,10 @@ function startOf(pid: number): string | undefined {
   }
 }
 
-/** Whether process `pid` of this host, started at `start`, has ended. What is not known for certain counts as living. */
+/**
+ * Whether process `pid` of this host, started at `start`, has ended. What is not known for certain counts as
+ * living.
+ */
 export function isDead(pid: number, start: string | undefined): boolean {
   if (!exists(pid)) return true;
   if (platform === "linux" && /^[ZXx]/.test(statusOf(pid)?.[0] ?? "")) return true; // ended, only its parent has not asked for its status

@@ -28,8 +28,8 @@ export function localPath(text: string): string {
 }
 
 /**
- * A URL as messages and logs may show it: without user name, password and fragment, its query as "?…". These may hold
- * secrets (signed links carry theirs in the query). The content of a data URL is left out.
+ * A URL as messages and logs may show it: without user name, password and fragment, its query as "?…". These
+ * may hold secrets (signed links carry theirs in the query). The content of a data URL is left out.
  */
 export function redactUrl(url: string | URL): string {
   const text = url instanceof URL ? url.href : url;
@@ -47,8 +47,8 @@ export function redactUrl(url: string | URL): string {
 }
 
 /**
- * A text in which every URL is redacted, for messages that come from elsewhere. What is no text, an argument of a wrong
- * type that an error is about, is shown as one.
+ * A text in which every URL is redacted, for messages that come from elsewhere. What is no text, an argument
+ * of a wrong type that an error is about, is shown as one.
  */
 export function redactText(text: string): string {
   return String(text).replace(URL_IN_TEXT, (url) => redactUrl(url));

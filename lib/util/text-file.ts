@@ -2,8 +2,9 @@ import { readFile } from "node:fs/promises";
 import { TorchclipError, type ErrorCode, cannotRead } from "../errors.js";
 
 /**
- * The text of a file: UTF-8, or UTF-16 where it begins with the mark of that, as some spreadsheets write it. A byte order
- * mark is no part of the text. Throws `missing` where the file cannot be read, E_DATASET_FORMAT where it is no such text.
+ * The text of a file: UTF-8, or UTF-16 where it begins with the mark of that, as some spreadsheets write it.
+ * A byte order mark is no part of the text. Throws `missing` where the file cannot be read, E_DATASET_FORMAT
+ * where it is no such text.
  */
 export async function readText(file: string, missing: ErrorCode = "E_DATASET_NOT_FOUND"): Promise<string> {
   const bytes = await readFile(file).catch((cause: unknown) => {

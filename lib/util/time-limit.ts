@@ -11,8 +11,9 @@ const context = createContext({ work: undefined as unknown }, { name: "torchclip
 const call = new Script("work()", { filename: "torchclip-time-limit" });
 
 /**
- * Runs synchronous work and stops it when its time is over, in the middle of a regular expression as well: V8 checks for
- * that where it backtracks. Costs about 0.1 ms, for the thread that keeps the time. Throws TimeLimitError.
+ * Runs synchronous work and stops it when its time is over, in the middle of a regular expression as well: V8
+ * checks for that where it backtracks. Costs about 0.1 ms, for the thread that keeps the time. Throws
+ * TimeLimitError.
  */
 export function withTimeLimit<T>(work: () => T, milliseconds: number): T {
   let result: { value: T } | undefined;

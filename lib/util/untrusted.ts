@@ -12,8 +12,8 @@ const JSON_VALUES = 8_000_000;
 const SHOWN = 100;
 
 /**
- * Checks values that a file holds. Each check returns the value in its type or throws a TorchclipError of `code` that
- * names `file`; `what` says in the message which value it is.
+ * Checks values that a file holds. Each check returns the value in its type or throws a TorchclipError of
+ * `code` that names `file`; `what` says in the message which value it is.
  */
 export class Untrusted {
   constructor(
@@ -97,7 +97,9 @@ export class Untrusted {
     return sizes;
   }
 
-  /** Runs a reader; an error that is none of torchclip's (a RangeError, a failed read) becomes one of `code`. */
+  /**
+   * Runs a reader; an error that is none of torchclip's (a RangeError, a failed read) becomes one of `code`.
+   */
   async guard<T>(read: () => Promise<T>): Promise<T> {
     try {
       return await read();
@@ -124,8 +126,9 @@ export function kindOf(value: unknown): string {
 }
 
 /**
- * Opens a regular file for reading. E_MODEL_NOT_FOUND with the system's reason where that fails (no permission, no file
- * handles left), E_MODEL_CORRUPT where it is a device, a pipe or a folder, which might never end.
+ * Opens a regular file for reading. E_MODEL_NOT_FOUND with the system's reason where that fails (no
+ * permission, no file handles left), E_MODEL_CORRUPT where it is a device, a pipe or a folder, which might
+ * never end.
  */
 export async function openFile(file: string): Promise<{ handle: FileHandle; size: number }> {
   let handle: FileHandle | undefined;
@@ -166,7 +169,10 @@ export async function readExactly(handle: FileHandle, offset: number, bytes: num
   return result;
 }
 
-/** Counts brackets and commas before anything is allocated for them: `[[],[],…` takes 16 times its length in memory. */
+/**
+ * Counts brackets and commas before anything is allocated for them: `[[],[],…` takes 16 times its length in
+ * memory.
+ */
 function checkJsonSize(text: string, error: (why: string) => Error): void {
   let depth = 0;
   let values = 0;

@@ -6,12 +6,15 @@ import yauzl from "yauzl";
 import { TorchclipError } from "../errors.js";
 import { shown } from "./untrusted.js";
 
-/** Deflate makes nothing smaller than by this factor: a zip that claims more holds the same bytes several times. */
+/**
+ * Deflate makes nothing smaller than by this factor: a zip that claims more holds the same bytes several
+ * times.
+ */
 const MOST_RATIO = 1032;
 
 /**
- * Unpacks a zip into a folder. Entries whose names lead out of it are refused (by yauzl). Throws E_DATASET_FORMAT where
- * the archive is damaged or claims to hold more than it can.
+ * Unpacks a zip into a folder. Entries whose names lead out of it are refused (by yauzl). Throws
+ * E_DATASET_FORMAT where the archive is damaged or claims to hold more than it can.
  */
 export async function unzip(file: string, folder: string): Promise<void> {
   try {

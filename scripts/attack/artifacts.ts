@@ -5,8 +5,8 @@ export interface HostileArtifact {
   name: string;
   bytes: () => Buffer;
   /**
-   * What must happen: a code of TorchclipError, or "same": the file loads and gives the embeddings of the whole one,
-   * because what was changed is never read.
+   * What must happen: a code of TorchclipError, or "same": the file loads and gives the embeddings of the
+   * whole one, because what was changed is never read.
    */
   expect: "E_MODEL_CORRUPT" | "E_MODEL_UNSAFE" | "E_MODEL_UNSUPPORTED" | "same";
 }

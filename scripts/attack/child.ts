@@ -1,5 +1,6 @@
-// Runs in a child process: loads each artifact named on standard input, one path a line, in both runners, and prints one
-// line of JSON for each: what happened, the milliseconds and the growth of the resident memory in MB.
+// Runs in a child process: loads each artifact named on standard input, one path a line, in both runners, and
+// prints one line of JSON for each: what happened, the milliseconds and the growth of the resident memory in
+// MB.
 import { createInterface } from "node:readline";
 import { load } from "../../lib/index.js";
 

@@ -1,4 +1,5 @@
-// A zip reader and writer that lets a test lie: names, sizes, offsets and methods are written as they are given.
+// A zip reader and writer that lets a test lie: names, sizes, offsets and methods are written as they are
+// given.
 import { crc32, deflateRawSync } from "node:zlib";
 
 export interface Entry {
@@ -9,7 +10,10 @@ export interface Entry {
   lie?: { name?: string; bytes?: number; offset?: number; method?: number; flags?: number; crc?: number };
 }
 
-/** The records of a zip without zip64, all of them stored or deflated. Deflated ones are given as they are stored. */
+/**
+ * The records of a zip without zip64, all of them stored or deflated. Deflated ones are given as they are
+ * stored.
+ */
 export function readZip(file: Buffer): Entry[] {
   const end = file.lastIndexOf(Buffer.from("PK\u0005\u0006", "latin1"));
   const count = file.readUInt16LE(end + 10);

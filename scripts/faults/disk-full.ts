@@ -1,6 +1,7 @@
 /**
- * Lets the disk become full at random offsets of what writes files, and compares what a later run makes of it with an
- * undisturbed run's. The disk is a tmpfs of limited size, so it needs Linux and root; elsewhere it says that it is skipped.
+ * Lets the disk become full at random offsets of what writes files, and compares what a later run makes of it
+ * with an undisturbed run's. The disk is a tmpfs of limited size, so it needs Linux and root; elsewhere it
+ * says that it is skipped.
  *
  *     node --import tsx scripts/faults/disk-full.ts [--count 50] [--seed 1] [--only embed-npy,pull] [--images 60]
  *

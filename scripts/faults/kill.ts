@@ -1,6 +1,6 @@
 /**
- * Kills (SIGKILL) what writes files at random moments, lets it go on without removing anything by hand, and compares
- * the results with an undisturbed run's; after `npm run build`:
+ * Kills (SIGKILL) what writes files at random moments, lets it go on without removing anything by hand, and
+ * compares the results with an undisturbed run's; after `npm run build`:
  *
  *     node --import tsx scripts/faults/kill.ts [--count 100] [--seed 1] [--only embed-npy,pull] [--images 60]
  *
@@ -26,7 +26,10 @@ const base = mkdtempSync(join(tmpdir(), "torchclip-kill-"));
 const random = seededRandom(Number(values.seed));
 const FINISHED = [0, 3]; // 3: with failed items, and one image cannot be read
 
-/** Runs the operation in a process, which is killed after `killAfter` ms; its exit status, or undefined where it was killed. */
+/**
+ * Runs the operation in a process, which is killed after `killAfter` ms; its exit status, or undefined where
+ * it was killed.
+ */
 async function run(
   operation: Operation,
   out: string,

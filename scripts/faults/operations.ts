@@ -1,4 +1,6 @@
-/** The operations that write files, as the fault scripts run them: in a process of their own, or in this one. */
+/**
+ * The operations that write files, as the fault scripts run them: in a process of their own, or in this one.
+ */
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import sharp from "sharp";
@@ -40,7 +42,9 @@ const MODEL_CONFIG = {
 };
 const INDEX = { rows: 20_000, dim: 64 };
 
-/** Makes the inputs in `base` and a mirror on this machine that answers slowly, `pace` ms for each fiftieth. */
+/**
+ * Makes the inputs in `base` and a mirror on this machine that answers slowly, `pace` ms for each fiftieth.
+ */
 export async function makeOperations(base: string, images: number, pace: number): Promise<Operations> {
   const input = join(base, "images");
   await makeImages(input, images);

@@ -1,6 +1,6 @@
 /**
- * Runs one reader on files that the parent sends, and says how each ended: `fork(child, [READER, FOLDER])`. The parent
- * gives it a small heap and stops it when a file takes too long.
+ * Runs one reader on files that the parent sends, and says how each ended: `fork(child, [READER, FOLDER])`.
+ * The parent gives it a small heap and stops it when a file takes too long.
  */
 import { readdirSync, writeFileSync } from "node:fs";
 import { Session } from "node:inspector";

@@ -53,7 +53,10 @@ export function text(random: Random): string {
 /** How many changes at once: mostly one, so that what follows the changed part is still read. */
 const changes = (random: Random): number => (random() < 0.65 ? 1 : 2 + below(random, 4));
 
-/** Whole items of a list are lost, doubled, moved, repeated or changed by `change`; sometimes `fresh` ones come. */
+/**
+ * Whole items of a list are lost, doubled, moved, repeated or changed by `change`; sometimes `fresh` ones
+ * come.
+ */
 export function mutateList<T>(
   items: readonly T[],
   random: Random,
@@ -192,7 +195,9 @@ export function bytes(random: Random): Buffer {
 
 // Pickles
 
-/** Bytes of each opcode's argument: a number, "1" or "4" for a length of so many bytes, "line" for two lines. */
+/**
+ * Bytes of each opcode's argument: a number, "1" or "4" for a length of so many bytes, "line" for two lines.
+ */
 const ARGUMENTS = new Map<number, number | "1" | "4" | "line">([
   [0x80, 1], [0x95, 8], [0x4b, 1], [0x4d, 2], [0x4a, 4], [0x8a, "1"], [0x47, 8], [0x58, "4"], [0x8c, "1"], [0x55, "1"],
   [0x71, 1], [0x72, 4], [0x68, 1], [0x6a, 4], [0x63, "line"],

@@ -25,7 +25,9 @@ import {
   type Message,
 } from "./mutators.js";
 
-/** A reader under test: structures, how they change, the file that they become, and the reader of that file. */
+/**
+ * A reader under test: structures, how they change, the file that they become, and the reader of that file.
+ */
 export interface FuzzedReader<T> {
   /** Name of the file. */
   file: string;

@@ -1,7 +1,7 @@
 /**
- * Writes training images of `tiny`: OUT.bin (uint8 [N, 224, 224, 3]) and OUT.jsonl (one line of captions each).
- * Usage: tsx scripts/train-tiny/images.ts OUT SEED COUNT
- * Sentences come from the training split of the reviews alone; scenes from seeds that no data set uses.
+ * Writes training images of `tiny`: OUT.bin (uint8 [N, 224, 224, 3]) and OUT.jsonl (one line of captions
+ * each). Usage: tsx scripts/train-tiny/images.ts OUT SEED COUNT Sentences come from the training split of the
+ * reviews alone; scenes from seeds that no data set uses.
  */
 import { createWriteStream } from "node:fs";
 import { once } from "node:events";

@@ -111,7 +111,8 @@ describe("going on after a stop", () => {
 
   for (const [what, change, least] of CHANGES) {
     it(`embed: ${what}: the bytes of a run without a stop, and no row is computed twice`, async () => {
-      // TorchScript takes over whole batches alone, and Parquet is another writer: seen by two of the changes.
+      // TorchScript takes over whole batches alone, and Parquet is another writer: seen by two of the
+      // changes.
       const more = ["an image added before the others", "an image removed"].includes(what);
       const runs = [
         [clip, "npy"],

@@ -271,7 +271,10 @@ describe("the tokenizer's own config", () => {
   )!;
   let count = 0;
 
-  /** The tokenizer's settings in the artifact of a SigLIP with this config beside it; its own says no padding token. */
+  /**
+   * The tokenizer's settings in the artifact of a SigLIP with this config beside it; its own says no padding
+   * token.
+   */
   async function imported(
     tokenizer: Json | undefined,
     tokenizerJson?: object,

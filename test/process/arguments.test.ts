@@ -1,4 +1,5 @@
-// What the addon itself refuses from every caller: numbers that are none, memory that is too short or can shrink.
+// What the addon itself refuses from every caller: numbers that are none, memory that is too short or can
+// shrink.
 import assert from "node:assert/strict";
 import { addon } from "../../lib/addon.js";
 import { errorOf } from "../support/index.js";

@@ -1,5 +1,5 @@
-// Memory that is taken away while native code works with it. Each script runs in a process of its own, because what is
-// tested for is a crash: the call gives the result of an undisturbed one, or E_ARGUMENT.
+// Memory that is taken away while native code works with it. Each script runs in a process of its own,
+// because what is tested for is a crash: the call gives the result of an undisturbed one, or E_ARGUMENT.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";

@@ -245,7 +245,10 @@ describe("Chinese, Japanese and Korean on the pages", () => {
   });
 });
 
-/** Widths in pixels that rules of a style sheet ask for, above `most`; `min(…)` and `max-width` give way on small screens. */
+/**
+ * Widths in pixels that rules of a style sheet ask for, above `most`; `min(…)` and `max-width` give way on
+ * small screens.
+ */
 function wideRules(css: string, most: number): string[] {
   const givesWay = css.replace(/\bmin\([^()]*\)/g, "").replace(/@media \([^)]*\)/g, "");
   const widths = [

@@ -1,5 +1,5 @@
-// An index that is used from everywhere at once, and a file that is shortened while it is mapped: in processes of their
-// own, because what is tested for is a crash.
+// An index that is used from everywhere at once, and a file that is shortened while it is mapped: in
+// processes of their own, because what is tested for is a crash.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";

@@ -23,7 +23,10 @@ async function* paced(content: Buffer, pace: number): AsyncGenerator<Buffer> {
   }
 }
 
-/** A server that answers as the hub does for one repository: commit and etag in headers, large files from another host, slowly with `pace`. */
+/**
+ * A server that answers as the hub does for one repository: commit and etag in headers, large files from
+ * another host, slowly with `pace`.
+ */
 export async function fakeHub(
   repo: string,
   files: Record<string, Buffer>,

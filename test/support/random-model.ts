@@ -30,8 +30,8 @@ function halves(values: Float32Array): Uint16Array {
 }
 
 /**
- * Writes a random model of scripts/goldens/families.py as safetensors. `mixed`: matrices rounded to 256ths and stored in fp16,
- * the rest in fp32, as `halves` of scripts/goldens/configs.py.
+ * Writes a random model of scripts/goldens/families.py as safetensors. `mixed`: matrices rounded to 256ths
+ * and stored in fp16, the rest in fp32, as `halves` of scripts/goldens/configs.py.
  */
 export function writeFamilyModel(file: string, shapes: [string, number[]][], mixed = false): void {
   const header: Record<string, unknown> = {};
@@ -56,7 +56,10 @@ export function writeFamilyModel(file: string, shapes: [string, number[]][], mix
 
 type Shapes = readonly (readonly [name: string, shape: readonly number[]])[];
 
-/** Begins a safetensors file of fp32 tensors: the open file behind its header, and how many bytes of tensors follow. */
+/**
+ * Begins a safetensors file of fp32 tensors: the open file behind its header, and how many bytes of tensors
+ * follow.
+ */
 function beginSafetensors(file: string, shapes: Shapes): { fd: number; bytes: number } {
   const header: Record<string, unknown> = {};
   let offset = 0;
@@ -74,7 +77,10 @@ function beginSafetensors(file: string, shapes: Shapes): { fd: number; bytes: nu
   return { fd, bytes: offset };
 }
 
-/** Writes a model of any size, quickly: its tensors repeat one run of small random numbers. For what is measured, not compared. */
+/**
+ * Writes a model of any size, quickly: its tensors repeat one run of small random numbers. For what is
+ * measured, not compared.
+ */
 export function writeRepeatedModel(file: string, shapes: Shapes): void {
   const run = Float32Array.from({ length: 1 << 18 }, (_, i) => 0.04 * (noise(7000, i) / 2 ** 31 - 1));
   const { fd, bytes } = beginSafetensors(file, shapes);

@@ -11,7 +11,9 @@ export function safetensors(header: object, data: Uint8Array): Buffer {
   return Buffer.concat([length, text, data]);
 }
 
-/** The tensors of the tiny artifact as one .safetensors file in OpenAI's layout, with its config or without. */
+/**
+ * The tensors of the tiny artifact as one .safetensors file in OpenAI's layout, with its config or without.
+ */
 export async function tinySafetensors(metadata = true): Promise<Buffer> {
   const weights = await readTorchArchive(tinyModel);
   const bytes = readFileSync(tinyModel);

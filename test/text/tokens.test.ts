@@ -27,17 +27,15 @@ describe("a tokenizer of transformers, as open_clip uses it", () => {
   const special = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
   const json = {
     version: "1.0",
-    added_tokens: tokens
-      .slice(0, 4)
-      .map((content, id) => ({
-        id,
-        content,
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
-      })),
+    added_tokens: tokens.slice(0, 4).map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
     normalizer: null,
     pre_tokenizer: { type: "BertPreTokenizer" },
     post_processor: {

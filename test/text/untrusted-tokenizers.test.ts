@@ -262,7 +262,8 @@ describe("a very long word", () => {
     const ids = tokenizer.encode(word);
     const milliseconds = (process.cpuUsage().user - start) / 1000;
     assert.ok(milliseconds < 500, `${milliseconds} ms`);
-    // No merge of the reference reaches over 64 letters of this word: its first part alone gives the same first tokens.
+    // No merge of the reference reaches over 64 letters of this word: its first part alone gives the same
+    // first tokens.
     assert.deepEqual(ids.slice(0, 20), tokenizer.encode(word.slice(0, 200)).slice(0, 20));
   });
 });

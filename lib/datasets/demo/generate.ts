@@ -23,7 +23,10 @@ interface Image {
   draw: () => Buffer;
 }
 
-/** The folder of `rendered-demo`, drawn into the cache where it is not there yet: SPLIT/negative|positive/NNNN.png. */
+/**
+ * The folder of `rendered-demo`, drawn into the cache where it is not there yet:
+ * SPLIT/negative|positive/NNNN.png.
+ */
 export function renderedDemoFolder(options: GenerateOptions): Promise<string> {
   const images = (["train", "valid", "test"] as const).flatMap((split) =>
     reviews(split, REVIEW_COUNTS[split]).map(({ text, label }): Image => ({

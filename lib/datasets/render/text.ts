@@ -5,7 +5,9 @@ import { font, linePath, lineWidth } from "./font.js";
 export interface TextImageOptions {
   /** Side of the square image in pixels. Default 448, as in Rendered SST2. */
   size?: number;
-  /** Height of the letters in pixels (em size). Default: the largest of 40, 38 … 12 with which the text fits. */
+  /**
+   * Height of the letters in pixels (em size). Default: the largest of 40, 38 … 12 with which the text fits.
+   */
   fontSize?: number;
   /** Default "DejaVuSans". */
   face?: Face;

@@ -1,8 +1,9 @@
 import { latin1, plainPlan, viewOf, type Plan } from "./plan.js";
 
 /**
- * libheif always applies the turn and the mirror of an AVIF file (irot and imir, ISO/IEC 23008-12, 6.5.10 and 6.5.12);
- * Pillow makes an EXIF orientation of them, which counts with autoRotate alone. Without it both become a turn by 0.
+ * libheif always applies the turn and the mirror of an AVIF file (irot and imir, ISO/IEC 23008-12, 6.5.10 and
+ * 6.5.12); Pillow makes an EXIF orientation of them, which counts with autoRotate alone. Without it both
+ * become a turn by 0.
  */
 export function avifPlan(bytes: Uint8Array, autoRotate: boolean): Plan {
   const plan = plainPlan(bytes);

@@ -1,7 +1,10 @@
 import type { RawImage } from "../decode.js";
 import { checkLength, checkSize, rowsOf, viewOf, type OwnDecoder, type OwnImage, type Size } from "./plan.js";
 
-/** Windows and OS/2 bitmaps, as Pillow's BmpImagePlugin reads them: 1, 4, 8, 16, 24 and 32 bits, RLE4 and RLE8, alpha dropped. */
+/**
+ * Windows and OS/2 bitmaps, as Pillow's BmpImagePlugin reads them: 1, 4, 8, 16, 24 and 32 bits, RLE4 and
+ * RLE8, alpha dropped.
+ */
 
 const [UNPACKED, RLE8, RLE4, BIT_FIELDS] = [0, 1, 2, 3];
 const CORE_HEADER = 12;
@@ -75,7 +78,10 @@ function readMasks(view: DataView, header: number, size: number, bits: number): 
   return masks;
 }
 
-/** Entries as RGB. A palette whose colours are its own indices is a ramp to its end: Pillow reads such a file as grey. */
+/**
+ * Entries as RGB. A palette whose colours are its own indices is a ramp to its end: Pillow reads such a file
+ * as grey.
+ */
 function readPalette(
   bytes: Uint8Array,
   at: number,

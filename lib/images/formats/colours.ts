@@ -5,7 +5,10 @@ import { rowsOf, type Samples } from "./plan.js";
 
 const clamp = (value: number) => Math.max(0, Math.min(255, value));
 
-/** Pillow's cmyk2rgb (src/libImaging/Convert.c): out = nk - MULDIV255(ink, nk), nk = 255 - black. Inks beyond the fourth are left out. */
+/**
+ * Pillow's cmyk2rgb (src/libImaging/Convert.c): out = nk - MULDIV255(ink, nk), nk = 255 - black. Inks beyond
+ * the fourth are left out.
+ */
 export function cmykToRgb(samples: Samples): Promise<RawImage> {
   const { data: ink, width, channels } = samples;
   return rowsOf(samples, 3, (out, to, y) => {
@@ -44,7 +47,10 @@ export function highBytes(samples: Samples): Samples {
   return { ...samples, data };
 }
 
-/** RGB of premultiplied RGBA: Pillow's "RGBa" (src/libImaging/Unpack.c), colour × 255 / alpha, cut and clipped. */
+/**
+ * RGB of premultiplied RGBA: Pillow's "RGBa" (src/libImaging/Unpack.c), colour × 255 / alpha, cut and
+ * clipped.
+ */
 export function unmultiplied(samples: Samples): Promise<RawImage> {
   const { data: from, width } = samples;
   return rowsOf(samples, 3, (out, to, y) => {
@@ -92,7 +98,10 @@ function libtiffTables(): ChromaTables {
   };
 }
 
-/** RGB of YCbCr at full resolution; `by` says whose rounding: Pillow's own for uncompressed files, else libtiff's. */
+/**
+ * RGB of YCbCr at full resolution; `by` says whose rounding: Pillow's own for uncompressed files, else
+ * libtiff's.
+ */
 export function ycbcrToRgb(samples: Samples, by: "pillow" | "libtiff"): Promise<RawImage> {
   const { redOfCr, greenOf, blueOfCb } = by === "pillow" ? pillowTables() : libtiffTables();
   const { data: from, width } = samples;

@@ -23,9 +23,9 @@ const GRAPHIC_CONTROL = 0xf9;
 const HEADER = 13;
 
 /**
- * Pillow gives the palette's colour of each pixel of the first frame: transparency is ignored. Around a frame that is
- * smaller than the screen lies the transparent colour, else entry 0. libvips draws nothing (black) in both places, so the
- * frame is decoded alone, without its transparency, and put on a canvas here.
+ * Pillow gives the palette's colour of each pixel of the first frame: transparency is ignored. Around a frame
+ * that is smaller than the screen lies the transparent colour, else entry 0. libvips draws nothing (black) in
+ * both places, so the frame is decoded alone, without its transparency, and put on a canvas here.
  */
 export function gifPlan(bytes: Uint8Array): Plan {
   const whole = plainPlan(bytes);

@@ -1,6 +1,9 @@
 import { checkLength, viewOf } from "./plan.js";
 
-/** The image of an icon that Pillow opens: the largest, of several such the one of fewest colours. A PNG file or a bitmap. */
+/**
+ * The image of an icon that Pillow opens: the largest, of several such the one of fewest colours. A PNG file
+ * or a bitmap.
+ */
 export function iconImage(bytes: Uint8Array): { kind: "PNG" | "bitmap"; bytes: Uint8Array } {
   const view = viewOf(bytes);
   checkLength(bytes.length, 6);

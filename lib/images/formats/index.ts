@@ -18,8 +18,8 @@ export { readSamples } from "./read.js";
 export type Decoding = { plan: Plan } | { own: OwnImage };
 
 /**
- * How a file of a format (by `imageFormat`) becomes the pixels that Pillow gives. A format that needs special treatment has
- * one function here. Throws an Error that names the format where nothing decodes it.
+ * How a file of a format (by `imageFormat`) becomes the pixels that Pillow gives. A format that needs special
+ * treatment has one function here. Throws an Error that names the format where nothing decodes it.
  */
 export function decodingOf(
   bytes: Uint8Array,

@@ -2,16 +2,19 @@ import type { RawImage } from "../decode.js";
 import { rowsOf, type Samples } from "./plan.js";
 
 /*
- * 8-bit CIE L*a*b* (TIFF 6.0, section 23) to sRGB with the bits of LittleCMS, which Pillow uses. LittleCMS does not compute
- * the colour of a pixel: it makes a table of 33 × 33 × 33 colours with 16 bits a channel and interpolates in it (cmsopt.c,
- * OptimizeByResampling; cmsintrp.c, tetrahedral interpolation), so that results near the edge of sRGB are some levels off
- * what the formulas give. The same is done here.
+ * 8-bit CIE L*a*b* (TIFF 6.0, section 23) to sRGB with the bits of LittleCMS, which Pillow uses. LittleCMS
+ * does not compute the colour of a pixel: it makes a table of 33 × 33 × 33 colours with 16 bits a channel and
+ * interpolates in it (cmsopt.c, OptimizeByResampling; cmsintrp.c, tetrahedral interpolation), so that results
+ * near the edge of sRGB are some levels off what the formulas give. The same is done here.
  */
 
 const GRID = 33;
 const FULL = 65535;
 
-/** The table: uint16 [33 of L*, 33 of a*, 33 of b*, 3]. Made when first needed: 108 thousand numbers in some milliseconds. */
+/**
+ * The table: uint16 [33 of L*, 33 of a*, 33 of b*, 3]. Made when first needed: 108 thousand numbers in some
+ * milliseconds.
+ */
 let table: Uint16Array | undefined;
 
 /** RGB of L*a*b* samples; a* and b* are signed bytes. */
@@ -40,7 +43,10 @@ function makeTable(): Uint16Array {
 /** White of the ICC profile connection space (D50). */
 const [WHITE_X, WHITE_Z] = [0.9642, 0.8249];
 
-/** Linear red, green and blue of X, Y, Z: the inverse of Rec. 709's primaries with their white (D65) adapted to D50 by Bradford's method. */
+/**
+ * Linear red, green and blue of X, Y, Z: the inverse of Rec. 709's primaries with their white (D65) adapted
+ * to D50 by Bradford's method.
+ */
 const RGB_OF_XYZ = [
   [3.13418636423682, -1.6172089589982757, -0.49069406400638427],
   [-0.9787485041906939, 1.9161300967735868, 0.03343339915999556],
@@ -59,7 +65,10 @@ function cubed(value: number): number {
   return value > 24 / 116 ? value ** 3 : (108 / 841) * (value - 16 / 116);
 }
 
-/** sRGB's encoding of linear light (IEC 61966-2-1), as the inverse of its decoding: the two ends meet where that bends. */
+/**
+ * sRGB's encoding of linear light (IEC 61966-2-1), as the inverse of its decoding: the two ends meet where
+ * that bends.
+ */
 function encoded(light: number): number {
   const clipped = Math.max(0, Math.min(1, light));
   const bend = ((0.04045 + 0.055) / 1.055) ** 2.4;
@@ -76,8 +85,9 @@ const PLACES = Int32Array.from({ length: 256 }, (_, byte) => {
 const [STEP_L, STEP_A, STEP_B] = [GRID * GRID * 3, GRID * 3, 3];
 
 /**
- * Writes the colour of one pixel at `to`. The samples are bytes, 128 for zero of a* and b*. The way goes from the lower
- * corner of a cell to the upper one, along the three axes in falling order of how far the colour lies along each.
+ * Writes the colour of one pixel at `to`. The samples are bytes, 128 for zero of a* and b*. The way goes from
+ * the lower corner of a cell to the upper one, along the three axes in falling order of how far the colour
+ * lies along each.
  */
 function interpolate(
   colours: Uint16Array,

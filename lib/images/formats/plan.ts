@@ -7,7 +7,9 @@ export interface Size {
   height: number;
 }
 
-/** Samples as sharp gives them: rows packed, `channels` interleaved; 8 bits each, or 16 in native byte order. */
+/**
+ * Samples as sharp gives them: rows packed, `channels` interleaved; 8 bits each, or 16 in native byte order.
+ */
 export interface Samples extends Size {
   data: Buffer;
   channels: number;
@@ -37,7 +39,10 @@ export function plainPlan(bytes: Uint8Array): Plan {
   return { bytes, failOn: "truncated", turn: false, read: "pixels" };
 }
 
-/** A file of a format that sharp does not read: its size by the header, and its pixels, for which nothing is allocated before. */
+/**
+ * A file of a format that sharp does not read: its size by the header, and its pixels, for which nothing is
+ * allocated before.
+ */
 export interface OwnImage extends Size {
   decode: () => Promise<RawImage>;
 }
@@ -52,8 +57,9 @@ const PIXELS_PER_TURN = 1 << 17;
 export type RowWriter = (out: Uint8Array, to: number, y: number) => void;
 
 /**
- * An image made row by row, in order, with turns of the event loop in between: decoders written in JavaScript run on the
- * main thread, and a large image must not hold it. `work`: how much longer a pixel takes than a copied one.
+ * An image made row by row, in order, with turns of the event loop in between: decoders written in JavaScript
+ * run on the main thread, and a large image must not hold it. `work`: how much longer a pixel takes than a
+ * copied one.
  */
 export async function rowsOf(
   { width, height }: Size,

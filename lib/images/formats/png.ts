@@ -10,7 +10,10 @@ const COMPRESSED = new Set(["zTXt", "iTXt", "iCCP"]);
 const GREY = 0;
 const GREY_ALPHA = 4;
 
-/** Without compressed metadata. 16-bit grey is clipped at 255 (Pillow's mode "I;16"), with or without tRNS; with an alpha channel it is cut to its high byte. */
+/**
+ * Without compressed metadata. 16-bit grey is clipped at 255 (Pillow's mode "I;16"), with or without tRNS;
+ * with an alpha channel it is cut to its high byte.
+ */
 export function pngPlan(bytes: Uint8Array): Plan {
   const plan = plainPlan(withoutCompressedMetadata(bytes));
   const [bits, colourType] = [bytes[24], bytes[25]];
@@ -21,8 +24,8 @@ export function pngPlan(bytes: Uint8Array): Plan {
 }
 
 /**
- * A PNG file without its compressed metadata, of which a file of 2 MB may hold 2 GB that the decoder would inflate
- * (PNG specification, 11.3.3 and 11.3.4). The file itself where it has none, or is no PNG or damaged.
+ * A PNG file without its compressed metadata, of which a file of 2 MB may hold 2 GB that the decoder would
+ * inflate (PNG specification, 11.3.3 and 11.3.4). The file itself where it has none, or is no PNG or damaged.
  */
 export function withoutCompressedMetadata(bytes: Uint8Array): Uint8Array {
   const view = viewOf(bytes);

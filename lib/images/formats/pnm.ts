@@ -51,7 +51,10 @@ function readHeader(bytes: Uint8Array): Header {
   return { magic, width, height, most, channels: magic === "P3" || magic === "P6" ? 3 : 1, samples: at };
 }
 
-/** The 8-bit value of a sample: grey of more than 8 bits is clipped at 255 as in other formats, all else is scaled. */
+/**
+ * The 8-bit value of a sample: grey of more than 8 bits is clipped at 255 as in other formats, all else is
+ * scaled.
+ */
 function scaling({ magic, most, channels }: Header): (sample: number) => number {
   if (channels === 1 && most > 255) {
     // Raw samples of 16 bits are taken as they are; others are scaled to 16 bits first.

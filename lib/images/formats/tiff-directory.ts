@@ -17,8 +17,8 @@ export interface Directory {
 const BYTES_OF_TYPE: Record<number, number> = { 1: 1, 3: 2, 4: 4, 16: 8 };
 
 /**
- * Tags that a decoder needs: sizes, places, compressions and colours. Others (resolution, dates, private ones) are left
- * out of the copy, so that a bad value of theirs is no error.
+ * Tags that a decoder needs: sizes, places, compressions and colours. Others (resolution, dates, private
+ * ones) are left out of the copy, so that a bad value of theirs is no error.
  */
 const PIXEL_TAGS = new Set([
   256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332,
@@ -67,7 +67,10 @@ function numberAt(view: DataView, at: number, size: number, littleEndian: boolea
   return Number(view.getBigUint64(at, littleEndian));
 }
 
-/** A copy of the file with the first page alone, its pixel tags alone, and `changes` to the first value of some of them. */
+/**
+ * A copy of the file with the first page alone, its pixel tags alone, and `changes` to the first value of
+ * some of them.
+ */
 export function rewritten(
   bytes: Uint8Array,
   directory: Directory,

@@ -40,9 +40,9 @@ const COMPRESSION_NAMES: Record<number, string> = {
 };
 
 /**
- * TIFF, first page. Pillow turns it by its Orientation tag when it opens it, since the tag is a part of the format and not
- * of EXIF. Damaged data is refused: failOn "error" does that, and tags that decide no pixels are taken out before, since
- * libtiff complains of a bad resolution unit in the same way.
+ * TIFF, first page. Pillow turns it by its Orientation tag when it opens it, since the tag is a part of the
+ * format and not of EXIF. Damaged data is refused: failOn "error" does that, and tags that decide no pixels
+ * are taken out before, since libtiff complains of a bad resolution unit in the same way.
  */
 export function tiffPlan(bytes: Uint8Array): Plan {
   const directory = readDirectory(bytes);
@@ -85,7 +85,8 @@ function samplesOf(directory: Directory, compression: number): SamplesPlan {
   const asRgb: [number, number] = [TAG.photometric, PHOTOMETRIC.rgb];
 
   if (photometric <= 1 && count === 1 && bits === 16 && isInteger(directory)) {
-    // Neither sign nor "white is zero" is left to libvips: it scales where Pillow clips, and Pillow does not invert 16 bits.
+    // Neither sign nor "white is zero" is left to libvips: it scales where Pillow clips, and Pillow does not
+    // invert 16 bits.
     const changes = new Map<number, number>([[TAG.photometric, 1]]);
     if (signed) changes.set(TAG.sampleFormat, 1);
     return { changes, read: "grey16", finish: (samples) => clippedGrey(samples, signed) };
@@ -126,7 +127,10 @@ function isJpeg(compression: number): boolean {
   return compression === JPEG || compression === OLD_JPEG;
 }
 
-/** Whether Cb and Cr have a lower resolution. Without the tag it is 2 × 2 by the specification; Pillow's own reader of uncompressed files assumes none. */
+/**
+ * Whether Cb and Cr have a lower resolution. Without the tag it is 2 × 2 by the specification; Pillow's own
+ * reader of uncompressed files assumes none.
+ */
 function subsampled(directory: Directory, compression: number): boolean {
   const [across, down] =
     directory.numbers(TAG.ycbcrSubsampling) ?? (compression === UNCOMPRESSED ? [1, 1] : [2, 2]);

@@ -9,7 +9,8 @@ const UNSUPPORTED: [name: string, pattern: RegExp][] = [
   ["Photoshop (PSD)", /^8BPS/],
   ["Portable Arbitrary Map (PAM)", /^P7\s/],
   ["Portable Float Map (PFM)", /^P[Ff]\s/],
-  // Without a footer, a true-colour or grey TGA still has no colour map (five bytes of 0) and 8 to 32 bits a pixel.
+  // Without a footer, a true-colour or grey TGA still has no colour map (five bytes of 0) and 8 to 32 bits a
+  // pixel.
   ["Targa (TGA)", /^\0\0[\x02\x03\x0a\x0b]\0{5}.{8}[\x08\x10\x18\x20]/s],
   ["Windows cursor (CUR)", /^\0\0\x02\0/],
   ["OpenEXR", /^\x76\x2f\x31\x01/],
@@ -34,7 +35,10 @@ const UNSUPPORTED: [name: string, pattern: RegExp][] = [
 /** Bytes at the beginning that the patterns look at. */
 const HEAD = 64;
 
-/** The last bytes of a TGA of version 2 (Truevision TGA, "The TGA file footer"); its first ones are no signature. */
+/**
+ * The last bytes of a TGA of version 2 (Truevision TGA, "The TGA file footer"); its first ones are no
+ * signature.
+ */
 const TGA_FOOTER = "TRUEVISION-XFILE.\0";
 
 /** The name of a format that is recognised and that nothing decodes. */

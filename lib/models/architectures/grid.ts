@@ -1,15 +1,17 @@
 import { TorchclipError } from "../../errors.js";
 import type { TowerHints } from "./types.js";
 
-/** Patches along one side of an image; pixels that are left over at the right and the bottom belong to none. */
+/**
+ * Patches along one side of an image; pixels that are left over at the right and the bottom belong to none.
+ */
 export function gridOf({ imageSize, patchSize }: { imageSize: number; patchSize: number }): number {
   return Math.floor(imageSize / patchSize);
 }
 
 /**
- * The side of the images, pixels, of a tower with `positions` patches: what its config says, which need be no multiple of the
- * patch, else as many patches as there are positions for. Throws E_MODEL_UNSUPPORTED where the images are not square, or where
- * the config says another number of patches.
+ * The side of the images, pixels, of a tower with `positions` patches: what its config says, which need be no
+ * multiple of the patch, else as many patches as there are positions for. Throws E_MODEL_UNSUPPORTED where
+ * the images are not square, or where the config says another number of patches.
  */
 export function squareImageSize(positions: number, patchSize: number, hints: TowerHints): number {
   const grid = Math.sqrt(positions);

@@ -2,8 +2,8 @@ import { squareImageSize } from "./grid.js";
 import type { Tower } from "./types.js";
 
 /**
- * EVA (Fang et al. 2022, 2023) as timm names it: EVA01-g, EVA02-B/L with rotary positions, a gated MLP and norms inside
- * (sub-LN), EVA02-E with its norms after the branches.
+ * EVA (Fang et al. 2022, 2023) as timm names it: EVA01-g, EVA02-B/L with rotary positions, a gated MLP and
+ * norms inside (sub-LN), EVA02-E with its norms after the branches.
  */
 export interface EvaConfig {
   kind: "eva";

@@ -1,8 +1,8 @@
 import type { Tower } from "./types.js";
 
 /**
- * FastViT's MCi variants, the image encoders of MobileCLIP S0 to S4 (Vasu et al. 2023, 2024), as timm names them, in
- * their trained form: every convolution with its parallel branches.
+ * FastViT's MCi variants, the image encoders of MobileCLIP S0 to S4 (Vasu et al. 2023, 2024), as timm names
+ * them, in their trained form: every convolution with its parallel branches.
  */
 export interface FastvitConfig {
   kind: "fastvit";

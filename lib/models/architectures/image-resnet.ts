@@ -1,8 +1,8 @@
 import type { Tower } from "./types.js";
 
 /**
- * CLIP's modified ResNet (Radford et al. 2021, section 2.4; openai/CLIP, clip/model.py): three convolutions as stem,
- * average pooling before strided convolutions, attention pooling at the end.
+ * CLIP's modified ResNet (Radford et al. 2021, section 2.4; openai/CLIP, clip/model.py): three convolutions
+ * as stem, average pooling before strided convolutions, attention pooling at the end.
  */
 export interface ResnetConfig {
   kind: "resnet";

@@ -4,14 +4,18 @@ import type { Tower } from "./types.js";
 
 /**
  * The Vision Transformer in all the forms that CLIP models use: OpenAI's (Radford et al. 2021; openai/CLIP,
- * clip/model.py), open_clip's H, g, bigG, CLIPA and CoCa, and SigLIP's with its attention pooling (Zhai et al. 2023).
+ * clip/model.py), open_clip's H, g, bigG, CLIPA and CoCa, and SigLIP's with its attention pooling (Zhai et
+ * al. 2023).
  */
 export interface VitConfig extends BlockConfig {
   kind: "vit";
   patchSize: number;
   imageSize: number;
   patchBias: boolean;
-  /** Kernel (and stride) of each convolution of the stem that makes the patches (MobileCLIP-B); empty: one convolution. */
+  /**
+   * Kernel (and stride) of each convolution of the stem that makes the patches (MobileCLIP-B); empty: one
+   * convolution.
+   */
   stem: { kernel: number; width: number }[];
   /** A learned token before the patches. */
   classToken: boolean;
@@ -20,8 +24,8 @@ export interface VitConfig extends BlockConfig {
   /** A layer norm before the first block. */
   preNorm: boolean;
   /**
-   * What becomes the embedding: "token" the class token, "average" of the patches, "map" one learned query attends to
-   * all (SigLIP), "queries" the first of many such (CoCa).
+   * What becomes the embedding: "token" the class token, "average" of the patches, "map" one learned query
+   * attends to all (SigLIP), "queries" the first of many such (CoCa).
    */
   pool: "token" | "average" | "map" | "queries";
   /** The last layer norm comes after pooling instead of before (the same for "token"). */

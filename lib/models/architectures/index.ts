@@ -54,7 +54,10 @@ export interface Recognised {
   root: Map<string, MappedTensor>;
 }
 
-/** Which towers a file holds, its keys under their canonical names. Throws E_MODEL_UNSUPPORTED, naming the keys. */
+/**
+ * Which towers a file holds, its keys under their canonical names. Throws E_MODEL_UNSUPPORTED, naming the
+ * keys.
+ */
 export function recognise(weights: WeightFile, file: string): Recognised {
   const keys = stripPrefix(weights);
   const pick = <T extends AnyTower>(towers: readonly T[]): { tower: T; layout: Layout } | undefined => {
@@ -111,7 +114,9 @@ export function recognise(weights: WeightFile, file: string): Recognised {
   return result;
 }
 
-/** Keys without the prefix that a training wrapper put before all of them ("module.", "state_dict.model." …). */
+/**
+ * Keys without the prefix that a training wrapper put before all of them ("module.", "state_dict.model." …).
+ */
 function stripPrefix(weights: WeightFile): Map<string, StoredTensor> {
   const scale = [...weights.tensors.keys()].find((k) => k.endsWith("logit_scale"));
   const prefix = scale?.slice(0, -"logit_scale".length) ?? "";
@@ -178,8 +183,9 @@ function missing(file: string, name: string): TorchclipError {
 }
 
 /**
- * The tensors of the artifact: everything that `expected` names, in its shape; throws E_MODEL_CORRUPT with the first
- * that is missing, has another shape, or is in the file and not expected. An axis of -1 takes any size.
+ * The tensors of the artifact: everything that `expected` names, in its shape; throws E_MODEL_CORRUPT with
+ * the first that is missing, has another shape, or is in the file and not expected. An axis of -1 takes any
+ * size.
  */
 export function artifactTensors(
   expected: Iterable<[name: string, shape: number[]]>,

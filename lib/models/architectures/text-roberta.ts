@@ -1,6 +1,8 @@
 import type { Tower } from "./types.js";
 
-/** RoBERTa and XLM-R (Conneau et al. 2019) as open_clip's text encoder: mean of the tokens, then a projection. */
+/**
+ * RoBERTa and XLM-R (Conneau et al. 2019) as open_clip's text encoder: mean of the tokens, then a projection.
+ */
 export interface RobertaConfig {
   kind: "roberta";
   width: number;

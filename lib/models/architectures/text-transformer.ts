@@ -8,7 +8,9 @@ export interface TextTransformerConfig extends BlockConfig {
   vocabSize: number;
   /** Tokens see only themselves and those before: then padding after the end never matters. */
   causal: boolean;
-  /** Which token becomes the embedding: the one with the highest id (CLIP's end), the last, the first "eos". */
+  /**
+   * Which token becomes the embedding: the one with the highest id (CLIP's end), the last, the first "eos".
+   */
   pool: "argmax" | "last" | "first" | "eos";
   /** Id of the end token, for pool "eos". */
   endId: number;

@@ -1,9 +1,9 @@
 import type { Activation } from "../config.js";
 
 /**
- * A tower is one half of a CLIP: images, or texts, to embeddings. One file here describes one kind of it: the names
- * under which its weights are published, and its sizes. Its tensors' shapes and its TorchScript follow from the sizes:
- * native/core/model/config. See docs/architectures.md.
+ * A tower is one half of a CLIP: images, or texts, to embeddings. One file here describes one kind of it: the
+ * names under which its weights are published, and its sizes. Its tensors' shapes and its TorchScript follow
+ * from the sizes: native/core/model/config. See docs/architectures.md.
  */
 export interface Tower<Config extends { kind: string }> {
   kind: Config["kind"];
@@ -24,8 +24,8 @@ export interface Layout {
 export interface Rule {
   from: RegExp;
   /**
-   * Canonical name, with $1 … of the match. `#2` at its end: part 2 of a tensor that the artifact holds joined (query,
-   * key and value). An empty name: not needed for embeddings.
+   * Canonical name, with $1 … of the match. `#2` at its end: part 2 of a tensor that the artifact holds
+   * joined (query, key and value). An empty name: not needed for embeddings.
    */
   to: string;
   /** A Linear layer's [out, in] where the artifact multiplies by [in, out]. */

@@ -1,12 +1,15 @@
-/** Enough for the descriptions of 60,000 tensors, ten times as many as the largest published checkpoint has. */
+/**
+ * Enough for the descriptions of 60,000 tensors, ten times as many as the largest published checkpoint has.
+ */
 const MOST_BYTES = 64 << 20;
 const BASE_BYTES = 64 << 10;
 /** No value of an honest file takes more memory than this for each of its bytes. */
 const BYTES_PER_BYTE = 512;
 
 /**
- * What a reader may allocate for what a file describes. One byte of a file can ask for an object of 200 bytes, or for a
- * name that is built of all names around it: every reader takes the bytes from here before it allocates.
+ * What a reader may allocate for what a file describes. One byte of a file can ask for an object of 200
+ * bytes, or for a name that is built of all names around it: every reader takes the bytes from here before it
+ * allocates.
  */
 export class Budget {
   private left: number;

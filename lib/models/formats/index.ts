@@ -12,8 +12,9 @@ export type { StoredTensor, WeightFile } from "./types.js";
 export { readWeightMap } from "./weight-index.js";
 
 /**
- * The tensors of a weight file in any known format, found by its content; for an index, those of all its shards. Fails
- * with E_MODEL_NOT_FOUND (cannot be opened), E_MODEL_CORRUPT, E_MODEL_UNSAFE or E_MODEL_UNSUPPORTED.
+ * The tensors of a weight file in any known format, found by its content; for an index, those of all its
+ * shards. Fails with E_MODEL_NOT_FOUND (cannot be opened), E_MODEL_CORRUPT, E_MODEL_UNSAFE or
+ * E_MODEL_UNSUPPORTED.
  */
 export async function readWeights(file: string): Promise<WeightFile> {
   return isIndex(file) ? readIndex(file, readWeightFile) : readWeightFile(file);

@@ -36,9 +36,9 @@ interface Node {
 }
 
 /**
- * The weights of an ONNX export as transformers.js uses them: the graph's initialisers by the names of the PyTorch
- * parameters. The exporter renames the matrices of Linear layers (onnx::MatMul_123, transposed); the node that uses
- * such a one says whose it is: /vision_model/encoder/layers.0/mlp/fc1/MatMul.
+ * The weights of an ONNX export as transformers.js uses them: the graph's initialisers by the names of the
+ * PyTorch parameters. The exporter renames the matrices of Linear layers (onnx::MatMul_123, transposed); the
+ * node that uses such a one says whose it is: /vision_model/encoder/layers.0/mlp/fc1/MatMul.
  */
 export async function readOnnx(file: string): Promise<WeightFile> {
   const input = await ProtobufFile.open(file);
@@ -109,7 +109,10 @@ async function readNode(input: ProtobufFile, at: Field): Promise<Node> {
   return node;
 }
 
-/** TensorProto: dims = 1, data_type = 2, float_data = 4, name = 8, raw_data = 9, external_data = 13, data_location = 14 */
+/**
+ * TensorProto: dims = 1, data_type = 2, float_data = 4, name = 8, raw_data = 9, external_data = 13,
+ * data_location = 14
+ */
 async function readTensor(input: ProtobufFile, at: Field): Promise<Initializer> {
   const tensor: Initializer = { name: "", dtype: "", shape: [], file: input.file, offset: 0, bytes: -1 };
   const external = new Map<string, string>();

@@ -1,7 +1,9 @@
 import { shown } from "../../util/untrusted.js";
 import { SLOT_BYTES, STRING_BYTES, type Budget } from "./budget.js";
 
-/** What a pickle may hold besides numbers, strings, booleans, null, lists (arrays) and dictionaries (Maps). */
+/**
+ * What a pickle may hold besides numbers, strings, booleans, null, lists (arrays) and dictionaries (Maps).
+ */
 export class PickledStorage {
   constructor(
     readonly dtype: string,
@@ -38,9 +40,9 @@ const MOST_LEVELS = 128;
 const MOST_PATH = 4096;
 
 /**
- * The named tensors of an unpickled state dict, or of a module: attribute paths joined by dots. A container that occurs
- * twice counts once, so that cycles end. `budget` pays for the names; `error` makes what is thrown for names that
- * nobody needs: deeper than 128 levels, longer than 4,096 characters.
+ * The named tensors of an unpickled state dict, or of a module: attribute paths joined by dots. A container
+ * that occurs twice counts once, so that cycles end. `budget` pays for the names; `error` makes what is
+ * thrown for names that nobody needs: deeper than 128 levels, longer than 4,096 characters.
  */
 export function namedTensors(
   root: unknown,

@@ -9,7 +9,9 @@ const MOST_NUMBERS = 64;
 /** A SentencePiece model's character map has 240 kB. */
 const MOST_READ = 16 << 20;
 
-/** One field of a protobuf message: where it lies in the file. Nothing but its tag and length has been read. */
+/**
+ * One field of a protobuf message: where it lies in the file. Nothing but its tag and length has been read.
+ */
 export interface Field {
   number: number;
   /** 0 varint, 1 eight bytes, 2 bytes with a length, 5 four bytes. */
@@ -22,9 +24,9 @@ export interface Field {
 }
 
 /**
- * Walks protobuf messages in a file without reading the long ones: an ONNX file's weights stay on disk. Only the wire
- * format is known here (protobuf.dev/programming-guides/encoding); the numbers of fields are the caller's. What the
- * caller keeps is paid from `budget`.
+ * Walks protobuf messages in a file without reading the long ones: an ONNX file's weights stay on disk. Only
+ * the wire format is known here (protobuf.dev/programming-guides/encoding); the numbers of fields are the
+ * caller's. What the caller keeps is paid from `budget`.
  */
 export class ProtobufFile {
   private block: Buffer = Buffer.alloc(0);

@@ -15,8 +15,8 @@ export function isLegacyTorch(head: Buffer): boolean {
 }
 
 /**
- * A state dict in PyTorch's format before 1.6: four pickles (magic number, protocol, system, object), then a pickle of
- * the storages' keys, then each storage: its number of elements in 8 bytes, and its bytes.
+ * A state dict in PyTorch's format before 1.6: four pickles (magic number, protocol, system, object), then a
+ * pickle of the storages' keys, then each storage: its number of elements in 8 bytes, and its bytes.
  */
 export async function readLegacyTorch(file: string): Promise<WeightFile> {
   const check = new Untrusted("E_MODEL_CORRUPT", file);

@@ -138,8 +138,8 @@ export class TorchArchive {
 }
 
 /**
- * The weights of a `.pt`/`.bin` archive, read as data: OpenAI's TorchScript files and state dicts. The archive's code
- * is never looked at.
+ * The weights of a `.pt`/`.bin` archive, read as data: OpenAI's TorchScript files and state dicts. The
+ * archive's code is never looked at.
  */
 export async function readTorchArchive(file: string): Promise<WeightFile> {
   const check = new Untrusted("E_MODEL_CORRUPT", file);

@@ -38,10 +38,10 @@ const MOST_NAME = 1024;
 const MOST_STACK = 1 << 20;
 
 /**
- * Reads a pickle as data: containers, numbers, strings and tensors are built; nothing is ever called or imported.
- * A class of a TorchScript archive (`__torch__.…`) becomes a plain PickledObject that holds its attributes; every
- * other global than the few above is refused with its name (E_MODEL_UNSAFE). What is built is paid from `budget`,
- * which several pickles of one file share.
+ * Reads a pickle as data: containers, numbers, strings and tensors are built; nothing is ever called or
+ * imported. A class of a TorchScript archive (`__torch__.…`) becomes a plain PickledObject that holds its
+ * attributes; every other global than the few above is refused with its name (E_MODEL_UNSAFE). What is built
+ * is paid from `budget`, which several pickles of one file share.
  */
 export function unpickle(bytes: Buffer, name: string, budget?: Budget): unknown {
   return new Unpickler(bytes, name, budget).run();
@@ -188,7 +188,9 @@ class Unpickler {
     for (const item of items) list.push(item);
   }
 
-  /** Keys and values in turn. Keys are never converted: only strings, numbers, booleans and None are taken. */
+  /**
+   * Keys and values in turn. Keys are never converted: only strings, numbers, booleans and None are taken.
+   */
   setItems(items: unknown[]): void {
     const map = this.stack[this.stack.length - 1];
     if (!(map instanceof Map)) throw this.corrupt("a key is set in what is not a dictionary");

@@ -10,7 +10,8 @@ export const isIndex = (file: string): boolean => file.endsWith(".index.json");
 
 /**
  * Which file holds each tensor, as model.safetensors.index.json says. Files are named without a folder
- * (E_MODEL_UNSAFE otherwise), and none is an index itself (E_MODEL_CORRUPT): an index that names itself would never end.
+ * (E_MODEL_UNSAFE otherwise), and none is an index itself (E_MODEL_CORRUPT): an index that names itself would
+ * never end.
  */
 export async function readWeightMap(file: string): Promise<Map<string, string>> {
   const check = new Untrusted("E_MODEL_CORRUPT", file);

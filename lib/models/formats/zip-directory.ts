@@ -24,8 +24,9 @@ const ZIP64 = 0xffffffff;
 const ENCRYPTED = 1;
 
 /**
- * The directory of a zip archive (PKWARE's APPNOTE.TXT 4.3), read in one piece: archives of 200,000 records take a
- * fraction of a second. Throws an Error where anything lies outside the file or two records have the same name, also by
+ * The directory of a zip archive (PKWARE's APPNOTE.TXT 4.3), read in one piece: archives of 200,000 records
+ * take a fraction of a second. Throws an Error where anything lies outside the file or two records have the
+ * same name, also by
  * case: readers do not agree on which of them counts.
  */
 export async function readZipDirectory(handle: FileHandle, size: number): Promise<ZipEntry[]> {
@@ -49,7 +50,10 @@ export async function readZipDirectory(handle: FileHandle, size: number): Promis
   return entries;
 }
 
-/** Where the bytes of a record begin: behind the local header, its name and extra field (PyTorch pads it to align). */
+/**
+ * Where the bytes of a record begin: behind the local header, its name and extra field (PyTorch pads it to
+ * align).
+ */
 export async function contentOffset(handle: FileHandle, entry: ZipEntry, size: number): Promise<number> {
   const local = await readExactly(handle, entry.header, LOCAL_BYTES);
   if (local.readUInt32LE(0) !== 0x04034b50) throw new Error(`${entry.name} has no local header`);
