@@ -64,7 +64,10 @@ export interface Addon {
   productSpeed(precision: 0 | 1 | 2 | 3, seconds: number): Promise<number>;
   /** ftfy.fix_encoding: text that was decoded by a wrong encoding, repaired. */
   fixEncoding(text: string): string;
+  /** Opens libtorch only where there is an NVIDIA driver. */
   systemInfo(): NativeSystem;
+  /** The libtorch that is used, and the kernels that it chose. Opens it; E_INTERNAL where it does not load. */
+  libtorchInfo(): NativeLibtorch;
   /**
    * Ends all work of this thread's engines and joins their threads; for the process's end alone. Where the
    * code of a third-party export does not return within 2 s, the process ends here with the exit code given.
@@ -183,8 +186,6 @@ export interface NativeInfo {
 
 export interface NativeSystem {
   version: string;
-  libtorch: string;
-  cpuCapability: string;
   cpuFeatures: string[];
   /** Why no CUDA device can be used; empty where one can. */
   cudaProblem: string;
@@ -194,6 +195,11 @@ export interface NativeSystem {
    * the GPU.
    */
   fastCudaProblem: string;
+}
+
+export interface NativeLibtorch {
+  version: string;
+  cpuCapability: string;
 }
 
 export interface TensorPart {
@@ -208,7 +214,7 @@ export interface TensorPart {
   transpose?: boolean;
 }
 
-/** See native/core/model/writer.h. */
+/** See native/core/model/artifact_writer.h. */
 export interface ArtifactSpec {
   /** torchclip.json and tokenizer.json. */
   config: string;

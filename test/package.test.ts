@@ -42,6 +42,7 @@ describe("the package", function () {
       "native/core",
       "native/cuda",
       "native/include",
+      "native/torch",
       "package.json",
       "scripts",
     ]);

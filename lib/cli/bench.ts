@@ -88,7 +88,7 @@ async function run(flags: Flags): Promise<void> {
   const machine = {
     cpu: `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores`,
     features: system.cpuFeatures,
-    libtorch: system.libtorch,
+    libtorch: addon().libtorchInfo().version,
   };
   if (flags.json) process.stdout.write(`${JSON.stringify({ model: flags.model, machine, rows }, null, 2)}\n`);
   else

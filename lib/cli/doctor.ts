@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { Option, type Command } from "commander";
-import { addon, packageVersion, type NativeInfo, type NativeSystem } from "../addon.js";
+import { addon, packageVersion, type NativeInfo, type NativeLibtorch, type NativeSystem } from "../addon.js";
 import { load, type Clip, type ClipInfo, type Device, type Precision } from "../clip.js";
 import { versionOf } from "../eval/manifest.js";
 import { goldenInputs, goldensBeside, readGoldens, writeGoldens, type Goldens } from "../models/goldens.js";
@@ -59,6 +59,7 @@ async function machine(json: boolean): Promise<void> {
   const at = settings();
   const native = nativeSystem();
   const system = native.system;
+  const libtorch = libtorchHere();
   const [tools, disk] = await Promise.all([buildTools(), freeDisk(at.cacheDir)]);
   const { total, free, limit } = memory();
   const found = {
@@ -67,12 +68,12 @@ async function machine(json: boolean): Promise<void> {
     platform: `${process.platform}-${process.arch}`,
     sharp: versionOf("sharp"),
     addon: system ? "loads" : native.problem,
-    ...(system ? { libtorch: system.libtorch } : {}),
+    ...(system ? { libtorch: libtorch.problem ?? libtorch.info?.version } : {}),
     cpu: cpuName(),
     cpuFeatures: system ? system.cpuFeatures : instructionSets(),
     ...(system
       ? {
-          libtorchKernels: system.cpuCapability,
+          libtorchKernels: libtorch.info?.cpuCapability,
           cuda: system.cudaProblem || `${system.cudaDevices} device(s)`,
           ...(system.cudaProblem ? {} : { cudaKernels: system.fastCudaProblem || "torchclip's own" }),
         }
@@ -111,6 +112,15 @@ function nativeSystem(): Native {
   } catch (error) {
     const explanation = (error as Error).message;
     return { problem: explanation.split("\n")[0], explanation };
+  }
+}
+
+/** The libtorch that TorchScript towers and imports need; what else there is works without it. */
+function libtorchHere(): { info?: NativeLibtorch; problem?: string } {
+  try {
+    return { info: addon().libtorchInfo() };
+  } catch (error) {
+    return { problem: (error as Error).message };
   }
 }
 
@@ -269,7 +279,7 @@ async function saveGoldens(name: string, file: string): Promise<void> {
       ...embeddings.subarray(r * dim, (r + 1) * dim),
     ]);
     const images = inputs.images.length;
-    const by = `torchclip ${packageVersion()}, TorchScript in float32, libtorch ${addon().systemInfo().libtorch}, ${cpus()[0]?.model.trim() ?? process.arch}`;
+    const by = `torchclip ${packageVersion()}, TorchScript in float32, libtorch ${addon().libtorchInfo().version}, ${cpus()[0]?.model.trim() ?? process.arch}`;
     await writeGoldens(file, {
       model: name,
       by,

@@ -2,9 +2,10 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
-import { addon, packageVersion } from "../addon.js";
+import { addon, packageVersion, type NativeLibtorch } from "../addon.js";
 import type { Clip } from "../clip.js";
 import type { Dataset } from "../datasets/dataset.js";
+import { isFast } from "../models/runner.js";
 import type { ZeroShotResult } from "./zero-shot.js";
 
 /** How an evaluation was run. */
@@ -19,7 +20,8 @@ export interface RunSettings {
 /** Everything that a reader needs to repeat a result, or to see why another differs. */
 export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, run: RunSettings) {
   const { config, origin, device, deviceNote, precision, logitScale } = clip.info;
-  const system = addon().systemInfo();
+  const { cpuFeatures } = addon().systemInfo();
+  const libtorch = libtorchOf(clip);
   return {
     model: {
       name: config.name,
@@ -54,16 +56,23 @@ export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, r
     machine: {
       cpu: cpus()[0]?.model.trim() ?? "unknown",
       cores: cpus().length,
-      cpuFeatures: system.cpuFeatures,
-      libtorchKernels: system.cpuCapability,
+      cpuFeatures,
+      libtorchKernels: libtorch?.cpuCapability,
     },
     versions: {
       torchclip: packageVersion(),
       node: process.version,
-      libtorch: system.libtorch,
+      libtorch: libtorch?.version,
       sharp: versionOf("sharp"),
     },
   };
+}
+
+/** The libtorch that ran a tower; undefined where torchclip's own kernels ran both on a CPU. */
+function libtorchOf(clip: Clip): NativeLibtorch | undefined {
+  const { device, imageRunner, textRunner } = clip.info;
+  if (device === "cpu" && isFast(imageRunner) && isFast(textRunner)) return undefined;
+  return addon().libtorchInfo();
 }
 
 export type RunManifest = ReturnType<typeof runManifest>;

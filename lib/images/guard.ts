@@ -99,6 +99,6 @@ class Clock {
 
   private stop(): void {
     const message = `cannot decode ${this.name}: it took longer than ${this.limit} ms (option decodeTimeout)`;
-    this.expire(new TorchclipError("E_IMAGE_DECODE", message, { subject: this.name }));
+    this.expire(new TorchclipError("E_TIMEOUT", message, { subject: this.name }));
   }
 }

@@ -42,7 +42,7 @@ export interface ImageLimits {
    * MiB).
    */
   maxBytes?: number;
-  /** Milliseconds for decoding one image, without the wait for its turn (E_IMAGE_DECODE). Default 10,000. */
+  /** Milliseconds for decoding one image, without the wait for its turn (E_TIMEOUT). Default 10,000. */
   decodeTimeout?: number;
   /** Milliseconds for fetching one URL, redirects and body included (E_IMAGE_READ). Default 10,000. */
   fetchTimeout?: number;

@@ -202,14 +202,21 @@ Napi::Value system_info(const Napi::CallbackInfo& info) {
   const auto system = core::system_info();
   auto o = Napi::Object::New(info.Env());
   o.Set("version", TORCHCLIP_VERSION);
-  o.Set("libtorch", system.libtorch);
-  o.Set("cpuCapability", system.cpu_capability);
   o.Set("cudaProblem", system.cuda_problem);
   o.Set("fastCudaProblem", system.fast_cuda_problem);
   o.Set("cudaDevices", system.cuda_devices);
   auto features = Napi::Array::New(info.Env());
   for (const auto& feature : system.cpu_features) features.Set(features.Length(), feature);
   o.Set("cpuFeatures", features);
+  return o;
+}
+
+// libtorchInfo(): { version: string, cpuCapability: string }; opens libtorch.
+Napi::Value libtorch_info(const Napi::CallbackInfo& info) {
+  const auto libtorch = now(info.Env(), [] { return core::libtorch_info(); });
+  auto o = Napi::Object::New(info.Env());
+  o.Set("version", libtorch.version);
+  o.Set("cpuCapability", libtorch.cpu_capability);
   return o;
 }
 

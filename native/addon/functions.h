@@ -16,6 +16,7 @@ Napi::Value wrap_torchscript(const Napi::CallbackInfo& info);
 Napi::Value product_speed(const Napi::CallbackInfo& info);
 Napi::Value fix_encoding(const Napi::CallbackInfo& info);
 Napi::Value system_info(const Napi::CallbackInfo& info);
+Napi::Value libtorch_info(const Napi::CallbackInfo& info);
 Napi::Value shutdown(const Napi::CallbackInfo& info);
 
 }  // namespace torchclip::addon

@@ -1,4 +1,5 @@
-// The index and rounding arithmetic of the kernels, one thread's share at a time: the same functions on both sides.
+// The index and rounding arithmetic of one thread of the kernels. The GPU and the host emulation use the same
+// functions.
 #pragma once
 
 #include <cmath>
@@ -9,16 +10,17 @@
 namespace torchclip::cuda {
 
 struct PatchShape {
-  std::int64_t size, patch, grid, stride;  // of the image, of a patch, patches a side, elements of an output row
+  std::int64_t size, patch, grid, stride;  // Image side, patch side, patches per side, elements of an output row.
 };
 
 struct PatchPixel {
-  std::int64_t row;    // of the output: a patch of a image
-  std::int64_t place;  // line and column in the patch
-  std::int64_t pixel;  // offset of the pixel's first channel
+  std::int64_t row;    // The output row: a patch of an image.
+  std::int64_t place;  // The row and column in the patch.
+  std::int64_t pixel;  // The offset of the pixel's first channel.
 };
 
-// Consecutive i are consecutive columns of a patch, then its lines, then patches, so that neighbours write neighbours.
+// Consecutive i are consecutive columns of a patch, then its rows, then patches, so that neighbouring threads write
+// neighbouring elements.
 HOST_DEVICE PatchPixel patch_pixel(const PatchShape& s, std::int64_t i) {
   const std::int64_t plane = s.patch * s.patch, row = i / plane, place = i % plane;
   const std::int64_t image = row / (s.grid * s.grid), cell = row % (s.grid * s.grid);
@@ -39,7 +41,7 @@ HOST_DEVICE float activate(float x) {
   return x;
 }
 
-// Pillow's sum of a pixel's taps, rounded and clipped: `step` bytes from one tap to the next.
+// Computes Pillow's sum of a pixel's taps, rounded and clipped. `step` is the distance in bytes between taps.
 HOST_DEVICE std::uint8_t resample(const std::uint8_t* in, std::int64_t step, const std::int32_t* weights,
                                   std::int32_t count) {
   std::int32_t sum = 1 << (core::kResizeBits - 1);
@@ -48,21 +50,22 @@ HOST_DEVICE std::uint8_t resample(const std::uint8_t* in, std::int64_t step, con
   return static_cast<std::uint8_t>(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-// Bytes that a pass makes.
+// The number of bytes that a pass writes.
 HOST_DEVICE std::int64_t pass_bytes(const core::ResizeShape& s, bool first) {
   if (!first) return static_cast<std::int64_t>(s.out_height) * s.out_width * 3;
   return static_cast<std::int64_t>(s.count) * (s.vertical_first ? s.out_height * s.channels : s.out_width * 3);
 }
 
-// Byte i of a pass: the horizontal pass makes RGB of any channels, the vertical one keeps them.
+// Computes byte i of a pass. The horizontal pass converts any number of channels to RGB; the vertical pass keeps the
+// channels.
 template <bool First>
 HOST_DEVICE void resize_byte(const ResizeJob& job, std::int64_t i) {
   const auto& s = job.shape;
   const bool horizontal = First != s.vertical_first;
   const std::int64_t columns = First && s.vertical_first ? s.count : s.out_width;
-  const std::int64_t channels = First && s.vertical_first ? s.channels : 3;  // of what the pass makes
+  const std::int64_t channels = First && s.vertical_first ? s.channels : 3;  // Channels of the output of the pass.
   const std::int64_t c = i % channels, x = i / channels % columns, y = i / channels / columns;
-  // What the pass reads: the image from `first` on (rows or columns), or what the first pass made.
+  // The input of the pass: the image from `first` on (rows or columns), or the output of the first pass.
   const std::int64_t in_columns = First ? s.width : s.vertical_first ? s.count : s.out_width;
   const std::int64_t in_channels = First || s.vertical_first ? s.channels : 3;
   const std::uint8_t* in = First ? job.in : job.between;
@@ -90,7 +93,8 @@ struct BitonicPair {
   bool falling;
 };
 
-// The i-th pair that a bitonic sort into falling order compares, sorting runs of `size` by steps of `step`.
+// Returns the i-th pair that a bitonic sort in descending order compares when it sorts runs of `size` in steps of
+// `step`.
 HOST_DEVICE BitonicPair bitonic_pair(int i, int size, int step) {
   const int low = i / step * step * 2 + i % step;
   return {low, low + step, (low & size) == 0};

@@ -1,4 +1,5 @@
-// Matrix products by cuBLASLt: a plan for each shape, chosen among the library's own proposals by timing them once.
+// Matrix multiplication by cuBLASLt, with one plan per shape that is chosen among the library's proposals by timing
+// them once.
 #pragma once
 
 #include <cublasLt.h>
@@ -18,8 +19,8 @@ class Blas {
   Blas(const Blas&) = delete;
   Blas& operator=(const Blas&) = delete;
 
-  // Queues the product on device.stream(). Where `may_time`, a shape that is new has its plan timed on scratch memory
-  // of the device; else the library's first proposal is taken (and kept).
+  // Queues the multiplication on device.stream(). If `may_time` is set, the plan of a new shape is timed on scratch
+  // memory of the device; otherwise the library's first proposal is used and kept.
   void multiply(Device& device, const Product& product, bool may_time);
 
  private:
@@ -27,7 +28,7 @@ class Blas {
     cublasLtMatmulDesc_t operation = nullptr;
     cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
     cublasLtMatmulAlgo_t algorithm{};
-    bool epilogue = true;  // false: bias and activation by a kernel, the library has no such product
+    bool epilogue = true;  // false: a kernel applies bias and activation, because the library cannot fuse them.
   };
   using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, DType, DType, bool, bool, bool, int>;
 

@@ -76,9 +76,7 @@ class Pinned {
   std::size_t bytes_ = 0;
 };
 
-at::ScalarType type_of(DType n) {
-  return n == DType::f32 ? at::kFloat : n == DType::f16 ? at::kHalf : at::kBFloat16;
-}
+at::ScalarType type_of(DType n) { return n == DType::f32 ? at::kFloat : n == DType::f16 ? at::kHalf : at::kBFloat16; }
 
 class Gpu final : public Device {
  public:

@@ -1,5 +1,5 @@
-// A Device on CUDA: memory from libtorch's caching allocator, products by cuBLASLt, attention by libtorch's fused
-// kernels, passes recorded as CUDA graphs.
+// A Device on CUDA: memory from libtorch's caching allocator, matrix multiplication by cuBLASLt, attention by
+// libtorch's fused kernels, and passes recorded as CUDA graphs.
 #pragma once
 
 #include <memory>
@@ -8,14 +8,14 @@
 
 namespace torchclip::cuda {
 
-// Throws where the device is not there. TORCHCLIP_CUDA_GRAPHS=0: nothing is recorded; TORCHCLIP_CUDA_TUNE=0: products
-// are not timed, the library's first proposal is taken.
+// Throws if the device does not exist. With TORCHCLIP_CUDA_GRAPHS=0 nothing is recorded. With TORCHCLIP_CUDA_TUNE=0
+// matrix multiplications are not timed and the library's first proposal is used.
 std::unique_ptr<Device> make_gpu(int index);
 
-// Gives cached memory of all devices back to the driver.
+// Returns the cached memory of all devices to the driver.
 void free_all_caches();
 
-// Time between two points of a stream.
+// Measures the time between two points of a stream.
 class Timer {
  public:
   explicit Timer(Stream stream);
@@ -23,7 +23,7 @@ class Timer {
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
   void begin();
-  float end();  // waits; milliseconds since begin()
+  float end();  // Waits; returns the milliseconds since begin().
 
  private:
   Stream stream_;

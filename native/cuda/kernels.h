@@ -1,6 +1,6 @@
-// The engine's own kernels: everything between the matrix products and the attention. Pointers are to device memory,
-// calls are queued on `stream`. What each computes is said by its reference in native/test/cuda/references.h, which the
-// tests compare it with.
+// The engine's own kernels: everything between the matrix multiplications and the attention. Pointers are to device
+// memory, and calls are queued on `stream`. The references in native/test/cuda/reference_kernels.h define what each
+// kernel computes, and the tests compare with them.
 #pragma once
 
 #include "image/resize_plan.h"
@@ -11,39 +11,39 @@ namespace torchclip::cuda {
 
 using core::Activation;
 
-// Rows of a product's input from images: uint8 [rows, size, size, 3] to [rows * grid * grid, stride] elements of
-// `number`, each a patch in the order channel, line, column, zeros from 3 patch^2 to stride; table: float [3, 256], the
-// value of each byte (core::PixelTable).
+// Converts images, uint8 [rows, size, size, 3], to the input of a linear layer: [rows * grid * grid, stride] elements
+// of `number`. Each row is a patch in the order channel, row, column, with zeros from 3 patch^2 to stride. table: float
+// [3, 256], the value of each byte (core::PixelTable).
 void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
              std::int64_t stride, const float* table, DType number, void* out);
 
 struct NormWeights {
   const float* gamma = nullptr;
-  const float* beta = nullptr;  // null: none
+  const float* beta = nullptr;  // May be null.
   float eps = 0;
 };
 
-// The residual stream of a ViT: x[r, i] = row + position, normalised where norm.gamma is given. embedded: float [rows *
-// patches, width]; positions: float [patches, width]; token: float [width], the row before the patches, or null.
-// x: float [rows, patches + (token ? 1 : 0), width].
+// Assembles the residual stream of a ViT: x[r, i] = row + position, normalised if norm.gamma is not null. embedded:
+// float [rows * patches, width]; positions: float [patches, width]; token: float [width], the row before the patches,
+// or null. x: float [rows, patches + (token ? 1 : 0), width].
 void assemble(Stream stream, const float* embedded, const float* positions, const float* token, std::int64_t rows,
               std::int64_t patches, std::int64_t width, const NormWeights& norm, float* x);
 
-// Layer norm (biased variance) of float rows of x, row stride `stride`; `index` (or null) names the rows. To `number`,
-// packed. norm.gamma null: the conversion alone.
+// Layer norm (biased variance) of float rows of x with row stride `stride`; `index` selects the rows, or is null. The
+// output is packed, of `number`. If norm.gamma is null, it only converts.
 void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
                 std::int64_t width, const NormWeights& norm, DType number, void* out);
 
-// x = activation(x + bias) in place; x: [rows, columns] of `number`; bias: [columns], float or of the number too, or
+// Computes x = activation(x + bias) in place. x: [rows, columns] of `number`; bias: [columns], float or `number`, or
 // null.
 void bias_activation(Stream stream, void* x, DType number, std::int64_t rows, std::int64_t columns, const void* bias,
                      DType bias_number, Activation activation);
 
-// out[r] = x[index[r]], or x's row r where index is null: float [rows, width].
+// out[r] = x[index[r]], or row r of x if index is null: float [rows, width].
 void gather(Stream stream, const float* x, const std::int32_t* index, std::int64_t rows, std::int64_t width,
             float* out);
 
-// The mean of each sequence's rows from `first` on: x float [rows, length, width] to float [rows, width].
+// Computes the mean of each sequence's rows from `first` on: x float [rows, length, width] to float [rows, width].
 void average(Stream stream, const float* x, std::int64_t rows, std::int64_t length, std::int64_t first,
              std::int64_t width, float* out);
 
@@ -55,8 +55,8 @@ void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* pl
 // One image of a batch to resize: core::ResizePlan with its tables on the device.
 struct ResizeJob {
   const std::uint8_t* in;  // [height, width, channels]
-  std::uint8_t* between;   // room for plan.between_bytes()
-  std::uint8_t* out;       // [size, size, 3]; what the window leaves free is filled already
+  std::uint8_t* between;   // Has room for shape.between_bytes().
+  std::uint8_t* out;       // [size, size, 3]; the area outside the window is already filled.
   const core::Taps* x_taps;
   const core::Taps* y_taps;
   const std::int32_t* x_weights;
@@ -64,19 +64,20 @@ struct ResizeJob {
   core::ResizeShape shape;
 };
 
-// Both passes of `count` jobs (on the device), `most` being the largest number of bytes of any pass of any job.
+// Runs both passes of `count` jobs, which are on the device. `most` is the largest number of bytes of any pass of any
+// job.
 void resize(Stream stream, const ResizeJob* jobs, std::int64_t count, std::int64_t most);
 
 constexpr std::int64_t kMostK = 1024;
 
-// A query's hits so far: keys in falling order, the empty ones 0. See key_of.
+// Updates the hits of each query: keys in descending order, with 0 for empty ones. See key_of.
 //   scores: float [queries, columns], row stride `stride`: of base rows first ... first + columns.
 //   best:   uint64 [queries, k]: read and written. k <= kMostK.
 void select_top_k(Stream stream, const float* scores, std::int64_t queries, std::int64_t columns, std::int64_t stride,
                   std::int64_t first, std::int32_t k, std::uint64_t* best);
 
-// A score and a row as one number that sorts as the pair does: the higher score first, equal scores by rising row. No
-// pair has key 0, and NaN sorts last.
+// Combines a score and a row into one number with the order of the pair: the higher score first, equal scores by
+// ascending row. No pair has key 0, and NaN sorts last.
 HOST_DEVICE std::uint64_t key_of(float score, std::uint32_t row) {
   std::uint32_t bits = bits_of(score == 0.0f ? 0.0f : score);  // -0 equals 0
   bits = score != score ? 0 : bits & 0x80000000u ? ~bits : bits | 0x80000000u;

@@ -97,8 +97,7 @@ class Loader {
   Layer projection(const std::string& key, const std::string& bias) {
     const auto matrix = weights_(key);
     if (!matrix.data) return {};
-    return layer(transposed(matrix).data(), weights_(bias).data, matrix.inner(), matrix.rows(), DType::f32,
-                 DType::f32);
+    return layer(transposed(matrix).data(), weights_(bias).data, matrix.inner(), matrix.rows(), DType::f32, DType::f32);
   }
 
   NormLayer norm(const std::string& key, std::int64_t width, float eps) {

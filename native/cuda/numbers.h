@@ -1,5 +1,5 @@
-// The numbers that a GPU multiplies: float32, fp16 and bf16, with the same rounding (to nearest, ties to even) on the
-// device, by its instructions, and on the host, by the bits.
+// The number formats that a GPU multiplies: float32, fp16 and bf16. Rounding is to nearest, ties to even, by
+// instructions on the device and by bit operations on the host.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace torchclip::cuda {
 
-using Stream = void*;  // a cudaStream_t; the interfaces need no CUDA header
+using Stream = void*;  // A cudaStream_t, so that the interfaces need no CUDA header.
 
 using core::DType;
 using core::size_of;
@@ -51,7 +51,7 @@ HOST_DEVICE float to_float(Half x) {
 #else
   const std::uint32_t sign = static_cast<std::uint32_t>(x.bits & 0x8000) << 16, rest = x.bits & 0x7fff;
   if (rest >= 0x7c00) return float_of(sign | 0x7f800000 | (rest & 0x3ff) << 13);
-  // A product with 2^112 moves the exponent, and makes a normal number of a subnormal one.
+  // A multiplication by 2^112 moves the exponent and makes a subnormal number normal.
   return float_of(sign | bits_of(float_of(rest << 13) * float_of(0x77800000)));
 #endif
 }
@@ -82,9 +82,9 @@ HOST_DEVICE Half from_float<Half>(float x) {
 #else
   const std::uint32_t b = bits_of(x), sign = b >> 16 & 0x8000, rest = b & 0x7fffffff;
   if (rest > 0x7f800000) return {static_cast<std::uint16_t>(0x7fff)};
-  if (rest >= 0x477ff000) return {static_cast<std::uint16_t>(sign | 0x7c00)};  // 65520 and more: infinity
+  if (rest >= 0x477ff000) return {static_cast<std::uint16_t>(sign | 0x7c00)};  // 65520 and above: infinity.
   std::uint32_t half;
-  if (rest < 0x38800000) {  // below 2^-14: the sum with 0.5 leaves the rounded multiple of 2^-24 in the lowest bits
+  if (rest < 0x38800000) {  // Below 2^-14: adding 0.5 leaves the rounded multiple of 2^-24 in the lowest bits.
     half = bits_of(float_of(rest) + 0.5f) - 0x3f000000;
   } else {
     half = (rest + 0xfff + (rest >> 13 & 1) - 0x38000000) >> 13;

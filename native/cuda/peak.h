@@ -1,4 +1,4 @@
-// A device's own speed at matrix products, measured: what a model's share is counted by.
+// Measures a device's own matrix multiplication speed, which a model's share of peak refers to.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace torchclip::cuda {
 
-// FLOP/s of side x side x side products of bf16 random numbers, the best of three rounds of ten.
+// Returns the FLOP/s of side x side x side multiplications of random bf16 numbers, the best of three rounds of ten.
 double gemm_peak(Device& device, std::int64_t side = 8192);
 
 }  // namespace torchclip::cuda

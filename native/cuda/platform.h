@@ -1,5 +1,5 @@
-// What a kernel file is compiled against: CUDA by nvcc, or, without it, the same source as plain C++ over the small
-// model of a GPU in native/test/cuda/host_cuda.h, where the tests run every kernel thread by thread.
+// The platform that a kernel file is compiled for: CUDA by nvcc, or plain C++ with the small emulation of a GPU in
+// native/test/cuda/host_cuda.h, where the tests run every kernel thread by thread.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@ struct Grid {
   std::int64_t x = 1, y = 1, z = 1;
 };
 
-// Whether the threads of a block meet (barriers, shuffles); the host model runs the others one after another.
+// Whether the threads of a block synchronise (barriers, shuffles). The host emulation runs independent threads one
+// after another.
 enum class Threads { independent, together };
 
 }  // namespace torchclip::cuda

@@ -9,11 +9,12 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "functions.h"
 #include "libtorch.h"
 #include "model/artifact/artifact.h"
 #include "torch_module.h"
 
-namespace torchclip::core {
+namespace torchclip::libtorch {
 namespace {
 
 using caffe2::serialize::PyTorchStreamReader;
@@ -132,4 +133,4 @@ void verify_artifact(const std::string& path) {
   }
 }
 
-}  // namespace torchclip::core
+}  // namespace torchclip::libtorch

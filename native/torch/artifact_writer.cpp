@@ -10,11 +10,12 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "functions.h"
 #include "libtorch.h"
 #include "model/config/model_config.h"
 #include "torch_module.h"
 
-namespace torchclip::core {
+namespace torchclip::libtorch {
 namespace {
 
 c10::ScalarType dtype_of(const std::string& name) {
@@ -205,4 +206,4 @@ void wrap_torchscript(const std::string& path, const std::string& config, const 
   save(module, config, tokenizer, output);
 }
 
-}  // namespace torchclip::core
+}  // namespace torchclip::libtorch

@@ -1,10 +1,11 @@
-#include "search/gpu_products.h"
+#include "model/device_rows.h"
 
 #include <algorithm>
 
+#include "functions.h"
 #include "libtorch.h"
 
-namespace torchclip::core {
+namespace torchclip::libtorch {
 namespace {
 
 class TorchRows final : public DeviceRows {
@@ -38,4 +39,4 @@ std::unique_ptr<DeviceRows> rows_on_device(const Device& device, const float* ro
   return std::make_unique<TorchRows>(device, rows, count, dim);
 }
 
-}  // namespace torchclip::core
+}  // namespace torchclip::libtorch

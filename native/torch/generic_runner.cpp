@@ -5,11 +5,12 @@
 #include <optional>
 
 #include "base/error.h"
+#include "functions.h"
 #include "libtorch.h"
 #include "model/gpu_library.h"
 #include "torch_module.h"
 
-namespace torchclip::core {
+namespace torchclip::libtorch {
 namespace {
 
 c10::Device torch_device(const Device& device) {
@@ -180,4 +181,4 @@ std::unique_ptr<GenericRunner> make_generic_runner(const Artifact& artifact, con
   return std::make_unique<TorchScriptRunner>(artifact, pixels, options);
 }
 
-}  // namespace torchclip::core
+}  // namespace torchclip::libtorch

@@ -1,4 +1,4 @@
-// The one include of libtorch's headers, and the precompiled header of the files that use them.
+// The only file that includes libtorch's headers. It is the precompiled header of the files that use them.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-namespace torchclip::core {
+namespace torchclip::libtorch {
 namespace {
 
 c10::ScalarType scalar_type(StoredType type) {
@@ -155,4 +155,4 @@ torch::jit::Module load_trusted(const std::shared_ptr<const File>& file) {
   }
 }
 
-}  // namespace torchclip::core
+}  // namespace torchclip::libtorch

@@ -1,4 +1,4 @@
-// Work that stops where its caller asks: a flag that another thread sets.
+// Cancellation: work stops when another thread sets a flag.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace torchclip::core {
 
-// Checked between layers; not zero: the pass ends with Error(E_ABORTED). May be null.
+// The flag is checked between layers. If it is not zero, the pass ends with Error(E_ABORTED). It may be null.
 using Cancel = const volatile std::int32_t*;
 
 inline void check_cancel(Cancel cancel) {

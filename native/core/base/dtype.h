@@ -1,14 +1,14 @@
-// The types of elements, one for CPU and GPU.
+// Element types, shared by the CPU and the GPU.
 #pragma once
 
 #include <cstdint>
 
 namespace torchclip::core {
 
-// The numbers of the first three are those of an index file's precision in the addon.
+// The first three values equal the values of an index file's precision in the addon.
 enum class DType : std::uint8_t { f32, bf16, s8, f16 };
 
-// Bytes of an element.
+// Returns the size of an element in bytes.
 constexpr std::int64_t size_of(DType type) {
   switch (type) {
     case DType::f32:

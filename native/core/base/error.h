@@ -22,8 +22,8 @@ struct Failure {
   std::string message;
 };
 
-// Translates the exception in flight (call it inside a catch block): Error as it is, std::bad_alloc and
-// libtorch's out-of-memory messages to E_OUT_OF_MEMORY, everything else to E_INTERNAL.
+// Translates the current exception; call it inside a catch block. An Error keeps its code, std::bad_alloc and
+// libtorch's out-of-memory messages become E_OUT_OF_MEMORY, and everything else becomes E_INTERNAL.
 Failure current_failure() noexcept;
 
 }  // namespace torchclip::core

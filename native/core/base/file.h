@@ -1,4 +1,5 @@
-// A regular file that is opened once: what is checked is what is read, even where its name comes to mean another file.
+// A regular file that is opened once, so that the bytes that were checked are the bytes that are read, even if its name
+// is reassigned to another file.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +10,11 @@
 
 namespace torchclip::core {
 
-// The errors of a kind of file.
+// The status codes that are thrown for a kind of file.
 struct FileErrors {
   torchclip_status missing, unopenable,
-      irregular;                         // there is no such file; the system refuses it; it is a folder, pipe or device
-  torchclip_status cut_off, unreadable;  // it ends before its contents do; the system fails to read it
+      irregular;                         // The file is missing; cannot be opened; is a folder, pipe or device.
+  torchclip_status cut_off, unreadable;  // The file ends too early; the system fails to read it.
 };
 constexpr FileErrors kModelFile{TORCHCLIP_E_MODEL_NOT_FOUND, TORCHCLIP_E_READ, TORCHCLIP_E_MODEL_NOT_FOUND,
                                 TORCHCLIP_E_MODEL_CORRUPT, TORCHCLIP_E_READ};
@@ -22,8 +23,8 @@ constexpr FileErrors kIndexFile{TORCHCLIP_E_INDEX_NOT_FOUND, TORCHCLIP_E_INDEX_N
 
 class File {
  public:
-  // Opens `path` for reading, without waiting for the writer of a pipe. Throws Error of `errors`, with the system's
-  // reason where it has one.
+  // Opens `path` for reading, without waiting for the writer of a pipe. Throws an Error with a status of `errors` and,
+  // if available, the system's reason.
   explicit File(const std::string& path, const FileErrors& errors = kModelFile);
   ~File();
   File(const File&) = delete;
@@ -31,13 +32,13 @@ class File {
 
   const std::string& path() const noexcept { return path_; }
   int descriptor() const noexcept { return descriptor_; }
-  // Bytes of the file when it was opened.
+  // The size in bytes when the file was opened.
   std::uint64_t size() const noexcept { return size_; }
-  // Which file this is, and its state when it was opened: device, inode, size, times of the last changes.
+  // Identifies the file and its state when it was opened: device, inode, size and the times of the last changes.
   const std::string& identity() const noexcept { return identity_; }
 
-  // Reads exactly `bytes` bytes that begin at `offset`; safe from several threads at once. Throws
-  // Error(cut_off) where the file ends before, Error(unreadable) where the system fails.
+  // Reads exactly `bytes` bytes starting at `offset`. Thread-safe. Throws Error(cut_off) if the file ends before that,
+  // and Error(unreadable) if the system fails.
   void read(std::uint64_t offset, void* to, std::size_t bytes) const;
   std::string read_text(std::uint64_t offset, std::size_t bytes) const;
 

@@ -1,6 +1,6 @@
-// Long-lived threads with one bounded queue. With one thread it is an engine's device thread (OpenMP binds its
-// workers to the thread that calls, so every forward pass of a device runs on one thread); with several it is the
-// pool for work that is neither the device's nor libuv's: preprocessing, top-k, writing artifacts.
+// Long-lived threads with one bounded queue. With one thread it is an engine's device thread (OpenMP binds its workers
+// to the calling thread, so every forward pass of a device runs on one thread). With several threads it runs work that
+// belongs neither to the device nor to libuv: preprocessing, top-k, and writing artifacts.
 #pragma once
 
 #include <chrono>
@@ -14,24 +14,25 @@ namespace torchclip::core {
 
 class JobQueue {
  public:
-  // Waiting jobs beyond `limit` are refused with E_BUSY: the queue never grows without bound and never blocks.
+  // More than `limit` waiting jobs are refused with E_BUSY: the queue is bounded and never blocks.
   explicit JobQueue(unsigned threads, std::size_t limit = 4096);
   ~JobQueue();  // = stop()
 
-  // `job` runs on one of the threads, in order of posting. Where the pool is stopped first, it is called with
-  // `cancelled` true on the stopping thread instead, so that whoever waits is always told. Jobs must not throw.
+  // `job` runs on one of the threads, in posting order. If the queue is stopped first, the job is called with
+  // `cancelled` true on the stopping thread instead, so that its caller is always notified. Jobs must not throw.
   void post(std::function<void(bool cancelled)> job);
 
-  // More threads, until there are that many. Not from two threads at once.
+  // Starts threads until there are `threads` of them.
   void grow(unsigned threads);
 
-  // Jobs that wait, not counting those that run.
+  // Returns the number of waiting jobs, without those that are running.
   std::size_t waiting();
 
-  // Lets running jobs end, cancels the waiting ones, joins. Safe to call twice, not from a job.
+  // Waits for the running jobs, cancels the waiting ones and joins the threads. It may be called twice, but not from a
+  // job.
   void stop() noexcept;
-  // The same, but waits at most `limit` for the running jobs. Returns false where one of them still runs: its thread
-  // goes on, so the pool and everything that the job uses must stay for ever.
+  // As stop(), but waits at most `limit` for the running jobs. Returns false if one of them is still running; its
+  // thread then continues, so the queue and everything that the job uses must never be destroyed.
   bool stop_within(std::chrono::milliseconds limit) noexcept;
 
  private:
@@ -44,9 +45,9 @@ class JobQueue {
   std::condition_variable wake_;
   std::deque<std::function<void(bool)>> jobs_;
   bool stopping_ = false;
-  std::condition_variable ended_;    // a thread has left its loop
-  std::size_t looping_ = 0;          // threads in their loop
-  std::deque<std::thread> threads_;  // none moves when others are added
+  std::condition_variable ended_;    // Notified when a thread leaves its loop.
+  std::size_t looping_ = 0;          // The number of threads in their loop.
+  std::deque<std::thread> threads_;  // A deque, so that threads do not move when others are added.
 };
 
 }  // namespace torchclip::core

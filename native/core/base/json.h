@@ -1,4 +1,4 @@
-// A reader of JSON for the settings inside an artifact: all of RFC 8259 but numbers beyond double.
+// A JSON reader for the settings inside an artifact. It implements RFC 8259 except numbers beyond the range of double.
 #pragma once
 
 #include <map>
@@ -12,16 +12,16 @@ class Json {
  public:
   enum class Kind { null, boolean, number, string, array, object };
 
-  // Throws Error(E_MODEL_CORRUPT) with the offset of what is wrong; nesting beyond 64 is refused.
+  // Throws Error(E_MODEL_CORRUPT) with the offset of the error. Nesting deeper than 64 levels is refused.
   static Json parse(std::string_view text);
 
   Kind kind() const noexcept { return kind_; }
-  // A member, or a null value where there is none or this is no object.
+  // Returns a member, or a null value if it is missing or this is not an object.
   const Json& operator[](const std::string& name) const;
   const std::vector<Json>& items() const noexcept { return items_; }
   const std::map<std::string, Json>& members() const noexcept { return members_; }
 
-  // The value, or `otherwise` where this is of another kind.
+  // Each returns the value, or `otherwise` if this is of another kind.
   double number(double otherwise = 0) const noexcept { return kind_ == Kind::number ? number_ : otherwise; }
   bool boolean(bool otherwise = false) const noexcept { return kind_ == Kind::boolean ? number_ != 0 : otherwise; }
   std::string text(const std::string& otherwise = "") const { return kind_ == Kind::string ? text_ : otherwise; }

@@ -1,4 +1,5 @@
-// A file mapped for reading, which another process may shorten or remove meanwhile without harm to this one.
+// A file mapped for reading. Another process may shorten or remove the file in the meantime without harm to this
+// process.
 #pragma once
 
 #include <cstddef>
@@ -13,12 +14,13 @@ namespace torchclip::core {
 // The first `bytes` bytes of a file.
 class MappedFile {
  public:
-  // Throws Error(E_OUT_OF_MEMORY) where it cannot be mapped. 0 bytes are mapped nowhere.
+  // Throws Error(E_OUT_OF_MEMORY) if the file cannot be mapped. A size of 0 creates no mapping.
   MappedFile(std::shared_ptr<const File> file, std::size_t bytes);
 
   const char* data() const noexcept { return region_.data; }
   const std::string& path() const noexcept { return file_->path(); }
-  // False once the file is shorter than what is mapped: what was read may be zeros. Ask after reading.
+  // Returns false once the file is shorter than its mapping; values that were read may then be zeros. Call it after
+  // reading.
   bool intact() const noexcept;
 
  private:

@@ -1,8 +1,8 @@
-// The matrix product for bf16 and int8 on AMX's tile registers; its instructions are immintrin.h's, or
-// plain loops with the same names (native/test/amx.h) for machines without AMX.
+// Matrix multiplication for bf16 and int8 with AMX's tile registers. The instructions are those of immintrin.h, or
+// scalar loops with the same names (native/test/amx.h) on machines without AMX.
 //
-// Eight tiles of 16 rows of 64 bytes: four sums (two of rows by two of columns), two of A, two of weights. A panel's
-// layout (kernels.h) is a tile's: 16 steps of 16 columns of 4 bytes, 128 bytes apart.
+// Eight tiles of 16 rows of 64 bytes are used: four for sums (two of rows by two of columns), two for A and two for
+// weights. The layout of a panel (kernels.h) is that of a tile: 16 steps of 16 columns of 4 bytes, 128 bytes apart.
 #pragma once
 
 #include <cstring>
@@ -16,7 +16,7 @@ constexpr int kTileRows = 16, kTileBytes = 64;
 // Intel 64 and IA-32 Architectures Software Developer's Manual, LDTILECFG: palette 1.
 struct alignas(64) TileConfig {
   std::uint8_t palette = 1, start = 0, reserved[14] = {};
-  std::uint16_t bytes[16] = {};  // of a row of each tile
+  std::uint16_t bytes[16] = {};  // The bytes of a row of each tile.
   std::uint8_t rows[16] = {};
   explicit TileConfig(int count) {
     const int second = count > kTileRows ? count - kTileRows : 0;
@@ -25,13 +25,13 @@ struct alignas(64) TileConfig {
     rows[0] = rows[1] = rows[4] = first;
     rows[2] = rows[3] = rows[5] = static_cast<std::uint8_t>(second);
     if (second == 0) bytes[2] = bytes[3] = bytes[5] = 0;
-    rows[6] = rows[7] = kTileRows;  // weights: 16 steps
+    rows[6] = rows[7] = kTileRows;  // Weights: 16 steps.
   }
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// One product of 32 rows (or fewer) by a panel over 16 steps, added to the sums. (The numbers of
-// tiles are literals in the intrinsics' assembly, hence upper and lower.)
+// Multiplies 32 rows (or fewer) by a panel over 16 steps and adds the result to the sums. The intrinsics need the
+// numbers of the tiles as literals, hence the functions upper and lower.
 template <typename Step, bool Two>
 void tile_step(const char* a, std::int64_t lda, const char* weights) {
   _tile_loadd(6, weights, 2 * kTileBytes);
@@ -62,7 +62,7 @@ void tile_rows(int rows, const char* a, std::int64_t lda, const char* weights, s
     }
     tile_step<Step, Two>(a + k * kTileBytes, lda, weights + k * kTileRows * 2 * kTileBytes);
   }
-  if (const std::int64_t rest = steps % kTileRows) {  // by way of zeros: what lies behind may be no number
+  if (const std::int64_t rest = steps % kTileRows) {  // Padded with zeros, because the memory beyond may hold NaN.
     alignas(64) char last[2 * kTileRows * kTileBytes] = {}, some[2 * kTileRows * kTileBytes] = {};
     for (int r = 0; r < rows; ++r) std::memcpy(last + r * kTileBytes, a + r * lda + whole * kTileBytes, rest * 4);
     std::memcpy(some, weights + whole * kTileRows * 2 * kTileBytes, rest * 2 * kTileBytes);
@@ -100,7 +100,7 @@ struct Bf16Tiles {
     all_rows<Bf16Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
   }
 };
-struct Int8Tiles {  // A has signs, the weights have none
+struct Int8Tiles {  // A is signed, the weights are unsigned.
   using Sum = Ints;
   static constexpr int kRows = 2 * kTileRows, kOffset = 128, kBytes = 4;
   static void upper() {
@@ -117,7 +117,7 @@ struct Int8Tiles {  // A has signs, the weights have none
   }
 };
 
-// Tiles are given back at the end, so that a switch of threads has less to save.
+// Releases the tiles at the end, so that a context switch has less state to save.
 template <typename Step>
 void multiply_by_tiles(const Product& p, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
                        std::int64_t panel_end) {

@@ -1,4 +1,4 @@
-// Attention of one head, for the instruction set that this file is compiled for: include after steps.h.
+// Attention of one head, for the instruction set that this file is compiled for. Include it after steps.h.
 #pragma once
 
 #include "kernels/gemm.h"
@@ -10,7 +10,7 @@ using torchclip::core::Attention;
 using torchclip::core::kAttentionRows;
 using torchclip::core::round_up;
 
-// The keys' rows in k or in v, `ld` bytes apart.
+// The rows of the keys in k or in v, `ld` bytes apart.
 struct Rows {
   const char* data;
   std::int64_t ld;
@@ -18,7 +18,7 @@ struct Rows {
   const char* at(std::int64_t i) const { return data + (order ? order[i] : i) * ld; }
 };
 
-// to[c * distance + r]: unit c of key `first` + r, for rows and columns up to kLanes each; rows past `rows` are zeros.
+// to[c * distance + r] is unit c of key `first` + r, for up to kLanes rows and columns. Rows from `rows` on are zeros.
 inline void transpose_block(const Rows& from, std::int64_t first, std::int64_t unit, std::int64_t rows,
                             std::int64_t columns, std::int32_t* to, std::int64_t distance) {
   Ints r[kLanes], t[kLanes];
@@ -32,7 +32,7 @@ inline void transpose_block(const Rows& from, std::int64_t first, std::int64_t u
     t[i] = unpack_low(r[i], r[i + 1]);
     t[i + 1] = unpack_high(r[i], r[i + 1]);
   }
-  // r[4 i + j]: of each fourth of a register L, rows 4 i ... 4 i + 3 of column 4 L + j.
+  // r[4 i + j] holds, in each quarter L of a register, rows 4 i ... 4 i + 3 of column 4 L + j.
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; i += 4) {
     for (int j = 0; j < 2; ++j) {
@@ -62,7 +62,8 @@ inline void transpose_block(const Rows& from, std::int64_t first, std::int64_t u
   }
 }
 
-// Rows of `units` 4-byte units (one float, or two of bf16) as strips of columns: [units][kStrip], empty rows zero.
+// Packs rows of `units` 4-byte units (one float or two bf16) into strips of columns, [units][kStrip], with zeros in
+// empty rows.
 inline void pack_keys(const Rows& k, std::int64_t keys, std::int64_t units, std::int32_t* strips) {
   for (std::int64_t first = 0; first < round_up(keys, kPanel); first += kLanes) {
     std::int32_t* strip = strips + first / kStrip * kStrip * units + first % kStrip;
@@ -73,8 +74,8 @@ inline void pack_keys(const Rows& k, std::int64_t keys, std::int64_t units, std:
   }
 }
 
-// exp(s - max) of the first `count` scores of a row, as what the second product takes, zeros up to `padded` (a multiple
-// of a panel); returns their sum.
+// Computes exp(s - max) of the first `count` scores of a row, in the input format of the second multiplication, with
+// zeros up to `padded` (a multiple of a panel). Returns their sum.
 template <typename Step>
 float softmax_exp(float* s, std::int64_t count, std::int64_t padded) {
   for (std::int64_t i = count; i < padded; ++i) s[i] = -3e38f;
@@ -85,22 +86,22 @@ float softmax_exp(float* s, std::int64_t count, std::int64_t padded) {
   Floats total = zero();
   for (std::int64_t i = 0; i < used; i += kLanes) {
     const Floats e = exponential(load(s + i) - largest);
-    Step::put(s, i, e);  // bf16 lies in the first half of the row: behind what is still to be read
+    Step::put(s, i, e);  // bf16 fills the first half of the row and never overtakes the reads.
     total = total + e;
   }
-  // What was filled in became 1e-38 each: nothing beside the largest one's 1, but not zero.
+  // Each padding score became 1e-38, which is negligible beside the largest value, 1, but is not zero.
   Step::clear(s, count, padded);
   return sum_of(total);
 }
 
 struct FloatAttention : FloatStep {
   using Value = float;
-  static constexpr std::int64_t kGroup = 1;  // elements of a 4-byte unit
+  static constexpr std::int64_t kGroup = 1;  // The elements of a 4-byte unit.
   static void put(float* row, std::int64_t i, Floats v) { store(row + i, v); }
   static void clear(float* row, std::int64_t from, std::int64_t to) {
     for (std::int64_t i = from; i < to; ++i) row[i] = 0;
   }
-  // A strip of columns: [keys][kStrip].
+  // Packs a strip of columns: [keys][kStrip].
   static void pack_values(const Rows& rows, std::int64_t keys, std::int64_t columns, char* to) {
     auto* out = reinterpret_cast<float*>(to);
     for (std::int64_t i = 0; i < keys; ++i, out += kStrip) {
@@ -116,7 +117,7 @@ struct FloatAttention : FloatStep {
 
 #if defined(__AVX512BF16__)
 static_assert(kStrip == kPanel);
-// Where the elements of two interleaved rows of 32 come from.
+// The source indices of the elements of two interleaved rows of 32.
 struct Pairs {
   alignas(64) std::uint16_t at[2 * kPanel];
   constexpr Pairs() : at{} {
@@ -132,7 +133,7 @@ struct Bf16Attention : Bf16Step {
   static void clear(float* row, std::int64_t from, std::int64_t to) {
     for (std::int64_t i = from; i < to; ++i) reinterpret_cast<std::uint16_t*>(row)[i] = 0;
   }
-  // A strip of 32 columns: pairs of keys, [keys / 2][32][2].
+  // Packs a strip of 32 columns as pairs of keys, [keys / 2][32][2].
   static void pack_values(const Rows& v, std::int64_t keys, std::int64_t columns, char* to) {
     const Ints low = _mm512_load_si512(kPairs.at), high = _mm512_load_si512(kPairs.at + kPanel);
     const auto some = static_cast<__mmask32>(columns == kPanel ? ~0u : (1u << columns) - 1);
@@ -153,8 +154,8 @@ void attention(const Attention& t) {
   constexpr std::int64_t G = Step::kGroup, kSize = sizeof(Value);
   static_assert(R <= kAttentionRows);
   const std::int64_t padded = round_up(t.keys, kPanel), units = t.width / G, lines = round_up(t.keys, G) / G;
-  auto* keys = reinterpret_cast<std::int32_t*>(t.scratch);        // strips of keys: [units][kStrip]
-  char* values = reinterpret_cast<char*>(keys + padded * units);  // strips of columns: [lines][kStrip]
+  auto* keys = reinterpret_cast<std::int32_t*>(t.scratch);        // Strips of keys: [units][kStrip].
+  char* values = reinterpret_cast<char*>(keys + padded * units);  // Strips of columns: [lines][kStrip].
   auto* scores = reinterpret_cast<float*>(values + lines * round_up(t.width, kPanel) * 4);  // [R][padded]
   float* result = scores + kAttentionRows * padded;                                         // [R][32]
   pack_keys({static_cast<const char*>(t.k), t.ldk * kSize, t.rows}, t.keys, units, keys);
@@ -163,7 +164,7 @@ void attention(const Attention& t) {
     Step::pack_values({static_cast<const char*>(t.v) + c * kSize, t.ldk * kSize, t.rows}, t.keys, columns,
                       values + c * lines * 4);
   }
-  const std::int64_t before = t.keys - t.queries;  // keys that every query sees
+  const std::int64_t before = t.keys - t.queries;  // The number of keys that every query attends to.
   const std::int64_t blocks = (t.queries + R - 1) / R;
   for (std::int64_t b = 0; b < blocks; ++b) {
     const std::int64_t begin = b * t.queries / blocks, end = (b + 1) * t.queries / blocks;

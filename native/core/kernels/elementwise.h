@@ -1,4 +1,4 @@
-// Layer norm, search in scores and dot products, for the instruction set that this file is compiled for.
+// Layer norm, the scan of scores, and dot products, for the instruction set that this file is compiled for.
 #pragma once
 
 #include <cstring>
@@ -10,7 +10,7 @@ namespace {
 
 using torchclip::core::round_up;
 
-// One value as (x - mean) * inverse * gamma + beta, or x itself where there is no norm.
+// Computes (x - mean) * inverse * gamma + beta, or x itself if there is no norm.
 struct Affine {
   float mean = 0, inverse = 1;
   const float *gamma = nullptr, *beta = nullptr;
@@ -97,7 +97,7 @@ void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_
   }
 }
 
-// Numbers of 16 bits as float32.
+// Widens 16-bit numbers to float32.
 template <typename Widen>
 void widen_all(const std::uint16_t* from, std::int64_t count, float* to, Widen&& widen) {
   std::int64_t i = 0;

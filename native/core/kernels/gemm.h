@@ -1,8 +1,8 @@
-// The matrix product, compiled for one instruction set and instantiated for a Step (steps.h, amx.h):
-//   Sum, kRows, kOffset   register type of a sum; rows of a tile; what is added to int8 weights to make them unsigned
+// Matrix multiplication, compiled for one instruction set and instantiated for a Step (steps.h, amx.h), which provides:
+//   Sum, kRows, kOffset   register type of a sum; rows of a tile; offset that makes int8 weights unsigned
 //   kBytes, weights()     bytes of a column's weights in one step; the weights of a strip's step in two registers
 //   zero(), step()        of one sum: step(sum, pointer to 4 bytes of A, weights)
-//   rows()                instead of the last four: all of a tile
+//   rows()                replaces weights(), zero() and step(): computes a whole tile
 // See kernels.h for the layout.
 #pragma once
 
@@ -12,25 +12,25 @@
 namespace {
 
 using torchclip::core::Activation;
+using torchclip::core::DType;
 using torchclip::core::kPanel;
 using torchclip::core::Multiply;
 using torchclip::core::Precision;
 using torchclip::core::Product;
 using torchclip::core::ProductKernel;
-using torchclip::core::DType;
 
-constexpr int kWide = kPanel / kLanes;  // registers in a row of a panel
-constexpr int kStrip = 2 * kLanes;      // columns of a strip: two registers
+constexpr int kWide = kPanel / kLanes;  // The registers of a row of a panel.
+constexpr int kStrip = 2 * kLanes;      // The columns of a strip: two registers.
 constexpr int kStrips = kPanel / kStrip;
 
-constexpr std::int64_t kLine = 64;  // bytes of a line of the caches
+constexpr std::int64_t kLine = 64;  // The bytes of a cache line.
 constexpr std::int64_t kBlockSteps = 16;
 
-// What is fetched into the second cache while a tile's sums are made, a little after each few steps, since a burst
-// would hold up the loads of A.
+// The data that is prefetched into the L2 cache while a tile's sums are computed. It is fetched a little after every
+// few steps, because a burst would delay the loads of A.
 struct Ahead {
-  // Where the rows of results will be written: far from the caches, with a batch of images.
-  const char* to = nullptr;  // null: nothing is fetched
+  // The rows of results, which are far from the caches with a batch of images.
+  const char* to = nullptr;  // null: nothing is prefetched.
   std::int64_t distance = 0, bytes = 0;
   // This tile's share of each strip of the weights that are needed next.
   const char* next = nullptr;  // null: none
@@ -42,8 +42,8 @@ struct Ahead {
   }
 };
 
-// R rows of A by a panel, a strip at a time; `distance`: bytes between the strips of a panel. A function of its own:
-// inlined, its sums are spilled (bf16 3 % slower).
+// Multiplies R rows of A by a panel, one strip at a time. `distance` is the number of bytes between the strips of a
+// panel. It is a separate function because its sums are spilled when it is inlined (3 % slower in bf16).
 template <typename Step, int R>
 [[gnu::noinline]] void tile(const char* a, std::int64_t lda, const char* weights, std::int64_t steps,
                             std::int64_t distance, typename Step::Sum* out, const Ahead& ahead) {
@@ -100,7 +100,7 @@ Floats activate(Floats v) {
   return v;
 }
 
-// Sums of products to results, for a whole panel of columns; `v` is [rows][kPanel] floats.
+// Converts sums to results for a whole panel of columns; `v` is [rows][kPanel] floats.
 template <Activation A, bool Residual, bool Bf16>
 void finish_whole(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
   Floats bias[kWide];
@@ -139,7 +139,7 @@ void finish_as(const Product& p, const float* v, std::int64_t row, int rows, std
 
 inline void finish(const Product& p, const float* v, std::int64_t row, int rows, std::int64_t column) {
   const std::int64_t width = p.columns - column;
-  if (width < kPanel) {  // by way of whole rows beside it
+  if (width < kPanel) {  // A partly filled panel is computed in whole rows of temporary memory.
     alignas(64) float residual[kPanel] = {}, out[kPanel];
     Product one = p;
     one.out = out;
@@ -186,7 +186,8 @@ const float* as_floats(const Floats* sums, const Product&, std::int64_t, int, st
   return reinterpret_cast<const float*>(sums);
 }
 
-// The weights are stored with an offset (they are the unsigned operand): what it adds to each product is taken away.
+// The weights are stored with an offset, because they are the unsigned operand. Its contribution to each sum is
+// subtracted.
 template <typename Step>
 const float* as_floats(const Ints* sums, const Product& p, std::int64_t row, int rows, std::int64_t column, float* to) {
   Floats scale[kWide];
@@ -207,9 +208,9 @@ void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, st
   constexpr int R = Step::kRows;
   const std::int64_t count = row_end - row_begin;
   if (count <= 0) return;
-  // Tiles of nearly the same height, instead of full ones and a flat last one.
+  // The tiles have nearly the same height, instead of full tiles and a short last one.
   const std::int64_t tiles = (count + R - 1) / R;
-  // The rows of a tile stay in the first cache while all panels pass by, which stay in the second one.
+  // The rows of a tile stay in the L1 cache while all panels are processed; the panels stay in the L2 cache.
   for (std::int64_t t = 0; t < tiles; ++t) {
     const std::int64_t begin = row_begin + t * count / tiles;
     const int rows = static_cast<int>(row_begin + (t + 1) * count / tiles - begin);

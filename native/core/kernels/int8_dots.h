@@ -1,4 +1,5 @@
-// Few queries by many rows of int8, for the instruction set that this file is compiled for: include after steps.h.
+// Dot products of few queries with many int8 rows, for the instruction set that this file is compiled for. Include it
+// after steps.h.
 #pragma once
 
 #include "kernels/gemm.h"
@@ -28,7 +29,7 @@ void byte_dots_of(const Int8Dots& d, std::int64_t first) {
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q) {
       const auto exact = static_cast<float>(sum_of(sum[q]) - Step::kOffset * d.sums[r]);
-      out[q] = exact * d.query_scales[first + q] * d.scales[r];  // in the order of the products in gemm.h
+      out[q] = exact * d.query_scales[first + q] * d.scales[r];  // The factors are in the same order as in gemm.h.
     }
   }
 }

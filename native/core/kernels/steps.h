@@ -1,4 +1,4 @@
-// One step of each product, for the instruction set that this file is compiled for; see gemm.h.
+// One step of each matrix multiplication, for the instruction set that this file is compiled for; see gemm.h.
 #pragma once
 
 #include "kernels/vector.h"
@@ -16,7 +16,7 @@ struct Pair {
   Ints first, second;
 };
 
-// Weights of 4 bytes for each column and step, as they lie in memory.
+// Weights of 4 bytes per column and step, in memory order.
 struct WholeWeights {
   static constexpr int kBytes = 4;
   static Pair weights(const char* w) { return {load_ints(w), load_ints(w + sizeof(Ints))}; }
@@ -28,7 +28,7 @@ constexpr int kFloatRows = 14;
 constexpr int kFloatRows = 6;
 #endif
 
-// One float32 of A at a time.
+// Processes one float32 of A per step.
 struct FloatArithmetic {
   using Sum = Floats;
   static constexpr int kRows = kFloatRows, kOffset = 0;
@@ -37,7 +37,7 @@ struct FloatArithmetic {
 };
 struct FloatStep : FloatArithmetic, WholeWeights {};
 
-// Weights of bf16, two columns (that of each register) in 4 bytes: a shift and a mask widen them.
+// bf16 weights. 4 bytes hold one column of each of the two registers; a shift and a mask widen them.
 struct WidenedBf16Step : FloatArithmetic {
   static constexpr int kBytes = 2;
   static Pair weights(const char* w) {
@@ -45,7 +45,7 @@ struct WidenedBf16Step : FloatArithmetic {
     return {low_half_as_high(both), high_half(both)};
   }
 };
-// Weights of fp16, one column after another.
+// fp16 weights, one column after another.
 #if defined(TORCHCLIP_WIDENS_FP16)
 struct WidenedFp16Step : FloatArithmetic {
   static constexpr int kBytes = 2;
@@ -56,7 +56,7 @@ struct WidenedFp16Step : FloatArithmetic {
 };
 #endif
 
-// Unsigned bytes of weights by signed ones of A, four to a step; `Own::dot` adds the products to a sum.
+// Multiplies unsigned bytes of weights by signed bytes of A, four per step; `Own::dot` adds the products to a sum.
 template <typename Own>
 struct Int8Step : WholeWeights {
   using Sum = Ints;
@@ -65,7 +65,7 @@ struct Int8Step : WholeWeights {
 };
 
 #if defined(__AVX512F__)
-// Pairs of products are added in 16 bits, which 2 * 127 * 127 fits; hence weights of 7 bits.
+// Pairs of products are added in 16 bits, which hold 2 * 127 * 127; the weights therefore have 7 bits.
 struct PairStep : Int8Step<PairStep> {
   static constexpr int kRows = 12, kOffset = 64;
   static Sum dot(Sum s, Ints w, Ints a) {
@@ -102,7 +102,7 @@ struct DotStep : Int8Step<DotStep> {
 };
 #endif
 #else
-// Unsigned bytes by signed ones: products of 16 bits (255 * 127 fits), added in 32.
+// Multiplies unsigned bytes by signed ones. The products have 16 bits (255 * 127 fits) and are added in 32.
 struct DotStep : Int8Step<DotStep> {
   using Shorts = std::int16_t __attribute__((vector_size(16)));
   static constexpr int kRows = 4, kOffset = 128;

@@ -1,22 +1,22 @@
-// What each file that is compiled for an instruction set gives to the tables of kernels.cpp.
+// The entries that each file compiled for one instruction set adds to the tables of kernels.cpp.
 #pragma once
 
 #include "kernels/kernels.h"
 
 namespace torchclip::core {
 
-// What a set of kernels does with nothing but its own instructions.
+// The kernels that need only the instruction set of their file.
 struct Part {
-  ProductKernel products[kPrecisions];  // bf16, fp16: widened; fp16 null where that needs F16C
-  Attend attention;                     // of float32
+  ProductKernel products[kPrecisions];  // bf16 and fp16 are widened; fp16 is null if that needs F16C.
+  Attend attention;                     // For float32.
   Functions functions;
 };
-// What further instructions make faster.
+// Kernels that further instructions make faster.
 struct FastProduct {
   ProductKernel product;
-  Attend attention;                        // bf16 alone
-  decltype(Functions::int8_dots) int8_dots;  // int8 alone
-  Widen widen;                             // fp16 alone
+  Attend attention;                          // bf16 only
+  decltype(Functions::int8_dots) int8_dots;  // int8 only
+  Widen widen;                               // fp16 only
 };
 
 extern const Part plain_part, avx2_part, avx512_part;

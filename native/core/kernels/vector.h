@@ -1,6 +1,6 @@
-// One register of floats, for the instruction set that this file is compiled for: AVX-512, AVX2, or what every machine
-// has (the vector extension of GCC and Clang). Included by the kernel sources alone; everything is in the unnamed
-// namespace, so that no inline function of one instruction set is ever linked into another.
+// One register of floats, for the instruction set that this file is compiled for: AVX-512, AVX2, or the vector
+// extension of GCC and Clang, which every machine supports. Only the kernel sources include this file. Everything is in
+// the unnamed namespace, so that no inline function of one instruction set is ever linked into another.
 #pragma once
 
 #if defined(__AVX2__)
@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-// Widening fp16 needs F16C where there is AVX2; AVX-512 includes it, and plain C++ computes it.
+// With AVX2, widening fp16 needs F16C. AVX-512 includes it, and plain C++ computes it.
 #if defined(__AVX512F__) || defined(__F16C__) || !defined(__AVX2__)
 #define TORCHCLIP_WIDENS_FP16
 #endif
@@ -33,7 +33,7 @@ inline Ints to_ints(Floats a) { return _mm512_cvtps_epi32(a); }
 inline Floats to_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
 inline Floats nearest(Floats a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 inline Floats scaled(Floats a, Floats n) { return _mm512_scalef_ps(a, n); }  // a 2^n
-// a / b: the reciprocal to 14 bits and a step of Newton's, below 2e-7 off; a division takes three times as long.
+// a / b by the 14-bit reciprocal and one Newton step, with an error below 2e-7. A division takes three times as long.
 inline Floats divide(Floats a, Floats b) {
   const Floats r = _mm512_rcp14_ps(b);
   return _mm512_mul_ps(a, _mm512_mul_ps(r, _mm512_fnmadd_ps(b, r, _mm512_set1_ps(2.0f))));
@@ -56,8 +56,8 @@ inline Floats widen_bf16(const std::uint16_t* p) {
 inline Floats widen_fp16(const std::uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-inline unsigned at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }  // a bit for each lane
-inline Ints load_first(const std::int32_t* p, std::int64_t count) {  // zeros past the first `count`
+inline unsigned at_least(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }  // One bit per lane.
+inline Ints load_first(const std::int32_t* p, std::int64_t count) {  // Zeros after the first `count`.
   return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffffu), p);
 }
 inline Ints unpack_low(Ints a, Ints b) { return _mm512_unpacklo_epi32(a, b); }
@@ -173,7 +173,7 @@ inline Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
 inline Floats max_of(Floats a, Floats b) { return a > b ? a : b; }
 inline Floats min_of(Floats a, Floats b) { return a < b ? a : b; }
 inline Floats magnitude(Floats a) { return as_floats(as_ints(a) & all_ints(0x7fffffff)); }
-// 1.5 * 2^23: what is added to it is rounded to a whole number, ties to even; for |a| < 2^22.
+// 1.5 * 2^23: a number that is added to it is rounded to an integer, ties to even, for |a| < 2^22.
 constexpr float kRound = 12582912.0f;
 constexpr std::int32_t kRoundBits = 0x4b400000;
 inline Ints to_ints(Floats a) {
@@ -200,12 +200,12 @@ inline Ints low_half_as_high(Ints a) { return a << 16; }
 inline Ints high_half(Ints a) { return a & all_ints(static_cast<std::int32_t>(0xffff0000u)); }
 inline Ints four_halves(const std::uint16_t* p) { return Ints{p[0], p[1], p[2], p[3]}; }
 inline Floats widen_bf16(const std::uint16_t* p) { return as_floats(four_halves(p) << 16); }
-// The exponent is moved to its place and corrected by a product, which also makes subnormal numbers right.
+// The exponent bits are moved to their place and corrected by a multiplication, which also handles subnormal numbers.
 inline Floats widen_fp16(const std::uint16_t* p) {
   const Ints half = four_halves(p), rest = (half & all_ints(0x7fff)) << 13;
   constexpr float kCorrection = 0x1p112f;
   const Ints value = as_ints(as_floats(rest) * all(kCorrection));
-  const Ints special = rest >= all_ints(0x7c00 << 13);  // infinities and what is no number
+  const Ints special = rest >= all_ints(0x7c00 << 13);  // Infinities and NaN.
   return as_floats(value | (special & all_ints(0x7f800000)) | ((half & all_ints(0x8000)) << 16));
 }
 inline unsigned at_least(Floats a, Floats b) {
@@ -247,12 +247,12 @@ inline std::int32_t nearest_int(float x) {
   return to_ints(all(x))[0];
 #endif
 }
-// Into the second cache.
+// Prefetches into the L2 cache.
 inline void prefetch(const char* p) { __builtin_prefetch(p, 0, 2); }
 
-// 2^x by x = n + r, |r| <= 1/2, and the polynomial 1 + c1 r + ... + c5 r^5 whose largest relative error is least
-// (1.1e-7; Remez). x is clamped to the range in which the result is a normal number; what rounding it did to x is left
-// in the result: |x| 6e-8 of it.
+// 2^x by x = n + r with |r| <= 1/2 and the minimax polynomial 1 + c1 r + ... + c5 r^5 (Remez), whose largest relative
+// error is 1.1e-7. x is clamped to the range in which the result is a normal number. The rounding error of x itself
+// remains in the result: a relative error of |x| 6e-8.
 inline Floats two_to(Floats x) {
   x = max_of(min_of(x, all(127.0f)), all(-126.0f));
   const Floats n = nearest(x), r = x - n;

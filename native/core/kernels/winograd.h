@@ -6,7 +6,7 @@
 
 namespace {
 
-// B^T d B of a 4 x 4 patch; `V` is a register or a single float.
+// Computes B^T d B of a 4 x 4 patch; `V` is a register or a single float.
 template <typename V, typename Load, typename Store>
 void winograd_input_at(const Load& load_tap, const Store& store_product) {
   V rows[4][4];
@@ -26,7 +26,7 @@ void winograd_input_at(const Load& load_tap, const Store& store_product) {
   }
 }
 
-// A^T m A of the sixteen products to 2 x 2 pixels.
+// Computes A^T m A: the sixteen products to 2 x 2 pixels.
 template <typename V, typename Load, typename Store>
 void winograd_output_at(const Load& load_product, const Store& store_pixel) {
   V rows[2][4];

@@ -1,6 +1,6 @@
-// Threads that compute one thing together: the caller and its helpers share the tasks of `each` by a counter, so that
-// a core that is taken away for a moment does not hold up the others. Helpers spin for a few microseconds between two
-// calls and then sleep.
+// Threads that compute one job together. The caller and its helpers share the tasks of `parallel_for` by a counter, so
+// that a core that is taken away for a moment does not delay the others. Between two calls helpers spin for a few
+// microseconds and then sleep.
 #pragma once
 
 #include <atomic>
@@ -15,16 +15,16 @@ namespace torchclip::core {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // the caller included
+  explicit ThreadPool(int threads);  // Includes the caller.
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const noexcept { return static_cast<int>(helpers_.size()) + 1; }
 
-  // work(i), or work(i, thread) with the number of the thread in [0, size()), for each i in [0, count), in no fixed
-  // order; returns when all are done. Call it from one thread at a time. Where `work` throws, the other tasks still
-  // run, and the first exception is thrown here.
+  // Calls work(i), or work(i, thread) with the number of the thread in [0, size()), for each i in [0, count) in no
+  // fixed order, and returns when all calls have finished. Only one thread at a time may call it. If `work` throws, the
+  // other tasks still run, and the first exception is then rethrown here.
   template <typename Work>
   void parallel_for(std::int64_t count, Work&& work) {
     run(count, &work, [](void* w, std::int64_t i, int thread) {
@@ -43,8 +43,8 @@ class ThreadPool {
   void take_tasks(std::int64_t count, void* work, Call call, int thread) noexcept;
   void help(int thread);
 
-  // The round, whether it may still be joined, and how many helpers are in it: a helper that wakes late finds the
-  // round closed and is not waited for.
+  // The round, whether it can still be joined, and the number of helpers in it. A helper that wakes late finds the
+  // round closed, and the caller does not wait for it.
   static constexpr std::uint64_t kOpen = 1u << 31, kJoined = kOpen - 1, kRound = std::uint64_t{1} << 32;
   std::atomic<std::uint64_t> state_{0};
   std::atomic<std::uint32_t> wake_{0};
@@ -54,7 +54,7 @@ class ThreadPool {
   void* work_ = nullptr;
   Call call_ = nullptr;
   std::mutex failure_mutex_;
-  std::exception_ptr failure_;  // the first of this round
+  std::exception_ptr failure_;  // The first exception of this round.
   std::vector<std::thread> helpers_;
 };
 

@@ -1,4 +1,4 @@
-// The device that a model runs on, by its name.
+// The device that a model runs on, and its name.
 #pragma once
 
 #include <string>
@@ -7,16 +7,16 @@ namespace torchclip::core {
 
 struct Device {
   bool cuda = false;
-  int index = 0;  // of a CUDA device
+  int index = 0;  // The index of a CUDA device.
   // "cpu", "cuda:0" ...
   std::string name() const;
 };
 
-// "cpu", "cuda" (the first GPU) or "cuda:N". Throws Error(E_ARGUMENT) for another name.
+// Accepts "cpu", "cuda" (the first GPU) or "cuda:N". Throws Error(E_ARGUMENT) for another name.
 Device device_named(const std::string& name);
 
-// The same, and "auto": the first GPU, or the CPU where no GPU can be used; `note` then says why. Throws
-// Error(E_CUDA_UNAVAILABLE) where a GPU is named that is not there.
+// Accepts the names of device_named() and "auto", which is the first GPU, or the CPU if no GPU can be used; `note` then
+// says why. Throws Error(E_CUDA_UNAVAILABLE) if the named GPU is not available.
 Device choose_device(const std::string& name, std::string& note);
 
 }  // namespace torchclip::core

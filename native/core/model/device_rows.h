@@ -1,4 +1,4 @@
-// Inner products on a GPU by libtorch's GEMM, for machines whose torchclip has no CUDA library of its own. native/torch
+// Inner products on a GPU by libtorch's GEMM, for installations without torchclip's own CUDA library. native/torch
 // implements it.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace torchclip::core {
 
-// Rows that lie on a device.
+// Rows in the memory of a device.
 class DeviceRows {
  public:
   virtual ~DeviceRows() = default;

@@ -1,5 +1,5 @@
-// Towers that TorchScript runs, for what torchclip has no kernels for and as the reference of tests. This header is all
-// that the core knows of it: native/torch implements it with libtorch.
+// Towers that TorchScript runs: those that torchclip has no kernels for, and the reference for tests. The core knows
+// only this interface; native/torch implements it with libtorch.
 #pragma once
 
 #include <cstdint>
@@ -15,28 +15,28 @@ namespace torchclip::core {
 
 struct GenericOptions {
   Device device;
-  Precision precision = Precision::fp32;  // of parameters and arithmetic; int8 is fp32 here
-  int threads = 1;                        // of libtorch on a CPU
-  bool deterministic = false;             // a row at a time, each text at its own length
-  bool images = false, texts = false;     // the towers that are wanted
+  Precision precision = Precision::fp32;  // The type of parameters and arithmetic; int8 is fp32 here.
+  int threads = 1;                        // The number of threads of libtorch on a CPU.
+  bool deterministic = false;             // Runs one row at a time, each text at its own length.
+  bool images = false, texts = false;     // The towers to load.
 };
 
 class GenericRunner {
  public:
   virtual ~GenericRunner() = default;
-  // Bytes of parameters and buffers.
+  // The size of parameters and buffers in bytes.
   virtual std::uint64_t bytes() const = 0;
-  // exp of the parameter of a third-party export; the artifact says those of the others.
+  // exp of the logit_scale parameter of a third-party export. For other models the artifact holds it.
   virtual float logit_scale() const = 0;
 
-  // As Runner's, not normalised. Where memory runs out, with half of the rows at a time.
+  // As the methods of Runner, but without normalisation. When memory runs out, the rows are halved and tried again.
   virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
   virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                              Cancel cancel) = 0;
 };
 
-// Generates the TorchScript of the towers from the artifact's settings; of a third-party export, runs its own code:
-// only for files that the caller trusts. Call it on the thread that will run the model. Throws Error(E_MODEL_CORRUPT).
+// Generates the TorchScript of the towers from the artifact's settings. A third-party export runs its own code and must
+// be trusted by the caller. Call it on the thread that will run the model. Throws Error(E_MODEL_CORRUPT).
 std::unique_ptr<GenericRunner> make_generic_runner(const Artifact& artifact, const PixelTable& pixels,
                                                    const GenericOptions& options);
 

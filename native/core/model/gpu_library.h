@@ -1,5 +1,5 @@
-// The CUDA halves, loaded when they are first asked for: libtorch's, then torchclip's own (native/cuda), so that this
-// library links without either.
+// The CUDA libraries, which are loaded on first use: libtorch's, then torchclip's own (native/cuda). This library
+// therefore links without either.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,12 @@ namespace torchclip::core {
 class GpuModel;
 struct GpuModelSource;
 
-// What libtorchclip_cuda.so gives. It finds it by torchclip_cuda_functions(version), which returns null to another
-// version's caller.
+// The functions of libtorchclip_cuda.so. The entry point torchclip_cuda_functions(version) returns null if the version
+// of the caller differs.
 struct CudaFunctions {
   GpuModel* (*make_model)(const GpuModelSource& source);
-  void (*free_cache)();  // gives cached memory of all devices back
-  // As search/top_k.h, on device N; k <= 1,024.
+  void (*free_cache)();  // Releases the cached memory of all devices.
+  // As in search/top_k.h, on device N; k <= 1,024.
   void (*similarity)(int device, const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows,
                      std::int32_t dim, float* out);
   void (*top_k)(int device, const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows,
@@ -25,18 +25,19 @@ struct CudaFunctions {
 constexpr const char* kCudaEntry = "torchclip_cuda_functions";
 using CudaEntry = const CudaFunctions* (*)(const char* version);
 
-// Loads libtorch_cuda from the folder of the libtorch_cpu in use, once a process. Empty where CUDA devices can be
-// used; else why not, and what to install. Call it before anything asks libtorch about CUDA: libtorch remembers the
-// first answer.
+// Loads libtorch_cuda from the folder of the loaded libtorch_cpu, once per process. Returns an empty text if CUDA
+// devices can be used, otherwise the reason and what to install. Call it before anything asks libtorch about CUDA,
+// because libtorch remembers its first answer.
 const std::string& cuda_problem();
-// How many CUDA devices can be used.
+// The number of usable CUDA devices.
 int cuda_device_count();
 
-// torchclip's own half, or null: not built, not loadable (then `fast_cuda_problem` says why), or no CUDA at all.
+// torchclip's own CUDA library, or null if it was not built, cannot be loaded (`fast_cuda_problem` then says why), or
+// CUDA is not available.
 const CudaFunctions* cuda_functions();
 const std::string& fast_cuda_problem();
 
-// Null where there is no such half: TorchScript then runs on the GPU.
+// Returns null if that library is not available; TorchScript then runs on the GPU.
 std::unique_ptr<GpuModel> make_cuda_model(const GpuModelSource& source);
 void free_cuda_cache();
 

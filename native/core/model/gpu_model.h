@@ -1,4 +1,5 @@
-// A model on another device than the CPU, as the library of that device gives it (native/cuda). Nothing of CUDA shows.
+// A model on a device other than the CPU, as the library of that device provides it (native/cuda). The interface does
+// not expose CUDA.
 #pragma once
 
 #include <string>
@@ -20,7 +21,7 @@ struct GpuModelSource {
   std::int64_t embed_dim = 0, context_length = 0;
   Transform transform;
   const PixelTable& pixels;
-  bool deterministic = false;  // a row at a time, whatever is asked for together
+  bool deterministic = false;  // Runs one row at a time, for any batch.
 };
 
 class GpuModel {
@@ -31,17 +32,17 @@ class GpuModel {
   virtual std::string name() const = 0;  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"
   virtual MemoryUse memory() const = 0;
 
-  // As Runner's, not normalised.
+  // As the methods of Runner, but without normalisation.
   virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
   virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                              Cancel cancel) = 0;
-  // Images of any sizes and JPEG files as Runner's, resized and cropped on the device: the same bytes as preprocess()
-  // gives.
+  // Encodes images of any size and JPEG files as Runner does. They are resized and cropped on the device, with the same
+  // bytes as preprocess().
   virtual void encode_images(const ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
                              Cancel cancel) = 0;
 
-  // Seconds of one pass over `rows` images (or texts of `length` tokens) that lie on the device already, the mean of
-  // `repeats`; for benchmarks.
+  // The time in seconds of one pass over `rows` images (or texts of `length` tokens) that are already on the device, as
+  // the mean of `repeats` passes. For benchmarks.
   virtual double time_images(std::int64_t rows, int repeats) = 0;
   virtual double time_texts(std::int64_t rows, std::int64_t length, int repeats) = 0;
 };

@@ -1,8 +1,8 @@
-// Runs a model artifact: uint8 images or token ids in, float32 embeddings out. Two ways, one result: the generic one
-// calls TorchScript that is generated from the artifact's settings, and is the reference for tests; it also runs
-// third-party exports with their own code, where the caller trusts them. The fast one runs the towers that torchclip
-// itself exports: model/cpu on a CPU, native/cuda on a GPU. Each tower takes the fast way where there is one. libtorch
-// stays behind the pointer, so that includers compile without it.
+// Runs a model artifact: uint8 images or token ids in, float32 embeddings out. There are two ways with one result. The
+// generic runner calls TorchScript that is generated from the artifact's settings and is the reference for tests; it
+// also runs third-party exports with their own code if the caller trusts them. The fast runners run the towers that
+// torchclip itself exports: model/cpu on a CPU, native/cuda on a GPU. Each tower uses a fast runner if there is one for
+// it. libtorch is hidden behind a pointer, so that including files compile without it.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ namespace torchclip::core {
 class GpuModel;
 struct GpuModelSource;
 
-// A decoded image, or a JPEG file: then image.pixels holds `encoded` bytes of it and the image's sizes are 0.
+// A decoded image, or a JPEG file. For a JPEG file, image.pixels holds its `encoded` bytes and the sizes of `image` are
+// 0.
 struct ImageInput {
   Image image{};
   std::size_t encoded = 0;
@@ -28,63 +29,65 @@ struct ImageInput {
 constexpr std::int32_t kMostThreads = 1024;
 
 struct RunnerOptions {
-  std::string device = "auto";     // auto | cpu | cuda | cuda:N; of an engine also cuda:all
+  std::string device = "auto";     // auto | cpu | cuda | cuda:N; an engine also accepts cuda:all
   std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8
-  std::int32_t threads = 0;        // compute threads on a CPU, up to kMostThreads; 0: one a core
-  bool generic = false;            // TorchScript for both towers, whatever the machine has
-  // The same bits for a image or text whatever shares its batch. The fast runner always gives that; the generic one
-  // runs a row at a time.
+  std::int32_t threads = 0;        // Compute threads on a CPU, up to kMostThreads; 0: one per core.
+  bool generic = false;            // Uses TorchScript for both towers on every machine.
+  // Gives an image or a text the same bits for any batch that contains it. The fast CPU runner always does; a GPU and
+  // the generic runner then run one row at a time.
   bool deterministic = false;
-  // A third-party export may run its own code, with the rights of this process. Without it: Error(E_MODEL_UNSAFE).
+  // Allows a third-party export to run its own code, with the rights of this process. If false, such a file is
+  // Error(E_MODEL_UNSAFE).
   bool trust_code = false;
-  // Copies of the model in an engine, on the same device; for tests. 0: one, or with cuda:all one for each GPU.
+  // The number of copies of the model in an engine, on the same device; for tests. 0: one, or with cuda:all one for
+  // each GPU.
   std::int32_t replicas = 0;
-  // Makes the model of the device instead of the CUDA library, for tests on machines without a GPU. null: no such.
+  // Creates the model of the device instead of the CUDA library, for tests on machines without a GPU. May be null.
   std::function<std::unique_ptr<GpuModel>(const GpuModelSource&)> make_model;
 };
 
 struct ModelInfo {
   std::int32_t image_size = 0, context_length = 0, embed_dim = 0, vocab_size = 0;
-  float logit_scale = 0;                       // exp of the learned parameter
-  float logit_bias = 0;                        // added to scaled cosines; 0 where the model has none
-  Transform transform;                         // what preprocess() does for this model
-  std::int32_t pad_id = 0;                     // fills a row of token ids after its end
-  bool trims = true;                           // padding may be left away: the text encoder is causal
-  bool third_party = false;                    // its own TorchScript code runs
-  std::int32_t replicas = 1;                   // copies that share the engine's queue
-  std::string device, precision, device_note;  // what is used; device_note: why `auto` is not CUDA, or empty
+  float logit_scale = 0;                       // exp of the learned parameter.
+  float logit_bias = 0;                        // Added to scaled cosines; 0 if the model has none.
+  Transform transform;                         // The settings of preprocess() for this model.
+  std::int32_t pad_id = 0;                     // Fills a row of token ids after its end.
+  bool trims = true;                           // Padding may be omitted: the text encoder is causal or masks it.
+  bool third_party = false;                    // Whether its own TorchScript code runs.
+  std::int32_t replicas = 1;                   // The number of copies that share the engine's queue.
+  std::string device, precision, device_note;  // What is used; device_note says why `auto` is not CUDA, or is empty.
   std::string image_runner, text_runner;       // "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" ...
-  std::map<std::string, std::string> extra;    // torchclip.json, tokenizer.json: the artifact's extra files
+  std::map<std::string, std::string> extra;    // The artifact's extra files: torchclip.json, tokenizer.json.
 };
 
 struct MemoryUse {
   std::uint64_t weights = 0, workspace = 0;  // bytes
 };
 
-// The device of each copy that an engine holds: {"cuda:0", "cuda:1"} for cuda:all on a machine with two GPUs. Throws
-// Error(E_CUDA_UNAVAILABLE) where cuda:all finds none.
+// Returns the device of each copy that an engine holds, for example {"cuda:0", "cuda:1"} for cuda:all on a machine with
+// two GPUs. Throws Error(E_CUDA_UNAVAILABLE) if cuda:all finds none.
 std::vector<std::string> devices_of(const RunnerOptions& options);
 
 class Runner {
  public:
-  // Reads the artifact through one descriptor (see artifact.h) and moves it to the device. Call it, and everything else
-  // here, on the thread that will run the model.
+  // Reads the artifact through one descriptor (see artifact.h) and moves it to the device. Call the constructor and
+  // every method on the thread that will run the model.
   Runner(const std::string& path, const RunnerOptions& options);
   ~Runner();
 
   const ModelInfo& info() const noexcept;
 
-  // What the weights and the reused workspace hold now.
+  // The current size of the weights and of the reused workspace.
   MemoryUse memory() const;
 
-  // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim]. Where *cancel turns not zero, the fast runner ends
-  // with Error(E_ABORTED) before its next layer; `cancel` may be null.
+  // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim]. `cancel` may be null. If *cancel becomes nonzero, the
+  // fast runner ends with Error(E_ABORTED) before its next layer.
   void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);
-  // The same for images of any sizes, preprocessed as the model wants it where the model runs: on a GPU by its
-  // kernels, else here; the same pixels either way. JPEG files are decoded by the GPU's decoder; failed: uint8 [rows],
-  // not 0 for files that it does not take or that it fails at, and for every file where there is no such decoder:
-  // their rows of `out` then mean nothing. `failed` may be null where no image is encoded.
+  // Encodes images of any size. They are preprocessed for the model on the device that runs it: by the kernels on a
+  // GPU, otherwise on the CPU, with the same pixels. JPEG files are decoded by the GPU's decoder. failed: uint8 [rows],
+  // nonzero for files that the decoder does not accept or fails to decode, and for every file if there is no decoder;
+  // the contents of their rows of `out` are undefined. `failed` may be null if no image is an encoded file.
   void encode_images(const ImageInput* images, std::int64_t rows, float* out, std::uint8_t* failed, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);
   // ids: int32 [rows, length], length <= context_length; out: float [rows, embed_dim].

@@ -1,7 +1,7 @@
 #include "model/system.h"
 
-#include "libtorch.h"
 #include "model/gpu_library.h"
+#include "model/torch_library.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -39,13 +39,13 @@ std::vector<std::string> cpu_features() {
 
 SystemInfo system_info() {
   SystemInfo s;
-  s.libtorch = TORCH_VERSION;
-  s.cpu_capability = at::get_cpu_capability();
   s.cpu_features = cpu_features();
   s.cuda_problem = cuda_problem();
   s.fast_cuda_problem = fast_cuda_problem();
   s.cuda_devices = cuda_device_count();
   return s;
 }
+
+LibtorchInfo libtorch_info() { return {torch_functions().version, torch_functions().cpu_capability}; }
 
 }  // namespace torchclip::core

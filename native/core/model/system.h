@@ -1,4 +1,4 @@
-// What this machine and this libtorch offer, as `torchclip doctor` shows it.
+// What this machine and its libtorch support, as shown by `torchclip doctor`.
 #pragma once
 
 #include <string>
@@ -7,14 +7,21 @@
 namespace torchclip::core {
 
 struct SystemInfo {
-  std::string libtorch;                   // version of the libtorch that is loaded
-  std::string cpu_capability;             // the kernels that libtorch picked: "AVX2", "AVX512", "DEFAULT" ...
   std::vector<std::string> cpu_features;  // "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile" ...
-  std::string fast_cuda_problem;          // why torchclip's own CUDA half is not used
-  std::string cuda_problem;               // why no CUDA device can be used; empty where one can
+  std::string fast_cuda_problem;          // The reason why torchclip's own CUDA library is not used.
+  std::string cuda_problem;               // The reason why no CUDA device can be used; empty if one can.
   int cuda_devices = 0;
 };
 
+// Opens libtorch only if there is an NVIDIA driver.
 SystemInfo system_info();
+
+struct LibtorchInfo {
+  std::string version;
+  std::string cpu_capability;  // The kernels that libtorch chose: "AVX2", "AVX512", "DEFAULT" ...
+};
+
+// Opens libtorch. Throws Error(E_INTERNAL) if it does not load.
+LibtorchInfo libtorch_info();
 
 }  // namespace torchclip::core

@@ -1,4 +1,4 @@
-// Which rows a search may find.
+// Restricts the rows that a search may find.
 #pragma once
 
 #include <cstdint>
@@ -6,15 +6,15 @@
 
 namespace torchclip::core {
 
-// A bit for each of the first `rows` rows, lowest bit of each byte first; rows without a bit are left out. Without bits
-// every row passes.
+// One bit for each of the first `rows` rows, lowest bit of each byte first. Rows without a bit are excluded. If `bits`
+// is null, every row passes.
 struct RowFilter {
   const std::uint8_t* bits = nullptr;
   std::int64_t rows = 0;
 
   bool passes(std::int64_t row) const { return !bits || (row < rows && (bits[row >> 3] >> (row & 7) & 1) != 0); }
 
-  // How many of the first `among` rows pass.
+  // Returns how many of the first `among` rows pass.
   std::int64_t count(std::int64_t among) const {
     if (!bits) return among;
     const std::int64_t n = among < rows ? among : rows;
@@ -24,13 +24,13 @@ struct RowFilter {
     return found;
   }
 
-  // Whether so few of the first `among` rows pass that they are better scored one by one.
+  // Returns whether so few of the first `among` rows pass that it is faster to score them one by one.
   bool is_sparse(std::int64_t among) const {
-    constexpr std::int64_t kSparse = 8;  // fewer than one row in so many
+    constexpr std::int64_t kSparse = 8;  // Fewer than one row in this many.
     return bits && count(among) < among / kSparse;
   }
 
-  // The numbers of those that pass among the first `among` rows.
+  // Returns the numbers of the rows that pass among the first `among` rows.
   std::vector<std::int32_t> list(std::int64_t among) const {
     std::vector<std::int32_t> found;
     found.reserve(static_cast<std::size_t>(count(among)));

@@ -171,11 +171,11 @@ void Index::search(const Query& given, const Hits& hits) const {
     return finite.clear_odd(hits);
   }
   const bool is_large = rows.type == DType::f32 && rows.count >= kPrefilterRows && given.k <= rows.count / 64;
-  const bool may_sketch = is_large && !given.filter.is_sparse(rows.count);
+  const bool may_prefilter = is_large && !given.filter.is_sparse(rows.count);
   std::int64_t done = 0;  // by the prefilter
-  for (std::int64_t n; may_sketch && done < given.count; done += n) {
+  for (std::int64_t n; may_prefilter && done < given.count; done += n) {
     n = std::min(kPrefilterQueries, given.count - done);
-    if (!search_sketch(context, rows, at(given, done, n), given.count, to(done))) break;
+    if (!search_prefiltered(context, rows, at(given, done, n), given.count, to(done))) break;
   }
   if (done < given.count) scan(context, rows, at(given, done, given.count - done), to(done));
   rows.check_intact();
@@ -188,12 +188,12 @@ void Index::close() {
   // Where a search runs, the prefilter is freed with the index.
   if (!lock.owns_lock()) return;
   prefilter_.reset();
-  sketch_bytes_ = 0;
+  prefilter_bytes_ = 0;
 }
 
-bool Index::search_sketch(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
+bool Index::search_prefiltered(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
                           const Hits& hits) const {
-  if (!sketchable_) return false;
+  if (!prefilterable_) return false;
   if (!asked_ && all < kWorthPrefilter) {  // one small search alone is not
     asked_ = true;
     return false;
@@ -201,9 +201,9 @@ bool Index::search_sketch(const Context& context, const RowView& rows, const Que
   if (!prefilter_) prefilter_ = std::make_unique<Int8Prefilter>(rows.dim);
   if (prefilter_->rows() < rows.count) {
     const std::int64_t first = prefilter_->rows();
-    sketchable_ = prefilter_->add(context, reinterpret_cast<const float*>(rows.at(first)), rows.count - first);
-    if (!sketchable_) prefilter_.reset();
-    sketch_bytes_ = prefilter_ ? prefilter_->bytes() : 0;
+    prefilterable_ = prefilter_->add(context, reinterpret_cast<const float*>(rows.at(first)), rows.count - first);
+    if (!prefilterable_) prefilter_.reset();
+    prefilter_bytes_ = prefilter_ ? prefilter_->bytes() : 0;
     if (!prefilter_) return false;
   }
   std::vector<std::vector<Int8Prefilter::Candidate>> found;

@@ -1,4 +1,5 @@
-// A block of queries against rows of int8: few of them at the speed of memory, more as a product.
+// A block of queries against int8 rows: few queries use dot products at the speed of memory, more use a matrix
+// multiplication.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +14,16 @@ class Int8Queries {
   // queries: float32 [count, dim].
   Int8Queries(const Context& context, const float* queries, std::int64_t count, std::int64_t dim);
 
-  // The scores of `rows` rows (row stride `stride` bytes, with their scales and sums) and the queries of `panel`:
-  // out[row * kPanel + query].
+  // Computes the scores of `rows` rows (row stride `stride` in bytes, with their scales and sums) with the queries of
+  // `panel`: out[row * kPanel + query].
   void scores(const Kernels& kernels, const char* data, std::int64_t stride, const float* scales,
               const std::int32_t* sums, std::int64_t rows, std::int64_t panel, float* out) const;
 
  private:
   std::int64_t count_, stride_;
-  std::vector<std::uint8_t> rounded_;  // of few: [count, stride]
+  std::vector<std::uint8_t> rounded_;  // For few queries: [count, stride].
   std::vector<float> scales_;
-  Linear packed_;  // of more
+  Linear packed_;  // For more queries.
 };
 
 }  // namespace torchclip::core

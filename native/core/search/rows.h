@@ -1,5 +1,5 @@
-// Where an index keeps its rows. Whoever reads takes a RowView, which stays what it is while rows are added, the memory
-// is moved to a larger block, or the index is closed: the block is freed with the last view of it.
+// The storage of an index's rows. A reader takes a RowView, which stays valid and unchanged while rows are added, the
+// memory is moved to a larger block, or the index is closed. The block is freed with its last view.
 #pragma once
 
 #include <cstdint>
@@ -12,57 +12,57 @@
 
 namespace torchclip::core {
 
-// The first `count` rows of an index, which do not change any more.
+// The first `count` rows of an index, which no longer change.
 struct RowView {
   DType type = DType::f32;
-  std::int64_t dim = 0, stride = 0, count = 0;  // stride in bytes
+  std::int64_t dim = 0, stride = 0, count = 0;  // stride is in bytes.
   const char* data = nullptr;                   // [count, stride]
-  const float* scales = nullptr;                // int8 alone: [count]
-  const std::int32_t* sums = nullptr;           // int8 alone: [count]
-  std::shared_ptr<const void> keep;             // owns the memory that the rows lie in
-  std::shared_ptr<const MappedFile> file;       // or the file that they lie in
+  const float* scales = nullptr;                // int8 only: [count]
+  const std::int32_t* sums = nullptr;           // int8 only: [count]
+  std::shared_ptr<const void> keep;             // Owns the memory of the rows,
+  std::shared_ptr<const MappedFile> file;       // or the file that contains them.
 
   const char* at(std::int64_t row) const { return data + row * stride; }
-  // Rows [start, start + n) as float32 [n, dim]. Throws Error(E_INDEX_CORRUPT) as `check_intact` does.
+  // Reads rows [start, start + n) as float32 [n, dim]. Throws Error(E_INDEX_CORRUPT) as `check_intact` does.
   void read(std::int64_t start, std::int64_t n, float* out) const;
-  // After reading: throws Error(E_INDEX_CORRUPT) where the file was shortened since it was mapped.
+  // Call it after reading: throws Error(E_INDEX_CORRUPT) if the file was shortened since it was mapped.
   void check_intact() const;
 };
 
-// Any number of readers and one writer at a time. `mutex_` is held for the exchange of a few pointers only, never while
-// rows are converted, copied or searched, and no other lock is taken under it.
+// Any number of readers and one writer may use it at a time. `mutex_` is held only while a few pointers are exchanged,
+// never while rows are converted, copied or searched, and no other lock is taken under it.
 class RowStore {
  public:
   RowStore(DType type, std::int64_t dim) : type_(type), dim_(dim), stride_(row_bytes(type, dim)) {}
-  // Over a mapped file; the first `stage` copies its rows into memory.
+  // Uses a mapped file; the first `stage` copies its rows into memory.
   explicit RowStore(const NpyRows& rows);
 
   // Throws Error(E_CLOSED) after `close`.
   RowView view() const;
   void check_open() const { (void)view(); }
-  // Bytes of memory; those of a mapped file are not counted. 0 after `close`.
+  // The size of the memory in bytes, without that of a mapped file. 0 after `close`.
   std::size_t bytes() const;
   std::int64_t rows() const;
   std::int64_t dim() const noexcept { return dim_; }
   DType type() const noexcept { return type_; }
 
-  // For one writer at a time. Room for `count` rows behind those that are there and staged; `more`: how many others
-  // will follow, so that they need no larger block.
+  // For one writer at a time. Returns room for `count` rows after the present and the staged ones. `more` is the number
+  // of rows that will follow, so that they need no larger block.
   struct Room {
     char* data;                        // [count, stride()]
-    float* scales;                     // int8 alone: [count]
-    std::int32_t* sums;                // int8 alone: [count]
-    std::shared_ptr<const void> keep;  // owns what the pointers point at, also after `close`
+    float* scales;                     // int8 only: [count]
+    std::int32_t* sums;                // int8 only: [count]
+    std::shared_ptr<const void> keep;  // Owns the memory of the pointers, even after `close`.
   };
   Room stage(std::int64_t count, std::int64_t more);
-  // `count` further rows, filled by the caller, are staged: not yet in any view.
+  // Stages `count` further rows, which the caller has filled. No view contains them yet.
   void staged(std::int64_t count) { pending_ += count; }
-  // The staged rows can be seen from now on, or are forgotten.
+  // commit() makes the staged rows visible, and discard() drops them.
   void commit();
   void discard() { pending_ = 0; }
   std::int64_t stride() const noexcept { return stride_; }
 
-  // Views that are in use stay valid; later ones are refused.
+  // Existing views stay valid; new ones are refused.
   void close();
 
  private:
@@ -74,8 +74,8 @@ class RowStore {
 
   const DType type_;
   const std::int64_t dim_, stride_;
-  std::int64_t pending_ = 0;  // the writer's
-  mutable std::mutex mutex_;  // of what follows
+  std::int64_t pending_ = 0;  // Used by the writer only.
+  mutable std::mutex mutex_;  // Guards the following members.
   std::shared_ptr<const Block> block_;
   std::shared_ptr<const MappedFile> file_;
   const char* mapped_ = nullptr;

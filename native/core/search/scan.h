@@ -1,4 +1,4 @@
-// The k best rows of each query by scoring every row, or every row that a filter lets pass.
+// Finds the k best rows of each query by scoring every row, or every row that passes a filter.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 namespace torchclip::core {
 
 struct Hits {
-  std::int32_t* indices;  // [queries, k]: row numbers, best first, equal scores by row number; -1 past the last hit
-  float* scores;          // [queries, k]: NaN past the last hit
+  std::int32_t* indices;  // [queries, k]: row numbers, best first, equal scores by row number; -1 after the last hit
+  float* scores;          // [queries, k]: NaN after the last hit
 };
 
 struct Query {
@@ -24,7 +24,7 @@ struct Query {
 struct Hit {
   float score;
   std::int32_t row;
-  bool operator<(const Hit& other) const {  // better first
+  bool operator<(const Hit& other) const {  // Better hits come first.
     return score > other.score || (score == other.score && row < other.row);
   }
 };
@@ -32,10 +32,10 @@ struct Hit {
 // Throws Error(E_ARGUMENT) unless 1 <= k <= rows.
 void check_k(std::int32_t k, std::int64_t rows);
 
-// The k best of `found`, which it reorders, as result `at` of `hits`.
+// Writes the k best of `found`, which it reorders, as result `at` of `hits`.
 void write_hits(std::vector<Hit>& found, std::int32_t k, std::int64_t at, const Hits& hits);
 
-// Scores that are not numbers are never hits.
+// NaN scores are never hits.
 void scan(const Context& context, const RowView& rows, const Query& query, const Hits& hits);
 
 }  // namespace torchclip::core

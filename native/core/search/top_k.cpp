@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "linalg/packed.h"
 #include "model/device.h"
+#include "model/device_rows.h"
 #include "model/gpu_library.h"
-#include "search/gpu_products.h"
 #include "search/index.h"
 
 namespace torchclip::core {

@@ -1,4 +1,4 @@
-// What openai/CLIP and open_clip do to a text before they cut it into tokens; lib/text/clean.ts says the same.
+// The text cleaning of openai/CLIP and open_clip before tokenization; lib/text/clean.ts is the TypeScript version.
 #pragma once
 
 #include <string>
@@ -6,8 +6,8 @@
 
 namespace torchclip::core {
 
-// ftfy's repairs, HTML's characters twice, single spaces. The tokenizer lowers the case;
-// that a sigma is a word's last letter is settled here, as the reference lowers the text as a whole.
+// Applies ftfy's repairs, unescapes HTML twice and reduces white space to single spaces. The tokenizer lowers the case,
+// but final sigmas are decided here, because the reference lowers the text as a whole.
 std::u32string clean_as_openai(std::u32string_view text);
 
 // Python's html.unescape.

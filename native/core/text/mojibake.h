@@ -1,11 +1,11 @@
-// Text that was decoded by a wrong encoding ("Ã©" where "é" was meant), as ftfy repairs it.
+// Repairs text that was decoded with a wrong encoding ("Ã©" instead of "é"), as ftfy does.
 #pragma once
 
 #include <string>
 
 namespace torchclip::core {
 
-// ftfy.fix_encoding with its defaults; text that shows no sign of it comes back as it is.
+// Implements ftfy.fix_encoding with its defaults. Text without signs of a wrong encoding is returned unchanged.
 std::u32string fix_encoding(std::u32string text);
 
 }  // namespace torchclip::core

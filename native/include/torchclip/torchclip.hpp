@@ -1,5 +1,5 @@
-// C++ face of the C ABI (torchclip.h): RAII and exceptions, header-only, so that no C++ type crosses the
-// library's boundary. Shapes and meanings are documented in torchclip.h.
+// C++ wrapper of the C ABI (torchclip.h) with RAII and exceptions. It is header-only, so that no C++ type crosses the
+// library's boundary. torchclip.h documents shapes and meanings.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ class Clip {
 
   const torchclip_model_info& info() const noexcept { return info_; }
 
-  // uint8 [height, width, channels] to uint8 [image_size, image_size, 3].
+  // Converts uint8 [height, width, channels] to uint8 [image_size, image_size, 3].
   std::vector<std::uint8_t> preprocess(const std::uint8_t* pixels, std::int32_t width, std::int32_t height,
                                        std::int32_t channels) const {
     std::vector<std::uint8_t> out(static_cast<std::size_t>(info_.image_size) * info_.image_size * 3);
@@ -57,7 +57,7 @@ class Clip {
     return out;
   }
 
-  // UTF-8 texts, for models with CLIP's own tokenizer; truncate: see torchclip_tokenize.
+  // Encodes UTF-8 texts, for models with CLIP's own tokenizer. For `truncate` see torchclip_tokenize.
   std::vector<float> encode_texts(const std::vector<std::string>& texts, bool truncate = false, bool normalize = true) {
     std::vector<const char*> pointers;
     for (const auto& text : texts) pointers.push_back(text.c_str());
@@ -69,7 +69,7 @@ class Clip {
     return out;
   }
 
-  // For the functions of the C ABI; it stays this object's.
+  // Returns the engine for the functions of the C ABI; this object keeps ownership.
   torchclip_engine* get() const noexcept { return engine_.get(); }
 
  private:

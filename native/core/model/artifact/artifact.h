@@ -1,5 +1,6 @@
-// A model artifact read as data, through one descriptor: a zip archive in the layout of TorchScript whose tensors,
-// settings and tokenizer are read, and whose code never is. What is checked here is what is loaded.
+// A model artifact read as data, through one descriptor. It is a zip archive in the layout of TorchScript whose
+// tensors, settings and tokenizer are read and whose code never is. The bytes that are checked are the bytes that are
+// loaded.
 #pragma once
 
 #include <map>
@@ -21,16 +22,16 @@ enum class StoredType { f32, f16, bf16 };
 struct StoredTensor {
   StoredType type = StoredType::f32;
   std::vector<std::int64_t> shape;
-  std::uint64_t offset = 0, bytes = 0;  // in the file
+  std::uint64_t offset = 0, bytes = 0;  // In the file.
   std::int64_t elements() const;
 };
 
 class Artifact {
  public:
-  // Opens and checks the artifact: the archive's directory, the names, sizes and places of its records, its settings
-  // (ModelConfig), and, unless it is a third-party export, its tensors: exactly those that the settings call for, in
-  // their shapes, each in a record of its own. Throws Error(E_MODEL_NOT_FOUND), Error(E_READ) or
-  // Error(E_MODEL_CORRUPT) with the path and the first thing that is wrong.
+  // Opens and checks the artifact: the archive's directory, the names, sizes and places of its records, and its
+  // settings (ModelConfig). Unless it is a third-party export, its tensors must be exactly those that the settings
+  // require, in their shapes, each in its own record. Throws Error(E_MODEL_NOT_FOUND), Error(E_READ) or
+  // Error(E_MODEL_CORRUPT) with the path and the first error.
   explicit Artifact(const std::string& path);
 
   const File& file() const noexcept { return *file_; }
@@ -39,17 +40,17 @@ class Artifact {
   const std::string& config_json() const noexcept { return config_json_; }
   const std::string& tokenizer_json() const noexcept { return tokenizer_json_; }
 
-  // By dotted path; empty for a third-party export, whose pickle is not read.
+  // The tensors by dotted path. Empty for a third-party export, whose pickle is not read.
   const std::map<std::string, StoredTensor>& tensors() const noexcept { return tensors_; }
-  // The values of a tensor as float32 into `to`, which has room for all of them.
+  // Reads the values of a tensor as float32 into `to`, which must be large enough for all of them.
   void read_floats(const StoredTensor& tensor, float* to) const;
-  // The bytes of a tensor as they are stored.
+  // Reads the bytes of a tensor as they are stored.
   void read_bytes(const StoredTensor& tensor, void* to) const;
-  // The only element of the scalar of that name.
+  // Returns the only element of the scalar with that name.
   float scalar(const std::string& name) const;
 
-  // Reads tensors for the CPU and CUDA towers. Each call reads the file into a buffer of its own, which lives as long
-  // as the Tensor; buffers of tensors that are gone are used again. Keeps a reference to this artifact.
+  // Reads tensors for the CPU and CUDA towers. Each call reads from the file into its own buffer, which lives as long
+  // as the Tensor; buffers of destroyed tensors are reused. Keeps a reference to this artifact.
   Weights weights() const;
 
  private:
@@ -59,8 +60,8 @@ class Artifact {
   const ZipRecord& record(const std::string& name) const;
 
   std::shared_ptr<const File> file_;
-  std::map<std::string, ZipRecord> records_;  // by name without the archive's own folder
-  bool has_constants_ = false;                // tensors of code that is not torchclip's
+  std::map<std::string, ZipRecord> records_;  // By name without the archive's root folder.
+  bool has_constants_ = false;                // Constants of code that torchclip did not generate.
   std::string config_json_, tokenizer_json_;
   ModelConfig config_;
   std::map<std::string, StoredTensor> tensors_;

@@ -1,4 +1,4 @@
-// Attributes of the root module of an artifact: the sizes that other programs read in the file.
+// Attributes of the root module of an artifact: the sizes that other programs read from the file.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace torchclip::core {
 
-// As the settings give it.
+// A value that is derived from the settings.
 using Attribute = std::variant<std::int64_t, std::vector<double>>;
 
-// As it lies in a file.
+// A value as it is stored in a file.
 using PickledAttribute = std::variant<std::int64_t, double, bool, std::string, std::vector<double>>;
 
 }  // namespace torchclip::core

@@ -1,4 +1,4 @@
-// Reads the members of a JSON object of torchclip.json, each with its type and range, and refuses what nobody asks for.
+// Reads the members of a JSON object of torchclip.json, each with its type and range, and refuses unknown members.
 #pragma once
 
 #include <cstdint>
@@ -11,19 +11,19 @@
 
 namespace torchclip::core {
 
-// Limits of every size in the settings; the sizes are compared with the tensors of the file afterwards.
+// The limits of the sizes in the settings. The sizes are compared with the tensors of the file afterwards.
 constexpr std::int64_t kMostWidth = 1 << 16, kMostLayers = 1 << 10, kMostPixels = 1 << 14, kMostTokens = 1 << 16,
                        kMostVocabulary = 1 << 24;
 
 class Fields {
  public:
-  // `name` stands before each member in messages, e.g. "image". Throws Error(E_MODEL_CORRUPT) where `json` is no
-  // object; so does everything else here.
+  // `name` is the prefix of each member in messages, e.g. "image". The constructor and every method throw
+  // Error(E_MODEL_CORRUPT); the constructor does so if `json` is not an object.
   Fields(const Json& json, std::string name);
 
-  // Whole numbers in [least, most].
+  // Reads an integer in [least, most].
   std::int64_t whole(const std::string& field, std::int64_t least, std::int64_t most);
-  // `otherwise` where the field is missing or null.
+  // Returns `otherwise` if the field is missing or null.
   std::int64_t whole_or(const std::string& field, std::int64_t least, std::int64_t most, std::int64_t otherwise);
   std::vector<std::int64_t> wholes(const std::string& field, std::size_t most_items, std::int64_t least,
                                    std::int64_t most);
@@ -33,14 +33,14 @@ class Fields {
   bool boolean(const std::string& field);
   bool boolean_or(const std::string& field, bool otherwise);
   std::string text(const std::string& field);
-  // One of `choices`.
+  // Reads a text that must be one of `choices`.
   std::string choice(const std::string& field, std::initializer_list<const char*> choices);
   std::string choice_or(const std::string& field, std::initializer_list<const char*> choices, const char* otherwise);
-  // An object, or an array of objects, for Fields of its own.
+  // Returns an object, or an array of objects, to be read by further Fields.
   const Json& object(const std::string& field);
   const std::vector<Json>& objects_or_none(const std::string& field, std::size_t most_items);
 
-  // Throws where the object has a member that nothing above was called for: this version would ignore a setting.
+  // Throws if the object has a member that was not read above, because this version would ignore a setting.
   void finish() const;
 
   [[noreturn]] void fail(const std::string& field, const std::string& what) const;

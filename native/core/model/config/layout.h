@@ -1,4 +1,4 @@
-// What the settings of a tower determine: its tensors with their shapes, and its TorchScript.
+// Derives the tensors of a tower, with their shapes, and its TorchScript from its settings.
 #pragma once
 
 #include <cstdint>
@@ -10,27 +10,27 @@
 
 namespace torchclip::core {
 
-// TorchScript methods of one module.
+// The TorchScript methods of one module.
 struct ModuleSource {
-  std::string path;  // dotted, "" for the root
+  std::string path;  // A dotted path; "" is the root.
   std::string source;
 };
 
-// Shapes by dotted path. An axis of -1 takes any size from 1 on.
+// Shapes by dotted path. An axis of -1 accepts any size of at least 1.
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
 struct TowerLayout {
   Shapes shapes;
-  std::vector<ModuleSource> modules;  // children before the parents that call them; the last is the tower's own
-  std::int64_t image_size = 0;        // of an image tower: side of its square input, pixels
-  std::int64_t context_length = 0;    // of a text tower: token ids of one text
-  std::int64_t vocab_size = 0;        // of a text tower
-  bool trims = false;                 // of a text tower: padding after the end may be left away
+  std::vector<ModuleSource> modules;  // Children before the parents that call them; the last is the tower.
+  std::int64_t image_size = 0;        // Image towers: the side of the square input, in pixels.
+  std::int64_t context_length = 0;    // Text towers: the number of token ids of one text.
+  std::int64_t vocab_size = 0;        // Text towers.
+  bool trims = false;                 // Text towers: padding after the end may be omitted.
 };
 
-// The layouts of the towers, one a file; `config` is the object "image" or "text" of torchclip.json, whose fields are
-// described by the interfaces of lib/models/architectures. Each throws Error(E_MODEL_CORRUPT) where a field is missing,
-// unknown, of another type, outside its range, or contradicts another.
+// The layouts of the towers, one per file. `config` is the object "image" or "text" of torchclip.json; the interfaces
+// of lib/models/architectures describe its fields. Each function throws Error(E_MODEL_CORRUPT) if a field is missing,
+// unknown, of another type, outside its range, or contradicts another field.
 TowerLayout vit_layout(const Json& config, std::int64_t embed_dim);
 TowerLayout resnet_layout(const Json& config, std::int64_t embed_dim);
 TowerLayout eva_layout(const Json& config, std::int64_t embed_dim);

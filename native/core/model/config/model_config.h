@@ -1,4 +1,4 @@
-// torchclip.json, the settings inside an artifact: read whole, each field with its type and range.
+// torchclip.json, the settings inside an artifact. The whole file is read, each field with its type and range.
 #pragma once
 
 #include <array>
@@ -14,29 +14,29 @@
 namespace torchclip::core {
 
 struct ModelConfig {
-  Json json;  // all of it
+  Json json;  // The whole file.
   std::int64_t embed_dim = 0, image_size = 0, context_length = 0, vocab_size = 0;
-  std::int64_t pad_id = 0;   // fills a row of token ids after its end
-  bool text_trims = true;    // padding may be left away: the text encoder is causal, or masks it
-  bool sigmoid = false;      // trained with the sigmoid loss: there is a logit_bias
-  bool third_party = false;  // a TorchScript export with code of its own: no layouts are known
-  Transform transform;       // of images, up to uint8
+  std::int64_t pad_id = 0;   // Fills a row of token ids after its end.
+  bool text_trims = true;    // Padding may be omitted: the text encoder is causal or masks it.
+  bool sigmoid = false;      // Trained with the sigmoid loss: there is a logit_bias.
+  bool third_party = false;  // A TorchScript export with its own code and no known layout.
+  Transform transform;       // The transform of images up to uint8.
   std::array<double, 3> mean{}, std{};
   TowerLayout image, text;
 
-  // Throws Error(E_MODEL_CORRUPT) where a field is missing, unknown, of another type or outside its range.
+  // Throws Error(E_MODEL_CORRUPT) if a field is missing, unknown, of another type or outside its range.
   static ModelConfig parse(const std::string& json);
 
-  // Every tensor of the artifact: both towers', logit_scale and logit_bias.
+  // All tensors of the artifact: those of both towers, logit_scale and logit_bias.
   Shapes shapes() const;
   // The TorchScript of all modules, children before parents, the root last. Empty for a third-party export.
   std::vector<ModuleSource> modules() const;
-  // What the root module is given, so that other programs find the sizes in the file.
+  // The attributes of the root module, so that other programs find the sizes in the file.
   std::map<std::string, Attribute> attributes() const;
 
-  // Throws Error(E_MODEL_CORRUPT) where the tensors of a file are not exactly those of shapes().
+  // Throws Error(E_MODEL_CORRUPT) if the tensors of a file are not exactly those of shapes().
   void check_shapes(const Shapes& found) const;
-  // Throws Error(E_MODEL_CORRUPT) where an attribute of a file contradicts attributes().
+  // Throws Error(E_MODEL_CORRUPT) if an attribute of a file contradicts attributes().
   void check_attributes(const std::map<std::string, PickledAttribute>& found) const;
 };
 

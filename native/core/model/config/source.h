@@ -1,4 +1,4 @@
-// Pieces of TorchScript and of shapes that the towers share.
+// TorchScript fragments and shapes that the towers share.
 #pragma once
 
 #include <cstdint>
@@ -9,26 +9,26 @@
 
 namespace torchclip::core {
 
-// A number as ECMAScript prints it (Number::toString), which is also a number of TorchScript: 1e-5 is "0.00001".
+// Formats a number as ECMAScript does (Number::toString), which is also valid TorchScript: 1e-5 is "0.00001".
 std::string number_text(double number);
 
 std::string layer_norm_source(const std::string& x, const std::string& key, std::int64_t width, double eps);
 std::string linear_source(const std::string& x, const std::string& key);
-// `at` is an expression such as "self.bn1", `eps` a number as text.
+// `at` is an expression such as "self.bn1", and `eps` is a number as text.
 std::string batch_norm_source(const std::string& x, const std::string& at, const std::string& eps);
 std::string activation_source(const std::string& activation, const std::string& x);
-// Runs the modules "0" to count - 1 of self.`list` (of self itself where it is empty) one after the other; `argument`
-// is a second argument that all of them take, or empty.
+// Runs the modules "0" to count - 1 of self.`list` (of self if `list` is empty) one after the other. `argument` is a
+// second argument that all of them take, or empty.
 std::string stack_source(std::int64_t count, const std::string& list, const std::string& argument);
-// A method forward(self, INPUT: Tensor) -> Tensor of these lines.
+// Returns a method forward(self, INPUT: Tensor) -> Tensor with these lines.
 std::string forward_source(const std::string& input, const std::vector<std::string>& lines);
 
 void norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width);
 void linear_shapes(Shapes& shapes, const std::string& key, std::int64_t out, std::int64_t inner);
 void batch_norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width);
 
-// The settings of a tower, of a class that a Fields makes; `half` is "image" or "text". Throws where a field is
-// unknown.
+// Reads the settings of a tower into a class that is constructed from Fields; `half` is "image" or "text". Throws if a
+// field is unknown.
 template <typename Settings>
 Settings read_settings(const Json& config, const char* half) {
   Fields fields(config, half);
@@ -38,10 +38,10 @@ Settings read_settings(const Json& config, const char* half) {
   return settings;
 }
 
-// Throws Error(E_MODEL_CORRUPT) where a tower without a projection gives vectors of another width than the embedding's.
+// Throws Error(E_MODEL_CORRUPT) if a tower without a projection has a width other than the embedding's.
 void check_width(const char* half, bool projection, std::int64_t width, std::int64_t embed_dim);
 
-// Appends `count` modules of one source: prefix + "0", prefix + "1" ...
+// Appends `count` modules with the same source: prefix + "0", prefix + "1" ...
 void repeat_module(std::vector<ModuleSource>& modules, const std::string& prefix, std::int64_t count,
                    const std::string& source);
 
@@ -49,14 +49,15 @@ void repeat_module(std::vector<ModuleSource>& modules, const std::string& prefix
 struct BlockLayout {
   std::int64_t width = 0, layers = 0, heads = 0, mlp_width = 0;
   std::string activation;
-  double eps = 0;            // of the layer norms
-  bool layer_scale = false;  // each residual branch is multiplied by a learned vector (LayerScale)
+  double eps = 0;            // Of the layer norms.
+  bool layer_scale = false;  // Each residual branch is multiplied by a learned vector (LayerScale).
 
   // Reads the fields width, layers, heads, mlp_width, activation, eps and layerScale.
   explicit BlockLayout(Fields& fields);
 };
 
-// none: all tokens see all; causal: each sees itself and those before; mask: an additive mask is passed in.
+// none: each token attends to all tokens; causal: each token attends to itself and the tokens before it; mask: an
+// additive mask is passed in.
 enum class Masking { none, causal, mask };
 
 void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& blocks);

@@ -9,7 +9,7 @@
 
 namespace torchclip::core {
 
-// A float32 tensor of the model, kept by its owner or by `keep`.
+// A float32 tensor of the model. Its memory is owned elsewhere or by `keep`.
 struct Tensor {
   const float* data = nullptr;
   std::vector<std::int64_t> shape;
@@ -22,19 +22,20 @@ struct Tensor {
   }
 };
 
-// As float32; an empty tensor where there is none of that name.
+// Returns a tensor as float32, or an empty tensor if there is none of that name.
 using Weights = std::function<Tensor(const std::string& name)>;
 
-// The same where it must be there: throws Error(E_MODEL_CORRUPT) with its name.
+// Returns a tensor that must exist: throws Error(E_MODEL_CORRUPT) with its name if it does not.
 Tensor need(const Weights& weights, const std::string& name);
-// And of this shape, the inner dimensions counted together.
+// Also requires this shape; the inner dimensions are multiplied together.
 Tensor need(const Weights& weights, const std::string& name, std::int64_t rows, std::int64_t inner);
 
-// A copy that holds nothing but its own values: for what a tower keeps, so that the memory of the file's tensors is
-// free once the weights are packed.
+// Returns a copy that owns its values, for tensors that a tower keeps, so that the memory of the file's tensors is
+// freed once the weights are packed.
 Tensor copied(const Tensor& tensor);
 
-// A matrix [inner, columns] that rows are multiplied with from the left, as a Linear layer keeps it: [columns, inner].
+// Transposes a matrix [inner, columns], which rows are multiplied with from the left, to the layout of a Linear layer:
+// [columns, inner].
 std::vector<float> transposed(const Tensor& matrix);
 
 }  // namespace torchclip::core

@@ -1,16 +1,18 @@
-// Attention over sequences of any lengths packed one after another: of all tokens, and of one query each.
+// Attention over sequences of any lengths that are packed one after another: of all tokens, and of one query per
+// sequence.
 #pragma once
 
 #include "model/cpu/workspace.h"
 
 namespace torchclip::core {
 
-// place(s, t): where head 0 of sequence s lies in `t`, whose types, strides and width are those of `common` (no
-// queries: nothing is done). The other heads lie beside it. `longest`: keys of a sequence, at most.
+// place(s, t) sets the addresses of head 0 of sequence s in `t`; types, strides and width come from `common`. If it
+// leaves no queries, nothing is computed. The other heads lie beside head 0. `longest`: the largest number of keys of a
+// sequence.
 template <typename Place>
 void attend_heads(const Context& context, Workspace& workspace, std::int64_t sequences, std::int64_t heads,
                   std::int64_t longest, const Attention& common, Place&& place) {
-  // Each task its own scratch memory: a few tasks for each thread, each taking several heads.
+  // Each task has its own scratch memory. There are a few tasks per thread, and each computes several heads.
   const std::int64_t work = sequences * heads, floats = attention_scratch(longest, common.width);
   const std::int64_t tasks = std::min<std::int64_t>(work, context.pool.size() == 1 ? 1 : context.pool.size() * 4);
   workspace.scratch.grow(static_cast<std::size_t>(tasks * floats) * 4);
@@ -31,35 +33,35 @@ void attend_heads(const Context& context, Workspace& workspace, std::int64_t seq
   });
 }
 
-// What q, k and v are kept as beside products of a precision.
+// The element type of q, k and v beside matrix multiplications of a precision.
 inline DType attention_type(const Context& context, Precision precision, std::int64_t head_width) {
   return head_width % 2 == 0 ? input_type(context, without_int8(precision)) : DType::f32;
 }
 
-// Attention of one query a sequence, with the matrices applied to the query and to the mixed token instead of to all
-// tokens x:
+// Attention of one query per sequence. The key and value matrices are applied to the query and to the attention result
+// instead of to all tokens x:
 //
-//   q . (K x + a) = (K^T q) . x + the same for all x          sum_j p_j (V x_j + b) = V (sum_j p_j x_j) + b
+//   q . (K x + a) = (K^T q) . x + a term that is equal for all x      sum_j p_j (V x_j + b) = V (sum_j p_j x_j) + b
 //
-// which leaves two dot products for each head and token of what was a product with two matrices.
+// Two dot products for each head and token then replace two matrix multiplications over all tokens.
 class PooledAttention {
  public:
   PooledAttention() = default;
-  // key, value: [width, inner]; value_bias: [width] or null. The keys' bias changes nothing.
+  // key, value: [width, inner]; value_bias: [width] or null. The keys' bias has no effect on the result.
   PooledAttention(const Context& context, Precision precision, const float* key, const float* value,
                   const float* value_bias, std::int64_t width, std::int64_t inner, std::int64_t heads);
-  // The same query, [width], for every sequence.
+  // Uses one query, [width], for every sequence.
   void fix_query(const Context& context, const float* query);
 
-  DType type() const noexcept { return type_; }  // of the queries and tokens that it takes
+  DType type() const noexcept { return type_; }  // The element type of the queries and tokens.
   std::int64_t width() const noexcept { return width_; }
   std::size_t bytes() const;
 
   struct Span {
-    std::int64_t begin, end;             // tokens of a sequence
-    const std::int32_t* rows = nullptr;  // or these, end - begin of them
+    std::int64_t begin, end;             // The tokens of a sequence.
+    const std::int32_t* rows = nullptr;  // If not null, the end - begin rows to use instead.
   };
-  // queries: [spans, width], already scaled (nothing with a fixed query); tokens: [.., inner]; out: [spans, width].
+  // queries: [spans, width], already scaled (ignored with a fixed query); tokens: [.., inner]; out: [spans, width].
   void run(const Context& context, Workspace& workspace, const Linear::Input& queries, const Linear::Input& tokens,
            const std::vector<Span>& spans, const Linear::Output& out) const;
 
@@ -67,8 +69,8 @@ class PooledAttention {
   void ask(const Context& context, const Linear::Input& queries, std::int64_t rows, char* asked) const;
 
   DType type_ = DType::f32;
-  std::int64_t width_ = 0, inner_ = 0, heads_ = 0, row_ = 0;  // row_: bytes of [heads, inner]
-  std::vector<Linear> keys_, values_;                         // of each head
+  std::int64_t width_ = 0, inner_ = 0, heads_ = 0, row_ = 0;  // row_: the size in bytes of [heads, inner].
+  std::vector<Linear> keys_, values_;                         // One per head.
   Buffer fixed_;
 };
 

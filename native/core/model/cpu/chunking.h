@@ -1,4 +1,4 @@
-// Batches in parts that fit the caches.
+// Splits batches into chunks that fit the caches.
 #pragma once
 
 #include <algorithm>
@@ -8,10 +8,11 @@
 
 namespace torchclip::core {
 
-// Tokens that go through the layers together: enough for the products' full speed, and what the workspace is sized by.
+// The number of tokens that go through the layers together. It is enough for full speed of the matrix multiplications
+// and determines the size of the workspace.
 constexpr std::int64_t kChunkTokens = 2048;
 
-// work(first image, images) over chunks of nearly the same size.
+// Calls work(begin, count) for chunks of nearly equal numbers of images, where `begin` is the index of the first image.
 template <typename Work>
 void in_chunks(const VitSettings& settings, std::int64_t rows, Work&& work) {
   const std::int64_t most = std::max<std::int64_t>(1, kChunkTokens / settings.length());
@@ -22,7 +23,8 @@ void in_chunks(const VitSettings& settings, std::int64_t rows, Work&& work) {
   }
 }
 
-// work(first text, texts) over chunks that end with the text that fills them; tokens(i): what text i costs.
+// Calls work(begin, count) for chunks of texts, where `begin` is the index of the first text. A chunk ends with the
+// text that fills it. tokens(i) returns the cost of text i.
 template <typename Tokens, typename Work>
 void in_token_chunks(std::int64_t rows, Tokens&& tokens, Work&& work) {
   for (std::int64_t begin = 0; begin < rows;) {

@@ -1,4 +1,4 @@
-// Convolutions as products over their taps, with the batch norm after them folded in.
+// Convolutions as matrix multiplications over their taps, with the following batch norm folded in.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,14 @@
 
 namespace torchclip::core {
 
-// A convolution's weights as [columns, taps, channels] (taps by line and column) with the batch norm after it (named;
-// empty: none) folded in; a bias of its own is not looked at.
+// The weights of a convolution as [columns, taps, channels] (taps by row and column), with the batch norm that follows
+// it (by name; empty: none) folded in. The convolution's own bias is ignored.
 struct FoldedConvolution {
   std::vector<float> weights, bias;
   std::int64_t columns = 0, taps = 0, channels = 0;
 };
 FoldedConvolution folded(const Weights& weights, const std::string& conv, const std::string& norm);
-// The same as a product over its taps.
+// Returns the convolution as a Linear layer over its taps.
 Linear convolution(const Context& context, Precision precision, const Weights& weights, const std::string& conv,
                    const std::string& norm);
 

@@ -1,4 +1,4 @@
-// Images to the tokens of a Vision Transformer.
+// Converts images to the tokens of a Vision Transformer.
 #pragma once
 
 #include <cstdint>
@@ -11,22 +11,23 @@
 
 namespace torchclip::core {
 
-// Images to tokens: a product over patches, positions added, the class row before them. A convolutional stem (kernels
-// as large as their strides, batch norm and GELU between) is a chain of such products.
+// Converts images to tokens: a matrix multiplication over patches, with the positions added and the class row before
+// them. A convolutional stem (kernels as large as their strides, with batch norm and GELU between) is a chain of such
+// multiplications.
 class PatchEmbedding {
  public:
   PatchEmbedding(const Context& context, Precision precision, const Weights& weights, const VitSettings& settings,
                  const PixelTable& pixels);
-  // To x: float [rows, settings.length(), width].
+  // Writes float [rows, settings.length(), width] to x.
   void run(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* x) const;
   std::size_t bytes() const;
 
  private:
-  DType type_ = DType::f32;  // of the products' rows
+  DType type_ = DType::f32;  // The element type of the linear layers' input.
   VitSettings settings_;
-  VitEmbedding embedding_;  // without the patches' own weights
+  VitEmbedding embedding_;  // Without the weights of the patches.
   PixelTable table_;
-  std::vector<Linear> stem_;  // but its last product
+  std::vector<Linear> stem_;  // Without its last layer, which is patches_.
   Linear patches_;
 };
 

@@ -16,8 +16,8 @@ Linear linear_of(const Context& context, Precision precision, const Weights& wei
 void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
              std::int64_t width, float* out) {
   if (norm) {
-    context.kernels.layer_norm(rows, width, count, width, norm->gamma.data, norm->beta.data, norm->eps, DType::f32, rows,
-                               width * 4, nullptr, nullptr);
+    context.kernels.layer_norm(rows, width, count, width, norm->gamma.data, norm->beta.data, norm->eps, DType::f32,
+                               rows, width * 4, nullptr, nullptr);
   }
   if (projection) {
     projection.multiply(context, {rows, width * 4}, count, {out, projection.columns()});

@@ -10,11 +10,12 @@
 
 namespace torchclip::core {
 
-// The last steps of a tower, for a few pooled rows (float [count, width], overwritten): norm and projection, where
-// there are any, to `out`.
+// Applies the last steps of a tower, norm and projection if present, to a few pooled rows (float [count, width],
+// overwritten) and writes the result to `out`.
 void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
              std::int64_t width, float* out);
-// A matrix that rows are multiplied with from the left, [inner, columns]: float32, for few rows.
+// Makes a float32 Linear layer, for few rows, from a matrix [inner, columns] that rows are multiplied with from the
+// left.
 Linear projection_of(const Context& context, const Tensor& matrix, const float* bias);
 Linear linear_of(const Context& context, Precision precision, const Weights& weights, const std::string& key);
 

@@ -253,7 +253,7 @@ void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images
   const std::int64_t rows = images * positions;
   const DType type = attention_.type();
   const auto in = type == DType::f32 ? Linear::Input{tokens, wide * 4}
-                                    : convert(context, tokens, wide, rows, wide, nullptr, type, w, w.input);
+                                     : convert(context, tokens, wide, rows, wide, nullptr, type, w, w.input);
   std::vector<PooledAttention::Span> spans;
   for (std::int64_t i = 0; i < images; ++i) spans.push_back({i * positions, (i + 1) * positions});
   w.few.grow(static_cast<std::size_t>(images * wide) * 4);

@@ -11,7 +11,7 @@
 
 namespace torchclip::core {
 
-// Batch norms are folded into the convolutions, which are products over pixels; int8 runs as bf16.
+// Batch norms are folded into the convolutions, which are matrix multiplications over pixels. int8 runs as bf16.
 class ResnetTower : public ImageTower {
  public:
   ResnetTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
@@ -22,7 +22,8 @@ class ResnetTower : public ImageTower {
   Precision precision() const override { return precision_; }
 
  private:
-  // 3 x 3 with ReLU: by Winograd's algorithm where products take float32, else as a product over nine taps.
+  // A 3 x 3 convolution with ReLU: by Winograd's algorithm if the linear layers take float32, otherwise as a matrix
+  // multiplication over nine taps.
   struct Convolution {
     WinogradConvolution fast;
     Linear plain;
@@ -36,7 +37,8 @@ class ResnetTower : public ImageTower {
     Convolution conv2;
     std::int64_t stride = 1;
   };
-  // in: [images, side, side, channels] of the tower's type to columns of `out` (float32 where Winograd's).
+  // in: [images, side, side, channels] of the tower's element type; writes columns of `out` (float32 with Winograd's
+  // algorithm).
   void convolve(const Context& context, Workspace& workspace, const Convolution& conv, const void* in,
                 std::int64_t images, std::int64_t side, void* out, DType out_type) const;
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images,
@@ -45,7 +47,7 @@ class ResnetTower : public ImageTower {
   void pool(const Context& context, Workspace& workspace, std::int64_t images, float* out) const;
 
   Precision precision_ = Precision::fp32;
-  DType type_ = DType::f32;  // of the products' rows
+  DType type_ = DType::f32;  // The element type of the linear layers' input.
   std::int64_t size_ = 0, width_ = 0, heads_ = 0, embed_dim_ = 0;
   PixelTable table_;
   Linear stem_;

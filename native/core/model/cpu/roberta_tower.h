@@ -9,7 +9,7 @@
 
 namespace torchclip::core {
 
-// Padding is left out, the tokens' mean is projected.
+// Padding is omitted, and the mean of the tokens is projected.
 class RobertaTower : public TextTower {
  public:
   RobertaTower(const Context& context, Precision precision, const Weights& weights, const Json& config);
@@ -23,12 +23,12 @@ class RobertaTower : public TextTower {
 
   BlockSettings settings_;
   std::int32_t pad_id_ = 0;
-  bool first_ = false;  // the first token is pooled, not the mean
+  bool first_ = false;  // Whether the first token is pooled instead of the mean.
   TokenTable tokens_;
   Tensor positions_, kind_;
   Norm norm_;
   Transformer transformer_;
-  Linear projections_[2];  // the second one may be empty
+  Linear projections_[2];  // The second one may be empty.
 };
 
 }  // namespace torchclip::core

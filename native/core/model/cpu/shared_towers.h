@@ -1,4 +1,4 @@
-// Towers that several models of one process share: loading the same file again costs no second copy of its weights.
+// Towers that several models of one process share, so that loading a file again makes no second copy of its weights.
 #pragma once
 
 #include <functional>
@@ -9,16 +9,16 @@
 
 namespace torchclip::core {
 
-// What a runner computes with; null where a tower is not known. Never changed once made, so that several threads may
-// use it at a time.
+// The towers of a runner; null if a tower is not supported. They are never changed once made, so that several threads
+// may use them at the same time.
 struct Towers {
   std::unique_ptr<const ImageTower> image;
   std::unique_ptr<const TextTower> text;
 };
 
-// The towers of `key`: those that a runner still holds, else what `make` gives. The key names all that the towers
-// depend on: the file and its state, the precision, the kernels. Callers with the same key wait for the one that makes
-// them.
+// Returns the towers of `key` that a runner still holds, or otherwise the result of `make`. The key names everything
+// that the towers depend on: the file and its state, the precision and the kernels. Callers with the same key wait for
+// the caller that makes the towers.
 std::shared_ptr<const Towers> shared_towers(const std::string& key, const std::function<Towers()>& make);
 
 }  // namespace torchclip::core

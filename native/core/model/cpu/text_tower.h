@@ -10,9 +10,9 @@
 
 namespace torchclip::core {
 
-// CLIP's, SigLIP's and CoCa's. Where the encoder is causal, each row
-// costs what its own length up to the token that becomes the embedding costs, and what several rows begin with is
-// computed once: the same sums in the same order, so the same bits.
+// The text encoder of CLIP, SigLIP and CoCa. If the encoder is causal, the cost of a row depends on its length up to
+// the pooled token, and a prefix that several rows share is computed once, with the same sums in the same order and
+// therefore the same bits.
 class ClipTextTower : public TextTower {
  public:
   ClipTextTower(const Context& context, Precision precision, const Weights& weights, const TextSettings& settings,
@@ -22,9 +22,9 @@ class ClipTextTower : public TextTower {
   std::size_t bytes() const override;
 
  private:
-  // The tokens of a row that anything depends on, as positions in it; `length` stands for the appended token.
+  // Sets `positions` to the tokens of a row that the embedding depends on; `length` stands for the appended token.
   void needed(const std::int32_t* ids, std::int64_t length, std::vector<std::int32_t>& positions) const;
-  // Rows `order` of ids; out: [rows of ids, embed_dim].
+  // Encodes the rows `order` of ids; out: [rows of ids, embed_dim].
   void encode_chunk(const Context& context, Workspace& workspace, const std::int32_t* ids,
                     const std::vector<std::int32_t>& order, std::int64_t length, float* out, Cancel cancel) const;
 

@@ -1,4 +1,4 @@
-// The vectors of a vocabulary.
+// The token embedding of a vocabulary.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,14 @@
 
 namespace torchclip::core {
 
-// The vectors of a text encoder's vocabulary: float32, or of 16 bits where the products' weights are smaller (int8
-// keeps fp16).
+// The vectors of a text encoder's vocabulary: float32, or 16 bits if the weights of the linear layers are smaller than
+// float32 (int8 uses fp16).
 class TokenTable {
  public:
   TokenTable(Precision precision, const Tensor& vectors);
   std::int64_t inner() const noexcept { return inner_; }
   std::size_t bytes() const noexcept { return vectors_.bytes(); }
-  // Of one token: [inner].
+  // Reads the vector of one token: [inner].
   void read(const Kernels& kernels, std::int64_t id, float* to) const;
 
  private:

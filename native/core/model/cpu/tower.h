@@ -1,4 +1,4 @@
-// The towers of a model, as the CPU runs them: uint8 images or token ids in, float embeddings out. The same weights and
+// The towers of a model on the CPU: uint8 images or token ids in, float embeddings out. They use the same weights and
 // settings (torchclip.json) as the generic runner, which is their reference in tests.
 #pragma once
 
@@ -16,7 +16,7 @@ namespace torchclip::core {
 
 class ImageTower {
  public:
-  // Null where the settings name something that only the generic runner does.
+  // Returns null if the settings name something that only the generic runner supports.
   static std::unique_ptr<ImageTower> make(const Context& context, Precision precision, const Weights& weights,
                                           const Json& config, std::int64_t embed_dim, const PixelTable& pixels);
   virtual ~ImageTower() = default;
@@ -25,12 +25,13 @@ class ImageTower {
   virtual void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                       float* out, Cancel cancel) const = 0;
   virtual std::size_t bytes() const = 0;
-  virtual Precision precision() const = 0;  // of its products; not always what was asked for
+  // The precision of its matrix multiplications, which may differ from the requested one.
+  virtual Precision precision() const = 0;
 };
 
 class TextTower {
  public:
-  // Null where the settings name something that only the generic runner does.
+  // Returns null if the settings name something that only the generic runner supports.
   static std::unique_ptr<TextTower> make(const Context& context, Precision precision, const Weights& weights,
                                          const Json& config, std::int64_t embed_dim);
   virtual ~TextTower() = default;

@@ -90,7 +90,7 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
     t.out = w.mixed.as<char>() + (sequences.starts[s] + skipped) * out_bytes;
   };
   attend_heads(context, w, sequences.count(), heads_, longest, common, [&](std::int64_t s, Attention& t) {
-    const int unseen = sequences.is_blind(s) ? 1 : 0;
+    const int unseen = sequences.excludes_itself(s) ? 1 : 0;
     t.queries = sequences.length(s) - unseen;
     t.keys = sequences.key_count(s) - unseen;
     t.causal = causal_;
@@ -100,7 +100,7 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
   // A last token that does not see itself sees all the others.
   attend_heads(context, w, sequences.count(), heads_, longest, common, [&](std::int64_t s, Attention& t) {
     t.keys = sequences.length(s) - 1;
-    t.queries = sequences.is_blind(s) ? 1 : 0;
+    t.queries = sequences.excludes_itself(s) ? 1 : 0;
     place(s, t.keys, t);
   });
 }
@@ -121,7 +121,7 @@ void Transformer::attend_pooled(const Context& context, Workspace& w, const Bloc
       continue;
     }
     const std::int64_t end = causal_ ? pooled[s] + 1 : sequences.starts[s + 1];  // nothing after it is seen
-    spans.push_back({sequences.starts[s], end - (sequences.is_blind(s) ? 1 : 0)});
+    spans.push_back({sequences.starts[s], end - (sequences.excludes_itself(s) ? 1 : 0)});
   }
   const auto all = convert(context, x, width_, tokens, width_, before, type, w, w.hidden);
   const auto asking = convert(context, few, width_, count, width_, before, type_, w, w.input);

@@ -14,7 +14,7 @@ namespace torchclip::core {
 struct AttentionPool {
   PooledAttention attention;
   Linear out, up, down;
-  Norm norm;  // before the MLP; CoCa's before the keys and values
+  Norm norm;  // Before the MLP; with CoCa before the keys and values.
 };
 
 class VitTower : public ImageTower {
@@ -29,7 +29,7 @@ class VitTower : public ImageTower {
  private:
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                     float* out, Cancel cancel) const;
-  // By one query to `pooled`, float [sequences, width of the query].
+  // Pools by one query into `pooled`, float [sequences, width of the query].
   void pool_attention(const Context& context, Workspace& workspace, const Sequences& sequences, float* pooled) const;
 
   Precision precision_ = Precision::fp32;

@@ -38,8 +38,8 @@ Linear::Input convert(const Context& context, const float* x, std::int64_t strid
 void normalize(const Context& context, const Norm& norm, float* x, std::int64_t rows, std::int64_t width) {
   context.pool.parallel_for((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
     const std::int64_t first = task * kRowsOfTask, n = std::min(kRowsOfTask, rows - first);
-    context.kernels.layer_norm(x + first * width, width, n, width, norm.gamma.data, norm.beta.data, norm.eps, DType::f32,
-                               x + first * width, width * 4, nullptr, nullptr);
+    context.kernels.layer_norm(x + first * width, width, n, width, norm.gamma.data, norm.beta.data, norm.eps,
+                               DType::f32, x + first * width, width * 4, nullptr, nullptr);
   });
 }
 

@@ -1,4 +1,5 @@
-// What the steps of a forward pass share: its memory, layer norms, rows as a product takes them.
+// The shared parts of a forward pass: its memory, layer norms, and the conversion of rows to the input of a linear
+// layer.
 #pragma once
 
 #include <string>
@@ -15,24 +16,24 @@ struct Norm {
   Norm(const Weights& weights, const std::string& key, float eps);
 };
 
-// What a forward pass works in: grown to the largest batch seen, then reused.
+// The memory of a forward pass, which grows to the largest batch so far and is then reused.
 struct Workspace {
   Buffer x;        // float [tokens, width]: the residual stream
-  Buffer input;    // a product's input, in its type
+  Buffer input;    // The input of a linear layer, in its element type.
   Buffer qkv;      // [tokens, 3 width], float or bf16
-  Buffer mixed;    // what attention gives
-  Buffer hidden;   // between the two layers of the MLP
-  Buffer few;      // rows of the pooled tokens
-  Buffer scratch;  // of attention, for each task
-  Buffer asked;    // of pooled attention: queries and mixed tokens, for each head
+  Buffer mixed;    // The result of attention.
+  Buffer hidden;   // The hidden layer of the MLP.
+  Buffer few;      // The rows of the pooled tokens.
+  Buffer scratch;  // The scratch memory of attention, for each task.
+  Buffer asked;    // Pooled attention: queries and attention results, for each head.
   Buffer scales, sums;
   std::size_t bytes() const;
 };
 
-// Rows of float [rows, width] normalised in place.
+// Normalises rows of float [rows, width] in place.
 void normalize(const Context& context, const Norm& norm, float* x, std::int64_t rows, std::int64_t width);
 
-// Rows of float to rows of a product's input: normalised where `norm` is given.
+// Converts rows of float to the input of a linear layer, normalised if `norm` is not null.
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
                       std::int64_t width, const Norm* norm, DType type, Workspace& workspace, Buffer& to);
 
