@@ -71,15 +71,18 @@ inline void normalize_row(const float* x, std::int64_t width, const float* gamma
     }
     const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
     auto* to = reinterpret_cast<std::int8_t*>(out);
+    // The limit changes no number. What is not a number becomes 127, so that sums and products of such a row, which mean
+    // nothing, stay in the range of int32.
     Ints total = to_ints(zero());
     for (std::int64_t i = 0; i < whole; i += kLanes) {
-      const Ints q = to_ints(f.at(x, i) * all(inverse));
+      const Ints q = to_ints(min_of(f.at(x, i) * all(inverse), all(127.0f)));
       total = add(total, q);
       store_bytes(to + i, q);
     }
     std::int32_t rest = sum_of(total);
     for (std::int64_t i = whole; i < width; ++i) {
-      to[i] = static_cast<std::int8_t>(nearest_int(f.one(x, i) * inverse));
+      const float scaled_value = f.one(x, i) * inverse;
+      to[i] = static_cast<std::int8_t>(nearest_int(scaled_value < 127.0f ? scaled_value : 127.0f));
       rest += to[i];
     }
     for (std::int64_t i = width; i < round_up(width, 4); ++i) to[i] = 0;
