@@ -16,7 +16,7 @@ import tar from "tar-stream";
 import { load } from "torchclip";
 import { loadDataset } from "torchclip/datasets";
 import { zeroShot } from "torchclip/eval";
-import { images } from "./rounds.mjs";
+import { sampleImages } from "./rounds.mjs";
 
 const CLASSES = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "grey"];
 const SIDE = 160; // pixels; a noisy JPEG of about 13 KB
@@ -24,7 +24,7 @@ const DIFFERENT = 64;
 
 /** JPEG files of smooth colours and noise. */
 async function jpegFiles() {
-  const { data, width, height } = images(DIFFERENT, SIDE);
+  const { data, width, height } = sampleImages(DIFFERENT, SIDE);
   const bytes = width * height * 3;
   const raw = Array.from({ length: DIFFERENT }, (_, i) => data.subarray(i * bytes, (i + 1) * bytes));
   return Promise.all(

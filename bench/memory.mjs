@@ -15,7 +15,7 @@ const files = await Promise.all(
   ),
 );
 const clip = await load(model, { precision: "int8" });
-function* images() {
+function* sampleImages() {
   for (let i = 0; i < Number(count); i++) yield files[i % files.length];
 }
 const mib = () => {
@@ -31,7 +31,7 @@ const show = (now) => {
 let done = 0;
 let next = 1000;
 let first;
-for await (const batch of clip.streamImages(images(), { batchSize: 64 })) {
+for await (const batch of clip.streamImages(sampleImages(), { batchSize: 64 })) {
   done += batch.rows;
   if (done < next) continue;
   globalThis.gc?.();

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import ort from "onnxruntime-node";
 import { load } from "torchclip";
-import { leastCosine, machine, normalised, images, race, showRatio } from "./rounds.mjs";
+import { leastCosine, machine, normalised, sampleImages, race, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -36,7 +36,7 @@ const size = Object.values(ours)[0].info.imageSize;
 
 const result = [];
 for (const batch of values.batches.split(",").map(Number)) {
-  const pixels = images(batch, size);
+  const pixels = sampleImages(batch, size);
   const input = { pixel_values: new ort.Tensor("float32", normalised(pixels), [batch, 3, size, size]) };
   const contenders = {};
   for (const [name, s] of Object.entries(theirs))

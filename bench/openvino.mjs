@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import ort from "onnxruntime-node";
 import { load } from "torchclip";
-import { leastCosine, machine, median, normalised, images, showRatio } from "./rounds.mjs";
+import { leastCosine, machine, median, normalised, sampleImages, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -40,14 +40,14 @@ for (const precision of precisions.filter((p) => ONNX[p]))
   });
 
 const size = Object.values(ours)[0].info.imageSize;
-const images = images(Math.max(...batches), size);
+const images = sampleImages(Math.max(...batches), size);
 const floats = normalised(images);
 const temporary = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 writeFileSync(join(temporary, "pixels"), floats);
 const child = spawn(
   values.python,
   [
-    join(dirname(fileURLToPath(import.meta.url)), "openvino.py"),
+    join(dirname(fileURLToPath(import.meta.url)), "openvino_peer.py"),
     folder,
     join(temporary, "pixels"),
     String(size),

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { load } from "torchclip";
-import { leastCosine, machine, median, normalised, images, showRatio } from "./rounds.mjs";
+import { leastCosine, machine, median, normalised, sampleImages, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -30,7 +30,7 @@ if (modes.some((m) => m.endsWith("bf16")))
 const size = ours.fp32.info.imageSize;
 const area = size * size;
 const rows = Math.max(...batches);
-const pixels = images(rows, size);
+const pixels = sampleImages(rows, size);
 const temporary = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 writeFileSync(join(temporary, "pixels"), normalised(pixels));
 const child = spawn(

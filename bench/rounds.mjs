@@ -10,7 +10,7 @@ export function random(seed = 1) {
 }
 
 /** Images of smooth colours and noise: uint8 [rows, size, size, 3]. */
-export function images(rows, size, seed = 1) {
+export function sampleImages(rows, size, seed = 1) {
   const next = random(seed);
   const data = new Uint8Array(rows * size * size * 3);
   for (let r = 0; r < rows; r++) {

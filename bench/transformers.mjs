@@ -8,7 +8,7 @@ import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import sharp from "sharp";
 import { load } from "torchclip";
-import { machine, images, race, showRatio } from "./rounds.mjs";
+import { machine, sampleImages, race, showRatio } from "./rounds.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,7 +24,7 @@ env.localModelPath = dirname(folder);
 const files = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 const paths = [];
 for (let i = 0; i < batch; i++) {
-  const { data } = images(1, 500, i + 1);
+  const { data } = sampleImages(1, 500, i + 1);
   paths.push(join(files, `${i}.jpg`));
   await sharp(data, { raw: { width: 500, height: 500, channels: 3 } })
     .extract({ left: 0, top: 0, width: 500, height: 375 })

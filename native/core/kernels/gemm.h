@@ -202,12 +202,54 @@ const float* as_floats(const Ints* sums, const Product& p, std::int64_t row, int
   return to;
 }
 
+// Widens the 16-bit weights of a panel to float32, in the order in which Step::Widened reads them.
+template <typename Step>
+float* widen_panel(const Product& p, std::int64_t panel, float* to) {
+  const std::int64_t column_bytes = p.panel_steps * Step::kBytes;
+  const char* from = static_cast<const char*>(p.weights) + (panel - p.first_panel) * kPanel * column_bytes;
+  for (int strip = 0; strip < kStrips; ++strip) {
+    const char* w = from + strip * kStrip * column_bytes;
+    for (std::int64_t step = 0; step < p.steps; ++step, w += kStrip * Step::kBytes, to += kStrip) {
+      const auto both = Step::weights(w);
+      store(to, as_floats(both.first));
+      store(to + kLanes, as_floats(both.second));
+    }
+  }
+  return to;
+}
+
+template <typename Step>
+void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
+              std::int64_t panel_end);
+
+// As many panels at a time as the scratch memory takes: they are widened once and multiplied as float32. The sums are
+// the same as those of `Step`, in the same order.
+template <typename Step>
+void multiply_widened(const Product& p, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
+                      std::int64_t panel_end) {
+  Product wide = p;
+  wide.weights = p.scratch;
+  wide.scratch = nullptr;
+  wide.panel_steps = p.steps;
+  wide.next_panels = 0;
+  for (std::int64_t first = panel_begin; first < panel_end; first = wide.first_panel + p.scratch_panels) {
+    const std::int64_t end = smaller(first + p.scratch_panels, panel_end);
+    float* to = p.scratch;
+    for (std::int64_t panel = first; panel < end; ++panel) to = widen_panel<Step>(p, panel, to);
+    wide.first_panel = first;
+    multiply<typename Step::Widened>(wide, row_begin, row_end, first, end);
+  }
+}
+
 template <typename Step>
 void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
               std::int64_t panel_end) {
   constexpr int R = Step::kRows;
   const std::int64_t count = row_end - row_begin;
   if (count <= 0) return;
+  if constexpr (requires { typename Step::Widened; }) {
+    if (p.scratch) return multiply_widened<Step>(p, row_begin, row_end, panel_begin, panel_end);
+  }
   // The tiles have nearly the same height, instead of full tiles and a short last one.
   const std::int64_t tiles = (count + R - 1) / R;
   // The rows of a tile stay in the L1 cache while all panels are processed; the panels stay in the L2 cache.
@@ -216,7 +258,7 @@ void multiply(const Product& p, std::int64_t row_begin, std::int64_t row_end, st
     const int rows = static_cast<int>(row_begin + (t + 1) * count / tiles - begin);
     for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const std::int64_t column_bytes = p.panel_steps * Step::kBytes;
-      const char* weights = static_cast<const char*>(p.weights) + panel * kPanel * column_bytes;
+      const char* weights = static_cast<const char*>(p.weights) + (panel - p.first_panel) * kPanel * column_bytes;
       const std::int64_t column = panel * kPanel, size = size_of(p.out_type);
       Ahead ahead{static_cast<const char*>(p.out) + (begin * p.ldo + column) * size, p.ldo * size,
                   smaller(kPanel, p.columns - column) * size};

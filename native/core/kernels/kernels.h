@@ -50,10 +50,15 @@ struct Format {
 struct Product {
   const void* a = nullptr;        // [rows, steps * step_of(type)], row stride lda bytes, zeros beyond the inner size
   std::int64_t lda = 0;           // bytes
-  const void* weights = nullptr;  // Packed panels, starting at the first step.
-  std::int64_t steps = 0;         // Of this multiplication: Format::steps of the inner size, or a part of them.
-  std::int64_t panel_steps = 0;   // Of the packed weights: the distance between strips and panels.
-  const void* next = nullptr;     // The panels whose weights are needed next, starting at the first step; null: none.
+  const void* weights = nullptr;  // Packed panels, starting at the first step of panel `first_panel`.
+  std::int64_t first_panel = 0;
+  std::int64_t steps = 0;        // Of this multiplication: Format::steps of the inner size, or a part of them.
+  std::int64_t panel_steps = 0;  // Of the packed weights: the distance between strips and panels.
+  // 16-bit weights that the kernel widens: room for scratch_panels x steps x 32 float32 if each panel is to be widened
+  // once for all rows; null: it is widened again for each tile of rows.
+  float* scratch = nullptr;
+  std::int64_t scratch_panels = 0;
+  const void* next = nullptr;  // The panels whose weights are needed next, starting at the first step; null: none.
   std::int64_t next_panels = 0, next_steps = 0;
   std::int64_t columns = 0;               // Of W; the last panel may be partly filled.
   const float* bias = nullptr;            // [columns rounded up to 32] or null

@@ -39,6 +39,7 @@ struct FloatStep : FloatArithmetic, WholeWeights {};
 
 // bf16 weights. 4 bytes hold one column of each of the two registers; a shift and a mask widen them.
 struct WidenedBf16Step : FloatArithmetic {
+  using Widened = FloatStep;  // It computes the same sums from weights that were widened before.
   static constexpr int kBytes = 2;
   static Pair weights(const char* w) {
     const Ints both = load_ints(w);
@@ -48,6 +49,7 @@ struct WidenedBf16Step : FloatArithmetic {
 // fp16 weights, one column after another.
 #if defined(TORCHCLIP_WIDENS_FP16)
 struct WidenedFp16Step : FloatArithmetic {
+  using Widened = FloatStep;
   static constexpr int kBytes = 2;
   static Pair weights(const char* w) {
     const auto* halves = reinterpret_cast<const std::uint16_t*>(w);

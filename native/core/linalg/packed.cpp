@@ -92,6 +92,25 @@ class Shares {
   std::vector<Share> shares_;
 };
 
+// 16-bit weights are widened once for all rows of a task if there are so many tiles of rows; for fewer, the kernel
+// widens them as it reads them, which saves the way through memory.
+constexpr std::int64_t kWidenTiles = 8;
+
+struct Scratch {
+  float* data = nullptr;
+  std::int64_t panels = 0;
+};
+
+// This thread's memory for widened panels of `steps` steps, about as large as the second cache's share of a task.
+Scratch scratch_for(std::int64_t steps, std::int64_t panels) {
+  static thread_local Buffer buffer;
+  const auto bytes = steps * kPanel * static_cast<std::int64_t>(sizeof(float));
+  const auto most = std::max<std::int64_t>(1, cached_bytes() / bytes);
+  const auto count = std::min(panels, most);
+  buffer.grow(static_cast<std::size_t>(count * bytes));
+  return {buffer.as<float>(), count};
+}
+
 }  // namespace
 
 Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
@@ -163,6 +182,11 @@ void Linear::part(const Input& in, const Output& out, Span rows, Span panels, Sp
   p.ldr = out.residual_stride;
   const std::int64_t count = passes(out);
   const auto first_step = [&](std::int64_t pass) { return pass * steps_ / count; };
+  if (kernel_.format.widens() && rows.end - rows.begin >= kWidenTiles * kernel_.tile_rows) {
+    const auto scratch = scratch_for((steps_ + count - 1) / count, panels.end - panels.begin);
+    p.scratch = scratch.data;
+    p.scratch_panels = scratch.panels;
+  }
   for (std::int64_t pass = 0; pass < count; ++pass) {
     const std::int64_t from = first_step(pass), to = first_step(pass + 1);
     const bool last = pass + 1 == count;

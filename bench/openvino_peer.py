@@ -12,6 +12,10 @@ import time
 import numpy as np
 import openvino as ov
 
+# What libraries print must not be taken for an answer: standard output becomes standard error for them.
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
 folder, file, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 threads = len(os.sched_getaffinity(0))
 pixels = np.fromfile(file, np.float32).reshape(-1, 3, size, size)
@@ -43,7 +47,7 @@ def request(mode, batch):
     return requests[mode, batch]
 
 
-print("ready", flush=True)
+print("ready", file=answers, flush=True)
 for line in sys.stdin:
     mode, batch, argument = line.split()
     batch = int(batch)
@@ -52,11 +56,11 @@ for line in sys.stdin:
     if mode.startswith("embed-"):
         r.infer([x])
         r.get_output_tensor().data.astype(np.float32).tofile(argument)
-        print("done", flush=True)
+        print("done", file=answers, flush=True)
         continue
     r.infer([x], share_inputs=True)
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < float(argument):
         r.infer([x], share_inputs=True)
         done += batch
-    print(done / (time.perf_counter() - start), flush=True)
+    print(done / (time.perf_counter() - start), file=answers, flush=True)
