@@ -22,7 +22,9 @@ for (const batch of values.batches.split(",").map(Number)) {
   const speeds = await race(contenders, { rounds: Number(values.rounds), seconds: 0.6 });
   for (const precision of ["bf16", "fp16"]) {
     const ratio = showRatio(speeds.ratio(precision, "fp32"));
-    console.log(`B ${String(batch).padStart(3)}  ${precision} against fp32: ${ratio}  [${clips[precision].info.imageRunner}]`);
+    console.log(
+      `B ${String(batch).padStart(3)}  ${precision} against fp32: ${ratio}  [${clips[precision].info.imageRunner}]`,
+    );
   }
 }
 console.log(machine());

@@ -1,10 +1,10 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { arch, platform } from "node:process";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { TorchclipError } from "./errors.js";
 import { settings } from "./settings.js";
+import { packageRoot } from "./util/package.js";
 
 /**
  * The native boundary: everything that the .node file exports, once. Memory is checked there, meaning here.
@@ -230,7 +230,6 @@ export interface NativeLayout {
   modules: { path: string; source: string }[];
 }
 
-const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const require = createRequire(import.meta.url);
 let loaded: Addon | undefined;
 
@@ -249,8 +248,8 @@ function candidates(): string[] {
   const { addonFile } = settings();
   if (addonFile) return [addonFile];
   return [
-    join(root, "build", "Release", "torchclip.node"),
-    join(root, "prebuilds", `${platform}-${arch}`, "torchclip.node"),
+    join(packageRoot, "build", "Release", "torchclip.node"),
+    join(packageRoot, "prebuilds", `${platform}-${arch}`, "torchclip.node"),
   ];
 }
 
@@ -293,11 +292,6 @@ function explain(tried: string[], cause: unknown): string {
     `Found: Node ${process.version} on ${platform}-${arch}; tried`,
     ...tried.map((t) => `  ${t}`),
     "Needed: the addon built here, with CMake >= 3.22, a C++20 compiler and libtorch 2.11 to 2.14.",
-    `To mend it: npm --prefix ${JSON.stringify(root)} run build`,
+    `To mend it: npm --prefix ${JSON.stringify(packageRoot)} run build`,
   ].join("\n");
-}
-
-/** The version in package.json. */
-export function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
 }

@@ -1,5 +1,5 @@
 import { getSystemErrorMap } from "node:util";
-import { redactText } from "./util/redact.js";
+import { redactText } from "./redact.js";
 
 /** The codes of all errors that leave torchclip. Each has a line in docs/errors.md. */
 export const ERROR_CODES = [

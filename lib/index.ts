@@ -1,7 +1,7 @@
-export { Batcher } from "./batcher.js";
-export type { BatcherCallOptions, BatcherMetrics, BatcherOptions } from "./batcher.js";
-export type { Durations, LaneMetrics } from "./batching/metrics.js";
-export { Classifier } from "./classifier.js";
+export { Batcher } from "./clip/batcher.js";
+export type { BatcherCallOptions, BatcherMetrics, BatcherOptions } from "./clip/batcher.js";
+export type { Durations, LaneMetrics } from "./clip/batching/metrics.js";
+export { Classifier } from "./clip/classifier.js";
 export type {
   ClassifiedImage,
   ClassifierOptions,
@@ -12,8 +12,9 @@ export type {
   Prediction,
   RankOptions,
   Templates,
-} from "./classifier.js";
-export { load, Clip } from "./clip.js";
+} from "./clip/classifier.js";
+export { Clip } from "./clip/clip.js";
+export { load } from "./clip/load.js";
 export type {
   BatchOptions,
   ClipInfo,
@@ -25,19 +26,21 @@ export type {
   Precision,
   Preprocessed,
   StageTimes,
-} from "./clip.js";
-export { normalizeRows, similarity, softmax, topK } from "./embeddings.js";
+} from "./clip/options.js";
+export { softmax } from "./util/softmax.js";
+export { normalizeRows, similarity, topK } from "./embeddings.js";
 export type { Embeddings, SimilarityOptions, TopK } from "./embeddings.js";
-export { EmbeddingIndex } from "./search/index.js";
-export type { IndexOptions, IndexPrecision, SearchOptions } from "./search/index.js";
+export { EmbeddingIndex } from "./search/embedding-index.js";
+export type { IndexOptions, IndexPrecision, SearchOptions } from "./search/embedding-index.js";
 export { TorchclipError } from "./errors.js";
 export type { ErrorCode } from "./errors.js";
-export type { DecodeOptions, ImageInput, RawImage } from "./images/decode.js";
-export { IMAGE_FORMATS as imageFormats } from "./images/limits.js";
-export type { ImageFormat, ImageLimits, ImageSources } from "./images/limits.js";
-export { importModel } from "./models/import.js";
-export type { ImportOptions, ImportSource } from "./models/import.js";
-export type { ModelConfig, WeightsOrigin } from "./models/config.js";
-export type { MeasuredPrecision, PrecisionChoice } from "./models/precision.js";
-export { MODELS as models } from "./models/registry.js";
+export type { DecodeOptions, ImageInput, RawImage } from "./images/types.js";
+export { IMAGE_FORMATS as imageFormats } from "./images/types.js";
+export type { ImageFormat, ImageLimits, ImageSources } from "./images/types.js";
+export { importModel } from "./models/import/import.js";
+export type { ImportSource } from "./models/import/source.js";
+export type { ImportOptions } from "./models/import/import.js";
+export type { ModelConfig, WeightsOrigin } from "./models/config-types.js";
+export type { MeasuredPrecision, PrecisionChoice } from "./clip/precision.js";
+export { MODELS as models } from "./models/catalog/registry.js";
 export type { TokenizeOptions, Tokens } from "./text/tokenize.js";

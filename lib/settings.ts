@@ -115,6 +115,37 @@ export function decodeBudgetSetting(): number | undefined {
   );
 }
 
+/** TORCHCLIP_ISA: the instruction set that the kernels may use at most; undefined where it is not set. */
+export function isaSetting(): string | undefined {
+  return env.TORCHCLIP_ISA;
+}
+
+/** What the build of the addon takes from the environment. */
+export interface BuildSettings {
+  /** TORCHCLIP_LIBTORCH: the folder of the libtorch to link, in place of one that is found. */
+  libtorch: string | undefined;
+  /** TORCHCLIP_CUDA: "1", "0", or the CUDA of an official archive ("cu130"); "" where it is not set. */
+  cuda: string;
+  /** PYTHON: the interpreter whose torch or pip is used. Default "python3". */
+  python: string;
+  /** CXX: the C++ compiler. */
+  compiler: string | undefined;
+}
+
+export function buildSettings(): BuildSettings {
+  return {
+    libtorch: env.TORCHCLIP_LIBTORCH || undefined,
+    cuda: env.TORCHCLIP_CUDA ?? "",
+    python: env.PYTHON || "python3",
+    compiler: env.CXX || undefined,
+  };
+}
+
+/** The environment of a child process: that of this one, with `changed` in it. */
+export function childEnvironment(changed: Record<string, string>): NodeJS.ProcessEnv {
+  return { ...env, ...changed };
+}
+
 const isSet = (value: string | undefined): boolean => /^(1|true|yes|on)$/i.test(value ?? "");
 
 /** As Python's huggingface_hub finds it, on every system. */

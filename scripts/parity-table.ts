@@ -87,7 +87,8 @@ function peak(args: string[]): number {
 }
 const peakProgram = `
   import { readFileSync } from "node:fs";
-  import { importModel, findSource } from "${join(root, "lib/models/import.ts")}";
+  import { importModel } from "${join(root, "lib/models/import/import.ts")}";
+  import { findSource } from "${join(root, "lib/models/import/source.ts")}";
   import { addon } from "${join(root, "lib/addon.ts")}";
   const [, from, to] = process.argv;
   addon().systemInfo();

@@ -1,4 +1,4 @@
-"""Writes lib/models/published.ts and docs/models.md: open_clip's table of pretrained weights, as far as torchclip runs them,
+"""Writes lib/models/catalog/published.ts and docs/models.md: open_clip's table of pretrained weights, as far as torchclip runs them,
 with the sizes and accuracies that open_clip publishes (docs/model_profile.csv and docs/openclip_results.csv of its repository).
 
     npm run build && python scripts/published-models.py OPEN_CLIP_REPOSITORY/docs
@@ -57,7 +57,7 @@ for arch, tags in pretrained._PRETRAINED.items():
         parameters = f"{float(millions):.0f} M" if millions else ""
         table.append((row, parameters, f"{size} | {context} | {config['embed_dim']}"))
 
-out = root / "lib" / "models" / "published.ts"
+out = root / "lib" / "models" / "catalog" / "published.ts"
 lines = [f"  {json.dumps(e)}," for e in entries]
 out.write_text(
     "// Written by scripts/published-models.py.\n\n"

@@ -17,7 +17,8 @@ export async function setup() {
   packages();
   typescript();
   const { buildNative } = await import("../dist/setup/build.js");
-  await buildNative(note);
+  const { progressBar } = await import("../dist/cli/io.js");
+  await buildNative(note, progressBar("libtorch"));
 }
 
 /** `npm run prepack`: a package always holds the JavaScript of these sources; nothing native is compiled. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Batcher, load, type Clip } from "../lib/index.js";
-import { Gate } from "../lib/batching/gate.js";
-import { DurationLog } from "../lib/batching/metrics.js";
+import { Gate } from "../lib/clip/batching/gate.js";
+import { DurationLog } from "../lib/clip/batching/metrics.js";
 import { errorOf, tinyModel } from "./support/index.js";
 
 describe("batcher", () => {

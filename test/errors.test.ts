@@ -10,9 +10,10 @@ import { ERROR_CODES, toTorchclipError } from "../lib/errors.js";
 import * as evaluation from "../lib/eval/index.js";
 import * as torchclip from "../lib/index.js";
 import { importModel, load, type Clip } from "../lib/index.js";
-import { findSource } from "../lib/models/import.js";
-import { readGoldens } from "../lib/models/goldens.js";
-import { modelSettings, removeModel, resolveModel, verifyModel } from "../lib/models/resolve.js";
+import { findSource } from "../lib/models/import/source.js";
+import { readGoldens } from "../lib/models/store/goldens.js";
+import { removeModel, verifyModel } from "../lib/models/store/installed.js";
+import { modelSettings, resolveModel } from "../lib/models/store/resolve.js";
 import { root, temporaryFolder, tinyModel } from "./support/index.js";
 import { tinyTokenizer } from "./support/tiny.js";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { load, type Clip, type Embeddings } from "../lib/index.js";
 import { addon } from "../lib/addon.js";
-import { fastestOf } from "../lib/models/precision.js";
+import { fastestOf } from "../lib/clip/precision.js";
 import { errorOf, root, tinyModel } from "./support/index.js";
 import { noise } from "./support/noise.js";
 

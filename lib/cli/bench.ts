@@ -2,12 +2,14 @@ import { cpus } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Option, type Command } from "commander";
 import { addon } from "../addon.js";
-import { load, type Clip, type Device, type Precision } from "../clip.js";
+import type { Clip } from "../clip/clip.js";
+import { load } from "../clip/load.js";
+import type { Device, Precision } from "../clip/options.js";
 import { toTorchclipError } from "../errors.js";
-import type { ModelConfig } from "../models/config.js";
+import type { ModelConfig } from "../models/config-types.js";
 import { barChart } from "../report/charts.js";
-import { seededRandom } from "../util/random.js";
 import { writeFileWhole } from "../util/files.js";
+import { seededRandom } from "../util/random.js";
 import { interruptSignal, list, note } from "./io.js";
 import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
 

@@ -1,10 +1,10 @@
 import { Argument, Option, type Command } from "commander";
-import type { ClassifiedImage, Classifier } from "../classifier.js";
-import { load } from "../clip.js";
+import type { ClassifiedImage, Classifier } from "../clip/classifier.js";
+import { load } from "../clip/load.js";
 import type { ImageSource } from "../embed/sources.js";
 import { TorchclipError, withoutIndex } from "../errors.js";
+import { redactText } from "../redact.js";
 import { topPredictions } from "../report/text.js";
-import { redactText } from "../util/redact.js";
 import { readLines } from "../util/text-file.js";
 import { imageArguments } from "./images.js";
 import { interruptSignal, list, note, progressBar, setFailedItems } from "./io.js";

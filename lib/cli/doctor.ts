@@ -1,15 +1,23 @@
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { Option, type Command } from "commander";
-import { addon, packageVersion, type NativeInfo, type NativeLibtorch, type NativeSystem } from "../addon.js";
-import { load, type Clip, type ClipInfo, type Device, type Precision } from "../clip.js";
-import { versionOf } from "../eval/manifest.js";
-import { goldenInputs, goldensBeside, readGoldens, writeGoldens, type Goldens } from "../models/goldens.js";
-import { check, leastCosine } from "../models/precision.js";
-import { resolveModel } from "../models/resolve.js";
+import { addon, type NativeInfo, type NativeLibtorch, type NativeSystem } from "../addon.js";
+import type { Clip } from "../clip/clip.js";
+import { load } from "../clip/load.js";
+import type { ClipInfo, Device, Precision } from "../clip/options.js";
+import { check, leastCosine } from "../clip/precision.js";
 import { TorchclipError } from "../errors.js";
+import {
+  goldenInputs,
+  goldensBeside,
+  readGoldens,
+  writeGoldens,
+  type Goldens,
+} from "../models/store/goldens.js";
+import { resolveModel } from "../models/store/resolve.js";
 import { settings } from "../settings.js";
 import { buildTools, cpuName, freeDisk, instructionSets, memory, type Tools } from "../setup/machine.js";
+import { packageVersion, versionOf } from "../util/package.js";
 
 interface DoctorFlags {
   json?: boolean;

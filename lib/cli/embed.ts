@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Argument, Option, type Command } from "commander";
-import { load } from "../clip.js";
+import { load } from "../clip/load.js";
 import { embedImages, embedTexts } from "../embed/embed.js";
 import { imageSource } from "../embed/sources.js";
 import { TorchclipError } from "../errors.js";

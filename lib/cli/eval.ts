@@ -1,12 +1,12 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Option, type Command } from "commander";
-import { load } from "../clip.js";
+import { load } from "../clip/load.js";
 import { loadDataset, type Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
-import { runManifest } from "../eval/manifest.js";
+import { runManifest, zeroShot } from "../eval/native.js";
 import { tableCell, tableCsv, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
-import { removeJournal, zeroShot } from "../eval/zero-shot.js";
+import { removeJournal } from "../eval/zero-shot.js";
 import { countParameters } from "../models/parameters.js";
 import { ranked, saveResults } from "../report/save.js";
 import { tablePage } from "../report/table.js";
@@ -14,7 +14,7 @@ import { datasetLines, metricsText, modelLines, timesText, topPredictions } from
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { writeFileWhole } from "../util/files.js";
 import { readLines } from "../util/text-file.js";
-import { note, interruptSignal, list, progressBar } from "./io.js";
+import { interruptSignal, list, note, progressBar } from "./io.js";
 import {
   imageOptions,
   loadOptions,

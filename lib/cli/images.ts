@@ -2,10 +2,10 @@ import { stat } from "node:fs/promises";
 import { isAbsolute, join, sep } from "node:path";
 import { createInterface } from "node:readline";
 import { glob, isDynamicPattern } from "tinyglobby";
-import { IMAGE_NAME, LeftOut } from "../datasets/image-names.js";
 import { imageSource, listed, type ImageSource } from "../embed/sources.js";
-import { TorchclipError, cannotRead } from "../errors.js";
-import { isUrl } from "../util/redact.js";
+import { cannotRead, TorchclipError } from "../errors.js";
+import { IMAGE_NAME, LeftOut } from "../images/image-names.js";
+import { isUrl } from "../redact.js";
 
 /** Files that hold or name many images. */
 const MANY_IMAGES = /\.(tar|csv|tsv|jsonl|txt)$/i;

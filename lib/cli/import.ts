@@ -1,9 +1,11 @@
 import { constants } from "node:fs";
 import { copyFile, stat } from "node:fs/promises";
 import { Option, type Command } from "commander";
-import { findSource, importModel, readArtifactConfig } from "../models/import.js";
-import { describeModel, type Activation } from "../models/config.js";
-import { resolveModel } from "../models/resolve.js";
+import type { Activation } from "../models/architectures/types.js";
+import { describeModel, readArtifactConfig } from "../models/config.js";
+import { importModel } from "../models/import/import.js";
+import { findSource } from "../models/import/source.js";
+import { resolveModel } from "../models/store/resolve.js";
 import { writeNamedWhole } from "../util/files.js";
 import { interruptSignal } from "./io.js";
 import { whole } from "./options.js";

@@ -1,4 +1,5 @@
-import { load, type Clip } from "../clip.js";
+import type { Clip } from "../clip/clip.js";
+import { load } from "../clip/load.js";
 import { TorchclipError } from "../errors.js";
 import type { IndexModel, StoredIndex } from "../search/stored.js";
 import { shown } from "../util/untrusted.js";

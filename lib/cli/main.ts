@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
-import { packageVersion } from "../addon.js";
+import { toTorchclipError } from "../errors.js";
+import { packageVersion } from "../util/package.js";
 import { benchCommand } from "./bench.js";
 import { classifyCommand } from "./classify.js";
 import { datasetsCommand } from "./datasets.js";
@@ -8,7 +9,6 @@ import { doctorCommand } from "./doctor.js";
 import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
 import { importCommand } from "./import.js";
-import { toTorchclipError } from "../errors.js";
 import { exitCode, note } from "./io.js";
 import { modelsCommand } from "./models.js";
 import { searchCommand } from "./search.js";

@@ -1,19 +1,12 @@
 import { stat } from "node:fs/promises";
 import { Option, type Command } from "commander";
 import { TorchclipError } from "../errors.js";
-import { readArtifactConfig } from "../models/import.js";
-import { describeModel } from "../models/config.js";
+import { MODELS, type ModelEntry } from "../models/catalog/registry.js";
+import { modelSize, sizeText, type ModelSize } from "../models/catalog/size.js";
+import { describeModel, readArtifactConfig } from "../models/config.js";
 import { countParameters } from "../models/parameters.js";
-import { MODELS, type ModelEntry } from "../models/registry.js";
-import {
-  installedModel,
-  installedModels,
-  modelSettings,
-  removeModel,
-  resolveModel,
-  verifyModel,
-} from "../models/resolve.js";
-import { modelSize, sizeText, type ModelSize } from "../models/size.js";
+import { installedModel, installedModels, removeModel, verifyModel } from "../models/store/installed.js";
+import { modelSettings, resolveModel } from "../models/store/resolve.js";
 import type { Settings } from "../settings.js";
 import { interruptSignal, note, progressBar } from "./io.js";
 import { mirrorOptions, noteDownload } from "./options.js";

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from "commander";
-import type { Device, LoadOptions, Precision } from "../clip.js";
+import type { Device, LoadOptions, Precision } from "../clip/options.js";
 import { note, progressBar } from "./io.js";
 
 export interface ModelFlags {

@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Argument, Option, type Command } from "commander";
-import type { Clip } from "../clip.js";
+import type { Clip } from "../clip/clip.js";
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import { contactSheetHtml, contactSheetPng } from "../report/sheet.js";
-import type { IndexPrecision } from "../search/index.js";
+import type { IndexPrecision } from "../search/embedding-index.js";
 import { isImageQuery } from "../search/query.js";
 import { openStored, type IndexRecord, type StoredIndex } from "../search/stored.js";
 import { writeFileWhole } from "../util/files.js";

@@ -1,18 +1,19 @@
-import { Gate } from "./batching/gate.js";
-import { Lane, type BatchResult } from "./batching/lane.js";
-import type { LaneMetrics } from "./batching/metrics.js";
-import type { BatchOptions, Clip, EncodeTextOptions, Preprocessed } from "./clip.js";
-import type { DecodeOptions, ImageInput } from "./images/decode.js";
-import { LIMIT_CHECKS, LONGEST_TIMER, type ImageLimits } from "./images/limits.js";
+import { LIMIT_CHECKS, LONGEST_TIMER } from "../images/limits.js";
+import type { DecodeOptions, ImageInput, ImageLimits } from "../images/types.js";
 import {
+  BATCH_SIZE,
+  IS_TRUNCATE,
   isBoolean,
   isSignal,
   readOptions,
   wholeIn,
   type OptionCheck,
-  BATCH_SIZE,
-  IS_TRUNCATE,
-} from "./options.js";
+} from "../options.js";
+import { Gate } from "./batching/gate.js";
+import { Lane, type BatchResult } from "./batching/lane.js";
+import type { LaneMetrics } from "./batching/metrics.js";
+import type { Clip } from "./clip.js";
+import type { BatchOptions, EncodeTextOptions, Preprocessed } from "./options.js";
 
 /** Limits of images (maxPixels, sources …) hold for each image; those not given are the model's. */
 export interface BatcherOptions

@@ -1,9 +1,10 @@
-import type { BatchOptions, Clip, EncodeTextOptions } from "./clip.js";
-import { similarity, softmax, type Embeddings } from "./embeddings.js";
-import { TorchclipError } from "./errors.js";
-import type { DecodeOptions, ImageInput } from "./images/decode.js";
-import { isBoolean, isSignal, readOptions, wholeIn, type OptionCheck } from "./options.js";
-import { checkTemplates, fillTemplate } from "./text/prompts.js";
+import { similarity, type Embeddings } from "../embeddings.js";
+import { TorchclipError } from "../errors.js";
+import type { DecodeOptions, ImageInput } from "../images/types.js";
+import { isBoolean, isSignal, readOptions, wholeIn, type OptionCheck } from "../options.js";
+import { checkTemplates, fillTemplate } from "../text/prompts.js";
+import { softmax } from "../util/softmax.js";
+import type { BatchOptions, ClassifierModel, EncodeTextOptions } from "./options.js";
 
 /** One label of one image. */
 export interface Prediction {
@@ -131,7 +132,7 @@ const RANK_CHECKS: Record<keyof RankOptions | "normalize", OptionCheck> = {
 export class Classifier {
   /** @internal */
   constructor(
-    private readonly clip: Clip,
+    private readonly clip: ClassifierModel,
     /** As they were given; a prediction's `index` counts in them. */
     readonly labels: readonly string[],
     readonly multiLabel: boolean,
@@ -218,7 +219,7 @@ function rowsOf(data: Float32Array, width: number): (row: number) => Float32Arra
 }
 
 /** What `clip.classifier` does. */
-export async function createClassifier(clip: Clip, given: Texts, options: ClassifierOptions) {
+export async function createClassifier(clip: ClassifierModel, given: Texts, options: ClassifierOptions) {
   const { templates = DEFAULT_TEMPLATE, multiLabel = false, ...read } = readOptions(options, LABEL_CHECKS);
   const labels = checkLabels(given);
   const negativeTemplates = checkNegatives(clip, multiLabel, read.negativeTemplates);
@@ -231,7 +232,12 @@ export async function createClassifier(clip: Clip, given: Texts, options: Classi
 }
 
 /** What `clip.classify` does: a classifier that is used once. Its options are checked first. */
-export async function classifyOnce(clip: Clip, image: ImageInput, labels: Texts, given: ClassifyOptions) {
+export async function classifyOnce(
+  clip: ClassifierModel,
+  image: ImageInput,
+  labels: Texts,
+  given: ClassifyOptions,
+) {
   const checks = { ...RANK_CHECKS, ...LABEL_CHECKS, template: isTemplates };
   const { template, multiLabel, negativeTemplates, ...options } = readOptions(given, checks);
   const labelOptions = { templates: template, multiLabel, negativeTemplates, signal: options.signal };
@@ -240,14 +246,24 @@ export async function classifyOnce(clip: Clip, image: ImageInput, labels: Texts,
 }
 
 /** What `clip.encodeClasses` does. */
-export async function encodeClasses(clip: Clip, labels: Texts, templates: Texts, options: EncodeTextOptions) {
+export async function encodeClasses(
+  clip: ClassifierModel,
+  labels: Texts,
+  templates: Texts,
+  options: EncodeTextOptions,
+) {
   checkTemplates(templates);
   checkLabelList(labels);
   return encodePrompts(clip, labels, templates, options);
 }
 
 /** float32 [names, embedDim]: the normalised mean of the normalised embeddings of each name's prompts. */
-async function encodePrompts(clip: Clip, names: Texts, templates: Texts, options: EncodeTextOptions) {
+async function encodePrompts(
+  clip: ClassifierModel,
+  names: Texts,
+  templates: Texts,
+  options: EncodeTextOptions,
+) {
   const prompts = names.flatMap((name) => templates.map((template) => fillTemplate(template, name)));
   const encoded = await clip.encodeTexts(prompts, options);
   if (templates.length === 1) return encoded;
@@ -299,13 +315,13 @@ function wrongLabel(label: unknown, seen: ReadonlyMap<string, number>): string |
 }
 
 /** The negative templates, where there are some. E_ARGUMENT where the model needs or cannot use them. */
-function checkNegatives(clip: Clip, multiLabel: boolean, given?: Templates): Texts | undefined {
+function checkNegatives(clip: ClassifierModel, multiLabel: boolean, given?: Templates): Texts | undefined {
   const wrong = wrongNegatives(clip, multiLabel, given);
   if (wrong) throw argumentError("negativeTemplates", wrong);
   return given === undefined ? undefined : listOf(given);
 }
 
-function wrongNegatives(clip: Clip, multiLabel: boolean, given?: Templates): string | undefined {
+function wrongNegatives(clip: ClassifierModel, multiLabel: boolean, given?: Templates): string | undefined {
   const { loss, name } = clip.info.config;
   if (given === undefined && multiLabel && loss === "softmax") {
     return (

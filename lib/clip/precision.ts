@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { addon, packageVersion, type NativeEngine, type NativeInfo } from "../addon.js";
-import { isFast } from "./runner.js";
-import { seededRandom } from "../util/random.js";
+import { addon, type NativeEngine, type NativeInfo } from "../addon.js";
+import { isFast } from "../models/runner.js";
+import { isaSetting } from "../settings.js";
 import { writeFileWhole } from "../util/files.js";
+import { packageVersion } from "../util/package.js";
+import { seededRandom } from "../util/random.js";
 
 /** Least cosine to fp32, over the check images and texts, that "auto" accepts. */
 export const AUTO_COSINE = 0.9995;
@@ -45,9 +47,7 @@ export async function choosePrecision(
 ): Promise<PrecisionChoice> {
   const { cpuFeatures } = addon().systemInfo();
   const key = createHash("sha256")
-    .update(
-      JSON.stringify([packageVersion(), weights, cpuFeatures, threads, process.env.TORCHCLIP_ISA ?? ""]),
-    )
+    .update(JSON.stringify([packageVersion(), weights, cpuFeatures, threads, isaSetting() ?? ""]))
     .digest("hex");
   const file = join(cacheDir, "precision", `${key.slice(0, 32)}.json`);
   try {

@@ -1,5 +1,5 @@
 import { TorchclipError } from "../errors.js";
-import type { ImageInput } from "../images/decode.js";
+import type { ImageInput } from "../images/types.js";
 import type { PromptSet } from "../text/prompts.js";
 import type { Origin } from "../util/origin.js";
 import { seededRandom, shuffle } from "../util/random.js";

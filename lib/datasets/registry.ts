@@ -1,25 +1,17 @@
 import { stat } from "node:fs/promises";
 import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import { settings } from "../settings.js";
-import type { Origin } from "../util/origin.js";
 import { ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS, type PromptSet } from "../text/prompts.js";
-import { CLIP_SETS } from "./clip-sets.js";
+import type { Origin } from "../util/origin.js";
+import { CLIP_SETS } from "./clip-sets/clip-sets.js";
+import { renderedSst2, renderedSst2Folder } from "./clip-sets/rendered-sst2.js";
 import { Dataset } from "./dataset.js";
 import { renderedDemoFolder, scenesFolder } from "./demo/generate.js";
-import { folderDataset } from "./folder.js";
-import { LIST_NAME } from "./list.js";
-import { manifestDataset } from "./manifest.js";
-import { isWebDataset, webDataset } from "./webdataset.js";
-import { renderedSst2, renderedSst2Folder } from "./rendered-sst2.js";
+import { folderDataset } from "./formats/folder.js";
+import { LIST_NAME } from "./formats/list-file.js";
+import { manifestDataset } from "./formats/manifest.js";
+import { isWebDataset, webDataset } from "./formats/webdataset.js";
 import type { DatasetEntry, DatasetOptions } from "./types.js";
-
-export { Dataset, type Sample, type SplitCount } from "./dataset.js";
-export { IMAGE_NAME } from "./image-names.js";
-export { textPng, textSvg, type TextImageOptions } from "./render/text.js";
-export { renderFolder, type RenderOptions } from "./render/folder.js";
-export { readSentences } from "./manifest.js";
-export type { DatasetEntry, DatasetOptions } from "./types.js";
-export type { Origin } from "../util/origin.js";
 
 /** The data sets by name. */
 export const DATASETS: readonly DatasetEntry[] = [

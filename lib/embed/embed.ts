@@ -1,13 +1,14 @@
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import { rm } from "node:fs/promises";
-import { packageVersion } from "../addon.js";
-import type { BatchOptions, Clip, StageTimes } from "../clip.js";
+import type { Clip } from "../clip/clip.js";
+import type { BatchOptions, StageTimes } from "../clip/options.js";
 import { TorchclipError, toTorchclipError, withoutIndex } from "../errors.js";
 import type { TokenizeOptions } from "../text/tokenize.js";
 import { NewFile, writeWhole, writing } from "../util/files.js";
-import { lock } from "../util/lock.js";
 import { chunks } from "../util/iterate.js";
+import { lock } from "../util/lock.js";
 import { writeNpy } from "../util/npy.js";
+import { packageVersion } from "../util/package.js";
 import { identified, type Identity } from "./identity.js";
 import { Partial, type Row } from "./partial.js";
 import { Resume, wholeBatchesOf } from "./resume.js";

@@ -1,9 +1,9 @@
 import { createHash, type Hash } from "node:crypto";
 import { stat } from "node:fs/promises";
-import type { ImageInput } from "../images/decode.js";
+import type { ImageInput } from "../images/types.js";
+import { isRemote, localPath } from "../redact.js";
 import { hashFile } from "../util/files.js";
 import { chunks } from "../util/iterate.js";
-import { isRemote, localPath } from "../util/redact.js";
 import type { NamedImage } from "./sources.js";
 
 /** What a row is of. Rows of a stopped run are taken over where both are equal. */

@@ -1,10 +1,10 @@
 import { stat } from "node:fs/promises";
-import { IMAGE_NAME, LeftOut } from "../datasets/image-names.js";
-import { readList } from "../datasets/list.js";
-import { tarEntries } from "../datasets/tar.js";
-import { imagesBelow, type FoundImage } from "../datasets/walk.js";
-import { TorchclipError, cannotRead } from "../errors.js";
-import type { ImageInput } from "../images/decode.js";
+import { readList } from "../datasets/formats/list-file.js";
+import { tarEntries } from "../datasets/formats/tar.js";
+import { imagesBelow, type FoundImage } from "../datasets/formats/walk.js";
+import { cannotRead, TorchclipError } from "../errors.js";
+import { IMAGE_NAME, LeftOut } from "../images/image-names.js";
+import type { ImageInput } from "../images/types.js";
 
 /** One image of a source. */
 export interface NamedImage {

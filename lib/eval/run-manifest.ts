@@ -1,11 +1,9 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { cpus } from "node:os";
-import { dirname, join } from "node:path";
-import { addon, packageVersion, type NativeLibtorch } from "../addon.js";
-import type { Clip } from "../clip.js";
+import type { NativeLibtorch } from "../addon.js";
+import type { Clip } from "../clip/clip.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { isFast } from "../models/runner.js";
+import { packageVersion, versionOf } from "../util/package.js";
 import type { ZeroShotResult } from "./zero-shot.js";
 
 /** How an evaluation was run. */
@@ -17,11 +15,23 @@ export interface RunSettings {
   parameters?: number;
 }
 
-/** Everything that a reader needs to repeat a result, or to see why another differs. */
-export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, run: RunSettings) {
+/** What the addon says of this machine. */
+export interface SystemDescription {
+  cpuFeatures: () => string[];
+  libtorch: () => NativeLibtorch;
+}
+
+/** What `runManifest` gives, with the machine described by `system`. */
+export function manifestOf(
+  clip: Clip,
+  data: Dataset,
+  result: ZeroShotResult,
+  run: RunSettings,
+  system: SystemDescription,
+) {
   const { config, origin, device, deviceNote, precision, logitScale } = clip.info;
-  const { cpuFeatures } = addon().systemInfo();
-  const libtorch = libtorchOf(clip);
+  const cpuFeatures = system.cpuFeatures();
+  const libtorch = libtorchOf(clip, system);
   return {
     model: {
       name: config.name,
@@ -69,28 +79,10 @@ export function runManifest(clip: Clip, data: Dataset, result: ZeroShotResult, r
 }
 
 /** The libtorch that ran a tower; undefined where torchclip's own kernels ran both on a CPU. */
-function libtorchOf(clip: Clip): NativeLibtorch | undefined {
+function libtorchOf(clip: Clip, system: SystemDescription): NativeLibtorch | undefined {
   const { device, imageRunner, textRunner } = clip.info;
   if (device === "cpu" && isFast(imageRunner) && isFast(textRunner)) return undefined;
-  return addon().libtorchInfo();
+  return system.libtorch();
 }
 
-export type RunManifest = ReturnType<typeof runManifest>;
-
-/** The version of an installed dependency, from the package.json above its entry point. */
-export function versionOf(name: string): string {
-  let folder = dirname(createRequire(import.meta.url).resolve(name));
-  for (;;) {
-    try {
-      const found = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
-        name?: string;
-        version?: string;
-      };
-      if (found.name === name && found.version) return found.version;
-    } catch {
-      // Not in this folder: look above.
-    }
-    if (dirname(folder) === folder) return "unknown";
-    folder = dirname(folder);
-  }
-}
+export type RunManifest = ReturnType<typeof manifestOf>;

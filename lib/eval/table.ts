@@ -1,8 +1,8 @@
 import { encode } from "html-entities";
-import { findModel } from "../models/registry.js";
+import { findModel } from "../models/catalog/registry.js";
 import { csvCell } from "../util/csv.js";
-import type { RunManifest } from "./manifest.js";
 import type { Metrics } from "./metrics.js";
+import type { RunManifest } from "./run-manifest.js";
 
 /** One model on one data set. */
 export interface TableCell {

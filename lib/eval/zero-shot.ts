@@ -1,13 +1,15 @@
 import { rm } from "node:fs/promises";
-import type { Clip, StageTimes } from "../clip.js";
+import type { Clip } from "../clip/clip.js";
+import type { StageTimes } from "../clip/options.js";
 import { Dataset, type Sample } from "../datasets/dataset.js";
-import { similarity, softmax, type Embeddings } from "../embeddings.js";
-import { TorchclipError, withoutIndex } from "../errors.js";
-import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
 import { identified, StoredRows, type Identity } from "../embed/identity.js";
-import { writing } from "../util/files.js";
 import { Resume, wholeBatchesOf } from "../embed/resume.js";
 import type { NamedImage } from "../embed/sources.js";
+import type { Embeddings } from "../embeddings.js";
+import { TorchclipError, withoutIndex } from "../errors.js";
+import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
+import { writing } from "../util/files.js";
+import { softmax } from "../util/softmax.js";
 import { Journal, type JournalRow } from "./journal.js";
 import { argmax, computeMetrics, type Metrics } from "./metrics.js";
 
@@ -66,11 +68,15 @@ export interface ZeroShotResult {
   times: StageTimes & { post: number; total: number };
 }
 
-/** Classifies every image of the set by its nearest class prompt (Radford et al. 2021, section 3.1). */
-export async function zeroShot(
+/** Cosine of every row of `a` with every row of `b` (both normalised): Float32Array [a.rows × b.rows]. */
+export type Similarity = (a: Embeddings, b: Embeddings) => Float32Array;
+
+/** What `zeroShot` does, with the cosines computed by `similarity`. */
+export async function evaluate(
   clip: Clip,
   data: Dataset,
-  options: ZeroShotOptions = {},
+  similarity: Similarity,
+  options: ZeroShotOptions,
 ): Promise<ZeroShotResult> {
   const started = performance.now();
   const prompts = options.prompts ?? data.prompts[0] ?? ARTICLE_PROMPTS;
@@ -94,7 +100,7 @@ export async function zeroShot(
   let rows: JournalRow[];
   try {
     await journal?.begin(options.resume ?? false);
-    rows = await classifyAll(clip, data, classes, journal, batchSize, times, options);
+    rows = await classifyAll(clip, data, similarity, classes, journal, batchSize, times, options);
   } finally {
     await journal?.close();
   }
@@ -111,6 +117,7 @@ export async function zeroShot(
 async function classifyAll(
   clip: Clip,
   data: Dataset,
+  similarity: Similarity,
   classes: Embeddings,
   journal: Journal | undefined,
   batchSize: number,

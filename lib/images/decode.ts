@@ -6,37 +6,11 @@ import { checkFormat } from "./format.js";
 import { cmykToRgb, decodingOf, readSamples, type Plan, type Size } from "./formats/index.js";
 import { guardedDecode, type Admit } from "./guard.js";
 import { readJpegHeader } from "./jpeg.js";
-import { mergeLimits, type CheckedLimits, type ImageFormat, type ImageLimits } from "./limits.js";
+import { mergeLimits, type CheckedLimits } from "./limits.js";
 import { checkRaw, EncodedImage, imageName, isRaw, readImage } from "./source.js";
+import type { DecodeOptions, ImageFormat, ImageInput, RawImage } from "./types.js";
 
 export { imageName } from "./source.js";
-
-/**
- * Decoded pixels: uint8 [height, width, channels], rows packed; channels 1 (grey), 3 (RGB), 4 (RGBA, alpha
- * ignored).
- */
-export interface RawImage {
-  data: Uint8Array;
-  width: number;
-  height: number;
-  channels: 1 | 3 | 4;
-}
-
-/** A path, the bytes of an encoded file, a `file:` or `http(s):` URL, or decoded pixels. */
-export type ImageInput = string | URL | Uint8Array | RawImage;
-
-export interface DecodeOptions extends ImageLimits {
-  /** Turn the image as its EXIF orientation says. Default false, as CLIP's reference. */
-  autoRotate?: boolean;
-  /**
-   * Let the JPEG decoder leave out detail that the resize would throw away (by 4 or 8, never below twice the
-   * model's size; by 2 nothing would be gained). Default false: the pixels are then no longer the reference's
-   * bits; what it costs is in docs/precision.md.
-   */
-  fastDecode?: boolean;
-  /** Rejects with E_ABORTED at once; a decoder that cannot be stopped ends in the background. */
-  signal?: AbortSignal;
-}
 
 /** Seconds that went into an image. */
 export interface DecodeTimes {

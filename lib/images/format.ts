@@ -1,6 +1,6 @@
 import { TorchclipError } from "../errors.js";
 import { latin1 } from "./formats/plan.js";
-import { IMAGE_FORMATS, type ImageFormat } from "./limits.js";
+import { IMAGE_FORMATS, type ImageFormat } from "./types.js";
 
 const HEAD = 32;
 const SVG_HEAD = 4096;

@@ -1,8 +1,8 @@
 import { TorchclipError } from "../errors.js";
 import { untilAborted } from "../util/abort.js";
 import { decodeBudget } from "./budget.js";
-import type { RawImage } from "./decode.js";
-import { checkPixels, LONGEST_TIMER, type CheckedLimits, type ImageFormat } from "./limits.js";
+import { checkPixels, LONGEST_TIMER, type CheckedLimits } from "./limits.js";
+import type { ImageFormat, RawImage } from "./types.js";
 
 /** What an image's header says of its cost. */
 export interface ImageHeader {

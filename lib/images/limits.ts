@@ -1,59 +1,6 @@
 import { TorchclipError } from "../errors.js";
 import type { OptionCheck } from "../options.js";
-
-/** Formats of encoded images, as the option `formats` names them. */
-export const IMAGE_FORMATS = [
-  "jpeg",
-  "png",
-  "webp",
-  "gif",
-  "tiff",
-  "avif",
-  "svg",
-  "bmp",
-  "ico",
-  "pnm",
-  "qoi",
-] as const;
-export type ImageFormat = (typeof IMAGE_FORMATS)[number];
-
-/** Where images may come from. Bytes and decoded pixels are always accepted. */
-export interface ImageSources {
-  /** Paths and `file:` URLs. Default true. */
-  file?: boolean;
-  /** `http:` and `https:` URLs. Default true. */
-  url?: boolean;
-  /**
-   * Whether a URL, or what it redirects to, may lead to an address that is not public: loopback, private,
-   * link-local, unique-local, multicast, the metadata services of clouds. Default false.
-   */
-  allowPrivate?: boolean;
-}
-
-/** What one image may cost. The table with values for servers is in docs/images.md. */
-export interface ImageLimits {
-  /**
-   * Pixels by the header, checked before any are decoded (E_IMAGE_TOO_LARGE). Default 100,000,000. Infinity:
-   * no limit.
-   */
-  maxPixels?: number;
-  /**
-   * Bytes of the encoded file, for a URL after decompression (E_IMAGE_TOO_LARGE). Default 268,435,456 (256
-   * MiB).
-   */
-  maxBytes?: number;
-  /** Milliseconds for decoding one image, without the wait for its turn (E_TIMEOUT). Default 10,000. */
-  decodeTimeout?: number;
-  /** Milliseconds for fetching one URL, redirects and body included (E_IMAGE_READ). Default 10,000. */
-  fetchTimeout?: number;
-  /**
-   * Formats that are decoded, told by the file's content; others are E_IMAGE_DECODE. Default: all of
-   * IMAGE_FORMATS.
-   */
-  formats?: readonly ImageFormat[];
-  /** Where images may come from; a source that is off is E_IMAGE_READ. */
-  sources?: ImageSources;
-}
+import { IMAGE_FORMATS, type ImageLimits, type ImageSources } from "./types.js";
 
 /** Milliseconds that setTimeout takes. */
 export const LONGEST_TIMER = 0x7fffffff;

@@ -3,7 +3,7 @@ import https from "node:https";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { pipeline, type Readable } from "node:stream";
 import { abortedError, TorchclipError } from "../errors.js";
-import { redactUrl } from "../util/redact.js";
+import { redactUrl } from "../redact.js";
 import { guardedLookup, isPublicAddress, literalAddress, PrivateAddressError } from "./address.js";
 import { checkBytes, LONGEST_TIMER, type CheckedLimits } from "./limits.js";
 

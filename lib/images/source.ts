@@ -1,11 +1,11 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
-import { TorchclipError, cannotRead } from "../errors.js";
+import { cannotRead, TorchclipError } from "../errors.js";
+import { isRemote, isUrl, localPath, redactUrl } from "../redact.js";
 import { untilAborted } from "../util/abort.js";
-import { isRemote, isUrl, localPath, redactUrl } from "../util/redact.js";
-import type { ImageInput, RawImage } from "./decode.js";
 import { checkBytes, type CheckedLimits } from "./limits.js";
 import { fetchImage } from "./remote.js";
+import type { ImageInput, RawImage } from "./types.js";
 
 const MAX_SIDE = 1 << 24;
 const MAX_NAME = 1000; // characters

@@ -1,5 +1,5 @@
 import { kindOf, Untrusted, type JsonObject } from "../util/untrusted.js";
-import type { ModelConfig } from "./config.js";
+import type { ModelConfig } from "./config-types.js";
 
 /** Sides, widths, tokens: no model of this kind comes near. */
 const MOST_SIZE = 1 << 24;

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { encode } from "html-entities";
 import type { Dataset } from "../datasets/dataset.js";
-import type { RunManifest } from "../eval/manifest.js";
 import type { ClassMetrics, Interval } from "../eval/metrics.js";
+import type { RunManifest } from "../eval/run-manifest.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { confusionChart, probabilityChart, reliabilityChart, rocChart } from "./charts.js";
 import { fontFaces } from "./fonts.js";

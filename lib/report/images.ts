@@ -1,6 +1,7 @@
 import { Resvg } from "@resvg/resvg-js";
 import sharp, { type Sharp } from "sharp";
-import { decodeImage, type ImageInput } from "../images/decode.js";
+import { decodeImage } from "../images/decode.js";
+import type { ImageInput } from "../images/types.js";
 import { loadFonts, textPath, textWidth } from "./fonts.js";
 
 /** One image of a figure. `correct` colours its caption; leave it out for plain black. */

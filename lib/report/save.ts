@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Dataset } from "../datasets/dataset.js";
-import type { RunManifest } from "../eval/manifest.js";
+import type { RunManifest } from "../eval/run-manifest.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { csvCell } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";

@@ -1,8 +1,8 @@
-import type { Prediction } from "../classifier.js";
-import type { Clip } from "../clip.js";
+import type { Prediction } from "../clip/classifier.js";
+import type { Clip } from "../clip/clip.js";
 import type { Dataset } from "../datasets/dataset.js";
-import type { ZeroShotResult } from "../eval/zero-shot.js";
 import type { Interval } from "../eval/metrics.js";
+import type { ZeroShotResult } from "../eval/zero-shot.js";
 
 const percent = (x: number) => `${(100 * x).toFixed(2)}%`;
 const interval = (i: Interval) =>

@@ -2,9 +2,9 @@ import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
 import type { AsyncBuffer, FileMetaData } from "hyparquet";
-import { checkAborted, systemReason, toTorchclipError, TorchclipError } from "../errors.js";
+import { checkAborted, systemReason, TorchclipError, toTorchclipError } from "../errors.js";
 import { readExactly, Untrusted, type JsonObject } from "../util/untrusted.js";
-import { EmbeddingIndex, type IndexOptions } from "./index.js";
+import { EmbeddingIndex, type IndexOptions } from "./embedding-index.js";
 import { checkPages } from "./parquet-pages.js";
 
 export interface ParquetOptions extends IndexOptions {

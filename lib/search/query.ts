@@ -1,9 +1,9 @@
 import { stat } from "node:fs/promises";
 import { sep } from "node:path";
-import { IMAGE_NAME, UNDECODED_NAME } from "../datasets/image-names.js";
 import { systemReason, TorchclipError } from "../errors.js";
+import { IMAGE_NAME, UNDECODED_NAME } from "../images/image-names.js";
 import { imageName } from "../images/source.js";
-import { isLocation, isRemote, localPath } from "../util/redact.js";
+import { isLocation, isRemote, localPath } from "../redact.js";
 
 /**
  * Whether a query of the command line is an image: an http(s) URL, or what is written as a path

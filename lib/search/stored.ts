@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { toTorchclipError } from "../errors.js";
 import { Untrusted, type JsonObject } from "../util/untrusted.js";
-import { EmbeddingIndex } from "./index.js";
+import { EmbeddingIndex } from "./embedding-index.js";
 import { readParquetIndex, type ParquetOptions } from "./parquet.js";
 
 /** What `torchclip embed` recorded beside the embeddings, as far as a search needs it. */

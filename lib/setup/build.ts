@@ -3,25 +3,30 @@ import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { progressBar } from "../cli/io.js";
 import { TorchclipError } from "../errors.js";
+import { packageRoot } from "../util/package.js";
 import { findLibtorch } from "./libtorch.js";
 
-const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const require = createRequire(import.meta.url);
+
+/** Shows how far the download of libtorch is. */
+export interface DownloadProgress {
+  update(done: number, total: number | undefined): void;
+  stop(): void;
+}
 
 /**
  * Finds libtorch and compiles the addon, the C library and their tests; does nothing where nothing has
  * changed.
  */
-export async function buildNative(note: (text: string) => void): Promise<void> {
-  const bar = progressBar("libtorch");
-  const libtorch = await findLibtorch({ note, onProgress: bar.update }).finally(() => bar.stop());
-  const cache = join(root, "build", "CMakeCache.txt");
+export async function buildNative(note: (text: string) => void, progress: DownloadProgress): Promise<void> {
+  const onProgress = progress.update.bind(progress);
+  const libtorch = await findLibtorch({ note, onProgress }).finally(() => progress.stop());
+  const cache = join(packageRoot, "build", "CMakeCache.txt");
   const configured =
     existsSync(cache) && readFileSync(cache, "utf8").includes(`TORCHCLIP_LIBTORCH:PATH=${libtorch}\n`);
-  if (existsSync(cache) && !configured) await rm(join(root, "build"), { recursive: true, force: true });
+  if (existsSync(cache) && !configured)
+    await rm(join(packageRoot, "build"), { recursive: true, force: true });
   note(
     configured
       ? "addon: up to date, or compiling what changed"
@@ -29,7 +34,8 @@ export async function buildNative(note: (text: string) => void): Promise<void> {
   );
   const flags = [`--CDTORCHCLIP_LIBTORCH=${libtorch}`];
   // A precompiled header is 500 MB that stay: it pays where one compiles often, in the repository.
-  if (!existsSync(join(root, "package-lock.json"))) flags.push("--CDCMAKE_DISABLE_PRECOMPILE_HEADERS=ON");
+  if (!existsSync(join(packageRoot, "package-lock.json")))
+    flags.push("--CDCMAKE_DISABLE_PRECOMPILE_HEADERS=ON");
   const cmakeJs = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
   await runQuietly(process.execPath, [cmakeJs, configured ? "build" : "compile", ...flags], note);
 }
@@ -37,7 +43,7 @@ export async function buildNative(note: (text: string) => void): Promise<void> {
 /** Runs a command; its output is shown only where it fails. */
 function runQuietly(command: string, args: string[], note: (text: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, { cwd: packageRoot, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     const keep = (chunk: Buffer) => (output = (output + chunk.toString()).slice(-100_000));
     child.stdout.on("data", keep);

@@ -1,15 +1,15 @@
 import { execFile } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rm } from "node:fs/promises";
-import { arch, env, platform } from "node:process";
+import { arch, platform } from "node:process";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import yauzl from "yauzl";
 import { TorchclipError } from "../errors.js";
-import { download } from "../models/download.js";
-import { settings } from "../settings.js";
+import { buildSettings, settings } from "../settings.js";
+import { download } from "../util/download.js";
 import { writeFolderWhole } from "../util/files.js";
 import { openEntry } from "../util/unzip.js";
 
@@ -74,7 +74,7 @@ export async function findLibtorch(options: FindOptions = {}): Promise<string> {
       if (options.signal?.aborted) throw error;
       failures.push(`${source.name}: ${(error as Error).message.split("\n")[0]}`);
       // A folder that the user named is never passed over silently.
-      if (source === SOURCES[0] && env.TORCHCLIP_LIBTORCH) break;
+      if (source === SOURCES[0] && buildSettings().libtorch) break;
     }
   }
   throw new TorchclipError(
@@ -90,8 +90,10 @@ export async function findLibtorch(options: FindOptions = {}): Promise<string> {
 const SOURCES: readonly Source[] = [
   {
     name: "TORCHCLIP_LIBTORCH",
-    find: () =>
-      env.TORCHCLIP_LIBTORCH ? Promise.resolve(env.TORCHCLIP_LIBTORCH) : Promise.reject(new Error("not set")),
+    find: () => {
+      const { libtorch } = buildSettings();
+      return libtorch ? Promise.resolve(libtorch) : Promise.reject(new Error("not set"));
+    },
   },
   { name: "cache", find: () => Promise.resolve(cacheFolder()) },
   { name: "installed Python torch", find: pythonTorch },
@@ -104,7 +106,7 @@ const SOURCES: readonly Source[] = [
  * libraries.
  */
 function flavour(): string {
-  const wanted = env.TORCHCLIP_CUDA ?? "";
+  const { cuda: wanted } = buildSettings();
   return wanted === "" || wanted === "0" ? "cpu" : /^cu\d+$/.test(wanted) ? wanted : "cuda";
 }
 
@@ -141,7 +143,7 @@ async function pythonTorch(): Promise<string> {
   // find_spec, not import: importing torch takes seconds.
   const code =
     "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
-  const { stdout } = await run(env.PYTHON || "python3", ["-c", code]).catch(() => ({ stdout: "" }));
+  const { stdout } = await run(buildSettings().python, ["-c", code]).catch(() => ({ stdout: "" }));
   const folder = stdout.trim();
   if (!folder) throw new Error("python3 has no torch");
   return folder;
@@ -172,7 +174,7 @@ async function pipDownload(options: FindOptions): Promise<string> {
   const pip = async (...args: string[]): Promise<string[]> => {
     options.note?.(`libtorch: pip download ${args.join(" ")}`);
     const before = new Set(await readdir(folder));
-    await run(env.PYTHON || "python3", ["-m", "pip", "download", "--quiet", "--dest", folder, ...args], {
+    await run(buildSettings().python, ["-m", "pip", "download", "--quiet", "--dest", folder, ...args], {
       signal: options.signal,
     });
     return (await readdir(folder))

@@ -3,8 +3,9 @@ import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { cpus, freemem, totalmem } from "node:os";
 import { dirname } from "node:path";
-import { env, platform } from "node:process";
+import { platform } from "node:process";
 import { promisify } from "node:util";
+import { buildSettings } from "../settings.js";
 
 const run = promisify(execFile);
 
@@ -28,10 +29,11 @@ export interface Tools {
  * fetched.
  */
 export async function buildTools(): Promise<Tools> {
+  const { compiler: cxx, python: interpreter } = buildSettings();
   const [compiler, cmake, python] = await Promise.all([
-    firstThatRuns(env.CXX ? [env.CXX] : ["c++", "g++", "clang++"]),
+    firstThatRuns(cxx ? [cxx] : ["c++", "g++", "clang++"]),
     firstThatRuns(["cmake"]),
-    firstThatRuns([env.PYTHON || "python3"]),
+    firstThatRuns([interpreter]),
   ]);
   if (!compiler.version)
     compiler.problem = `no C++20 compiler was found (${compiler.command}): ${install("g++", "Xcode's command line tools")}`;

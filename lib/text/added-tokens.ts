@@ -1,18 +1,4 @@
-import type { TokenizerJson } from "./bpe.js";
-
-/** An entry of tokenizer.json's `added_tokens`. */
-export interface AddedToken {
-  id: number;
-  content: string;
-  /** Found only where no letter, digit or underscore touches it. */
-  single_word?: boolean;
-  /** White space before it, or after it, belongs to it. */
-  lstrip?: boolean;
-  rstrip?: boolean;
-  /** Found in the normalised text instead of the text as it is given. */
-  normalized?: boolean;
-  special?: boolean;
-}
+import type { AddedToken, TokenizerJson } from "./types.js";
 
 /** A piece of a text: an added token, or what lies between two. */
 export type Piece = { id: number } | { text: string };

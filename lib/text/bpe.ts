@@ -1,17 +1,7 @@
-import type { ClipDialect } from "../models/config.js";
-import { AddedTokens, type AddedToken } from "./added-tokens.js";
+import { AddedTokens } from "./added-tokens.js";
 import { normalizeText } from "./clean.js";
 import { Merger } from "./merger.js";
-
-/**
- * CLIP's byte-level BPE (openai/CLIP, clip/simple_tokenizer.py; Hugging Face's CLIPTokenizerFast): the
- * vocabulary and merges come from a `tokenizer.json`.
- */
-export interface TokenizerJson {
-  model: { vocab: Record<string, number>; merges: (string | [string, string])[]; [other: string]: unknown };
-  added_tokens?: AddedToken[];
-  normalizer?: unknown;
-}
+import type { ClipDialect, TokenizerJson } from "./types.js";
 
 export const START = "<|startoftext|>";
 export const END = "<|endoftext|>";
@@ -40,6 +30,10 @@ const CACHE_LIMIT = 65536;
 /** Letters of a word that is remembered; longer ones hardly come twice and would fill the memory. */
 const CACHED_LETTERS = 64;
 
+/**
+ * CLIP's byte-level BPE (openai/CLIP, clip/simple_tokenizer.py; Hugging Face's CLIPTokenizerFast): the
+ * vocabulary and merges come from a `tokenizer.json`.
+ */
 export class BpeTokenizer {
   readonly startId: number;
   readonly endId: number;

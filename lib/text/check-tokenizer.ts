@@ -1,5 +1,5 @@
 import { kindOf, shown, Untrusted, type JsonObject } from "../util/untrusted.js";
-import type { TokenizerJson } from "./bpe.js";
+import type { TokenizerJson } from "./types.js";
 
 /** Published tokenizers have up to 256,000 tokens of up to 64 characters. */
 const MOST_ID = 1 << 24;

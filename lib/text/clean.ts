@@ -1,6 +1,6 @@
 import { decode } from "html-entities";
 import { addon } from "../addon.js";
-import type { TokenizerConfig } from "../models/config.js";
+import type { TokenizerConfig } from "./types.js";
 
 /**
  * What the reference tokenizers do to a text before they cut it into tokens. `fixText` is ftfy 6

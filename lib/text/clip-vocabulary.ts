@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { byteVocabulary, END, START, type TokenizerJson } from "./bpe.js";
+import { byteVocabulary, END, START } from "./bpe.js";
+import type { TokenizerJson } from "./types.js";
 
 const VOCAB_SIZE = 49408;
 const require = createRequire(import.meta.url);

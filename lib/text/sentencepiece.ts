@@ -2,8 +2,8 @@ import { TorchclipError } from "../errors.js";
 import { MAP_ENTRY_BYTES, OBJECT_BYTES } from "../models/formats/budget.js";
 import { ProtobufFile, type Field } from "../models/formats/protobuf.js";
 import { shown } from "../util/untrusted.js";
-import type { TokenizerJson } from "./bpe.js";
 import { checkTokenizer } from "./check-tokenizer.js";
+import type { TokenizerJson } from "./types.js";
 
 interface Piece {
   text: string;

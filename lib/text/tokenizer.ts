@@ -1,12 +1,12 @@
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { TorchclipError } from "../errors.js";
-import type { TokenizerConfig } from "../models/config.js";
 import { TimeLimitError, withTimeLimit } from "../util/time-limit.js";
 import { shown, Untrusted } from "../util/untrusted.js";
-import { BpeTokenizer, type TokenizerJson } from "./bpe.js";
+import { BpeTokenizer } from "./bpe.js";
 import { checkTokenizer, modelType } from "./check-tokenizer.js";
 import { cleanText } from "./clean.js";
 import { useOwnNormalizers, type PackageNormalizer } from "./normalizers.js";
+import type { TokenizerConfig, TokenizerJson } from "./types.js";
 
 /**
  * A text to token ids: cleaned as the model's reference does it, start and end tokens included, not cut, not

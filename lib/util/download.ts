@@ -1,11 +1,11 @@
 import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { TorchclipError } from "../errors.js";
+import { redactText, redactUrl } from "../redact.js";
 import type { Address } from "../settings.js";
-import { hashFile, syncFile, syncFolder, writeAll, writeFileWhole, writing } from "../util/files.js";
-import { lock } from "../util/lock.js";
-import type { Origin } from "../util/origin.js";
-import { redactText, redactUrl } from "../util/redact.js";
+import { hashFile, syncFile, syncFolder, writeAll, writeFileWhole, writing } from "./files.js";
+import { lock } from "./lock.js";
+import type { Origin } from "./origin.js";
 
 export interface DownloadOptions {
   /** Tried in order. */

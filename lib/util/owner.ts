@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname, uptime } from "node:os";
 import { pid as ownPid, platform } from "node:process";
+import { childEnvironment } from "../settings.js";
 
 /** What tells one process from every other one: what a lock holds. */
 export interface ProcessIdentity {
@@ -67,7 +68,7 @@ function startOf(pid: number): string | undefined {
   try {
     const text = execFileSync("ps", ["-o", "lstart=", "-p", String(pid)], {
       encoding: "utf8",
-      env: { ...process.env, LC_ALL: "C", TZ: "UTC" },
+      env: childEnvironment({ LC_ALL: "C", TZ: "UTC" }),
     });
     return text.replace(/\W+/g, "") || undefined;
   } catch {

@@ -2,7 +2,7 @@
 
     python scripts/goldens/config-fields.py       # writes test/goldens/config-fields.json
 
-open_clip's are those of its model_configs for the architectures of lib/models/published.ts; transformers' those that its classes
+open_clip's are those of its model_configs for the architectures of lib/models/catalog/published.ts; transformers' those that its classes
 write. Run it in an environment with the versions of requirements.txt."""
 
 import json
@@ -39,7 +39,7 @@ PUBLISHED = {
 
 
 def published_architectures():
-    source = open("lib/models/published.ts").read()
+    source = open("lib/models/catalog/published.ts").read()
     return sorted(set(re.findall(r'^  \["([^/"]+)/', source, re.M)))
 
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Goldens } from "../../lib/models/goldens.js";
+import type { Goldens } from "../../lib/models/store/goldens.js";
 import { fixture, root, temporaryFolder, tinyModel } from "../support/index.js";
 
 const folder = temporaryFolder();

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Origin } from "../../lib/datasets/index.js";
-import { CLIP_PROMPTS } from "../../lib/datasets/clip-prompts.js";
+import { CLIP_PROMPTS } from "../../lib/datasets/clip-sets/prompts.js";
 import { fixture, root, temporaryFolder } from "../support/index.js";
 
 const folder = temporaryFolder();

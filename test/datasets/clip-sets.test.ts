@@ -5,7 +5,7 @@ import { deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
 import tar from "tar-stream";
 import yazl from "yazl";
-import { CLIP_PROMPTS } from "../../lib/datasets/clip-prompts.js";
+import { CLIP_PROMPTS } from "../../lib/datasets/clip-sets/prompts.js";
 import { loadDataset } from "../../lib/datasets/index.js";
 import type { RawImage } from "../../lib/index.js";
 import { unzip } from "../../lib/util/unzip.js";

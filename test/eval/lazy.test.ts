@@ -7,9 +7,9 @@ import { runInNewContext } from "node:vm";
 import sharp from "sharp";
 import tar from "tar-stream";
 import { Dataset, loadDataset } from "../../lib/datasets/index.js";
-import { zeroShot } from "../../lib/eval/zero-shot.js";
+import { zeroShot } from "../../lib/eval/index.js";
 import { load } from "../../lib/index.js";
-import type { Clip } from "../../lib/clip.js";
+import type { Clip } from "../../lib/clip/clip.js";
 import { temporaryFolder, tinyModel } from "../support/index.js";
 
 const COUNT = 120;

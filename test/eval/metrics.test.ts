@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { softmax } from "../../lib/embeddings.js";
 import { computeMetrics, wilson } from "../../lib/eval/metrics.js";
+import { softmax } from "../../lib/util/softmax.js";
 import { golden, largestDifference } from "../support/index.js";
 
 interface Case {

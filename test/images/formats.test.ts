@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
-import { decodeImage, type RawImage } from "../../lib/images/decode.js";
+import { decodeImage } from "../../lib/images/decode.js";
+import type { RawImage } from "../../lib/images/types.js";
 import { errorOf, fixture, golden, sha256, tinyModel } from "../support/index.js";
 import { load, similarity } from "../../lib/index.js";
 

@@ -6,11 +6,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { crc32, deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { decodeBudget, PixelBudget } from "../../lib/images/budget.js";
-import { decodeImage, type RawImage } from "../../lib/images/decode.js";
+import { decodeImage } from "../../lib/images/decode.js";
 import { imageFormat } from "../../lib/images/format.js";
 import { guardedDecode, type Admit } from "../../lib/images/guard.js";
-import type { ImageFormat } from "../../lib/images/limits.js";
 import { withoutCompressedMetadata } from "../../lib/images/formats/png.js";
+import type { ImageFormat, RawImage } from "../../lib/images/types.js";
 import { errorOf, fixture, root, temporaryFolder, tinyModel } from "../support/index.js";
 
 const svg = Buffer.from(

@@ -7,7 +7,7 @@ import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { guardedLookup, isPublicAddress } from "../../lib/images/address.js";
 import { decodeImage } from "../../lib/images/decode.js";
 import { fetchImage, ImageFetcher } from "../../lib/images/remote.js";
-import { redactText, redactUrl } from "../../lib/util/redact.js";
+import { redactText, redactUrl } from "../../lib/redact.js";
 import { errorOf, fixture } from "../support/index.js";
 
 const png = readFileSync(fixture("images/rgb.png"));

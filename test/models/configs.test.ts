@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
-import { checkFields, type ConfigKind } from "../../lib/models/fields.js";
-import { huggingFaceHints, openClipHints } from "../../lib/models/hints.js";
-import { imageProcessorHints } from "../../lib/models/image-processor.js";
-import { findSource, importModel, readArtifactConfig } from "../../lib/models/import.js";
+import { readArtifactConfig } from "../../lib/models/config.js";
+import { checkFields, type ConfigKind } from "../../lib/models/import/fields.js";
+import { huggingFaceHints, openClipHints } from "../../lib/models/import/checkpoint-config.js";
+import { imageProcessorHints } from "../../lib/models/import/image-processor.js";
+import { importModel } from "../../lib/models/import/import.js";
+import { findSource } from "../../lib/models/import/source.js";
 import { familyImages, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
 import { errorOf, golden, largestDifference, temporaryFolder } from "../support/index.js";
 

@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { download } from "../../lib/models/download.js";
+import { download } from "../../lib/util/download.js";
 import { errorOf, root, temporaryFolder } from "../support/index.js";
 
 const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 31) & 255));
@@ -68,7 +68,7 @@ describe("download", () => {
   it("two processes that want the same file fetch it once", async () => {
     respond = (request, response) => setTimeout(() => serve(request, response), 1500);
     const to = target();
-    const module = JSON.stringify(join(root, "dist", "models", "download.js"));
+    const module = JSON.stringify(join(root, "dist", "util", "download.js"));
     const script = join(folder, "fetch.mjs");
     writeFileSync(
       script,

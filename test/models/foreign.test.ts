@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
-import { importModel } from "../../lib/models/import.js";
+import { importModel } from "../../lib/models/import/import.js";
 import { errorOf, fixture, golden, largestDifference, root, temporaryFolder } from "../support/index.js";
 import { noiseImage } from "../support/noise.js";
 

@@ -3,14 +3,14 @@ import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFi
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { load } from "../../lib/index.js";
-import { parseHubId } from "../../lib/models/hub.js";
+import { parseHubId } from "../../lib/models/catalog/hub-id.js";
 import {
   installedModel,
   installedModels,
-  modelSettings,
   removeModel,
   verifyModel,
-} from "../../lib/models/resolve.js";
+} from "../../lib/models/store/installed.js";
+import { modelSettings } from "../../lib/models/store/resolve.js";
 import { errorOf, temporaryFolder, tinyModel } from "../support/index.js";
 import { fakeHub, type FakeHub } from "../support/hub.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";

@@ -5,7 +5,7 @@ import { addon } from "../../lib/addon.js";
 import { load } from "../../lib/index.js";
 import { readSafetensors } from "../../lib/models/formats/safetensors.js";
 import { unpickle } from "../../lib/models/formats/unpickler.js";
-import { importModel } from "../../lib/models/import.js";
+import { importModel } from "../../lib/models/import/import.js";
 import { errorOf, temporaryFolder, tinyModel } from "../support/index.js";
 import { safetensors, tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { nameOf } from "../../lib/models/import.js";
+import { nameOf } from "../../lib/models/import/source.js";
 
 describe("the name of a model that nobody named", () => {
   for (const [path, name] of [

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { findSource, importModel } from "../../lib/models/import.js";
+import { importModel } from "../../lib/models/import/import.js";
+import { findSource } from "../../lib/models/import/source.js";
 import { countParameters } from "../../lib/models/parameters.js";
 import { families, writeFamilyFolder } from "../support/families.js";
 import { temporaryFolder, tinyModel } from "../support/index.js";

@@ -5,7 +5,7 @@ import { Script } from "node:vm";
 import { mkdirSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
 import { Dataset } from "../../lib/datasets/dataset.js";
-import type { RunManifest } from "../../lib/eval/manifest.js";
+import type { RunManifest } from "../../lib/eval/run-manifest.js";
 import { argmax, computeMetrics } from "../../lib/eval/metrics.js";
 import { tableCell, tableCsv, tableHtml, tableMarkdown, type SavedResults } from "../../lib/eval/table.js";
 import type { ZeroShotResult } from "../../lib/eval/zero-shot.js";

@@ -1,6 +1,6 @@
 import { addon } from "../../lib/addon.js";
 import { nativeTransform } from "../../lib/models/config.js";
-import { imageProcessorHints } from "../../lib/models/image-processor.js";
+import { imageProcessorHints } from "../../lib/models/import/image-processor.js";
 import { sha256 } from "./index.js";
 import { noiseImage } from "./noise.js";
 

@@ -2,14 +2,12 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ClipDialect } from "../../lib/models/config.js";
-import type { AddedToken } from "../../lib/text/added-tokens.js";
-import type { TokenizerJson } from "../../lib/text/bpe.js";
 import { CharacterMap } from "../../lib/text/charsmap.js";
 import { clipTokenizerJson } from "../../lib/text/clip-vocabulary.js";
 import { fillTemplate } from "../../lib/text/prompts.js";
 import { readSentencePiece } from "../../lib/text/sentencepiece.js";
 import { makeTokenizer } from "../../lib/text/tokenizer.js";
+import type { ClipDialect, AddedToken, TokenizerJson } from "../../lib/text/types.js";
 import { families } from "../support/families.js";
 import { golden, root, temporaryFolder } from "../support/index.js";
 

@@ -1,4 +1,4 @@
-import { abortedError, TorchclipError, withoutIndex } from "../errors.js";
+import { abortedError, TorchclipError, withoutIndex } from "../../errors.js";
 import { DurationLog, type LaneMetrics } from "./metrics.js";
 
 /** Embeddings [items.length, dim] of a batch; `errors[i]` of an item that has none. */

@@ -1,13 +1,13 @@
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { extract } from "tar";
-import { TorchclipError } from "../errors.js";
-import { downloadFrom, recordedOrigin } from "../models/download.js";
-import { addressesOf, settings } from "../settings.js";
-import { writeFolderWhole } from "../util/files.js";
-import type { Origin } from "../util/origin.js";
-import { unzip } from "../util/unzip.js";
-import type { DatasetOptions } from "./types.js";
+import { TorchclipError } from "../../errors.js";
+import { addressesOf, settings } from "../../settings.js";
+import { downloadFrom, recordedOrigin } from "../../util/download.js";
+import { writeFolderWhole } from "../../util/files.js";
+import type { Origin } from "../../util/origin.js";
+import { unzip } from "../../util/unzip.js";
+import type { DatasetOptions } from "../types.js";
 
 /** A file that a data set's publisher offers. */
 export interface Archive {

@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { TorchclipError } from "../errors.js";
-import { OPENAI, settings } from "../settings.js";
-import { atRoot, exists, fetched, unpackTar, type Unpacked } from "./archives.js";
-import type { Dataset } from "./dataset.js";
-import { folderDataset } from "./folder.js";
-import { recordedOrigin } from "../models/download.js";
-import type { DatasetOptions } from "./types.js";
+import { TorchclipError } from "../../errors.js";
+import { OPENAI, settings } from "../../settings.js";
+import { recordedOrigin } from "../../util/download.js";
+import type { Dataset } from "../dataset.js";
+import { folderDataset } from "../formats/folder.js";
+import type { DatasetOptions } from "../types.js";
+import { atRoot, exists, fetched, unpackTar, type Unpacked } from "./archive.js";
 
 /** The images of the test split in LAION's CLIP_benchmark, as WebDataset shards. */
 const SHARDS =

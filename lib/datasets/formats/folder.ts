@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { TorchclipError } from "../errors.js";
-import { countSplit, Dataset, type Sample, type SplitCount } from "./dataset.js";
-import { LeftOut } from "./image-names.js";
+import { TorchclipError } from "../../errors.js";
+import { LeftOut } from "../../images/image-names.js";
+import { countSplit, Dataset, type Sample, type SplitCount } from "../dataset.js";
 import { imagesBelow, listFolder, type Listing } from "./walk.js";
 
 const SPLITS: readonly string[][] = [["train"], ["valid", "val", "validation"], ["test"]];

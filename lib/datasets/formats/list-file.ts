@@ -1,9 +1,9 @@
 import { dirname, extname, resolve } from "node:path";
 import { parse } from "csv-parse/sync";
-import { TorchclipError } from "../errors.js";
-import { isLocation } from "../util/redact.js";
-import { readText } from "../util/text-file.js";
-import { shown, Untrusted } from "../util/untrusted.js";
+import { TorchclipError } from "../../errors.js";
+import { isLocation } from "../../redact.js";
+import { readText } from "../../util/text-file.js";
+import { shown, Untrusted } from "../../util/untrusted.js";
 
 /** Endings of lists of images with columns. */
 export const LIST_NAME = /\.(csv|tsv|jsonl)$/i;

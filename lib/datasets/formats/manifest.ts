@@ -1,9 +1,9 @@
-import { TorchclipError } from "../errors.js";
-import { shown } from "../util/untrusted.js";
-import { readText } from "../util/text-file.js";
-import { countSplit, Dataset, type Sample } from "./dataset.js";
+import { TorchclipError } from "../../errors.js";
+import { readText } from "../../util/text-file.js";
+import { shown } from "../../util/untrusted.js";
+import { countSplit, Dataset, type Sample } from "../dataset.js";
 import { splitNames } from "./folder.js";
-import { describe, readList, type ListRow } from "./list.js";
+import { describe, readList, type ListRow } from "./list-file.js";
 
 export interface ManifestOptions {
   /** "val", "valid" and "validation" mean the same. */

@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import tar from "tar-stream";
-import { TorchclipError, cannotRead } from "../errors.js";
+import { cannotRead, TorchclipError } from "../../errors.js";
 
 /** A file in a tar archive. */
 export interface TarEntry {

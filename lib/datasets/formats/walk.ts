@@ -2,9 +2,9 @@ import { isUtf8 } from "node:buffer";
 import type { Dirent } from "node:fs";
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { sep } from "node:path";
-import { TorchclipError, cannotRead } from "../errors.js";
-import type { ImageInput } from "../images/decode.js";
-import { IMAGE_NAME, isHidden, LeftOut } from "./image-names.js";
+import { cannotRead, TorchclipError } from "../../errors.js";
+import { IMAGE_NAME, isHidden, LeftOut } from "../../images/image-names.js";
+import type { ImageInput } from "../../images/types.js";
 
 /** An image file below a folder. */
 export interface FoundImage {

@@ -1,17 +1,17 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { TorchclipError } from "../errors.js";
-import { download } from "../models/download.js";
-import { settings } from "../settings.js";
-import { shown } from "../util/untrusted.js";
-import { readRange } from "../util/read-range.js";
-import { isRemote, redactUrl } from "../util/redact.js";
-import { readLines } from "../util/text-file.js";
-import { countSplit, Dataset, type Sample } from "./dataset.js";
-import { IMAGE_NAME, LeftOut } from "./image-names.js";
+import { TorchclipError } from "../../errors.js";
+import { IMAGE_NAME, LeftOut } from "../../images/image-names.js";
+import { isRemote, redactUrl } from "../../redact.js";
+import { settings } from "../../settings.js";
+import { download } from "../../util/download.js";
+import { readRange } from "../../util/read-range.js";
+import { readLines } from "../../util/text-file.js";
+import { shown } from "../../util/untrusted.js";
+import { countSplit, Dataset, type Sample } from "../dataset.js";
+import type { DatasetOptions } from "../types.js";
 import { tarEntries } from "./tar.js";
-import type { DatasetOptions } from "./types.js";
 
 /** The part of a sample that holds the class id, or the class by name, by its usual extensions. */
 const LABEL = /^(cls|label)$/;

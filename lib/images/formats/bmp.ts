@@ -1,4 +1,4 @@
-import type { RawImage } from "../decode.js";
+import type { RawImage } from "../types.js";
 import { checkLength, checkSize, rowsOf, viewOf, type OwnDecoder, type OwnImage, type Size } from "./plan.js";
 
 /**

@@ -1,4 +1,4 @@
-import type { RawImage } from "../decode.js";
+import type { RawImage } from "../types.js";
 import { rowsOf, type Samples } from "./plan.js";
 
 /** Conversions of samples to RGB as Pillow's convert("RGB") and libtiff do them, bit for bit. */

@@ -1,4 +1,4 @@
-import type { ImageFormat } from "../limits.js";
+import type { ImageFormat } from "../types.js";
 import { avifPlan } from "./avif.js";
 import { bmp, iconBitmap } from "./bmp.js";
 import { gifPlan } from "./gif.js";
@@ -9,10 +9,6 @@ import { pnm } from "./pnm.js";
 import { qoi } from "./qoi.js";
 import { tiffPlan } from "./tiff.js";
 import { unsupportedFormat } from "./unsupported.js";
-
-export { cmykToRgb } from "./colours.js";
-export type { Plan, Size } from "./plan.js";
-export { readSamples } from "./read.js";
 
 /** How a file is decoded: by sharp with a plan, or by a decoder of our own. */
 export type Decoding = { plan: Plan } | { own: OwnImage };

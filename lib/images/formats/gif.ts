@@ -1,4 +1,4 @@
-import type { RawImage } from "../decode.js";
+import type { RawImage } from "../types.js";
 import { plainPlan, rowsOf, viewOf, type Plan, type Samples, type Size } from "./plan.js";
 
 /** What a GIF file says of its first frame (GIF89a specification, sections 18 to 23). */

@@ -1,4 +1,4 @@
-import type { RawImage } from "../decode.js";
+import type { RawImage } from "../types.js";
 import { rowsOf, type Samples } from "./plan.js";
 
 /*

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { RawImage } from "../decode.js";
+import type { RawImage } from "../types.js";
 
 /** Width and height in pixels, from a file's header. */
 export interface Size {

@@ -1,4 +1,4 @@
-import type { RawImage } from "../decode.js";
+import type { RawImage } from "../types.js";
 import { checkLength, checkSize, rowsOf, viewOf, type OwnDecoder, type Size } from "./plan.js";
 
 /** QOI (qoiformat.org, version 1.0), alpha dropped. */

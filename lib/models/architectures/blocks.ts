@@ -1,5 +1,4 @@
-import type { Activation } from "../config.js";
-import type { Rule } from "./types.js";
+import type { Activation, Rule } from "./types.js";
 
 /** The pre-norm Transformer block that CLIP's towers share; canonical names are open_clip's. */
 export interface BlockConfig {

@@ -1,5 +1,3 @@
-import type { Activation } from "../config.js";
-
 /**
  * A tower is one half of a CLIP: images, or texts, to embeddings. One file here describes one kind of it: the
  * names under which its weights are published, and its sizes. Its tensors' shapes and its TorchScript follow
@@ -60,3 +58,5 @@ export interface TowerHints {
   /** The name of a timm or Hugging Face model inside. */
   model?: string;
 }
+
+export type Activation = "quick_gelu" | "gelu" | "gelu_tanh";

@@ -1,4 +1,4 @@
-import { TorchclipError } from "../errors.js";
+import { TorchclipError } from "../../errors.js";
 
 type Json = Record<string, unknown>;
 

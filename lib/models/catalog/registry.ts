@@ -1,4 +1,4 @@
-import { OPENAI } from "../settings.js";
+import { OPENAI } from "../../settings.js";
 import { PUBLISHED, type Published } from "./published.js";
 
 /** A file on a server, with the hash that it must have. */

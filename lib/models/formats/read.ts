@@ -7,10 +7,6 @@ import { readTorchArchive } from "./torch-zip.js";
 import type { WeightFile } from "./types.js";
 import { isIndex, readIndex } from "./weight-index.js";
 
-export { TorchArchive } from "./torch-zip.js";
-export type { StoredTensor, WeightFile } from "./types.js";
-export { readWeightMap } from "./weight-index.js";
-
 /**
  * The tensors of a weight file in any known format, found by its content; for an index, those of all its
  * shards. Fails with E_MODEL_NOT_FOUND (cannot be opened), E_MODEL_CORRUPT, E_MODEL_UNSAFE or

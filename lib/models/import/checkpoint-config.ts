@@ -1,6 +1,8 @@
-import { Untrusted } from "../util/untrusted.js";
-import { CLIP_MEAN, CLIP_STD, type Activation, type Preprocessing, type TokenizerConfig } from "./config.js";
-import type { TowerHints } from "./architectures/index.js";
+import type { TokenizerConfig } from "../../text/types.js";
+import { Untrusted } from "../../util/untrusted.js";
+import type { Activation } from "../architectures/types.js";
+import type { TowerHints } from "../architectures/types.js";
+import { CLIP_MEAN, CLIP_STD, type Preprocessing } from "../config-types.js";
 import { checkFields, unsupportedField } from "./fields.js";
 import { imageProcessorHints } from "./image-processor.js";
 

@@ -1,4 +1,4 @@
-import { TorchclipError } from "../errors.js";
+import { TorchclipError } from "../../errors.js";
 
 /**
  * The fields of the config files that lie beside published weights. A field that changes pixels, tokens or
@@ -6,7 +6,7 @@ import { TorchclipError } from "../errors.js";
  * is ignored because it is not known.
  */
 interface FieldTable {
-  /** Read by ./hints.ts, ./image-processor.ts or ./import-tokenizer.ts. */
+  /** Read by ./checkpoint-config.ts, ./image-processor.ts or ./tokenizer.ts. */
   read: readonly string[];
   /**
    * Of no effect on embeddings: training, generation, provenance, or a size that the weights' shapes show as

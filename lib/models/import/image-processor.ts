@@ -1,4 +1,4 @@
-import { CLIP_MEAN, CLIP_STD, type Interpolation, type Preprocessing } from "./config.js";
+import { CLIP_MEAN, CLIP_STD, type Interpolation, type Preprocessing } from "../config-types.js";
 import { checkFields, unsupportedField } from "./fields.js";
 
 type Json = Record<string, unknown>;

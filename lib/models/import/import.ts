@@ -1,31 +1,26 @@
-import { stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
-import { addon, type ArtifactSpec, type NativeLayout } from "../addon.js";
-import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
-import { hashFile, writeNamedWhole } from "../util/files.js";
-import { readJsonFile } from "../util/json.js";
-import {
-  artifactTensors,
-  recognise,
-  type ImageTowerConfig,
-  type Recognised,
-  type TextTowerConfig,
-} from "./architectures/index.js";
-import { checkConfig } from "./check-config.js";
+import { basename } from "node:path";
+import { addon, type ArtifactSpec, type NativeLayout } from "../../addon.js";
+import { checkAborted, TorchclipError, toTorchclipError } from "../../errors.js";
+import { hashFile, writeNamedWhole } from "../../util/files.js";
+import { readJsonFile } from "../../util/json.js";
+import type { ImageTowerConfig, TextTowerConfig } from "../architectures/towers.js";
+import type { Activation } from "../architectures/types.js";
+import { namedArchitecture } from "../catalog/open-clip-architectures.js";
+import { checkConfig } from "../check-config.js";
 import {
   CLIP_MEAN,
   CLIP_STD,
-  readConfig,
-  type Activation,
+  type ForeignTextConfig,
   type ModelConfig,
   type Preprocessing,
-} from "./config.js";
-import { foreignSizes, untrusted, wrapForeign, type ForeignTextConfig } from "./foreign.js";
-import { readWeights, TorchArchive, type WeightFile } from "./formats/index.js";
+} from "../config-types.js";
+import { readWeights, type WeightFile } from "../formats/index.js";
+import { huggingFaceHints, openClipHints, ownHints, type Hints } from "./checkpoint-config.js";
 import { checkFields } from "./fields.js";
-import { huggingFaceHints, openClipHints, ownHints, type Hints } from "./hints.js";
-import { readTokenizer, type TokenizerSource } from "./import-tokenizer.js";
-import { namedArchitecture } from "./named.js";
+import { artifactTensors, recognise, type Recognised } from "./recognise.js";
+import { nameOf, type ImportSource } from "./source.js";
+import { readTokenizer } from "./tokenizer.js";
+import { foreignSizes, untrusted, wrapForeign } from "./torchscript-export.js";
 
 export interface ImportOptions {
   /** Name that results show. Default: the file's. */
@@ -48,90 +43,6 @@ export interface ImportOptions {
   /** Asked for only where neither the checkpoint's config, `arch` nor its known source says it. */
   activation?: Activation;
   signal?: AbortSignal;
-}
-
-/** The weights and their neighbours in a folder. */
-export interface ImportSource extends TokenizerSource {
-  /** A weight file, or the index of several. */
-  weights: string;
-  /** transformers' config.json, or open_clip_config.json. */
-  config?: string;
-  /** preprocessor_config.json. */
-  preprocessor?: string;
-  /**
-   * processor_config.json, whose `image_processor` (transformers 5) comes before preprocessor_config.json.
-   */
-  processor?: string;
-  /** Of the weights, where it is known already. */
-  sha256?: string;
-}
-
-/** Names that folders of published models use, the preferred first. */
-export const WEIGHT_NAMES = [
-  "model.safetensors",
-  "open_clip_model.safetensors",
-  "model.safetensors.index.json",
-  "pytorch_model.bin",
-  "open_clip_pytorch_model.bin",
-  "pytorch_model.bin.index.json",
-  "onnx/model.onnx",
-  "model.onnx",
-  "model.pt",
-];
-export const CONFIG_NAMES = ["open_clip_config.json", "config.json"];
-export const PREPROCESSOR_NAMES = ["preprocessor_config.json"];
-export const PROCESSOR_NAMES = ["processor_config.json"];
-export const TOKENIZER_NAMES = [
-  "tokenizer.json",
-  "spiece.model",
-  "sentencepiece.bpe.model",
-  "tokenizer.model",
-];
-export const TOKENIZER_CONFIG_NAMES = ["tokenizer_config.json"];
-
-/**
- * What a model is called where nobody named it: its file, or its folder where the file is called as in every
- * other one ("model.safetensors"); in the hub's cache the repository.
- */
-export function nameOf(path: string): string {
-  const file = WEIGHT_NAMES.find((name) => `/${path.replaceAll("\\", "/")}`.endsWith(`/${name}`));
-  const folder = file ? resolve(path, ...file.split("/").map(() => "..")) : resolve(path);
-  const [, owner, repository] =
-    /[\\/]models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/][^\\/]+$/.exec(folder) ?? [];
-  return repository ? `${owner}/${repository}` : basename(folder);
-}
-
-/** Finds the weights in a path that the user gave, and what lies beside them. */
-export async function findSource(path: string): Promise<ImportSource> {
-  const info = await stat(path).catch(() => undefined);
-  if (!info)
-    throw new TorchclipError("E_MODEL_NOT_FOUND", `no such file or folder: ${path}`, { subject: path });
-  const first = async (folder: string, names: readonly string[]): Promise<string | undefined> => {
-    for (const name of names) {
-      const file = join(folder, name);
-      if ((await stat(file).catch(() => undefined))?.isFile()) return file;
-    }
-    return undefined;
-  };
-  const beside = async (folder: string) => ({
-    config: await first(folder, CONFIG_NAMES),
-    preprocessor: await first(folder, PREPROCESSOR_NAMES),
-    processor: await first(folder, PROCESSOR_NAMES),
-    tokenizer: await first(folder, TOKENIZER_NAMES),
-    tokenizerConfig: await first(folder, TOKENIZER_CONFIG_NAMES),
-  });
-  if (info.isFile()) {
-    // A config beside a file counts only where the file has a name that such a folder's weights have.
-    const name = basename(path);
-    if (WEIGHT_NAMES.includes(name)) return { weights: path, ...(await beside(dirname(path))) };
-    return { weights: path };
-  }
-  const weights = await first(path, WEIGHT_NAMES);
-  if (!weights)
-    throw new TorchclipError("E_MODEL_NOT_FOUND", `${path} holds none of ${WEIGHT_NAMES.join(", ")}`, {
-      subject: path,
-    });
-  return { weights, ...(await beside(path)) };
 }
 
 /** Reads weights in any known format and writes the artifact to `output`, whole or not at all. */
@@ -382,11 +293,4 @@ async function imageProcessor({
   if (processor && (whole.image_processor || !preprocessor)) checkFields("processor", whole, processor);
   if (processor && whole.image_processor) return { config: whole.image_processor as Json, file: processor };
   return preprocessor ? { config: await readJsonFile(preprocessor), file: preprocessor } : undefined;
-}
-
-/** The config inside an artifact. */
-export async function readArtifactConfig(artifact: string): Promise<ModelConfig> {
-  return readConfig(
-    (await (await TorchArchive.open(artifact)).read("extra/torchclip.json")).toString("utf8"),
-  );
 }

@@ -1,13 +1,13 @@
-import { TorchclipError } from "../errors.js";
-import type { TokenizerJson } from "../text/bpe.js";
-import { checkTokenizer } from "../text/check-tokenizer.js";
-import { clipTokenizerJson } from "../text/clip-vocabulary.js";
-import { readSentencePiece } from "../text/sentencepiece.js";
-import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../text/tokenizer.js";
-import { readJsonFile } from "../util/json.js";
-import type { ModelConfig, TokenizerConfig } from "./config.js";
+import { TorchclipError } from "../../errors.js";
+import { checkTokenizer } from "../../text/check-tokenizer.js";
+import { clipTokenizerJson } from "../../text/clip-vocabulary.js";
+import { readSentencePiece } from "../../text/sentencepiece.js";
+import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../../text/tokenizer.js";
+import type { TokenizerConfig, TokenizerJson } from "../../text/types.js";
+import { readJsonFile } from "../../util/json.js";
+import type { ModelConfig } from "../config-types.js";
+import type { Hints } from "./checkpoint-config.js";
 import { checkFields, unsupportedField } from "./fields.js";
-import type { Hints } from "./hints.js";
 
 type Json = Record<string, unknown>;
 type AddedToken = NonNullable<TokenizerJson["added_tokens"]>[number];

@@ -1,9 +1,16 @@
 import { basename } from "node:path";
-import { addon } from "../addon.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
-import { writeNamedWhole } from "../util/files.js";
-import { CLIP_MEAN, CLIP_STD, type ModelConfig, type Preprocessing } from "./config.js";
-import type { WeightFile } from "./formats/index.js";
+import { addon } from "../../addon.js";
+import { TorchclipError, toTorchclipError } from "../../errors.js";
+import { writeNamedWhole } from "../../util/files.js";
+import {
+  CLIP_MEAN,
+  CLIP_STD,
+  type ForeignImageConfig,
+  type ForeignTextConfig,
+  type ModelConfig,
+  type Preprocessing,
+} from "../config-types.js";
+import type { WeightFile } from "../formats/index.js";
 
 /**
  * Third-party TorchScript exports, whose weights are in no layout that is known: their own code is kept and
@@ -11,18 +18,6 @@ import type { WeightFile } from "./formats/index.js";
  * sandbox. They must have `encode_image(float [N, 3, S, S])` and `encode_text(int64 [N, L])`; sizes are read
  * from the weights where they show.
  */
-
-/** The image encoder of such an export: a box with an input size. */
-export interface ForeignImageConfig {
-  kind: "torchscript";
-  imageSize: number;
-}
-
-export interface ForeignTextConfig {
-  kind: "torchscript";
-  contextLength: number;
-  vocabSize: number;
-}
 
 export interface ForeignOptions {
   /** Side of the square input, pixels; where the weights do not show it. */

@@ -1,8 +1,8 @@
 import { readFile, stat } from "node:fs/promises";
 import sharp from "sharp";
-import { TorchclipError } from "../errors.js";
-import { writeFileWhole } from "../util/files.js";
-import { seededRandom } from "../util/random.js";
+import { TorchclipError } from "../../errors.js";
+import { writeFileWhole } from "../../util/files.js";
+import { seededRandom } from "../../util/random.js";
 
 /**
  * What a model gives for a few images and texts, by its reference implementation or on another machine: a

@@ -1,32 +1,18 @@
 import { readFile, readlink, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, posix, relative, sep } from "node:path";
-import { TorchclipError } from "../errors.js";
-import { HUB, hubServers, type Address, type Settings } from "../settings.js";
-import { makeFolder, syncFolder, temporaryName, writeFileWhole, writing } from "../util/files.js";
-import { redactUrl } from "../util/redact.js";
-import { download, MIRROR_ALONE, tell } from "./download.js";
-import type { WeightsOrigin } from "./config.js";
-
-/** A model repository of the Hugging Face hub, at one revision (branch, tag or commit). */
-export interface HubId {
-  repo: string;
-  revision: string;
-}
+import { TorchclipError } from "../../errors.js";
+import { redactUrl } from "../../redact.js";
+import { HUB, hubServers, type Address, type Settings } from "../../settings.js";
+import { download, MIRROR_ALONE, tell } from "../../util/download.js";
+import { makeFolder, syncFolder, temporaryName, writeFileWhole, writing } from "../../util/files.js";
+import type { HubId } from "../catalog/hub-id.js";
+import type { WeightsOrigin } from "../config-types.js";
 
 export interface HubOptions {
   signal?: AbortSignal;
   /** Told, a sentence each, where a server fails and something else is used. */
   onNote?: (text: string) => void;
   onProgress?: (file: string, done: number, total: number | undefined) => void;
-}
-
-const NAME = /^(?:hf-hub:|hf:\/\/)?([\w.-]+\/[\w.-]+)(?:@([\w./-]+))?$/;
-
-/** "org/name", "org/name@revision", "hf-hub:org/name"; undefined for anything else. */
-export function parseHubId(text: string): HubId | undefined {
-  const [, repo, revision = "main"] = NAME.exec(text) ?? [];
-  if (!repo || /^\.|\/\.|\.\.|--/.test(repo) || revision.includes("..")) return undefined;
-  return { repo, revision };
 }
 
 /**

@@ -1,30 +1,30 @@
 import { createHash } from "node:crypto";
-import { open, readFile, realpath, rm, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
-import { addon } from "../addon.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
-import { addressesOf, settings, type Settings } from "../settings.js";
-import { hashFile, isReadOnly, writeFileWhole, writing } from "../util/files.js";
-import { withLock } from "../util/lock.js";
-import type { WeightsOrigin } from "./config.js";
-import { downloadFrom } from "./download.js";
-import { readWeightMap, TorchArchive } from "./formats/index.js";
-import { HubRepository, hashFromBlob, parseHubId, type HubId } from "./hub.js";
+import { open, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { TorchclipError } from "../../errors.js";
+import { addressesOf, settings, type Settings } from "../../settings.js";
+import { downloadFrom } from "../../util/download.js";
+import { packageRoot } from "../../util/package.js";
+import type { HubId } from "../catalog/hub-id.js";
+import { namedOrigin } from "../catalog/lookup.js";
+import { isPublishedHash, type ModelOrigin } from "../catalog/registry.js";
+import type { WeightsOrigin } from "../config-types.js";
+import { readWeightMap } from "../formats/index.js";
+import { importModel, type ImportOptions } from "../import/import.js";
 import {
   CONFIG_NAMES,
   findSource,
-  importModel,
   nameOf,
   PREPROCESSOR_NAMES,
   PROCESSOR_NAMES,
   TOKENIZER_CONFIG_NAMES,
   TOKENIZER_NAMES,
   WEIGHT_NAMES,
-  type ImportOptions,
   type ImportSource,
-} from "./import.js";
-import { findModel, isPublishedHash, MODELS, type ModelEntry, type ModelOrigin } from "./registry.js";
+} from "../import/source.js";
+import { hashFromBlob, HubRepository } from "./hub.js";
+import { IMPORT_VERSION, installedModels, remember, type InstalledModel } from "./installed.js";
+import { weightsHash } from "./weights-hash.js";
 
 export interface ResolveOptions extends ImportOptions {
   /**
@@ -56,19 +56,6 @@ export interface LocatedModel {
   artifact: string;
   origin: WeightsOrigin;
 }
-
-/** A model that was loaded by name once. */
-export interface InstalledModel {
-  artifact: string;
-  /** The weights that it was made of, and what lay beside them. */
-  files: string[];
-  /** Where the weights came from; absent where an earlier version installed it. */
-  origin?: WeightsOrigin;
-  importVersion: number;
-}
-
-const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-const IMPORT_VERSION = 4; // raised when imports of the same file come out different
 
 /**
  * The artifact of a model: by a name of `models`, by a hub id ("org/name", "org/name@revision"), or by the
@@ -112,33 +99,6 @@ export const modelSettings = (options: ResolveOptions): Settings => settings(opt
 
 function originOfInstalled({ origin, files, artifact }: InstalledModel): WeightsOrigin {
   return origin ?? { kind: "cache", location: files[0] ?? artifact, hashKnown: false };
-}
-
-/** A name of the registry or a hub id. */
-function namedOrigin(model: string): {
-  name: string;
-  origin: ModelOrigin | { kind: "hub"; repo: string; revision: string; arch?: string };
-} {
-  const entry: ModelEntry | undefined = findModel(model);
-  if (entry) return { name: entry.name, origin: entry.origin };
-  const id = parseHubId(model);
-  // "ViT-B/99" is a misspelt name, and "no-such/file.pt" a path, rather than a repository.
-  if (id && !/^(ViT|RN\d)|\.(pt|pth|bin|safetensors|onnx)$/i.test(model)) {
-    return {
-      name: id.revision === "main" ? id.repo : `${id.repo}@${id.revision}`,
-      origin: { kind: "hub", ...id },
-    };
-  }
-  const near = MODELS.filter((m) => m.name.toLowerCase().startsWith(model.toLowerCase().slice(0, 5)));
-  const names = (near.length ? near : MODELS)
-    .slice(0, 12)
-    .map((m) => m.name)
-    .join(", ");
-  throw new TorchclipError(
-    "E_MODEL_NOT_FOUND",
-    `"${model}" is neither a file, a folder, a hub id (org/name) nor a known model (${names}, …; \`torchclip models\` lists all)`,
-    { subject: model },
-  );
 }
 
 /** Weights, and where they came from. */
@@ -276,151 +236,8 @@ async function importOnce(source: ImportSource, at: Settings, options: ResolveOp
   return { artifact, files: [source.weights, ...beside.filter((f): f is string => !!f)], sha256 };
 }
 
-const installedFile = (at: Settings): string => join(at.cacheDir, "models.json");
-
-async function readInstalled(at: Settings): Promise<Record<string, InstalledModel>> {
-  return readFile(installedFile(at), "utf8")
-    .then((text) => JSON.parse(text) as Record<string, InstalledModel>)
-    .catch(() => ({}));
-}
-
-/** The models that were loaded by name and are still there. */
-export async function installedModels(at: Settings): Promise<Record<string, InstalledModel>> {
-  const found: Record<string, InstalledModel> = {};
-  for (const [name, model] of Object.entries(await readInstalled(at))) {
-    if (model.importVersion === IMPORT_VERSION && (await stat(model.artifact).catch(() => undefined)))
-      found[name] = model;
-  }
-  return found;
-}
-
-/**
- * Adds a model to the list of installed ones. Where the cache cannot be written by this user (a container's
- * layer), the model is used all the same: its artifact is there.
- */
-async function remember(name: string, model: InstalledModel, at: Settings): Promise<void> {
-  const same = (other: InstalledModel | undefined) => JSON.stringify(other) === JSON.stringify(model);
-  if (same((await readInstalled(at))[name])) return;
-  await changeInstalled(at, (all) => ({ ...all, [name]: model })).catch((error: unknown) => {
-    if (!isReadOnly(error)) throw error;
-  });
-}
-
-const without = (all: Record<string, InstalledModel>, name: string) =>
-  Object.fromEntries(Object.entries(all).filter(([other]) => other !== name));
-
-/** Changes the list of installed models; processes that change it at the same time wait for each other. */
-async function changeInstalled(
-  at: Settings,
-  change: (all: Record<string, InstalledModel>) => Record<string, InstalledModel>,
-): Promise<void> {
-  const file = installedFile(at);
-  await withLock(`${file}.lock`, async () =>
-    writeFileWhole(file, JSON.stringify(change(await readInstalled(at)), null, 1)),
-  );
-}
-
-/** The installed model of a name; E_MODEL_NOT_FOUND where it is not installed. */
-export async function installedModel(
-  model: string,
-  at: Settings,
-): Promise<InstalledModel & { name: string }> {
-  const { name, origin } = namedOrigin(model);
-  if (origin.kind === "bundled")
-    return { name, artifact: join(packageRoot, origin.path), files: [], importVersion: IMPORT_VERSION };
-  const known = (await installedModels(at))[name];
-  if (!known)
-    throw new TorchclipError(
-      "E_MODEL_NOT_FOUND",
-      `"${name}" is not installed; \`torchclip models pull ${name}\` installs it`,
-      { subject: model },
-    );
-  return { ...known, name };
-}
-
-/**
- * Removes a model's artifact and, with `weights`, the files that it was made of. Returns what was removed.
- */
-export async function removeModel(
-  model: string,
-  at: Settings,
-  options: { weights?: boolean } = {},
-): Promise<string[]> {
-  const { name, artifact, files } = await installedModel(model, at);
-  if (artifact.startsWith(packageRoot))
-    throw new TorchclipError("E_ARGUMENT", `${name} is a part of torchclip`, { subject: model });
-  const all = without(await readInstalled(at), name);
-  const shared = Object.values(all).some((other) => other.artifact === artifact);
-  const doomed = shared ? [] : [artifact];
-  if (options.weights) {
-    const used = new Set(Object.values(all).flatMap((other) => other.files));
-    for (const file of files.filter((f) => !used.has(f))) {
-      doomed.push(file);
-      const blob = await realpath(file).catch(() => undefined);
-      if (blob && blob !== file) doomed.push(blob);
-    }
-  }
-  // The list first: a model that is listed and not there would be worse than a file that stays.
-  await changeInstalled(at, (listed) => without(listed, name));
-  for (const file of doomed) await writing(file, () => rm(file, { force: true }));
-  return doomed;
-}
-
-/**
- * Reads every byte of a model's artifact against its checksums, and the weights against the hash in their
- * name.
- */
-export async function verifyModel(model: string, at: Settings, signal?: AbortSignal): Promise<string[]> {
-  const { artifact, files } = await installedModel(model, at);
-  await (await TorchArchive.open(artifact)).verify(signal);
-  await addon()
-    .verifyArtifact(artifact)
-    .catch((error: unknown) => {
-      throw toTorchclipError(error, "E_MODEL_CORRUPT", { subject: artifact });
-    });
-  const checked = [artifact];
-  for (const file of files) {
-    const expected =
-      (await hashFromBlob(file)) ?? /\/downloads\/([0-9a-f]{64})\//.exec(file.replaceAll("\\", "/"))?.[1];
-    if (!expected) continue;
-    if (!(await stat(file).catch(() => undefined))) continue; // removed to save space: the artifact does not need it
-    const actual = await hashFile(file, "sha256", signal);
-    if (actual !== expected)
-      throw new TorchclipError("E_HASH_MISMATCH", `${file} has SHA-256 ${actual}, expected ${expected}`, {
-        subject: file,
-      });
-    checked.push(file);
-  }
-  return checked;
-}
-
-interface KnownHash {
-  size: number;
-  mtimeMs: number;
-  sha256: string;
-}
-
 /** Room for the directory of a zip of some ten thousand records. */
 const DIRECTORY_BYTES = 1 << 20;
-
-/** SHA-256 of a file, remembered by its path, size and time of change: hashing gigabytes takes seconds. */
-async function weightsHash(file: string, folder: string, signal: AbortSignal | undefined): Promise<string> {
-  const index = join(folder, "hashes.json");
-  const known: Record<string, KnownHash> = await readFile(index, "utf8")
-    .then((text) => JSON.parse(text) as Record<string, KnownHash>)
-    .catch(() => ({}));
-  const path = resolve(file);
-  const { size, mtimeMs } = await stat(path);
-  const entry = Object.hasOwn(known, path) ? known[path] : undefined;
-  if (entry?.size === size && entry.mtimeMs === mtimeMs && /^[0-9a-f]{64}$/.test(entry.sha256))
-    return entry.sha256;
-  const sha256 = await hashFile(path, "sha256", signal);
-  // What cannot be remembered is computed again: a full disk or a read-only cache is no reason to fail.
-  await writeFileWhole(index, JSON.stringify({ ...known, [path]: { size, mtimeMs, sha256 } })).catch(
-    () => {},
-  );
-  return sha256;
-}
 
 /**
  * Whether a file is an artifact that torchclip wrote: a zip whose directory, at its end, names

@@ -25,7 +25,7 @@ class Tokenizer {
   std::int32_t end_id() const noexcept { return end_; }
 
  private:
-  // The library whose tokenizer this is: `dialect` of TokenizerConfig in lib/models/config.ts.
+  // The library whose tokenizer this is: `dialect` of TokenizerConfig in lib/text/types.ts.
   enum class Dialect { openai, open_clip, transformers };
   // An entry of `added_tokens` in tokenizer.json. The text is searched for these tokens before it is split into words.
   struct AddedToken {

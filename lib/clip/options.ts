@@ -1,0 +1,193 @@
+import type { Embeddings } from "../embeddings.js";
+import { TorchclipError } from "../errors.js";
+import { LIMIT_CHECKS } from "../images/limits.js";
+import type { DecodeOptions, ImageInput, ImageLimits } from "../images/types.js";
+import type { ModelConfig, WeightsOrigin } from "../models/config-types.js";
+import type { ResolveOptions } from "../models/store/resolve.js";
+import {
+  BATCH_SIZE,
+  IS_TRUNCATE,
+  isBoolean,
+  isSignal,
+  oneOf,
+  wholeIn,
+  type OptionCheck,
+} from "../options.js";
+import type { TokenizeOptions } from "../text/tokenize.js";
+import type { PrecisionChoice } from "./precision.js";
+
+export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
+
+export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
+
+/**
+ * The limits of images (maxPixels, sources …) hold for all calls of the model, where a call has none of its
+ * own.
+ */
+export interface LoadOptions extends ResolveOptions, ImageLimits {
+  /**
+   * Default "auto": CUDA where it works, else the CPU (`clip.info.deviceNote` says why). "cuda" never falls
+   * back. "cuda:all": a copy of the model on each GPU; batches go to whichever is free.
+   */
+  device?: Device;
+  /**
+   * Default "fp32". "int8": on a CPU. "auto": the fastest whose measured cosine to fp32 is at least 0.9995;
+   * see docs.
+   */
+  precision?: Precision;
+  /** Compute threads on a CPU. Default 0: one a core. */
+  threads?: number;
+  /**
+   * "auto" (default): the fast runner for the towers that it knows. "generic": the artifact's TorchScript for
+   * both.
+   */
+  runner?: "auto" | "generic";
+  /**
+   * The same bits for an input whatever else is in its batch. The fast runner always gives that; TorchScript
+   * then runs one by one.
+   */
+  deterministic?: boolean;
+}
+
+export interface ClipInfo {
+  /** Path of the artifact in use. */
+  path: string;
+  config: ModelConfig;
+  /** Where the weights came from. */
+  origin: WeightsOrigin;
+  imageSize: number;
+  contextLength: number;
+  embedDim: number;
+  vocabSize: number;
+  /** exp of the learned parameter: logits = logitScale × cosine + logitBias. */
+  logitScale: number;
+  /** Of models trained with the sigmoid loss (SigLIP); 0 for the others. */
+  logitBias: number;
+  /** The device in use: "cpu", "cuda:0", with "cuda:all" all of them: "cuda:0,cuda:1" … */
+  device: string;
+  /** Copies of the model: with "cuda:all" one for each GPU, else 1. */
+  replicas: number;
+  /** What is computed in; `requestedPrecision` is what was asked for. */
+  precision: "fp32" | "bf16" | "fp16" | "int8";
+  requestedPrecision: Precision;
+  /** With precision "auto" on a CPU: what was measured. */
+  precisionChoice?: PrecisionChoice;
+  /** Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" … */
+  imageRunner: string;
+  textRunner: string;
+  /** Why `auto` chose the CPU; empty where the CPU was asked for. */
+  deviceNote: string;
+}
+
+/** Seconds of each stage, added up over all images (read, decode and resize overlap with forward). */
+export interface StageTimes {
+  read: number;
+  decode: number;
+  resize: number;
+  forward: number;
+}
+
+export interface BatchOptions extends DecodeOptions {
+  /** Images in one forward pass. Default 32. */
+  batchSize?: number;
+  /** Divide each embedding by its L2 norm. Default true. */
+  normalize?: boolean;
+  /**
+   * Where images are resized and cropped: "cpu" (default), a thread pool beside the model; "device", where
+   * the model runs, which frees the CPU for decoding. The pixels are the same bits.
+   */
+  resizeOn?: "cpu" | "device";
+  /**
+   * Who decodes JPEG files: "cpu" (default), or "device": a GPU's nvJPEG where it is there, then `resizeOn`
+   * is "device" too. What it does not take (other formats, damaged files, autoRotate) is decoded by the CPU.
+   * Its pixels differ from the reference's by a few levels; see docs/cuda.md.
+   */
+  decodeOn?: "cpu" | "device";
+  /**
+   * "throw" (default): the first bad item rejects, with its index and name. "collect": see `errors` of the
+   * result.
+   */
+  onError?: "throw" | "collect";
+  /** Stage times are added to it. */
+  times?: StageTimes;
+}
+
+export interface EncodedImages extends Embeddings {
+  /** With onError "collect": the error of each bad item at its index; its row is NaN. */
+  errors: (TorchclipError | undefined)[];
+}
+
+export interface EncodedTexts extends Embeddings {
+  /** Which texts were cut at the context length (only with truncate: "end"). */
+  truncated: boolean[];
+}
+
+export interface EncodeTextOptions extends TokenizeOptions {
+  /**
+   * Texts given to the model at once. Default 256 on the fast CPU runner, which computes once what texts of a
+   * batch begin with; else 64.
+   */
+  batchSize?: number;
+  normalize?: boolean;
+  signal?: AbortSignal;
+}
+
+/** What a classifier uses of a model: a `Clip` is one. */
+export interface ClassifierModel {
+  readonly info: ClipInfo;
+  encodeTexts(texts: readonly string[], options: EncodeTextOptions): Promise<EncodedTexts>;
+  streamImages(
+    images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
+    options: BatchOptions,
+  ): AsyncGenerator<EncodedImages>;
+}
+
+/** Resized and cropped RGB before normalisation: uint8 [rows, height, width, 3]. */
+export interface Preprocessed {
+  data: Uint8Array;
+  rows: number;
+  height: number;
+  width: number;
+  errors: (TorchclipError | undefined)[];
+}
+
+/** Images in one forward pass where the call does not say it. */
+export const DEFAULT_BATCH = 32;
+
+const isPlace = oneOf("cpu", "device");
+
+const isDevice: OptionCheck = (value) =>
+  typeof value === "string" && /^(auto|cpu|cuda(:(\d+|all))?)$/.test(value)
+    ? undefined
+    : "auto, cpu, cuda, cuda:N or cuda:all";
+
+export const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
+  ...LIMIT_CHECKS,
+  device: isDevice,
+  precision: oneOf("auto", "fp32", "bf16", "fp16", "int8"),
+  runner: oneOf("auto", "generic"),
+  threads: wholeIn(0, 1024),
+  deterministic: isBoolean,
+  trustCode: isBoolean,
+  mirrorFallback: isBoolean,
+  signal: isSignal,
+};
+
+export const IMAGE_CHECKS: Partial<Record<keyof BatchOptions, OptionCheck>> = {
+  ...LIMIT_CHECKS,
+  batchSize: BATCH_SIZE,
+  normalize: isBoolean,
+  autoRotate: isBoolean,
+  fastDecode: isBoolean,
+  resizeOn: isPlace,
+  decodeOn: isPlace,
+  onError: oneOf("throw", "collect"),
+  signal: isSignal,
+};
+
+export const TEXT_CHECKS: Partial<Record<keyof EncodeTextOptions, OptionCheck>> = {
+  batchSize: BATCH_SIZE,
+  normalize: isBoolean,
+  truncate: IS_TRUNCATE,
+  signal: isSignal,
+};

@@ -1,0 +1,70 @@
+import { readFile, stat } from "node:fs/promises";
+import { cannotRead, TorchclipError } from "../../errors.js";
+import type { Origin } from "../../util/origin.js";
+import { readLines } from "../../util/text-file.js";
+import { Dataset, type Sample, type SplitCount } from "../dataset.js";
+import { splitNames } from "../formats/folder.js";
+import type { DatasetOptions } from "../types.js";
+import { CLIP_PROMPTS, type ClipPrompts } from "./prompts.js";
+
+export function bad(file: string, what: string): TorchclipError {
+  return new TorchclipError("E_DATASET_FORMAT", `${file}: ${what}`, { subject: file });
+}
+
+export async function bytesOf(file: string): Promise<Buffer> {
+  return readFile(file).catch((cause: unknown) => {
+    throw cannotRead("E_DATASET_NOT_FOUND", file, cause);
+  });
+}
+
+export async function linesOf(file: string): Promise<string[]> {
+  return (await readLines(file)).map((line) => line.trim());
+}
+
+const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
+
+/**
+ * The class names that go into prompts, after checking that the set's own list has them in the same order.
+ */
+export function promptClasses(own: readonly string[], prompts: ClipPrompts, file: string): string[] {
+  if (own.length !== prompts.classes.length)
+    throw bad(file, `${own.length} classes, ${prompts.source} has ${prompts.classes.length}`);
+  const wrong = own.findIndex((name, i) => plain(name) !== plain(prompts.classes[i]));
+  if (wrong >= 0)
+    throw bad(file, `class ${wrong} is "${own[wrong]}", ${prompts.source} has "${prompts.classes[wrong]}"`);
+  return prompts.classes;
+}
+
+export const wanted = (o: DatasetOptions) => (["train"].includes(o.split ?? "test") ? "train" : "test");
+
+/** Sets of two splits: any other name is refused. */
+export function checkSplit(name: string, o: DatasetOptions, splits: string[]): void {
+  if (o.split && !splits.some((s) => splitNames(s).includes(o.split!)))
+    throw new TorchclipError(
+      "E_DATASET_NOT_FOUND",
+      `${name} has no split "${o.split}"; it has ${splits.join(", ")}`,
+      { subject: o.split },
+    );
+}
+
+interface Made {
+  split: string;
+  classes: string[];
+  samples: Sample[];
+  source: Origin;
+  splits?: SplitCount[];
+  notes?: string[];
+}
+
+/** A set with the prompts of CLIP's evaluations. */
+export function make(name: string, made: Made): Dataset {
+  const prompts = CLIP_PROMPTS[name];
+  return new Dataset({ name, ...made, prompts: [{ templates: prompts.templates, source: prompts.source }] });
+}
+
+export async function sizeOf(file: string): Promise<number> {
+  const info = await stat(file).catch((cause: unknown) => {
+    throw cannotRead("E_DATASET_NOT_FOUND", file, cause);
+  });
+  return info.size;
+}
