@@ -1,7 +1,7 @@
-// `npm run check`: types, lint and format of TypeScript and C++, the layers, and the package's entry points as publint and
+// `npm run check`: types, lint and format of TypeScript and C++, lint of Python and shell scripts, the layers, and the package's entry points as publint and
 // @arethetypeswrong see them (dist/ must be built). With --fix (`npm run format`) it mends what it can.
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./setup.mjs";
 
@@ -10,9 +10,31 @@ const bin = (...path) => [process.execPath, join(root, "node_modules", ...path)]
 const sources = readdirSync(join(root, "native"), { recursive: true })
   .filter((f) => /\.(cpp|h|hpp|cu|c)$/.test(f))
   .map((f) => join("native", f));
+
+/** Files of scripts/ that begin as a program of bash or sh, and the one that CI runs. */
+function shellScripts() {
+  const names = readdirSync(join(root, "scripts"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !/\.(mjs|ts|py|json)$/.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name));
+  return [join(root, ".ci/run"), ...names].filter((file) =>
+    /^#!.*\b(ba)?sh\b/.test(readFileSync(file, "utf8")),
+  );
+}
+
 const steps = [
   ["types", [...bin("typescript/bin/tsc"), "--noEmit", "-p", "test/tsconfig.json"]],
-  ["lint", [...bin("eslint/bin/eslint.js"), "lib", "test", "scripts", ...(fix ? ["--fix"] : [])]],
+  [
+    "lint",
+    [
+      ...bin("eslint/bin/eslint.js"),
+      "lib",
+      "test",
+      "scripts",
+      "bench",
+      "examples",
+      ...(fix ? ["--fix"] : []),
+    ],
+  ],
   [
     "format of TypeScript",
     [
@@ -26,6 +48,8 @@ const steps = [
       "bench",
     ],
   ],
+  ["lint of Python (ruff)", ["ruff", "check", "--quiet", ...(fix ? ["--fix"] : []), "bench", "scripts"]],
+  ["lint of shell scripts (shellcheck)", ["shellcheck", "--severity=warning", ...shellScripts()]],
   ["layers", [process.execPath, "scripts/check-layers.mjs", ...(fix ? ["--write"] : [])]],
   ["format of C++", ["clang-format", ...(fix ? ["-i"] : ["--dry-run", "-Werror"]), ...sources]],
   ...(fix

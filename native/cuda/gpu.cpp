@@ -16,6 +16,7 @@
 #include <map>
 #include <stdexcept>
 
+#include "base/environment.h"
 #include "blas.h"
 #include "jpeg.h"
 
@@ -32,10 +33,7 @@ void check(cudaError_t status, const char* what) {
   throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
 }
 
-bool wanted(const char* variable) {
-  const char* value = std::getenv(variable);
-  return !value || std::strcmp(value, "0") != 0;
-}
+bool wanted(const char* variable) { return core::environment(variable) != "0"; }
 
 cudaStream_t raw(Stream stream) { return static_cast<cudaStream_t>(stream); }
 

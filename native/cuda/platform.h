@@ -1,5 +1,5 @@
 // The platform that a kernel file is compiled for: CUDA by nvcc, or plain C++ with the small emulation of a GPU in
-// native/test/cuda/host_cuda.h, where the tests run every kernel thread by thread.
+// host_cuda.h, where the tests run every kernel thread by thread.
 #pragma once
 
 #include <cstddef>

@@ -33,7 +33,7 @@ with torch.no_grad():
         x = ((x.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
         image = model.visual_projection(model.vision_model(pixel_values=x).pooler_output)
         best = (image @ text.t()).argmax(-1)
-        for r, b in zip(part, best):
+        for r, b in zip(part, best, strict=True):
             name = ("negative", "positive")[int(b)]
             same += name == r["predicted"]
             right_here += r["predicted"] == r["true"]

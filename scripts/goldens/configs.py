@@ -16,7 +16,9 @@ from PIL import Image
 
 sys.path.insert(0, os.path.dirname(__file__))
 from families import CLIP, PICTURES, normalised, open_clip_case, pixels, randomise  # noqa: E402
-from write import noise, image, sha  # noqa: E402
+from write import noise, noise_image, sha  # noqa: E402
+
+CLIP_FLOOR = dict(CLIP, crop="floor")
 
 FAMILIES = json.load(open("test/goldens/families.json"))
 BPE = FAMILIES["tokenizers"][0]
@@ -42,7 +44,7 @@ def transforms():
     for config in configs:
         for i, (w, h) in enumerate(sizes):
             seed = 4000 + i
-            out = processor(dict(config, do_rescale=False, do_normalize=False)).preprocess(Image.fromarray(image(seed, w, h, 3)))["pixel_values"][0]
+            out = processor(dict(config, do_rescale=False, do_normalize=False)).preprocess(Image.fromarray(noise_image(seed, w, h, 3)))["pixel_values"][0]
             cases.append(dict(processor=config, seed=seed, width=w, height=h, channels=3, size=64, sha256=sha(np.ascontiguousarray(np.transpose(out, (1, 2, 0))).astype(np.uint8))))
     return cases
 
@@ -58,7 +60,7 @@ def scalings():
     return result
 
 
-def case(name, model, config, size, tokens, p=dict(CLIP, crop="floor"), edit=None, files=None, tokenizer=0):
+def case(name, model, config, size, tokens, p=CLIP_FLOOR, edit=None, files=None, tokenizer=0):
     state = randomise(model)
     if edit:
         with torch.no_grad():

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, "scripts/train-tiny")
-from write import noise, image, sha  # noqa: E402
+from write import noise, noise_image, sha  # noqa: E402
 
 PICTURES = [(11, 300, 260), (12, 97, 181)]
 TEXTS = ["a photo of a cat", "Two dogs, running in the snow!", "rendered text: it's GREAT"]
@@ -80,7 +80,7 @@ def transform(image, p, size):
 
 
 def pixels(p, size):
-    x = np.stack([transform(Image.fromarray(image(*c, 3)), p, size) for c in PICTURES])
+    x = np.stack([transform(Image.fromarray(noise_image(*c, 3)), p, size) for c in PICTURES])
     x = torch.from_numpy(x).float() / 255
     return ((x - torch.tensor(p["mean"])) / torch.tensor(p["std"])).permute(0, 3, 1, 2)
 
@@ -96,7 +96,7 @@ HALF = dict(mean=[0.5] * 3, std=[0.5] * 3, interpolation="bicubic", resize_mode=
 def bpe(size=500):
     """A small tokenizer of CLIP's kind."""
     sys.path.insert(0, "scripts/train-tiny")
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     t = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>"))
     t.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(__import__("tokenizers").Regex(r"\s+"), " "), normalizers.Lowercase()])
@@ -308,7 +308,7 @@ def transforms(count=90):
         size = (64, 224, 97)[i // 12 % 3]
         if p["resize_mode"] == "longest" and min(w, h) * size < max(w, h):
             w, h = max(w, h), max(w, h) // 2 + 1  # Pillow refuses a side of 0
-        out = transform(Image.fromarray(image(900 + i, w, h, 3)), p, size)
+        out = transform(Image.fromarray(noise_image(900 + i, w, h, 3)), p, size)
         cases.append(dict(seed=900 + i, width=w, height=h, channels=3, size=size, resize=p["resize_mode"], interpolation=p["interpolation"], fill=p["fill_color"], sha256=sha(out)))
     return cases
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, "scripts/goldens")
-from write import image  # noqa: E402
+from write import noise_image  # noqa: E402
 
 SIZE, PATCH, CONTEXT, VOCABULARY, DIM = 32, 16, 12, 572, 8
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
@@ -85,7 +85,7 @@ class Endless(nn.Module):
 
 torch.manual_seed(11)
 model = Strange().eval()
-images = torch.stack([(torch.tensor(image(seed, SIZE, SIZE, 3)).permute(2, 0, 1) / 255 - MEAN) / STD for seed in (1, 2)]).float()
+images = torch.stack([(torch.tensor(noise_image(seed, SIZE, SIZE, 3)).permute(2, 0, 1) / 255 - MEAN) / STD for seed in (1, 2)]).float()
 ids = torch.tensor([[570, 5, 6, 7, 571] + [0] * 7, [570, 44, 571] + [0] * 9])
 traced = torch.jit.trace_module(model, {"encode_image": images[:1], "encode_text": ids[:1]})
 scripted = torch.jit.script(model)  # forward() brings both methods along

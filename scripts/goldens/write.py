@@ -25,7 +25,7 @@ def noise(seed, n):
     return h.astype(np.uint32)
 
 
-def image(seed, width, height, channels):
+def noise_image(seed, width, height, channels):
     """uint8 [height, width, channels]: noise over a gradient."""
     n = width * height * channels
     return ((noise(seed, n) & 127).astype(np.int64) + np.arange(n) * 97 // max(1, n // 97) % 128).astype(np.uint8).reshape(height, width, channels)
@@ -57,7 +57,7 @@ def preprocessing_cases(count=216, largest=700):
     for i, (w, h) in enumerate(sizes):
         channels = (3, 1, 4)[i % 3] if i >= 18 else 3
         size = (224, 224, 224, 336, 32)[i % 5]
-        a = image(i, w, h, channels)
+        a = noise_image(i, w, h, channels)
         image = Image.fromarray(a[:, :, 0] if channels == 1 else a).convert("RGB")
         cases.append(dict(seed=i, width=w, height=h, channels=channels, size=size, sha256=sha(preprocess(image, size))))
     return cases
@@ -65,9 +65,9 @@ def preprocessing_cases(count=216, largest=700):
 
 def decoding_cases():
     os.makedirs(FIXTURES, exist_ok=True)
-    rgb = Image.fromarray(image(1, 61, 47, 3)).resize((61, 47))
+    rgb = Image.fromarray(noise_image(1, 61, 47, 3)).resize((61, 47))
     smooth = Image.fromarray(np.stack([np.add.outer(np.arange(47) * 3, np.arange(61) * 2), np.add.outer(np.arange(47), np.arange(61) * 3), np.add.outer(np.arange(47) * 5, np.arange(61))], -1).clip(0, 255).astype(np.uint8))
-    rgba = Image.fromarray(np.dstack([np.asarray(smooth), image(2, 61, 47, 1)]))
+    rgba = Image.fromarray(np.dstack([np.asarray(smooth), noise_image(2, 61, 47, 1)]))
     grey = smooth.convert("L")
     files = {}
 
@@ -141,7 +141,7 @@ def vit_b_32():
     model = CLIPModel(CLIPConfig()).eval()
     shapes = []
     with torch.no_grad():
-        for i, (name, p) in enumerate(sorted(model.state_dict().items())):
+        for name, p in sorted(model.state_dict().items()):
             if name.endswith("position_ids"):
                 continue
             shapes.append([name, list(p.shape)])
@@ -153,7 +153,7 @@ def vit_b_32():
         ids[r, : len(e.ids)] = torch.tensor(e.ids)
     from train import MEAN, STD
 
-    x = torch.stack([torch.from_numpy(preprocess(Image.fromarray(image(*p, 3)), 224).copy()) for p in PICTURES])
+    x = torch.stack([torch.from_numpy(preprocess(Image.fromarray(noise_image(*p, 3)), 224).copy()) for p in PICTURES])
     x = ((x.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
     with torch.no_grad():
         image = model.visual_projection(model.vision_model(pixel_values=x).pooler_output)
@@ -179,7 +179,7 @@ def tiny():
     tok = Tokenizer.from_str(extra["tokenizer.json"].decode())
     texts = TEXTS[:2] + ["a photo of a red circle", "superb film"]
     ids = train.ids_of(tok, texts)
-    pixels = np.stack([preprocess(Image.fromarray(image(*p, 3)), 224) for p in PICTURES])
+    pixels = np.stack([preprocess(Image.fromarray(noise_image(*p, 3)), 224) for p in PICTURES])
     x = torch.from_numpy(train.patched(pixels))
     mean, std = (torch.tensor(m).view(3, 1) for m in (train.MEAN, train.STD))
     with torch.no_grad():

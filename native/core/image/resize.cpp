@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #endif
 
+#include "base/environment.h"
 #include "image/resize_plan.h"
 
 namespace torchclip::core {
@@ -211,10 +212,7 @@ __attribute__((target("avx2"))) void horizontal_rgb_avx2(const std::uint8_t* in,
 }
 
 // TORCHCLIP_ISA=none turns it off, for tests.
-const bool kAvx2 = [] {
-  const char* lowered = std::getenv("TORCHCLIP_ISA");
-  return __builtin_cpu_supports("avx2") && !(lowered && std::strcmp(lowered, "none") == 0);
-}();
+const bool kAvx2 = [] { return __builtin_cpu_supports("avx2") && environment("TORCHCLIP_ISA") != "none"; }();
 #endif
 
 // No horizontal scaling: the window's columns as they are, as RGB.

@@ -71,8 +71,8 @@ inline void normalize_row(const float* x, std::int64_t width, const float* gamma
     }
     const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
     auto* to = reinterpret_cast<std::int8_t*>(out);
-    // The limit changes no number. What is not a number becomes 127, so that sums and products of such a row, which mean
-    // nothing, stay in the range of int32.
+    // The limit changes no number. What is not a number becomes 127, so that sums and products of such a row, which
+    // mean nothing, stay in the range of int32.
     Ints total = to_ints(zero());
     for (std::int64_t i = 0; i < whole; i += kLanes) {
       const Ints q = to_ints(min_of(f.at(x, i) * all(inverse), all(127.0f)));

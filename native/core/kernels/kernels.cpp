@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/environment.h"
 #include "kernels/tables.h"
 
 #if defined(TORCHCLIP_X86)
@@ -104,8 +105,7 @@ Kernels narrow(const std::string& most) {
 
 Kernels choose() {
   __builtin_cpu_init();
-  const char* wish = std::getenv("TORCHCLIP_ISA");
-  const std::string most = wish ? wish : "";
+  const std::string most = environment("TORCHCLIP_ISA");
   if (most == "none" || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return plain();
   const bool has_wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");

@@ -192,7 +192,7 @@ void Index::close() {
 }
 
 bool Index::search_prefiltered(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
-                          const Hits& hits) const {
+                               const Hits& hits) const {
   if (!prefilterable_) return false;
   if (!asked_ && all < kWorthPrefilter) {  // one small search alone is not
     asked_ = true;

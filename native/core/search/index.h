@@ -74,7 +74,7 @@ class Index {
   // Searches some queries, out of `all` that came in one call, by the prefilter, which is made when a few queries come
   // a second time or many come at once. Returns false if the rows must be scanned.
   bool search_prefiltered(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
-                     const Hits& hits) const;
+                          const Hits& hits) const;
 
   std::mutex writer_;
   RowStore store_;

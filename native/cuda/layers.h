@@ -1,0 +1,64 @@
+// Linear layers and layer norms on a device, the memory that the passes share, and sequences that are packed one after
+// another.
+#pragma once
+
+#include <cstdint>
+
+#include "device.h"
+#include "kernels.h"
+
+namespace torchclip::cuda {
+
+// A Linear layer on the device.
+struct Linear {
+  Memory weights, bias;
+  std::int64_t columns = 0, inner = 0;  // inner is padded to a multiple of 8.
+  DType number = DType::f32, bias_number = DType::f32;
+  std::size_t bytes() const { return static_cast<std::size_t>(columns * inner * size_of(number)); }
+};
+
+struct LayerNorm {
+  Memory gamma, beta;
+  float eps = 0;
+  NormWeights weights() const { return {static_cast<float*>(gamma.get()), static_cast<float*>(beta.get()), eps}; }
+};
+
+// Memory that the passes share. It grows to the largest pass so far.
+class Workspace {
+ public:
+  explicit Workspace(Device& device) : device_(device) {}
+  enum Name { kStream, kInput, kQkv, kHidden, kFew, kQueries, kEmbedded, kPixels, kBetween, kDecoded, kNames };
+  template <typename T = void>
+  T* grow(Name name, std::int64_t bytes) {
+    return static_cast<T*>(grown(name, static_cast<std::size_t>(bytes)));
+  }
+  std::size_t bytes() const;
+  void release() noexcept;
+
+ private:
+  void* grown(Name name, std::size_t bytes);
+  Device& device_;
+  struct Part {
+    Memory memory;
+    std::size_t bytes = 0;
+  } parts_[kNames];
+};
+
+// The sequences of a pass: their start positions on the device and their totals.
+struct PackedSequences {
+  std::int64_t sequences = 0, tokens = 0, longest = 0;
+  bool uniform = false;
+  const std::int32_t* starts = nullptr;  // [sequences + 1]
+  const std::int32_t* pooled = nullptr;  // [sequences]: the rows of the pooled tokens; null: all rows are kept.
+  const std::int32_t* ones = nullptr;    // 0, 1 ... sequences: the starts of sequences with one query each.
+};
+
+// out (+)= activation(a x layer + bias), for `rows` rows of a, in the layer's type.
+void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_number,
+              bool accumulate = false, bool gelu_tanh = false);
+
+// Norm (if any) and projection (if any) of pooled rows, to `out`.
+void project(Device& device, Workspace& workspace, const LayerNorm* norm, const Linear& projection, const float* rows,
+             std::int64_t count, std::int64_t width, float* out);
+
+}  // namespace torchclip::cuda
