@@ -251,7 +251,7 @@ export async function encodeClasses(
   labels: Texts,
   templates: Texts,
   options: EncodeTextOptions,
-) {
+): Promise<Embeddings> {
   checkTemplates(templates);
   checkLabelList(labels);
   return encodePrompts(clip, labels, templates, options);
@@ -263,7 +263,7 @@ async function encodePrompts(
   names: Texts,
   templates: Texts,
   options: EncodeTextOptions,
-) {
+): Promise<Embeddings> {
   const prompts = names.flatMap((name) => templates.map((template) => fillTemplate(template, name)));
   const encoded = await clip.encodeTexts(prompts, options);
   if (templates.length === 1) return encoded;
