@@ -22,6 +22,7 @@ export interface EmbedOptions
   input: string;
   /** What `load` finds the model by again, for the record: a name, a hub id, or an absolute path. */
   model?: string;
+  /** Called with 0 before the first item and then after each batch; `total` is undefined for an archive. */
   onProgress?: (done: number, total: number | undefined) => void;
 }
 

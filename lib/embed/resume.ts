@@ -13,7 +13,7 @@ export interface ResumeOptions<T extends Identity> {
    * With `wholeBatches`, before the first item that is computed: no stored row from `count` on is taken over.
    */
   cut?: (count: number) => Promise<void>;
-  /** Called with the number of items that are done. */
+  /** Called with the number of items that are done, 0 before the first. */
   onProgress?: (done: number) => void;
 }
 
@@ -42,6 +42,7 @@ export class Resume<T extends Identity> {
   /** The items that must be computed, each to be asked for by `next` later. */
   async *missing(): AsyncGenerator<T> {
     const { items, stored, wholeBatches, take, cut } = this.options;
+    this.report(); // so that a progress bar shows the time before the first batch is done
     for await (const { item, row } of matched(items, stored, wholeBatches)) {
       const position = this.positions++;
       if (row !== undefined) {

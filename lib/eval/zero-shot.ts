@@ -41,6 +41,7 @@ export interface ZeroShotOptions {
   /** For the bootstrap intervals. Default 0. */
   seed?: number;
   signal?: AbortSignal;
+  /** Called with 0 before the first image and then after each batch. */
   onProgress?: (done: number, total: number) => void;
 }
 

@@ -149,6 +149,21 @@ describe("going on after a stop", () => {
     });
   }
 
+  it("embed: progress is reported before the first image is read", async () => {
+    const calls: [done: number, total: number | undefined][] = [];
+    const source = await imageSource(original);
+    const watched: typeof source = {
+      ...source,
+      async *images(skip) {
+        assert.deepEqual(calls, [[0, source.count]]);
+        yield* source.images(skip);
+      },
+    };
+    const onProgress = (done: number, total: number | undefined) => calls.push([done, total]);
+    await embedImages(clip, watched, join(work, "progress.npy"), { input: "in", batchSize: 4, onProgress });
+    assert.deepEqual(calls.at(-1), [source.count, source.count]);
+  });
+
   it("embed: a partial whose bytes were lost (a power cut) is not believed", async () => {
     const out = join(work, "cut.npy");
     const embed = async (to: string, signal?: AbortSignal, onProgress?: (done: number) => void) =>
@@ -207,7 +222,7 @@ describe("going on after a stop", () => {
       const resumed = await evaluate({
         journal,
         resume: true,
-        onProgress: (done: number) => (first ??= done),
+        onProgress: (done: number) => (first ??= done || undefined),
       });
       if (model === clip) assert.equal(first, 1, "rows are taken over");
       const whole = await evaluate({});
