@@ -136,6 +136,15 @@ async function sweep(folder: string): Promise<void> {
 }
 
 /**
+ * `temporaryName` for a folder that exists, from which what dead processes left under such names is removed first.
+ * Whatever is renamed to its place is made under this name.
+ */
+export async function temporaryFor(path: string): Promise<string> {
+  await sweep(dirname(path));
+  return temporaryName(path);
+}
+
+/**
  * Makes what was created, renamed or removed in a folder survive a power cut. Platforms without that are left
  * alone.
  */
@@ -179,8 +188,7 @@ export class NewFile {
     return writing(path, async () => {
       await makeFolder(dirname(path));
       const { target, mode } = await targetOf(path);
-      await sweep(dirname(target));
-      const temporary = temporaryName(target);
+      const temporary = await temporaryFor(target);
       const handle = await open(temporary, "wx", mode);
       return new NewFile(path, temporary, target, handle);
     });
@@ -248,8 +256,7 @@ export async function writeFolderWhole(
 ): Promise<void> {
   const temporary = await writing(path, async () => {
     await makeFolder(dirname(path));
-    await sweep(dirname(path));
-    const name = temporaryName(path);
+    const name = await temporaryFor(path);
     await mkdir(name);
     return name;
   });

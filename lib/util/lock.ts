@@ -3,7 +3,7 @@ import { link, open, readFile, rename, rm, stat, utimes, type FileHandle } from 
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortedError, TorchclipError } from "../errors.js";
-import { makeFolder, temporaryName, writeAll, writing } from "./files.js";
+import { makeFolder, temporaryFor, writeAll, writing } from "./files.js";
 import { bootTime, isDead, thisProcess, type ProcessIdentity } from "./owner.js";
 
 /** What a lock file holds. */
@@ -196,7 +196,7 @@ async function replaceLock(path: string, owner: Owner): Promise<void> {
 }
 
 async function writeTemporary(path: string, owner: Owner): Promise<string> {
-  const temporary = temporaryName(path);
+  const temporary = await temporaryFor(path);
   const handle = await open(temporary, "wx");
   try {
     await writeAll(handle, Buffer.from(JSON.stringify(owner)));

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { load } from "../../lib/index.js";
@@ -11,7 +19,7 @@ import {
   verifyModel,
 } from "../../lib/models/store/installed.js";
 import { modelSettings } from "../../lib/models/store/resolve.js";
-import { errorOf, temporaryFolder, tinyModel } from "../support/index.js";
+import { deadTemporaryName, errorOf, temporaryFolder, tinyModel } from "../support/index.js";
 import { fakeHub, type FakeHub } from "../support/hub.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
@@ -43,8 +51,12 @@ describe("the hub", () => {
   it("fetches what an import reads, once, into the layout that Python shares; then needs no network", async () => {
     hub = await fakeHub(repo, files);
     const cacheDir = temporaryFolder();
+    const snapshot = join(cacheDir, "hub", "models--someone--some-clip", "snapshots", hub.commit);
+    mkdirSync(snapshot, { recursive: true });
+    writeFileSync(join(snapshot, deadTemporaryName("model.safetensors")), ""); // of a process that was killed
     const first = await load(repo, { cacheDir, mirror: hub.url });
     await first.close();
+    assert.deepEqual(readdirSync(snapshot).sort(), Object.keys(files).sort());
     assert.deepEqual(
       hub.requests.filter((r) => r.startsWith("GET")),
       ["GET config.json", "GET model.safetensors", "GET tokenizer.json"],

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -50,4 +51,12 @@ export async function errorOf(
     return error as Error & { code?: string };
   }
   throw new Error("nothing was thrown");
+}
+
+/** What a process that has ended called a temporary file for `name`. */
+export function deadTemporaryName(name: string): string {
+  const module = JSON.stringify(join(root, "dist/util/files.js"));
+  const script = `import { temporaryName } from ${module}; console.log(temporaryName(${JSON.stringify(name)}))`;
+  const options = { encoding: "utf8" } as const;
+  return spawnSync(process.execPath, ["--input-type=module", "-e", script], options).stdout.trim();
 }

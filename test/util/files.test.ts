@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -9,7 +8,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import type { FileHandle } from "node:fs/promises";
+import { writeFile, type FileHandle } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { contactSheetHtml, contactSheetPng } from "../../lib/report/sheet.js";
 import { csvCell } from "../../lib/util/csv.js";
@@ -22,7 +21,8 @@ import {
   writeWhole,
 } from "../../lib/util/files.js";
 import { pathInside } from "../../lib/util/inside.js";
-import { errorOf, root, temporaryFolder } from "../support/index.js";
+import { lock } from "../../lib/util/lock.js";
+import { deadTemporaryName, errorOf, temporaryFolder } from "../support/index.js";
 
 describe("files that are written whole", () => {
   const folder = temporaryFolder();
@@ -104,27 +104,22 @@ describe("files that are written whole", () => {
     assert.equal(readFileSync(file, "utf8"), "x");
   });
 
-  it("temporary files of processes that have ended are removed, those of living ones stay", async () => {
-    const work = join(folder, "swept");
-    mkdirSync(work);
-    const module = JSON.stringify(join(root, "dist/util/files.js"));
-    const { stdout } = spawnSync(
-      process.execPath,
-      [
-        "--input-type=module",
-        "-e",
-        `import { temporaryName } from ${module}; console.log(temporaryName("a"))`,
-      ],
-      {
-        encoding: "utf8",
-      },
-    );
-    const mine = basename(temporaryName(join(work, "a")));
-    writeFileSync(join(work, stdout.trim()), "");
-    writeFileSync(join(work, mine), "");
-    await writeFileWhole(join(work, "b"), "x");
-    assert.deepEqual(readdirSync(work).sort(), [mine, "b"].sort());
-  });
+  const writers: [what: string, write: (path: string) => Promise<unknown>][] = [
+    ["a file", (path) => writeFileWhole(path, "x")],
+    ["a folder", (path) => writeFolderWhole(path, (temporary) => writeFile(join(temporary, "in"), "x"))],
+    ["a lock", async (path) => (await lock(path)).release()],
+  ];
+  for (const [what, write] of writers) {
+    it(`temporary files of processes that have ended are removed by ${what}, those of living ones stay`, async () => {
+      const work = join(folder, `swept by ${what}`);
+      mkdirSync(work);
+      const [mine, dead] = [basename(temporaryName(join(work, "a"))), deadTemporaryName("a")];
+      for (const name of [mine, dead]) writeFileSync(join(work, name), "");
+      await write(join(work, "b"));
+      const left = readdirSync(work);
+      assert.ok(left.includes(mine) && !left.includes(dead), left.join(", "));
+    });
+  }
 });
 
 describe("what reports write and read", () => {

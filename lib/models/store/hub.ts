@@ -4,7 +4,7 @@ import { TorchclipError } from "../../errors.js";
 import { redactUrl } from "../../redact.js";
 import { HUB, hubServers, type Address, type Settings } from "../../settings.js";
 import { download, MIRROR_ALONE, tell } from "../../util/download.js";
-import { makeFolder, syncFolder, temporaryName, writeFileWhole, writing } from "../../util/files.js";
+import { makeFolder, syncFolder, temporaryFor, writeFileWhole, writing } from "../../util/files.js";
 import type { HubId } from "../catalog/hub-id.js";
 import type { WeightsOrigin } from "../config-types.js";
 
@@ -234,9 +234,9 @@ const dirnameAt = (path: string, name: string): string => path.slice(0, path.len
 /** A relative link, as Python makes it; where links are not allowed (Windows) the file itself moves there. */
 async function placeLink(blob: string, link: string): Promise<void> {
   if (await stat(link).catch(() => undefined)) return;
-  const temporary = temporaryName(link);
   await writing(link, async () => {
     await makeFolder(dirname(link));
+    const temporary = await temporaryFor(link);
     try {
       await symlink(relative(dirname(link), blob), temporary);
       await rename(temporary, link);
