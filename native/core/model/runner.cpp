@@ -170,9 +170,11 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
   check_trust(path, state_->info.third_party, options.trust_code);
   try {
     state_->build(options, artifact);
-  } catch (const std::exception&) {
+  } catch (const std::exception& e) {
     const auto failure = current_failure();
-    const bool about_file = failure.status == TORCHCLIP_E_MODEL_CORRUPT || failure.status == TORCHCLIP_E_INTERNAL;
+    // libtorch's own errors have no code. An internal error of torchclip is not about the file: libtorch does not load.
+    const bool of_libtorch = failure.status == TORCHCLIP_E_INTERNAL && !dynamic_cast<const Error*>(&e);
+    const bool about_file = failure.status == TORCHCLIP_E_MODEL_CORRUPT || of_libtorch;
     if (!about_file || failure.message.rfind(path, 0) == 0) throw;
     const std::string text = failure.message.substr(0, failure.message.find('\n'));
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, path + " is not a whole torchclip artifact: " + text);
