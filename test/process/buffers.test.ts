@@ -136,7 +136,7 @@ describe("buffers that are transferred, resized or dropped during a call", funct
     runs(`
       const [dim, rows] = [64, 36_000]; // 9 MB: several parts
       const base = random(rows * dim), queries = random(8 * dim);
-      // Up to 8 queries get the same bits from the sketch, which is made when a second search comes.
+      // Up to 8 queries get the same bits from the int8 prefilter, which is made when a second search comes.
       const query = { data: queries, rows: 8, dim };
       const index = EmbeddingIndex.create(dim);
       await index.add({ data: base.slice(), rows, dim });

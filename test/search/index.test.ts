@@ -34,7 +34,7 @@ function bruteForce(
 }
 
 describe("embedding index", () => {
-  it("by the int8 sketch, for few queries from their second search on and for many: the same rows and bits as by the whole scan", async () => {
+  it("by the int8 prefilter, for few queries from their second search on and for many: the same rows and bits as by the whole scan", async () => {
     const [rows, dim] = [20_000, 48];
     const base = vectors(rows, dim, 3);
     // Equal rows, rows near each other, lengths from 0.01 to 100: all that could fool a bound.
@@ -58,9 +58,9 @@ describe("embedding index", () => {
       const options = filter ? { allowed: filter } : {};
       const whole = await index.search(q, k, options);
       const bytes = index.bytes;
-      const sketched = await index.search(q, k, options);
-      assert.ok(index.bytes > bytes * 1.2, "there is a sketch");
-      assert.deepEqual(sketched, whole);
+      const prefiltered = await index.search(q, k, options);
+      assert.ok(index.bytes > bytes * 1.2, "there is an int8 copy");
+      assert.deepEqual(prefiltered, whole);
       await index.add({ ...base, data: base.data.subarray(18_000 * dim), rows: 2000 });
       const grown = await index.search(q, k, options);
       const fresh = EmbeddingIndex.create(dim);
@@ -74,7 +74,7 @@ describe("embedding index", () => {
     await index.add(base);
     const before = index.bytes;
     const found = await index.search(many, 7);
-    assert.ok(index.bytes > before * 1.2, "there is a sketch");
+    assert.ok(index.bytes > before * 1.2, "there is an int8 copy");
     for (const r of [0, 5, 31, 32, 299]) {
       const alone = await index.search({ data: many.data.slice(r * dim, (r + 1) * dim), rows: 1, dim }, 7);
       assert.deepEqual(alone.indices, found.indices.slice(7 * r, 7 * r + 7));
