@@ -36,6 +36,8 @@ void typed(DType number, Work&& work) {
       return work(Half{});
     case DType::bf16:
       return work(Bf16{});
+    case DType::s8:
+      break;  // No kernel takes int8.
   }
 }
 
@@ -205,7 +207,7 @@ __global__ void embed_tokens_kernel(const std::int32_t* ids, const std::int32_t*
   x[i] = to_float(embedding[ids[token] * width + column]) + position[places[token] * width + column];
 }
 
-// One pass of a image's resampling, a thread for each byte that it makes (of images blockIdx.y).
+// One pass of an image's resampling, a thread for each byte that it makes (of images blockIdx.y).
 template <bool First>
 __global__ void resize_kernel(const ResizeJob* jobs) {
   const ResizeJob& job = jobs[blockIdx.y];
