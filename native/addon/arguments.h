@@ -11,7 +11,7 @@
 //   `cancel`, `failed`                       lib/, never handed out               kept here
 //   decoded pixels, token ids, JPEG files    lib/, or a copy by lib/util/own.ts   kept here
 //   rows that are added, queries, filters,   a copy by lib/util/own.ts, of large  kept here
-//   the base of top_k, pixels of the caller   ones block by block
+//   the base of topK, pixels of the caller    ones block by block
 //   similarity's arguments                   the caller                           the call ends before JavaScript goes
 //   on memory of a SharedArrayBuffer            the caller: it can neither shrink nor be taken away; who writes to it
 //                                            meanwhile changes the result          kept here

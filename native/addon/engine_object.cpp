@@ -110,7 +110,7 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   // Getters of the list and its items may run JavaScript: pointers are taken when they have all been read.
   std::vector<Given> items;
   for (std::uint32_t i = 0; i < given.Length(); ++i) {
-    const auto o = object(given.Get(i), "a image");
+    const auto o = object(given.Get(i), "an image");
     if (const auto jpeg = o.Get("jpeg"); jpeg.IsTypedArray()) {
       items.push_back({jpeg, true, {}});
       continue;

@@ -59,7 +59,7 @@ Napi::Value similarity(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// top_k(queries: Float32Array, queryRows: number, base: Float32Array, baseRows: number, firstRow: number, dim: number,
+// topK(queries: Float32Array, queryRows: number, base: Float32Array, baseRows: number, firstRow: number, dim: number,
 //      k: number, device: string, indices: Int32Array, scores: Float32Array): Promise<void>
 Napi::Value top_k(const Napi::CallbackInfo& info) {
   const auto query_rows = whole(info[1], 1, 1 << 30, "queryRows");
@@ -160,7 +160,7 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
       });
 }
 
-// probeTorchScript(path: string, imageSize: number, context_length: number): Promise<number>
+// probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>
 Napi::Value probe_torchscript(const Napi::CallbackInfo& info) {
   const auto image_size = whole(info[1], 1, core::kMostPixels, "imageSize");
   const auto length = whole(info[2], 1, core::kMostTokens, "contextLength");

@@ -45,7 +45,7 @@ class VitTower {
     }
   }
 
-  std::int64_t pixels() const { return settings_.bytes(); }  // bytes of a image
+  std::int64_t pixels() const { return settings_.bytes(); }  // bytes of an image
   std::int64_t pass_rows() const { return std::max<std::int64_t>(1, kPassTokens / settings_.length()); }
 
   // Room for the starts of that many sequences; the device's recorded passes are forgotten where it moves.

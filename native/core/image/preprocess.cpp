@@ -20,7 +20,7 @@ std::int64_t half_to_even(std::int64_t d) {
 Geometry geometry(std::int32_t w, std::int32_t h, const Transform& t) {
   if (w < 1 || h < 1) {
     throw Error(TORCHCLIP_E_ARGUMENT,
-                "a image needs at least 1 x 1 pixels, not " + std::to_string(w) + " x " + std::to_string(h));
+                "an image needs at least 1 x 1 pixels, not " + std::to_string(w) + " x " + std::to_string(h));
   }
   const std::int32_t size = t.size, resized = t.resized ? t.resized : size;
   if (resized < size) {
@@ -54,7 +54,7 @@ Geometry geometry(std::int32_t w, std::int32_t h, const Transform& t) {
 void preprocess(const Image& image, const Transform& t, std::uint8_t* out) {
   if (!image.pixels || (image.channels != 1 && image.channels != 3 && image.channels != 4)) {
     throw Error(TORCHCLIP_E_ARGUMENT,
-                "a image needs pixels and 1, 3 or 4 channels, not " + std::to_string(image.channels));
+                "an image needs pixels and 1, 3 or 4 channels, not " + std::to_string(image.channels));
   }
   const auto g = geometry(image.width, image.height, t);
   const auto [width, height] = std::pair(g.window.width, g.window.height);

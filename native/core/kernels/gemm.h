@@ -232,7 +232,7 @@ void multiply_widened(const Product& p, std::int64_t row_begin, std::int64_t row
   wide.scratch = nullptr;
   wide.panel_steps = p.steps;
   wide.next_panels = 0;
-  for (std::int64_t first = panel_begin; first < panel_end; first = wide.first_panel + p.scratch_panels) {
+  for (std::int64_t first = panel_begin; first < panel_end; first += p.scratch_panels) {
     const std::int64_t end = smaller(first + p.scratch_panels, panel_end);
     float* to = p.scratch;
     for (std::int64_t panel = first; panel < end; ++panel) to = widen_panel<Step>(p, panel, to);

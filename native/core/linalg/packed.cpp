@@ -48,17 +48,17 @@ class Shares {
     for (int i = 0; i < threads; ++i) shares_[i].state = pack(i * tasks / threads, (i + 1) * tasks / threads);
   }
   // To be called once for each task.
-  std::int64_t take(int who) {
+  std::int64_t take(int thread) {
     for (std::int64_t task;;) {
-      if ((task = take_first(shares_[who])) >= 0) return task;
+      if ((task = take_first(shares_[thread])) >= 0) return task;
       for (auto& other : shares_) {
         if ((task = take_last(other)) >= 0) return task;
       }
     }
   }
   // The task that this thread takes next if nobody else does; -1: none of its own.
-  std::int64_t next(int who) const {
-    const auto state = shares_[who].state.load(std::memory_order_relaxed);
+  std::int64_t next(int thread) const {
+    const auto state = shares_[thread].state.load(std::memory_order_relaxed);
     return begin_of(state) < end_of(state) ? begin_of(state) : -1;
   }
 
@@ -245,8 +245,8 @@ void Linear::multiply(const Context& context, const Input& in, std::int64_t rows
     return {i * panels / parts, (i + 1) * panels / parts};
   };
   Shares shares(tasks, context.pool.size());
-  context.pool.parallel_for(tasks, [&](std::int64_t, int who) {
-    const std::int64_t task = shares.take(who), next = shares.next(who);
+  context.pool.parallel_for(tasks, [&](std::int64_t, int thread) {
+    const std::int64_t task = shares.take(thread), next = shares.next(thread);
     part(in, out, rows_of(task), panels_of(task), next < 0 ? Span{} : panels_of(next));
   });
 }

@@ -20,26 +20,19 @@ std::string find_cuda() {
   }
 }
 
-struct GpuLibrary {
-  const CudaFunctions* functions = nullptr;
-  std::string problem;
-};
+using GpuLibrary = FunctionLibrary<CudaFunctions>;
 
+// With the reason in words for `doctor`.
 GpuLibrary open() {
   if (!cuda_problem().empty()) return {nullptr, cuda_problem()};
   constexpr const char* kName = "libtorchclip_cuda.so";
-  std::string problem;
-  void* library = open_library(kName, problem);
-  if (!library) {
-    if (problem.rfind(std::string(kName) + ": cannot open shared object file", 0) == 0) {
-      return {nullptr, "this torchclip is built without its CUDA kernels; build it with TORCHCLIP_CUDA=1"};
-    }
-    return {nullptr, "torchclip's CUDA kernels do not load (" + problem + ")"};
+  const auto library = open_functions<CudaFunctions>(kName, kCudaEntry);
+  if (library.functions) return {library.functions, {}};
+  if (library.problem.empty()) return {nullptr, std::string(kName) + " is of another version; build both anew"};
+  if (library.problem.rfind(std::string(kName) + ": cannot open shared object file", 0) == 0) {
+    return {nullptr, "this torchclip is built without its CUDA kernels; build it with TORCHCLIP_CUDA=1"};
   }
-  const auto entry = reinterpret_cast<CudaEntry>(library_function(library, kCudaEntry));
-  const auto* functions = entry ? entry(TORCHCLIP_VERSION) : nullptr;
-  if (!functions) return {nullptr, std::string(kName) + " is of another version; build both anew"};
-  return {functions, {}};
+  return {nullptr, "torchclip's CUDA kernels do not load (" + library.problem + ")"};
 }
 
 const GpuLibrary& library() {

@@ -23,7 +23,6 @@ struct CudaFunctions {
                 std::int32_t dim, std::int32_t k, std::int32_t* indices, float* scores);
 };
 constexpr const char* kCudaEntry = "torchclip_cuda_functions";
-using CudaEntry = const CudaFunctions* (*)(const char* version);
 
 // Loads libtorch_cuda from the folder of the loaded libtorch_cpu, once per process. Returns an empty text if CUDA
 // devices can be used, otherwise the reason and what to install. Call it before anything asks libtorch about CUDA,

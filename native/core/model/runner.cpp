@@ -53,7 +53,7 @@ void check_trust(const std::string& path, bool third_party, bool trusted) {
 
 // A tower runs in one of three ways: by the CPU's kernels (image, text), on a GPU (gpu), or by TorchScript (generic).
 struct Runner::State {
-  State(const RunnerOptions& options)
+  explicit State(const RunnerOptions& options)
       : device(choose_device(options.device, info.device_note)),
         precision(precision_named(options.precision)),
         threads(threads_of(options)) {}

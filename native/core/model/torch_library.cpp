@@ -10,28 +10,14 @@ namespace {
 
 constexpr const char* kName = "libtorchclip_torch.so";
 
-struct TorchLibrary {
-  const TorchFunctions* functions = nullptr;
-  std::string problem;
-};
-
-TorchLibrary open() {
-  TorchLibrary opened;
-  void* library = open_library(kName, opened.problem);
-  if (!library) return opened;
-  const auto entry = reinterpret_cast<TorchEntry>(library_function(library, kTorchEntry));
-  opened.functions = entry ? entry(TORCHCLIP_VERSION) : nullptr;
-  if (!opened.functions) opened.problem = "it is of another version";
-  return opened;
-}
-
 }  // namespace
 
 const TorchFunctions& torch_functions() {
-  static const TorchLibrary library = open();
+  static const auto library = open_functions<TorchFunctions>(kName, kTorchEntry);
   if (library.functions) return *library.functions;
-  throw Error(TORCHCLIP_E_INTERNAL, std::string("this needs libtorch, and ") + kName +
-                                        " does not load: " + library.problem + "; build torchclip anew");
+  const std::string why = library.problem.empty() ? "it is of another version" : library.problem;
+  throw Error(TORCHCLIP_E_INTERNAL,
+              std::string("this needs libtorch, and ") + kName + " does not load: " + why + "; build torchclip anew");
 }
 
 std::unique_ptr<GenericRunner> make_generic_runner(const Artifact& artifact, const PixelTable& pixels,

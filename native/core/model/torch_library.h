@@ -36,7 +36,6 @@ struct TorchFunctions {
                            const std::string& output);
 };
 constexpr const char* kTorchEntry = "torchclip_torch_functions";
-using TorchEntry = const TorchFunctions* (*)(const char* version);
 
 // Opens the library. Throws Error(E_INTERNAL) with the reason where it is missing or does not load.
 const TorchFunctions& torch_functions();

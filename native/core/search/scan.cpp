@@ -144,9 +144,10 @@ class BlockScan {
     best_.resize(lanes);
     // Lanes past the last query never hit.
     limits_.assign(lanes, std::numeric_limits<float>::infinity());
-    for (int who = 0; who < context.pool.size(); ++who) {
-      std::fill_n(limits_.begin() + who * padded_, query.count, kLowest);
-      for (std::int64_t q = 0; q < query.count; ++q) best_[static_cast<std::size_t>(who * padded_ + q)].start(query.k);
+    for (int thread = 0; thread < context.pool.size(); ++thread) {
+      std::fill_n(limits_.begin() + thread * padded_, query.count, kLowest);
+      for (std::int64_t q = 0; q < query.count; ++q)
+        best_[static_cast<std::size_t>(thread * padded_ + q)].start(query.k);
     }
     const bool floats = rows.type == DType::f32 || widens(context, rows);
     few_ = floats && query.count <= kFew;
@@ -157,10 +158,10 @@ class BlockScan {
     }
   }
 
-  // On thread `who` of the pool.
-  void add(const Segment& segment, int who) {
+  // On thread `thread` of the pool.
+  void add(const Segment& segment, int thread) {
     alignas(64) static thread_local float scores[kSegment * kPanel];
-    if (few_) return add_few(segment, who, scores);
+    if (few_) return add_few(segment, thread, scores);
     for (std::int64_t panel = 0; panel < padded_ / kPanel; ++panel) {
       if (bytes_) {
         bytes_->scores(context_.kernels, segment.data, segment.stride, segment.scales, segment.sums, segment.count,
@@ -171,14 +172,14 @@ class BlockScan {
       struct State {
         BlockScan& scan;
         const Segment& segment;
-        int who;
+        int thread;
         std::int64_t query;
-      } state{*this, segment, who, panel * kPanel};
-      const float* limits = limits_.data() + who * padded_ + panel * kPanel;
+      } state{*this, segment, thread, panel * kPanel};
+      const float* limits = limits_.data() + thread * padded_ + panel * kPanel;
       context_.kernels.scan(scores, segment.count, limits, &state,
                             [](void* p, std::int64_t r, int column, float score) {
                               auto& to = *static_cast<State*>(p);
-                              to.scan.take(to.who, to.query + column, to.segment.number(r), score);
+                              to.scan.take(to.thread, to.query + column, to.segment.number(r), score);
                             });
     }
   }
@@ -186,29 +187,29 @@ class BlockScan {
   // What all threads found for query `q`, as result `at` of `hits`.
   void finish(std::int64_t q, std::int64_t at, const Hits& hits) {
     auto& all = best_[static_cast<std::size_t>(q)].hits();
-    for (int who = 1; who < context_.pool.size(); ++who) {
-      const auto& more = best_[static_cast<std::size_t>(who * padded_ + q)].hits();
+    for (int thread = 1; thread < context_.pool.size(); ++thread) {
+      const auto& more = best_[static_cast<std::size_t>(thread * padded_ + q)].hits();
       all.insert(all.end(), more.begin(), more.end());
     }
     write_hits(all, query_.k, at, hits);
   }
 
  private:
-  void add_few(const Segment& segment, int who, float* scores) {
+  void add_few(const Segment& segment, int thread, float* scores) {
     context_.kernels.dots(reinterpret_cast<const float*>(segment.data), segment.count, rows_.dim, query_.data,
                           query_.count, scores, kSegment);
     for (std::int64_t q = 0; q < query_.count; ++q) {
       const float* line = scores + q * kSegment;
-      const float& limit = limits_[static_cast<std::size_t>(who * padded_ + q)];
+      const float& limit = limits_[static_cast<std::size_t>(thread * padded_ + q)];
       for (std::int64_t r = 0; r < segment.count; ++r) {
-        if (line[r] >= limit) take(who, q, segment.number(r), line[r]);
+        if (line[r] >= limit) take(thread, q, segment.number(r), line[r]);
       }
     }
   }
 
-  void take(int who, std::int64_t query, std::int32_t row, float score) {
+  void take(int thread, std::int64_t query, std::int32_t row, float score) {
     if (!query_.filter.passes(row)) return;
-    const auto lane = static_cast<std::size_t>(who * padded_ + query);
+    const auto lane = static_cast<std::size_t>(thread * padded_ + query);
     limits_[lane] = best_[lane].push(score, row, limits_[lane]);
   }
 
@@ -247,9 +248,9 @@ void scan(const Context& context, const RowView& rows, const Query& query, const
   for (std::int64_t first = 0; first < query.count; first += kQueriesAtOnce) {
     const std::int64_t n = std::min(kQueriesAtOnce, query.count - first);
     BlockScan block(context, rows, {query.data + first * rows.dim, n, query.k, query.filter});
-    context.pool.parallel_for(tasks, [&](std::int64_t task, int who) {
+    context.pool.parallel_for(tasks, [&](std::int64_t task, int thread) {
       const std::int64_t end = (task + 1) * segments.count() / tasks;
-      for (std::int64_t s = task * segments.count() / tasks; s < end; ++s) block.add(segments.at(s), who);
+      for (std::int64_t s = task * segments.count() / tasks; s < end; ++s) block.add(segments.at(s), thread);
     });
     context.pool.parallel_for(n, [&](std::int64_t q) { block.finish(q, first + q, hits); });
   }

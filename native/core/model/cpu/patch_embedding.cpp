@@ -64,7 +64,7 @@ void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_
   const std::int64_t size = settings_.size, grid = settings_.grid, width = settings_.width;
   const std::int64_t length = settings_.length(), extra = length - settings_.patches();
 
-  // A line of patches of a image as rows of a product's input, in the order of a convolution's weights (channel,
+  // A line of patches of an image as rows of a product's input, in the order of a convolution's weights (channel,
   // line, column), or of `convolution` (line, column, channel).
   const auto pixel_patches = [&](const std::uint8_t* from, std::int64_t patch, std::int64_t count, bool channels_last,
                                  char* to, std::int64_t stride) {

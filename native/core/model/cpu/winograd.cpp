@@ -87,8 +87,8 @@ void WinogradConvolution::run(const Context& context, const float* in, std::int6
     const std::int64_t rows = std::max<std::int64_t>(1, kTaskBytes / each / tile) * tile;
     const std::int64_t floats = kProducts * rows * (channels_ + columns_);
     scratch.grow(static_cast<std::size_t>(floats * context.pool.size()) * 4);
-    context.pool.parallel_for((tiles + rows - 1) / rows, [&](std::int64_t task, int who) {
-      float* values = scratch.as<float>() + who * floats;
+    context.pool.parallel_for((tiles + rows - 1) / rows, [&](std::int64_t task, int thread) {
+      float* values = scratch.as<float>() + thread * floats;
       float* products = values + kProducts * rows * channels_;
       const std::int64_t begin = task * rows, end = std::min(tiles, begin + rows);
       transform(context, shape, in, begin, end, values, rows * channels_);
