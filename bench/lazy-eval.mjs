@@ -16,7 +16,7 @@ import tar from "tar-stream";
 import { load } from "torchclip";
 import { loadDataset } from "torchclip/datasets";
 import { zeroShot } from "torchclip/eval";
-import { sampleImages } from "./rounds.mjs";
+import { mib, residentMemory, sampleImages } from "./rounds.mjs";
 
 const CLASSES = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "grey"];
 const SIDE = 160; // pixels; a noisy JPEG of about 13 KB
@@ -71,13 +71,11 @@ async function writeSet(folder, images, shards) {
   return { path: join(folder, shards === 1 ? "0.tar" : `{0..${shards - 1}}.tar`), bytes };
 }
 
-const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-
 function showMemory(what) {
   globalThis.gc?.();
-  const { rss, heapTotal } = process.memoryUsage();
+  const { rss, native } = residentMemory();
   console.log(
-    `${what.padStart(15)}  ${mib(rss).padStart(10)}, without V8's heap ${mib(rss - heapTotal).padStart(10)}`,
+    `${what.padStart(15)}  ${mib(rss).padStart(10)}, without V8's heap ${mib(native).padStart(10)}`,
   );
 }
 

@@ -3,6 +3,7 @@
 //   node bench/memory.mjs [model] [images]
 import sharp from "sharp";
 import { load } from "torchclip";
+import { mib, residentMemory } from "./rounds.mjs";
 
 const [model = "tiny", count = "100000"] = process.argv.slice(2);
 const files = await Promise.all(
@@ -15,30 +16,24 @@ const files = await Promise.all(
   ),
 );
 const clip = await load(model, { precision: "int8" });
-function* sampleImages() {
+function* someFiles() {
   for (let i = 0; i < Number(count); i++) yield files[i % files.length];
 }
-const mib = () => {
-  const { rss, heapTotal } = process.memoryUsage();
-  return [rss, rss - heapTotal].map((bytes) => bytes / 2 ** 20);
-};
 const show = (now) => {
-  const [all, native] = now.map(
-    (v, i) => `${v.toFixed(1)} MiB (${((100 * v) / first[i] - 100).toFixed(1)} %)`,
-  );
-  return `${all}, without V8's heap ${native}`;
+  const change = (of) => `${mib(now[of])} (${((100 * now[of]) / first[of] - 100).toFixed(1)} %)`;
+  return `${change("rss")}, without V8's heap ${change("native")}`;
 };
 let done = 0;
 let next = 1000;
 let first;
-for await (const batch of clip.streamImages(sampleImages(), { batchSize: 64 })) {
+for await (const batch of clip.streamImages(someFiles(), { batchSize: 64 })) {
   done += batch.rows;
   if (done < next) continue;
   globalThis.gc?.();
-  const now = mib();
+  const now = residentMemory();
   first ??= now;
   console.log(`${String(done).padStart(7)} images  ${show(now)}`);
   next = done + Math.floor(Number(count) / 10);
 }
-console.log(`end, against the first 1,000: ${show(mib())}`);
+console.log(`end, against the first 1,000: ${show(residentMemory())}`);
 await clip.close();

@@ -50,31 +50,54 @@ export const median = (values) => {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 };
 
+/** Items a second of `work`, which gives how many items it did, over `seconds` and one unmeasured call. */
+export async function speedOf(work, seconds) {
+  await work(); // unmeasured: the threads of the one before may still spin
+  const start = performance.now();
+  let items = 0;
+  do items += await work();
+  while (performance.now() - start < seconds * 1000);
+  return items / ((performance.now() - start) / 1000);
+}
+
 /**
- * Runs all contenders in turn, `rounds` times after one unmeasured round: `contenders` is { name: async () =>
- * items done }. Gives each one's median items a second, and for a ratio the rounds' own ratios, so that what
+ * Measures all contenders in turn, `rounds` times after one round that does not count: `measurements` is
+ * { name: async () => number }. Gives each one's median, and for a ratio the rounds' own ratios, so that what
  * else the machine does falls on both sides.
  */
-export async function race(contenders, { rounds = 7, seconds = 0.5 } = {}) {
-  const speeds = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
+export async function interleaved(measurements, rounds) {
+  const results = Object.fromEntries(Object.keys(measurements).map((name) => [name, []]));
   for (let round = -1; round < rounds; round++) {
-    for (const [name, work] of Object.entries(contenders)) {
-      await work(); // unmeasured: the threads of the one before may still spin
-      const start = performance.now();
-      let items = 0;
-      do items += await work();
-      while (performance.now() - start < seconds * 1000);
-      if (round >= 0) speeds[name].push(items / ((performance.now() - start) / 1000));
+    for (const [name, measure] of Object.entries(measurements)) {
+      const result = await measure();
+      if (round >= 0) results[name].push(result);
     }
   }
   return {
-    speed: (name) => median(speeds[name]),
+    median: (name) => median(results[name]),
     ratio(name, other) {
-      const ratios = speeds[name].map((s, i) => s / speeds[other][i]);
+      const ratios = results[name].map((result, i) => result / results[other][i]);
       return { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) };
     },
   };
 }
+
+/** The speeds of all contenders by `speedOf`, interleaved: `contenders` is { name: async () => items done }. */
+export async function race(contenders, { rounds = 7, seconds = 0.5 } = {}) {
+  const measurements = Object.fromEntries(
+    Object.entries(contenders).map(([name, work]) => [name, () => speedOf(work, seconds)]),
+  );
+  const { median: speed, ratio } = await interleaved(measurements, rounds);
+  return { speed, ratio };
+}
+
+/** Bytes of the resident set, and of it without V8's heap, which grows and shrinks by V8's own rules. */
+export function residentMemory() {
+  const { rss, heapTotal } = process.memoryUsage();
+  return { rss, native: rss - heapTotal };
+}
+
+export const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 export function machine() {
   const flags = readFileSync("/proc/cpuinfo", "utf8");

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import sharp from "sharp";
 import { Batcher, EmbeddingIndex, load } from "torchclip";
-import { machine, median, random } from "./rounds.mjs";
+import { machine, median, mib, random, residentMemory } from "./rounds.mjs";
 
 const { values } = parseArgs({
   options: { minutes: { type: "string", default: "15" }, model: { type: "string", default: "tiny" } },
@@ -107,12 +107,6 @@ async function loadedAgain() {
   await sleep(500);
 }
 
-function memory() {
-  globalThis.gc?.();
-  const { rss, heapTotal } = process.memoryUsage();
-  return { rss: rss / 2 ** 20, native: (rss - heapTotal) / 2 ** 20 };
-}
-
 /** The middle of ten readings in the last ten seconds of each minute. */
 async function watch() {
   const minutes = [];
@@ -120,14 +114,15 @@ async function watch() {
     await sleep(50_000);
     const readings = [];
     for (let i = 0; i < 10; i++) {
-      readings.push(memory());
+      globalThis.gc?.();
+      readings.push(residentMemory());
       await sleep(1000);
     }
     const now = { rss: median(readings.map((r) => r.rss)), native: median(readings.map((r) => r.native)) };
     minutes.push(now);
     const done = Object.entries(counts).map(([name, n]) => `${name} ${n}`);
     console.log(
-      `minute ${minutes.length}: ${now.rss.toFixed(1)} MiB, without V8's heap ${now.native.toFixed(1)} MiB; ${done.join(", ")}`,
+      `minute ${minutes.length}: ${mib(now.rss)}, without V8's heap ${mib(now.native)}; ${done.join(", ")}`,
     );
   }
   return minutes;
@@ -149,13 +144,11 @@ await clip.close();
 await rm(folder, { recursive: true });
 
 const growth = minutes.length > 1 ? minutes.at(-1).native / minutes[0].native - 1 : 0;
-const p99 = delay.percentile(99) / 1e6;
+const ms = (ns, digits) => `${(ns / 1e6).toFixed(digits)} ms`;
+const [p50, p99] = [50, 99].map((percent) => delay.percentile(percent));
+const different = [...new Set(problems)].slice(0, 10);
 console.log(machine());
 console.log(`memory without V8's heap, last minute against the first: ${(100 * growth).toFixed(1)} %`);
-console.log(
-  `event loop's delay: p50 ${(delay.percentile(50) / 1e6).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, max ${(delay.max / 1e6).toFixed(1)} ms`,
-);
-console.log(
-  `unexpected errors: ${problems.length}${problems.length ? `; ${[...new Set(problems)].slice(0, 10).join("; ")}` : ""}`,
-);
-process.exitCode = problems.length > 0 || growth > MOST_GROWTH || p99 >= MOST_DELAY_MS ? 1 : 0;
+console.log(`event loop's delay: p50 ${ms(p50, 2)}, p99 ${ms(p99, 2)}, max ${ms(delay.max, 1)}`);
+console.log(`unexpected errors: ${[problems.length, ...different].join("; ")}`);
+process.exitCode = problems.length > 0 || growth > MOST_GROWTH || p99 / 1e6 >= MOST_DELAY_MS ? 1 : 0;

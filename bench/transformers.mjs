@@ -73,7 +73,8 @@ for (const [mine, other] of [
   ["files, ours bf16, fast decode", "files, theirs"],
 ])
   console.log(
-    `${mine}: ${result.speed(mine).toFixed(1)}/s, theirs ${result.speed(other).toFixed(1)}/s: ${showRatio(result.ratio(mine, other))}`,
+    `${mine}: ${result.speed(mine).toFixed(1)}/s, theirs ${result.speed(other).toFixed(1)}/s: ` +
+      showRatio(result.ratio(mine, other)),
   );
 const least = (v) => Math.min(...v).toFixed(0);
 console.log(

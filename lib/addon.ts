@@ -58,7 +58,7 @@ export interface Addon {
   verifyArtifact(path: string): Promise<void>;
   /** Runs both methods of a third-party TorchScript export on zeros: the width of its embeddings. */
   probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>;
-  /** The same export with the attributes and extra files of an artifact. */
+  /** Writes such an export again, with the attributes and extra files of an artifact. */
   wrapTorchScript(path: string, config: string, tokenizer: string, output: string): Promise<void>;
   /** Operations a second of the machine's matrix product in fp32 (0), bf16 (1), fp16 (2) or int8 (3). */
   productSpeed(precision: 0 | 1 | 2 | 3, seconds: number): Promise<number>;
@@ -111,8 +111,9 @@ export interface NativeEngine {
     cancel: Int32Array,
   ): Promise<number>;
   /**
-   * The same for images of any sizes, preprocessed where the model runs. `failed[i]` becomes 1 for a JPEG
-   * file that no decoder of the device takes or that it fails at; its row then means nothing.
+   * What `encodePixels` does, for images of any size, which are preprocessed where the model runs.
+   * `failed[i]` becomes 1 for a JPEG file that no decoder of the device takes or that it fails at; its row
+   * then means nothing.
    */
   encodeImages(
     images: readonly (
@@ -161,26 +162,32 @@ export interface NativeIndex {
   bytes(): number;
 }
 
-export interface NativeInfo {
+/** What the engine says about a model that it loaded. */
+export interface LoadedModel {
   imageSize: number;
   contextLength: number;
   embedDim: number;
   vocabSize: number;
-  /** exp of the learned parameter: logits = logitScale × cosine. */
+  /** exp of the learned parameter: logits = logitScale × cosine + logitBias. */
   logitScale: number;
-  /** Added to scaled cosines; 0 where the model has none. */
+  /** Of models trained with the sigmoid loss (SigLIP); 0 for the others. */
   logitBias: number;
-  /** Padding may be left away. */
-  trims: boolean;
+  /** The device in use: "cpu", "cuda:0", with "cuda:all" all of them: "cuda:0,cuda:1" … */
   device: string;
-  /** Copies of the model that share its queue. */
+  /** Copies of the model, which share its queue: with "cuda:all" one for each GPU, else 1. */
   replicas: number;
+  /** What is computed in. */
   precision: "fp32" | "bf16" | "fp16" | "int8";
   /** Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" … */
   imageRunner: string;
   textRunner: string;
-  /** Why `auto` chose the CPU; empty where it was asked for. */
+  /** Why `auto` chose the CPU; empty where the CPU was asked for. */
   deviceNote: string;
+}
+
+export interface NativeInfo extends LoadedModel {
+  /** Padding may be left away. */
+  trims: boolean;
   extra: Record<string, string>;
 }
 

@@ -1,5 +1,6 @@
-// `npm run check`: types, lint and format of TypeScript and C++, lint of Python and shell scripts, the layers, and the package's entry points as publint and
-// @arethetypeswrong see them (dist/ must be built). With --fix (`npm run format`) it mends what it can.
+// `npm run check`: types, lint and format of TypeScript and C++, lint of Python and shell scripts, the layers,
+// and the package's entry points as publint and @arethetypeswrong see them (dist/ must be built).
+// With --fix (`npm run format`) it mends what it can.
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

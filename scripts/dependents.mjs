@@ -62,7 +62,8 @@ process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 installTools();
 await sharp(
   Buffer.from(
-    '<svg width="224" height="224"><rect width="224" height="224" fill="white"/><circle cx="112" cy="112" r="70" fill="red"/></svg>',
+    '<svg width="224" height="224"><rect width="224" height="224" fill="white"/>' +
+      '<circle cx="112" cy="112" r="70" fill="red"/></svg>',
   ),
 )
   .png()

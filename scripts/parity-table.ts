@@ -4,9 +4,9 @@
  *
  *     node --import tsx scripts/parity-table.ts
  *
- * The same for models of their published size, with the memory that importing took (its peak beyond what the
- * program holds at rest, over the size of the weights). Folders by `scripts/goldens/families.py folder`;
- * after a build:
+ * With folders: how far models of their published size are from theirs, and the memory that importing took
+ * (its peak beyond what the program holds at rest, over the size of the weights). The folders are made by
+ * `scripts/goldens/families.py folder`; after a build:
  *
  *     node --import tsx scripts/parity-table.ts FOLDER…
  */
@@ -15,6 +15,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load, type Precision, type Tokens } from "../lib/index.js";
+import { isFast } from "../lib/models/runner.js";
 import { root } from "../test/support/index.js";
 import { families, familyImages, familyTokens, writeFamilyFolder } from "../test/support/families.js";
 
@@ -59,7 +60,7 @@ async function compare(
         [images, image, imageRunner],
         [texts, text, textRunner],
       ] as const)
-        cells.push(precision === "int8" && !runner.startsWith("fast") ? "" : cosine(mine, theirs).toFixed(5));
+        cells.push(precision === "int8" && !isFast(runner) ? "" : cosine(mine, theirs).toFixed(5));
   }
   return cells;
 }
@@ -140,7 +141,8 @@ async function realSizes(folders: string[]): Promise<void> {
     const cells = await compare(artifact, reference.image, reference.text, tokens, ["fp32", "bf16"]);
     const weights = statSync(join(from, "model.safetensors")).size / 2 ** 20;
     process.stdout.write(
-      `| ${reference.name} | ${Math.round(reference.parameters / 1e6)} M | ${cells.join(" | ")} | ${(memory / weights).toFixed(2)} × |\n`,
+      `| ${reference.name} | ${Math.round(reference.parameters / 1e6)} M | ${cells.join(" | ")} ` +
+        `| ${(memory / weights).toFixed(2)} × |\n`,
     );
     rmSync(artifact);
   }

@@ -194,7 +194,10 @@ function imageFlops({ image, embedDim }: ModelConfig): number | undefined {
 function line(r: Row): string {
   const share = r.gemmShare ? `, ${(100 * r.gemmShare).toFixed(0)} % of the GEMM peak` : "";
   return (
-    `${r.device}  ${r.precision.padEnd(4)}  batch ${String(r.batch).padStart(3)}  ${r.imagesPerSecond!.toFixed(1).padStart(8)} images/s  ${r.textsPerSecond!.toFixed(0).padStart(6)} texts/s  ` +
-    `p50 ${r.latencyMs!.p50.toFixed(1)} ms  p99 ${r.latencyMs!.p99.toFixed(1)} ms  ${r.memoryMb!.toFixed(0)} MB  event loop p99 ${r.eventLoopP99Ms!.toFixed(1)} ms${share}  [${r.runner}]`
+    `${r.device}  ${r.precision.padEnd(4)}  batch ${String(r.batch).padStart(3)}  ` +
+    `${r.imagesPerSecond!.toFixed(1).padStart(8)} images/s  ` +
+    `${r.textsPerSecond!.toFixed(0).padStart(6)} texts/s  ` +
+    `p50 ${r.latencyMs!.p50.toFixed(1)} ms  p99 ${r.latencyMs!.p99.toFixed(1)} ms  ` +
+    `${r.memoryMb!.toFixed(0)} MB  event loop p99 ${r.eventLoopP99Ms!.toFixed(1)} ms${share}  [${r.runner}]`
   );
 }

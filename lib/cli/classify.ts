@@ -1,5 +1,5 @@
 import { Argument, Option, type Command } from "commander";
-import type { ClassifiedImage, Classifier } from "../clip/classifier.js";
+import { DEFAULT_TEMPLATE, type ClassifiedImage, type Classifier } from "../clip/classifier.js";
 import { load } from "../clip/load.js";
 import type { ImageSource } from "../embed/sources.js";
 import { TorchclipError, withoutIndex } from "../errors.js";
@@ -7,7 +7,7 @@ import { redactText } from "../redact.js";
 import { topPredictions } from "../report/text.js";
 import { readLines } from "../util/text-file.js";
 import { imageArguments } from "./images.js";
-import { interruptSignal, list, note, progressBar, setFailedItems } from "./io.js";
+import { interruptSignal, list, note, progressBar, remark, setFailedItems } from "./io.js";
 import { imageOptions, loadOptions, modelOptions, probability, whole } from "./options.js";
 import type { ImageFlags, ModelFlags } from "./options.js";
 
@@ -44,7 +44,7 @@ export function classifyCommand(program: Command): void {
     .addArgument(new Argument("<image...>", IMAGES))
     .option("-l, --labels <a,b,…>", "labels, separated by commas")
     .option("--labels-file <file>", "labels from a file, one a line; after those of --labels")
-    .option("--template <text...>", "prompt template with {} for the label", ["a photo of a {}"])
+    .option("--template <text...>", "prompt template with {} for the label", [DEFAULT_TEMPLATE])
     .option("--multi-label", MULTI_LABEL)
     .option("--negative-template <text...>", NEGATIVE)
     .addOption(new Option("--threshold <p>", THRESHOLD).argParser(probability))
@@ -109,7 +109,7 @@ async function classifyEach(classifier: Classifier, source: ImageSource, output:
     bar?.stop();
     output.end();
   }
-  for (const text of source.notes()) note(`Note: ${text}`);
+  source.notes().forEach(remark);
   if (output.count === 0) throw new TorchclipError("E_DATASET_EMPTY", "no image was given");
 }
 

@@ -1,16 +1,12 @@
 import { Option, type Command } from "commander";
 import { DATASETS, loadDataset, readSentences, renderFolder } from "../datasets/index.js";
 import { datasetLines } from "../report/text.js";
-import { interruptSignal, list, note, progressBar } from "./io.js";
-import { mirrorOptions, noteDownload, whole } from "./options.js";
+import { interruptSignal, list, progressBar, remark } from "./io.js";
+import { mirrorOptions, whole, type DownloadFlags } from "./options.js";
 
-interface ShowFlags {
+interface ShowFlags extends DownloadFlags {
   split?: string;
   root?: string;
-  cacheDir?: string;
-  offline?: boolean;
-  mirror?: string;
-  mirrorFallback?: boolean;
 }
 
 export function datasetsCommand(program: Command): void {
@@ -65,8 +61,8 @@ export function datasetsCommand(program: Command): void {
 
 async function show(name: string, flags: ShowFlags): Promise<void> {
   const bar = progressBar("data set");
-  const options = { ...flags, signal: interruptSignal(), onNote: noteDownload, onProgress: bar.update };
+  const options = { ...flags, signal: interruptSignal(), onNote: remark, onProgress: bar.update };
   const data = await loadDataset(name, options).finally(() => bar.stop());
   process.stdout.write(`${datasetLines(data)}\n`);
-  for (const text of data.notes) note(`Note: ${text}`);
+  data.notes.forEach(remark);
 }

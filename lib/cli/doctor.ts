@@ -148,7 +148,8 @@ function adviceFor(
   }
   if (system && /without CUDA/.test(system.cudaProblem))
     advice.push(
-      "For a GPU: TORCHCLIP_CUDA=1 npm run build (fetches a CUDA libtorch), or point TORCHCLIP_LIBTORCH at one and npm run build.",
+      "For a GPU: TORCHCLIP_CUDA=1 npm run build (fetches a CUDA libtorch), " +
+        "or point TORCHCLIP_LIBTORCH at one and npm run build.",
     );
   if (system && !system.cudaProblem && system.fastCudaProblem)
     advice.push(`The GPU runs models by TorchScript: ${system.fastCudaProblem}.`);
@@ -216,7 +217,9 @@ async function checkModel(name: string, flags: DoctorFlags): Promise<void> {
     process.stdout.write(`${path}\nagainst ${against}\n`);
     for (const r of rows)
       process.stdout.write(
-        `${r.ok ? "ok  " : "BAD "} ${r.precision.padEnd(4)} on ${r.device}: largest difference ${r.difference.toExponential(2)}, least cosine ${r.cosine.toFixed(6)}  (image: ${r.image}; text: ${r.text})\n`,
+        `${r.ok ? "ok  " : "BAD "} ${r.precision.padEnd(4)} on ${r.device}: ` +
+          `largest difference ${r.difference.toExponential(2)}, least cosine ${r.cosine.toFixed(6)}  ` +
+          `(image: ${r.image}; text: ${r.text})\n`,
       );
   }
   if (rows.some((r) => !r.ok))
@@ -287,7 +290,9 @@ async function saveGoldens(name: string, file: string): Promise<void> {
       ...embeddings.subarray(r * dim, (r + 1) * dim),
     ]);
     const images = inputs.images.length;
-    const by = `torchclip ${packageVersion()}, TorchScript in float32, libtorch ${addon().libtorchInfo().version}, ${cpus()[0]?.model.trim() ?? process.arch}`;
+    const libtorch = addon().libtorchInfo().version;
+    const cpu = cpus()[0]?.model.trim() ?? process.arch;
+    const by = `torchclip ${packageVersion()}, TorchScript in float32, libtorch ${libtorch}, ${cpu}`;
     await writeGoldens(file, {
       model: name,
       by,

@@ -7,7 +7,7 @@ import { imageSource } from "../embed/sources.js";
 import { TorchclipError } from "../errors.js";
 import { slowestStage } from "../report/text.js";
 import { readText } from "../util/text-file.js";
-import { interruptSignal, note, progressBar, setFailedItems } from "./io.js";
+import { interruptSignal, note, progressBar, remark, setFailedItems } from "./io.js";
 import {
   imageOptions,
   loadOptions,
@@ -29,12 +29,14 @@ interface Flags extends ModelFlags, ImageFlags {
   json?: boolean;
 }
 
+const DESCRIPTION = [
+  "embeddings of many images or texts into a .npy or .parquet file",
+  "goes on after a stop",
+  "exit status 3 where items failed",
+].join("; ");
+
 export function embedCommand(program: Command): void {
-  const described = program
-    .command("embed")
-    .description(
-      "embeddings of many images or texts into a .npy or .parquet file; goes on after a stop; exit status 3 where items failed",
-    );
+  const described = program.command("embed").description(DESCRIPTION);
   imageOptions(modelOptions(described))
     .addArgument(
       new Argument(
@@ -89,7 +91,8 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
     : undefined;
   const source = texts ? undefined : await imageSource(input!);
   const clip = await load(flags.model, loadOptions(flags, signal));
-  const bar = progressBar("embed", texts ? "texts/s" : "images/s");
+  const unit = texts ? "texts/s" : "images/s";
+  const bar = progressBar("embed", unit);
   try {
     const options = {
       input: flags.texts ?? input!,
@@ -107,21 +110,23 @@ async function run(input: string | undefined, flags: Flags): Promise<void> {
       texts ? embedTexts(clip, texts, flags.out, options) : embedImages(clip, source!, flags.out, options)
     ).finally(() => bar.stop());
     if (result.errors.length) setFailedItems();
-    for (const text of source?.notes() ?? []) note(`Note: ${text}`);
+    source?.notes().forEach(remark);
     const rate = (result.rows - result.resumed) / result.seconds;
+    const { precision, device, embedDim } = clip.info;
     if (flags.json) {
-      process.stdout.write(
-        `${JSON.stringify({ ...result, failed: result.errors.length, out: flags.out, perSecond: rate, precision: clip.info.precision, device: clip.info.device })}\n`,
-      );
+      const [failed, out] = [result.errors.length, flags.out];
+      const summary = { ...result, failed, out, perSecond: rate, precision, device };
+      process.stdout.write(`${JSON.stringify(summary)}\n`);
       return;
     }
     for (const e of result.errors.slice(0, 10)) note(`row ${e.index}: ${e.code}: ${e.message}`);
     if (result.errors.length > 10) note(`… and ${result.errors.length - 10} more that could not be read`);
     const failed = result.errors.length ? `, ${result.errors.length} of them failed (NaN)` : "";
     const resumed = result.resumed ? `, ${result.resumed} of them by an earlier run` : "";
+    const slowest = texts ? "" : `; slowest stage: ${slowestStage(result.times)}`;
     process.stdout.write(
-      `${result.rows} rows of ${clip.info.embedDim} in ${flags.out}${failed}${resumed}; ${rate.toFixed(1)} ${texts ? "texts" : "images"}/s on ${clip.info.device}, ${clip.info.precision}` +
-        `${texts ? "" : `; slowest stage: ${slowestStage(result.times)}`}\n`,
+      `${result.rows} rows of ${embedDim} in ${flags.out}${failed}${resumed}; ` +
+        `${rate.toFixed(1)} ${unit} on ${device}, ${precision}${slowest}\n`,
     );
   } catch (error) {
     if (signal.aborted) note("Stopped. The same command goes on where it was.");

@@ -14,12 +14,11 @@ import { datasetLines, metricsText, modelLines, timesText, topPredictions } from
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { writeFileWhole } from "../util/files.js";
 import { readLines } from "../util/text-file.js";
-import { interruptSignal, list, note, progressBar } from "./io.js";
+import { interruptSignal, list, note, progressBar, remark } from "./io.js";
 import {
   imageOptions,
   loadOptions,
   modelOptions,
-  noteDownload,
   whole,
   type ImageFlags,
   type ModelFlags,
@@ -47,6 +46,9 @@ interface Flags extends ModelFlags, ImageFlags {
   datasets?: string;
 }
 
+const CLASSES =
+  "class names, found by name or in the order of class ids, and put into the prompts: " +
+  "a,b,… or a file with one a line";
 const DEFAULT_EXAMPLE = 250; // the article's image
 
 export function evalCommand(program: Command): void {
@@ -70,10 +72,7 @@ export function evalCommand(program: Command): void {
       "--root <folder>",
       "for a data set by name: the folder with its own files, unpacked, instead of the download",
     )
-    .option(
-      "--classes <names|file>",
-      "class names, found by name or in the order of class ids, and put into the prompts: a,b,… or a file with one a line",
-    )
+    .option("--classes <names|file>", CLASSES)
     .option("--template <text...>", 'prompt template with {} for the class, e.g. "a {} review of a movie."')
     .option("--templates <file>", "prompt templates from a file, one a line")
     .option(
@@ -93,7 +92,7 @@ export function evalCommand(program: Command): void {
       new Option("--example <n>", "which image is shown").argParser(whole(0)).default(DEFAULT_EXAMPLE),
     )
     .addOption(
-      new Option("--on-error <what>", "a image that cannot be read: skip it and count it, or fail")
+      new Option("--on-error <what>", "an image that cannot be read: skip it and count it, or fail")
         .choices(["skip", "fail"])
         .default("skip"),
     )
@@ -181,10 +180,10 @@ async function evaluate(
     mirror: flags.mirror,
     mirrorFallback: flags.mirrorFallback,
     signal,
-    onNote: noteDownload,
+    onNote: remark,
     onProgress: drawing.update,
   }).finally(() => drawing.stop());
-  for (const text of data.notes) note(`Note: ${text}`);
+  data.notes.forEach(remark);
   const prompts = await promptSet(flags);
   // Names that are the set's own are found by name, ids are places in --classes; other names stand for the
   // set's, by place.
@@ -229,7 +228,8 @@ async function evaluate(
     }
     const shown = result.predictions.find((p) => p.index === flags.example) ?? result.predictions[0];
     print(
-      `Image ${shown.index} (${shown.name}), true class: ${data.classes[shown.label]}\nPrompt: "${result.prompts.templates[0]}" (${result.prompts.source})\n`,
+      `Image ${shown.index} (${shown.name}), true class: ${data.classes[shown.label]}\n` +
+        `Prompt: "${result.prompts.templates[0]}" (${result.prompts.source})\n`,
     );
     print(`${topPredictions(ranked(result.classNames, shown.probabilities, 5))}\n`);
     print(`${metricsText(result, data.classes)}\n\n${timesText(result.times)}`);
@@ -248,8 +248,8 @@ function limited(data: Dataset, count: number): Dataset {
   const kept = new Set([...fewer].map((sample) => sample.label)).size;
   const had = new Set([...data].map((sample) => sample.label)).size;
   if (kept < had)
-    note(
-      `Note: --limit ${count} leaves ${had - kept} of ${had} classes without an image; they stay among the prompts.`,
+    remark(
+      `--limit ${count} leaves ${had - kept} of ${had} classes without an image; they stay among the prompts.`,
     );
   return fewer;
 }

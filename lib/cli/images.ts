@@ -2,13 +2,10 @@ import { stat } from "node:fs/promises";
 import { isAbsolute, join, sep } from "node:path";
 import { createInterface } from "node:readline";
 import { glob, isDynamicPattern } from "tinyglobby";
-import { imageSource, listed, type ImageSource } from "../embed/sources.js";
+import { ARCHIVE_NAME, imageSource, LIST_NAME, listed, type ImageSource } from "../embed/sources.js";
 import { cannotRead, TorchclipError } from "../errors.js";
 import { IMAGE_NAME, LeftOut } from "../images/image-names.js";
 import { isUrl } from "../redact.js";
-
-/** Files that hold or name many images. */
-const MANY_IMAGES = /\.(tar|csv|tsv|jsonl|txt)$/i;
 
 /** Stands for a list of paths on standard input. */
 const STANDARD_INPUT = "-";
@@ -60,8 +57,8 @@ async function sourceOf(argument: string, signal: AbortSignal): Promise<ImageSou
     if (isDynamicPattern(argument)) return matching(argument);
     throw found;
   }
-  if (found.isDirectory() || /\.tar$/i.test(argument)) return below(argument, await imageSource(argument));
-  return MANY_IMAGES.test(argument) ? imageSource(argument) : files(argument, [argument]);
+  if (found.isDirectory() || ARCHIVE_NAME.test(argument)) return below(argument, await imageSource(argument));
+  return LIST_NAME.test(argument) ? imageSource(argument) : files(argument, [argument]);
 }
 
 function files(argument: string, paths: readonly string[], notes: string[] = []): ImageSource {

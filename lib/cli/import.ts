@@ -14,7 +14,8 @@ export function importCommand(program: Command): void {
   program
     .command("import <path|name>")
     .description(
-      "weights (safetensors, PyTorch, ONNX, OpenAI's .pt, a folder of them, a hub id or a model's name) to one artifact",
+      "weights (safetensors, PyTorch, ONNX, OpenAI's .pt, a folder of them, a hub id or a model's name) " +
+        "to one artifact",
     )
     .requiredOption("-o, --out <file>", "the artifact, e.g. model.pt")
     .option("--name <name>", "name that results show")

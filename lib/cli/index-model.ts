@@ -3,7 +3,7 @@ import { load } from "../clip/load.js";
 import { TorchclipError } from "../errors.js";
 import type { IndexModel, StoredIndex } from "../search/stored.js";
 import { shown } from "../util/untrusted.js";
-import { note } from "./io.js";
+import { note, remark } from "./io.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
 export interface IndexFlags extends ModelFlags, ImageFlags {
@@ -60,7 +60,7 @@ function checkWeights({ file, record }: StoredIndex, used: IndexModel, force: bo
     const advice = "leave --model out for the index's own model, or search all the same by --force";
     throw argument("model", `${difference}; ${advice}`);
   }
-  note(`Note: ${difference}; the scores mean nothing unless the two agree.`);
+  remark(`${difference}; the scores mean nothing unless the two agree.`);
 }
 
 function described({ name, sha256 }: IndexModel): string {

@@ -16,6 +16,11 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** What one should know beside the result: what was left out, or came from elsewhere. */
+export function remark(text: string): void {
+  note(`Note: ${text}`);
+}
+
 /**
  * A progress bar on a terminal, with the rate in `unit` where one is given; elsewhere nothing. It is redrawn
  * every second, so that one sees the time pass also before the first batch is done.

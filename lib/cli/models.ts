@@ -8,15 +8,8 @@ import { countParameters } from "../models/parameters.js";
 import { installedModel, installedModels, removeModel, verifyModel } from "../models/store/installed.js";
 import { modelSettings, resolveModel } from "../models/store/resolve.js";
 import type { Settings } from "../settings.js";
-import { interruptSignal, note, progressBar } from "./io.js";
-import { mirrorOptions, noteDownload } from "./options.js";
-
-interface CacheFlags {
-  cacheDir?: string;
-  offline?: boolean;
-  mirror?: string;
-  mirrorFallback?: boolean;
-}
+import { interruptSignal, note } from "./io.js";
+import { mirrorOptions, shownDownload, type DownloadFlags } from "./options.js";
 
 export function modelsCommand(program: Command): void {
   const models = program
@@ -40,13 +33,13 @@ export function modelsCommand(program: Command): void {
     one("pull", "downloads and imports; asks the hub for a newer revision where it is installed already"),
   ).action(pull);
   one("path", "prints the artifact of an installed model").action(
-    async (names: string[], flags: CacheFlags) => {
+    async (names: string[], flags: DownloadFlags) => {
       for (const name of names)
         process.stdout.write(`${(await installedModel(name, modelSettings(flags))).artifact}\n`);
     },
   );
   one("verify", "reads an installed model from end to end against its checksums").action(
-    async (names: string[], flags: CacheFlags) => {
+    async (names: string[], flags: DownloadFlags) => {
       const signal = interruptSignal();
       for (const name of names)
         for (const file of await verifyModel(name, modelSettings(flags), signal))
@@ -55,14 +48,14 @@ export function modelsCommand(program: Command): void {
   );
   one("rm", "removes an installed model")
     .option("--weights", "also the downloaded files, in the cache that Python shares")
-    .action(async (names: string[], flags: CacheFlags & { weights?: boolean }) => {
+    .action(async (names: string[], flags: DownloadFlags & { weights?: boolean }) => {
       for (const name of names)
         for (const file of await removeModel(name, modelSettings(flags), flags))
           process.stdout.write(`removed ${file}\n`);
     });
 }
 
-interface ListFlags extends CacheFlags {
+interface ListFlags extends DownloadFlags {
   installed?: boolean;
   json?: boolean;
   sort?: "name" | "parameters" | "imagenet";
@@ -90,10 +83,15 @@ async function list(words: string[], flags: ListFlags): Promise<void> {
       subject: words.join(" "),
     });
   process.stdout.write(modelTable(rows));
-  note(
-    `\n* installed. Disk: the artifact where it is installed, else the download (~ by its parameters, in fp32), which the artifact takes once more. Accuracies are published ones (docs/models.md), zero-shot, in percent. Any other CLIP of the hub goes by its id (org/name), any file or folder by its path.`,
-  );
+  note(`\n${LEGEND}`);
 }
+
+/** What the table of models means. */
+const LEGEND = [
+  "* installed. Disk: the artifact where it is installed, else the download (~ by its parameters, in fp32),",
+  "which the artifact takes once more. Accuracies are published ones (docs/models.md), zero-shot, in percent.",
+  "Any other CLIP of the hub goes by its id (org/name), any file or folder by its path.",
+].join(" ");
 
 /** The models of the registry, then those that were installed by their hub id. */
 async function listed(at: Settings): Promise<Row[]> {
@@ -175,20 +173,11 @@ function modelTable(rows: readonly Row[]): string {
     .join("");
 }
 
-async function pull(names: string[], flags: CacheFlags): Promise<void> {
+async function pull(names: string[], flags: DownloadFlags): Promise<void> {
   const signal = interruptSignal();
   for (const name of names) {
-    const bar = progressBar(name);
-    const artifact = await resolveModel(name, {
-      ...flags,
-      refresh: true,
-      signal,
-      onNote: noteDownload,
-      onProgress: ({ done, total }) => {
-        bar.update(done, total);
-        if (done === total) bar.stop();
-      },
-    });
+    const options = { ...flags, ...shownDownload(name), refresh: true, signal };
+    const artifact = await resolveModel(name, options);
     const { size } = await stat(artifact);
     process.stdout.write(
       `${name}: ${describeModel(await readArtifactConfig(artifact))}\n${artifact} (${(size / 1e6).toFixed(1)} MB)\n`,

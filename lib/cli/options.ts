@@ -1,16 +1,21 @@
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { Device, LoadOptions, Precision } from "../clip/options.js";
-import { note, progressBar } from "./io.js";
+import type { ResolveOptions } from "../models/store/resolve.js";
+import { progressBar, remark } from "./io.js";
 
-export interface ModelFlags {
-  model: string;
-  device: Device;
-  precision: Precision;
-  threads: number;
+/** The flags of `mirrorOptions`, and of the cache, where downloads go. */
+export interface DownloadFlags {
   cacheDir?: string;
   offline?: boolean;
   mirror?: string;
   mirrorFallback?: boolean;
+}
+
+export interface ModelFlags extends DownloadFlags {
+  model: string;
+  device: Device;
+  precision: Precision;
+  threads: number;
   trustCode?: boolean;
 }
 
@@ -48,9 +53,16 @@ export function mirrorOptions(command: Command): Command {
     .option("--mirror-fallback", "ask the official address, too, where the mirror fails; a note says so");
 }
 
-/** What a download says beside its result. */
-export function noteDownload(text: string): void {
-  note(`Note: ${text}`);
+/** What a download of models shows meanwhile: a progress bar, and what it says beside the result. */
+export function shownDownload(what: string): Pick<ResolveOptions, "onNote" | "onProgress"> {
+  const bar = progressBar(what);
+  return {
+    onNote: remark,
+    onProgress: ({ done, total }) => {
+      bar.update(done, total);
+      if (done === total) bar.stop();
+    },
+  };
 }
 
 /** The flags of every command that loads a model. Where none is named, a note says which is taken. */
@@ -97,7 +109,7 @@ export function imageOptions(command: Command): Command {
 }
 
 const TINY_NOTE =
-  "Note: no --model was given, so this uses tiny, a toy that knows only coloured shapes and short reviews in " +
+  "no --model was given, so this uses tiny, a toy that knows only coloured shapes and short reviews in " +
   "large letters. For other images name a model, such as --model ViT-B/32; `torchclip models` lists them.";
 
 /**
@@ -109,12 +121,12 @@ function noteDefaultModel(command: Command): void {
   const option = command.options.find((candidate) => candidate.attributeName() === "model");
   const isElsewhere =
     command.getOptionValue("models") !== undefined || option?.defaultValueDescription !== undefined;
-  if (isDefault && !isElsewhere) note(TINY_NOTE);
+  if (isDefault && !isElsewhere) remark(TINY_NOTE);
 }
 
 export function loadOptions(flags: ModelFlags & ImageFlags, signal: AbortSignal): LoadOptions {
-  const bar = progressBar("download");
   return {
+    ...shownDownload("download"),
     device: flags.device,
     precision: flags.precision,
     threads: flags.threads,
@@ -122,14 +134,9 @@ export function loadOptions(flags: ModelFlags & ImageFlags, signal: AbortSignal)
     offline: flags.offline,
     mirror: flags.mirror,
     mirrorFallback: flags.mirrorFallback,
-    onNote: noteDownload,
     trustCode: flags.trustCode,
     maxPixels: flags.maxPixels,
     sources: { url: flags.urls, allowPrivate: flags.allowPrivate },
     signal,
-    onProgress: ({ done, total }) => {
-      bar.update(done, total);
-      if (done === total) bar.stop();
-    },
   };
 }

@@ -68,7 +68,11 @@ const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
  * (`imageStep`), however many are queued.
  *
  * @example
- * const batcher = new Batcher(clip, { maxPixels: 30e6, formats: ["jpeg", "png", "webp"], sources: { url: false, file: false } });
+ * const batcher = new Batcher(clip, {
+ *   maxPixels: 30e6,
+ *   formats: ["jpeg", "png", "webp"],
+ *   sources: { url: false, file: false },
+ * });
  * const embedding = await batcher.encodeImage(upload, { signal: AbortSignal.timeout(5000) });
  * process.once("SIGTERM", () => batcher.drain().then(() => clip.close()));
  */

@@ -4,6 +4,7 @@ import type { DecodeOptions, ImageInput } from "../images/types.js";
 import { isBoolean, isSignal, readOptions, wholeIn, type OptionCheck } from "../options.js";
 import { checkTemplates, fillTemplate } from "../text/prompts.js";
 import { softmax } from "../util/softmax.js";
+import { checkList } from "./lists.js";
 import type { BatchOptions, ClassifierModel, EncodeTextOptions } from "./options.js";
 
 /** One label of one image. */
@@ -43,13 +44,13 @@ export interface ClassifierOptions {
    *
    * A model with the sigmoid loss (SigLIP) was trained so: the probability is the sigmoid of the label's
    * logit. A model with the softmax loss (CLIP) was not: its logits compare texts with each other, and the
-   * sigmoid of each is near 1 whatever the image shows. It needs `negativeTemplates`; without them this is
+   * sigmoid of each is near 1 for any image. It needs `negativeTemplates`; without them this is
    * E_ARGUMENT.
    */
   multiLabel?: boolean;
   /**
    * For `multiLabel` with a model of the softmax loss: what stands against each label, with `{}` for the
-   * label ("a photo without a {}") or the same for all ("a photo"). The embeddings of several are averaged.
+   * label ("a photo without a {}") or one text for all ("a photo"). The embeddings of several are averaged.
    * The probability of a label is the softmax over two logits, the label's and the negative's, as in CheXzero
    * (Tiu et al. 2022, doi:10.1038/s41551-022-00936-9). CLIP understands "without" and "no" badly: measure the
    * prompts and the threshold on labelled images of your own.
@@ -87,7 +88,7 @@ export type Templates = string | readonly string[];
 /** Images of one call, in their order. */
 export type ImageInputs = Iterable<ImageInput> | AsyncIterable<ImageInput>;
 
-const DEFAULT_TEMPLATE = "a photo of a {}";
+export const DEFAULT_TEMPLATE = "a photo of a {}";
 const DEFAULT_TOP = 5;
 
 type Texts = readonly string[];
@@ -291,7 +292,7 @@ function argumentError(subject: string, message: string, index?: number): Torchc
 }
 
 function checkLabelList(labels: Texts): void {
-  if (!Array.isArray(labels)) throw argumentError("labels", "labels must be an array");
+  checkList(labels, "labels");
   if (labels.length === 0) throw argumentError("labels", "no labels were given");
 }
 

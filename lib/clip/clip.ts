@@ -79,8 +79,8 @@ export class Clip {
   }
 
   /**
-   * The same, a batch at a time. While one batch is in the model the next one is decoded; nothing is read
-   * further ahead than that until the consumer asks (back-pressure).
+   * What `encodeImages` gives, a batch at a time. While one batch is in the model the next one is decoded;
+   * nothing is read further ahead than that until the consumer asks (back-pressure).
    */
   streamImages(
     images: Iterable<ImageInput> | AsyncIterable<ImageInput>,
@@ -100,7 +100,7 @@ export class Clip {
     return this.encodeTokens(this.tokenize(texts, options), options);
   }
 
-  /** The same for token ids, as `tokenize` gives them. */
+  /** What `encodeTexts` gives, for token ids as `tokenize` makes them. */
   async encodeTokens(tokens: Tokens, given: Omit<EncodeTextOptions, "truncate"> = {}): Promise<EncodedTexts> {
     const options = readOptions(given, TEXT_CHECKS);
     this.images.checkOpen();

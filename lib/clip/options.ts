@@ -1,3 +1,4 @@
+import type { LoadedModel } from "../addon.js";
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import { LIMIT_CHECKS } from "../images/limits.js";
@@ -43,40 +44,22 @@ export interface LoadOptions extends ResolveOptions, ImageLimits {
    */
   runner?: "auto" | "generic";
   /**
-   * The same bits for an input whatever else is in its batch. The fast runner always gives that; TorchScript
-   * then runs one by one.
+   * The result for an input has the same bits in every batch. The fast runner always gives that; TorchScript
+   * then runs the inputs one by one.
    */
   deterministic?: boolean;
 }
 
-export interface ClipInfo {
+export interface ClipInfo extends LoadedModel {
   /** Path of the artifact in use. */
   path: string;
   config: ModelConfig;
   /** Where the weights came from. */
   origin: WeightsOrigin;
-  imageSize: number;
-  contextLength: number;
-  embedDim: number;
-  vocabSize: number;
-  /** exp of the learned parameter: logits = logitScale × cosine + logitBias. */
-  logitScale: number;
-  /** Of models trained with the sigmoid loss (SigLIP); 0 for the others. */
-  logitBias: number;
-  /** The device in use: "cpu", "cuda:0", with "cuda:all" all of them: "cuda:0,cuda:1" … */
-  device: string;
-  /** Copies of the model: with "cuda:all" one for each GPU, else 1. */
-  replicas: number;
-  /** What is computed in; `requestedPrecision` is what was asked for. */
-  precision: "fp32" | "bf16" | "fp16" | "int8";
+  /** What was asked for; `precision` is what is computed in. */
   requestedPrecision: Precision;
   /** With precision "auto" on a CPU: what was measured. */
   precisionChoice?: PrecisionChoice;
-  /** Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" … */
-  imageRunner: string;
-  textRunner: string;
-  /** Why `auto` chose the CPU; empty where the CPU was asked for. */
-  deviceNote: string;
 }
 
 /** Seconds of each stage, added up over all images (read, decode and resize overlap with forward). */

@@ -26,12 +26,12 @@ export interface SplitCount {
 export interface DatasetInit {
   name: string;
   split: string;
-  classes: string[];
-  samples: Sample[];
-  splits?: SplitCount[];
-  prompts?: PromptSet[];
+  classes: readonly string[];
+  samples: readonly Sample[];
+  splits?: readonly SplitCount[];
+  prompts?: readonly PromptSet[];
   source?: Origin;
-  notes?: string[];
+  notes?: readonly string[];
 }
 
 /** A labelled set of images. Nothing is read or decoded until an image is used. */
@@ -91,7 +91,7 @@ export class Dataset implements Iterable<Sample> {
 
   /** `count` images drawn without repetition, in random order; the same seed gives the same ones. */
   sample(count: number, seed = 0): Dataset {
-    return this.with(shuffle(seededRandom(seed), this.samples.slice()).slice(0, count));
+    return this.with({ samples: shuffle(seededRandom(seed), this.samples.slice()).slice(0, count) });
   }
 
   /**
@@ -103,7 +103,7 @@ export class Dataset implements Iterable<Sample> {
     const ranks = this.samples.map((sample, index) => ({ index, rank: seen[sample.label]++ }));
     ranks.sort((a, b) => a.rank - b.rank || a.index - b.index);
     const taken = ranks.slice(0, count).sort((a, b) => a.index - b.index);
-    return this.with(taken.map(({ index }) => this.samples[index]));
+    return this.with({ samples: taken.map(({ index }) => this.samples[index]) });
   }
 
   /** The images and their names, each read when it is asked for. */
@@ -138,20 +138,11 @@ export class Dataset implements Iterable<Sample> {
       return { split, total, byClass: moved };
     });
     const samples = this.samples.map((s) => ({ ...s, label: placeOf[s.label] }));
-    return this.with(samples, [...names], splits);
+    return this.with({ samples, classes: [...names], splits });
   }
 
-  private with(samples: Sample[], classes = [...this.classes], splits = [...this.splits]): Dataset {
-    return new Dataset({
-      name: this.name,
-      split: this.split,
-      classes,
-      samples,
-      splits,
-      prompts: [...this.prompts],
-      source: this.source,
-      notes: [...this.notes],
-    });
+  private with(changed: Partial<DatasetInit>): Dataset {
+    return new Dataset({ ...(this as Dataset), samples: this.samples, ...changed });
   }
 }
 

@@ -15,37 +15,25 @@ import type { DatasetEntry, DatasetOptions } from "./types.js";
 
 /** The data sets by name. */
 export const DATASETS: readonly DatasetEntry[] = [
-  {
-    name: "rendered-demo",
-    description: "generated short film reviews in large letters, negative or positive; drawn on this machine",
-    splits: "train 400, valid 160, test 640",
-    open: async (o) => {
-      const folder = await renderedDemoFolder({
-        cacheDir: settings(o).cacheDir,
-        signal: o.signal,
-        onProgress: o.onProgress,
-      });
-      const data = await folderDataset(folder, o.split ?? "test", "rendered-demo");
-      return withPrompts(data, [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS], drawn(folder));
+  drawnEntry(
+    {
+      name: "rendered-demo",
+      description:
+        "generated short film reviews in large letters, negative or positive; drawn on this machine",
+      splits: "train 400, valid 160, test 640",
     },
-  },
-  {
-    name: "scenes",
-    description: "coloured shapes, 24 classes (colour and shape); drawn on this machine",
-    splits: "train 240, valid 120, test 480",
-    open: async (o) => {
-      const folder = await scenesFolder({
-        cacheDir: settings(o).cacheDir,
-        signal: o.signal,
-        onProgress: o.onProgress,
-      });
-      return withPrompts(
-        await folderDataset(folder, o.split ?? "test", "scenes"),
-        [ARTICLE_PROMPTS],
-        drawn(folder),
-      );
+    renderedDemoFolder,
+    [ARTICLE_PROMPTS, OPENAI_RENDERED_SST2_PROMPTS],
+  ),
+  drawnEntry(
+    {
+      name: "scenes",
+      description: "coloured shapes, 24 classes (colour and shape); drawn on this machine",
+      splits: "train 240, valid 120, test 480",
     },
-  },
+    scenesFolder,
+    [ARTICLE_PROMPTS],
+  ),
   {
     name: "rendered-sst2",
     description: "Rendered SST2 (OpenAI): film-review sentences as 448 × 448 images, negative or positive",
@@ -96,17 +84,23 @@ async function openDataset(nameOrPath: string, options: DatasetOptions): Promise
   );
 }
 
-const drawn = (folder: string): Origin => ({ kind: "drawn", location: folder, hashKnown: false });
+/** A data set whose images `draw` draws into the cache. */
+function drawnEntry(
+  about: Omit<DatasetEntry, "open">,
+  draw: typeof scenesFolder,
+  prompts: readonly PromptSet[],
+): DatasetEntry {
+  return {
+    ...about,
+    open: async (o) => {
+      const { cacheDir } = settings(o);
+      const folder = await draw({ cacheDir, signal: o.signal, onProgress: o.onProgress });
+      const data = await folderDataset(folder, o.split ?? "test", about.name);
+      return withPrompts(data, prompts, { kind: "drawn", location: folder, hashKnown: false });
+    },
+  };
+}
 
-function withPrompts(d: Dataset, prompts: PromptSet[], source: Origin): Dataset {
-  return new Dataset({
-    name: d.name,
-    split: d.split,
-    classes: [...d.classes],
-    samples: [...d],
-    splits: [...d.splits],
-    prompts,
-    source,
-    notes: [...d.notes],
-  });
+function withPrompts(data: Dataset, prompts: readonly PromptSet[], source: Origin): Dataset {
+  return new Dataset({ ...data, samples: [...data], prompts, source });
 }

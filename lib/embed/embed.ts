@@ -172,8 +172,8 @@ async function run<T extends Identity>(
         subject: options.input,
       });
     await held.check();
-    if (/\.npy$/i.test(out)) await saveNpy(out, state, order, clip.info.embedDim, record);
-    else await saveParquet(out, state, order, clip.info.embedDim, record);
+    const save = /\.npy$/i.test(out) ? saveNpy : saveParquet;
+    await save(out, { state, order, dim: clip.info.embedDim, record });
     const errors = errorsOf(state, order).map((e) => ({ ...e, name: state.at(order[e.index]).name }));
     await state.remove();
     return {
@@ -225,22 +225,30 @@ function errorsOf(
   });
 }
 
+/** All rows of a run, as they go into its file. */
+interface Finished {
+  state: Partial;
+  /** The row of `state` that each row of the file is. */
+  order: readonly number[];
+  dim: number;
+  /** What is recorded about the run. */
+  record: object;
+}
+
 /**
  * OUT.npy and OUT.npy.json: both are written before either takes its name, and the old names never lie beside
  * new rows.
  */
-async function saveNpy(
-  out: string,
-  state: Partial,
-  order: readonly number[],
-  dim: number,
-  about: object,
-): Promise<void> {
+async function saveNpy(out: string, { state, order, dim, record }: Finished): Promise<void> {
+  const about = () => ({
+    ...record,
+    rows: order.length,
+    errors: errorsOf(state, order),
+    names: order.map((row) => state.at(row).name),
+  });
   const names = await NewFile.create(`${out}.json`);
   try {
-    await names.write(
-      `${JSON.stringify({ ...about, rows: order.length, errors: errorsOf(state, order), names: order.map((row) => state.at(row).name) })}\n`,
-    );
+    await names.write(`${JSON.stringify(about())}\n`);
     await names.sync();
     await writeWhole(out, async (rows) => {
       await writeNpy(rows, order.length, dim, state.parts(order));
@@ -267,13 +275,7 @@ class ParquetBuffer extends ByteWriter {
   }
 }
 
-async function saveParquet(
-  out: string,
-  state: Partial,
-  order: readonly number[],
-  dim: number,
-  about: object,
-): Promise<void> {
+async function saveParquet(out: string, { state, order, dim, record }: Finished): Promise<void> {
   await writeWhole(out, async (file) => {
     const buffer = new ParquetBuffer(file);
     const parquet = new ParquetWriter({
@@ -286,7 +288,7 @@ async function saveParquet(
         { name: "element", type: "FLOAT", repetition_type: "REQUIRED" },
         { name: "error", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "OPTIONAL" },
       ],
-      kvMetadata: [{ key: "torchclip", value: JSON.stringify(about) }],
+      kvMetadata: [{ key: "torchclip", value: JSON.stringify(record) }],
     });
     let at = 0;
     for await (const floats of state.parts(order)) {

@@ -6,6 +6,10 @@ import { cannotRead, TorchclipError } from "../errors.js";
 import { IMAGE_NAME, LeftOut } from "../images/image-names.js";
 import type { ImageInput } from "../images/types.js";
 
+/** Endings of archives and of lists of images. */
+export const ARCHIVE_NAME = /\.tar$/i;
+export const LIST_NAME = /\.(csv|tsv|jsonl|txt)$/i;
+
 /** One image of a source. */
 export interface NamedImage {
   /** Path inside the folder, the list or the archive. */
@@ -34,8 +38,8 @@ export async function imageSource(path: string): Promise<ImageSource> {
     const { images, leftOut } = await imagesBelow(path);
     return listed(path, images, leftOut.notes(path));
   }
-  if (/\.tar$/i.test(path)) return tarSource(path);
-  if (/\.(csv|tsv|jsonl|txt)$/i.test(path)) {
+  if (ARCHIVE_NAME.test(path)) return tarSource(path);
+  if (LIST_NAME.test(path)) {
     const rows = await readList(path);
     return listed(
       path,

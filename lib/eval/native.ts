@@ -23,7 +23,7 @@ export function runManifest(
   run: RunSettings,
 ): RunManifest {
   return manifestOf(clip, data, result, run, {
-    cpuFeatures: () => addon().systemInfo().cpuFeatures,
+    cpuFeatures: addon().systemInfo().cpuFeatures,
     libtorch: () => addon().libtorchInfo(),
   });
 }

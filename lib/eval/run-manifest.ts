@@ -17,7 +17,8 @@ export interface RunSettings {
 
 /** What the addon says of this machine. */
 export interface SystemDescription {
-  cpuFeatures: () => string[];
+  cpuFeatures: string[];
+  /** Opens libtorch. */
   libtorch: () => NativeLibtorch;
 }
 
@@ -30,7 +31,6 @@ export function manifestOf(
   system: SystemDescription,
 ) {
   const { config, origin, device, deviceNote, precision, logitScale } = clip.info;
-  const cpuFeatures = system.cpuFeatures();
   const libtorch = libtorchOf(clip, system);
   return {
     model: {
@@ -66,7 +66,7 @@ export function manifestOf(
     machine: {
       cpu: cpus()[0]?.model.trim() ?? "unknown",
       cores: cpus().length,
-      cpuFeatures,
+      cpuFeatures: system.cpuFeatures,
       libtorchKernels: libtorch?.cpuCapability,
     },
     versions: {

@@ -154,7 +154,9 @@ function mean(values: readonly number[]): number {
 }
 
 const MEANING =
-  "Zero-shot accuracy with its 95 % interval (Wilson); the number of images is in brackets. Bold: the best of the column; of mean and images/s among the models that have every data set. Images/s: the whole evaluation, files and prompts included.";
+  "Zero-shot accuracy with its 95 % interval (Wilson); the number of images is in brackets. " +
+  "Bold: the best of the column; of mean and images/s among the models that have every data set. " +
+  "Images/s: the whole evaluation, files and prompts included.";
 
 export function tableMarkdown(cells: readonly TableCell[]): string {
   const { head, rows } = grid(cells);
@@ -204,10 +206,10 @@ export function tableHtml(cells: readonly TableCell[], style: string): string {
     const report = encode(encodeURI(cell.results.replace(/results\.json$/, "report.html")));
     return `<td><a href="${report}">${bold(shown)}</a></td>`;
   };
-  const body = rows.map(
-    (r) =>
-      `<tr><td>${encode(r.model)}</td><td>${r.parameters}</td>${r.cells.map(value).join("")}<td>${bold(r.mean)}</td><td>${bold(r.speed)}</td></tr>`,
-  );
+  const body = rows.map((r) => {
+    const figures = `${r.cells.map(value).join("")}<td>${bold(r.mean)}</td><td>${bold(r.speed)}</td>`;
+    return `<tr><td>${encode(r.model)}</td><td>${r.parameters}</td>${figures}</tr>`;
+  });
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Zero-shot accuracy: torchclip</title><style>${style}a { color: inherit; }</style></head><body>
 <h1>Zero-shot accuracy</h1><p class="sub">${MEANING} Each figure leads to its report.</p>

@@ -45,7 +45,8 @@ export class LeftOut {
     const notes: string[] = [];
     if (this.undecoded.size > 0)
       notes.push(
-        `${where}: left out ${counts(this.undecoded)}, which cannot be decoded; convert them to JPEG or PNG to include them.`,
+        `${where}: left out ${counts(this.undecoded)}, which cannot be decoded; ` +
+          `convert them to JPEG or PNG to include them.`,
       );
     if (this.others.size > 0)
       notes.push(`${where}: left out files that are no images: ${counts(this.others)}.`);

@@ -81,3 +81,12 @@ export interface ModelConfig {
 export const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073];
 
 export const CLIP_STD = [0.26862954, 0.26130258, 0.27577711];
+
+/** CLIP's own preprocessing, where a model's config says nothing else. */
+export const CLIP_PREPROCESSING: Preprocessing = {
+  resize: "shortest",
+  interpolation: "bicubic",
+  mean: CLIP_MEAN,
+  std: CLIP_STD,
+  fill: 0,
+};

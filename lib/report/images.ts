@@ -78,7 +78,7 @@ export async function dataUrl(image: ImageInput, side: number): Promise<string> 
 }
 
 /**
- * The same, for pages with many images: at most `side` pixels, as a WebP's data URL (5 to 15 KB for a
+ * An image of at most `side` pixels as a WebP's data URL, for pages with many images (5 to 15 KB for a
  * photograph of 256).
  */
 export async function thumbnailUrl(image: ImageInput, side: number, autoRotate = false): Promise<string> {

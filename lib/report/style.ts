@@ -19,7 +19,9 @@ export const REPORT_STYLE = `
 .figure b { display: block; font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabular-nums; } .figure span { color: var(--soft); font-size: .85rem; display: block; }
 .figure.first { grid-column: 1 / -1; } .figure.first b { font-size: 2.6rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 16px; } .chart { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 14px; min-width: 0; }
-.chart svg { width: 100%; height: auto; display: block; } .chart svg .mark-rect { shape-rendering: crispEdges; } .chart h3 { margin: 0 0 2px; font-size: 1rem; } .chart p { margin: 0 0 10px; color: var(--soft); font-size: .85rem; min-height: 2.9em; }
+.chart svg { width: 100%; height: auto; display: block; } \
+.chart svg .mark-rect { shape-rendering: crispEdges; } \
+.chart h3 { margin: 0 0 2px; font-size: 1rem; } .chart p { margin: 0 0 10px; color: var(--soft); font-size: .85rem; min-height: 2.9em; }
 .chart svg text { font-family: inherit; } .chart svg .role-axis text, .chart svg .role-legend text, .chart svg text.soft { fill: var(--soft); }
 .filters { display: flex; flex-wrap: wrap; gap: 8px 16px; margin: 12px 0 16px; align-items: center; } .filters label { display: flex; gap: 6px; align-items: center; font-size: .9rem; }
 select, input[type=search] { font: inherit; font-size: .9rem; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 4px 8px; max-width: min(18rem, 70vw); }
@@ -32,7 +34,11 @@ select, input[type=search] { font: inherit; font-size: .9rem; color: inherit; ba
 .bars { max-height: 36rem; overflow: auto; border: 1px solid var(--line); border-radius: 8px; } .bars table { width: 100%; } .bars thead th { position: sticky; top: 0; background: var(--card); font-weight: 600; } .bars tr:last-child td { border-bottom: 0; }
 .bars td:first-child, .bars th:first-child { white-space: normal; min-width: 7rem; } .bars button { all: unset; cursor: pointer; } .bars button:focus-visible { outline: 2px solid var(--bar); }
 .bar { display: flex; align-items: center; gap: 8px; justify-content: flex-end; } .bar i { flex: 1; min-width: 56px; height: 10px; border-radius: 3px; background: linear-gradient(var(--bar), var(--bar)) 0 / var(--share) 100% no-repeat var(--line); }
-@media (max-width: 600px) { .bars th, .bars td { padding: 6px 4px; font-size: .8rem; } .bar { flex-direction: column-reverse; align-items: stretch; gap: 3px; text-align: right; } .bar i { flex: none; min-width: 40px; height: 6px; } .bars td:first-child, .bars th:first-child { min-width: 4.5rem; } }
+@media (max-width: 600px) { \
+.bars th, .bars td { padding: 6px 4px; font-size: .8rem; } \
+.bar { flex-direction: column-reverse; align-items: stretch; gap: 3px; text-align: right; } \
+.bar i { flex: none; min-width: 40px; height: 6px; } \
+.bars td:first-child, .bars th:first-child { min-width: 4.5rem; } }
 details { margin-top: 40px; } summary { cursor: pointer; font-size: 1.2rem; font-weight: 600; }
 .pair { display: flex; flex-wrap: wrap; gap: 20px; align-items: flex-start; } .pair img { width: 300px; } .pair pre { font-size: .9rem; margin: 0; max-width: 100%; }
 `;

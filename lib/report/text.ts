@@ -49,20 +49,31 @@ export function metricsText(result: ZeroShotResult, classes: readonly string[]):
         `Top-${k}:     ${percent(accuracy)}  of the images have their true class among the ${k} most likely`,
       );
   if (m.binary) {
+    const { rocAuc, rocAucInterval, averagePrecision, averagePrecisionInterval } = m.binary;
+    const range = ({ low, high }: Interval) => `(${low.toFixed(4)} to ${high.toFixed(4)}, bootstrap)`;
     lines.push(
-      `ROC AUC:   ${m.binary.rocAuc.toFixed(4)}   chance that a random "${classes[1]}" image scores above a random "${classes[0]}" one (${m.binary.rocAucInterval.low.toFixed(4)} to ${m.binary.rocAucInterval.high.toFixed(4)}, bootstrap)`,
-      `Average precision: ${m.binary.averagePrecision.toFixed(4)}   precision averaged over all thresholds for "${classes[1]}" (${m.binary.averagePrecisionInterval.low.toFixed(4)} to ${m.binary.averagePrecisionInterval.high.toFixed(4)}, bootstrap)`,
+      `ROC AUC:   ${rocAuc.toFixed(4)}   chance that a random "${classes[1]}" image scores above ` +
+        `a random "${classes[0]}" one ${range(rocAucInterval)}`,
+      `Average precision: ${averagePrecision.toFixed(4)}   precision averaged over all thresholds ` +
+        `for "${classes[1]}" ${range(averagePrecisionInterval)}`,
     );
   }
   lines.push(
-    `Calibration error: ${percent(m.calibration.ece)}   mean gap between the probability shown and how often it was right (15 bins)`,
+    `Calibration error: ${percent(m.calibration.ece)}   mean gap between the probability shown ` +
+      `and how often it was right (15 bins)`,
   );
   if (classes.length <= 12) {
     const width = Math.max(5, ...classes.map((c) => c.length));
     lines.push("", `${"class".padEnd(width)}  precision  recall      F1  images`);
     for (const c of m.perClass) {
       lines.push(
-        `${c.name.padEnd(width)}  ${percent(c.precision).padStart(9)}  ${percent(c.recall).padStart(6)}  ${percent(c.f1).padStart(6)}  ${String(c.support).padStart(8)}`,
+        [
+          c.name.padEnd(width),
+          percent(c.precision).padStart(9),
+          percent(c.recall).padStart(6),
+          percent(c.f1).padStart(6),
+          String(c.support).padStart(6),
+        ].join("  "),
       );
     }
   }

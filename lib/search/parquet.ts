@@ -37,9 +37,8 @@ const MOST_VALUES = 1 << 25;
  */
 export async function readParquetIndex(path: string, options: ParquetOptions = {}): Promise<ParquetIndex> {
   const check = new Untrusted("E_INDEX_CORRUPT", path);
-  const handle = await openIndexFile(path, check);
+  const { handle, size } = await openIndexFile(path, check);
   try {
-    const { size } = await handle.stat();
     const file = bufferOf(handle, size, path);
     const metadata = await check.guard(() => readMetadata(file, check));
     const record = recordOf(metadata, check);
@@ -57,12 +56,18 @@ export async function readParquetIndex(path: string, options: ParquetOptions = {
   }
 }
 
-async function openIndexFile(path: string, check: Untrusted): Promise<FileHandle> {
+interface OpenFile {
+  handle: FileHandle;
+  size: number;
+}
+
+async function openIndexFile(path: string, check: Untrusted): Promise<OpenFile> {
   let handle: FileHandle | undefined;
   try {
     // Opening a FIFO would wait for its writer.
     handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    if ((await handle.stat()).isFile()) return handle;
+    const found = await handle.stat();
+    if (found.isFile()) return { handle, size: found.size };
   } catch (cause) {
     await handle?.close();
     const reason = systemReason(cause) ?? (cause as Error).message;

@@ -35,8 +35,10 @@ export async function buildTools(): Promise<Tools> {
     firstThatRuns(["cmake"]),
     firstThatRuns([interpreter]),
   ]);
-  if (!compiler.version)
-    compiler.problem = `no C++20 compiler was found (${compiler.command}): ${install("g++", "Xcode's command line tools")}`;
+  if (!compiler.version) {
+    const remedy = install("g++", "Xcode's command line tools");
+    compiler.problem = `no C++20 compiler was found (${compiler.command}): ${remedy}`;
+  }
   if (!cmake.version)
     cmake.problem = `CMake >= 3.22 was not found: ${install("cmake", "brew install cmake")}`;
   else if (olderThan(cmake.version, 3, 22)) cmake.problem = `${cmake.version} is older than 3.22`;

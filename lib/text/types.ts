@@ -3,7 +3,7 @@ export type ClipDialect = "openai" | "open_clip" | "transformers";
 
 /** How a text becomes token ids. */
 export interface TokenizerConfig {
-  /** "clip": OpenAI's byte-level BPE; "huggingface": whatever the tokenizer.json says. */
+  /** "clip": OpenAI's byte-level BPE; "huggingface": any other, as its tokenizer.json says. */
   kind: "clip" | "huggingface";
   /**
    * Of kind "clip": which library's rules it follows. "openai" and "open_clip" find their special tokens

@@ -69,7 +69,7 @@ export async function download(options: DownloadOptions): Promise<string> {
         if (error instanceof TorchclipError && ["E_WRITE", "E_LOCKED"].includes(error.code)) throw error;
         const failure = `${url}: ${(error as Error).message}`;
         failures.push(failure);
-        if (i < urls.length - 1) tell(options.onNote, `${failure}. Now ${urls[i + 1]} is asked`);
+        if (i < urls.length - 1) tellNext(options.onNote, failure, urls[i + 1]);
         else if (error instanceof TorchclipError && error.code === "E_HASH_MISMATCH")
           throw new TorchclipError(error.code, error.message + remedy, { subject: url, cause: error });
       }
@@ -91,22 +91,31 @@ export function tell(onNote: ((text: string) => void) | undefined, text: string)
   else process.emitWarning(shown, "TorchclipWarning");
 }
 
-/** Ends the message where a mirror failed and was the only address. */
-export const MIRROR_ALONE =
-  "The mirror alone was asked; with --mirror-fallback (mirrorFallback: true, TORCHCLIP_MIRROR_FALLBACK=1) the original address is asked after it";
+/** Tells that an address failed, and which one is asked after it. */
+export function tellNext(onNote: ((text: string) => void) | undefined, failure: string, next: string): void {
+  tell(onNote, `${failure}. Now ${next} is asked`);
+}
+
+/** Ends the message of a failure where a mirror was the only address; else undefined. */
+export function mirrorRemedy(addresses: readonly Address[]): string | undefined {
+  if (addresses.length !== 1 || addresses[0].kind !== "mirror") return undefined;
+  return (
+    "The mirror alone was asked; " +
+    "with --mirror-fallback (mirrorFallback: true, TORCHCLIP_MIRROR_FALLBACK=1) " +
+    "the original address is asked after it"
+  );
+}
 
 /**
  * Downloads a file from the first of its addresses that gives it, unless it is there, and says where it came
- * from. That is remembered beside it, in `<target>.origin.json`.
+ * from. That is remembered beside it.
  */
 export async function downloadFrom(
   addresses: readonly Address[],
   options: Omit<DownloadOptions, "urls" | "onFetched">,
 ): Promise<Origin> {
   const { target, hash } = options;
-  const record = `${target}.origin.json`;
-  const alone = addresses.length === 1 && addresses[0].kind === "mirror" ? MIRROR_ALONE : undefined;
-  const remedy = [alone, options.remedy].filter(Boolean).join(". ");
+  const remedy = [mirrorRemedy(addresses), options.remedy].filter(Boolean).join(". ");
   let fetched: string | undefined;
   await download({
     ...options,
@@ -117,14 +126,17 @@ export async function downloadFrom(
   const from = addresses.find(({ url }) => url === fetched);
   if (!from) return recordedOrigin(target);
   const origin: Origin = { kind: from.kind, location: redactUrl(from.url), hashKnown: hash !== undefined };
-  await writeFileWhole(record, `${JSON.stringify(origin)}\n`);
+  await writeFileWhole(recordOf(target), `${JSON.stringify(origin)}\n`);
   return origin;
 }
+
+/** The file beside `target` that says where it came from. */
+const recordOf = (target: string): string => `${target}.origin.json`;
 
 /** Where a file of the cache came from, as `downloadFrom` remembered it. */
 export async function recordedOrigin(target: string): Promise<Origin> {
   const unknown: Origin = { kind: "cache", location: target, hashKnown: false };
-  const text = await readFile(`${target}.origin.json`, "utf8").catch(() => "");
+  const text = await readFile(recordOf(target), "utf8").catch(() => "");
   try {
     const { kind, location, hashKnown } = JSON.parse(text) as Partial<Origin>;
     const isOrigin =

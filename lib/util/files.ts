@@ -136,8 +136,8 @@ async function sweep(folder: string): Promise<void> {
 }
 
 /**
- * `temporaryName` for a folder that exists, from which what dead processes left under such names is removed first.
- * Whatever is renamed to its place is made under this name.
+ * A `temporaryName` in a folder that exists. What dead processes left there under such names is removed
+ * first. Everything that is renamed to its place is made under such a name.
  */
 export async function temporaryFor(path: string): Promise<string> {
   await sweep(dirname(path));

@@ -61,9 +61,8 @@ export class Untrusted {
   /** One of a few strings. */
   choice<T extends string>(value: unknown, choices: readonly T[], what: string): T {
     if (!choices.includes(value as T)) {
-      throw this.error(
-        `${what} must be ${choices.join(", ")}, not ${typeof value === "string" ? JSON.stringify(shown(value)) : kindOf(value)}`,
-      );
+      const found = typeof value === "string" ? JSON.stringify(shown(value)) : kindOf(value);
+      throw this.error(`${what} must be ${choices.join(", ")}, not ${found}`);
     }
     return value as T;
   }
@@ -82,9 +81,8 @@ export class Untrusted {
   /** A whole number in `least` … `most`. */
   count(value: unknown, what: string, least = 0, most = Number.MAX_SAFE_INTEGER): number {
     if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) {
-      throw this.error(
-        `${what} must be a whole number in ${least} to ${most}, not ${typeof value === "number" ? value : kindOf(value)}`,
-      );
+      const found = typeof value === "number" ? value : kindOf(value);
+      throw this.error(`${what} must be a whole number in ${least} to ${most}, not ${found}`);
     }
     return value as number;
   }

@@ -30,8 +30,7 @@ for await (const path of createInterface({ input: process.stdin })) {
   const before = process.memoryUsage().rss;
   const start = performance.now();
   const result = await outcome(path);
-  const megabytes = (process.memoryUsage().rss - before) / 1e6;
-  process.stdout.write(
-    `${JSON.stringify({ path, result, milliseconds: Math.round(performance.now() - start), megabytes: Math.round(megabytes) })}\n`,
-  );
+  const megabytes = Math.round((process.memoryUsage().rss - before) / 1e6);
+  const milliseconds = Math.round(performance.now() - start);
+  process.stdout.write(`${JSON.stringify({ path, result, milliseconds, megabytes })}\n`);
 }

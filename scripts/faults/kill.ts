@@ -73,9 +73,8 @@ async function killMany(operation: Operation, kills: number): Promise<boolean> {
     if (!same(digest(operation, out), wanted)) problems.push("the results differ from the undisturbed run's");
     problems.push(...leftovers(out).map((file) => `left behind: ${file}`));
   }
-  process.stdout.write(
-    `${operation.name}: ${done} kills in ${rounds} rounds, ${problems.length ? "FAILED" : "each ended with the same bytes"}\n`,
-  );
+  const outcome = problems.length ? "FAILED" : "each ended with the same bytes";
+  process.stdout.write(`${operation.name}: ${done} kills in ${rounds} rounds, ${outcome}\n`);
   for (const problem of problems.slice(0, 10)) process.stdout.write(`  ${problem}\n`);
   return problems.length === 0;
 }

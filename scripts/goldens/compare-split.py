@@ -1,5 +1,5 @@
 """Compares `torchclip eval` of a Hugging Face folder with transformers, image by image.
-Usage: python scripts/goldens/compare-split.py MODEL_FOLDER PICTURES predictions.csv TOKENIZER_JSON TEMPLATE"""
+Usage: python scripts/goldens/compare-split.py MODEL_FOLDER IMAGES predictions.csv TOKENIZER_JSON TEMPLATE"""
 
 import csv
 import sys

@@ -1,5 +1,5 @@
-"""Writes test/goldens/gemma.json: a small tokenizer.json of Gemma's kind, as SigLIP 2 of fixed size has it, and the ids that
-tokenizers gives for texts in lower case, with the end token, padded with <pad>.
+"""Writes test/goldens/gemma.json: a small tokenizer.json of Gemma's kind, as SigLIP 2 of fixed size has it, and the
+ids that tokenizers gives for texts in lower case, with the end token, padded with <pad>.
 
     python scripts/goldens/gemma.py       # from the repository root, with the version of requirements.txt
 """
@@ -30,19 +30,28 @@ TEXTS = [
 
 
 def tokenizer():
-    """As convert_slow_tokenizer.py of transformers makes GemmaConverter's: spaces become ▁, unknown characters bytes."""
+    """As convert_slow_tokenizer.py of transformers makes GemmaConverter's.
+
+    Spaces become ▁, unknown characters bytes.
+    """
     trained = Tokenizer(models.BPE())
     trained.normalizer = normalizers.Replace(" ", "▁")
     # Without a split, whole sentences would become tokens: longer words than five characters need no token here.
-    trained.train_from_iterator(TRAINED_ON, trainers.BpeTrainer(vocab_size=110, max_token_length=5, show_progress=False))
+    trainer = trainers.BpeTrainer(vocab_size=110, max_token_length=5, show_progress=False)
+    trained.train_from_iterator(TRAINED_ON, trainer)
     learned = json.loads(trained.to_str())["model"]
     bytes_ = [f"<0x{i:02X}>" for i in range(256)]
     order = sorted(learned["vocab"], key=learned["vocab"].get)
     vocab = {token: i for i, token in enumerate([*SPECIAL, *bytes_, *order])}
-    made = Tokenizer(models.BPE(vocab=vocab, merges=[tuple(m) for m in learned["merges"]], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    merges = [tuple(m) for m in learned["merges"]]
+    made = Tokenizer(
+        models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
     made.normalizer = normalizers.Replace(" ", "▁")
     made.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
-    made.post_processor = processors.TemplateProcessing(single="$A <eos>", pair="$A <eos> $B <eos>", special_tokens=[("<eos>", 1)])
+    made.post_processor = processors.TemplateProcessing(
+        single="$A <eos>", pair="$A <eos> $B <eos>", special_tokens=[("<eos>", 1)]
+    )
     made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     made.add_special_tokens(SPECIAL)
     return made

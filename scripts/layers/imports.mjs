@@ -40,14 +40,7 @@ function exportsOf(root) {
   const { name, exports = {} } = JSON.parse(readFileSync(file, "utf8"));
   const files = Object.entries(exports).filter(([, conditions]) => conditions.import);
   return new Map(
-    files.map(
-      ([
-        path,
-        {
-          import: { default: file },
-        },
-      ]) => [posix.join(name, path), posix.normalize(file)],
-    ),
+    files.map(([path, conditions]) => [posix.join(name, path), posix.normalize(conditions.import.default)]),
   );
 }
 

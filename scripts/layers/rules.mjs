@@ -1,6 +1,6 @@
 // The judgement: which uses break the table, which files form circles, which exceptions are no longer needed.
 import { circlesOf, pathBetween } from "./circles.mjs";
-import { isExternal, layerOf } from "./table.mjs";
+import { isExternal, layerOf, placeOf } from "./table.mjs";
 
 /** One edge a pair of files; it is type-only where every import of the pair is. */
 export function mergeEdges(edges) {
@@ -16,16 +16,14 @@ export function mergeEdges(edges) {
 /** A sentence for each file that no layer holds, and for each place in the table where no file is. */
 export function misplaced(table, files) {
   const homeless = files.filter((file) => !layerOf(table, file));
-  const isIn = (file, { name, place }) => holds(place, file) && layerOf(table, file)?.name === name;
+  const inUse = new Set(files.map((file) => placeOf(table, file)?.place));
   const places = table.layers.flatMap((layer) => layer.files.map((place) => ({ name: layer.name, place })));
-  const empty = places.filter((place) => !files.some((file) => isIn(file, place)));
+  const empty = places.filter(({ place }) => !inUse.has(place));
   return [
     ...homeless.map((file) => `${file}: no layer of the table holds it; add its folder`),
     ...empty.map(({ name, place }) => `${name}: no file is in ${place}; remove it from the table`),
   ];
 }
-
-const holds = (place, file) => file === place || file.startsWith(`${place.replace(/\/\*\*$/, "")}/`);
 
 /** A sentence for a use that the table does not allow; undefined where it does, or a file has no layer. */
 export function breakOf(table, { from, to, typeOnly }) {

@@ -48,15 +48,20 @@ export function sourceFiles(root, table) {
   return files.filter((file) => SOURCE.test(file) && !skipped(file)).sort();
 }
 
-/** The layer of a file, if one holds it. A file goes before its folder, a folder before a tree. */
-export function layerOf(table, file) {
+/** `{ layer, place }` of a file, if a place holds it. A file goes before its folder, a folder before a tree. */
+export function placeOf(table, file) {
   const folder = file.slice(0, file.lastIndexOf("/"));
   const trees = ancestors(folder).map((tree) => `${tree}/**`);
   for (const place of [file, folder, ...trees]) {
     const layer = table.layers.find(({ files }) => files.includes(place));
-    if (layer) return layer;
+    if (layer) return { layer, place };
   }
   return undefined;
+}
+
+/** The layer of a file, if one holds it. */
+export function layerOf(table, file) {
+  return placeOf(table, file)?.layer;
 }
 
 /** Whether a use is of a library, the environment or the addon's file. */

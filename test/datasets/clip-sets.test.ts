@@ -218,7 +218,7 @@ describe("data sets of the CLIP papers", () => {
     assert.deepEqual([data[96 * 3], data[96 * 3 + 3]], [0, 1]);
   });
 
-  it("CIFAR, STL-10 and unpacked MNIST: an image is read from its file when it is used, and no file is kept in memory", async () => {
+  it("CIFAR, STL-10, unpacked MNIST: an image is read from its file when used; no file stays in memory", async () => {
     const idx = (sizes: number[], data: Buffer) =>
       Buffer.concat([Buffer.from([0, 0, 8, sizes.length, ...sizes.flatMap((s) => [0, 0, 0, s])]), data]);
     const images: Record<string, { file: string; head: number; bytes: number }> = {

@@ -106,7 +106,7 @@ describe("data sets", () => {
     for (const c of ["dog", "cat"]) {
       mkdirSync(join(root, c), { recursive: true });
       copyFileSync(fixture("images/rgb.png"), join(root, c, "1.png"));
-      writeFileSync(join(root, c, "notes.txt"), "not a image");
+      writeFileSync(join(root, c, "notes.txt"), "not an image");
     }
     const data = await loadDataset(root);
     assert.deepEqual([data.classes, data.length, data.at(1).label], [["cat", "dog"], 2, 1]);

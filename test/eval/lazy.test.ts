@@ -68,7 +68,8 @@ describe("evaluation reads images when their batch is made", function () {
   });
 
   for (const journal of [false, true]) {
-    it(`images of the last shard are read after the first batch is done${journal ? ", with a journal too" : ""}`, async () => {
+    const way = journal ? ", with a journal too" : "";
+    it(`images of the last shard are read after the first batch is done${way}`, async () => {
       const [folder, shards, each] = [temporaryFolder(), 4, 60];
       const file = (shard: number) => join(folder, `${shard}.tar`);
       for (let shard = 0; shard < shards; shard++) {

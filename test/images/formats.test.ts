@@ -113,7 +113,10 @@ describe("formats that are not decoded", () => {
     ["zstd.tif", "zstd"],
     ["lzma.tif", "LZMA"],
   ]) {
-    it(`${file}, a TIFF of a compression that sharp's libtiff was built without: E_IMAGE_DECODE names ${name}`, async () => {
+    const title =
+      `${file}, a TIFF of a compression that sharp's libtiff was built without: ` +
+      `E_IMAGE_DECODE names ${name}`;
+    it(title, async () => {
       const error = await errorOf(() => decodeImage(fixture(join("images/formats", file))));
       assert.equal(error.code, "E_IMAGE_DECODE");
       assert.ok(error.message.includes(file) && error.message.includes(`(${name})`), error.message);

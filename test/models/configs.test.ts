@@ -343,7 +343,7 @@ describe("the tokenizer's own config", () => {
     assert.equal((await imported(undefined, gemma())).clean, "lower");
   });
 
-  it("SigLIP 2 of fixed size: the ids of tokenizers for texts in lower case, padded (scripts/goldens/gemma.py)", async () => {
+  it("SigLIP 2 of fixed size: ids of tokenizers for lower-case texts, padded (scripts/goldens/gemma.py)", async () => {
     const expected = golden<{ tokenizer: { model: { vocab: object } }; texts: string[]; ids: number[][] }>(
       "gemma",
     );

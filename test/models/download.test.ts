@@ -70,10 +70,8 @@ describe("download", () => {
     const to = target();
     const module = JSON.stringify(join(root, "dist", "util", "download.js"));
     const script = join(folder, "fetch.mjs");
-    writeFileSync(
-      script,
-      `import { download } from ${module}; console.log(await download(${JSON.stringify({ urls: [base], target: to, hash })}));`,
-    );
+    const options = JSON.stringify({ urls: [base], target: to, hash });
+    writeFileSync(script, `import { download } from ${module}; console.log(await download(${options}));`);
     const run = promisify(execFile);
     const results = await Promise.all([1, 2, 3].map(() => run(process.execPath, [script])));
     assert.deepEqual(

@@ -270,7 +270,7 @@ describe("where a model's weights came from", function () {
     });
   });
 
-  it("with mirrorFallback the hub follows; a note says so, and the origin names it, now and when it is installed", async () => {
+  it("with mirrorFallback the hub follows; a note and the origin say so, now and when it is installed", async () => {
     await withVariables({ HF_ENDPOINT: hub.url }, async () => {
       const cacheDir = temporaryFolder();
       const notes: string[] = [];

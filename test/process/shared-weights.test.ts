@@ -44,14 +44,18 @@ describe("one artifact, loaded twice in a process", function () {
   before(async () => void (artifact = await largeArtifact(folder)));
 
   for (const precision of ["fp32", "bf16"]) {
-    it(`${precision}: the second adds at most 5 % of the weights; when one is closed, the other gives the same bits`, () => {
+    const title =
+      `${precision}: the second adds at most 5 % of the weights; ` +
+      `when one is closed, the other gives the same bits`;
+    it(title, () => {
       const script = join(folder, `${precision}.mjs`);
       writeFileSync(
         script,
         `import { load } from ${entry};
          const options = { device: "cpu", precision: "${precision}", threads: 1 };
          const open = () => load(${JSON.stringify(artifact)}, options);
-         const image = { data: Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 37) % 256), width: 64, height: 64, channels: 3 };
+         const data = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 37) % 256);
+         const image = { data, width: 64, height: 64, channels: 3 };
          const encoded = async (clip) => (await clip.encodeImages([image])).data;
          const bits = async (clip) => Buffer.from((await encoded(clip)).buffer).toString("hex");
          const resident = () => (globalThis.gc(), process.memoryUsage.rss());

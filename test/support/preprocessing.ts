@@ -4,7 +4,7 @@ import { imageProcessorHints } from "../../lib/models/import/image-processor.js"
 import { sha256 } from "./index.js";
 import { noiseImage } from "./noise.js";
 
-/** A image of noise and the hash of what Pillow makes of it (scripts/goldens/write.py). */
+/** An image of noise and the hash of what Pillow makes of it (scripts/goldens/write.py). */
 export interface PreprocessingCase {
   seed: number;
   width: number;
@@ -34,7 +34,8 @@ export async function differing(cases: readonly PreprocessingCase[]): Promise<st
     await addon().preprocess(p.data, p.width, p.height, p.channels, transform, out, 0);
     if (sha256(out) !== c.sha256)
       different.push(
-        `${c.width}×${c.height}×${c.channels} → ${c.size} ${JSON.stringify(c.processor ?? [resize, interpolation])}`,
+        `${c.width}×${c.height}×${c.channels} → ${c.size} ` +
+          JSON.stringify(c.processor ?? [resize, interpolation]),
       );
   }
   return different;

@@ -1,5 +1,6 @@
 import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { noise } from "./noise.js";
+import { safetensors } from "./tiny.js";
 
 /** One parameter of the random models of scripts/goldens/families.py (`weight` there). */
 function familyWeight(index: number, name: string, shape: number[]): Float32Array {
@@ -45,13 +46,8 @@ export function writeFamilyModel(file: string, shapes: [string, number[]][], mix
     offset += values.byteLength;
     parts.push(values);
   });
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
-  writeFileSync(
-    file,
-    Buffer.concat([length, text, ...parts.map((p) => Buffer.from(p.buffer, p.byteOffset, p.byteLength))]),
-  );
+  const data = Buffer.concat(parts.map((p) => Buffer.from(p.buffer, p.byteOffset, p.byteLength)));
+  writeFileSync(file, safetensors(header, data));
 }
 
 type Shapes = readonly (readonly [name: string, shape: readonly number[]])[];
@@ -68,12 +64,8 @@ function beginSafetensors(file: string, shapes: Shapes): { fd: number; bytes: nu
     header[name] = { dtype: "F32", shape, data_offsets: [offset, offset + bytes] };
     offset += bytes;
   }
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
   const fd = openSync(file, "w");
-  writeSync(fd, length);
-  writeSync(fd, text);
+  writeSync(fd, safetensors(header, Buffer.alloc(0)));
   return { fd, bytes: offset };
 }
 

@@ -1,5 +1,6 @@
 import { access } from "node:fs/promises";
 import { join } from "node:path";
+import { basename } from "node:path/posix";
 import { extract } from "tar";
 import { TorchclipError } from "../../errors.js";
 import { addressesOf, settings } from "../../settings.js";
@@ -14,7 +15,7 @@ export interface Archive {
   url: string;
   /** As torchvision's data sets, or the publisher's page, give it. */
   md5: string;
-  /** A file or folder inside, by which an unpacked copy is known. */
+  /** A file or folder inside, by which an unpacked copy is known; "" where that is the folder itself. */
   probe: string;
   /** "tar" (default, its first folder is `probe`), "zip" (the same), or "file": it is `probe` itself. */
   kind?: "tar" | "zip" | "file";
@@ -47,8 +48,7 @@ export async function unpacked(name: string, archive: Archive, o: DatasetOptions
   const { cacheDir } = settings(o);
   const whole = join(cacheDir, "datasets", name);
   const folder = join(whole, archive.probe);
-  const basename = archive.url.slice(archive.url.lastIndexOf("/") + 1);
-  const file = archive.kind === "file" ? folder : join(cacheDir, "datasets", basename);
+  const file = archive.kind === "file" ? folder : join(cacheDir, "datasets", basename(archive.url));
   if (await exists(folder)) return { folder: whole, origin: await recordedOrigin(file) };
   const origin = await fetched(archive, file, o);
   if (archive.kind === "zip") await writeFolderWhole(whole, (temporary) => unzip(file, temporary));
@@ -63,13 +63,12 @@ export async function fetched(
   o: DatasetOptions,
 ): Promise<Origin> {
   const at = settings(o);
-  const basename = url.slice(url.lastIndexOf("/") + 1);
   return downloadFrom(addressesOf(url, at), {
     target,
     hash: `md5:${md5}`,
     offline: at.offline,
     remedy:
-      remedy ?? `A copy of ${basename} from elsewhere, unpacked, is taken with --root (the option root)`,
+      remedy ?? `A copy of ${basename(url)} from elsewhere, unpacked, is taken with --root (the option root)`,
     signal: o.signal,
     onNote: o.onNote,
     onProgress: o.onProgress,
@@ -77,7 +76,7 @@ export async function fetched(
 }
 
 /** Unpacks a tar archive, whose first folder becomes `folder`, whole or not at all. */
-export async function unpackTar(file: string, folder: string): Promise<void> {
+async function unpackTar(file: string, folder: string): Promise<void> {
   await writeFolderWhole(folder, async (temporary) => {
     await extract({ file, cwd: temporary, strip: 1 });
   });

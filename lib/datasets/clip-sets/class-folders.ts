@@ -32,14 +32,8 @@ async function folders(
   source: Origin,
 ): Promise<Dataset> {
   const data = await folderDataset(root, o.split, name);
-  return make(name, {
-    split: data.split,
-    classes: names(data.classes),
-    samples: [...data],
-    source,
-    splits: [...data.splits],
-    notes: [...data.notes],
-  });
+  const { split, splits, notes } = data;
+  return make(name, { split, classes: names(data.classes), samples: [...data], source, splits, notes });
 }
 
 function needRoot(name: string, o: DatasetOptions, what: string): string {
@@ -86,11 +80,10 @@ export async function imagenet(o: DatasetOptions): Promise<Dataset> {
   const { classes, folders: ids = [] } = CLIP_PROMPTS.imagenet;
   const names = (own: readonly string[]) => {
     const wrong = own.findIndex((id, i) => id !== ids[i]);
-    if (wrong >= 0 || own.length !== ids.length)
-      throw bad(
-        root,
-        `${own.length} class folders${wrong >= 0 ? `, number ${wrong} is ${own[wrong]} instead of ${ids[wrong]}` : ""}; ImageNet-1k has ${ids.length}`,
-      );
+    if (wrong >= 0 || own.length !== ids.length) {
+      const which = wrong >= 0 ? `, number ${wrong} is ${own[wrong]} instead of ${ids[wrong]}` : "";
+      throw bad(root, `${own.length} class folders${which}; ImageNet-1k has ${ids.length}`);
+    }
     return classes;
   };
   return folders("imagenet", root, { ...o, split: o.split ?? "valid" }, names, atRoot(root).origin);

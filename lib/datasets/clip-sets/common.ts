@@ -35,7 +35,7 @@ export function promptClasses(own: readonly string[], prompts: ClipPrompts, file
   return prompts.classes;
 }
 
-export const wanted = (o: DatasetOptions) => (["train"].includes(o.split ?? "test") ? "train" : "test");
+export const wanted = (o: DatasetOptions) => (o.split === "train" ? "train" : "test");
 
 /** Sets of two splits: any other name is refused. */
 export function checkSplit(name: string, o: DatasetOptions, splits: string[]): void {
@@ -52,8 +52,8 @@ interface Made {
   classes: string[];
   samples: Sample[];
   source: Origin;
-  splits?: SplitCount[];
-  notes?: string[];
+  splits?: readonly SplitCount[];
+  notes?: readonly string[];
 }
 
 /** A set with the prompts of CLIP's evaluations. */

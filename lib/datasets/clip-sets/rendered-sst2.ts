@@ -1,20 +1,21 @@
 import { join } from "node:path";
 import { TorchclipError } from "../../errors.js";
-import { OPENAI, settings } from "../../settings.js";
-import { recordedOrigin } from "../../util/download.js";
+import { HUB, OPENAI } from "../../settings.js";
 import type { Dataset } from "../dataset.js";
 import { folderDataset } from "../formats/folder.js";
 import type { DatasetOptions } from "../types.js";
-import { atRoot, exists, fetched, unpackTar, type Unpacked } from "./archive.js";
+import { atRoot, exists, unpacked, type Archive, type Unpacked } from "./archive.js";
 
 /** The images of the test split in LAION's CLIP_benchmark, as WebDataset shards. */
 const SHARDS =
-  "https://huggingface.co/datasets/clip-benchmark/wds_renderedsst2/resolve/66b9a461eda025201dd147e5f390f5984c33643a/test/{0..3}.tar";
+  `${HUB}/datasets/clip-benchmark/wds_renderedsst2/resolve/` +
+  "66b9a461eda025201dd147e5f390f5984c33643a/test/{0..3}.tar";
 
 // As torchvision's RenderedSST2 (torchvision/datasets/rendered_sst2.py).
-const ARCHIVE = {
+const ARCHIVE: Archive = {
   url: `${OPENAI}/clip/data/rendered-sst2.tgz`,
   md5: "2384d8e9dcfa4711f8b5ca10cbc5ca30",
+  probe: "",
   remedy:
     `The test split is also on the hub: \`--dataset "${SHARDS}" --classes negative,positive\`. ` +
     "A copy of rendered-sst2.tgz from elsewhere, unpacked, is taken with --root (the option root)",
@@ -35,13 +36,7 @@ export async function renderedSst2Folder(o: DatasetOptions): Promise<Unpacked> {
     const inner = join(o.root, "rendered-sst2");
     return { ...atRoot(o.root), folder: (await exists(inner)) ? inner : o.root };
   }
-  const { cacheDir } = settings(o);
-  const folder = join(cacheDir, "datasets", "rendered-sst2");
-  const archive = join(cacheDir, "datasets", "rendered-sst2.tgz");
-  if (await exists(folder)) return { folder, origin: await recordedOrigin(archive) };
-  const origin = await fetched(ARCHIVE, archive, o);
-  await unpackTar(archive, folder);
-  return { folder, origin };
+  return unpacked("rendered-sst2", ARCHIVE, o);
 }
 
 /** The set in such a folder. Throws E_DATASET_FORMAT where a split has not the published number of images. */
@@ -52,10 +47,9 @@ export async function renderedSst2(folder: string, split: string): Promise<Datas
     if (expected && expected.join() !== byClass.join()) {
       throw new TorchclipError(
         "E_DATASET_FORMAT",
-        `${folder}: the split ${name} has ${byClass.join(" + ")} images (negative + positive), Rendered SST2 has ${expected.join(" + ")}`,
-        {
-          subject: folder,
-        },
+        `${folder}: the split ${name} has ${byClass.join(" + ")} images (negative + positive), ` +
+          `Rendered SST2 has ${expected.join(" + ")}`,
+        { subject: folder },
       );
     }
   }

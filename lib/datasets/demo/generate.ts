@@ -6,7 +6,7 @@ import { svgPng, textPng } from "../render/text.js";
 import { reviewLayout, reviews } from "./reviews.js";
 import { datasetScene, SCENE_CLASSES, sceneSvg } from "./scenes.js";
 
-// Raised when a image of the data sets changes, so that an older cache is not used.
+// Raised when an image of the data sets changes, so that an older cache is not used.
 const VERSION = 1;
 export const REVIEW_COUNTS = { train: 400, valid: 160, test: 640 } as const;
 export const SCENES_A_CLASS = { train: 10, valid: 5, test: 20 } as const;

@@ -2,7 +2,7 @@ import { below, pick, seededRandom, type Random } from "../../util/random.js";
 
 /**
  * The data set `scenes`: coloured shapes on a pale ground, drawn from a seed. Its classes are the 24 pairs of
- * a colour and a shape; a image shows one to three of its shape, at any place.
+ * a colour and a shape; an image shows one to three of its shape, at any place.
  */
 export const COLORS = {
   red: "#d62728",

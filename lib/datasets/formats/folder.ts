@@ -105,8 +105,10 @@ function checkClasses(root: string, { folders, hasImages }: Listing): void {
   if (folders.length > 0 || !hasImages) return;
   throw new TorchclipError(
     "E_DATASET_FORMAT",
-    `${root} holds images and no class folders. A data set has a folder for each class (${join(root, "cat", "1.jpg")}), or a list of images with the ` +
-      `columns path and label (.csv); images without labels are for "torchclip embed"`,
+    `${root} holds images and no class folders. ` +
+      `A data set has a folder for each class (${join(root, "cat", "1.jpg")}), ` +
+      "or a list of images with the columns path and label (.csv); " +
+      'images without labels are for "torchclip embed"',
     { subject: root },
   );
 }

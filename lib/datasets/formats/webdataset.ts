@@ -39,8 +39,7 @@ export const isWebDataset = (path: string): boolean => /\.tar$/i.test(path);
  */
 export async function webDataset(path: string, options: DatasetOptions): Promise<Dataset> {
   const shards: string[] = [];
-  for (const name of expandBraces(path))
-    shards.push(/^https?:/i.test(name) ? await fetched(name, options) : name);
+  for (const name of expandBraces(path)) shards.push(isRemote(name) ? await fetched(name, options) : name);
   const samples: { key: string; parts: Parts }[] = [];
   const leftOut = new LeftOut();
   for (const [i, shard] of shards.entries()) {
@@ -117,9 +116,7 @@ export function expandBraces(path: string): string[] {
 async function fetched(url: string, o: DatasetOptions): Promise<string> {
   const at = settings(o);
   const target = join(at.cacheDir, "datasets", "shards", shardName(url));
-  if (!(await stat(target).catch(() => undefined)))
-    await download({ urls: [url], target, offline: at.offline, signal: o.signal });
-  return target;
+  return download({ urls: [url], target, offline: at.offline, signal: o.signal });
 }
 
 /** A shard's name in the cache. Credentials and query, which may be secrets, go into a hash. */

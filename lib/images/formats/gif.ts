@@ -112,8 +112,9 @@ function onCanvas(
   fill: Uint8Array,
 ): Promise<RawImage> {
   const { data: from, width, height, channels } = samples;
+  const blank = Uint8Array.from({ length: canvas.width * 3 }, (_, i) => fill[i % 3]);
   return rowsOf(canvas, 3, (out, start, y) => {
-    for (let x = 0, to = start; x < canvas.width; x++) for (let c = 0; c < 3; c++) out[to++] = fill[c];
+    out.set(blank, start);
     const line = y - top;
     if (line < 0 || line >= height) return;
     let to = start + left * 3;

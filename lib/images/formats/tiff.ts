@@ -49,9 +49,8 @@ export function tiffPlan(bytes: Uint8Array): Plan {
   if (!directory) return { bytes, failOn: "error", turn: true, read: "pixels" };
   const compression = directory.first(TAG.compression) ?? UNCOMPRESSED;
   if (!DECODED.has(compression)) {
-    throw new Error(
-      `TIFF compression ${compression}${COMPRESSION_NAMES[compression] ? ` (${COMPRESSION_NAMES[compression]})` : ""} is not supported`,
-    );
+    const name = COMPRESSION_NAMES[compression];
+    throw new Error(`TIFF compression ${compression}${name ? ` (${name})` : ""} is not supported`);
   }
   const orientation = directory.first(TAG.orientation) ?? 1;
   const { changes, read, finish } = samplesOf(directory, compression);

@@ -24,7 +24,8 @@ export function namedOrigin(model: string): {
     .join(", ");
   throw new TorchclipError(
     "E_MODEL_NOT_FOUND",
-    `"${model}" is neither a file, a folder, a hub id (org/name) nor a known model (${names}, …; \`torchclip models\` lists all)`,
+    `"${model}" is neither a file, a folder, a hub id (org/name) nor a known model ` +
+      `(${names}, …; \`torchclip models\` lists all)`,
     { subject: model },
   );
 }

@@ -36,80 +36,38 @@ export interface ModelEntry {
 }
 
 /** OpenAI's names, their file and its SHA-256 (openai/CLIP, clip/clip.py, `_MODELS`). */
-const OPENAI_MODELS: readonly (readonly [
-  name: string,
-  openClip: string,
-  file: string,
-  sha256: string,
-  size: string,
-])[] = [
-  ["RN50", "RN50", "RN50.pt", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "102 M"],
-  ["RN101", "RN101", "RN101.pt", "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599", "120 M"],
-  [
-    "RN50x4",
-    "RN50x4",
-    "RN50x4.pt",
-    "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd",
-    "178 M",
-  ],
-  [
-    "RN50x16",
-    "RN50x16",
-    "RN50x16.pt",
-    "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa",
-    "291 M",
-  ],
-  [
-    "RN50x64",
-    "RN50x64",
-    "RN50x64.pt",
-    "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c",
-    "623 M",
-  ],
-  [
-    "ViT-B/32",
-    "ViT-B-32",
-    "ViT-B-32.pt",
-    "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
-    "151 M",
-  ],
-  [
-    "ViT-B/16",
-    "ViT-B-16",
-    "ViT-B-16.pt",
-    "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
-    "150 M",
-  ],
-  [
-    "ViT-L/14",
-    "ViT-L-14",
-    "ViT-L-14.pt",
-    "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
-    "428 M",
-  ],
+const OPENAI_MODELS: readonly (readonly [name: string, openClip: string, file: string, sha256: string])[] = [
+  ["RN50", "RN50", "RN50.pt", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"],
+  ["RN101", "RN101", "RN101.pt", "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599"],
+  ["RN50x4", "RN50x4", "RN50x4.pt", "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd"],
+  ["RN50x16", "RN50x16", "RN50x16.pt", "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa"],
+  ["RN50x64", "RN50x64", "RN50x64.pt", "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c"],
+  ["ViT-B/32", "ViT-B-32", "ViT-B-32.pt", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"],
+  ["ViT-B/16", "ViT-B-16", "ViT-B-16.pt", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"],
+  ["ViT-L/14", "ViT-L-14", "ViT-L-14.pt", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"],
   [
     "ViT-L/14@336px",
     "ViT-L-14-336",
     "ViT-L-14-336px.pt",
     "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
-    "428 M",
   ],
 ];
 
-function openaiEntry([name, openClip, file, sha256, size]: (typeof OPENAI_MODELS)[number]): ModelEntry {
-  const published = PUBLISHED.find(([other]) => other === `${openClip}/openai`);
+function openaiEntry([name, openClip, file, sha256]: (typeof OPENAI_MODELS)[number]): ModelEntry {
+  const published = PUBLISHED.find(([other]) => other === `${openClip}/openai`)!;
+  const [, hub, , , , millions] = published;
   return {
     name,
     aliases: [...new Set([openClip, `${openClip}/openai`, `${openClip}-quickgelu/openai`])].filter(
       (a) => a !== name,
     ),
-    description: `OpenAI CLIP, ${size} parameters, from OpenAI's own file`,
+    description: `OpenAI CLIP, ${millions} M parameters, from OpenAI's own file`,
     ...sizes(published),
     ...accuracy(published),
     licence: "MIT",
     origin: {
       kind: "file",
-      file: { name: file, url: `${OPENAI}/clip/models/${sha256}/${file}`, sha256, hub: published?.[1] },
+      file: { name: file, url: `${OPENAI}/clip/models/${sha256}/${file}`, sha256, hub },
     },
   };
 }
@@ -125,19 +83,16 @@ function licenceOf(repo: string): string {
   return "see its model card";
 }
 
-function sizes(entry: Published | undefined): Pick<ModelEntry, "parameters" | "imageSize"> {
-  if (!entry) return {};
-  const [millions, imageSize] = [entry[5], entry[6]];
+function sizes(entry: Published): Pick<ModelEntry, "parameters" | "imageSize"> {
+  const [, , , , , millions, imageSize] = entry;
   return { ...(millions === null ? {} : { parameters: millions * 1e6 }), imageSize };
 }
 
-function accuracy(entry: Published | undefined): Pick<ModelEntry, "published"> {
-  const [renderedSst2, imagenet] = [entry?.[3], entry?.[4]];
-  const source =
-    entry && isApple(entry[1]) ? "apple/ml-mobileclip, README.md" : "open_clip, docs/openclip_results.csv";
-  return imagenet == null
-    ? {}
-    : { published: { ...(renderedSst2 == null ? {} : { renderedSst2 }), imagenet, source } };
+function accuracy(entry: Published): Pick<ModelEntry, "published"> {
+  const [, repo, , renderedSst2, imagenet] = entry;
+  if (imagenet === null) return {};
+  const source = isApple(repo) ? "apple/ml-mobileclip, README.md" : "open_clip, docs/openclip_results.csv";
+  return { published: { ...(renderedSst2 === null ? {} : { renderedSst2 }), imagenet, source } };
 }
 
 function publishedEntry(entry: Published): ModelEntry {
@@ -159,7 +114,8 @@ export const MODELS: readonly ModelEntry[] = [
     name: "tiny",
     aliases: [],
     description:
-      "a toy of 4.7 M parameters that ships with torchclip, trained on generated short reviews and scenes; to try the engine without a download",
+      "a toy of 4.7 M parameters that ships with torchclip, " +
+      "trained on generated short reviews and scenes; to try the engine without a download",
     parameters: 4.7e6,
     imageSize: 224,
     licence: "Apache-2.0",

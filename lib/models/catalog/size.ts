@@ -41,8 +41,8 @@ const PROCESS = 0.2e9;
  * repositories are fp16 and half as large.
  *
  * @example
- * modelSize(findModel("ViT-L/14")!); // { download: 932768134, exact: true, memory: { fp32: 1.912e9, bf16:
- * 1.056e9 } }
+ * modelSize(findModel("ViT-L/14")!);
+ * // { download: 932768134, exact: true, memory: { fp32: 1.912e9, bf16: 1.056e9 } }
  */
 export function modelSize({
   parameters,

@@ -23,9 +23,10 @@ async function readWeightFile(file: string): Promise<WeightFile> {
   // A safetensors file starts with the length of its header, then JSON.
   if (file.endsWith(".safetensors") || head.readUInt8(8) === 0x7b) return readSafetensors(file);
   if (file.endsWith(".onnx")) return readOnnx(file);
+  const start = head.subarray(0, 8).toString("hex");
   throw new TorchclipError(
     "E_MODEL_CORRUPT",
-    `${file} is neither a PyTorch archive, a state dict, safetensors nor ONNX (it starts with ${head.subarray(0, 8).toString("hex")})`,
+    `${file} is neither a PyTorch archive, a state dict, safetensors nor ONNX (it starts with ${start})`,
     { subject: file },
   );
 }

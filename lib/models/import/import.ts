@@ -7,13 +7,7 @@ import type { ImageTowerConfig, TextTowerConfig } from "../architectures/towers.
 import type { Activation } from "../architectures/types.js";
 import { namedArchitecture } from "../catalog/open-clip-architectures.js";
 import { checkConfig } from "../check-config.js";
-import {
-  CLIP_MEAN,
-  CLIP_STD,
-  type ForeignTextConfig,
-  type ModelConfig,
-  type Preprocessing,
-} from "../config-types.js";
+import { CLIP_PREPROCESSING, type ForeignTextConfig, type ModelConfig } from "../config-types.js";
 import { readWeights, type WeightFile } from "../formats/index.js";
 import { huggingFaceHints, openClipHints, ownHints, type Hints } from "./checkpoint-config.js";
 import { checkFields } from "./fields.js";
@@ -32,7 +26,7 @@ export interface ImportOptions {
   arch?: string;
   /** For a TorchScript export of unknown layout whose weights do not show its input's side, pixels. */
   imageSize?: number;
-  /** The same for the token ids of one text. */
+  /** For such an export whose weights do not show the number of token ids of one text. */
   contextLength?: number;
   /**
    * A TorchScript export of unknown layout runs its own code, which has all rights of this process: it can
@@ -80,14 +74,6 @@ async function importChecked(
   const embedDim = embeddingDimension(found, image, text);
   const { json, config: tokenizer } = await readTokenizer(source, found.text.layout, text, hints);
   const stored = storedDtype(weights);
-  const preprocessing: Preprocessing = {
-    resize: "shortest",
-    interpolation: "bicubic",
-    mean: CLIP_MEAN,
-    std: CLIP_STD,
-    fill: 0,
-    ...hints.preprocessing,
-  };
   const sigmoid = found.root.has("logit_bias");
   const config: ModelConfig = {
     formatVersion: 2,
@@ -97,7 +83,7 @@ async function importChecked(
     image,
     text,
     loss: sigmoid ? "sigmoid" : "softmax",
-    preprocessing,
+    preprocessing: { ...CLIP_PREPROCESSING, ...hints.preprocessing },
     tokenizer,
     storedDtype: stored === "F16" ? "fp16" : stored === "BF16" ? "bf16" : "fp32",
     source: {

@@ -3,12 +3,10 @@ import { addon } from "../../addon.js";
 import { TorchclipError, toTorchclipError } from "../../errors.js";
 import { writeNamedWhole } from "../../util/files.js";
 import {
-  CLIP_MEAN,
-  CLIP_STD,
+  CLIP_PREPROCESSING,
   type ForeignImageConfig,
   type ForeignTextConfig,
   type ModelConfig,
-  type Preprocessing,
 } from "../config-types.js";
 import type { WeightFile } from "../formats/index.js";
 
@@ -26,7 +24,7 @@ export interface ForeignOptions {
   contextLength?: number;
 }
 
-/** What the shapes of a ViT and of CLIP's text encoder tell, whatever their names. */
+/** What the shapes of a ViT and of CLIP's text encoder tell, where their names are in no known layout. */
 export function foreignSizes(
   weights: WeightFile,
   options: ForeignOptions,
@@ -70,7 +68,8 @@ export function foreignSizes(
 export function untrusted(file: string): TorchclipError {
   return new TorchclipError(
     "E_MODEL_UNSAFE",
-    `${file} is a TorchScript export of unknown layout: it runs code of its own, which can read and write any file of yours. ` +
+    `${file} is a TorchScript export of unknown layout: ` +
+      "it runs code of its own, which can read and write any file of yours. " +
       "Where you trust its author: load(path, { trustCode: true }), or --trust-code. " +
       "Safer: export its weights (torch.save of the state dict, or safetensors) and import those",
     { subject: file },
@@ -94,19 +93,10 @@ export async function wrapForeign(
   about: Pick<ModelConfig, "name" | "tokenizer" | "source"> & {
     image: ForeignImageConfig;
     text: ForeignTextConfig;
-    preprocessing?: Partial<Preprocessing>;
   },
   tokenizerJson: object,
 ): Promise<ModelConfig> {
   const { image, text } = about;
-  const preprocessing: Preprocessing = {
-    resize: "shortest",
-    interpolation: "bicubic",
-    mean: CLIP_MEAN,
-    std: CLIP_STD,
-    fill: 0,
-    ...about.preprocessing,
-  };
   try {
     const embedDim = await addon().probeTorchScript(file, image.imageSize, text.contextLength);
     const config: ModelConfig = {
@@ -117,7 +107,7 @@ export async function wrapForeign(
       image,
       text,
       loss: "softmax",
-      preprocessing,
+      preprocessing: CLIP_PREPROCESSING,
       tokenizer: about.tokenizer,
       storedDtype: "fp32",
       source: about.source,

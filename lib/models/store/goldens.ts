@@ -16,7 +16,7 @@ export interface Goldens {
   /** PNG files, base64. */
   images: string[];
   texts: string[];
-  /** Normalised embeddings, one row a image. */
+  /** Normalised embeddings, one row for each image. */
   image: number[][];
   /** The same, one row a text. */
   text: number[][];

@@ -3,7 +3,7 @@ import { dirname, join, posix, relative, sep } from "node:path";
 import { TorchclipError } from "../../errors.js";
 import { redactUrl } from "../../redact.js";
 import { HUB, hubServers, type Address, type Settings } from "../../settings.js";
-import { download, MIRROR_ALONE, tell } from "../../util/download.js";
+import { download, mirrorRemedy, tell, tellNext } from "../../util/download.js";
 import { makeFolder, syncFolder, temporaryFor, writeFileWhole, writing } from "../../util/files.js";
 import type { HubId } from "../catalog/hub-id.js";
 import type { WeightsOrigin } from "../config-types.js";
@@ -37,7 +37,6 @@ export class HubRepository {
 
   /** The first of these files that the repository has, downloaded where it is not in the cache. */
   async first(names: readonly string[]): Promise<string | undefined> {
-    if (this.at.offline) return this.cached(names);
     for (const name of names) {
       const file = await this.file(name);
       if (file) return file;
@@ -47,7 +46,7 @@ export class HubRepository {
 
   /** A file's path in the cache; undefined where the repository does not have it. */
   async file(name: string): Promise<string | undefined> {
-    if (this.at.offline) return this.cached([name]);
+    if (this.at.offline) return this.cached(name);
     const failures: string[] = [];
     let missing = true; // every server that answered says so
     const servers = hubServers(this.at);
@@ -66,7 +65,7 @@ export class HubRepository {
         if (i < servers.length - 1) this.tellFallback(name, failures[i], servers[i + 1]);
       }
     }
-    const cached = await this.cached([name]);
+    const cached = await this.cached(name);
     if (cached) {
       tell(
         this.options.onNote,
@@ -74,18 +73,18 @@ export class HubRepository {
       );
       return cached;
     }
-    const remedy = servers.length === 1 && servers[0].kind === "mirror" ? `. ${MIRROR_ALONE}` : "";
+    const remedy = mirrorRemedy(servers);
     throw new TorchclipError(
       missing ? "E_MODEL_NOT_FOUND" : "E_DOWNLOAD",
-      `could not read ${this.id.repo}/${name} at ${this.id.revision}:\n  ${failures.join("\n  ")}${remedy}`,
+      `could not read ${this.id.repo}/${name} at ${this.id.revision}:\n  ${failures.join("\n  ")}` +
+        (remedy ? `. ${remedy}` : ""),
       { subject: this.id.repo },
     );
   }
 
   /** Once: the other files of the repository go the same way. */
   private tellFallback(name: string, failure: string, next: Address): void {
-    if (!this.toldFallback)
-      tell(this.options.onNote, `${this.id.repo}/${name} at ${failure}. Now ${next.url} is asked`);
+    if (!this.toldFallback) tellNext(this.options.onNote, `${this.id.repo}/${name} at ${failure}`, next.url);
     this.toldFallback = true;
   }
 
@@ -102,23 +101,20 @@ export class HubRepository {
     };
   }
 
-  private async cached(names: readonly string[]): Promise<string | undefined> {
+  private async cached(name: string): Promise<string | undefined> {
     const { revision } = this.id;
     const commit = /^[0-9a-f]{40}$/.test(revision)
       ? revision
       : await readFile(join(this.folder, "refs", revision), "utf8").catch(() => undefined);
     if (!commit) return undefined;
-    for (const name of names) {
-      const path = join(this.folder, "snapshots", commit.trim(), name);
-      if ((await stat(path).catch(() => undefined))?.isFile()) return path;
-    }
-    return undefined;
+    const path = join(this.folder, "snapshots", commit.trim(), name);
+    return (await stat(path).catch(() => undefined))?.isFile() ? path : undefined;
   }
 
   private async fetch(server: Address, name: string): Promise<string | undefined> {
     // All files of one call come from one commit, whatever is pushed meanwhile.
     const url = `${server.url}/${this.id.repo}/resolve/${encodeURIComponent(this.commit ?? this.id.revision)}/${name}`;
-    const known = await this.cached([name]);
+    const known = await this.cached(name);
     if (known && this.commit && dirnameAt(known, name).endsWith(this.commit)) return known;
     const head = await this.head(url);
     if (!head) return undefined;

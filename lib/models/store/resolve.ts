@@ -74,8 +74,12 @@ export async function locateModel(model: string, options: ResolveOptions = {}): 
   if (await stat(model).catch(() => undefined)) return resolvePath(model, at, options);
   const { name, origin } = namedOrigin(model);
   if (options.trustCode) {
-    const message = `trustCode is for files of yours alone, and "${model}" is no path; download it, look at it, and load its path`;
-    throw new TorchclipError("E_ARGUMENT", message, { subject: "trustCode" });
+    throw new TorchclipError(
+      "E_ARGUMENT",
+      `trustCode is for files of yours alone, and "${model}" is no path; ` +
+        "download it, look at it, and load its path",
+      { subject: "trustCode" },
+    );
   }
   if (origin.kind === "bundled")
     return {
@@ -149,9 +153,7 @@ async function fetchHub(
       throw new TorchclipError(
         "E_OFFLINE",
         `${id.repo} at ${id.revision} is not in ${at.hubCache}, and the network is off (offline mode)`,
-        {
-          subject: id.repo,
-        },
+        { subject: id.repo },
       );
     }
     throw new TorchclipError("E_MODEL_UNSUPPORTED", `${id.repo} holds none of ${WEIGHT_NAMES.join(", ")}`, {
