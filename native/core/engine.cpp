@@ -1,5 +1,7 @@
 #include "engine.h"
 
+#include "base/memory.h"
+
 namespace torchclip::core {
 namespace {
 
@@ -105,7 +107,9 @@ bool Engine::close() noexcept {
   }
   idle_.clear();
   uses_.clear();
+  const bool held = !runners_.empty();
   runners_.clear();
+  if (held) release_free_memory();
   weights_ = workspace_ = 0;
   return true;
 }
