@@ -25,7 +25,7 @@ void check(cublasStatus_t status, const char* what) {
 cudaDataType_t type_of(DType n) { return n == DType::f32 ? CUDA_R_32F : n == DType::f16 ? CUDA_R_16F : CUDA_R_16BF; }
 
 // The largest power of two, up to 256, that all addresses are a multiple of.
-int alignment_of(const Product& p) {
+int alignment_of(const GemmArgs& p) {
   std::uintptr_t bits = 256;
   for (const void* pointer : {p.a, p.weights, p.bias, static_cast<const void*>(p.out)}) {
     bits |= reinterpret_cast<std::uintptr_t>(pointer);
@@ -52,7 +52,7 @@ void Blas::free(Plan& plan) {
 
 // cuBLASLt counts by columns: our row-major out [rows, columns] is its column-major [columns, rows], the product of the
 // weights, transposed, with the rows; its bias runs along our columns.
-bool Blas::propose(Plan& plan, const Product& p, int alignment,
+bool Blas::propose(Plan& plan, const GemmArgs& p, int alignment,
                    std::vector<cublasLtMatmulHeuristicResult_t>& found) const {
   free(plan);
   // float32 is float32: TF32 is a compute type of its own that is never asked for.
@@ -106,14 +106,14 @@ bool Blas::propose(Plan& plan, const Product& p, int alignment,
   return !found.empty();
 }
 
-cublasStatus_t Blas::start(Device& device, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const Product& p,
+cublasStatus_t Blas::start(Device& device, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const GemmArgs& p,
                            void* out) const {
   const float one = 1, other = p.accumulate ? 1 : 0;
   return cublasLtMatmul(handle_, plan.operation, &one, p.weights, plan.a, p.a, plan.b, &other, out, plan.c, out, plan.c,
                         &algorithm, workspace_.get(), kWorkspace, static_cast<cudaStream_t>(device.stream()));
 }
 
-Blas::Plan Blas::make(Device& device, const Product& p, int alignment, bool may_time) {
+Blas::Plan Blas::make(Device& device, const GemmArgs& p, int alignment, bool may_time) {
   Plan plan;
   std::vector<cublasLtMatmulHeuristicResult_t> found;
   if (!propose(plan, p, alignment, found)) {
@@ -145,7 +145,7 @@ Blas::Plan Blas::make(Device& device, const Product& p, int alignment, bool may_
   return plan;
 }
 
-void Blas::multiply(Device& device, const Product& p, bool may_time) {
+void Blas::gemm(Device& device, const GemmArgs& p, bool may_time) {
   if (p.rows == 0) return;
   if (!workspace_) workspace_ = device.allocate(kWorkspace);
   const int alignment = alignment_of(p);

@@ -21,7 +21,7 @@ class Blas {
 
   // Queues the multiplication on device.stream(). If `may_time` is set, the plan of a new shape is timed on scratch
   // memory of the device; otherwise the library's first proposal is used and kept.
-  void multiply(Device& device, const Product& product, bool may_time);
+  void gemm(Device& device, const GemmArgs& args, bool may_time);
 
  private:
   struct Plan {
@@ -32,10 +32,10 @@ class Blas {
   };
   using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, DType, DType, bool, bool, bool, int>;
 
-  Plan make(Device& device, const Product& product, int alignment, bool may_time);
-  bool propose(Plan& plan, const Product& product, int alignment,
+  Plan make(Device& device, const GemmArgs& args, int alignment, bool may_time);
+  bool propose(Plan& plan, const GemmArgs& args, int alignment,
                std::vector<cublasLtMatmulHeuristicResult_t>& found) const;
-  cublasStatus_t start(Device& device, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const Product& product,
+  cublasStatus_t start(Device& device, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const GemmArgs& args,
                        void* out) const;
   static void free(Plan& plan);
 

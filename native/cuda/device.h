@@ -16,7 +16,7 @@ using Memory = std::shared_ptr<void>;
 
 // out = a weights^T + bias, or with `accumulate` out += a weights^T + bias. Row-major; a and weights have one type, and
 // out is float or that type.
-struct Product {
+struct GemmArgs {
   const void* a = nullptr;           // [rows, inner]
   std::int64_t rows = 0, inner = 0;  // inner is a multiple of 8.
   const void* weights = nullptr;     // [columns, inner]
@@ -82,7 +82,7 @@ class Device {
   virtual void end_pass(int slot, void* to, const void* from, std::size_t bytes) = 0;
   virtual void finish(int slot) = 0;
 
-  virtual void multiply(const Product& product) = 0;
+  virtual void gemm(const GemmArgs& args) = 0;
   // Returns the result, [query_tokens, heads, width], which is valid until the next call.
   virtual const void* attend(const Attention& attention) = 0;
 

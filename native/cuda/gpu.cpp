@@ -180,7 +180,7 @@ class Gpu final : public Device {
     if (s.out_bytes) std::memcpy(s.to, s.out.data(), s.out_bytes);
   }
 
-  void multiply(const Product& product) override { blas_.multiply(*this, product, tune_ && !recording_); }
+  void gemm(const GemmArgs& args) override { blas_.gemm(*this, args, tune_ && !recording_); }
 
   const void* attend(const Attention& a) override {
     c10::InferenceMode inference;

@@ -28,7 +28,7 @@ void* Workspace::grown(Name name, std::size_t bytes) {
 
 void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_number,
               bool accumulate, bool gelu_tanh) {
-  Product p;
+  GemmArgs p;
   p.a = a;
   p.rows = rows;
   p.inner = layer.inner;
@@ -41,7 +41,7 @@ void multiply(Device& device, const void* a, std::int64_t rows, const Linear& la
   p.out_number = out_number;
   p.accumulate = accumulate;
   p.gelu_tanh = gelu_tanh;
-  device.multiply(p);
+  device.gemm(p);
 }
 
 void project(Device& device, Workspace& workspace, const LayerNorm* norm, const Linear& projection, const float* rows,

@@ -15,7 +15,7 @@ double gemm_peak(Device& device, std::int64_t side) {
   const auto a = device.allocate(bytes), b = device.allocate(bytes), out = device.allocate(bytes);
   device.upload(a.get(), numbers.data(), bytes);
   device.upload(b.get(), numbers.data(), bytes);
-  Product p;
+  GemmArgs p;
   p.a = a.get();
   p.weights = b.get();
   p.rows = p.inner = p.columns = p.stride = side;
@@ -23,7 +23,7 @@ double gemm_peak(Device& device, std::int64_t side) {
   p.out = out.get();
   double best = 0;
   for (int round = 0; round < 3; ++round) {
-    const double seconds = device.time(10, [&] { device.multiply(p); });
+    const double seconds = device.time(10, [&] { device.gemm(p); });
     best = std::max(best, 2.0 * static_cast<double>(side) * static_cast<double>(side * side) / seconds);
   }
   return best;

@@ -53,7 +53,7 @@ void each_block(Device& device, const float* queries, std::int64_t query_rows, c
     device.begin_pass(slot);
     for (std::int64_t q = 0; q < query_rows; q += kQueries) {
       const std::int64_t count = std::min(kQueries, query_rows - q);
-      Product p;
+      GemmArgs p;
       p.a = static_cast<const float*>(on.get()) + q * length;
       p.rows = count;
       p.inner = length;
@@ -61,7 +61,7 @@ void each_block(Device& device, const float* queries, std::int64_t query_rows, c
       p.columns = rows;
       p.out = scores.get();
       p.stride = rows;
-      device.multiply(p);
+      device.gemm(p);
       work(first, rows, static_cast<const float*>(scores.get()), q, count);
     }
     device.end_pass(slot, nullptr, nullptr, 0);

@@ -34,7 +34,7 @@ void products(Precision precision, DType type, double tolerance) {
         std::vector<std::int32_t> sums(rows);
         kernels()->layer_norm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(), stride,
                               scales.data(), sums.data());
-        Product p;
+        GemmArgs p;
         p.a = input.data();
         p.lda = stride;
         p.weights = packed.data();
@@ -46,7 +46,7 @@ void products(Precision precision, DType type, double tolerance) {
         p.row_sum = sums.data();
         p.out = out.data();
         p.ldo = columns;
-        multiply_by_tiles<Tiles>(p, 0, rows, 0, panels);
+        gemm_by_tiles<Tiles>(p, 0, rows, 0, panels);
         double most = 0;
         for (std::int64_t r = 0; r < rows; ++r) {
           for (std::int64_t c = 0; c < columns; ++c) {

@@ -46,7 +46,7 @@ void tile_step(const char* a, std::int64_t lda, const char* weights) {
 
 template <typename Step, bool Two>
 void tile_rows(int rows, const char* a, std::int64_t lda, const char* weights, std::int64_t steps, char* out,
-               const Ahead& ahead) {
+               const TilePrefetch& upcoming) {
   _tile_zero(0);
   _tile_zero(1);
   if constexpr (Two) {
@@ -56,9 +56,9 @@ void tile_rows(int rows, const char* a, std::int64_t lda, const char* weights, s
   const std::int64_t whole = steps / kTileRows;
   int fetched = 0;
   for (std::int64_t k = 0; k < whole; ++k) {
-    if (ahead.to) {
+    if (upcoming.to) {
       for (const auto until = static_cast<int>((k + 1) * rows / whole); fetched < until; ++fetched)
-        ahead.fetch_row(fetched);
+        upcoming.fetch_row(fetched);
     }
     tile_step<Step, Two>(a + k * kTileBytes, lda, weights + k * kTileRows * 2 * kTileBytes);
   }
@@ -78,10 +78,10 @@ void tile_rows(int rows, const char* a, std::int64_t lda, const char* weights, s
 
 template <typename Step>
 void all_rows(int rows, const char* a, std::int64_t lda, const char* weights, std::int64_t steps, char* out,
-              const Ahead& ahead) {
+              const TilePrefetch& upcoming) {
   const TileConfig config(rows);
   _tile_loadconfig(&config);
-  (rows > kTileRows ? tile_rows<Step, true> : tile_rows<Step, false>)(rows, a, lda, weights, steps, out, ahead);
+  (rows > kTileRows ? tile_rows<Step, true> : tile_rows<Step, false>)(rows, a, lda, weights, steps, out, upcoming);
 }
 
 struct Bf16Tiles {
@@ -96,8 +96,8 @@ struct Bf16Tiles {
     _tile_dpbf16ps(3, 5, 7);
   }
   static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, Sum* out,
-                   const Ahead& ahead) {
-    all_rows<Bf16Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
+                   const TilePrefetch& upcoming) {
+    all_rows<Bf16Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), upcoming);
   }
 };
 struct Int8Tiles {  // A is signed, the weights are unsigned.
@@ -112,16 +112,16 @@ struct Int8Tiles {  // A is signed, the weights are unsigned.
     _tile_dpbsud(3, 5, 7);
   }
   static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, Sum* out,
-                   const Ahead& ahead) {
-    all_rows<Int8Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), ahead);
+                   const TilePrefetch& upcoming) {
+    all_rows<Int8Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), upcoming);
   }
 };
 
 // Releases the tiles at the end, so that a context switch has less state to save.
 template <typename Step>
-void multiply_by_tiles(const Product& p, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
-                       std::int64_t panel_end) {
-  multiply<Step>(p, row_begin, row_end, panel_begin, panel_end);
+void gemm_by_tiles(const GemmArgs& args, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
+                   std::int64_t panel_end) {
+  gemm<Step>(args, row_begin, row_end, panel_begin, panel_end);
   _tile_release();
 }
 

@@ -94,7 +94,7 @@ float softmax_exp(float* s, std::int64_t count, std::int64_t padded) {
   return sum_of(total);
 }
 
-struct FloatAttention : FloatStep {
+struct F32Attention : F32FmaStep {
   using Value = float;
   static constexpr std::int64_t kGroup = 1;  // The elements of a 4-byte unit.
   static void put(float* row, std::int64_t i, Floats v) { store(row + i, v); }
@@ -189,12 +189,12 @@ void attention(const Attention& t) {
       for (int r = 0; r < rows; ++r) {
         for (int i = 0; i < kWide; ++i) store(result + r * kPanel + i * kLanes, sums[r * kWide + i] * all(inverse[r]));
       }
-      Product p;
-      p.columns = t.width;
-      p.out = t.out;
-      p.ldo = t.ldo;
-      p.out_type = t.out_type;
-      finish(p, result, begin, rows, c);
+      GemmArgs args;
+      args.columns = t.width;
+      args.out = t.out;
+      args.ldo = t.ldo;
+      args.out_type = t.out_type;
+      epilogue(args, result, begin, rows, c);
     }
   }
 }

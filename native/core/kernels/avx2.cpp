@@ -6,12 +6,12 @@
 
 namespace torchclip::core {
 
-const Part avx2_part = {
-    {product_of<FloatStep>(Precision::fp32, DType::f32),
-     product_of<WidenedBf16Step>(Precision::bf16, DType::f32),
+const IsaKernels avx2_kernels = {
+    {gemm_kernel<F32FmaStep>(Precision::fp32, DType::f32),
+     gemm_kernel<WidenedBf16Step>(Precision::bf16, DType::f32),
      {},
-     product_of<PairStep>(Precision::int8, DType::s8)},
-    attention<FloatAttention>,
-    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<PairStep>, widen_all_bf16, nullptr}};
+     gemm_kernel<Int8MaddubsStep>(Precision::int8, DType::s8)},
+    attention<F32Attention>,
+    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<Int8MaddubsStep>, widen_all_bf16, nullptr}};
 
 }  // namespace torchclip::core

@@ -3,7 +3,7 @@
 
 namespace torchclip::core {
 
-const FastProduct avx2_f16c = {product_of<WidenedFp16Step>(Precision::fp16, DType::f32), nullptr, nullptr,
-                               widen_all_fp16};
+const DTypeKernels avx2_f16c = {gemm_kernel<WidenedFp16Step>(Precision::fp16, DType::f32), nullptr, nullptr,
+                                widen_all_fp16};
 
 }  // namespace torchclip::core

@@ -3,7 +3,7 @@
 
 namespace torchclip::core {
 
-const FastProduct avx2_vnni_int8 = {product_of<DotStep>(Precision::int8, DType::s8), nullptr, int8_dots<DotStep>,
-                                    nullptr};
+const DTypeKernels avx2_vnni_int8 = {gemm_kernel<Int8VnniStep>(Precision::int8, DType::s8), nullptr,
+                                     int8_dots<Int8VnniStep>, nullptr};
 
 }  // namespace torchclip::core

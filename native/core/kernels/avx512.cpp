@@ -6,10 +6,12 @@
 
 namespace torchclip::core {
 
-const Part avx512_part = {
-    {product_of<FloatStep>(Precision::fp32, DType::f32), product_of<WidenedBf16Step>(Precision::bf16, DType::f32),
-     product_of<WidenedFp16Step>(Precision::fp16, DType::f32), product_of<PairStep>(Precision::int8, DType::s8)},
-    attention<FloatAttention>,
-    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<PairStep>, widen_all_bf16, widen_all_fp16}};
+const IsaKernels avx512_kernels = {
+    {gemm_kernel<F32FmaStep>(Precision::fp32, DType::f32), gemm_kernel<WidenedBf16Step>(Precision::bf16, DType::f32),
+     gemm_kernel<WidenedFp16Step>(Precision::fp16, DType::f32),
+     gemm_kernel<Int8MaddubsStep>(Precision::int8, DType::s8)},
+    attention<F32Attention>,
+    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<Int8MaddubsStep>, widen_all_bf16,
+     widen_all_fp16}};
 
 }  // namespace torchclip::core

@@ -3,7 +3,7 @@
 
 namespace torchclip::core {
 
-const FastProduct avx512_bf16 = {product_of<Bf16Step>(Precision::bf16, DType::bf16), attention<Bf16Attention>, nullptr,
-                                 nullptr};
+const DTypeKernels avx512_bf16 = {gemm_kernel<Bf16Step>(Precision::bf16, DType::bf16), attention<Bf16Attention>,
+                                  nullptr, nullptr};
 
 }  // namespace torchclip::core

@@ -10,7 +10,7 @@ namespace {
 using torchclip::core::Int8Dots;
 
 template <typename Step, int Queries>
-void byte_dots_of(const Int8Dots& d, std::int64_t first) {
+void int8_dots_of(const Int8Dots& d, std::int64_t first) {
   const std::int64_t units = d.stride / 4;
   for (std::int64_t r = 0; r < d.rows; ++r) {
     const auto* row = reinterpret_cast<const std::int32_t*>(d.data + r * d.stride);
@@ -40,9 +40,9 @@ void int8_dots(const Int8Dots& d) {
     for (int i = 0; i < kWide; ++i) store(d.out + r * kPanel + i * kLanes, zero());
   }
   std::int64_t q = 0;
-  for (; q + 8 <= d.count; q += 8) byte_dots_of<Step, 8>(d, q);
-  for (; q + 4 <= d.count; q += 4) byte_dots_of<Step, 4>(d, q);
-  for (; q < d.count; ++q) byte_dots_of<Step, 1>(d, q);
+  for (; q + 8 <= d.count; q += 8) int8_dots_of<Step, 8>(d, q);
+  for (; q + 4 <= d.count; q += 4) int8_dots_of<Step, 4>(d, q);
+  for (; q < d.count; ++q) int8_dots_of<Step, 1>(d, q);
 }
 
 }  // namespace

@@ -20,20 +20,20 @@
 namespace torchclip::core {
 namespace {
 
-Kernels make(const char* name, const Part& part) {
-  Kernels k{part.functions, name, 127, {}, {part.attention, nullptr}};
-  std::copy_n(part.products, kPrecisions, k.products);
+Kernels make(const char* name, const IsaKernels& isa) {
+  Kernels k{isa.functions, name, 127, {}, {isa.attention, nullptr}};
+  std::copy_n(isa.gemms, kPrecisions, k.gemms);
   return k;
 }
 
-Kernels plain() { return make("plain", plain_part); }
+Kernels plain() { return make("plain", plain_kernels); }
 
 #if defined(TORCHCLIP_X86)
-void use(Kernels& k, const FastProduct& fast) {
-  k.products[static_cast<int>(fast.product.format.weights)] = fast.product;
-  if (fast.attention) k.attention[1] = fast.attention;
-  if (fast.int8_dots) k.int8_dots = fast.int8_dots;
-  if (fast.widen) k.widen_fp16 = fast.widen;
+void use(Kernels& k, const DTypeKernels& faster) {
+  k.gemms[static_cast<int>(faster.gemm.format.weights)] = faster.gemm;
+  if (faster.attention) k.attention[1] = faster.attention;
+  if (faster.int8_dots) k.int8_dots = faster.int8_dots;
+  if (faster.widen) k.widen_fp16 = faster.widen;
 }
 
 // CPUID leaf 1, ECX bit 29.
@@ -61,11 +61,11 @@ bool has_amx() {
 
 #endif
 
-Kernels wide(const std::string& most) {
-  const bool plainly = most == "avx512";
-  const bool vnni = !plainly && __builtin_cpu_supports("avx512vnni");
-  const bool bf16 = !plainly && __builtin_cpu_supports("avx512bf16");
-  Kernels k = make("avx512", avx512_part);
+Kernels avx512(const std::string& requested_isa) {
+  const bool base_only = requested_isa == "avx512";
+  const bool vnni = !base_only && __builtin_cpu_supports("avx512vnni");
+  const bool bf16 = !base_only && __builtin_cpu_supports("avx512bf16");
+  Kernels k = make("avx512", avx512_kernels);
   k.weight_max = vnni ? 127 : 63;
   if (vnni) {
     k.name = "avx512_vnni";
@@ -76,8 +76,8 @@ Kernels wide(const std::string& most) {
     use(k, avx512_bf16);
   }
 #if defined(TORCHCLIP_AMX)
-  // Products on tiles in the place of those in registers; attention's are too small for them.
-  if (bf16 && vnni && most != "avx512_bf16" && has_amx()) {
+  // Matrix multiplications use tiles instead of registers; those of attention are too small for tiles.
+  if (bf16 && vnni && requested_isa != "avx512_bf16" && has_amx()) {
     k.name = "avx512_amx";
     use(k, amx_bf16);
     use(k, amx_int8);
@@ -86,9 +86,9 @@ Kernels wide(const std::string& most) {
   return k;
 }
 
-Kernels narrow(const std::string& most) {
-  const bool vnni = most != "avx2" && has_avx_vnni();
-  Kernels k = make("avx2", avx2_part);
+Kernels avx2(const std::string& requested_isa) {
+  const bool vnni = requested_isa != "avx2" && has_avx_vnni();
+  Kernels k = make("avx2", avx2_kernels);
   k.weight_max = vnni ? 127 : 63;
   if (vnni) {
     k.name = "avx2_vnni";
@@ -97,19 +97,20 @@ Kernels narrow(const std::string& most) {
   if (has_f16c()) {
     use(k, avx2_f16c);
   } else {  // a virtual machine may hide it
-    k.products[static_cast<int>(Precision::fp16)] = plain_part.products[static_cast<int>(Precision::fp16)];
-    k.widen_fp16 = plain_part.functions.widen_fp16;
+    k.gemms[static_cast<int>(Precision::fp16)] = plain_kernels.gemms[static_cast<int>(Precision::fp16)];
+    k.widen_fp16 = plain_kernels.functions.widen_fp16;
   }
   return k;
 }
 
 Kernels choose() {
   __builtin_cpu_init();
-  const std::string most = environment("TORCHCLIP_ISA");
-  if (most == "none" || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return plain();
-  const bool has_wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  return has_wide && most != "avx2" && most != "avx2_vnni" ? wide(most) : narrow(most);
+  const std::string requested_isa = environment("TORCHCLIP_ISA");
+  if (requested_isa == "none" || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return plain();
+  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return has_avx512 && requested_isa != "avx2" && requested_isa != "avx2_vnni" ? avx512(requested_isa)
+                                                                               : avx2(requested_isa);
 }
 #else
 Kernels choose() { return plain(); }

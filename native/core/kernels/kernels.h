@@ -47,7 +47,7 @@ struct Format {
 
 // out = activation(A x W * scales + bias) + residual, or relu(A x W * scales + bias + residual) as in ResNets, for rows
 // [row_begin, row_end) and panels [panel_begin, panel_end).
-struct Product {
+struct GemmArgs {
   const void* a = nullptr;        // [rows, steps * step_of(type)], row stride lda bytes, zeros beyond the inner size
   std::int64_t lda = 0;           // bytes
   const void* weights = nullptr;  // Packed panels, starting at the first step of panel `first_panel`.
@@ -93,7 +93,7 @@ constexpr std::int64_t attention_scratch(std::int64_t keys, std::int64_t width) 
 }
 
 // Multiplies rows of int8 (in the format of layer_norm) by few queries at the speed of memory: out[r * kPanel + q],
-// with zeros for q >= count. The bits equal those of a Product.
+// with zeros for q >= count. The bits equal those of a GemmArgs.
 struct Int8Dots {
   const char* data = nullptr;  // [rows, stride], zeros beyond the inner size; stride in bytes, a multiple of 4
   std::int64_t stride = 0, rows = 0;
@@ -107,11 +107,11 @@ struct Int8Dots {
   float* out = nullptr;
 };
 
-using Multiply = void (*)(const Product&, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
-                          std::int64_t panel_end);
-struct ProductKernel {
+using Gemm = void (*)(const GemmArgs&, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
+                      std::int64_t panel_end);
+struct GemmKernel {
   Format format;
-  Multiply multiply;
+  Gemm gemm;
   std::int32_t tile_rows;  // The rows of one register tile.
 };
 
@@ -145,11 +145,11 @@ struct Functions {
 };
 
 struct Kernels : Functions {
-  const char* name;         // "plain", "avx2", "avx512" ...
-  std::int32_t weight_max;  // The largest magnitude of an int8 weight: 127, or 63 if sums of pairs have 16 bits.
-  ProductKernel products[kPrecisions];  // Indexed by Precision.
-  Attend attention[2];                  // Indexed by DType; null for bf16 if the linear layers do not take it.
-  const ProductKernel& product(Precision precision) const { return products[static_cast<int>(precision)]; }
+  const char* name;               // "plain", "avx2", "avx512" ...
+  std::int32_t weight_max;        // The largest magnitude of an int8 weight: 127, or 63 if sums of pairs have 16 bits.
+  GemmKernel gemms[kPrecisions];  // Indexed by Precision.
+  Attend attention[2];            // Indexed by DType; null for bf16 if the linear layers do not take it.
+  const GemmKernel& gemm(Precision precision) const { return gemms[static_cast<int>(precision)]; }
 };
 
 // Returns the best table for this machine; never null, because plain C++ is the fallback without AVX2.

@@ -23,23 +23,23 @@ struct WholeWeights {
 };
 
 #if defined(__AVX512F__)
-constexpr int kFloatRows = 14;
+constexpr int kF32Rows = 14;
 #else
-constexpr int kFloatRows = 6;
+constexpr int kF32Rows = 6;
 #endif
 
 // Processes one float32 of A per step.
-struct FloatArithmetic {
+struct F32Fma {
   using Sum = Floats;
-  static constexpr int kRows = kFloatRows, kOffset = 0;
+  static constexpr int kRows = kF32Rows, kOffset = 0;
   static Sum zero() { return all(0.0f); }
   static Sum step(Sum s, const char* a, Ints w) { return fma(as_floats(all_ints(four_bytes(a))), as_floats(w), s); }
 };
-struct FloatStep : FloatArithmetic, WholeWeights {};
+struct F32FmaStep : F32Fma, WholeWeights {};
 
 // bf16 weights. 4 bytes hold one column of each of the two registers; a shift and a mask widen them.
-struct WidenedBf16Step : FloatArithmetic {
-  using Widened = FloatStep;  // It computes the same sums from weights that were widened before.
+struct WidenedBf16Step : F32Fma {
+  using Widened = F32FmaStep;  // It computes the same sums from weights that were widened before.
   static constexpr int kBytes = 2;
   static Pair weights(const char* w) {
     const Ints both = load_ints(w);
@@ -48,8 +48,8 @@ struct WidenedBf16Step : FloatArithmetic {
 };
 // fp16 weights, one column after another.
 #if defined(TORCHCLIP_WIDENS_FP16)
-struct WidenedFp16Step : FloatArithmetic {
-  using Widened = FloatStep;
+struct WidenedFp16Step : F32Fma {
+  using Widened = F32FmaStep;
   static constexpr int kBytes = 2;
   static Pair weights(const char* w) {
     const auto* halves = reinterpret_cast<const std::uint16_t*>(w);
@@ -68,14 +68,14 @@ struct Int8Step : WholeWeights {
 
 #if defined(__AVX512F__)
 // Pairs of products are added in 16 bits, which hold 2 * 127 * 127; the weights therefore have 7 bits.
-struct PairStep : Int8Step<PairStep> {
+struct Int8MaddubsStep : Int8Step<Int8MaddubsStep> {
   static constexpr int kRows = 12, kOffset = 64;
   static Sum dot(Sum s, Ints w, Ints a) {
     return _mm512_add_epi32(s, _mm512_madd_epi16(_mm512_maddubs_epi16(w, a), _mm512_set1_epi16(1)));
   }
 };
 #if defined(__AVX512VNNI__)
-struct DotStep : Int8Step<DotStep> {
+struct Int8VnniStep : Int8Step<Int8VnniStep> {
   static constexpr int kRows = 14, kOffset = 128;
   static Sum dot(Sum s, Ints w, Ints a) { return _mm512_dpbusd_epi32(s, w, a); }
 };
@@ -91,21 +91,21 @@ struct Bf16Step : WholeWeights {
 };
 #endif
 #elif defined(__AVX2__)
-struct PairStep : Int8Step<PairStep> {
+struct Int8MaddubsStep : Int8Step<Int8MaddubsStep> {
   static constexpr int kRows = 5, kOffset = 64;
   static Sum dot(Sum s, Ints w, Ints a) {
     return _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(w, a), _mm256_set1_epi16(1)));
   }
 };
 #if defined(__AVXVNNI__)
-struct DotStep : Int8Step<DotStep> {
+struct Int8VnniStep : Int8Step<Int8VnniStep> {
   static constexpr int kRows = 6, kOffset = 128;
   static Sum dot(Sum s, Ints w, Ints a) { return _mm256_dpbusd_avx_epi32(s, w, a); }
 };
 #endif
 #else
 // Multiplies unsigned bytes by signed ones. The products have 16 bits (255 * 127 fits) and are added in 32.
-struct DotStep : Int8Step<DotStep> {
+struct Int8PlainStep : Int8Step<Int8PlainStep> {
   using Shorts = std::int16_t __attribute__((vector_size(16)));
   static constexpr int kRows = 4, kOffset = 128;
   static Sum sum_of_pairs(Shorts products) {

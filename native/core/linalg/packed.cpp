@@ -125,10 +125,7 @@ Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
 
 Linear::Linear(const Context& context, Precision precision, const float* weight, const float* bias,
                std::int64_t columns, std::int64_t inner, const float* scale, float scale_all)
-    : kernel_(context.kernels.product(precision)),
-      columns_(columns),
-      inner_(inner),
-      steps_(kernel_.format.steps(inner)) {
+    : kernel_(context.kernels.gemm(precision)), columns_(columns), inner_(inner), steps_(kernel_.format.steps(inner)) {
   const std::int64_t padded = round_up(columns, kPanel);
   packed_ = Buffer(static_cast<std::size_t>(padded * steps_ * kernel_.format.bytes()));
   bias_.assign(padded, 0.0f);
@@ -166,42 +163,42 @@ const char* Linear::weights(std::int64_t panel, std::int64_t step) const {
 }
 
 void Linear::part(const Input& in, const Output& out, Span rows, Span panels, Span next) const {
-  Product p;
-  p.lda = in.stride;
-  p.panel_steps = steps_;
-  p.columns = columns_;
-  p.bias = bias_.data();
-  p.column_scale = scales_.data();
-  p.row_scale = in.scales;
-  p.row_sum = in.sums;
-  p.activation = out.activation;
-  p.out = out.data;
-  p.ldo = out.stride;
-  p.out_type = out.type;
-  p.residual = out.residual;
-  p.ldr = out.residual_stride;
+  GemmArgs args;
+  args.lda = in.stride;
+  args.panel_steps = steps_;
+  args.columns = columns_;
+  args.bias = bias_.data();
+  args.column_scale = scales_.data();
+  args.row_scale = in.scales;
+  args.row_sum = in.sums;
+  args.activation = out.activation;
+  args.out = out.data;
+  args.ldo = out.stride;
+  args.out_type = out.type;
+  args.residual = out.residual;
+  args.ldr = out.residual_stride;
   const std::int64_t count = passes(out);
   const auto first_step = [&](std::int64_t pass) { return pass * steps_ / count; };
   if (kernel_.format.widens() && rows.end - rows.begin >= kWidenTiles * kernel_.tile_rows) {
     const auto scratch = scratch_for((steps_ + count - 1) / count, panels.end - panels.begin);
-    p.scratch = scratch.data;
-    p.scratch_panels = scratch.panels;
+    args.scratch = scratch.data;
+    args.scratch_panels = scratch.panels;
   }
   for (std::int64_t pass = 0; pass < count; ++pass) {
     const std::int64_t from = first_step(pass), to = first_step(pass + 1);
     const bool last = pass + 1 == count;
     const Span after = last ? next : panels;
     const std::int64_t next_from = last ? 0 : to;
-    p.a = static_cast<const char*>(in.data) + from * 4;
-    p.weights = weights(0, from);
-    p.steps = to - from;
-    p.next = weights(after.begin, next_from);
-    p.next_panels = after.end - after.begin;
-    p.next_steps = first_step(last ? 1 : pass + 2) - next_from;
-    kernel_.multiply(p, rows.begin, rows.end, panels.begin, panels.end);
-    p.bias = nullptr;
-    p.residual = static_cast<const float*>(p.out);
-    p.ldr = p.ldo;
+    args.a = static_cast<const char*>(in.data) + from * 4;
+    args.weights = weights(0, from);
+    args.steps = to - from;
+    args.next = weights(after.begin, next_from);
+    args.next_panels = after.end - after.begin;
+    args.next_steps = first_step(last ? 1 : pass + 2) - next_from;
+    kernel_.gemm(args, rows.begin, rows.end, panels.begin, panels.end);
+    args.bias = nullptr;
+    args.residual = static_cast<const float*>(args.out);
+    args.ldr = args.ldo;
   }
 }
 
@@ -210,18 +207,18 @@ void Linear::multiply_here(const Input& in, std::int64_t rows, const Output& out
 }
 
 void Linear::multiply_panel(const Input& in, std::int64_t rows, const Output& out, std::int64_t panel) const {
-  Product p;
-  p.a = in.data;
-  p.lda = in.stride;
-  p.weights = weights(panel, 0);
-  p.steps = p.panel_steps = steps_;
-  p.columns = kPanel;
-  p.column_scale = scales_.empty() ? nullptr : scales_.data() + panel * kPanel;
-  p.row_scale = in.scales;
-  p.row_sum = in.sums;
-  p.out = out.data;
-  p.ldo = out.stride;
-  kernel_.multiply(p, 0, rows, 0, 1);
+  GemmArgs args;
+  args.a = in.data;
+  args.lda = in.stride;
+  args.weights = weights(panel, 0);
+  args.steps = args.panel_steps = steps_;
+  args.columns = kPanel;
+  args.column_scale = scales_.empty() ? nullptr : scales_.data() + panel * kPanel;
+  args.row_scale = in.scales;
+  args.row_sum = in.sums;
+  args.out = out.data;
+  args.ldo = out.stride;
+  kernel_.gemm(args, 0, rows, 0, 1);
 }
 
 void Linear::multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out) const {

@@ -37,7 +37,7 @@ struct Context {
 
 // The element type of the rows that a matrix multiplication of this precision takes on this machine.
 inline DType input_type(const Context& context, Precision precision) {
-  return context.kernels.product(precision).format.input;
+  return context.kernels.gemm(precision).format.input;
 }
 // The precision that is used where int8 is not possible.
 constexpr Precision without_int8(Precision precision) {
@@ -89,7 +89,7 @@ class Linear {
   std::int64_t passes(const Output& out) const;
   const char* weights(std::int64_t panel, std::int64_t step) const;
 
-  ProductKernel kernel_{};
+  GemmKernel kernel_{};
   std::int64_t columns_ = 0, inner_ = 0, steps_ = 0;
   Buffer packed_;
   std::vector<float> bias_, scales_;

@@ -66,7 +66,7 @@ class HostDevice final : public Device {
     s.to = nullptr;
   }
 
-  void multiply(const Product& p) override {
+  void gemm(const GemmArgs& p) override {
     const auto floats = [&](const void* from, std::int64_t n) {
       std::vector<float> v(static_cast<std::size_t>(n));
       for (std::int64_t i = 0; i < n; ++i) v[i] = reference::element(from, p.number, i);

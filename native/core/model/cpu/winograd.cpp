@@ -82,7 +82,7 @@ void WinogradConvolution::run(const Context& context, const float* in, std::int6
     products_[i].multiply_here({values, channels_ * 4}, rows, {products, columns_});
   };
   if (kProducts * channels_ * columns_ * 4 <= kCachedWeights) {
-    const std::int64_t tile = context.kernels.product(Precision::fp32).tile_rows,
+    const std::int64_t tile = context.kernels.gemm(Precision::fp32).tile_rows,
                        each = kProducts * (channels_ + columns_) * 4;
     const std::int64_t rows = std::max<std::int64_t>(1, kTaskBytes / each / tile) * tile;
     const std::int64_t floats = kProducts * rows * (channels_ + columns_);
