@@ -40,9 +40,9 @@ EvaTower::EvaTower(const Context& context, Precision precision, const Weights& w
   for (std::int64_t i = 0; i < settings_.layers; ++i) {
     const std::string key = "visual.blocks." + std::to_string(i);
     Block b;
-    b.norm1 = Norm(weights, key + ".norm1", settings_.eps);
-    b.norm2 = Norm(weights, key + ".norm2", settings_.eps);
-    if (inner_norm_) b.inner = Norm(weights, key + ".attn.norm", settings_.eps);
+    b.norm1 = LayerNorm(weights, key + ".norm1", settings_.eps);
+    b.norm2 = LayerNorm(weights, key + ".norm2", settings_.eps);
+    if (inner_norm_) b.inner = LayerNorm(weights, key + ".attn.norm", settings_.eps);
     const auto in = need(weights, key + ".attn.in_proj_weight", 3 * width, width);
     const auto q = need(weights, key + ".attn.q_bias", width, 1), v = need(weights, key + ".attn.v_bias", width, 1);
     std::vector<float> bias(static_cast<std::size_t>(3 * width), 0.0f), scale(bias.size(), 1.0f);
@@ -53,7 +53,7 @@ EvaTower::EvaTower(const Context& context, Precision precision, const Weights& w
     b.out = linear_of(context, precision, weights, key + ".attn.proj");
     if (gated) b.gate = linear_of(context, precision, weights, key + ".mlp.fc1_g");
     b.up = linear_of(context, precision, weights, key + (gated ? ".mlp.fc1_x" : ".mlp.fc1"));
-    if (gated) b.mlp_norm = Norm(weights, key + ".mlp.norm", settings_.eps);
+    if (gated) b.mlp_norm = LayerNorm(weights, key + ".mlp.norm", settings_.eps);
     // What a gate makes has outliers that int8 does not hold: there the second layer runs as bf16.
     b.down = linear_of(context, gated ? without_int8(precision) : precision, weights, key + ".mlp.fc2");
     blocks_.push_back(std::move(b));
@@ -125,7 +125,7 @@ void EvaTower::attend(const Context& context, Workspace& w, std::int64_t rows, b
 }
 
 void EvaTower::add(const Context& context, Workspace& w, const Linear& linear, const Linear::Input& in,
-                   const Norm& norm, float* x, std::int64_t rows) const {
+                   const LayerNorm& norm, float* x, std::int64_t rows) const {
   const std::int64_t width = settings_.width;
   if (!post_norm_) return linear.multiply(context, in, rows, {x, width, DType::f32, Activation::none, x, width});
   w.mixed.grow(static_cast<std::size_t>(rows * width) * 4);
@@ -150,10 +150,11 @@ void EvaTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   w.hidden.grow(static_cast<std::size_t>(tokens * mlp) * 4);
   float* x = w.x.as<float>();
   embedding_.run(context, w, pixels, rows, x);
-  const auto input_of = [&](DType type, const float* from, std::int64_t count, std::int64_t wide, const Norm* norm) {
+  const auto input_of = [&](DType type, const float* from, std::int64_t count, std::int64_t wide,
+                            const LayerNorm* norm) {
     return convert(context, from, wide, count, wide, norm, type, w, w.input);
   };
-  const auto input = [&](const float* from, std::int64_t count, const Norm* norm) {
+  const auto input = [&](const float* from, std::int64_t count, const LayerNorm* norm) {
     return input_of(type_, from, count, width, norm);
   };
   for (std::size_t i = 0; i < blocks_.size(); ++i) {

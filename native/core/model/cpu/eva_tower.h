@@ -21,7 +21,7 @@ class EvaTower : public ImageTower {
 
  private:
   struct Block {
-    Norm norm1, norm2, inner, mlp_norm;
+    LayerNorm norm1, norm2, inner, mlp_norm;
     Linear in, out, gate, up, down;  // gate: empty if the MLP has none.
   };
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
@@ -30,7 +30,7 @@ class EvaTower : public ImageTower {
   void attend(const Context& context, Workspace& workspace, std::int64_t rows, bool class_alone) const;
   // Adds the output of `linear` to x, normalised first if the norms come after the branches.
   void add(const Context& context, Workspace& workspace, const Linear& linear, const Linear::Input& in,
-           const Norm& norm, float* x, std::int64_t rows) const;
+           const LayerNorm& norm, float* x, std::int64_t rows) const;
 
   Precision precision_ = Precision::fp32;
   DType type_ = DType::f32;  // The element type of the linear layers' input.
@@ -40,7 +40,7 @@ class EvaTower : public ImageTower {
   std::vector<float> sines_, cosines_;  // [patches, head width]
   PatchEmbedding embedding_;
   std::vector<Block> blocks_;
-  Norm final_norm_;
+  LayerNorm final_norm_;
   Linear projection_;
 };
 

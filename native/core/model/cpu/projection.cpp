@@ -13,7 +13,7 @@ Linear linear_of(const Context& context, Precision precision, const Weights& wei
   return Linear(context, precision, w.data, weights(key + ".bias").data, w.rows(), w.inner());
 }
 
-void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
+void project(const Context& context, const LayerNorm* norm, const Linear& projection, float* rows, std::int64_t count,
              std::int64_t width, float* out) {
   if (norm) {
     context.kernels.layer_norm(rows, width, count, width, norm->gamma.data, norm->beta.data, norm->eps, DType::f32,

@@ -12,7 +12,7 @@ namespace torchclip::core {
 
 // Applies the last steps of a tower, norm and projection if present, to a few pooled rows (float [count, width],
 // overwritten) and writes the result to `out`.
-void project(const Context& context, const Norm* norm, const Linear& projection, float* rows, std::int64_t count,
+void project(const Context& context, const LayerNorm* norm, const Linear& projection, float* rows, std::int64_t count,
              std::int64_t width, float* out);
 // Makes a float32 Linear layer, for few rows, from a matrix [inner, columns] that rows are multiplied with from the
 // left.

@@ -59,7 +59,7 @@ void RobertaTower::encode(const Context& context, Workspace& workspace, const st
 void RobertaTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids, std::int64_t rows,
                                 std::int64_t length, float* out, Cancel cancel) const {
   const std::int64_t width = settings_.width;
-  Sequences sequences;
+  PackedSequences sequences;
   sequences.starts.push_back(0);
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto* row = ids + r * length;

@@ -26,7 +26,7 @@ class RobertaTower : public TextTower {
   bool first_ = false;  // Whether the first token is pooled instead of the mean.
   TokenTable tokens_;
   Tensor positions_, kind_;
-  Norm norm_;
+  LayerNorm norm_;
   Transformer transformer_;
   Linear projections_[2];  // The second one may be empty.
 };

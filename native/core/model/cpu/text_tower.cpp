@@ -88,7 +88,7 @@ void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std
                                  Cancel cancel) const {
   const std::int64_t width = settings_.width, rows = static_cast<std::int64_t>(order.size());
   const bool shares = settings_.causal && !settings_.appended_token;
-  Sequences sequences;
+  PackedSequences sequences;
   sequences.starts.push_back(0);
   if (shares) sequences.key_starts.push_back(0);
   std::vector<std::int64_t> pooled;

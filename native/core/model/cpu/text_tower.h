@@ -33,7 +33,7 @@ class ClipTextTower : public TextTower {
   TokenTable tokens_;
   Tensor positions_, appended_;
   Linear projection_;
-  Norm norm_;
+  LayerNorm norm_;
   Transformer transformer_;
 };
 

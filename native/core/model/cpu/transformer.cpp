@@ -30,8 +30,8 @@ Transformer::Transformer(const Context& context, Precision precision, const Weig
   for (std::int64_t i = 0; i < layers; ++i) {
     const std::string key = prefix + std::to_string(i);
     Block b;
-    b.norm1 = Norm(weights, key + ".ln_1", eps);
-    b.norm2 = Norm(weights, key + ".ln_2", eps);
+    b.norm1 = LayerNorm(weights, key + ".ln_1", eps);
+    b.norm2 = LayerNorm(weights, key + ".ln_2", eps);
     const auto w = need(weights, key + ".attn.in_proj_weight", 3 * width_, width_);
     const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * width_, 1);
     if (pools && i + 1 == layers) {
@@ -60,7 +60,7 @@ std::size_t Transformer::bytes() const {
   return n;
 }
 
-void Transformer::attend(const Context& context, Workspace& w, const Block& block, const Sequences& sequences,
+void Transformer::attend(const Context& context, Workspace& w, const Block& block, const PackedSequences& sequences,
                          DType kept) const {
   const std::int64_t tokens = sequences.tokens(), head = width_ / heads_;
   const DType type = attention_type(context, precision_, head);
@@ -105,10 +105,10 @@ void Transformer::attend(const Context& context, Workspace& w, const Block& bloc
   });
 }
 
-void Transformer::attend_pooled(const Context& context, Workspace& w, const Block& block, const Sequences& sequences,
-                                const std::int64_t* pooled, DType kept) const {
+void Transformer::attend_pooled(const Context& context, Workspace& w, const Block& block,
+                                const PackedSequences& sequences, const std::int64_t* pooled, DType kept) const {
   const std::int64_t tokens = sequences.tokens(), count = sequences.count();
-  const Norm* before = post_norm_ ? nullptr : &block.norm1;
+  const LayerNorm* before = post_norm_ ? nullptr : &block.norm1;
   const DType type = block.pool.type();
   const float* x = w.x.as<float>();
   w.few.grow(static_cast<std::size_t>(count * width_) * 4);
@@ -151,8 +151,8 @@ void Transformer::feed_forward(const Context& context, Workspace& workspace, con
   if (post_norm_) normalize(context, block.norm2, x, rows, width_);
 }
 
-void Transformer::run(const Context& context, Workspace& w, const Sequences& sequences, const std::int64_t* pooled,
-                      Cancel cancel) const {
+void Transformer::run(const Context& context, Workspace& w, const PackedSequences& sequences,
+                      const std::int64_t* pooled, Cancel cancel) const {
   const DType kept = type_ == DType::s8 ? DType::f32 : type_;  // of what attention gives
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     check_cancel(cancel);

@@ -9,7 +9,7 @@
 
 namespace torchclip::core {
 
-struct Sequences {
+struct PackedSequences {
   std::vector<std::int64_t> starts;  // The first own token of each sequence; the last entry is the number of tokens.
   // Causal only. Empty, or the tokens that each sequence attends to, with its own last; those of sequence s start at
   // key_starts[s]. A prefix that several sequences share is computed once.
@@ -34,7 +34,7 @@ class Transformer {
 
   // Runs all layers in place on workspace.x. If `pools` was set, `pooled` names a row of x for each sequence, and
   // workspace.few holds these rows afterwards: float [sequences, width].
-  void run(const Context& context, Workspace& workspace, const Sequences& sequences, const std::int64_t* pooled,
+  void run(const Context& context, Workspace& workspace, const PackedSequences& sequences, const std::int64_t* pooled,
            Cancel cancel) const;
 
   std::int64_t width() const noexcept { return width_; }
@@ -42,16 +42,16 @@ class Transformer {
 
  private:
   struct Block {
-    Norm norm1, norm2;
+    LayerNorm norm1, norm2;
     Linear qkv;  // In a last block that pools, only the queries.
     PooledAttention pool;
     Linear out, up, down;
   };
   // Attention of all tokens, from qkv to `mixed` of type `kept`.
-  void attend(const Context& context, Workspace& workspace, const Block& block, const Sequences& sequences,
+  void attend(const Context& context, Workspace& workspace, const Block& block, const PackedSequences& sequences,
               DType kept) const;
   // Attention of the pooled tokens, which are copied to workspace.few, to `mixed`.
-  void attend_pooled(const Context& context, Workspace& workspace, const Block& block, const Sequences& sequences,
+  void attend_pooled(const Context& context, Workspace& workspace, const Block& block, const PackedSequences& sequences,
                      const std::int64_t* pooled, DType kept) const;
   void feed_forward(const Context& context, Workspace& workspace, const Block& block, float* x,
                     std::int64_t rows) const;

@@ -16,8 +16,8 @@ VitTower::VitTower(const Context& context, Precision precision, const Weights& w
       embed_dim_(embed_dim),
       embedding_(context, precision, weights, settings, pixels) {
   const std::int64_t width = settings_.width;
-  if (settings_.pre_norm) pre_norm_ = Norm(weights, "visual.ln_pre", settings_.eps);
-  final_norm_ = Norm(weights, "visual.ln_post", settings_.eps);
+  if (settings_.pre_norm) pre_norm_ = LayerNorm(weights, "visual.ln_pre", settings_.eps);
+  final_norm_ = LayerNorm(weights, "visual.ln_post", settings_.eps);
   transformer_ = Transformer(context, precision, weights, "visual.transformer.resblocks.", settings_, false,
                              settings_.pool == VitSettings::Pool::token);
   if (const auto matrix = weights("visual.proj"); matrix.data) {
@@ -32,12 +32,12 @@ VitTower::VitTower(const Context& context, Precision precision, const Weights& w
                                       width, width, settings_.pool_heads);
     pool_.attention.fix_query(context, query.data());
     pool_.out = linear_of(context, Precision::fp32, weights, key + ".out_proj");
-    pool_.norm = Norm(weights, key + ".norm", settings_.eps);
+    pool_.norm = LayerNorm(weights, key + ".norm", settings_.eps);
     pool_.up = linear_of(context, Precision::fp32, weights, key + ".mlp.fc1");
     pool_.down = linear_of(context, Precision::fp32, weights, key + ".mlp.fc2");
   } else if (settings_.pool == VitSettings::Pool::queries) {
     const auto query = first_query(settings_, weights, embed_dim);
-    pool_.norm = Norm(weights, key + ".ln_k", settings_.eps);
+    pool_.norm = LayerNorm(weights, key + ".ln_k", settings_.eps);
     const auto k = need(weights, key + ".attn.k_proj_weight", embed_dim, width);
     const auto v = need(weights, key + ".attn.v_proj_weight", embed_dim, width);
     const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * embed_dim, 1);
@@ -67,7 +67,7 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   w.x.grow(static_cast<std::size_t>(rows * length * width) * 4);
   float* x = w.x.as<float>();
   embedding_.run(context, w, pixels, rows, x);
-  Sequences sequences;
+  PackedSequences sequences;
   std::vector<std::int64_t> first;
   for (std::int64_t r = 0; r <= rows; ++r) sequences.starts.push_back(r * length);
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -103,7 +103,8 @@ void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uin
   project(context, before ? nullptr : &final_norm_, projection_, pooled, rows, wide, out);
 }
 
-void VitTower::pool_attention(const Context& context, Workspace& w, const Sequences& sequences, float* pooled) const {
+void VitTower::pool_attention(const Context& context, Workspace& w, const PackedSequences& sequences,
+                              float* pooled) const {
   const auto& p = pool_;
   const std::int64_t width = settings_.width, wide = p.attention.width(), rows = sequences.count();
   const auto tokens = convert(context, w.x.as<float>(), width, sequences.tokens(), width, p.up ? nullptr : &p.norm,

@@ -14,7 +14,7 @@ namespace torchclip::core {
 struct AttentionPool {
   PooledAttention attention;
   Linear out, up, down;
-  Norm norm;  // Before the MLP; with CoCa before the keys and values.
+  LayerNorm norm;  // Before the MLP; with CoCa before the keys and values.
 };
 
 class VitTower : public ImageTower {
@@ -30,14 +30,15 @@ class VitTower : public ImageTower {
   void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
                     float* out, Cancel cancel) const;
   // Pools by one query into `pooled`, float [sequences, width of the query].
-  void pool_attention(const Context& context, Workspace& workspace, const Sequences& sequences, float* pooled) const;
+  void pool_attention(const Context& context, Workspace& workspace, const PackedSequences& sequences,
+                      float* pooled) const;
 
   Precision precision_ = Precision::fp32;
   VitSettings settings_;
   std::int64_t embed_dim_ = 0;
   PatchEmbedding embedding_;
   Linear projection_;
-  Norm pre_norm_, final_norm_;
+  LayerNorm pre_norm_, final_norm_;
   Transformer transformer_;
   AttentionPool pool_;
 };

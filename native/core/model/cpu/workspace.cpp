@@ -9,7 +9,7 @@ constexpr std::int64_t kRowsOfTask = 16;
 
 }  // namespace
 
-Norm::Norm(const Weights& weights, const std::string& key, float epsilon)
+LayerNorm::LayerNorm(const Weights& weights, const std::string& key, float epsilon)
     : gamma(copied(need(weights, key + ".weight"))), beta(copied(weights(key + ".bias"))), eps(epsilon) {}
 
 std::size_t Workspace::bytes() const {
@@ -19,7 +19,7 @@ std::size_t Workspace::bytes() const {
 }
 
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
-                      std::int64_t width, const Norm* norm, DType type, Workspace& workspace, Buffer& to) {
+                      std::int64_t width, const LayerNorm* norm, DType type, Workspace& workspace, Buffer& to) {
   const std::int64_t bytes = row_stride(type, width);
   to.grow(static_cast<std::size_t>(rows * bytes));
   workspace.scales.grow(static_cast<std::size_t>(rows) * 4);
@@ -35,7 +35,7 @@ Linear::Input convert(const Context& context, const float* x, std::int64_t strid
   return {to.as<void>(), bytes, scales, sums};
 }
 
-void normalize(const Context& context, const Norm& norm, float* x, std::int64_t rows, std::int64_t width) {
+void normalize(const Context& context, const LayerNorm& norm, float* x, std::int64_t rows, std::int64_t width) {
   context.pool.parallel_for((rows + kRowsOfTask - 1) / kRowsOfTask, [&](std::int64_t task) {
     const std::int64_t first = task * kRowsOfTask, n = std::min(kRowsOfTask, rows - first);
     context.kernels.layer_norm(x + first * width, width, n, width, norm.gamma.data, norm.beta.data, norm.eps,

@@ -9,11 +9,11 @@
 
 namespace torchclip::core {
 
-struct Norm {
+struct LayerNorm {
   Tensor gamma, beta;
   float eps = 1e-5f;
-  Norm() = default;
-  Norm(const Weights& weights, const std::string& key, float eps);
+  LayerNorm() = default;
+  LayerNorm(const Weights& weights, const std::string& key, float eps);
 };
 
 // The memory of a forward pass, which grows to the largest batch so far and is then reused.
@@ -31,10 +31,10 @@ struct Workspace {
 };
 
 // Normalises rows of float [rows, width] in place.
-void normalize(const Context& context, const Norm& norm, float* x, std::int64_t rows, std::int64_t width);
+void normalize(const Context& context, const LayerNorm& norm, float* x, std::int64_t rows, std::int64_t width);
 
 // Converts rows of float to the input of a linear layer, normalised if `norm` is not null.
 Linear::Input convert(const Context& context, const float* x, std::int64_t stride, std::int64_t rows,
-                      std::int64_t width, const Norm* norm, DType type, Workspace& workspace, Buffer& to);
+                      std::int64_t width, const LayerNorm* norm, DType type, Workspace& workspace, Buffer& to);
 
 }  // namespace torchclip::core
