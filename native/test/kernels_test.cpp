@@ -43,8 +43,10 @@ void products(const Context& context, Precision precision, double tolerance) {
         std::vector<std::int32_t> sums(rows);
         context.kernels.layer_norm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(),
                                    row_bytes(type, inner), scales.data(), sums.data());
-        linear.multiply(context, {input.data(), row_bytes(type, inner), scales.data(), sums.data()}, rows,
-                        {out.data(), columns, DType::f32, Activation::none, residual.data(), columns});
+        const std::int64_t stride = row_bytes(type, inner) / size_of(type);
+        linear.multiply(context, {input.data(), rows, inner, stride, type, scales.data(), sums.data()},
+                        Matrix::dense(out.data(), rows, columns),
+                        {.residual = ConstMatrix::dense(residual.data(), rows, columns)});
         double most = 0;
         for (std::int64_t r = 0; r < rows; ++r) {
           for (std::int64_t c = 0; c < columns; ++c) {
@@ -74,7 +76,8 @@ void int8_dots(const Context& context) {
     for (const std::int64_t count : {1, 3, 8}) {
       const auto queries = values(count * dim, 12);
       const Linear packed(context, Precision::int8, queries.data(), nullptr, count, dim);
-      packed.multiply_panel({rows.data(), stride, scales.data(), sums.data()}, kRows, {expected.data(), kPanel}, 0);
+      packed.multiply_panel({rows.data(), kRows, dim, stride, DType::s8, scales.data(), sums.data()},
+                            Matrix::dense(expected.data(), kRows, kPanel), 0);
       Int8Queries(context, queries.data(), count, dim)
           .scores(context.kernels, rows.data(), stride, scales.data(), sums.data(), kRows, 0, out.data());
       CHECK(out == expected);
@@ -92,9 +95,11 @@ void convolutions(const Context& context) {
     const auto in = values(c.images * c.side * c.side * c.channels, 8), w = values(c.columns * 9 * c.channels, 9);
     const auto bias = values(c.columns, 10);
     std::vector<float> out(c.images * c.side * c.side * c.columns, -1.0f);
-    Buffer scratch;
+    Arena arena;
+    const std::int64_t pixels = c.images * c.side * c.side;
     WinogradConvolution(context, Precision::fp32, w.data(), bias.data(), c.columns, c.channels)
-        .run(context, in.data(), c.images, c.side, out.data(), scratch);
+        .run(context, arena, ConstMatrix::dense(in.data(), pixels, c.channels), c.side,
+             Matrix::dense(out.data(), pixels, c.columns));
     double most = 0;
     for (std::int64_t pixel = 0; pixel < c.images * c.side * c.side; ++pixel) {
       const std::int64_t x = pixel % c.side, y = pixel / c.side % c.side, image = pixel / (c.side * c.side);
@@ -211,10 +216,11 @@ void same_bits(const Context& context) {
     std::vector<std::int32_t> sums(kRows);
     context.kernels.layer_norm(a.data(), kInner, kRows, kInner, nullptr, nullptr, 0, linear.type(), input.data(),
                                stride, scales.data(), sums.data());
-    linear.multiply(context, {input.data(), stride, scales.data(), sums.data()}, kRows, {all.data(), kColumns});
+    const ConstMatrix in{input.data(),  kRows,         kInner,     stride / size_of(linear.type()),
+                         linear.type(), scales.data(), sums.data()};
+    linear.multiply(context, in, Matrix::dense(all.data(), kRows, kColumns));
     for (const std::int64_t r : {0, 13, 66, 249}) {
-      linear.multiply(context, {input.data() + r * stride, stride, scales.data() + r, sums.data() + r}, 1,
-                      {one.data(), kColumns});
+      linear.multiply(context, in.row_slice(r, 1), Matrix::dense(one.data(), 1, kColumns));
       CHECK(std::equal(one.begin(), one.end(), all.begin() + r * kColumns));
     }
   }

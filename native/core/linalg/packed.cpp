@@ -2,15 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <new>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 #include <unistd.h>
-
-#include "base/error.h"
 
 namespace torchclip::core {
 namespace {
@@ -25,8 +18,6 @@ std::int64_t second_cache_bytes() {
   return kCommon;
 }
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kLine = 64;
 // Panels that a task multiplies its rows with, and those of the thread's next task, which are fetched meanwhile, should
 // stay in a core's second cache together with some rows.
 std::int64_t cached_bytes() {
@@ -63,7 +54,7 @@ class Shares {
   }
 
  private:
-  struct alignas(kLine) Share {
+  struct alignas(kAlignment) Share {
     std::atomic<std::uint64_t> state{0};  // first and end
   };
   static std::uint64_t pack(std::int64_t begin, std::int64_t end) {
@@ -113,16 +104,6 @@ Scratch scratch_for(std::int64_t steps, std::int64_t panels) {
 
 }  // namespace
 
-Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
-  void* data = nullptr;
-  const bool huge = bytes >= kHugePage;
-  if (posix_memalign(&data, huge ? kHugePage : kLine, std::max(bytes, kLine)) != 0) throw std::bad_alloc();
-#if defined(__linux__)
-  if (huge) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
-  data_ = {data, std::free};
-}
-
 Linear::Linear(const Context& context, Precision precision, const float* weight, const float* bias,
                std::int64_t columns, std::int64_t inner, const float* scale, float scale_all)
     : kernel_(context.kernels.gemm(precision)), columns_(columns), inner_(inner), steps_(kernel_.format.steps(inner)) {
@@ -151,9 +132,9 @@ Linear::Linear(const Context& context, Precision precision, const float* weight,
   });
 }
 
-std::int64_t Linear::passes(const Output& out) const {
+std::int64_t Linear::passes(const Matrix& out, const Epilogue& epilogue) const {
   // Sums can only be continued where they are stored as they are.
-  const bool splits = type() != DType::s8 && out.type == DType::f32 && out.activation == Activation::none;
+  const bool splits = type() != DType::s8 && out.type == DType::f32 && epilogue.activation == Activation::none;
   return splits ? (steps_ + kPassSteps - 1) / kPassSteps : 1;
 }
 
@@ -162,22 +143,23 @@ const char* Linear::weights(std::int64_t panel, std::int64_t step) const {
   return packed_.as<char>() + (panel * steps_ * kPanel + step * format.strip) * format.bytes();
 }
 
-void Linear::part(const Input& in, const Output& out, Span rows, Span panels, Span next) const {
+void Linear::multiply_block(const ConstMatrix& in, const Matrix& out, const Epilogue& epilogue, Span rows, Span panels,
+                            Span next) const {
   GemmArgs args;
-  args.lda = in.stride;
+  args.lda = in.stride_bytes();
   args.panel_steps = steps_;
   args.columns = columns_;
   args.bias = bias_.data();
   args.column_scale = scales_.data();
   args.row_scale = in.scales;
   args.row_sum = in.sums;
-  args.activation = out.activation;
+  args.activation = epilogue.activation;
   args.out = out.data;
   args.ldo = out.stride;
   args.out_type = out.type;
-  args.residual = out.residual;
-  args.ldr = out.residual_stride;
-  const std::int64_t count = passes(out);
+  args.residual = static_cast<const float*>(epilogue.residual.data);
+  args.ldr = epilogue.residual.stride;
+  const std::int64_t count = passes(out, epilogue);
   const auto first_step = [&](std::int64_t pass) { return pass * steps_ / count; };
   if (kernel_.format.widens() && rows.end - rows.begin >= kWidenTiles * kernel_.tile_rows) {
     const auto scratch = scratch_for((steps_ + count - 1) / count, panels.end - panels.begin);
@@ -202,14 +184,14 @@ void Linear::part(const Input& in, const Output& out, Span rows, Span panels, Sp
   }
 }
 
-void Linear::multiply_here(const Input& in, std::int64_t rows, const Output& out) const {
-  part(in, out, {0, rows}, {0, round_up(columns_, kPanel) / kPanel});
+void Linear::multiply_here(const ConstMatrix& in, const Matrix& out, const Epilogue& epilogue) const {
+  multiply_block(in, out, epilogue, {0, in.rows}, {0, round_up(columns_, kPanel) / kPanel});
 }
 
-void Linear::multiply_panel(const Input& in, std::int64_t rows, const Output& out, std::int64_t panel) const {
+void Linear::multiply_panel(const ConstMatrix& in, const Matrix& out, std::int64_t panel) const {
   GemmArgs args;
   args.a = in.data;
-  args.lda = in.stride;
+  args.lda = in.stride_bytes();
   args.weights = weights(panel, 0);
   args.steps = args.panel_steps = steps_;
   args.columns = kPanel;
@@ -218,33 +200,37 @@ void Linear::multiply_panel(const Input& in, std::int64_t rows, const Output& ou
   args.row_sum = in.sums;
   args.out = out.data;
   args.ldo = out.stride;
-  kernel_.gemm(args, 0, rows, 0, 1);
+  kernel_.gemm(args, 0, in.rows, 0, 1);
 }
 
-void Linear::multiply(const Context& context, const Input& in, std::int64_t rows, const Output& out) const {
+void Linear::multiply(const Context& context, const ConstMatrix& in, const Matrix& out,
+                      const Epilogue& epilogue) const {
+  const std::int64_t rows = in.rows;
   if (rows <= 0) return;
   const std::int64_t panels = round_up(columns_, kPanel) / kPanel;
   const std::int64_t tile = kernel_.tile_rows;
-  const std::int64_t panel_bytes = steps_ / passes(out) * kPanel * kernel_.format.bytes();
-  const std::int64_t together = std::max<std::int64_t>(1, cached_bytes() / std::max<std::int64_t>(1, panel_bytes));
-  // Enough tasks for all threads: first of fewer panels, then of fewer rows.
+  const std::int64_t panel_bytes = steps_ / passes(out, epilogue) * kPanel * kernel_.format.bytes();
+  const std::int64_t cached_panels = std::max<std::int64_t>(1, cached_bytes() / std::max<std::int64_t>(1, panel_bytes));
+  // A task multiplies one of `row_blocks` blocks of rows with one of `panel_blocks` blocks of panels. There are enough
+  // tasks for all threads: first of fewer panels, then of fewer rows.
   const std::int64_t wanted = context.pool.size() == 1 ? 1 : context.pool.size() * kTasksPerThread;
-  std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
-  const std::int64_t parts = std::min(panels, std::max((panels + together - 1) / together, wanted / blocks));
-  blocks = std::min((rows + tile - 1) / tile, std::max(blocks, wanted / kFewerTasks / parts));
-  const std::int64_t tasks = blocks * parts;
+  std::int64_t row_blocks = (rows + kBlockRows - 1) / kBlockRows;
+  const std::int64_t panel_blocks =
+      std::min(panels, std::max((panels + cached_panels - 1) / cached_panels, wanted / row_blocks));
+  row_blocks = std::min((rows + tile - 1) / tile, std::max(row_blocks, wanted / kFewerTasks / panel_blocks));
+  const std::int64_t tasks = row_blocks * panel_blocks;
   const auto rows_of = [&](std::int64_t task) -> Span {
-    const std::int64_t block = task / parts;
-    return {block * rows / blocks, (block + 1) * rows / blocks};
+    const std::int64_t i = task / panel_blocks;
+    return {i * rows / row_blocks, (i + 1) * rows / row_blocks};
   };
   const auto panels_of = [&](std::int64_t task) -> Span {
-    const std::int64_t i = task % parts;
-    return {i * panels / parts, (i + 1) * panels / parts};
+    const std::int64_t i = task % panel_blocks;
+    return {i * panels / panel_blocks, (i + 1) * panels / panel_blocks};
   };
   Shares shares(tasks, context.pool.size());
   context.pool.parallel_for(tasks, [&](std::int64_t, int thread) {
     const std::int64_t task = shares.take(thread), next = shares.next(thread);
-    part(in, out, rows_of(task), panels_of(task), next < 0 ? Span{} : panels_of(next));
+    multiply_block(in, out, epilogue, rows_of(task), panels_of(task), next < 0 ? Span{} : panels_of(next));
   });
 }
 

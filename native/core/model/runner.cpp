@@ -68,7 +68,7 @@ struct Runner::State {
   std::shared_ptr<const Towers> towers;  // on the CPU
   const ImageTower* image = nullptr;     // of `towers`
   const TextTower* text = nullptr;
-  Workspace workspace;
+  Arena arena;  // of the towers on the CPU
   std::unique_ptr<GpuModel> gpu;
   std::unique_ptr<GenericRunner> generic;
 
@@ -191,14 +191,14 @@ MemoryUse Runner::memory() const {
   if (s.generic) use.weights += s.generic->bytes();
   if (s.image) use.weights += s.image->bytes();
   if (s.text) use.weights += s.text->bytes();
-  use.workspace += s.workspace.bytes();
+  use.workspace += s.arena.bytes();
   return use;
 }
 
 void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
   auto& s = *state_;
   if (s.image) {
-    s.image->encode(s.context(), s.workspace, pixels, rows, out, cancel);
+    s.image->encode(s.context(), s.arena, pixels, Matrix::dense(out, rows, s.info.embed_dim), cancel);
   } else if (s.fast_images()) {
     s.gpu->encode_pixels(pixels, rows, out, cancel);
   } else {
@@ -242,7 +242,7 @@ void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int3
     }
   }
   if (s.text) {
-    s.text->encode(s.context(), s.workspace, ids, rows, length, out, cancel);
+    s.text->encode(s.context(), s.arena, ids, length, Matrix::dense(out, rows, s.info.embed_dim), cancel);
   } else if (s.fast_texts()) {
     s.gpu->encode_tokens(ids, rows, length, out, cancel);
   } else {

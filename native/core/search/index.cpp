@@ -74,14 +74,16 @@ double product_speed(Precision precision, double seconds) {
       scales(kRows, 1.0f);
   std::vector<std::int32_t> sums(kRows, 0);
   const Linear linear(context, precision, weights.data(), nullptr, kColumns, kInner);
+  const DType type = linear.type();
+  const ConstMatrix in{input.data(), kRows,         kInner,     row_bytes(type, kInner) / size_of(type),
+                       type,         scales.data(), sums.data()};
   double best = 0;
   const auto now = [] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   };
   for (const double end = now() + seconds; now() < end;) {
     const double start = now();
-    linear.multiply(context, {input.data(), row_bytes(linear.type(), kInner), scales.data(), sums.data()}, kRows,
-                    {out.data(), kStride});
+    linear.multiply(context, in, {out.data(), kRows, kColumns, kStride});
     best = std::max(best, 2.0 * kRows * kColumns * kInner / (now() - start));
   }
   return best;

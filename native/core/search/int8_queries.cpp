@@ -35,7 +35,10 @@ Int8Queries::Int8Queries(const Context& context, const float* queries, std::int6
 
 void Int8Queries::scores(const Kernels& kernels, const char* data, std::int64_t stride, const float* scales,
                          const std::int32_t* sums, std::int64_t rows, std::int64_t panel, float* out) const {
-  if (packed_) return packed_.multiply_panel({data, stride, scales, sums}, rows, {out, kPanel}, panel);
+  if (packed_) {
+    const ConstMatrix in{data, rows, packed_.inner(), stride, DType::s8, scales, sums};
+    return packed_.multiply_panel(in, Matrix::dense(out, rows, kPanel), panel);
+  }
   Int8Dots d;
   d.data = data;
   d.stride = stride;

@@ -167,7 +167,9 @@ class BlockScan {
         bytes_->scores(context_.kernels, segment.data, segment.stride, segment.scales, segment.sums, segment.count,
                        panel, scores);
       } else {
-        packed_.multiply_panel({segment.data, segment.stride}, segment.count, {scores, kPanel}, panel);
+        const DType type = packed_.type();
+        const ConstMatrix in{segment.data, segment.count, rows_.dim, segment.stride / size_of(type), type};
+        packed_.multiply_panel(in, Matrix::dense(scores, segment.count, kPanel), panel);
       }
       struct State {
         BlockScan& scan;

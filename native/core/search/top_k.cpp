@@ -32,7 +32,7 @@ void similarity_on_cpu(const float* a, std::int64_t a_rows, const float* b, std:
   const auto multiply = [&](ThreadPool& pool) {
     const Context context{*kernels(), pool};
     const Linear packed(context, Precision::fp32, b, nullptr, b_rows, dim);
-    packed.multiply(context, {a, std::int64_t{dim} * 4}, a_rows, {out, b_rows});
+    packed.multiply(context, ConstMatrix::dense(a, a_rows, dim), Matrix::dense(out, a_rows, b_rows));
   };
   // The JavaScript thread may be the caller: it does not wait for a search that runs, but works alone meanwhile.
   auto& search = SearchThreads::get();

@@ -181,22 +181,25 @@ double seconds_of(const std::function<void()>& work) {
 class Cpu {
  public:
   Cpu(const Shape& s, core::Precision precision, const core::Json& config, const core::PixelTable& table)
-      : pool_(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))), context_{*core::kernels(), pool_} {
+      : pool_(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
+        context_{*core::kernels(), pool_},
+        embed_(s.embed) {
     const auto weights = weights_of(s);
     image_ = core::ImageTower::make(context_, precision, weights, config["image"], s.embed, table);
     text_ = core::TextTower::make(context_, precision, weights, config["text"], s.embed);
   }
   void images(const std::uint8_t* pixels, std::int64_t rows, float* out) {
-    image_->encode(context_, workspace_, pixels, rows, out, nullptr);
+    image_->encode(context_, arena_, pixels, core::Matrix::dense(out, rows, embed_), nullptr);
   }
   void texts(const std::int32_t* ids, std::int64_t rows, float* out) {
-    text_->encode(context_, workspace_, ids, rows, kContext, out, nullptr);
+    text_->encode(context_, arena_, ids, kContext, core::Matrix::dense(out, rows, embed_), nullptr);
   }
 
  private:
   core::ThreadPool pool_;
   core::Context context_;
-  core::Workspace workspace_;
+  core::Arena arena_;
+  std::int64_t embed_;
   std::unique_ptr<core::ImageTower> image_;
   std::unique_ptr<core::TextTower> text_;
 };

@@ -9,7 +9,7 @@
 namespace torchclip::core {
 
 // The number of tokens that go through the layers together. It is enough for full speed of the matrix multiplications
-// and determines the size of the workspace.
+// and determines the size of the arena.
 constexpr std::int64_t kChunkTokens = 2048;
 
 // Calls work(begin, count) for chunks of nearly equal numbers of images, where `begin` is the index of the first image.

@@ -1,5 +1,6 @@
 #include "model/cpu/patch_embedding.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -10,16 +11,19 @@
 namespace torchclip::core {
 namespace {
 
-// One line of `count` patches of kernel x kernel pixels as rows of a product's input (line, column, channel). in:
-// [image, side, side, pixel] bytes.
-void feature_patches(const char* in, std::int64_t image, std::int64_t side, std::int64_t y, std::int64_t kernel,
-                     std::int64_t pixel, std::int64_t count, char* to, std::int64_t stride) {
-  for (std::int64_t gx = 0; gx < count; ++gx, to += stride) {
-    for (std::int64_t dy = 0; dy < kernel; ++dy) {
-      const char* from = in + ((image * side + y * kernel + dy) * side + gx * kernel) * pixel;
-      std::memcpy(to + dy * kernel * pixel, from, static_cast<std::size_t>(kernel * pixel));
+// Writes one line of patches of kernel x kernel pixels, in the order (line, column, channel), to rows of a matrix
+// multiplication's input. features: [images * side * side, channels], without gaps; `first`: the first pixel of the
+// line.
+void feature_patches(const ConstMatrix& features, std::int64_t side, std::int64_t first, std::int64_t kernel,
+                     const Matrix& to) {
+  const std::int64_t line_bytes = kernel * features.stride_bytes(), patch_bytes = kernel * line_bytes;
+  for (std::int64_t i = 0; i < to.rows; ++i) {
+    char* patch = to.row<char>(i);
+    for (std::int64_t y = 0; y < kernel; ++y) {
+      const char* from = features.row<char>(first + y * side + i * kernel);
+      std::memcpy(patch + y * line_bytes, from, static_cast<std::size_t>(line_bytes));
     }
-    std::memset(to + kernel * kernel * pixel, 0, static_cast<std::size_t>(stride - kernel * kernel * pixel));
+    std::memset(patch + patch_bytes, 0, static_cast<std::size_t>(to.stride_bytes() - patch_bytes));
   }
 }
 
@@ -40,14 +44,14 @@ PatchEmbedding::PatchEmbedding(const Context& context, Precision precision, cons
     const std::string key = "visual.stem." + std::to_string(i);
     const bool last = i + 1 == levels;
     const std::int64_t kernel = settings.stem[i], channels = i ? stem_.back().columns() : 3;
-    auto product = convolution(context, stored, weights, key + ".conv", last ? "" : key + ".bn");
-    if (product.inner() != kernel * kernel * channels || (last && product.columns() != settings.width)) {
+    auto linear = convolution(context, stored, weights, key + ".conv", last ? "" : key + ".bn");
+    if (linear.inner() != kernel * kernel * channels || (last && linear.columns() != settings.width)) {
       throw Error(TORCHCLIP_E_MODEL_CORRUPT, key + " has another shape than the model's settings say");
     }
     if (last) {
-      patches_ = std::move(product);
+      patches_ = std::move(linear);
     } else {
-      stem_.push_back(std::move(product));
+      stem_.push_back(std::move(linear));
     }
   }
   embedding_.patches = {};
@@ -59,80 +63,85 @@ std::size_t PatchEmbedding::bytes() const {
   return n;
 }
 
-void PatchEmbedding::run(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
-                         float* x) const {
-  const std::int64_t size = settings_.size, grid = settings_.grid, width = settings_.width;
-  const std::int64_t length = settings_.length(), extra = length - settings_.patches();
-
-  // A line of patches of an image as rows of a product's input, in the order of a convolution's weights (channel,
-  // line, column), or of `convolution` (line, column, channel).
-  const auto pixel_patches = [&](const std::uint8_t* from, std::int64_t patch, std::int64_t count, bool channels_last,
-                                 char* to, std::int64_t stride) {
-    const std::int64_t inner = 3 * patch * patch, down = channels_last ? 3 * patch : patch;
-    const std::int64_t right = channels_last ? 3 : 1, across = channels_last ? 1 : patch * patch;
-    const auto fill = [&](auto* line, const auto& table) {
-      const std::int64_t padded = stride / static_cast<std::int64_t>(sizeof *line);
-      for (std::int64_t gx = 0; gx < count; ++gx, line += padded) {
-        for (int c = 0; c < 3; ++c) {
-          for (std::int64_t y = 0; y < patch; ++y) {
-            const std::uint8_t* p = from + (y * size + gx * patch) * 3 + c;
-            auto* at = line + c * across + y * down;
-            for (std::int64_t i = 0; i < patch; ++i) at[i * right] = table[c][p[3 * i]];
-          }
-        }
-        for (std::int64_t i = inner; i < padded; ++i) line[i] = 0;
+template <typename T>
+void PatchEmbedding::fill_patches(const std::uint8_t* from, std::int64_t patch, bool channels_last,
+                                  const T (&table)[3][256], const Matrix& to) const {
+  // The distances in a row of `to` between neighbouring lines, columns and channels of a patch.
+  const std::int64_t line_stride = channels_last ? 3 * patch : patch;
+  const std::int64_t column_stride = channels_last ? 3 : 1;
+  const std::int64_t channel_stride = channels_last ? 1 : patch * patch;
+  for (std::int64_t i = 0; i < to.rows; ++i) {
+    T* row = to.row<T>(i);
+    for (int c = 0; c < 3; ++c) {
+      for (std::int64_t y = 0; y < patch; ++y) {
+        const std::uint8_t* pixel = from + (y * settings_.size + i * patch) * 3 + c;
+        T* line = row + c * channel_stride + y * line_stride;
+        for (std::int64_t x = 0; x < patch; ++x) line[x * column_stride] = table[c][pixel[3 * x]];
       }
-    };
-    if (type_ == DType::f32) {
-      fill(reinterpret_cast<float*>(to), table_.value);
-    } else {
-      fill(reinterpret_cast<std::uint16_t*>(to), table_.bf16);
     }
-  };
+    for (std::int64_t k = 3 * patch * patch; k < to.stride; ++k) row[k] = 0;
+  }
+}
 
-  // The stem but its last product: side by side in w.hidden, [rows, side, side, channels] of type_.
-  std::int64_t side = size, pixel = 3;
+void PatchEmbedding::pixel_patches(const std::uint8_t* from, std::int64_t patch, bool channels_last,
+                                   const Matrix& to) const {
+  if (type_ == DType::f32) {
+    fill_patches(from, patch, channels_last, table_.value, to);
+  } else {
+    fill_patches(from, patch, channels_last, table_.bf16, to);
+  }
+}
+
+PatchEmbedding::Features PatchEmbedding::run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels,
+                                                  std::int64_t images) const {
+  Features features{{}, settings_.size};
   for (std::size_t i = 0; i < stem_.size(); ++i) {
-    const std::int64_t kernel = settings_.stem[i], next = side / kernel, stride = row_stride(type_, stem_[i].inner());
-    w.input.grow(static_cast<std::size_t>(rows * next * next * stride));
-    context.pool.parallel_for(rows * next, [&](std::int64_t task) {
-      const std::int64_t image = task / next, y = task % next;
-      char* to = w.input.as<char>() + task * next * stride;
+    const std::int64_t kernel = settings_.stem[i], side = features.side / kernel;
+    const Matrix next = arena.dense(images * side * side, stem_[i].columns(), type_);
+    const Arena::Scope scope(arena);
+    const Matrix patches = arena.matrix(next.rows, stem_[i].inner(), type_);
+    context.pool.parallel_for(images * side, [&](std::int64_t task) {
+      const std::int64_t first = (task / side * features.side + task % side * kernel) * features.side;
+      const Matrix line = patches.row_slice(task * side, side);
       if (i == 0) {
-        pixel_patches(pixels + (image * size + y * kernel) * size * 3, kernel, next, true, to, stride);
+        pixel_patches(pixels + first * 3, kernel, true, line);
       } else {
-        feature_patches(w.hidden.as<char>(), image, side, y, kernel, pixel, next, to, stride);
+        feature_patches(features.pixels, features.side, first, kernel, line);
       }
     });
-    pixel = stem_[i].columns() * size_of(type_);
-    w.hidden.grow(static_cast<std::size_t>(rows * next * next * pixel));
-    stem_[i].multiply(context, {w.input.as<void>(), stride}, rows * next * next,
-                      {w.hidden.as<void>(), stem_[i].columns(), type_, Activation::gelu});
-    side = next;
+    stem_[i].multiply(context, patches, next, {.activation = Activation::gelu});
+    features = {next, side};
   }
+  return features;
+}
 
-  // The patches. The class token's row is zeros, so that the rows of all images are one product, which adds to what x
-  // holds by then.
-  const std::int64_t stride = row_stride(type_, patches_.inner());
-  w.input.grow(static_cast<std::size_t>(rows * length * stride));
-  context.pool.parallel_for(rows * grid, [&](std::int64_t task) {
-    const std::int64_t image = task / grid, gy = task % grid, first = image * length + extra + gy * grid;
-    char* to = w.input.as<char>() + first * stride;
+void PatchEmbedding::run(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& x) const {
+  const Arena::Scope scope(arena);
+  const std::int64_t grid = settings_.grid, width = settings_.width, length = settings_.length();
+  const std::int64_t class_tokens = length - settings_.patches(), images = x.rows / length;
+  const Features features = run_stem(context, arena, pixels, images);
+  const std::int64_t side = features.side, kernel = stem_.empty() ? settings_.patch : settings_.stem.back();
+
+  // The patch of a class token is zeros, so that all images are one matrix multiplication, which adds to the positions
+  // in x.
+  const Matrix patches = arena.matrix(x.rows, patches_.inner(), type_);
+  context.pool.parallel_for(images * grid, [&](std::int64_t task) {
+    const std::int64_t image = task / grid, y = task % grid;
+    const std::int64_t first_pixel = (image * side + y * kernel) * side;
+    const std::int64_t first_token = image * length + class_tokens + y * grid;
+    const Matrix line = patches.row_slice(first_token, grid);
     if (stem_.empty()) {
-      const std::int64_t patch = settings_.patch;
-      pixel_patches(pixels + (image * size + gy * patch) * size * 3, patch, grid, false, to, stride);
+      pixel_patches(pixels + first_pixel * 3, kernel, false, line);
     } else {
-      feature_patches(w.hidden.as<char>(), image, side, gy, settings_.stem.back(), pixel, grid, to, stride);
+      feature_patches(features.pixels, side, first_pixel, kernel, line);
     }
-    std::memcpy(x + first * width, embedding_.positions.data() + gy * grid * width,
-                static_cast<std::size_t>(grid * width) * 4);
-    if (gy == 0 && extra) {
-      std::memset(w.input.as<char>() + image * length * stride, 0, static_cast<std::size_t>(stride));
-      std::memcpy(x + image * length * width, embedding_.class_row.data(), static_cast<std::size_t>(width) * 4);
+    std::copy_n(embedding_.positions.data() + y * grid * width, grid * width, x.row<float>(first_token));
+    if (y == 0 && class_tokens > 0) {
+      std::memset(patches.row<char>(image * length), 0, static_cast<std::size_t>(patches.stride_bytes()));
+      std::copy_n(embedding_.class_row.data(), width, x.row<float>(image * length));
     }
   });
-  patches_.multiply(context, {w.input.as<void>(), stride}, rows * length,
-                    {x, width, DType::f32, Activation::none, x, width});
+  patches_.multiply(context, patches, x, {.residual = x});
 }
 
 }  // namespace torchclip::core

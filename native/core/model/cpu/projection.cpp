@@ -1,6 +1,6 @@
 #include "model/cpu/projection.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace torchclip::core {
 
@@ -13,16 +13,12 @@ Linear linear_of(const Context& context, Precision precision, const Weights& wei
   return Linear(context, precision, w.data, weights(key + ".bias").data, w.rows(), w.inner());
 }
 
-void project(const Context& context, const LayerNorm* norm, const Linear& projection, float* rows, std::int64_t count,
-             std::int64_t width, float* out) {
-  if (norm) {
-    context.kernels.layer_norm(rows, width, count, width, norm->gamma.data, norm->beta.data, norm->eps, DType::f32,
-                               rows, width * 4, nullptr, nullptr);
-  }
-  if (projection) {
-    projection.multiply(context, {rows, width * 4}, count, {out, projection.columns()});
-  } else {
-    std::memcpy(out, rows, static_cast<std::size_t>(count * width) * 4);
+void project(const Context& context, const LayerNorm* norm, const Linear& projection, const Matrix& pooled,
+             const Matrix& out) {
+  if (norm) norm->normalize(context, pooled, pooled);
+  if (projection) return projection.multiply(context, pooled, out);
+  for (std::int64_t r = 0; r < pooled.rows; ++r) {
+    std::copy_n(pooled.row<float>(r), pooled.columns, out.row<float>(r));
   }
 }
 

@@ -6,14 +6,14 @@
 
 #include "linalg/packed.h"
 #include "model/config/weights.h"
-#include "model/cpu/workspace.h"
+#include "model/cpu/layer_norm.h"
 
 namespace torchclip::core {
 
-// Applies the last steps of a tower, norm and projection if present, to a few pooled rows (float [count, width],
-// overwritten) and writes the result to `out`.
-void project(const Context& context, const LayerNorm* norm, const Linear& projection, float* rows, std::int64_t count,
-             std::int64_t width, float* out);
+// Applies the last steps of a tower, norm and projection if present, to the pooled rows (f32, overwritten) and writes
+// the embeddings to `out`.
+void project(const Context& context, const LayerNorm* norm, const Linear& projection, const Matrix& pooled,
+             const Matrix& out);
 // Makes a float32 Linear layer, for few rows, from a matrix [inner, columns] that rows are multiplied with from the
 // left.
 Linear projection_of(const Context& context, const Tensor& matrix, const float* bias);

@@ -6,13 +6,14 @@
 
 #include "base/error.h"
 #include "model/cpu/folded_convolution.h"
+#include "model/cpu/layer_norm.h"
 #include "model/cpu/projection.h"
 
 namespace torchclip::core {
 namespace {
 
 constexpr std::int64_t kChunkImages = 8;
-constexpr std::int64_t kExpansion = 4, kTaps = 9, kHeadWidth = 64;
+constexpr std::int64_t kTaps = 9, kHeadWidth = 64;
 // Neighbourhoods of pixels are gathered by each task into its own core's cache where this many rows fit there, else
 // for all pixels before the product.
 constexpr std::int64_t kGatherRows = 112, kGatherBytes = 512 << 10;
@@ -50,40 +51,45 @@ void gather(const char* in, std::int64_t side, std::int64_t pixel_bytes, std::in
   }
 }
 
-void convolve_plainly(const Context& context, const Linear& conv, Buffer& whole, const void* in, std::int64_t images,
-                      std::int64_t side, const Linear::Output& out) {
-  const std::int64_t channels = conv.inner() / kTaps;
-  const std::int64_t pixel = channels * size_of(conv.type()), stride = pixel * kTaps, rows = images * side * side;
-  const auto* from = static_cast<const char*>(in);
-  const bool own = stride * kGatherRows <= kGatherBytes;
-  if (!own) whole.grow(static_cast<std::size_t>(rows * stride));
+void convolve_plainly(const Context& context, Arena& arena, const Linear& conv, const ConstMatrix& in,
+                      std::int64_t side, const Matrix& out) {
+  const Arena::Scope scope(arena);
+  const std::int64_t pixel = in.stride_bytes(), inner = conv.inner(), rows = in.rows;
+  const bool in_cache = inner * size_of(in.type) * kGatherRows <= kGatherBytes;
+  const Matrix taps = in_cache ? Matrix{} : arena.dense(rows, inner, in.type);
   context.pool.parallel_for((rows + kGatherRows - 1) / kGatherRows, [&](std::int64_t task) {
     const std::int64_t begin = task * kGatherRows, end = std::min(rows, begin + kGatherRows);
-    if (!own) return gather(from, side, pixel, begin, end, whole.as<char>() + begin * stride);
-    alignas(64) static thread_local char mine[kGatherBytes];
-    gather(from, side, pixel, begin, end, mine);
-    Linear::Output to = out;
-    to.data = static_cast<char*>(out.data) + begin * out.stride * size_of(out.type);
-    conv.multiply_here({mine, stride}, end - begin, to);
+    if (!in_cache) return gather(in.row<char>(0), side, pixel, begin, end, taps.row<char>(begin));
+    alignas(64) static thread_local char task_taps[kGatherBytes];
+    gather(in.row<char>(0), side, pixel, begin, end, task_taps);
+    conv.multiply_here(ConstMatrix::dense(task_taps, end - begin, inner, in.type), out.row_slice(begin, end - begin),
+                       {.activation = Activation::relu});
   });
-  if (!own) conv.multiply(context, {whole.as<void>(), stride}, rows, out);
+  if (!in_cache) conv.multiply(context, taps, out, {.activation = Activation::relu});
 }
 
-// Mean of 2 x 2 pixels: [images, side, side, channels] to half the side.
-void halve(const Context& context, const float* in, std::int64_t images, std::int64_t side, std::int64_t channels,
-           float* out) {
-  const std::int64_t half = side / 2;
+// Writes the means of 2 x 2 pixels. in: f32 [images * side * side, channels], without gaps.
+void halve(const Context& context, const ConstMatrix& in, std::int64_t side, const Matrix& out) {
+  const std::int64_t half = side / 2, images = in.rows / (side * side), channels = in.columns;
   context.pool.parallel_for(images * half, [&](std::int64_t task) {
     const std::int64_t image = task / half, y = task % half;
-    const float* top = in + (image * side + 2 * y) * side * channels;
+    const float* top = in.row<float>((image * side + 2 * y) * side);
     const float* bottom = top + side * channels;
-    float* to = out + task * half * channels;
+    float* to = out.row<float>(task * half);
     for (std::int64_t x = 0; x < half; ++x, top += 2 * channels, bottom += 2 * channels, to += channels) {
       for (std::int64_t c = 0; c < channels; ++c) {
         to[c] = (top[c] + top[channels + c] + bottom[c] + bottom[channels + c]) * 0.25f;
       }
     }
   });
+}
+
+// Returns the means of 2 x 2 pixels as new features in the arena.
+Matrix halved(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side) {
+  const std::int64_t half = side / 2;
+  const Matrix out = arena.dense(in.rows / (side * side) * half * half, in.columns);
+  halve(context, in, side, out);
+  return out;
 }
 
 }  // namespace
@@ -104,21 +110,29 @@ ResnetTower::ResnetTower(const Context& context, Precision precision, const Weig
   for (std::size_t stage = 0; stage < layers.size(); ++stage) {
     for (int i = 0; i < static_cast<int>(layers[stage].number()); ++i) {
       const std::string key = "visual.layer" + std::to_string(stage + 1) + "." + std::to_string(i);
-      Block b;
-      b.conv1 = convolution(context, precision_, weights, key + ".conv1", key + ".bn1");
-      b.conv2 = Convolution(context, precision_, weights, key + ".conv2", key + ".bn2");
-      b.conv3 = convolution(context, precision_, weights, key + ".conv3", key + ".bn3");
-      if (i == 0) b.skip = convolution(context, precision_, weights, key + ".downsample.0", key + ".downsample.1");
-      b.stride = i == 0 && stage > 0 ? 2 : 1;
-      blocks_.push_back(std::move(b));
+      blocks_.push_back(make_block(context, weights, key, i == 0, i == 0 && stage > 0 ? 2 : 1));
     }
   }
-  const std::string key = "visual.attnpool";
+  make_pool(context, weights, "visual.attnpool");
+}
+
+ResnetTower::Block ResnetTower::make_block(const Context& context, const Weights& weights, const std::string& key,
+                                           bool first, std::int64_t stride) const {
+  Block b;
+  b.conv1 = convolution(context, precision_, weights, key + ".conv1", key + ".bn1");
+  b.conv2 = Convolution(context, precision_, weights, key + ".conv2", key + ".bn2");
+  b.conv3 = convolution(context, precision_, weights, key + ".conv3", key + ".bn3");
+  if (first) b.skip = convolution(context, precision_, weights, key + ".downsample.0", key + ".downsample.1");
+  b.stride = stride;
+  return b;
+}
+
+void ResnetTower::make_pool(const Context& context, const Weights& weights, const std::string& key) {
   positions_ = copied(need(weights, key + ".positional_embedding"));
-  const auto kw = need(weights, key + ".k_proj.weight"),
-             vw = need(weights, key + ".v_proj.weight", kw.rows(), kw.inner());
-  attention_ = PooledAttention(context, precision_, kw.data, vw.data,
-                               need(weights, key + ".v_proj.bias", vw.rows(), 1).data, kw.rows(), kw.inner(), heads_);
+  const auto k = need(weights, key + ".k_proj.weight");
+  const auto v = need(weights, key + ".v_proj.weight", k.rows(), k.inner());
+  const auto v_bias = need(weights, key + ".v_proj.bias", v.rows(), 1);
+  attention_ = PooledAttention(context, precision_, k.data, v.data, v_bias.data, k.rows(), k.inner(), heads_);
   const auto q = need(weights, key + ".q_proj.weight");
   const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadWidth));
   query_ = Linear(context, Precision::fp32, q.data, need(weights, key + ".q_proj.bias").data, q.rows(), q.inner(),
@@ -134,33 +148,40 @@ std::size_t ResnetTower::bytes() const {
   return n;
 }
 
-void ResnetTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
-                         float* out, Cancel cancel) const {
-  const std::int64_t chunks = (rows + kChunkImages - 1) / kChunkImages;
+void ResnetTower::Convolution::run(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side,
+                                   const Matrix& out) const {
+  if (fast) return fast.run(context, arena, in, side, out);
+  convolve_plainly(context, arena, plain, in, side, out);
+}
+
+void ResnetTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+                         Cancel cancel) const {
+  const std::int64_t chunks = (out.rows + kChunkImages - 1) / kChunkImages;
   for (std::int64_t i = 0; i < chunks; ++i) {
-    const std::int64_t begin = i * rows / chunks, end = (i + 1) * rows / chunks;
-    encode_chunk(context, workspace, pixels + begin * size_ * size_ * 3, end - begin, out + begin * embed_dim_, cancel);
+    const std::int64_t begin = i * out.rows / chunks, end = (i + 1) * out.rows / chunks;
+    encode_chunk(context, arena, pixels + begin * size_ * size_ * 3, out.row_slice(begin, end - begin), cancel);
   }
 }
 
-void ResnetTower::convolve(const Context& context, Workspace& w, const Convolution& conv, const void* in,
-                           std::int64_t images, std::int64_t side, void* out, DType out_type) const {
-  if (conv.fast)
-    return conv.fast.run(context, static_cast<const float*>(in), images, side, static_cast<float*>(out), w.qkv);
-  convolve_plainly(context, conv.plain, w.qkv, in, images, side,
-                   {out, conv.plain.columns(), out_type, Activation::relu});
+void ResnetTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+                               Cancel cancel) const {
+  const Arena::Scope scope(arena);
+  const std::int64_t side = size_ / 4;
+  Features x{arena.dense(out.rows * side * side, width_), side};
+  run_stem(context, arena, pixels, x.pixels);
+  for (const Block& block : blocks_) {
+    check_cancel(cancel);
+    x = run_block(context, arena, block, x);
+  }
+  pool(context, arena, x.pixels, out);
 }
 
-// Images to the features after the stem: workspace.x, float32 [images, size / 4, size / 4, width].
-void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t images) const {
-  const std::int64_t side = size_ / 2, rows = images * side * side, inner = stem_.inner();
-  const std::int64_t stride = row_bytes(type_, inner), half = stem_.columns();
-  w.input.grow(static_cast<std::size_t>(rows * stride));
+void ResnetTower::stem_taps(const Context& context, const std::uint8_t* pixels, const Matrix& taps) const {
+  const std::int64_t side = size_ / 2, images = taps.rows / (side * side), row_size = taps.stride_bytes();
   context.pool.parallel_for(images * side, [&](std::int64_t task) {
     const std::int64_t image = task / side, y = task % side;
     const std::uint8_t* from = pixels + image * size_ * size_ * 3;
-    char* line = w.input.as<char>() + task * side * stride;
-    for (std::int64_t x = 0; x < side; ++x, line += stride) {
+    for (std::int64_t x = 0; x < side; ++x) {
       float values[32] = {};
       std::int64_t n = 0;
       for (std::int64_t dy = -1; dy <= 1; ++dy) {
@@ -171,96 +192,84 @@ void ResnetTower::stem(const Context& context, Workspace& w, const std::uint8_t*
         }
       }
       if (type_ == DType::f32) {
-        std::memcpy(line, values, static_cast<std::size_t>(stride));
+        std::memcpy(taps.row<float>(task * side + x), values, static_cast<std::size_t>(row_size));
       } else {
-        for (std::int64_t i = 0; i < stride / 2; ++i) reinterpret_cast<std::uint16_t*>(line)[i] = to_bf16(values[i]);
+        auto* row = taps.row<std::uint16_t>(task * side + x);
+        for (std::int64_t i = 0; i < row_size / 2; ++i) row[i] = to_bf16(values[i]);
       }
     }
   });
-  const std::int64_t bytes = rows * width_ * 4;
-  w.mixed.grow(static_cast<std::size_t>(bytes));
-  w.hidden.grow(static_cast<std::size_t>(bytes));
-  stem_.multiply(context, {w.input.as<void>(), stride}, rows, {w.mixed.as<void>(), half, type_, Activation::relu});
-  convolve(context, w, stem2_, w.mixed.as<void>(), images, side, w.hidden.as<void>(), type_);
-  convolve(context, w, stem3_, w.hidden.as<void>(), images, side, w.mixed.as<void>(), DType::f32);
-  w.x.grow(static_cast<std::size_t>(rows * width_));
-  halve(context, w.mixed.as<float>(), images, side, width_, w.x.as<float>());
 }
 
-void ResnetTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t images,
-                               float* out, Cancel cancel) const {
-  stem(context, w, pixels, images);
-  std::int64_t side = size_ / 4, channels = width_;
-  for (const Block& b : blocks_) {
-    check_cancel(cancel);
-    const std::int64_t rows = images * side * side, planes = b.conv1.columns(), wide = planes * kExpansion;
-    const std::int64_t next = side / b.stride, few = images * next * next;
-    // float32 is read as it is, bf16 needs the copy
-    const auto typed = [&](const float* x, std::int64_t n, std::int64_t c, Buffer& copy) -> Linear::Input {
-      if (type_ == DType::f32) return {x, c * 4};
-      return convert(context, x, c, n, c, nullptr, type_, w, copy);
-    };
-    w.hidden.grow(static_cast<std::size_t>(rows * planes * 4));
-    w.mixed.grow(static_cast<std::size_t>(rows * planes * 4));
-    const auto in = typed(w.x.as<float>(), rows, channels, w.input);
-    b.conv1.multiply(context, in, rows, {w.hidden.as<void>(), planes, type_, Activation::relu});
-    const DType kept = b.stride == 1 ? type_ : DType::f32;
-    convolve(context, w, b.conv2, w.hidden.as<void>(), images, side, w.mixed.as<void>(), kept);
-    Linear::Input y{w.mixed.as<void>(), planes * size_of(type_)};
-    if (b.stride != 1) {
-      halve(context, w.mixed.as<float>(), images, side, planes, w.hidden.as<float>());
-      y = typed(w.hidden.as<float>(), few, planes, w.mixed);
-    }
-    if (!b.skip) {
-      float* x = w.x.as<float>();
-      b.conv3.multiply(context, y, rows, {x, wide, DType::f32, Activation::relu, x, wide});
-    } else {
-      w.few.grow(static_cast<std::size_t>(few * wide) * 4);
-      Linear::Input skip = in;
-      if (b.stride != 1) {
-        w.scratch.grow(static_cast<std::size_t>(few * channels) * 4);
-        halve(context, w.x.as<float>(), images, side, channels, w.scratch.as<float>());
-        skip = typed(w.scratch.as<float>(), few, channels, w.input);
-      }
-      float* sum = w.few.as<float>();
-      b.skip.multiply(context, skip, few, {sum, wide});
-      b.conv3.multiply(context, y, few, {sum, wide, DType::f32, Activation::relu, sum, wide});
-      std::swap(w.x, w.few);
-    }
-    side = next;
-    channels = wide;
+void ResnetTower::run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out) const {
+  const Arena::Scope scope(arena);
+  const std::int64_t side = size_ / 2, rows = out.rows / ((size_ / 4) * (size_ / 4)) * side * side;
+  const Matrix second = arena.dense(rows, stem2_.columns(), type_);
+  {
+    const Arena::Scope first_scope(arena);
+    const Matrix taps = arena.matrix(rows, stem_.inner(), type_);
+    stem_taps(context, pixels, taps);
+    const Matrix first = arena.dense(rows, stem_.columns(), type_);
+    stem_.multiply(context, taps, first, {.activation = Activation::relu});
+    stem2_.run(context, arena, first, side, second);
   }
-  pool(context, w, images, out);
+  const Matrix third = arena.dense(rows, stem3_.columns());
+  stem3_.run(context, arena, second, side, third);
+  halve(context, third, side, out);
 }
 
-// The mean of all positions asks, all positions and the mean answer.
-void ResnetTower::pool(const Context& context, Workspace& w, std::int64_t images, float* out) const {
-  const std::int64_t positions = positions_.rows(), wide = positions_.inner();
-  w.hidden.grow(static_cast<std::size_t>(images * positions * wide) * 4);
-  float* tokens = w.hidden.as<float>();
-  context.pool.parallel_for(images, [&](std::int64_t i) {
-    const float* x = w.x.as<float>() + i * (positions - 1) * wide;
-    float* mean = tokens + i * positions * wide;
-    std::fill_n(mean, wide, 0.0f);
+ResnetTower::Features ResnetTower::run_block(const Context& context, Arena& arena, const Block& block,
+                                             const Features& x) const {
+  const bool halves = block.stride != 1;
+  const std::int64_t side = x.side, images = x.pixels.rows / (side * side), next = side / block.stride;
+  const std::int64_t planes = block.conv1.columns();
+  const Matrix out = block.skip ? arena.dense(images * next * next, block.conv3.columns()) : x.pixels;
+  const Arena::Scope scope(arena);
+
+  const ConstMatrix in = as_linear_input(context, arena, x.pixels, type_);
+  const Matrix reduced = arena.dense(x.pixels.rows, planes, type_);
+  block.conv1.multiply(context, in, reduced, {.activation = Activation::relu});
+  const Matrix convolved = arena.dense(x.pixels.rows, planes, halves ? DType::f32 : type_);
+  block.conv2.run(context, arena, reduced, side, convolved);
+  const ConstMatrix branch =
+      halves ? as_linear_input(context, arena, halved(context, arena, convolved, side), type_) : ConstMatrix(convolved);
+  if (block.skip) {
+    const ConstMatrix skip =
+        halves ? as_linear_input(context, arena, halved(context, arena, x.pixels, side), type_) : in;
+    block.skip.multiply(context, skip, out);
+  }
+  block.conv3.multiply(context, branch, out, {.activation = Activation::relu, .residual = out});
+  return {out, next};
+}
+
+void ResnetTower::pool(const Context& context, Arena& arena, const ConstMatrix& x, const Matrix& out) const {
+  const Arena::Scope scope(arena);
+  const std::int64_t images = out.rows, positions = positions_.rows(), width = positions_.inner();
+  // The tokens of an image: the mean of its pixels, and its pixels, each with its position.
+  const Matrix tokens = arena.dense(images * positions, width);
+  context.pool.parallel_for(images, [&](std::int64_t image) {
+    float* mean = tokens.row<float>(image * positions);
+    std::fill_n(mean, width, 0.0f);
     for (std::int64_t p = 0; p + 1 < positions; ++p) {
-      for (std::int64_t d = 0; d < wide; ++d) {
-        mean[d] += x[p * wide + d];
-        mean[(p + 1) * wide + d] = x[p * wide + d] + positions_.data[(p + 1) * wide + d];
+      const float* from = x.row<float>(image * (positions - 1) + p);
+      const float* position = positions_.data + (p + 1) * width;
+      float* to = tokens.row<float>(image * positions + p + 1);
+      for (std::int64_t d = 0; d < width; ++d) {
+        mean[d] += from[d];
+        to[d] = from[d] + position[d];
       }
     }
-    for (std::int64_t d = 0; d < wide; ++d) mean[d] = mean[d] / static_cast<float>(positions - 1) + positions_.data[d];
+    for (std::int64_t d = 0; d < width; ++d) mean[d] = mean[d] / static_cast<float>(positions - 1) + positions_.data[d];
   });
-  const std::int64_t rows = images * positions;
-  const DType type = attention_.type();
-  const auto in = type == DType::f32 ? Linear::Input{tokens, wide * 4}
-                                     : convert(context, tokens, wide, rows, wide, nullptr, type, w, w.input);
   std::vector<PooledAttention::Span> spans;
   for (std::int64_t i = 0; i < images; ++i) spans.push_back({i * positions, (i + 1) * positions});
-  w.few.grow(static_cast<std::size_t>(images * wide) * 4);
-  query_.multiply(context, {tokens, positions * wide * 4}, images, {w.few.as<void>(), wide, type});
-  w.mixed.grow(static_cast<std::size_t>(images * wide) * 4);
-  attention_.run(context, w, {w.few.as<void>(), wide * size_of(type)}, in, spans, {w.mixed.as<void>(), wide});
-  projection_.multiply(context, {w.mixed.as<void>(), wide * 4}, images, {out, embed_dim_});
+  const ConstMatrix means{tokens.data, images, width, positions * width};
+  const Matrix queries = arena.dense(images, width, attention_.type());
+  query_.multiply(context, means, queries);
+  const Matrix attention_out = arena.dense(images, width);
+  attention_.run(context, arena, queries, as_linear_input(context, arena, tokens, attention_.type()), spans,
+                 attention_out);
+  projection_.multiply(context, attention_out, out);
 }
 
 }  // namespace torchclip::core

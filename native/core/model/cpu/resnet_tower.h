@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "model/cpu/attention.h"
+#include "model/cpu/pooled_attention.h"
 #include "model/cpu/tower.h"
 #include "model/cpu/winograd.h"
 
@@ -16,7 +16,7 @@ class ResnetTower : public ImageTower {
  public:
   ResnetTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
               std::int64_t embed_dim, const PixelTable& pixels);
-  void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
+  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
   Precision precision() const override { return precision_; }
@@ -31,20 +31,34 @@ class ResnetTower : public ImageTower {
     Convolution(const Context& context, Precision precision, const Weights& weights, const std::string& conv,
                 const std::string& norm);
     std::size_t bytes() const { return fast.bytes() + plain.bytes(); }
+    std::int64_t columns() const { return fast ? fast.columns() : plain.columns(); }
+    // in: [images * side * side, channels] of the tower's element type; out: [images * side * side, columns], float32
+    // with Winograd's algorithm. Both are without gaps.
+    void run(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side, const Matrix& out) const;
   };
   struct Block {
     Linear conv1, conv3, skip;
     Convolution conv2;
     std::int64_t stride = 1;
   };
-  // in: [images, side, side, channels] of the tower's element type; writes columns of `out` (float32 with Winograd's
-  // algorithm).
-  void convolve(const Context& context, Workspace& workspace, const Convolution& conv, const void* in,
-                std::int64_t images, std::int64_t side, void* out, DType out_type) const;
-  void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images,
-                    float* out, Cancel cancel) const;
-  void stem(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t images) const;
-  void pool(const Context& context, Workspace& workspace, std::int64_t images, float* out) const;
+  // Images or features, f32 [images * side * side, channels] without gaps.
+  struct Features {
+    Matrix pixels;
+    std::int64_t side = 0;
+  };
+  Block make_block(const Context& context, const Weights& weights, const std::string& key, bool first,
+                   std::int64_t stride) const;
+  void make_pool(const Context& context, const Weights& weights, const std::string& key);
+  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+                    Cancel cancel) const;
+  // Writes the features after the stem, f32 [images * (size / 4)^2, width], to `out`.
+  void run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out) const;
+  // Writes the neighbourhoods of the pixels that the stem's first convolution, of stride 2, reads.
+  void stem_taps(const Context& context, const std::uint8_t* pixels, const Matrix& taps) const;
+  // Returns the features after a block: x itself, which is overwritten, or new features in the arena.
+  Features run_block(const Context& context, Arena& arena, const Block& block, const Features& x) const;
+  // Attention pooling of x, whose query is the mean of all pixels.
+  void pool(const Context& context, Arena& arena, const ConstMatrix& x, const Matrix& out) const;
 
   Precision precision_ = Precision::fp32;
   DType type_ = DType::f32;  // The element type of the linear layers' input.

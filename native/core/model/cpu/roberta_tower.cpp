@@ -41,65 +41,75 @@ std::size_t RobertaTower::bytes() const {
   return transformer_.bytes() + projections_[0].bytes() + projections_[1].bytes() + tokens_.bytes();
 }
 
-void RobertaTower::encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
-                          std::int64_t length, float* out, Cancel cancel) const {
+void RobertaTower::encode(const Context& context, Arena& arena, const std::int32_t* ids, std::int64_t length,
+                          const Matrix& out, Cancel cancel) const {
   if (pad_id_ + length >= positions_.rows()) {
     throw Error(TORCHCLIP_E_ARGUMENT,
                 "texts of " + std::to_string(length) + " tokens are longer than the model's positions");
   }
-  const auto& last = projections_[1] ? projections_[1] : projections_[0];
   const auto tokens = [&](std::int64_t r) {
     return length - std::count(ids + r * length, ids + (r + 1) * length, pad_id_);
   };
-  in_token_chunks(rows, tokens, [&](std::int64_t begin, std::int64_t count) {
-    encode_chunk(context, workspace, ids + begin * length, count, length, out + begin * last.columns(), cancel);
+  in_token_chunks(out.rows, tokens, [&](std::int64_t begin, std::int64_t count) {
+    encode_chunk(context, arena, ids + begin * length, length, out.row_slice(begin, count), cancel);
   });
 }
 
-void RobertaTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids, std::int64_t rows,
-                                std::int64_t length, float* out, Cancel cancel) const {
-  const std::int64_t width = settings_.width;
+void RobertaTower::encode_chunk(const Context& context, Arena& arena, const std::int32_t* ids, std::int64_t length,
+                                const Matrix& out, Cancel cancel) const {
+  const Arena::Scope scope(arena);
   PackedSequences sequences;
   sequences.starts.push_back(0);
-  for (std::int64_t r = 0; r < rows; ++r) {
+  for (std::int64_t r = 0; r < out.rows; ++r) {
     const auto* row = ids + r * length;
     sequences.starts.push_back(sequences.starts.back() + length - std::count(row, row + length, pad_id_));
   }
-  w.x.grow(static_cast<std::size_t>(sequences.tokens() * width) * 4);
-  float* x = w.x.as<float>();
-  context.pool.parallel_for(rows, [&](std::int64_t r) {
-    float* to = x + sequences.starts[r] * width;
-    std::int64_t position = pad_id_;  // the first token's is the one after it
+  const Matrix x = arena.dense(sequences.tokens(), settings_.width);
+  embed(context, ids, length, sequences, x);
+  norm_.normalize(context, x, x);
+  transformer_.run(context, arena, sequences, x, cancel);
+  const Matrix pooled = arena.dense(out.rows, settings_.width);
+  pool(context, sequences, x, pooled);
+  if (!projections_[1]) return projections_[0].multiply(context, pooled, out);
+  const Matrix hidden = arena.dense(out.rows, projections_[0].columns());
+  projections_[0].multiply(context, pooled, hidden, {.activation = Activation::gelu});
+  projections_[1].multiply(context, hidden, out);
+}
+
+void RobertaTower::embed(const Context& context, const std::int32_t* ids, std::int64_t length,
+                         const PackedSequences& sequences, const Matrix& x) const {
+  const std::int64_t width = x.columns;
+  context.pool.parallel_for(sequences.count(), [&](std::int64_t s) {
+    std::int64_t token = sequences.starts[s];
+    std::int64_t position = pad_id_;  // The position of the first token is the next one.
     for (std::int64_t i = 0; i < length; ++i) {
-      const std::int32_t id = ids[r * length + i];
+      const std::int32_t id = ids[s * length + i];
       if (id == pad_id_) continue;
       ++position;
+      float* to = x.row<float>(token++);
       tokens_.read(context.kernels, id, to);
       for (std::int64_t d = 0; d < width; ++d) to[d] = to[d] + kind_.data[d] + positions_.data[position * width + d];
-      to += width;
     }
   });
-  normalize(context, norm_, x, sequences.tokens(), width);
-  transformer_.run(context, w, sequences, nullptr, cancel);
-  w.few.grow(static_cast<std::size_t>(rows * width) * 4);
-  float* pooled = w.few.as<float>();
-  context.pool.parallel_for(rows, [&](std::int64_t r) {
-    const std::int64_t start = sequences.starts[r], count = first_ ? 1 : sequences.starts[r + 1] - start;
-    float* to = pooled + r * width;
-    // A row of nothing but padding has no mean, in the reference either.
-    const bool none = sequences.starts[r + 1] == start;
-    std::fill_n(to, width, none ? std::numeric_limits<float>::quiet_NaN() : 0.0f);
-    for (std::int64_t i = 0; !none && i < count; ++i) {
-      for (std::int64_t d = 0; d < width; ++d) to[d] += x[(start + i) * width + d];
+}
+
+void RobertaTower::pool(const Context& context, const PackedSequences& sequences, const ConstMatrix& x,
+                        const Matrix& pooled) const {
+  const std::int64_t width = x.columns;
+  context.pool.parallel_for(sequences.count(), [&](std::int64_t s) {
+    float* to = pooled.row<float>(s);
+    if (sequences.length(s) == 0) {  // A row of nothing but padding has no mean, in the reference either.
+      std::fill_n(to, width, std::numeric_limits<float>::quiet_NaN());
+      return;
     }
-    for (std::int64_t d = 0; !none && d < width; ++d) to[d] /= static_cast<float>(count);
+    const std::int64_t start = sequences.starts[s], count = first_ ? 1 : sequences.length(s);
+    std::fill_n(to, width, 0.0f);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float* from = x.row<float>(start + i);
+      for (std::int64_t d = 0; d < width; ++d) to[d] += from[d];
+    }
+    for (std::int64_t d = 0; d < width; ++d) to[d] /= static_cast<float>(count);
   });
-  const Linear::Input in{pooled, width * 4};
-  if (!projections_[1]) return projections_[0].multiply(context, in, rows, {out, projections_[0].columns()});
-  const std::int64_t middle = projections_[0].columns();
-  w.hidden.grow(static_cast<std::size_t>(rows * middle) * 4);
-  projections_[0].multiply(context, in, rows, {w.hidden.as<void>(), middle, DType::f32, Activation::gelu});
-  projections_[1].multiply(context, {w.hidden.as<void>(), middle * 4}, rows, {out, projections_[1].columns()});
 }
 
 }  // namespace torchclip::core

@@ -54,17 +54,17 @@ void ClipTextTower::needed(const std::int32_t* ids, std::int64_t length, std::ve
   if (settings_.appended_token) positions.push_back(static_cast<std::int32_t>(length));
 }
 
-void ClipTextTower::encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
-                           std::int64_t length, float* out, Cancel cancel) const {
+void ClipTextTower::encode(const Context& context, Arena& arena, const std::int32_t* ids, std::int64_t length,
+                           const Matrix& out, Cancel cancel) const {
+  const std::int64_t rows = out.rows;
   if (length + (settings_.appended_token ? 1 : 0) > positions_.rows()) {
     throw Error(TORCHCLIP_E_ARGUMENT,
                 "texts of " + std::to_string(length) + " tokens are longer than the model's positions");
   }
-  // Rows that begin alike next to each other.
+  // Rows that begin alike are encoded one after another.
   std::vector<std::int32_t> order(static_cast<std::size_t>(rows));
   std::iota(order.begin(), order.end(), 0);
-  const bool shares = settings_.causal && !settings_.appended_token;
-  if (shares) {
+  if (shares_prefixes()) {
     std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
       const std::int32_t *x = ids + a * length, *y = ids + b * length;
       return std::lexicographical_compare(x, x + length, y, y + length);
@@ -75,68 +75,83 @@ void ClipTextTower::encode(const Context& context, Workspace& workspace, const s
     const std::int32_t* row = ids + order[i] * length;
     needed(row, length, positions);
     const auto all = static_cast<std::int64_t>(positions.size());
-    const auto own = shares && i > 0 ? all - common_tokens(row, ids + order[i - 1] * length, all) : all;
-    return std::max(own, kLeastTokens);
+    const auto unshared = shares_prefixes() && i > 0 ? all - common_tokens(row, ids + order[i - 1] * length, all) : all;
+    return std::max(unshared, kLeastTokens);
   };
   in_token_chunks(rows, tokens, [&](std::int64_t begin, std::int64_t count) {
-    encode_chunk(context, workspace, ids, {order.begin() + begin, order.begin() + begin + count}, length, out, cancel);
+    encode_chunk(context, arena, ids, {order.begin() + begin, order.begin() + begin + count}, length, out, cancel);
   });
 }
 
-void ClipTextTower::encode_chunk(const Context& context, Workspace& w, const std::int32_t* ids,
-                                 const std::vector<std::int32_t>& order, std::int64_t length, float* out,
-                                 Cancel cancel) const {
-  const std::int64_t width = settings_.width, rows = static_cast<std::int64_t>(order.size());
-  const bool shares = settings_.causal && !settings_.appended_token;
-  PackedSequences sequences;
+ClipTextTower::PackedTexts ClipTextTower::pack(const std::int32_t* ids, const std::vector<std::int32_t>& order,
+                                               std::int64_t length) const {
+  PackedTexts texts;
+  auto& sequences = texts.sequences;
+  auto& keys = sequences.keys;
   sequences.starts.push_back(0);
-  if (shares) sequences.key_starts.push_back(0);
-  std::vector<std::int64_t> pooled;
-  std::vector<std::int32_t> positions, all;  // all: where in its row each token stands
-  for (std::int64_t r = 0; r < rows; ++r) {
+  if (shares_prefixes()) sequences.key_starts.push_back(0);
+  std::vector<std::int32_t> positions;
+  for (std::size_t r = 0; r < order.size(); ++r) {
     const std::int32_t* row = ids + order[r] * length;
     needed(row, length, positions);
     const auto count = static_cast<std::int64_t>(positions.size()), start = sequences.starts.back();
     std::int64_t shared = 0;
-    if (shares) {
-      auto& keys = sequences.keys;
+    if (shares_prefixes()) {
       if (r > 0) {
-        // Of the row before, whose keys were its tokens from the first one on.
+        // The keys of the row before are its tokens from the first one on.
         const std::int64_t before = sequences.key_starts[r] - sequences.key_starts[r - 1];
         shared = common_tokens(row, ids + order[r - 1] * length, std::min(before, count));
         for (std::int64_t i = 0; i < shared; ++i) keys.push_back(keys[sequences.key_starts[r - 1] + i]);
       }
       for (std::int64_t i = shared; i < count; ++i) keys.push_back(static_cast<std::int32_t>(start + i - shared));
       sequences.key_starts.push_back(static_cast<std::int64_t>(keys.size()));
-      pooled.push_back(keys.back());
+      texts.pooled.push_back(keys.back());
     } else {
-      pooled.push_back(settings_.appended_token ? start + count - 1 : start + settings_.pooled_position(row, length));
+      texts.pooled.push_back(settings_.appended_token ? start + count - 1
+                                                      : start + settings_.pooled_position(row, length));
     }
-    all.insert(all.end(), positions.begin() + shared, positions.end());
+    texts.rows.insert(texts.rows.end(), static_cast<std::size_t>(count - shared), order[r]);
+    texts.positions.insert(texts.positions.end(), positions.begin() + shared, positions.end());
     sequences.starts.push_back(start + count - shared);
-    // The appended token sees itself where the text fills the context.
+    // The appended token attends to itself only if the text fills the context.
     if (settings_.appended_token) sequences.excludes_self.push_back(row[length - 1] == settings_.pad_id);
   }
-  w.x.grow(static_cast<std::size_t>(sequences.tokens() * width) * 4);
-  context.pool.parallel_for(rows, [&](std::int64_t r) {
-    for (std::int64_t i = sequences.starts[r]; i < sequences.starts[r + 1]; ++i) {
-      const std::int32_t at = all[i];
+  return texts;
+}
+
+void ClipTextTower::embed(const Context& context, const std::int32_t* ids, std::int64_t length,
+                          const PackedTexts& texts, const Matrix& x) const {
+  const std::int64_t width = x.columns;
+  context.pool.parallel_for(texts.sequences.count(), [&](std::int64_t s) {
+    for (std::int64_t i = texts.sequences.starts[s]; i < texts.sequences.starts[s + 1]; ++i) {
+      const std::int32_t at = texts.positions[i];
       const float* position = positions_.data + at * width;
-      float* to = w.x.as<float>() + i * width;
+      float* to = x.row<float>(i);
       if (at == length) {
         std::copy_n(appended_.data, width, to);
       } else {
-        tokens_.read(context.kernels, ids[order[r] * length + at], to);
+        tokens_.read(context.kernels, ids[texts.rows[i] * length + at], to);
       }
       for (std::int64_t d = 0; d < width; ++d) to[d] += position[d];
     }
   });
-  transformer_.run(context, w, sequences, pooled.data(), cancel);
-  w.hidden.grow(static_cast<std::size_t>(rows * embed_dim_) * 4);
-  float* embeddings = w.hidden.as<float>();
-  project(context, &norm_, projection_, w.few.as<float>(), rows, width, embeddings);
-  for (std::int64_t r = 0; r < rows; ++r)
-    std::copy_n(embeddings + r * embed_dim_, embed_dim_, out + order[r] * embed_dim_);
+}
+
+void ClipTextTower::encode_chunk(const Context& context, Arena& arena, const std::int32_t* ids,
+                                 const std::vector<std::int32_t>& order, std::int64_t length, const Matrix& out,
+                                 Cancel cancel) const {
+  const Arena::Scope scope(arena);
+  const PackedTexts texts = pack(ids, order, length);
+  const auto rows = static_cast<std::int64_t>(order.size());
+  const Matrix x = arena.dense(texts.sequences.tokens(), settings_.width);
+  embed(context, ids, length, texts, x);
+  const Matrix pooled = arena.dense(rows, settings_.width);
+  transformer_.run_pooled(context, arena, texts.sequences, x, texts.pooled, pooled, cancel);
+  const Matrix embeddings = arena.dense(rows, embed_dim_);
+  project(context, &norm_, projection_, pooled, embeddings);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::copy_n(embeddings.row<float>(r), embed_dim_, out.row<float>(order[r]));
+  }
 }
 
 }  // namespace torchclip::core

@@ -7,10 +7,10 @@
 
 #include "base/cancel.h"
 #include "base/json.h"
+#include "linalg/arena.h"
 #include "linalg/packed.h"
 #include "model/config/pixel_table.h"
 #include "model/config/weights.h"
-#include "model/cpu/workspace.h"
 
 namespace torchclip::core {
 
@@ -21,9 +21,9 @@ class ImageTower {
                                           const Json& config, std::int64_t embed_dim, const PixelTable& pixels);
   virtual ~ImageTower() = default;
 
-  // pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], not normalised.
-  virtual void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
-                      float* out, Cancel cancel) const = 0;
+  // pixels: uint8 [rows, size, size, 3]; out: f32 [rows, embed_dim], not normalised.
+  virtual void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+                      Cancel cancel) const = 0;
   virtual std::size_t bytes() const = 0;
   // The precision of its matrix multiplications, which may differ from the requested one.
   virtual Precision precision() const = 0;
@@ -36,9 +36,9 @@ class TextTower {
                                          const Json& config, std::int64_t embed_dim);
   virtual ~TextTower() = default;
 
-  // ids: int32 [rows, length]; out: float [rows, embed_dim], not normalised.
-  virtual void encode(const Context& context, Workspace& workspace, const std::int32_t* ids, std::int64_t rows,
-                      std::int64_t length, float* out, Cancel cancel) const = 0;
+  // ids: int32 [rows, length]; out: f32 [rows, embed_dim], not normalised.
+  virtual void encode(const Context& context, Arena& arena, const std::int32_t* ids, std::int64_t length,
+                      const Matrix& out, Cancel cancel) const = 0;
   virtual std::size_t bytes() const = 0;
 };
 

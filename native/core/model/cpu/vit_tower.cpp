@@ -15,7 +15,6 @@ VitTower::VitTower(const Context& context, Precision precision, const Weights& w
       settings_(settings),
       embed_dim_(embed_dim),
       embedding_(context, precision, weights, settings, pixels) {
-  const std::int64_t width = settings_.width;
   if (settings_.pre_norm) pre_norm_ = LayerNorm(weights, "visual.ln_pre", settings_.eps);
   final_norm_ = LayerNorm(weights, "visual.ln_post", settings_.eps);
   transformer_ = Transformer(context, precision, weights, "visual.transformer.resblocks.", settings_, false,
@@ -24,28 +23,38 @@ VitTower::VitTower(const Context& context, Precision precision, const Weights& w
     projection_ = projection_of(context, matrix, weights("visual.proj_bias").data);
   }
   const std::string key = "visual.attn_pool";
-  if (settings_.pool == VitSettings::Pool::map) {
-    const auto query = map_query(settings_, weights);
-    const auto w = need(weights, key + ".in_proj_weight"), b = need(weights, key + ".in_proj_bias");
-    const std::int64_t matrix = width * width;
-    pool_.attention = PooledAttention(context, precision, w.data + matrix, w.data + 2 * matrix, b.data + 2 * width,
-                                      width, width, settings_.pool_heads);
-    pool_.attention.fix_query(context, query.data());
-    pool_.out = linear_of(context, Precision::fp32, weights, key + ".out_proj");
-    pool_.norm = LayerNorm(weights, key + ".norm", settings_.eps);
-    pool_.up = linear_of(context, Precision::fp32, weights, key + ".mlp.fc1");
-    pool_.down = linear_of(context, Precision::fp32, weights, key + ".mlp.fc2");
-  } else if (settings_.pool == VitSettings::Pool::queries) {
-    const auto query = first_query(settings_, weights, embed_dim);
-    pool_.norm = LayerNorm(weights, key + ".ln_k", settings_.eps);
-    const auto k = need(weights, key + ".attn.k_proj_weight", embed_dim, width);
-    const auto v = need(weights, key + ".attn.v_proj_weight", embed_dim, width);
-    const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * embed_dim, 1);
-    pool_.attention = PooledAttention(context, precision, k.data, v.data, bias.data + 2 * embed_dim, embed_dim, width,
-                                      settings_.pool_heads);
-    pool_.attention.fix_query(context, query.data());
-    pool_.out = linear_of(context, Precision::fp32, weights, key + ".attn.out_proj");
-  }
+  if (settings_.pool == VitSettings::Pool::map) pool_ = make_map_pool(context, weights, key);
+  if (settings_.pool == VitSettings::Pool::queries) pool_ = make_query_pool(context, weights, key);
+}
+
+AttentionPool VitTower::make_map_pool(const Context& context, const Weights& weights, const std::string& key) const {
+  const std::int64_t width = settings_.width, matrix = width * width;
+  const auto query = map_query(settings_, weights);
+  const auto w = need(weights, key + ".in_proj_weight"), b = need(weights, key + ".in_proj_bias");
+  AttentionPool pool;
+  pool.attention = PooledAttention(context, precision_, w.data + matrix, w.data + 2 * matrix, b.data + 2 * width, width,
+                                   width, settings_.pool_heads);
+  pool.attention.fix_query(context, query.data());
+  pool.out = linear_of(context, Precision::fp32, weights, key + ".out_proj");
+  pool.norm = LayerNorm(weights, key + ".norm", settings_.eps);
+  pool.up = linear_of(context, Precision::fp32, weights, key + ".mlp.fc1");
+  pool.down = linear_of(context, Precision::fp32, weights, key + ".mlp.fc2");
+  return pool;
+}
+
+AttentionPool VitTower::make_query_pool(const Context& context, const Weights& weights, const std::string& key) const {
+  const std::int64_t width = settings_.width;
+  const auto query = first_query(settings_, weights, embed_dim_);
+  AttentionPool pool;
+  pool.norm = LayerNorm(weights, key + ".ln_k", settings_.eps);
+  const auto k = need(weights, key + ".attn.k_proj_weight", embed_dim_, width);
+  const auto v = need(weights, key + ".attn.v_proj_weight", embed_dim_, width);
+  const auto bias = need(weights, key + ".attn.in_proj_bias", 3 * embed_dim_, 1);
+  pool.attention = PooledAttention(context, precision_, k.data, v.data, bias.data + 2 * embed_dim_, embed_dim_, width,
+                                   settings_.pool_heads);
+  pool.attention.fix_query(context, query.data());
+  pool.out = linear_of(context, Precision::fp32, weights, key + ".attn.out_proj");
+  return pool;
 }
 
 std::size_t VitTower::bytes() const {
@@ -53,74 +62,74 @@ std::size_t VitTower::bytes() const {
          pool_.up.bytes() + pool_.down.bytes();
 }
 
-void VitTower::encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
-                      float* out, Cancel cancel) const {
-  in_chunks(settings_, rows, [&](std::int64_t begin, std::int64_t count) {
-    encode_chunk(context, workspace, pixels + begin * settings_.bytes(), count, out + begin * embed_dim_, cancel);
+void VitTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+                      Cancel cancel) const {
+  in_chunks(settings_, out.rows, [&](std::int64_t begin, std::int64_t count) {
+    encode_chunk(context, arena, pixels + begin * settings_.bytes(), out.row_slice(begin, count), cancel);
   });
 }
 
-void VitTower::encode_chunk(const Context& context, Workspace& w, const std::uint8_t* pixels, std::int64_t rows,
-                            float* out, Cancel cancel) const {
-  const std::int64_t width = settings_.width, patches = settings_.patches(), length = settings_.length();
-  const std::int64_t extra = length - patches;
-  w.x.grow(static_cast<std::size_t>(rows * length * width) * 4);
-  float* x = w.x.as<float>();
-  embedding_.run(context, w, pixels, rows, x);
-  PackedSequences sequences;
-  std::vector<std::int64_t> first;
-  for (std::int64_t r = 0; r <= rows; ++r) sequences.starts.push_back(r * length);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    first.push_back(r * length);
-  }
-  if (settings_.pre_norm) normalize(context, pre_norm_, x, rows * length, width);
+void VitTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+                            Cancel cancel) const {
+  const Arena::Scope scope(arena);
+  const std::int64_t images = out.rows, width = settings_.width, length = settings_.length();
+  const Matrix x = arena.dense(images * length, width);
+  embedding_.run(context, arena, pixels, x);
+  if (settings_.pre_norm) pre_norm_.normalize(context, x, x);
+  const auto sequences = PackedSequences::uniform(images, length);
+
   if (settings_.pool == VitSettings::Pool::token) {
-    transformer_.run(context, w, sequences, first.data(), cancel);
-    project(context, &final_norm_, projection_, w.few.as<float>(), rows, width, out);
-    return;
+    const Matrix pooled = arena.dense(images, width);
+    const std::vector<std::int64_t> class_tokens(sequences.starts.begin(), sequences.starts.end() - 1);
+    transformer_.run_pooled(context, arena, sequences, x, class_tokens, pooled, cancel);
+    return project(context, &final_norm_, projection_, pooled, out);
   }
-  transformer_.run(context, w, sequences, nullptr, cancel);
-  const bool attends = settings_.pool == VitSettings::Pool::map || settings_.pool == VitSettings::Pool::queries;
-  const bool before = settings_.pool == VitSettings::Pool::map ||
-                      (settings_.pool == VitSettings::Pool::average && !settings_.norm_after_pool);
-  const std::int64_t wide = attends ? pool_.attention.width() : width;
-  w.few.grow(static_cast<std::size_t>(rows * wide) * 4);
-  float* pooled = w.few.as<float>();
-  if (before) normalize(context, final_norm_, x, rows * length, width);
-  if (attends) {
-    pool_attention(context, w, sequences, pooled);
+
+  transformer_.run(context, arena, sequences, x, cancel);
+  const bool averages = settings_.pool == VitSettings::Pool::average;
+  const bool norm_before_pool = averages ? !settings_.norm_after_pool : settings_.pool == VitSettings::Pool::map;
+  if (norm_before_pool) final_norm_.normalize(context, x, x);
+  const Matrix pooled = arena.dense(images, averages ? width : pool_.attention.width());
+  if (averages) {
+    pool_average(context, x, pooled);
   } else {
-    context.pool.parallel_for(rows, [&](std::int64_t r) {
-      float* to = pooled + r * width;
-      std::fill_n(to, width, 0.0f);
-      for (std::int64_t i = extra; i < length; ++i) {
-        const float* from = x + (r * length + i) * width;
-        for (std::int64_t d = 0; d < width; ++d) to[d] += from[d];
-      }
-      for (std::int64_t d = 0; d < width; ++d) to[d] /= static_cast<float>(patches);
-    });
+    pool_attention(context, arena, x, pooled);
   }
-  project(context, before ? nullptr : &final_norm_, projection_, pooled, rows, wide, out);
+  project(context, norm_before_pool ? nullptr : &final_norm_, projection_, pooled, out);
 }
 
-void VitTower::pool_attention(const Context& context, Workspace& w, const PackedSequences& sequences,
-                              float* pooled) const {
-  const auto& p = pool_;
-  const std::int64_t width = settings_.width, wide = p.attention.width(), rows = sequences.count();
-  const auto tokens = convert(context, w.x.as<float>(), width, sequences.tokens(), width, p.up ? nullptr : &p.norm,
-                              p.attention.type(), w, w.input);
+void VitTower::pool_average(const Context& context, const ConstMatrix& x, const Matrix& pooled) const {
+  const std::int64_t width = settings_.width, patches = settings_.patches(), length = settings_.length();
+  context.pool.parallel_for(pooled.rows, [&](std::int64_t image) {
+    float* to = pooled.row<float>(image);
+    std::fill_n(to, width, 0.0f);
+    for (std::int64_t i = length - patches; i < length; ++i) {
+      const float* from = x.row<float>(image * length + i);
+      for (std::int64_t d = 0; d < width; ++d) to[d] += from[d];
+    }
+    for (std::int64_t d = 0; d < width; ++d) to[d] /= static_cast<float>(patches);
+  });
+}
+
+void VitTower::pool_attention(const Context& context, Arena& arena, const ConstMatrix& x, const Matrix& pooled) const {
+  const Arena::Scope scope(arena);
+  const std::int64_t length = settings_.length();
   std::vector<PooledAttention::Span> spans;
-  for (std::int64_t s = 0; s < rows; ++s) spans.push_back({sequences.starts[s], sequences.starts[s + 1]});
-  w.mixed.grow(static_cast<std::size_t>(rows * wide) * 4);
-  p.attention.run(context, w, {}, tokens, spans, {w.mixed.as<void>(), wide});
-  p.out.multiply(context, {w.mixed.as<void>(), wide * 4}, rows, {pooled, wide});
-  if (!p.up) return;
-  const std::int64_t mlp = p.up.columns();
-  const auto normed = convert(context, pooled, wide, rows, wide, &p.norm, DType::f32, w, w.input);
-  w.hidden.grow(static_cast<std::size_t>(rows * mlp) * 4);
-  p.up.multiply(context, normed, rows, {w.hidden.as<void>(), mlp, DType::f32, settings_.activation});
-  p.down.multiply(context, {w.hidden.as<void>(), mlp * 4}, rows,
-                  {pooled, wide, DType::f32, Activation::none, pooled, wide});
+  for (std::int64_t image = 0; image < pooled.rows; ++image) spans.push_back({image * length, (image + 1) * length});
+  const LayerNorm* norm = pool_.up ? nullptr : &pool_.norm;
+  const Matrix tokens = linear_input(context, arena, x, norm, pool_.attention.type());
+  const Matrix attention_out = arena.dense(pooled.rows, pooled.columns);
+  pool_.attention.run(context, arena, {}, tokens, spans, attention_out);
+  pool_.out.multiply(context, attention_out, pooled);
+  if (pool_.up) add_pool_feed_forward(context, arena, pooled);
+}
+
+void VitTower::add_pool_feed_forward(const Context& context, Arena& arena, const Matrix& pooled) const {
+  const Arena::Scope scope(arena);
+  const Matrix input = linear_input(context, arena, pooled, &pool_.norm, DType::f32);
+  const Matrix hidden = arena.dense(pooled.rows, pool_.up.columns());
+  pool_.up.multiply(context, input, hidden, {.activation = settings_.activation});
+  pool_.down.multiply(context, hidden, pooled, {.residual = pooled});
 }
 
 }  // namespace torchclip::core

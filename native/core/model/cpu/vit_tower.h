@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "model/cpu/patch_embedding.h"
 #include "model/cpu/tower.h"
@@ -21,17 +22,22 @@ class VitTower : public ImageTower {
  public:
   VitTower(const Context& context, Precision precision, const Weights& weights, const VitSettings& settings,
            std::int64_t embed_dim, const PixelTable& pixels);
-  void encode(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows, float* out,
+  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
   Precision precision() const override { return precision_; }
 
  private:
-  void encode_chunk(const Context& context, Workspace& workspace, const std::uint8_t* pixels, std::int64_t rows,
-                    float* out, Cancel cancel) const;
-  // Pools by one query into `pooled`, float [sequences, width of the query].
-  void pool_attention(const Context& context, Workspace& workspace, const PackedSequences& sequences,
-                      float* pooled) const;
+  AttentionPool make_map_pool(const Context& context, const Weights& weights, const std::string& key) const;
+  AttentionPool make_query_pool(const Context& context, const Weights& weights, const std::string& key) const;
+  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+                    Cancel cancel) const;
+  // Writes the mean of the patches of each image to `pooled`. x: f32 [images * length, width].
+  void pool_average(const Context& context, const ConstMatrix& x, const Matrix& pooled) const;
+  // Pools the tokens x by one query; pooled: f32 [images, width of the query].
+  void pool_attention(const Context& context, Arena& arena, const ConstMatrix& x, const Matrix& pooled) const;
+  // pooled += mlp(pooled), of SigLIP's pooling.
+  void add_pool_feed_forward(const Context& context, Arena& arena, const Matrix& pooled) const;
 
   Precision precision_ = Precision::fp32;
   VitSettings settings_;

@@ -6,8 +6,8 @@ namespace torchclip::core {
 namespace {
 
 constexpr std::int64_t kProducts = 16;
-// Tiles of pixels are transformed, multiplied and finished by one task in its core's cache where the weights fit there
-// as well, else each step is done for all tiles.
+// Each task computes some tiles of pixels from end to end in its core's cache if the weights fit there as well.
+// Otherwise each step is computed for all tiles.
 constexpr std::int64_t kTaskBytes = 448 << 10, kCachedWeights = 1200 << 10;
 constexpr std::int64_t kTilesOfTask = 16;
 
@@ -34,91 +34,94 @@ WinogradConvolution::WinogradConvolution(const Context& context, Precision preci
         transposed[n * channels + c] = static_cast<float>(sum);
       }
     });
-    products_.emplace_back(context, precision, transposed.data(), nullptr, columns, channels);
+    linears_.emplace_back(context, precision, transposed.data(), nullptr, columns, channels);
   }
 }
 
 std::size_t WinogradConvolution::bytes() const noexcept {
   std::size_t n = bias_.size() * 4;
-  for (const auto& p : products_) n += p.bytes();
+  for (const auto& linear : linears_) n += linear.bytes();
   return n;
 }
 
-// Tiles [begin, end) of the images to values: [16][.. distance floats ..][channels].
-void WinogradConvolution::transform(const Context& context, const Shape& shape, const float* in, std::int64_t begin,
-                                    std::int64_t end, float* values, std::int64_t distance) const {
-  const std::int64_t side = shape.side, line = (side + 1) / 2;
+void WinogradConvolution::transform_input(const Context& context, const ConstMatrix& in, std::int64_t side,
+                                          std::int64_t begin, std::int64_t end, const Products& values) const {
+  const std::int64_t line = (side + 1) / 2;
   for (std::int64_t t = begin; t < end; ++t) {
     const std::int64_t x = t % line * 2, y = t / line % line * 2, image = t / (line * line);
     const float* taps[kProducts];
     for (std::int64_t i = 0; i < kProducts; ++i) {
       const std::int64_t py = y - 1 + i / 4, px = x - 1 + i % 4;
       const bool inside = py >= 0 && py < side && px >= 0 && px < side;
-      taps[i] = inside ? in + ((image * side + py) * side + px) * channels_ : outside_.data();
+      taps[i] = inside ? in.row<float>((image * side + py) * side + px) : outside_.data();
     }
-    context.kernels.winograd_input(taps, channels_, values + (t - begin) * channels_, distance);
+    context.kernels.winograd_input(taps, channels_, values.data + (t - begin) * channels_, values.distance);
   }
 }
 
-void WinogradConvolution::finish(const Context& context, const Shape& shape, const float* products,
-                                 std::int64_t distance, std::int64_t begin, std::int64_t end, float* out) const {
-  const std::int64_t side = shape.side, line = (side + 1) / 2;
+void WinogradConvolution::transform_output(const Context& context, const Products& products, std::int64_t side,
+                                           std::int64_t begin, std::int64_t end, const Matrix& out) const {
+  const std::int64_t line = (side + 1) / 2;
   for (std::int64_t t = begin; t < end; ++t) {
     const std::int64_t x = t % line * 2, y = t / line % line * 2, image = t / (line * line);
     float* pixels[4];
     for (std::int64_t i = 0; i < 4; ++i) {
       const std::int64_t py = y + i / 2, px = x + i % 2;
-      pixels[i] = py < side && px < side ? out + ((image * side + py) * side + px) * columns_ : nullptr;
+      pixels[i] = py < side && px < side ? out.row<float>((image * side + py) * side + px) : nullptr;
     }
-    context.kernels.winograd_output(products + (t - begin) * columns_, distance, columns_, bias_.data(), pixels);
+    context.kernels.winograd_output(products.data + (t - begin) * columns_, products.distance, columns_, bias_.data(),
+                                    pixels);
   }
 }
 
-void WinogradConvolution::run(const Context& context, const float* in, std::int64_t images, std::int64_t side,
-                              float* out, Buffer& scratch) const {
-  const std::int64_t line = (side + 1) / 2, tiles = images * line * line;
-  const Shape shape{side, tiles};
-  const auto multiply = [&](std::int64_t i, const float* values, float* products, std::int64_t rows) {
-    products_[i].multiply_here({values, channels_ * 4}, rows, {products, columns_});
-  };
+void WinogradConvolution::run(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side,
+                              const Matrix& out) const {
+  const Arena::Scope scope(arena);
   if (kProducts * channels_ * columns_ * 4 <= kCachedWeights) {
-    const std::int64_t tile = context.kernels.gemm(Precision::fp32).tile_rows,
-                       each = kProducts * (channels_ + columns_) * 4;
-    const std::int64_t rows = std::max<std::int64_t>(1, kTaskBytes / each / tile) * tile;
-    const std::int64_t floats = kProducts * rows * (channels_ + columns_);
-    scratch.grow(static_cast<std::size_t>(floats * context.pool.size()) * 4);
-    context.pool.parallel_for((tiles + rows - 1) / rows, [&](std::int64_t task, int thread) {
-      float* values = scratch.as<float>() + thread * floats;
-      float* products = values + kProducts * rows * channels_;
-      const std::int64_t begin = task * rows, end = std::min(tiles, begin + rows);
-      transform(context, shape, in, begin, end, values, rows * channels_);
-      for (std::int64_t i = 0; i < kProducts; ++i) {
-        multiply(i, values + i * rows * channels_, products + i * rows * columns_, end - begin);
-      }
-      finish(context, shape, products, rows * columns_, begin, end, out);
-    });
-    return;
+    run_grouped(context, arena, in, side, out);
+  } else {
+    run_stepwise(context, arena, in, side, out);
   }
-  scratch.grow(static_cast<std::size_t>(kProducts * tiles * (channels_ + columns_)) * 4);
-  float* values = scratch.as<float>();
-  float* products = values + kProducts * tiles * channels_;
+}
+
+void WinogradConvolution::run_grouped(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side,
+                                      const Matrix& out) const {
+  const std::int64_t line = (side + 1) / 2, tiles = in.rows / (side * side) * line * line;
+  const std::int64_t tile_rows = context.kernels.gemm(Precision::fp32).tile_rows;
+  const std::int64_t tile_bytes = kProducts * (channels_ + columns_) * 4;
+  const std::int64_t group = std::max<std::int64_t>(1, kTaskBytes / tile_bytes / tile_rows) * tile_rows;
+  const std::int64_t floats = kProducts * group * (channels_ + columns_);
+  float* scratch = arena.array<float>(floats * context.pool.size());
+  context.pool.parallel_for((tiles + group - 1) / group, [&](std::int64_t task, int thread) {
+    const std::int64_t begin = task * group, end = std::min(tiles, begin + group);
+    const Products values{scratch + thread * floats, group * channels_};
+    const Products products{values.of(kProducts), group * columns_};
+    transform_input(context, in, side, begin, end, values);
+    for (std::int64_t i = 0; i < kProducts; ++i) {
+      linears_[i].multiply_here(ConstMatrix::dense(values.of(i), end - begin, channels_),
+                                Matrix::dense(products.of(i), end - begin, columns_));
+    }
+    transform_output(context, products, side, begin, end, out);
+  });
+}
+
+void WinogradConvolution::run_stepwise(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side,
+                                       const Matrix& out) const {
+  const std::int64_t line = (side + 1) / 2, tiles = in.rows / (side * side) * line * line;
+  const Products values{arena.array<float>(kProducts * tiles * channels_), tiles * channels_};
+  const Products products{arena.array<float>(kProducts * tiles * columns_), tiles * columns_};
   const std::int64_t tasks = (tiles + kTilesOfTask - 1) / kTilesOfTask;
-  const auto part = [&](std::int64_t task, const auto& work) {
-    work(task * kTilesOfTask, std::min(tiles, (task + 1) * kTilesOfTask));
-  };
   context.pool.parallel_for(tasks, [&](std::int64_t task) {
-    part(task, [&](std::int64_t begin, std::int64_t end) {
-      transform(context, shape, in, begin, end, values + begin * channels_, tiles * channels_);
-    });
+    const std::int64_t begin = task * kTilesOfTask, end = std::min(tiles, begin + kTilesOfTask);
+    transform_input(context, in, side, begin, end, {values.data + begin * channels_, values.distance});
   });
   for (std::int64_t i = 0; i < kProducts; ++i) {
-    products_[i].multiply(context, {values + i * tiles * channels_, channels_ * 4}, tiles,
-                          {products + i * tiles * columns_, columns_});
+    linears_[i].multiply(context, ConstMatrix::dense(values.of(i), tiles, channels_),
+                         Matrix::dense(products.of(i), tiles, columns_));
   }
   context.pool.parallel_for(tasks, [&](std::int64_t task) {
-    part(task, [&](std::int64_t begin, std::int64_t end) {
-      finish(context, shape, products + begin * columns_, tiles * columns_, begin, end, out);
-    });
+    const std::int64_t begin = task * kTilesOfTask, end = std::min(tiles, begin + kTilesOfTask);
+    transform_output(context, {products.data + begin * columns_, products.distance}, side, begin, end, out);
   });
 }
 

@@ -2,6 +2,10 @@
 // products over the channels instead of thirty-six, and 16 / 9 of the memory for weights. The arithmetic is float32.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
+#include "linalg/arena.h"
 #include "linalg/packed.h"
 
 namespace torchclip::core {
@@ -15,22 +19,33 @@ class WinogradConvolution {
                       std::int64_t columns, std::int64_t channels);
 
   explicit operator bool() const noexcept { return !bias_.empty(); }
+  std::int64_t columns() const noexcept { return columns_; }
   std::size_t bytes() const noexcept;
-  // in: [images, side, side, channels], out: [images, side, side, columns]. `scratch` grows to the required size.
-  void run(const Context& context, const float* in, std::int64_t images, std::int64_t side, float* out,
-           Buffer& scratch) const;
+  // in: f32 [images * side * side, channels]; out: f32 [images * side * side, columns]; both without gaps.
+  void run(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side, const Matrix& out) const;
 
  private:
-  struct Shape {
-    std::int64_t side, tiles;  // side: pixels per image row; tiles: of all images.
+  // The inputs, or the results, of the sixteen matrix multiplications for some tiles.
+  struct Products {
+    float* data;
+    std::int64_t distance;  // From one of the sixteen to the next, in floats.
+    float* of(std::int64_t i) const { return data + i * distance; }
   };
-  void transform(const Context& context, const Shape& shape, const float* in, std::int64_t begin, std::int64_t end,
-                 float* values, std::int64_t distance) const;
-  void finish(const Context& context, const Shape& shape, const float* products, std::int64_t distance,
-              std::int64_t begin, std::int64_t end, float* out) const;
+  // Both run all tiles: the first one computes a group of tiles from end to end in each task, the second one computes
+  // each step for all tiles before the next step.
+  void run_grouped(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side,
+                   const Matrix& out) const;
+  void run_stepwise(const Context& context, Arena& arena, const ConstMatrix& in, std::int64_t side,
+                    const Matrix& out) const;
+  // Transforms tiles [begin, end) of the images. values: [16][end - begin][channels].
+  void transform_input(const Context& context, const ConstMatrix& in, std::int64_t side, std::int64_t begin,
+                       std::int64_t end, const Products& values) const;
+  // Transforms the results of tiles [begin, end) to pixels. products: [16][end - begin][columns].
+  void transform_output(const Context& context, const Products& products, std::int64_t side, std::int64_t begin,
+                        std::int64_t end, const Matrix& out) const;
 
   std::int64_t channels_ = 0, columns_ = 0;
-  std::vector<Linear> products_;       // Sixteen.
+  std::vector<Linear> linears_;        // Sixteen.
   std::vector<float> bias_, outside_;  // outside_: a pixel outside the image.
 };
 
