@@ -79,10 +79,10 @@ inline void pack_keys(const Rows& k, std::int64_t keys, std::int64_t units, std:
 template <typename Step>
 float softmax_exp(float* s, std::int64_t count, std::int64_t padded) {
   for (std::int64_t i = count; i < padded; ++i) s[i] = -3e38f;
-  Floats most = all(-3e38f);
+  Floats maxima = all(-3e38f);
   const std::int64_t used = round_up(count, kLanes);
-  for (std::int64_t i = 0; i < used; i += kLanes) most = max_of(most, load(s + i));
-  const Floats largest = all(max_of(most));
+  for (std::int64_t i = 0; i < used; i += kLanes) maxima = max_of(maxima, load(s + i));
+  const Floats largest = all(max_of(maxima));
   Floats total = zero();
   for (std::int64_t i = 0; i < used; i += kLanes) {
     const Floats e = exponential(load(s + i) - largest);

@@ -62,9 +62,9 @@ inline void normalize_row(const float* x, std::int64_t width, const float* gamma
     }
     for (std::int64_t i = width; i < round_up(width, 2); ++i) to[i] = 0;
   } else {
-    Floats most = zero();
-    for (std::int64_t i = 0; i < whole; i += kLanes) most = max_of(most, magnitude(f.at(x, i)));
-    float largest = max_of(most);
+    Floats maxima = zero();
+    for (std::int64_t i = 0; i < whole; i += kLanes) maxima = max_of(maxima, magnitude(f.at(x, i)));
+    float largest = max_of(maxima);
     for (std::int64_t i = whole; i < width; ++i) {
       const float v = f.one(x, i);
       largest = larger(largest, v < 0 ? -v : v);

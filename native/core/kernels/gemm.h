@@ -195,9 +195,9 @@ const float* dequantize(const Ints* sums, const GemmArgs& args, std::int64_t row
   for (int i = 0; i < kWide; ++i) scale[i] = load(args.column_scale + column + i * kLanes);
   for (int r = 0; r < rows; ++r) {
     const Ints offset = all_ints(-Step::kOffset * args.row_sum[row + r]);
-    const Floats own = all(args.row_scale[row + r]);
+    const Floats row_scale = all(args.row_scale[row + r]);
     for (int i = 0; i < kWide; ++i) {
-      store(to + r * kPanel + i * kLanes, to_floats(add(sums[r * kWide + i], offset)) * scale[i] * own);
+      store(to + r * kPanel + i * kLanes, to_floats(add(sums[r * kWide + i], offset)) * scale[i] * row_scale);
     }
   }
   return to;
@@ -228,17 +228,17 @@ void gemm(const GemmArgs& args, std::int64_t row_begin, std::int64_t row_end, st
 template <typename Step>
 void gemm_widened(const GemmArgs& args, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
                   std::int64_t panel_end) {
-  GemmArgs wide = args;
-  wide.weights = args.scratch;
-  wide.scratch = nullptr;
-  wide.panel_steps = args.steps;
-  wide.next_panels = 0;
+  GemmArgs widened = args;
+  widened.weights = args.scratch;
+  widened.scratch = nullptr;
+  widened.panel_steps = args.steps;
+  widened.next_panels = 0;
   for (std::int64_t first = panel_begin; first < panel_end; first += args.scratch_panels) {
     const std::int64_t end = smaller(first + args.scratch_panels, panel_end);
     float* to = args.scratch;
     for (std::int64_t panel = first; panel < end; ++panel) to = widen_panel<Step>(args, panel, to);
-    wide.first_panel = first;
-    gemm<typename Step::Widened>(wide, row_begin, row_end, first, end);
+    widened.first_panel = first;
+    gemm<typename Step::Widened>(widened, row_begin, row_end, first, end);
   }
 }
 
@@ -263,9 +263,9 @@ void gemm(const GemmArgs& args, std::int64_t row_begin, std::int64_t row_end, st
       const std::int64_t column = panel * kPanel, size = size_of(args.out_type);
       TilePrefetch upcoming{static_cast<const char*>(args.out) + (begin * args.ldo + column) * size, args.ldo * size,
                             smaller(kPanel, args.columns - column) * size};
-      if (const std::int64_t own = panel - panel_begin; own < args.next_panels) {
+      if (const std::int64_t i = panel - panel_begin; i < args.next_panels) {
         const std::int64_t lines = args.next_steps * kStrip * Step::kBytes / kLine, first = t * lines / tiles;
-        upcoming.next = static_cast<const char*>(args.next) + own * kPanel * column_bytes + first * kLine;
+        upcoming.next = static_cast<const char*>(args.next) + i * kPanel * column_bytes + first * kLine;
         upcoming.next_bytes = ((t + 1) * lines / tiles - first) * kLine;
       }
       typename Step::Sum sums[R * kWide];

@@ -8,7 +8,7 @@
 namespace torchclip::core {
 namespace {
 
-// Of a core; a common size where the system does not tell it.
+// Returns the size of a core's second cache, or a common size if the system does not tell it.
 std::int64_t second_cache_bytes() {
   constexpr std::int64_t kCommon = 512 << 10;
 #if defined(_SC_LEVEL2_CACHE_SIZE)
@@ -18,27 +18,27 @@ std::int64_t second_cache_bytes() {
   return kCommon;
 }
 
-// Panels that a task multiplies its rows with, and those of the thread's next task, which are fetched meanwhile, should
-// stay in a core's second cache together with some rows.
+// Returns the size of a task's panels. They stay in a core's second cache together with some rows and the panels of the
+// thread's next task, which are prefetched in the meantime.
 std::int64_t cached_bytes() {
   constexpr std::int64_t kLeast = 128 << 10, kMost = 512 << 10;
   static const std::int64_t bytes = std::clamp(second_cache_bytes() * 2 / 5, kLeast, kMost);
   return bytes;
 }
-constexpr std::int64_t kBlockRows = 448;  // the more, the less often weights are read again
+constexpr std::int64_t kBlockRows = 448;  // With more rows in a block, weights are read again less often.
 constexpr std::int64_t kTasksPerThread = 24;
-constexpr std::int64_t kFewerTasks = 6;  // as many times fewer suffice where more would split rows
-// A longer inner side is added up in passes of this many steps, so that many rows of A and a panel fit that cache.
+constexpr std::int64_t kFewerTasks = 6;  // So many times fewer tasks suffice where more tasks would split rows.
+// A longer inner dimension is added up in passes of this many steps, so that many rows of A and a panel fit the cache.
 constexpr std::int64_t kPassSteps = 1024;
 
-// Tasks shared out to threads: each has some of its own, one after another, so that what it needs next is known; one
-// that is done takes over the last of another's.
+// The distribution of tasks to threads. Each thread has consecutive tasks of its own, so that the weights that it needs
+// next are known. A thread without tasks takes over the last one of another thread.
 class Shares {
  public:
   Shares(std::int64_t tasks, int threads) : shares_(static_cast<std::size_t>(threads)) {
     for (int i = 0; i < threads; ++i) shares_[i].state = pack(i * tasks / threads, (i + 1) * tasks / threads);
   }
-  // To be called once for each task.
+  // Returns a task for this thread. Call it once for each task.
   std::int64_t take(int thread) {
     for (std::int64_t task;;) {
       if ((task = take_first(shares_[thread])) >= 0) return task;
@@ -47,7 +47,7 @@ class Shares {
       }
     }
   }
-  // The task that this thread takes next if nobody else does; -1: none of its own.
+  // Returns the task that this thread takes next if no other thread does, or -1 if it has none.
   std::int64_t next(int thread) const {
     const auto state = shares_[thread].state.load(std::memory_order_relaxed);
     return begin_of(state) < end_of(state) ? begin_of(state) : -1;
@@ -83,8 +83,8 @@ class Shares {
   std::vector<Share> shares_;
 };
 
-// 16-bit weights are widened once for all rows of a task if there are so many tiles of rows; for fewer, the kernel
-// widens them as it reads them, which saves the way through memory.
+// 16-bit weights are widened once for all rows of a task that has at least so many tiles of rows. For fewer tiles the
+// kernel widens them as it reads them, which saves the way through memory.
 constexpr std::int64_t kWidenTiles = 8;
 
 struct Scratch {
@@ -92,12 +92,12 @@ struct Scratch {
   std::int64_t panels = 0;
 };
 
-// This thread's memory for widened panels of `steps` steps, about as large as the second cache's share of a task.
+// Returns this thread's memory for widened panels of `steps` steps, about as large as a task's share of the second
+// cache.
 Scratch scratch_for(std::int64_t steps, std::int64_t panels) {
   static thread_local Buffer buffer;
   const auto bytes = steps * kPanel * static_cast<std::int64_t>(sizeof(float));
-  const auto most = std::max<std::int64_t>(1, cached_bytes() / bytes);
-  const auto count = std::min(panels, most);
+  const auto count = std::min(panels, std::max<std::int64_t>(1, cached_bytes() / bytes));
   buffer.grow(static_cast<std::size_t>(count * bytes));
   return {buffer.as<float>(), count};
 }

@@ -15,8 +15,8 @@ constexpr std::int64_t kChunkTokens = 2048;
 // Calls work(begin, count) for chunks of nearly equal numbers of images, where `begin` is the index of the first image.
 template <typename Work>
 void in_chunks(const VitSettings& settings, std::int64_t rows, Work&& work) {
-  const std::int64_t most = std::max<std::int64_t>(1, kChunkTokens / settings.length());
-  const std::int64_t chunks = (rows + most - 1) / most;
+  const std::int64_t most_images = std::max<std::int64_t>(1, kChunkTokens / settings.length());
+  const std::int64_t chunks = (rows + most_images - 1) / most_images;
   for (std::int64_t i = 0; i < chunks; ++i) {
     const std::int64_t begin = i * rows / chunks;
     work(begin, (i + 1) * rows / chunks - begin);

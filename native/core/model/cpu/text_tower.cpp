@@ -11,12 +11,12 @@
 namespace torchclip::core {
 namespace {
 
-// What a text costs at least, so that many equal ones are not one chunk.
+// The least cost of a text, so that a chunk does not take any number of equal texts.
 constexpr std::int64_t kLeastTokens = 4;
 
-// How many tokens two rows begin with that are the same, `most` at most.
-std::int64_t common_tokens(const std::int32_t* a, const std::int32_t* b, std::int64_t most) {
-  return std::mismatch(a, a + most, b).first - a;
+// Returns the number of tokens, up to `limit`, that both rows begin with.
+std::int64_t common_tokens(const std::int32_t* a, const std::int32_t* b, std::int64_t limit) {
+  return std::mismatch(a, a + limit, b).first - a;
 }
 
 }  // namespace
@@ -40,8 +40,8 @@ ClipTextTower::ClipTextTower(const Context& context, Precision precision, const 
 
 std::size_t ClipTextTower::bytes() const { return transformer_.bytes() + projection_.bytes() + tokens_.bytes(); }
 
-// With an appended token, a token is seen where the one before it is no padding (as open_clip trained CoCa), and the
-// first one always; what nobody sees need not be computed.
+// With an appended token, a token is attended to if the token before it is no padding (as open_clip trained CoCa), and
+// the first one always is. Tokens that are never attended to need not be computed.
 void ClipTextTower::needed(const std::int32_t* ids, std::int64_t length, std::vector<std::int32_t>& positions) const {
   positions.clear();
   const std::int64_t end =
