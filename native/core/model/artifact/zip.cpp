@@ -1,10 +1,10 @@
 #include "model/artifact/zip.h"
 
 #include <algorithm>
-#include <array>
 #include <unordered_set>
 
 #include "base/error.h"
+#include "model/artifact/crc32.h"
 
 namespace torchclip::core {
 namespace {
@@ -163,25 +163,7 @@ void check_overlaps(const File& file, std::vector<Entry> entries) {
   }
 }
 
-constexpr std::array<std::uint32_t, 256> crc_table() {
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t i = 0; i < 256; ++i) {
-    std::uint32_t c = i;
-    for (int bit = 0; bit < 8; ++bit) c = c & 1 ? 0xEDB88320u ^ (c >> 1) : c >> 1;
-    table[i] = c;
-  }
-  return table;
-}
-
 }  // namespace
-
-std::uint32_t crc32(const void* data, std::size_t bytes) {
-  static constexpr auto table = crc_table();
-  const auto* at = static_cast<const unsigned char*>(data);
-  std::uint32_t c = 0xFFFFFFFFu;
-  for (std::size_t i = 0; i < bytes; ++i) c = table[(c ^ at[i]) & 0xFF] ^ (c >> 8);
-  return ~c;
-}
 
 std::vector<ZipRecord> read_zip_directory(const File& file) {
   const auto directory = find_directory(file);

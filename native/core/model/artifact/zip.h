@@ -23,9 +23,6 @@ struct ZipRecord {
 // encrypted or split over several volumes, or the name in a record's own header differs from the directory.
 std::vector<ZipRecord> read_zip_directory(const File& file);
 
-// Returns the CRC-32 (ISO 3309) of `bytes` bytes.
-std::uint32_t crc32(const void* data, std::size_t bytes);
-
 // Returns the contents of a stored record. Throws Error(E_MODEL_CORRUPT) if it is compressed, is larger than `most`
 // bytes, or has a CRC other than the directory says.
 std::string read_stored(const File& file, const ZipRecord& record, std::uint64_t most);
