@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "model/artifact/module_tree.h"
 
 namespace torchclip::libtorch {
 namespace {
@@ -18,58 +19,19 @@ c10::ScalarType scalar_type(StoredType type) {
   }
 }
 
-bool is_buffer(const std::string& name, const at::Tensor& tensor) {
-  return tensor.dim() == 0 || name.ends_with(".running_mean") || name.ends_with(".running_var");
+using Tensors = std::map<std::string, at::Tensor>;
+
+// Makes the modules from the leaves up, because a child's type must be complete when its parent registers it.
+torch::jit::Module make_module(const ModuleNode& node, const Tensors& tensors) {
+  torch::jit::Module module(c10::QualifiedName(std::string(kClassNamespace) + "." + node.class_name));
+  for (const auto& name : node.parameters) {
+    module.register_parameter(name, tensors.at(path_below(node, name)), false);
+  }
+  for (const auto& name : node.buffers) module.register_buffer(name, tensors.at(path_below(node, name)));
+  for (const auto& [name, child] : node.children) module.register_module(name, make_module(child, tensors));
+  if (!node.source.empty()) module.define(node.source);
+  return module;
 }
-
-struct Node {
-  torch::jit::Module module;
-  std::vector<std::pair<std::string, std::unique_ptr<Node>>> children;
-
-  explicit Node(const std::string& path)
-      : module(c10::QualifiedName("__torch__.torchclip." + (path.empty() ? "CLIP" : "m_" + path))) {}
-};
-
-// The tree of modules named by dotted paths; made first, filled, then joined from the leaves up, because a
-// child's type must be whole when its parent registers it.
-class Tree {
- public:
-  Node& at(const std::string& path) {
-    Node* node = &root_;
-    std::string so_far;
-    for (std::size_t start = 0; start < path.size();) {
-      const auto end = std::min(path.find('.', start), path.size());
-      const auto name = path.substr(start, end - start);
-      so_far += (so_far.empty() ? "" : "_") + name;
-      Node* next = nullptr;
-      for (auto& [child_name, child] : node->children) {
-        if (child_name == name) next = child.get();
-      }
-      if (!next) {
-        node->children.emplace_back(name, std::make_unique<Node>(so_far));
-        next = node->children.back().second.get();
-      }
-      node = next;
-      start = end + 1;
-    }
-    return *node;
-  }
-
-  torch::jit::Module join(const std::map<std::string, std::string>& sources) { return join(root_, "", sources); }
-
- private:
-  static torch::jit::Module join(Node& node, const std::string& path,
-                                 const std::map<std::string, std::string>& sources) {
-    for (auto& [name, child] : node.children) {
-      node.module.register_module(name, join(*child, path.empty() ? name : path + "." + name, sources));
-    }
-    const auto source = sources.find(path);
-    if (source != sources.end()) node.module.define(source->second);
-    return node.module;
-  }
-
-  Node root_{""};
-};
 
 class FileReader final : public caffe2::serialize::ReadAdapterInterface {
  public:
@@ -93,24 +55,9 @@ class FileReader final : public caffe2::serialize::ReadAdapterInterface {
 torch::jit::Module build_module(const std::vector<ModuleSource>& modules,
                                 const std::map<std::string, at::Tensor>& tensors) {
   c10::NoGradGuard no_grad;
-  Tree tree;
-  std::map<std::string, std::string> sources;
-  for (const auto& module : modules) {
-    tree.at(module.path);
-    sources[module.path] = module.source;
-  }
-  for (const auto& [name, tensor] : tensors) {
-    const auto dot = name.rfind('.');
-    const bool nested = dot != std::string::npos;
-    auto& owner = tree.at(nested ? name.substr(0, dot) : "").module;
-    const auto own_name = nested ? name.substr(dot + 1) : name;
-    if (is_buffer(name, tensor)) {
-      owner.register_buffer(own_name, tensor);
-    } else {
-      owner.register_parameter(own_name, tensor, false);
-    }
-  }
-  auto module = tree.join(sources);
+  Shapes shapes;
+  for (const auto& [name, tensor] : tensors) shapes.emplace(name, tensor.sizes().vec());
+  auto module = make_module(module_tree(modules, shapes), tensors);
   module.eval();
   return module;
 }
