@@ -53,6 +53,7 @@ export interface Addon {
   ): Promise<void>;
   /** The tensors and the TorchScript that the settings of an artifact (torchclip.json) call for. */
   modelLayout(config: string): NativeLayout;
+  /** Writes to `path` directly, without libtorch. The same specification gives the same bytes. */
   writeArtifact(spec: ArtifactSpec, path: string): Promise<void>;
   /** Compares the code in an artifact with what its settings generate; nothing of it runs. */
   verifyArtifact(path: string): Promise<void>;
@@ -221,7 +222,7 @@ export interface TensorPart {
   transpose?: boolean;
 }
 
-/** See native/core/model/artifact_writer.h. */
+/** See native/core/model/artifact/writer.h. */
 export interface ArtifactSpec {
   /** torchclip.json and tokenizer.json. */
   config: string;

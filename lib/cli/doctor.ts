@@ -123,7 +123,7 @@ function nativeSystem(): Native {
   }
 }
 
-/** The libtorch that TorchScript towers and imports need; what else there is works without it. */
+/** The libtorch that TorchScript towers and `models verify` need; what else there is works without it. */
 function libtorchHere(): { info?: NativeLibtorch; problem?: string } {
   try {
     return { info: addon().libtorchInfo() };

@@ -5,6 +5,7 @@
 #include <torch/csrc/jit/passes/constant_pooling.h>
 #include <torch/csrc/jit/serialization/import_source.h>
 
+#include <functional>
 #include <map>
 #include <sstream>
 
@@ -12,6 +13,8 @@
 #include "functions.h"
 #include "libtorch.h"
 #include "model/artifact/artifact.h"
+#include "model/artifact/module_code.h"
+#include "model/artifact/module_tree.h"
 #include "torch_module.h"
 
 namespace torchclip::libtorch {
@@ -38,21 +41,41 @@ void check_nesting(const std::string& source) {
   }
 }
 
-// Compiles classes of the archive's code, and nothing else of it: no object is made, no method runs.
+// Finds the text of a class by its qualified name; null: there is none.
+using FindSource = std::function<std::shared_ptr<torch::jit::Source>(const std::string& qualifier)>;
+
+// The code of an archive.
+FindSource sources_of(const std::shared_ptr<PyTorchStreamReader>& reader) {
+  return [reader](const std::string& qualifier) -> std::shared_ptr<torch::jit::Source> {
+    std::string path = "code/" + qualifier;
+    std::replace(path.begin(), path.end(), '.', '/');
+    path += ".py";
+    if (!reader->hasRecord(path)) return nullptr;
+    if (reader->getRecordSize(path) > kMostSourceBytes) {
+      throw Error(TORCHCLIP_E_MODEL_UNSAFE, "its code has more than 16 MiB");
+    }
+    const auto [data, bytes] = reader->getRecord(path);
+    std::string text(static_cast<const char*>(data.get()), bytes);
+    check_nesting(text);
+    return std::make_shared<torch::jit::Source>(std::move(text), path, 1);
+  };
+}
+
+// Compiles classes of some code, and nothing else of it: no object is made, no method runs.
 class Code {
  public:
-  explicit Code(std::unique_ptr<PyTorchStreamReader> reader)
-      : reader_(std::move(reader)),
-        unit_(std::make_shared<torch::jit::CompilationUnit>()),
-        importer_(
-            unit_, &constants_, [this](const std::string& qualifier) { return source_of(qualifier); },
-            reader_->version()) {}
+  using Graphs = std::map<std::string, std::string>;
+
+  Code(FindSource source_of, std::uint64_t operator_version)
+      : unit_(std::make_shared<torch::jit::CompilationUnit>()),
+        importer_(unit_, &constants_, std::move(source_of), operator_version) {}
+  explicit Code(const std::shared_ptr<PyTorchStreamReader>& reader) : Code(sources_of(reader), reader->version()) {}
 
   // The canonical graph of each method of a class, by its name.
-  std::map<std::string, std::string> methods(const std::string& class_name) {
+  Graphs methods(const std::string& class_name) {
     const auto type = importer_.loadType(c10::QualifiedName(class_name))->cast<c10::ClassType>();
     if (!type) throw Error(TORCHCLIP_E_MODEL_UNSAFE, "its code has no class " + class_name);
-    std::map<std::string, std::string> graphs;
+    Graphs graphs;
     for (auto* method : type->methods()) graphs[method->name()] = canonical(*method);
     for (const auto* hook : type->getForwardPreHooks()) graphs["hook " + hook->name()] = "";
     for (const auto* hook : type->getForwardHooks()) graphs["hook " + hook->name()] = "";
@@ -60,20 +83,6 @@ class Code {
   }
 
  private:
-  std::shared_ptr<torch::jit::Source> source_of(const std::string& qualifier) {
-    std::string path = "code/" + qualifier;
-    std::replace(path.begin(), path.end(), '.', '/');
-    path += ".py";
-    if (!reader_->hasRecord(path)) return nullptr;
-    if (reader_->getRecordSize(path) > kMostSourceBytes) {
-      throw Error(TORCHCLIP_E_MODEL_UNSAFE, "its code has more than 16 MiB");
-    }
-    const auto [data, bytes] = reader_->getRecord(path);
-    std::string text(static_cast<const char*>(data.get()), bytes);
-    check_nesting(text);
-    return std::make_shared<torch::jit::Source>(std::move(text), path, 1);
-  }
-
   static std::string canonical(torch::jit::Function& method) {
     auto graph = torch::jit::toGraphFunction(method).graph()->copy();
     torch::jit::EliminateCommonSubexpression(graph);
@@ -81,7 +90,6 @@ class Code {
     return torch::jit::Canonicalize(graph, false)->toString(false);
   }
 
-  std::unique_ptr<PyTorchStreamReader> reader_;
   std::vector<at::IValue> constants_;
   std::shared_ptr<torch::jit::CompilationUnit> unit_;
   torch::jit::SourceImporter importer_;
@@ -96,16 +104,40 @@ torch::jit::Module generated(const ModelConfig& config) {
   return build_module(config.modules(), tensors);
 }
 
-void compare(const std::string& class_name, Code& expected, Code& found) {
-  const auto own = expected.methods(class_name), theirs = found.methods(class_name);
-  for (const auto& [method, graph] : own) {
-    const auto at = theirs.find(method);
-    if (at == theirs.end() || at->second != graph) {
+// The code of our classes in one text.
+Code code_of(std::shared_ptr<torch::jit::Source> source, std::uint64_t operator_version) {
+  const auto find = [source = std::move(source)](const std::string& qualifier) {
+    return qualifier == kClassNamespace ? source : nullptr;
+  };
+  return {find, operator_version};
+}
+
+// The code that the writer of artifacts writes (model/artifact/writer.h).
+Code written_code(const ModelConfig& config) {
+  auto text = module_code(module_tree(config.modules(), config.shapes()), config.attributes());
+  return code_of(std::make_shared<torch::jit::Source>(std::move(text), "torchclip.py", 1), kOperatorVersion);
+}
+
+// The code that libtorch writes for the same modules, as in the artifacts of former versions. It computes the same, in
+// statements of one operator each, and so its graphs have their nodes in another order.
+Code printed_code(const torch::jit::Module& module) {
+  std::stringstream saved;
+  module.save(saved);
+  const auto reader = std::make_shared<PyTorchStreamReader>(&saved);
+  return code_of(sources_of(reader)(kClassNamespace), reader->version());
+}
+
+// Each method must be that of one of the two codes.
+void compare(const std::string& class_name, const Code::Graphs& written, const Code::Graphs& printed,
+             const Code::Graphs& found) {
+  for (const auto& [method, graph] : written) {
+    const auto at = found.find(method);
+    if (at == found.end() || (at->second != graph && at->second != printed.at(method))) {
       throw Error(TORCHCLIP_E_MODEL_UNSAFE, class_name + "." + method + " is not what torchclip generates");
     }
   }
-  for (const auto& [method, graph] : theirs) {
-    if (own.count(method) == 0) {
+  for (const auto& [method, graph] : found) {
+    if (written.count(method) == 0) {
       throw Error(TORCHCLIP_E_MODEL_UNSAFE, class_name + "." + method + " is nothing that torchclip generates");
     }
   }
@@ -119,12 +151,13 @@ void verify_artifact(const std::string& path) {
     throw Error(TORCHCLIP_E_ARGUMENT, path + " has code of its own, which nothing can be compared with");
   }
   try {
-    auto module = generated(artifact.config());
-    std::stringstream saved;
-    module.save(saved);
-    Code expected(std::make_unique<PyTorchStreamReader>(&saved));
-    Code found(std::make_unique<PyTorchStreamReader>(file_reader(artifact.shared_file())));
-    for (const auto& part : module.modules()) compare(part.type()->name()->qualifiedName(), expected, found);
+    const auto module = generated(artifact.config());
+    auto written = written_code(artifact.config()), printed = printed_code(module);
+    Code found(std::make_shared<PyTorchStreamReader>(file_reader(artifact.shared_file())));
+    for (const auto& part : module.modules()) {
+      const auto name = part.type()->name()->qualifiedName();
+      compare(name, written.methods(name), printed.methods(name), found.methods(name));
+    }
   } catch (const Error& e) {
     throw Error(e.status(), path + ": " + e.what());
   } catch (const std::exception& e) {

@@ -18,7 +18,6 @@ std::unique_ptr<GenericRunner> make_generic_runner(const Artifact& artifact, con
                                                    const GenericOptions& options);
 std::unique_ptr<DeviceRows> rows_on_device(const Device& device, const float* rows, std::int64_t count,
                                            std::int32_t dim);
-void write_artifact(const ArtifactSpec& spec, const std::string& path);
 void verify_artifact(const std::string& path);
 std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size, std::int64_t context_length);
 void wrap_torchscript(const std::string& path, const std::string& config, const std::string& tokenizer,

@@ -15,7 +15,6 @@ extern "C" __attribute__((visibility("default"))) const torchclip::core::TorchFu
       libtorch::cuda_device_count,
       libtorch::make_generic_runner,
       libtorch::rows_on_device,
-      libtorch::write_artifact,
       libtorch::verify_artifact,
       libtorch::probe_torchscript,
       libtorch::wrap_torchscript,

@@ -1,8 +1,9 @@
 import { strict as assert } from "node:assert";
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root, tinyModel } from "../support/index.js";
+import { root, temporaryFolder, tinyModel } from "../support/index.js";
+import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
 /** What a process prints that loads `tiny`, encodes an image and a text, and looks at the libraries it mapped. */
 function mapped(options: object): { torch: boolean; runner: string } {
@@ -34,5 +35,52 @@ describe("libtorch", () => {
     const { torch, runner } = mapped({ device: "cpu", runner: "generic" });
     assert.match(runner, /^generic/);
     assert.equal(torch, true);
+  });
+});
+
+describe("an addon without libtorchclip_torch beside it", () => {
+  const folder = temporaryFolder();
+  // The addon finds the library in its own folder alone.
+  const alone = join(folder, "torchclip.node");
+  before(() =>
+    copyFileSync(process.env.TORCHCLIP_ADDON ?? join(root, "build/Release/torchclip.node"), alone),
+  );
+
+  /** Runs a module with this addon; what it gives to `out`. */
+  function run(script: string): unknown {
+    const lines = [
+      `import { load } from ${JSON.stringify(join(root, "dist/index.js"))};`,
+      `import { addon } from ${JSON.stringify(join(root, "dist/addon.js"))};`,
+      `import { importModel } from ${JSON.stringify(join(root, "dist/models/import/import.js"))};`,
+      "const out = (value) => process.stdout.write(JSON.stringify(value));",
+      script,
+    ];
+    const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", lines.join("\n")], {
+      encoding: "utf8",
+      env: { ...process.env, TORCHCLIP_ADDON: alone },
+    });
+    return JSON.parse(printed);
+  }
+  const embeddings = (model: string) => `
+    const clip = await load(${JSON.stringify(model)}, { device: "cpu" });
+    const images = await clip.encodeImages([{ data: new Uint8Array(48), width: 4, height: 4, channels: 3 }]);
+    const texts = await clip.encodeTexts(["a red square"]);
+    await clip.close();
+    out([...images.data, ...texts.data]);`;
+
+  it("imports a model, whose embeddings are the same", async () => {
+    const source = { weights: join(folder, "model.safetensors"), tokenizer: join(folder, "tokenizer.json") };
+    writeFileSync(source.weights, await tinySafetensors());
+    writeFileSync(source.tokenizer, await tinyTokenizer());
+    const model = join(folder, "model.pt");
+    const make = `await importModel(${JSON.stringify(source)}, ${JSON.stringify(model)});`;
+    assert.deepEqual(run(make + embeddings(model)), run(embeddings(tinyModel)));
+  });
+
+  it("says what is missing where libtorch is needed", () => {
+    const message = run(
+      `out(await addon().verifyArtifact(${JSON.stringify(tinyModel)}).catch((error) => error.message));`,
+    );
+    assert.match(String(message), /this needs libtorch, and libtorchclip_torch\.so does not load/);
   });
 });

@@ -4,6 +4,7 @@
 #include "base/shared_library.h"
 #include "model/artifact_verifier.h"
 #include "model/device_rows.h"
+#include "model/torchscript_export.h"
 
 namespace torchclip::core {
 namespace {
@@ -29,8 +30,6 @@ std::unique_ptr<DeviceRows> rows_on_device(const Device& device, const float* ro
                                            std::int32_t dim) {
   return torch_functions().rows_on_device(device, rows, count, dim);
 }
-
-void write_artifact(const ArtifactSpec& spec, const std::string& path) { torch_functions().write_artifact(spec, path); }
 
 void verify_artifact(const std::string& path) { torch_functions().verify_artifact(path); }
 

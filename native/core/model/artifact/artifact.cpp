@@ -35,8 +35,6 @@ bool is_read(const std::string& name) {
   return fixed.count(name) != 0 || (name.starts_with("data/") && is_number(name.substr(5)));
 }
 
-std::uint64_t element_bytes(StoredType type) { return type == StoredType::f32 ? 4 : 2; }
-
 // Memory for the values of one tensor at a time; fresh memory would cost a page fault every 4 KiB.
 class BufferPool : public std::enable_shared_from_this<BufferPool> {
  public:

@@ -10,13 +10,12 @@
 
 #include "base/file.h"
 #include "model/artifact/pickle.h"
+#include "model/artifact/stored_type.h"
 #include "model/artifact/zip.h"
 #include "model/config/model_config.h"
 #include "model/config/weights.h"
 
 namespace torchclip::core {
-
-enum class StoredType { f32, f16, bf16 };
 
 // A tensor inside the file: row-major, without gaps, little-endian.
 struct StoredTensor {

@@ -1,6 +1,3 @@
-#include "model/artifact_writer.h"
-
-#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <fstream>
@@ -17,59 +14,6 @@
 
 namespace torchclip::libtorch {
 namespace {
-
-c10::ScalarType dtype_of(const std::string& name) {
-  if (name == "F32") return at::kFloat;
-  if (name == "F16") return at::kHalf;
-  if (name == "BF16") return at::kBFloat16;
-  if (name == "F64") return at::kDouble;
-  if (name == "I64") return at::kLong;
-  throw Error(TORCHCLIP_E_MODEL_CORRUPT, "unknown element type " + name);
-}
-
-// The bytes of a part into `tensor`, which has its shape and type.
-void read_part(const TensorPart& part, const std::string& name, at::Tensor& tensor) {
-  if (tensor.nbytes() != part.bytes) {
-    throw Error(TORCHCLIP_E_MODEL_CORRUPT, name + ": " + std::to_string(part.bytes) + " bytes in " + part.file +
-                                               " do not make its shape (" + std::to_string(tensor.nbytes()) + ")");
-  }
-  std::ifstream in(part.file, std::ios::binary);
-  in.seekg(static_cast<std::streamoff>(part.offset));
-  in.read(static_cast<char*>(tensor.mutable_data_ptr()), static_cast<std::streamsize>(part.bytes));
-  if (!in) throw Error(TORCHCLIP_E_MODEL_CORRUPT, part.file + " ends before " + name);
-}
-
-// Parts are read into their place in the whole, so that nothing is held twice; what is transposed or of another type is
-// read apart.
-at::Tensor read_tensor(const TensorSpec& spec) {
-  const auto type = dtype_of(spec.dtype);
-  const auto& first = spec.parts.front();
-  const bool in_place = std::all_of(spec.parts.begin(), spec.parts.end(), [&](const TensorPart& p) {
-    return !p.transpose && dtype_of(p.dtype) == type && p.shape.size() == first.shape.size() &&
-           (p.shape.empty() ? spec.parts.size() == 1
-                            : std::equal(p.shape.begin() + 1, p.shape.end(), first.shape.begin() + 1));
-  });
-  if (in_place) {
-    auto shape = first.shape;
-    for (std::size_t i = 1; i < spec.parts.size(); ++i) shape[0] += spec.parts[i].shape[0];
-    auto tensor = at::empty(shape, type);
-    std::int64_t row = 0;
-    for (const auto& part : spec.parts) {
-      auto place = shape.empty() ? tensor : tensor.narrow(0, row, part.shape[0]);
-      read_part(part, spec.name, place);
-      if (!shape.empty()) row += part.shape[0];
-    }
-    return tensor;
-  }
-  std::vector<at::Tensor> parts;
-  for (const auto& part : spec.parts) {
-    auto tensor = at::empty(part.shape, dtype_of(part.dtype));
-    read_part(part, spec.name, tensor);
-    parts.push_back(part.transpose ? tensor.t() : tensor);
-  }
-  auto tensor = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
-  return tensor.to(type).contiguous();
-}
 
 void set_attributes(torch::jit::Module& root, const std::map<std::string, Attribute>& attributes) {
   for (const auto& [name, value] : attributes) {
@@ -153,21 +97,6 @@ std::string last_line(const std::string& text) {
 }
 
 }  // namespace
-
-void write_artifact(const ArtifactSpec& spec, const std::string& path) {
-  const auto config = ModelConfig::parse(spec.config);
-  std::map<std::string, at::Tensor> tensors;
-  Shapes shapes;
-  for (const auto& tensor : spec.tensors) {
-    auto values = read_tensor(tensor);
-    shapes[tensor.name] = values.sizes().vec();
-    tensors.emplace(tensor.name, std::move(values));
-  }
-  config.check_shapes(shapes);
-  auto module = build_module(config.modules(), tensors);
-  set_attributes(module, config.attributes());
-  save(module, spec.config, spec.tokenizer, path);
-}
 
 std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size, std::int64_t context_length) {
   auto module = load_trusted(std::make_shared<File>(path));

@@ -1,0 +1,60 @@
+#include "base/output_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "base/error.h"
+
+namespace torchclip::core {
+namespace {
+
+// Linux writes at most 2 GiB - 4096 bytes at once.
+constexpr std::size_t kMostAtOnce = std::size_t{1} << 30;
+constexpr mode_t kMode = 0666;  // The process's umask applies.
+
+}  // namespace
+
+OutputFile::OutputFile(const std::string& path) : path_(path) {
+  descriptor_ = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kMode);
+  if (descriptor_ < 0) fail(errno);
+}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void OutputFile::append(const void* from, std::size_t bytes) {
+  write(size_, from, bytes);
+  size_ += bytes;
+}
+
+void OutputFile::replace(std::uint64_t offset, const void* from, std::size_t bytes) { write(offset, from, bytes); }
+
+void OutputFile::close() {
+  const int descriptor = descriptor_;
+  descriptor_ = -1;  // Linux closes the descriptor even if close() fails.
+  if (::close(descriptor) != 0 && errno != EINTR) fail(errno);
+}
+
+void OutputFile::write(std::uint64_t offset, const void* from, std::size_t bytes) {
+  const auto* at = static_cast<const char*>(from);
+  while (bytes > 0) {
+    const ssize_t done = pwrite(descriptor_, at, std::min(bytes, kMostAtOnce), static_cast<off_t>(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail(errno);
+    if (done == 0) fail(EIO);
+    at += done;
+    offset += static_cast<std::uint64_t>(done);
+    bytes -= static_cast<std::size_t>(done);
+  }
+}
+
+void OutputFile::fail(int reason) const {
+  throw Error(TORCHCLIP_E_WRITE, path_ + " could not be written: " + std::generic_category().message(reason));
+}
+
+}  // namespace torchclip::core

@@ -1,0 +1,100 @@
+// The zip archives of artifacts: what the writer writes is what the reader reads.
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/output_file.h"
+#include "check.h"
+#include "files.h"
+#include "model/artifact/crc32.h"
+#include "model/artifact/zip.h"
+#include "model/artifact/zip_writer.h"
+
+using namespace torchclip;
+
+namespace {
+
+constexpr std::uint64_t kAlignment = 64, kMost = 1 << 20;
+
+std::string text_of(std::size_t bytes) {
+  std::string text(bytes, '\0');
+  for (std::size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>(i * 131 + i / 7);
+  return text;
+}
+
+void test_checksums() {
+  CHECK(core::crc32("123456789", 9) == 0xCBF43926u);  // the check value of CRC-32/ISO-HDLC
+  CHECK(core::crc32("", 0) == 0);
+  const auto text = text_of(1000);
+  const auto whole = core::crc32(text.data(), text.size());
+  for (std::size_t split = 0; split <= 40; ++split) {
+    core::Crc32 checksum;
+    checksum.add(text.data(), split);
+    checksum.add(text.data() + split, text.size() - split);
+    CHECK(checksum.value() == whole);
+  }
+}
+
+void write_archive(const std::string& path, const std::vector<std::string>& contents) {
+  core::OutputFile file(path);
+  core::ZipWriter zip(file);
+  for (std::size_t i = 0; i < contents.size(); ++i) zip.add("archive/data/" + std::to_string(i), contents[i]);
+  zip.begin("archive/pieces", 2 * contents.back().size());
+  for (int piece = 0; piece < 2; ++piece) zip.append(contents.back().data(), contents.back().size());
+  zip.end();
+  zip.finish();
+  file.close();
+}
+
+void test_records() {
+  std::vector<std::string> contents;
+  for (std::size_t bytes = 0; bytes < 200; ++bytes) contents.push_back(text_of(bytes));
+  const test::TemporaryFile first, second;
+  write_archive(first.path(), contents);
+  write_archive(second.path(), contents);
+  const core::File file(first.path()), again(second.path());
+  const auto records = core::read_zip_directory(file);
+  CHECK(records.size() == contents.size() + 1);
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    CHECK(records[i].name == "archive/data/" + std::to_string(i));
+    CHECK(records[i].offset % kAlignment == 0);
+    CHECK(core::read_stored(file, records[i], kMost) == contents[i]);
+  }
+  CHECK(core::read_stored(file, records.back(), kMost) == contents.back() + contents.back());
+  CHECK(file.read_text(0, static_cast<std::size_t>(file.size())) ==
+        again.read_text(0, static_cast<std::size_t>(again.size())));
+}
+
+// More records than 16 bits count: the directory has a zip64 end.
+void test_many_records() {
+  constexpr std::size_t kRecords = 0xFFFF;
+  const test::TemporaryFile target;
+  core::OutputFile output(target.path());
+  core::ZipWriter zip(output);
+  for (std::size_t i = 0; i < kRecords; ++i) zip.add("archive/" + std::to_string(i), "x");
+  zip.finish();
+  output.close();
+  const core::File file(target.path());
+  CHECK(core::read_zip_directory(file).size() == kRecords);
+}
+
+void test_failures() {
+  const auto status = test::status_of<core::Error>([] { core::OutputFile file("/nonexistent-folder/file"); });
+  CHECK(status == TORCHCLIP_E_WRITE);
+  const auto full = test::status_of<core::Error>([] {
+    core::OutputFile file("/dev/full");
+    core::ZipWriter(file).add("archive/record", "contents");
+  });
+  CHECK(full == TORCHCLIP_E_WRITE);
+}
+
+}  // namespace
+
+int main() {
+  test_checksums();
+  test_records();
+  test_many_records();
+  test_failures();
+  return test::failures().load();
+}
