@@ -36,14 +36,29 @@ async function jpegFiles() {
   );
 }
 
-/** Resolves when the archive has taken an entry: the entries of a shard are not held in memory. */
+/**
+ * Resolves when the archive has taken an entry: the entries of a shard are not held in memory.
+ * @param {import("tar-stream").Pack} pack
+ * @param {string} name
+ * @param {Buffer | string} content
+ * @returns {Promise<void>}
+ */
 function add(pack, name, content) {
   return new Promise((resolve, reject) => {
-    pack.entry({ name }, content, (error) => (error ? reject(error) : resolve()));
+    pack.entry({ name }, content, (error) => {
+      if (error) reject(error);
+      else resolve();
+    });
   });
 }
 
-/** Writes images number `first` to `end` - 1 with their classes as a shard. */
+/**
+ * Writes images number `first` to `end` - 1 with their classes as a shard.
+ * @param {string} file
+ * @param {number} first
+ * @param {number} end
+ * @param {Buffer[]} files
+ */
 async function writeShard(file, first, end, files) {
   const pack = tar.pack();
   const written = pipeline(pack, createWriteStream(file));
@@ -56,7 +71,12 @@ async function writeShard(file, first, end, files) {
   await written;
 }
 
-/** Writes the shards and the names of the classes; the data set's path, and the bytes of all shards. */
+/**
+ * Writes the shards and the names of the classes; the data set's path, and the bytes of all shards.
+ * @param {string} folder
+ * @param {number} images
+ * @param {number} shards
+ */
 async function writeSet(folder, images, shards) {
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "classnames.txt"), `${CLASSES.join("\n")}\n`);
@@ -71,15 +91,20 @@ async function writeSet(folder, images, shards) {
   return { path: join(folder, shards === 1 ? "0.tar" : `{0..${shards - 1}}.tar`), bytes };
 }
 
+/** @param {string} what */
 function showMemory(what) {
   globalThis.gc?.();
   const { rss, native } = residentMemory();
-  console.log(
-    `${what.padStart(15)}  ${mib(rss).padStart(10)}, without V8's heap ${mib(native).padStart(10)}`,
-  );
+  const [whole, withoutHeap] = [rss, native].map((bytes) => mib(bytes).padStart(10));
+  console.log(`${what.padStart(15)}  ${whole}, without V8's heap ${withoutHeap}`);
 }
 
-/** As `torchclip eval` does it, with its journal. */
+/**
+ * As `torchclip eval` does it, with its journal.
+ * @param {string} path
+ * @param {string} model
+ * @param {string} journal
+ */
 async function evaluate(path, model, journal) {
   const clip = await load(model);
   const data = await loadDataset(path);
@@ -95,9 +120,8 @@ async function evaluate(path, model, journal) {
     },
   });
   showMemory("end");
-  console.log(
-    `${metrics.count} images, ${skipped.length} skipped, ${(metrics.count / times.total).toFixed(0)} a second`,
-  );
+  const speed = (metrics.count / times.total).toFixed(0);
+  console.log(`${metrics.count} images, ${skipped.length} skipped, ${speed} a second`);
   await clip.close();
 }
 

@@ -9,6 +9,9 @@ import { fileURLToPath } from "node:url";
 /**
  * Starts a script of this folder that prints a line when it is ready and then answers each line with one:
  * `ask` sends a line and gives the answer.
+ * @param {string} python
+ * @param {string} script
+ * @param {string[]} args
  */
 export async function pythonPeer(python, script, args) {
   const child = spawn(python, [fileURLToPath(new URL(script, import.meta.url)), ...args], {
@@ -16,12 +19,13 @@ export async function pythonPeer(python, script, args) {
   });
   const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const answer = async () => {
-    const { value, done } = await answers.next();
-    if (done) throw new Error("Python ended early");
-    return value;
+    const next = await answers.next();
+    if (next.done) throw new Error("Python ended early");
+    return next.value;
   };
   await answer();
   return {
+    /** @param {string} line */
     ask(line) {
       child.stdin.write(`${line}\n`);
       return answer();
@@ -33,6 +37,11 @@ export async function pythonPeer(python, script, args) {
 /**
  * A peer that computes the model in `folder` on normalised float32 images [rows, 3, size, size]. Its modes
  * are the script's own.
+ * @param {string} python
+ * @param {string} script
+ * @param {string} folder
+ * @param {Float32Array} floats
+ * @param {number} size
  */
 export async function imagePeer(python, script, folder, floats, size) {
   const temporary = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
@@ -40,9 +49,15 @@ export async function imagePeer(python, script, folder, floats, size) {
   writeFileSync(pixels, floats);
   const peer = await pythonPeer(python, script, [folder, pixels, String(size)]);
   return {
-    /** Images a second. */
+    /**
+     * Images a second.
+     * @type {(mode: string, batch: number, seconds: number) => Promise<number>}
+     */
     speed: async (mode, batch, seconds) => Number(await peer.ask(`${mode} ${batch} ${seconds}`)),
-    /** The embeddings of the first `batch` images. */
+    /**
+     * The embeddings of the first `batch` images.
+     * @type {(mode: string, batch: number) => Promise<Float32Array>}
+     */
     async embeddings(mode, batch) {
       await peer.ask(`${mode} ${batch} ${embeddings}`);
       return new Float32Array(new Uint8Array(readFileSync(embeddings)).buffer);

@@ -24,23 +24,26 @@ const { values, positionals } = parseArgs({
     modes: { type: "string", default: "eager,compile,eager-bf16,compile-bf16" },
   },
 });
-const folder = positionals[0];
+const [folder] = positionals;
 const SECONDS = 0.7;
 const batches = values.batches.split(",").map(Number);
 const modes = values.modes.split(",");
 
-const ours = { fp32: await load(join(folder, "model.pt"), { device: "cpu" }) };
-if (modes.some((m) => m.endsWith("bf16")))
-  ours.bf16 = await load(join(folder, "model.pt"), { device: "cpu", precision: "bf16" });
-const size = ours.fp32.info.imageSize;
+const fp32 = await load(join(folder, "model.pt"), { device: "cpu" });
+const ours = new Map([["fp32", fp32]]);
+if (modes.some((mode) => mode.endsWith("bf16")))
+  ours.set("bf16", await load(join(folder, "model.pt"), { device: "cpu", precision: "bf16" }));
+const size = fp32.info.imageSize;
 const pixels = sampleImages(Math.max(...batches), size);
 const pytorch = await imagePeer(values.python, "pytorch.py", folder, normalised(pixels), size);
 
-for (const batch of batches) {
+/** @param {number} batch */
+async function compare(batch) {
   const reference = await pytorch.embeddings("embed", batch);
   const input = { ...pixels, rows: batch, data: pixels.data.subarray(0, batch * size * size * 3) };
+  /** @type {Record<string, import("./rounds.mjs").Measure>} */
   const contenders = {};
-  for (const [name, clip] of Object.entries(ours)) {
+  for (const [name, clip] of ours) {
     const work = async () => (await clip.encodePixels(input, { batchSize: batch })).rows;
     contenders[name] = () => speedOf(work, SECONDS);
   }
@@ -53,7 +56,7 @@ for (const batch of batches) {
         `PyTorch ${mode} ${speeds.median(mode).toFixed(1)}: ${showRatio(speeds.ratio(mine, mode))}`,
     );
   }
-  for (const [name, clip] of Object.entries(ours)) {
+  for (const [name, clip] of ours) {
     const mine = await clip.encodePixels(input, { batchSize: batch });
     const cosine = leastCosine(mine.data, reference, batch, mine.dim);
     console.log(
@@ -61,6 +64,8 @@ for (const batch of batches) {
     );
   }
 }
+
+for (const batch of batches) await compare(batch);
 pytorch.close();
 console.log(machine());
 process.exit(0);

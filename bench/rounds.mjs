@@ -3,13 +3,27 @@
 import { cpus } from "node:os";
 import { readFileSync } from "node:fs";
 
+/**
+ * @typedef {{ data: Uint8Array, rows: number, height: number, width: number }} SampleImages
+ * @typedef {{ median: number, low: number, high: number }} Spread the median of rounds and their extremes
+ * @typedef {() => Promise<number>} Measure
+ */
+
 /** A repeatable generator of numbers in [0, 1). */
 export function random(seed = 1) {
-  let s = seed >>> 0;
-  return () => ((s = (Math.imul(s, 1664525) + 1013904223) >>> 0), s / 2 ** 32);
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
 }
 
-/** Images of smooth colours and noise: uint8 [rows, size, size, 3]. */
+/**
+ * Images of smooth colours and noise: uint8 [rows, size, size, 3].
+ * @param {number} rows
+ * @param {number} size
+ * @returns {SampleImages}
+ */
 export function sampleImages(rows, size, seed = 1) {
   const next = random(seed);
   const data = new Uint8Array(rows * size * size * 3);
@@ -17,11 +31,10 @@ export function sampleImages(rows, size, seed = 1) {
     const waves = Array.from({ length: 9 }, () => next() * 6);
     for (let y = 0, i = r * size * size * 3; y < size; y++) {
       for (let x = 0; x < size; x++) {
-        for (let c = 0; c < 3; c++)
-          data[i++] =
-            128 +
-            90 * Math.sin((waves[c] * x) / size + (waves[c + 3] * y) / size + waves[c + 6]) +
-            30 * next();
+        for (let c = 0; c < 3; c++) {
+          const wave = Math.sin((waves[c] * x) / size + (waves[c + 3] * y) / size + waves[c + 6]);
+          data[i++] = 128 + 90 * wave + 30 * next();
+        }
       }
     }
   }
@@ -31,7 +44,10 @@ export function sampleImages(rows, size, seed = 1) {
 const MEAN = [0.48145466, 0.4578275, 0.40821073];
 const STD = [0.26862954, 0.26130258, 0.27577711];
 
-/** Images as other libraries take them: normalised float32 [rows, 3, size, size]. */
+/**
+ * Images as other libraries take them: normalised float32 [rows, 3, size, size].
+ * @param {SampleImages} images
+ */
 export function normalised({ data, rows, height, width }) {
   const area = height * width;
   const floats = new Float32Array(rows * 3 * area);
@@ -44,13 +60,24 @@ export function normalised({ data, rows, height, width }) {
   return floats;
 }
 
+/** @param {readonly number[]} values */
 export const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 };
 
-/** Items a second of `work`, which gives how many items it did, over `seconds` and one unmeasured call. */
+/**
+ * @param {readonly number[]} values
+ * @returns {Spread}
+ */
+const spread = (values) => ({ median: median(values), low: Math.min(...values), high: Math.max(...values) });
+
+/**
+ * Items a second of `work`, which gives how many items it did, over `seconds` and one unmeasured call.
+ * @param {Measure} work
+ * @param {number} seconds
+ */
 export async function speedOf(work, seconds) {
   await work(); // unmeasured: the threads of the one before may still spin
   const start = performance.now();
@@ -61,12 +88,15 @@ export async function speedOf(work, seconds) {
 }
 
 /**
- * Measures all contenders in turn, `rounds` times after one round that does not count: `measurements` is
- * { name: async () => number }. Gives each one's median, and for a ratio the rounds' own ratios, so that what
- * else the machine does falls on both sides.
+ * Measures all contenders in turn, `rounds` times after one round that does not count. Gives each one's
+ * median, and for a ratio the rounds' own ratios, so that what else the machine does falls on both sides.
+ * @param {Record<string, Measure>} measurements
+ * @param {number} rounds
  */
 export async function interleaved(measurements, rounds) {
-  const results = Object.fromEntries(Object.keys(measurements).map((name) => [name, []]));
+  /** @type {Record<string, number[]>} */
+  const results = {};
+  for (const name of Object.keys(measurements)) results[name] = [];
   for (let round = -1; round < rounds; round++) {
     for (const [name, measure] of Object.entries(measurements)) {
       const result = await measure();
@@ -74,15 +104,22 @@ export async function interleaved(measurements, rounds) {
     }
   }
   return {
+    /** @param {string} name */
     median: (name) => median(results[name]),
-    ratio(name, other) {
-      const ratios = results[name].map((result, i) => result / results[other][i]);
-      return { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) };
-    },
+    /** @param {string} name */
+    spread: (name) => spread(results[name]),
+    /**
+     * @param {string} name
+     * @param {string} other
+     */
+    ratio: (name, other) => spread(results[name].map((result, i) => result / results[other][i])),
   };
 }
 
-/** The speeds of all contenders by `speedOf`, interleaved: `contenders` is { name: async () => items done }. */
+/**
+ * The speeds of all contenders by `speedOf`, interleaved; each gives how many items it did.
+ * @param {Record<string, Measure>} contenders
+ */
 export async function race(contenders, { rounds = 7, seconds = 0.5 } = {}) {
   const measurements = Object.fromEntries(
     Object.entries(contenders).map(([name, work]) => [name, () => speedOf(work, seconds)]),
@@ -97,26 +134,35 @@ export function residentMemory() {
   return { rss, native: rss - heapTotal };
 }
 
+/** @param {number} bytes */
 export const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
+const CPU_FEATURES = ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"];
+
+/** The processor, its cores and those of its instruction sets that the kernels can use. */
 export function machine() {
-  const flags = readFileSync("/proc/cpuinfo", "utf8");
-  const has = ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"].filter((f) =>
-    new RegExp(`\\b${f}\\b`).test(flags),
-  );
+  const cpuInfo = readFileSync("/proc/cpuinfo", "utf8");
+  const has = CPU_FEATURES.filter((feature) => new RegExp(`\\b${feature}\\b`).test(cpuInfo));
   return `${cpus()[0].model.trim()}, ${cpus().length} cores, ${has.join(" ")}`;
 }
 
+/** @param {Spread} ratio */
 export const showRatio = ({ median, low, high }) =>
   `${median.toFixed(2)} × (${low.toFixed(2)} to ${high.toFixed(2)})`;
 
-/** Least cosine between rows of two sets of embeddings. */
+/**
+ * Least cosine between rows of two sets of embeddings.
+ * @param {ArrayLike<number>} a
+ * @param {ArrayLike<number>} b
+ * @param {number} rows
+ * @param {number} dim
+ */
 export function leastCosine(a, b, rows, dim) {
   let least = 1;
   for (let r = 0; r < rows; r++) {
-    let ab = 0,
-      aa = 0,
-      bb = 0;
+    let ab = 0;
+    let aa = 0;
+    let bb = 0;
     for (let i = r * dim; i < (r + 1) * dim; i++) {
       ab += a[i] * b[i];
       aa += a[i] * a[i];

@@ -11,7 +11,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import sharp from "sharp";
-import { Batcher, EmbeddingIndex, load } from "torchclip";
+import { Batcher, EmbeddingIndex, load, TorchclipError } from "torchclip";
 import { machine, median, mib, random, residentMemory } from "./rounds.mjs";
 
 const { values } = parseArgs({
@@ -21,11 +21,18 @@ const MINUTE = 60_000;
 const INDEX_ROWS = 20_000;
 const MOST_GROWTH = 0.05;
 const MOST_DELAY_MS = 5;
+/** @type {("jpeg" | "png" | "webp")[]} */
+const FORMATS = ["jpeg", "png", "webp"];
+/** @type {import("torchclip").Precision[]} */
+const PRECISIONS = ["fp32", "bf16", "int8"];
 
 const end = performance.now() + Number(values.minutes) * MINUTE;
 const next = random(7);
-const below = (n) => Math.floor(next() * n);
+/** @param {number} limit */
+const below = (limit) => Math.floor(next() * limit);
+/** @type {Record<string, number>} */
 const counts = {};
+/** @type {string[]} */
 const problems = [];
 const folder = await mkdtemp(join(tmpdir(), "torchclip-soak-"));
 
@@ -33,7 +40,7 @@ const files = await Promise.all(
   Array.from({ length: 24 }, (_, i) => {
     const background = { r: i * 10, g: 90, b: 250 - i * 9 };
     const image = sharp({ create: { width: 200 + 20 * i, height: 300, channels: 3, background } });
-    return image.toFormat(["jpeg", "png", "webp"][i % 3]).toBuffer();
+    return image.toFormat(FORMATS[i % 3]).toBuffer();
   }),
 );
 const damaged = files[0].subarray(0, 200);
@@ -43,6 +50,10 @@ const batcher = new Batcher(clip, { maxBatch: 16, maxDelay: 2 });
 /**
  * Does `work` over and over with pauses of `pause` ms; an error whose code is not among `expected` is a problem.
  * The pauses leave the CPUs idle for a part of the time, as in a server that keeps up with its requests.
+ * @param {string} name
+ * @param {number} pause
+ * @param {() => Promise<void>} work
+ * @param {import("torchclip").ErrorCode[]} expected
  */
 async function repeat(name, pause, work, expected = []) {
   counts[name] = 0;
@@ -50,13 +61,15 @@ async function repeat(name, pause, work, expected = []) {
     try {
       await work();
     } catch (error) {
-      if (!expected.includes(error.code)) problems.push(`${name}: ${error.code ?? ""} ${error.message}`);
+      const code = error instanceof TorchclipError ? error.code : undefined;
+      if (!code || !expected.includes(code)) problems.push(`${name}: ${code ?? ""} ${String(error)}`);
     }
     counts[name]++;
     await sleep(pause);
   }
 }
 
+/** @param {number} count */
 function* someImages(count) {
   for (let i = 0; i < count; i++) yield below(20) === 0 ? damaged : files[below(files.length)];
 }
@@ -70,8 +83,10 @@ async function stream() {
 
 async function abortedStream() {
   const signal = AbortSignal.timeout(1 + below(30));
-  for await (const batch of clip.streamImages(someImages(64), { batchSize: 8, onError: "collect", signal }))
-    void batch;
+  const batches = clip.streamImages(someImages(64), { batchSize: 8, onError: "collect", signal });
+  let rows = 0;
+  for await (const batch of batches) rows += batch.rows;
+  if (rows > 64) problems.push(`aborted: ${rows} rows instead of at most 64`);
 }
 
 async function batched() {
@@ -90,37 +105,53 @@ async function indexed() {
   if (indices.length !== part.rows * 10) problems.push(`index: ${indices.length} hits`);
   const path = join(folder, "index.npy");
   await index.save(path);
-  await index.close();
+  index.close();
   const opened = await EmbeddingIndex.open(path);
   await opened.search(part, 5);
-  await opened.close();
+  opened.close();
 }
 
+/**
+ * The embeddings of the files over and over: float32 [rows, dim].
+ * @param {Float32Array} data
+ * @param {number} rows
+ * @param {number} dim
+ */
 function repeatRows(data, rows, dim) {
   const out = new Float32Array(rows * dim);
-  for (let r = 0; r < rows; r++)
-    out.set(data.subarray((r % files.length) * dim, ((r % files.length) + 1) * dim), r * dim);
+  for (let r = 0; r < rows; r++) {
+    const file = r % files.length;
+    out.set(data.subarray(file * dim, (file + 1) * dim), r * dim);
+  }
   return out;
 }
 
 async function loadedAgain() {
-  const other = await load(values.model, { precision: ["fp32", "bf16", "int8"][below(3)] });
+  const other = await load(values.model, { precision: PRECISIONS[below(3)] });
   await other.encodeTexts(["a photo of a horse"]);
   await other.close();
 }
 
-/** The middle of ten readings in the last ten seconds of each minute. */
+/** The median of ten readings of the memory, a second apart. */
+async function memoryOfTenSeconds() {
+  const readings = [];
+  for (let i = 0; i < 10; i++) {
+    globalThis.gc?.();
+    readings.push(residentMemory());
+    await sleep(1000);
+  }
+  return {
+    rss: median(readings.map(({ rss }) => rss)),
+    native: median(readings.map(({ native }) => native)),
+  };
+}
+
+/** The memory in the last ten seconds of each minute. */
 async function watch() {
   const minutes = [];
   while (performance.now() + MINUTE <= end + 1000) {
     await sleep(50_000);
-    const readings = [];
-    for (let i = 0; i < 10; i++) {
-      globalThis.gc?.();
-      readings.push(residentMemory());
-      await sleep(1000);
-    }
-    const now = { rss: median(readings.map((r) => r.rss)), native: median(readings.map((r) => r.native)) };
+    const now = await memoryOfTenSeconds();
     minutes.push(now);
     const done = Object.entries(counts).map(([name, n]) => `${name} ${n}`);
     console.log(
@@ -145,8 +176,9 @@ await batcher.drain();
 await clip.close();
 await rm(folder, { recursive: true });
 
-const growth = minutes.length > 1 ? minutes.at(-1).native / minutes[0].native - 1 : 0;
-const ms = (ns, digits) => `${(ns / 1e6).toFixed(digits)} ms`;
+const growth = minutes.length > 1 ? minutes[minutes.length - 1].native / minutes[0].native - 1 : 0;
+/** @type {(nanoseconds: number, digits: number) => string} */
+const ms = (nanoseconds, digits) => `${(nanoseconds / 1e6).toFixed(digits)} ms`;
 const [p50, p99] = [50, 99].map((percent) => delay.percentile(percent));
 const different = [...new Set(problems)].slice(0, 10);
 console.log(machine());

@@ -5,9 +5,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import ort from "onnxruntime-node";
 import { load } from "torchclip";
+import { embeddingsOf, openSession, textInput } from "./onnx-peer.mjs";
 import { leastCosine, machine, race, showRatio } from "./rounds.mjs";
+
+/** @typedef {import("torchclip").Tokens} Tokens */
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -18,75 +20,99 @@ const { values, positionals } = parseArgs({
     median: { type: "string" },
   },
 });
-const folder = positionals[0];
-const lines = readFileSync(values.texts, "utf8")
-  .split(/\r?\n/)
-  .map((l) => l.split("\t")[0])
-  .filter(Boolean);
+const [folder] = positionals;
+if (values.texts === undefined) throw new Error("--texts FILE is missing");
+const count = Number(values.count);
 const clip = await load(join(folder, "model.pt"));
-if (values.median) {
-  const all = clip.tokenize(lines, { truncate: "end" });
-  const length = (r) => all.data.indexOf(clip.info.vocabSize - 1, r * all.length) + 1 - r * all.length;
-  const shortest = lines.map((line, r) => ({ line, r, n: length(r) })).sort((a, b) => a.n - b.n);
-  const middle = shortest.findLastIndex(({ n }) => n === Number(values.median));
-  lines.splice(
-    0,
-    lines.length,
-    ...shortest
-      .slice(0, 2 * middle + 1)
-      .sort((a, b) => a.r - b.r)
-      .map(({ line }) => line),
-  );
-}
-const step = Math.floor(lines.length / Number(values.count));
-const texts = Array.from({ length: Number(values.count) }, (_, i) => lines[i * step]);
 const quick = await load(join(folder, "model.pt"), { precision: "int8" });
-const tokens = clip.tokenize(texts, { truncate: "end" });
-const lengths = texts.map(
-  (_, r) =>
-    tokens.data
-      .subarray(r * tokens.length, (r + 1) * tokens.length)
-      .findIndex((id) => id === clip.info.vocabSize - 1) + 1,
+const endId = clip.info.vocabSize - 1;
+
+/**
+ * How many tokens each text has, the end token among them.
+ * @param {Tokens} tokens
+ */
+function lengthsOf({ data, rows, length }) {
+  const row = (/** @type {number} */ r) => data.subarray(r * length, (r + 1) * length);
+  return Array.from({ length: rows }, (_, r) => row(r).indexOf(endId) + 1);
+}
+
+/**
+ * The shorter lines in their order: as many as have a median of `middle` tokens.
+ * @param {string[]} lines
+ * @param {number} middle
+ */
+function shorterLines(lines, middle) {
+  const lengths = lengthsOf(clip.tokenize(lines, { truncate: "end" }));
+  const byLength = lines.map((line, r) => ({ line, r, n: lengths[r] })).sort((a, b) => a.n - b.n);
+  const last = byLength.findLastIndex(({ n }) => n === middle);
+  const kept = byLength.slice(0, 2 * last + 1).sort((a, b) => a.r - b.r);
+  return kept.map(({ line }) => line);
+}
+
+/**
+ * The same captions with the end token in the last column, so that every column of the context is computed.
+ * @param {Tokens} tokens
+ * @returns {Tokens}
+ */
+function paddedToContext(tokens) {
+  const isLast = (/** @type {number} */ i) => i % tokens.length === tokens.length - 1;
+  const data = tokens.data.map((id, i) => {
+    if (isLast(i)) return endId;
+    return id === endId ? 1 : id;
+  });
+  return { ...tokens, data };
+}
+
+/**
+ * The input of onnxruntime-node: the captions padded to the longest of them.
+ * @param {Tokens} tokens
+ * @param {number} longest
+ */
+function paddedToLongest({ data, rows, length }, longest) {
+  const ids = new BigInt64Array(rows * longest);
+  for (let r = 0; r < rows; r++) {
+    for (let i = 0; i < longest; i++) ids[r * longest + i] = BigInt(data[r * length + i]);
+  }
+  return textInput(ids, rows, longest);
+}
+
+const all = readFileSync(values.texts, "utf8")
+  .split(/\r?\n/)
+  .map((line) => line.split("\t")[0])
+  .filter(Boolean);
+const lines = values.median ? shorterLines(all, Number(values.median)) : all;
+const step = Math.floor(lines.length / count);
+const tokens = clip.tokenize(
+  Array.from({ length: count }, (_, i) => lines[i * step]),
+  { truncate: "end" },
 );
-const sorted = [...lengths].sort((a, b) => a - b);
-const longest = sorted.at(-1);
-// The same captions with the end token in the last column, so that every column of the context is computed.
-const padded = {
-  ...tokens,
-  data: tokens.data.map((id, i) =>
-    i % tokens.length === tokens.length - 1
-      ? clip.info.vocabSize - 1
-      : id === clip.info.vocabSize - 1
-        ? 1
-        : id,
-  ),
-};
-const ids = new BigInt64Array(texts.length * longest);
-for (let r = 0; r < texts.length; r++)
-  for (let i = 0; i < longest; i++) ids[r * longest + i] = BigInt(tokens.data[r * tokens.length + i]);
-const session = await ort.InferenceSession.create(join(folder, "onnx/text_model.onnx"));
-const input = { input_ids: new ort.Tensor("int64", ids, [texts.length, longest]) };
-const n = texts.length;
+const sorted = lengthsOf(tokens).sort((a, b) => a - b);
+const longest = sorted[sorted.length - 1];
+const padded = paddedToContext(tokens);
+const session = await openSession(folder, "text_model.onnx");
+const input = paddedToLongest(tokens, longest);
+const options = { batchSize: count };
 const result = await race(
   {
-    "fp32, true length": async () => (await clip.encodeTokens(tokens, { batchSize: n }), n),
-    "int8, true length": async () => (await quick.encodeTokens(tokens, { batchSize: n }), n),
-    "fp32, padded to the context": async () => (await clip.encodeTokens(padded, { batchSize: n }), n),
-    "onnxruntime-node fp32, padded to the longest": async () => (await session.run(input), n),
+    "fp32, true length": async () => (await clip.encodeTokens(tokens, options)).rows,
+    "int8, true length": async () => (await quick.encodeTokens(tokens, options)).rows,
+    "fp32, padded to the context": async () => (await clip.encodeTokens(padded, options)).rows,
+    "onnxruntime-node fp32, padded to the longest": async () => (await session.run(input), count),
   },
   { rounds: Number(values.rounds) },
 );
 const mine = await clip.encodeTokens(tokens);
-const theirs = (await session.run(input)).embeds.data;
+const cosine = leastCosine(mine.data, await embeddingsOf(session, input), count, mine.dim);
 console.log(
-  `${n} captions, median ${sorted[n >> 1]} tokens, longest ${longest}; cosine to onnxruntime ${leastCosine(mine.data, theirs, n, mine.dim).toFixed(6)}`,
+  `${count} captions, median ${sorted[count >> 1]} tokens, longest ${longest}; ` +
+    `cosine to onnxruntime ${cosine.toFixed(6)}`,
 );
 for (const name of ["fp32, true length", "int8, true length"]) {
   console.log(`${name}: ${result.speed(name).toFixed(0)} texts/s`);
-  for (const other of ["fp32, padded to the context", "onnxruntime-node fp32, padded to the longest"])
-    console.log(
-      `    ${showRatio(result.ratio(name, other))} of ${other} (${result.speed(other).toFixed(0)} texts/s)`,
-    );
+  for (const other of ["fp32, padded to the context", "onnxruntime-node fp32, padded to the longest"]) {
+    const ratio = showRatio(result.ratio(name, other));
+    console.log(`    ${ratio} of ${other} (${result.speed(other).toFixed(0)} texts/s)`);
+  }
 }
 console.log(machine());
 process.exit(0);

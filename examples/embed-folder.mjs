@@ -27,5 +27,5 @@ const { indices, scores } = await index.search(query, 5);
 indices.forEach((row, rank) => {
   if (row >= 0) console.log(`${scores[rank].toFixed(4)}  ${names[row]}`);
 });
-await index.close();
+index.close();
 await clip.close();

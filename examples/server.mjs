@@ -7,13 +7,21 @@ import { Batcher, load } from "torchclip";
 
 const [port = "8080", model = "tiny"] = process.argv.slice(2);
 const MOST_BYTES = 20 << 20;
+/** @type {Partial<Record<string, number>>} */
 const STATUS = { E_IMAGE_DECODE: 415, E_ARGUMENT: 400, E_BUSY: 503, E_CLOSED: 503 };
 
 const clip = await load(model);
 // Clients send bytes; they may not make this server read its files or fetch URLs.
 const batcher = new Batcher(clip, { maxBatch: 32, maxDelay: 5, sources: { url: false, file: false } });
 
-const server = createServer(async (request, response) => {
+const server = createServer((request, response) => void respond(request, response));
+
+/**
+ * @param {import("node:http").IncomingMessage} request
+ * @param {import("node:http").ServerResponse} response
+ */
+async function respond(request, response) {
+  /** @type {(status: number, value: object) => void} */
   const answer = (status, value) => {
     response.writeHead(status, { "content-type": "application/json" });
     response.end(JSON.stringify(value));
@@ -28,14 +36,16 @@ const server = createServer(async (request, response) => {
       answer(404, { error: "POST /image or POST /text" });
     }
   } catch (error) {
-    answer(STATUS[error.code] ?? 500, { error: error.message, code: error.code });
+    const { message, code } = /** @type {Error & { code?: string }} */ (error);
+    answer(STATUS[code ?? ""] ?? 500, { error: message, code });
   }
-});
+}
 
+/** @param {import("node:http").IncomingMessage} request */
 async function readBody(request) {
   const parts = [];
   let bytes = 0;
-  for await (const part of request) {
+  for await (const part of /** @type {AsyncIterable<Buffer>} */ (request)) {
     bytes += part.length;
     if (bytes > MOST_BYTES) throw Object.assign(new Error("the body is too large"), { code: "E_ARGUMENT" });
     parts.push(part);
@@ -48,6 +58,8 @@ async function stop() {
   await batcher.drain();
   await clip.close();
 }
-process.once("SIGTERM", stop);
-process.once("SIGINT", stop);
-server.listen(Number(port), () => console.log(`Listening on port ${server.address().port}`));
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => void stop());
+server.listen(Number(port), () => {
+  const address = /** @type {import("node:net").AddressInfo} */ (server.address());
+  console.log(`Listening on port ${address.port}`);
+});

@@ -1,6 +1,8 @@
 import { setup } from "./setup.mjs";
 
-await setup().catch((error) => {
-  process.stderr.write(`${error.message}\n`);
+try {
+  await setup();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(1);
-});
+}

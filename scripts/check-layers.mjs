@@ -1,6 +1,7 @@
 // `node scripts/check-layers.mjs` fails where a file uses a layer that scripts/layers.json does not allow,
 // where files form a circle, where an exception is no longer needed, and where CONTRIBUTING.md does not
 // hold the table of today. --write writes that table; --list shows all exceptions and circles.
+/** @import { Edge, StatedTable, Table } from "./layers/types.js" */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,6 +12,7 @@ import { includesOf } from "./layers/includes.mjs";
 import { circleReport, judge, mergeEdges, misplaced } from "./layers/rules.mjs";
 import { scanSources } from "./layers/sources.mjs";
 import { checkTable, sourceFiles } from "./layers/table.mjs";
+import { readJson } from "./read-json.mjs";
 import { root } from "./setup.mjs";
 
 const SCRIPT = /\.(ts|mts|cts|js|mjs|cjs)$/;
@@ -18,6 +20,8 @@ const SCRIPT = /\.(ts|mts|cts|js|mjs|cjs)$/;
 /**
  * Checks the files under `folder` against a table as scripts/layers.json holds it.
  * Returns `problems`, a sentence each, and what was found: `files`, `edges` and the table of checkTable.
+ * @param {string} folder
+ * @param {StatedTable} stated
  */
 export async function checkLayers(folder, stated) {
   const table = checkTable(stated);
@@ -32,7 +36,11 @@ export async function checkLayers(folder, stated) {
   return { problems, files, edges, table };
 }
 
-/** The problem that CONTRIBUTING.md is out of date; mended where `write` is set. */
+/**
+ * The problem that CONTRIBUTING.md is out of date; corrected where `write` is set.
+ * @param {Table} table
+ * @param {boolean} write
+ */
 function checkDocument(table, write) {
   const file = join(root, "CONTRIBUTING.md");
   const text = readFileSync(file, "utf8");
@@ -42,6 +50,7 @@ function checkDocument(table, write) {
   return ["CONTRIBUTING.md: its table of layers is out of date; run node scripts/check-layers.mjs --write"];
 }
 
+/** @param {{ table: Table, edges: Edge[] }} found */
 function list({ table, edges }) {
   const { files, layers } = circleReport(table, edges);
   const exceptions = table.exceptions.map(({ from, to, why }) => `exception: ${from} → ${to} (${why})`);
@@ -55,9 +64,10 @@ function list({ table, edges }) {
 }
 
 async function main() {
-  const options = { write: { type: "boolean" }, list: { type: "boolean" } };
-  const { values } = parseArgs({ options });
-  const stated = JSON.parse(readFileSync(join(root, "scripts/layers.json"), "utf8"));
+  const { values } = parseArgs({
+    options: { write: { type: "boolean", default: false }, list: { type: "boolean", default: false } },
+  });
+  const stated = /** @type {StatedTable} */ (readJson(join(root, "scripts/layers.json")));
   const found = await checkLayers(root, stated);
   const { files, edges, table } = found;
   const problems = [...found.problems, ...checkDocument(table, values.write)];

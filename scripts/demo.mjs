@@ -3,10 +3,12 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { root, setup } from "./setup.mjs";
 
-await setup().catch((error) => {
-  process.stderr.write(`${error.message}\n`);
+try {
+  await setup();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(1);
-});
+}
 const run = spawnSync(process.execPath, [join(root, "dist/cli/main.js"), "eval", ...process.argv.slice(2)], {
   stdio: "inherit",
 });

@@ -52,6 +52,7 @@ const MOCHA = [
 ];
 
 const cache = join(homedir(), ".cache", "torchclip-ci");
+/** @param {string[]} path */
 const tool = (...path) => join(cache, "node_modules", ...path);
 const folder = mkdtempSync(join(tmpdir(), "torchclip-dependent-"));
 const installed = join(folder, "node_modules", "torchclip");
@@ -60,43 +61,58 @@ let failed = 0;
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 installTools();
-await sharp(
-  Buffer.from(
-    '<svg width="224" height="224"><rect width="224" height="224" fill="white"/>' +
-      '<circle cx="112" cy="112" r="70" fill="red"/></svg>',
-  ),
-)
-  .png()
-  .toFile(image);
+await writeImage();
 step("npm pack and npm install", installDependent);
 if (failed) process.exit(1);
-for (const npm of ["npm10", "npm11"])
-  step(`${npm}: npm ci compiles nothing, npm rebuild keeps the addon`, () =>
-    npmKeepsAddon(tool(npm, "bin/npm-cli.js")),
-  );
-step("Jest, default mode", () =>
-  run(process.execPath, [
-    tool("jest/bin/jest.js"),
-    "--rootDir",
-    folder,
-    "--testMatch",
-    "**/commonjs.test.cjs",
-    "--ci",
-  ]),
-);
-for (const pool of ["threads", "forks", "vmThreads"]) step(`vitest, pool ${pool}`, () => runVitest(pool));
-for (const module of ["node16", "nodenext"])
-  step(`TypeScript ${TOOLS.typescript}, module ${module}`, () => checkTypes(module));
-const runtimes = {
-  ...Object.fromEntries(["node22", "node24", "node26"].map((name) => [name, [tool(name, "bin/node")]])),
-  Bun: [tool("@oven/bun-linux-x64/bin/bun")],
-  Deno: [tool("@deno/linux-x64-glibc/deno"), "run", "--allow-all"],
-};
-for (const [name, [command, ...args]] of Object.entries(runtimes))
-  step(`${name}: smoke test`, () => run(command, [...args, "smoke.mjs", image]));
-for (const name of ["node22", "node24", "node26"])
-  step(`${name}: fast suites`, () => run(tool(name, "bin/node"), [...MOCHA, ...FAST_SUITES], root));
+tryInstallers();
+tryTestRunners();
+tryRuntimes();
 process.exit(failed ? 1 : 0);
+
+/** The image that the dependent's tests look at: a red circle. */
+async function writeImage() {
+  const svg =
+    '<svg width="224" height="224"><rect width="224" height="224" fill="white"/>' +
+    '<circle cx="112" cy="112" r="70" fill="red"/></svg>';
+  await sharp(Buffer.from(svg)).png().toFile(image);
+}
+
+function tryInstallers() {
+  for (const npm of ["npm10", "npm11"])
+    step(`${npm}: npm ci compiles nothing, npm rebuild keeps the addon`, () => {
+      npmKeepsAddon(tool(npm, "bin/npm-cli.js"));
+    });
+}
+
+/** Jest, vitest and the compiler of TypeScript. */
+function tryTestRunners() {
+  step("Jest, default mode", () => {
+    const options = ["--rootDir", folder, "--testMatch", "**/commonjs.test.cjs", "--ci"];
+    run(process.execPath, [tool("jest/bin/jest.js"), ...options]);
+  });
+  for (const pool of ["threads", "forks", "vmThreads"])
+    step(`vitest, pool ${pool}`, () => {
+      runVitest(pool);
+    });
+  for (const module of ["node16", "nodenext"])
+    step(`TypeScript ${TOOLS.typescript}, module ${module}`, () => {
+      checkTypes(module);
+    });
+}
+
+function tryRuntimes() {
+  const nodes = ["node22", "node24", "node26"];
+  /** @type {[name: string, command: string, ...args: string[]][]} */
+  const runtimes = [
+    ...nodes.map((name) => /** @type {[string, string]} */ ([name, tool(name, "bin/node")])),
+    ["Bun", tool("@oven/bun-linux-x64/bin/bun")],
+    ["Deno", tool("@deno/linux-x64-glibc/deno"), "run", "--allow-all"],
+  ];
+  for (const [name, command, ...args] of runtimes)
+    step(`${name}: smoke test`, () => run(command, [...args, "smoke.mjs", image]));
+  for (const name of nodes)
+    step(`${name}: fast suites`, () => run(tool(name, "bin/node"), [...MOCHA, ...FAST_SUITES], root));
+}
 
 function installTools() {
   const wanted = JSON.stringify({ private: true, dependencies: TOOLS });
@@ -124,7 +140,10 @@ function installDependent() {
   npm(["install", "--package-lock-only", "--no-audit", "--no-fund"], folder);
 }
 
-/** With the scripts of all packages allowed: what the package's own would do must show. */
+/**
+ * With the scripts of all packages allowed: what the package's own would do must show.
+ * @param {string} cli
+ */
 function npmKeepsAddon(cli) {
   rmSync(join(folder, "node_modules"), { recursive: true, force: true });
   run(process.execPath, [cli, "ci", "--ignore-scripts=false", "--no-audit", "--no-fund"]);
@@ -138,39 +157,31 @@ function npmKeepsAddon(cli) {
     throw new Error("npm rebuild removed build/");
 }
 
-/** vitest lies outside of the dependent's folder, so the test takes its functions from the globals. */
+/**
+ * vitest lies outside of the dependent's folder, so the test takes its functions from the globals.
+ * @param {string} pool
+ */
 function runVitest(pool) {
   const options = ["run", "--root", folder, "--globals", "--pool", pool];
   run(process.execPath, [tool("vitest/vitest.mjs"), ...options, "vitest.test.mjs"]);
 }
 
+/** @param {string} module */
 function checkTypes(module) {
-  const options = [
-    "--noEmit",
-    "--strict",
-    "--skipLibCheck",
-    "false",
-    "--target",
-    "es2022",
-    "--module",
-    module,
-  ];
-  run(process.execPath, [
-    tool("typescript/bin/tsc"),
-    ...options,
-    "--typeRoots",
-    tool("@types"),
-    "--types",
-    "node",
-    "types.cts",
-    "types.mts",
-  ]);
+  const strict = ["--noEmit", "--strict", "--skipLibCheck", "false", "--target", "es2022"];
+  const types = ["--module", module, "--typeRoots", tool("@types"), "--types", "node"];
+  run(process.execPath, [tool("typescript/bin/tsc"), ...strict, ...types, "types.cts", "types.mts"]);
 }
 
+/** @type {(args: string[], cwd: string) => void} */
 function npm(args, cwd) {
-  return run("npm", args, cwd);
+  run("npm", args, cwd);
 }
 
+/**
+ * @param {string} command
+ * @param {string[]} args
+ */
 function run(command, args, cwd = folder) {
   return execFileSync(command, args, {
     cwd,
@@ -180,17 +191,28 @@ function run(command, args, cwd = folder) {
   });
 }
 
-/** Runs one step and prints its seconds; a failure shows its output, and the others still run. */
+/**
+ * Runs one step and prints its seconds; a failure shows its output, and the others still run.
+ * @param {string} name
+ * @param {() => void} work
+ */
 function step(name, work) {
   const start = performance.now();
-  let result = "ok";
   try {
     work();
+    process.stdout.write(`${name}: ok (${((performance.now() - start) / 1000).toFixed(1)} s)\n`);
   } catch (error) {
     failed++;
-    result = `FAILED\n${error.stdout ?? ""}${error.stderr ?? ""}${error.stdout === undefined ? error.message : ""}`;
+    process.stdout.write(`${name}: FAILED\n${outputOf(error)}\n`);
   }
-  process.stdout.write(
-    `${name}: ${result.startsWith("ok") ? `ok (${((performance.now() - start) / 1000).toFixed(1)} s)` : result}\n`,
-  );
+}
+
+/**
+ * What a command that failed has printed, or why it did not run.
+ * @param {unknown} error
+ */
+function outputOf(error) {
+  if (!(error instanceof Error)) return String(error);
+  const { stdout, stderr } = /** @type {{ stdout?: string, stderr?: string }} */ (error);
+  return stdout === undefined ? error.message : `${stdout}${stderr ?? ""}`;
 }

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+/** @param {string} text */
 const note = (text) => process.stderr.write(`${text}\n`);
 
 /** Packages, TypeScript, libtorch, addon. */
@@ -38,29 +39,42 @@ function packages() {
 function typescript() {
   const folder = join(root, "lib");
   if (!existsSync(folder)) return; // an installed package holds dist/ only
-  const sources = readdirSync(folder, { recursive: true })
+  const sources = readdirSync(folder, { recursive: true, encoding: "utf8" })
     .map((f) => join(folder, f))
     .filter((f) => statSync(f).isFile());
-  const others = ["tsconfig.json", "package.json", "scripts/commonjs.mjs"].map((f) => join(root, f));
+  const scripts = ["scripts/commonjs.mjs", "scripts/read-json.mjs"];
+  const others = ["tsconfig.json", "package.json", ...scripts].map((f) => join(root, f));
   once("TypeScript", "dist/.torchclip-sources", [...sources.sort(), ...others], "compiling", () => {
-    rmSync(join(root, "dist"), { recursive: true, force: true }); // what a deleted source left would be packed
+    // What a deleted source left would be packed.
+    rmSync(join(root, "dist"), { recursive: true, force: true });
     for (const script of ["node_modules/typescript/bin/tsc", "scripts/commonjs.mjs"])
       execFileSync(process.execPath, [join(root, script)], { cwd: root, stdio: ["ignore", 2, 2] });
   });
 }
 
-/** Runs `work` unless its inputs are those of the last time. */
+/**
+ * Runs `work` unless its inputs are those of the last time.
+ * @param {string} what
+ * @param {string} stampFile
+ * @param {string[]} inputs
+ * @param {string} doing
+ * @param {() => void} work
+ */
 function once(what, stampFile, inputs, doing, work) {
   const hash = createHash("sha256");
   for (const file of inputs) hash.update(file.slice(root.length)).update(readFileSync(file));
   const key = hash.digest("hex");
   const stamp = join(root, stampFile);
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === key) return note(`${what}: up to date`);
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === key) {
+    note(`${what}: up to date`);
+    return;
+  }
   note(`${what}: ${doing}`);
   work();
   writeFileSync(stamp, key);
 }
 
+/** @param {string[]} args */
 function npm(args) {
   // onnxruntime-node (a neighbour in tests) would fetch CUDA libraries that nothing here uses.
   const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" };

@@ -14,55 +14,91 @@ const KERNEL_SUITES = [
   "test/search/index.test.ts",
 ];
 
-const run = (command, args, env = {}) =>
-  new Promise((resolve) => {
+/** @typedef {{ code: number | null, output: string }} Ended a process that ended, and what it printed */
+
+/**
+ * Runs a command and shows what it prints.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {Record<string, string>} env
+ * @returns {Promise<Ended>}
+ */
+function run(command, args, env = {}) {
+  return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "inherit"],
     });
     let output = "";
-    child.stdout.on("data", (chunk) => {
+    child.stdout.setEncoding("utf8").on("data", (/** @type {string} */ chunk) => {
       output += chunk;
       process.stdout.write(chunk);
     });
-    child.on("error", (error) => resolve({ code: 1, output: String(error) }));
-    child.on("close", (code) => resolve({ code, output }));
+    child.on("error", (error) => {
+      resolve({ code: 1, output: String(error) });
+    });
+    child.on("close", (code) => {
+      resolve({ code, output });
+    });
   });
-const count = (text, pattern) => Number(pattern.exec(text)?.[1] ?? 0);
-
-try {
-  await setup();
-} catch (error) {
-  process.stderr.write(`${error.message}\n`);
-  process.stdout.write("0 passed, 1 failed\n");
-  process.exit(1);
 }
 
-const ctest = await run("ctest", ["--test-dir", "build", "--output-on-failure"]);
-const total =
-  count(ctest.output, /tests passed, \d+ tests failed out of (\d+)/) ||
-  count(ctest.output, /tests failed out of (\d+)/);
-const nativeFailed = count(ctest.output, /(\d+) tests failed out of/);
-// Options and files of mocha may be given; without a file all suites run.
-const asked = process.argv.slice(2);
-const suites = asked.some((word) => word.endsWith(".ts")) ? asked : ["test/**/*.test.ts", ...asked];
+/**
+ * @param {string[]} args
+ * @param {Record<string, string>} [env]
+ */
 const runMocha = (args, env) =>
   run(process.execPath, [join(root, "node_modules/mocha/bin/mocha.js"), ...args], env);
-const runs = [await runMocha(suites)];
-if (asked.length === 0 && process.env.TORCHCLIP_ISA === undefined) {
+
+/**
+ * The suites, and those of the kernels with fewer instructions.
+ * @param {string[]} asked options and files for mocha; without a file all suites run
+ */
+async function runSuites(asked) {
+  const suites = asked.some((word) => word.endsWith(".ts")) ? asked : ["test/**/*.test.ts", ...asked];
+  const runs = [await runMocha(suites)];
+  if (asked.length > 0 || process.env.TORCHCLIP_ISA !== undefined) return runs;
   for (const isa of INSTRUCTION_SETS) {
     const start = performance.now();
     // CUDA does not depend on the CPU's kernels.
     runs.push(await runMocha(["--grep", "CUDA", "--invert", ...KERNEL_SUITES], { TORCHCLIP_ISA: isa }));
     process.stdout.write(`with TORCHCLIP_ISA=${isa}: ${((performance.now() - start) / 1000).toFixed(0)} s\n`);
   }
+  return runs;
 }
-const sum = (pattern) => runs.reduce((total, { output }) => total + count(output, pattern), 0);
-const passed = total - nativeFailed + sum(/(\d+) passing/);
-let failed = nativeFailed + sum(/(\d+) failing/);
-// A runner that broke down without counting a failure has failed all the same.
-if ((ctest.code !== 0 || runs.some(({ code }) => code !== 0) || total === 0) && failed === 0) failed = 1;
-const pending = sum(/(\d+) pending/);
-process.stdout.write(`${passed} passed, ${failed} failed${pending ? `, ${pending} skipped` : ""}\n`);
-process.exit(failed ? 1 : 0);
+
+/** @type {(text: string, pattern: RegExp) => number} */
+const count = (text, pattern) => Number(pattern.exec(text)?.[1] ?? 0);
+
+/**
+ * Prints the sum; whether all passed.
+ * @param {Ended} ctest
+ * @param {Ended[]} runs
+ */
+function report(ctest, runs) {
+  const total =
+    count(ctest.output, /tests passed, \d+ tests failed out of (\d+)/) ||
+    count(ctest.output, /tests failed out of (\d+)/);
+  const nativeFailed = count(ctest.output, /(\d+) tests failed out of/);
+  /** @param {RegExp} pattern */
+  const sum = (pattern) => runs.reduce((all, { output }) => all + count(output, pattern), 0);
+  const passed = total - nativeFailed + sum(/(\d+) passing/);
+  let failed = nativeFailed + sum(/(\d+) failing/);
+  // A runner that broke down without counting a failure has failed all the same.
+  if ([ctest, ...runs].some(({ code }) => code !== 0) || total === 0) failed ||= 1;
+  const pending = sum(/(\d+) pending/);
+  process.stdout.write(`${passed} passed, ${failed} failed${pending ? `, ${pending} skipped` : ""}\n`);
+  return failed === 0;
+}
+
+try {
+  await setup();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.stdout.write("0 passed, 1 failed\n");
+  process.exit(1);
+}
+const ctest = await run("ctest", ["--test-dir", "build", "--output-on-failure"]);
+const runs = await runSuites(process.argv.slice(2));
+process.exit(report(ctest, runs) ? 0 : 1);

@@ -1,4 +1,5 @@
 // What C++ includes, and where it reads the environment.
+/** @import { Edge, Table } from "./types.js" */
 import { existsSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { ENVIRONMENT } from "./table.mjs";
@@ -12,11 +13,17 @@ const COMMENT = /\/\/.*|\/\*[^]*?\*\//;
 const TOKENS = new RegExp([NUMBER, STRING, COMMENT].map(({ source }) => source).join("|"), "g");
 
 /**
- * `{ edges, problems }` of the C++ files. An edge ends at a file, at a library (`table.libraries` lists the
- * prefixes of its headers) or at the environment. A header in quotes that is not found is a problem.
+ * The uses of the C++ files, and a sentence for each problem. An edge ends at a file, at a library
+ * (`table.libraries` lists the prefixes of its headers) or at the environment. A header in quotes that is not
+ * found is a problem.
+ * @param {string} root
+ * @param {string[]} files
+ * @param {Table} table
  */
 export function includesOf(root, files, table) {
+  /** @type {Edge[]} */
   const edges = [];
+  /** @type {string[]} */
   const problems = [];
   for (const from of files) {
     const text = readFileSync(join(root, from), "utf8");
@@ -30,17 +37,32 @@ export function includesOf(root, files, table) {
   return { edges, problems };
 }
 
-/** As the compiler does: beside the file, then in the include folders in turn. */
+/**
+ * As the compiler does: beside the file, then in the include folders in turn.
+ * @param {string} root
+ * @param {string} from
+ * @param {string} header
+ * @param {Table} table
+ */
 function resolve(root, from, header, { includeFolders }) {
   const places = [posix.dirname(from), ...includeFolders].map((folder) => posix.join(folder, header));
   return places.find((place) => existsSync(join(root, place)));
 }
 
+/**
+ * @param {string} header
+ * @param {Table} table
+ */
 function libraryOf(header, { libraries }) {
-  const hasPrefix = (name) => libraries[name].some((prefix) => header.startsWith(prefix));
-  return Object.keys(libraries).find(hasPrefix);
+  const found = Object.entries(libraries).find(([, prefixes]) =>
+    prefixes.some((prefix) => header.startsWith(prefix)),
+  );
+  return found?.[0];
 }
 
+/** @param {string} token */
 const isComment = (token) => token.startsWith("//") || token.startsWith("/*");
+/** @param {string} text */
 const withoutComments = (text) => text.replace(TOKENS, (token) => (isComment(token) ? " " : token));
+/** @param {string} text */
 const withoutStrings = (text) => text.replace(TOKENS, (token) => (/^\d/.test(token) ? token : " "));

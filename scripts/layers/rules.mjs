@@ -1,9 +1,14 @@
 // The judgement: which uses break the table, which files form circles, which exceptions are no longer needed.
+/** @import { Edge, Exception, Table } from "./types.js" */
 import { circlesOf, pathBetween } from "./circles.mjs";
 import { isExternal, layerOf, placeOf } from "./table.mjs";
 
-/** One edge a pair of files; it is type-only where every import of the pair is. */
+/**
+ * One edge a pair of files; it is type-only where every import of the pair is.
+ * @param {readonly Edge[]} edges
+ */
 export function mergeEdges(edges) {
+  /** @type {Map<string, Edge>} */
   const merged = new Map();
   for (const edge of edges) {
     const key = `${edge.from} ${edge.to}`;
@@ -13,7 +18,11 @@ export function mergeEdges(edges) {
   return [...merged.values()];
 }
 
-/** A sentence for each file that no layer holds, and for each place in the table where no file is. */
+/**
+ * A sentence for each file that no layer holds, and for each place in the table where no file is.
+ * @param {Table} table
+ * @param {readonly string[]} files
+ */
 export function misplaced(table, files) {
   const homeless = files.filter((file) => !layerOf(table, file));
   const inUse = new Set(files.map((file) => placeOf(table, file)?.place));
@@ -25,7 +34,11 @@ export function misplaced(table, files) {
   ];
 }
 
-/** A sentence for a use that the table does not allow; undefined where it does, or a file has no layer. */
+/**
+ * A sentence for a use that the table does not allow; undefined where it does, or a file has no layer.
+ * @param {Table} table
+ * @param {Edge} edge
+ */
 export function breakOf(table, { from, to, typeOnly }) {
   const layer = layerOf(table, from);
   const other = layerOf(table, to)?.name;
@@ -40,16 +53,23 @@ export function breakOf(table, { from, to, typeOnly }) {
 /**
  * Returns a sentence for each problem of `edges`. An exception forgives one edge, in layers and in circles.
  * It is stale where the edge is gone, or breaks no layer and closes no circle.
+ * @param {Table} table
+ * @param {readonly Edge[]} edges
  */
 export function judge(table, edges) {
   const { exceptions } = table;
-  const same = (edge) => (exception) => exception.from === edge.from && exception.to === edge.to;
+  /** @typedef {{ from: string, to: string }} Arrow */
+  /** @type {(one: Arrow) => (other: Arrow) => boolean} */
+  const same = (one) => (other) => one.from === other.from && one.to === other.to;
   const kept = edges.filter((edge) => !exceptions.some(same(edge)));
+  /** @param {Edge} edge */
   const closesCircle = ({ from, to }) => pathBetween(kept, to, from) !== undefined;
+  /** @param {Exception} exception */
   const needed = (exception) => {
     const edge = edges.find(same(exception));
     return edge !== undefined && (breakOf(table, edge) !== undefined || closesCircle(edge));
   };
+  /** @type {(exception: Exception, index: number) => boolean} */
   const isSecond = (exception, index) => exceptions.findIndex(same(exception)) < index;
   const stale = exceptions.filter((exception, index) => isSecond(exception, index) || !needed(exception));
   return [
@@ -59,20 +79,32 @@ export function judge(table, edges) {
   ];
 }
 
+/**
+ * @param {readonly Edge[]} edges
+ * @param {readonly string[]} circle
+ */
 function within(edges, circle) {
   return edges.filter(({ from, to }) => circle.includes(from) && circle.includes(to));
 }
 
-/** "a → b → a": a shortest way round, from the first file of those that it can start at. */
+/**
+ * "a → b → a": a shortest way round, from the first file of those that it can start at.
+ * @param {readonly Edge[]} edges
+ * @param {readonly string[]} circle
+ */
 function describe(edges, circle) {
   const inside = within(edges, circle);
-  const ways = inside.map(({ from, to }) => [from, ...pathBetween(inside, to, from)]);
+  const ways = inside.map(({ from, to }) => [from, ...(pathBetween(inside, to, from) ?? [])]);
   const least = Math.min(...ways.map((way) => way.length));
   const [first] = ways.filter((way) => way.length === least).sort();
   return first.join(" → ");
 }
 
-/** The circles as they are, exceptions aside: of files, and of layers. */
+/**
+ * The circles as they are, exceptions aside: of files, and of layers.
+ * @param {Table} table
+ * @param {readonly Edge[]} edges
+ */
 export function circleReport(table, edges) {
   const files = circlesOf(edges).map((circle) => {
     const inside = within(edges, circle);
@@ -80,8 +112,10 @@ export function circleReport(table, edges) {
     const withoutTypes = circlesOf(inside.filter(({ typeOnly }) => !typeOnly));
     return { circle, uses: inside.length, types, byTypesAlone: withoutTypes.length === 0 };
   });
-  const name = (file) => layerOf(table, file)?.name;
-  const between = edges.map(({ from, to }) => ({ from: name(from), to: name(to) }));
-  const layers = circlesOf(between.filter(({ from, to }) => from && to && from !== to));
+  const between = edges.flatMap((edge) => {
+    const [from, to] = [edge.from, edge.to].map((file) => layerOf(table, file)?.name);
+    return from === undefined || to === undefined || from === to ? [] : [{ from, to }];
+  });
+  const layers = circlesOf(between);
   return { files, layers };
 }

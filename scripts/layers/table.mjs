@@ -1,4 +1,5 @@
 // The table of layers (scripts/layers.json): read, checked, and asked which layer a file belongs to.
+/** @import { Layer, StatedException, StatedTable, Table } from "./types.js" */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
@@ -9,18 +10,14 @@ export const ADDON_FILE = "the .node file";
 const SOURCE = /\.(ts|mts|cts|js|mjs|cjs|c|cc|cpp|cu|cuh|h|hpp|inc)$/;
 
 /**
- * A layer, as the table states it:
- * `name`: its folder, or a name where `files` says what belongs to it;
- * `files`: a folder ("lib/text": its own files only), a tree ("test/**") or a file; default: `[name]`;
- * `holds`: a sentence for CONTRIBUTING.md;
- * `uses`: the layers that it may import, which stand above it; "lib/*" is each whose name starts so;
- * `types`: the layers of which it may import types alone;
- * `external`: libraries whose headers it may include, `ENVIRONMENT`, `ADDON_FILE`.
- *
- * Returns the table with "lib/*" written out. Throws where a layer uses one that does not stand above it.
+ * The table with "lib/*" written out. Throws where a layer uses one that does not stand above it.
+ * @param {StatedTable} table
+ * @returns {Table}
  */
 export function checkTable(table) {
+  /** @type {string[]} */
   const above = [];
+  /** @type {(layer: string, names?: string[]) => string[]} */
   const resolved = (layer, names = []) =>
     names.flatMap((name) => {
       if (name.endsWith("/*")) return above.filter((other) => other.startsWith(name.slice(0, -1)));
@@ -36,19 +33,33 @@ export function checkTable(table) {
   return { ...table, layers, exceptions: table.exceptions.flatMap(pairs) };
 }
 
-/** An exception may name several files that use one: a pair for each. */
+/**
+ * An exception may name several files that use one: a pair for each.
+ * @param {StatedException} exception
+ */
 const pairs = ({ from, to, why }) => [from].flat().map((file) => ({ from: file, to, why }));
 
-/** The source files under the table's folders, with / between folders. */
+/**
+ * The source files under the table's folders, with / between folders.
+ * @param {string} root
+ * @param {Table} table
+ */
 export function sourceFiles(root, table) {
+  /** @param {string} file */
   const skipped = (file) => table.skipped.some((folder) => file.startsWith(`${folder}/`));
-  const list = (folder) => readdirSync(join(root, folder), { recursive: true });
-  const paths = table.sources.flatMap((folder) => list(folder).map((file) => `${folder}/${file}`));
+  const paths = table.sources.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).map((file) => `${folder}/${file}`),
+  );
   const files = paths.map((path) => path.replaceAll("\\", "/"));
   return files.filter((file) => SOURCE.test(file) && !skipped(file)).sort();
 }
 
-/** `{ layer, place }` of a file, if a place holds it. A file goes before its folder, a folder before a tree. */
+/**
+ * The layer and the place of a file, if a place holds it. A file goes before its folder, a folder before a
+ * tree.
+ * @param {Pick<Table, "layers">} table
+ * @param {string} file
+ */
 export function placeOf(table, file) {
   const folder = file.slice(0, file.lastIndexOf("/"));
   const trees = ancestors(folder).map((tree) => `${tree}/**`);
@@ -59,17 +70,30 @@ export function placeOf(table, file) {
   return undefined;
 }
 
-/** The layer of a file, if one holds it. */
+/**
+ * The layer of a file, if one holds it.
+ * @param {Pick<Table, "layers">} table
+ * @param {string} file
+ * @returns {Layer | undefined}
+ */
 export function layerOf(table, file) {
   return placeOf(table, file)?.layer;
 }
 
-/** Whether a use is of a library, the environment or the addon's file. */
+/**
+ * Whether a use is of a library, the environment or the addon's file.
+ * @param {Pick<Table, "libraries">} table
+ * @param {string} to
+ */
 export function isExternal({ libraries }, to) {
   return to === ENVIRONMENT || to === ADDON_FILE || Object.hasOwn(libraries, to);
 }
 
-/** "a/b" and "a" of "a/b". */
+/**
+ * "a/b" and "a" of "a/b".
+ * @param {string} folder
+ * @returns {string[]}
+ */
 function ancestors(folder) {
   const cut = folder.lastIndexOf("/");
   return cut < 0 ? [folder] : [folder, ...ancestors(folder.slice(0, cut))];

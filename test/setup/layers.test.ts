@@ -1,29 +1,14 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { checkLayers } from "../../scripts/check-layers.mjs";
+import { withTable } from "../../scripts/layers/document.mjs";
+import type { StatedException, StatedLayer } from "../../scripts/layers/types.js";
 import { root, temporaryFolder } from "../support/index.js";
 
-interface Layer {
-  name: string;
-  files?: string[];
-  holds: string;
-  uses?: string[];
-  types?: string[];
-  external?: string[];
-}
-interface Exception {
-  from: string | string[];
-  to: string;
-  why: string;
-}
 type Tree = Record<string, string>;
-type Check = (folder: string, table: unknown) => Promise<{ problems: string[] }>;
-type WithTable = (text: string, table: { layers: unknown[] }) => string;
 
-const load = async <T>(file: string): Promise<T> => (await import(pathToFileURL(join(root, file)).href)) as T;
-
-const LAYERS: Layer[] = [
+const LAYERS: StatedLayer[] = [
   { name: "native/base", holds: "the ground" },
   { name: "native/model", holds: "models", uses: ["native/base"], external: ["libtorch"] },
   { name: "lib/settings.ts", holds: "the environment", external: ["the environment"] },
@@ -45,16 +30,9 @@ const TREE: Tree = {
 describe("layers", () => {
   const parent = temporaryFolder();
   let trees = 0;
-  let checkLayers: Check;
-  let withTable: WithTable;
-
-  before(async () => {
-    ({ checkLayers } = await load<{ checkLayers: Check }>("scripts/check-layers.mjs"));
-    ({ withTable } = await load<{ withTable: WithTable }>("scripts/layers/document.mjs"));
-  });
 
   /** The problems of the sound tree with these files changed. */
-  async function problemsOf(changed: Tree = {}, exceptions: Exception[] = [], layers = LAYERS) {
+  async function problemsOf(changed: Tree = {}, exceptions: StatedException[] = [], layers = LAYERS) {
     const folder = join(parent, String(trees++));
     for (const [file, text] of Object.entries({ ...TREE, ...changed })) {
       mkdirSync(dirname(join(folder, file)), { recursive: true });
