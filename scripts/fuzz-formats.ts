@@ -19,7 +19,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { pick, seededRandom } from "../lib/util/random.js";
 import type { Coverage, Outcome } from "./fuzz/child.js";
-import { READERS, type FuzzedReader } from "./fuzz/readers.js";
+import type { FuzzedReader } from "./fuzz/kinds.js";
+import { READERS } from "./fuzz/readers.js";
 
 const { values: flags } = parseArgs({
   options: {
@@ -86,8 +87,8 @@ class Runner {
 
   /** The child's answer, or how it ended without one. */
   private async ask<T>(message: readonly Buffer[] | string): Promise<T | string> {
-    this.child ??= await this.start();
-    return this.answer<T>(this.child, HANG_MS, () => this.child!.send(message));
+    const child = (this.child ??= await this.start());
+    return this.answer<T>(child, HANG_MS, () => child.send(message));
   }
 
   private answer<T>(child: ChildProcess, milliseconds: number, send: () => void): Promise<T | string> {
@@ -117,7 +118,7 @@ class Runner {
       serialization: "advanced",
       stdio: ["ignore", "ignore", "ignore", "ipc"],
     });
-    const ready = await this.answer<string>(child, START_MS, () => {});
+    const ready = await this.answer<string>(child, START_MS, () => undefined);
     if (ready !== "ready") throw new Error(`the child process does not start: ${ready}`);
     return child;
   }

@@ -1,7 +1,8 @@
 /**
  * Compares the tokenizer with open_clip's on random Unicode:
  *
- *     python scripts/fuzz-tokens.py 10000 1 /tmp/tokens.json && node --import tsx scripts/fuzz-tokens.ts /tmp/tokens.json
+ *     python scripts/fuzz-tokens.py 10000 1 /tmp/tokens.json
+ *     node --import tsx scripts/fuzz-tokens.ts /tmp/tokens.json
  */
 import { readFileSync } from "node:fs";
 import { clipTokenizerJson } from "../lib/text/clip-vocabulary.js";

@@ -1,19 +1,10 @@
 // Hostile model artifacts, each made of a whole one by changing one thing.
+import { add, addMany, replace, type Edit, type HostileArtifact, type Make } from "./edits.js";
+import { int, pickleAttacks, text } from "./pickles.js";
 import { readZip, writeZip, type Entry } from "./zip.js";
 
-export interface HostileArtifact {
-  name: string;
-  bytes: () => Buffer;
-  /**
-   * What must happen: a code of TorchclipError, or "same": the file loads and gives the embeddings of the
-   * whole one, because what was changed is never read.
-   */
-  expect: "E_MODEL_CORRUPT" | "E_MODEL_UNSAFE" | "E_MODEL_UNSUPPORTED" | "same";
-}
-
-type Edit = (entries: Entry[], folder: string) => Entry[];
-
 const SOURCE = "code/__torch__/torchclip.py";
+const SETTINGS = "extra/torchclip.json";
 
 /** Hostile artifacts of every kind that is known, made of `whole`, the bytes of an artifact of torchclip. */
 export function hostileArtifacts(whole: Buffer): HostileArtifact[] {
@@ -41,31 +32,13 @@ export function hostileArtifacts(whole: Buffer): HostileArtifact[] {
   ];
 }
 
-const replace =
-  (name: string, change: (data: Buffer) => Buffer, more: Partial<Entry> = {}): Edit =>
-  (entries, folder) =>
-    entries.map((e) => (e.name === folder + name ? { name: e.name, data: change(e.data), ...more } : e));
-const add =
-  (...added: Entry[]): Edit =>
-  (entries, folder) => [...entries, ...added.map((e) => ({ ...e, name: folder + e.name }))];
-const addMany =
-  (count: number): Edit =>
-  (entries, folder) =>
-    entries.concat(
-      Array.from({ length: count }, (_, i) => ({ name: `${folder}data/9${i}`, data: Buffer.alloc(0) })),
-    );
-const both =
-  (first: Edit, second: Edit): Edit =>
-  (entries, folder) =>
-    second(first(entries, folder), folder);
-
-type Make = (edit: Edit) => () => Buffer;
-
 /** Programs that read and write files, overflow memory or never end: nothing of them may run. */
 function codeAttacks(make: Make): HostileArtifact[] {
+  const method = (name: string, input: string, body: string) =>
+    `  def ${name}(self: __torch__.torchclip.CLIP, ${input}: Tensor) -> Tensor:\n${body}\n`;
   const program = (body: string) =>
     Buffer.from(
-      `class CLIP(Module):\n  def encode_image(self: __torch__.torchclip.CLIP, image: Tensor) -> Tensor:\n${body}\n  def encode_text(self: __torch__.torchclip.CLIP, text: Tensor) -> Tensor:\n${body}\n`,
+      `class CLIP(Module):\n${method("encode_image", "image", body)}${method("encode_text", "text", body)}`,
     );
   const bodies: Record<string, string> = {
     "getattr of an operator that reads files":
@@ -118,7 +91,7 @@ function zipAttacks(make: Make, whole: Buffer): HostileArtifact[] {
     bytes: make(edit),
     expect: "E_MODEL_CORRUPT",
   });
-  const settings = { name: "extra/torchclip.json", data: Buffer.from("{}") };
+  const settings = { name: SETTINGS, data: Buffer.from("{}") };
   return [
     attack("two records of one name", add(settings)),
     attack("two records whose names differ by case", add({ ...settings, name: "extra/TORCHCLIP.json" })),
@@ -171,123 +144,6 @@ function zipAttacks(make: Make, whole: Buffer): HostileArtifact[] {
   ];
 }
 
-const int = (n: number) => {
-  const b = Buffer.alloc(5);
-  b.write("J", "latin1");
-  b.writeInt32LE(n, 1);
-  return b;
-};
-const text = (s: string) => {
-  const b = Buffer.alloc(5);
-  b.write("X", "latin1");
-  b.writeUInt32LE(s.length, 1);
-  return Buffer.concat([b, Buffer.from(s, "latin1")]);
-};
-const raw = (s: string) => Buffer.from(s, "latin1");
-
-/** One more attribute of the root module, before the end of data.pkl. */
-function withAttribute(value: Buffer): Edit {
-  return replace("data.pkl", (pickle) => {
-    const end = pickle.lastIndexOf(raw("ub")); // SETITEMS and BUILD of the root
-    return Buffer.concat([pickle.subarray(0, end), text("zz"), value, pickle.subarray(end)]);
-  });
-}
-
-/** A tensor as the pickle writes it. */
-function tensor(o: {
-  kind?: string;
-  key?: string;
-  numel?: number;
-  offset?: number;
-  shape?: number[];
-  strides?: number[];
-}): Buffer {
-  const { kind = "FloatStorage", key = "0", numel = 1, offset = 0, shape = [1], strides = [1] } = o;
-  const tuple = (numbers: number[]) => [raw("("), ...numbers.map(int), raw("t")];
-  return Buffer.concat([
-    raw("ctorch._utils\n_rebuild_tensor_v2\n(("),
-    ...[
-      text("storage"),
-      raw(`ctorch\n${kind}\n`),
-      text(key),
-      text("cpu"),
-      int(numel),
-      raw("tQ"),
-      int(offset),
-    ],
-    ...[...tuple(shape), ...tuple(strides), raw("\u0089ccollections\nOrderedDict\n)RtR")],
-  ]);
-}
-
-function pickleAttacks(make: Make): HostileArtifact[] {
-  const attack = (name: string, edit: Edit): HostileArtifact => ({
-    name: `pickle: ${name}`,
-    bytes: make(edit),
-    expect: "E_MODEL_CORRUPT",
-  });
-  const whole = (pickle: Buffer): Edit => replace("data.pkl", () => pickle);
-  const object = raw("c__torch__\nM\n)\u0081");
-  return [
-    attack("a call of os.system", withAttribute(raw("cos\nsystem\n(X\u0004\0\0\0truetR"))),
-    attack(
-      "a custom C++ class",
-      withAttribute(raw("c__torch__.torch.classes.quantized\nEmbeddingPackedParamsBase\n)\u0081(K\u0001tb")),
-    ),
-    attack(
-      "1,200,000 nested tuples",
-      withAttribute(Buffer.concat([raw(")"), raw("\u0085".repeat(1_200_000))])),
-    ),
-    attack("1,200,000 empty dicts", whole(Buffer.concat([raw("\u0080\u0002"), raw("}".repeat(1_200_000))]))),
-    attack(
-      "modules nested 5,000 deep",
-      withAttribute(
-        Buffer.concat([
-          ...Array.from({ length: 5000 }, () => Buffer.concat([object, raw("}("), text("a")])),
-          raw("N"),
-          raw("ub".repeat(5000)),
-        ]),
-      ),
-    ),
-    attack(
-      "an object that holds itself",
-      whole(Buffer.concat([raw("\u0080\u0002"), object, raw("q\0}("), text("a"), raw("h\0ub.")])),
-    ),
-    attack(
-      "one module reached twice",
-      withAttribute(Buffer.concat([object, raw("q\u00f0"), text("yy"), raw("h\u00f0")])),
-    ),
-    attack("a tensor beyond its record", withAttribute(tensor({ shape: [1000], strides: [1], numel: 1000 }))),
-    attack("a negative offset", withAttribute(tensor({ offset: -4 }))),
-    attack("a negative axis", withAttribute(tensor({ shape: [-5] }))),
-    attack(
-      "an axis of 2^31 - 1 and its square",
-      withAttribute(tensor({ shape: [0x7fffffff, 0x7fffffff], strides: [0x7fffffff, 1] })),
-    ),
-    attack("strides of zero", withAttribute(tensor({ shape: [4], strides: [0] }))),
-    attack(
-      "twelve axes",
-      withAttribute(tensor({ shape: Array<number>(12).fill(1), strides: Array<number>(12).fill(1) })),
-    ),
-    attack("a tensor of another type", withAttribute(tensor({ kind: "QInt8Storage" }))),
-    attack("a tensor in no record", withAttribute(tensor({ key: "../../x" }))),
-    attack("a tensor that shares a record", withAttribute(tensor({}))),
-    attack("a text that is longer than the file", withAttribute(raw("X\xff\xff\xff\x7f"))),
-    attack("a memo that was never put", withAttribute(raw("jAAAA"))),
-    attack("a mark that is missing", whole(raw("\u0080\u0002t."))),
-    attack("an empty pickle", whole(Buffer.alloc(0))),
-    attack(
-      "a tensor as constant",
-      both(
-        replace("constants.pkl", () =>
-          Buffer.concat([raw("\u0080\u0002"), tensor({ numel: 192, shape: [192] }), raw("\u0085.")]),
-        ),
-        add({ name: "constants/0", data: Buffer.alloc(64) }),
-      ),
-    ),
-    attack("a constants record beside an empty table", add({ name: "constants/0", data: Buffer.alloc(64) })),
-  ];
-}
-
 /** Each integer attribute with values that contradict the weights. */
 function attributeAttacks(make: Make): HostileArtifact[] {
   const attacks: HostileArtifact[] = [];
@@ -314,73 +170,85 @@ function attributeAttacks(make: Make): HostileArtifact[] {
 
 type Settings = Record<string, Record<string, unknown>> & Record<string, unknown>;
 
+type NamedSettings = [name: string, change: (settings: Settings) => void];
+
 function settingsAttacks(make: Make): HostileArtifact[] {
-  const change = (edit: (settings: Settings) => void): Edit =>
-    replace("extra/torchclip.json", (data) => {
-      const settings = JSON.parse(data.toString()) as Settings;
-      edit(settings);
-      return Buffer.from(JSON.stringify(settings));
-    });
-  const attack = (
-    name: string,
-    edit: Edit,
-    expect: HostileArtifact["expect"] = "E_MODEL_CORRUPT",
-  ): HostileArtifact => ({
+  const attack = (name: string, edit: Edit): HostileArtifact => ({
     name: `settings: ${name}`,
     bytes: make(edit),
-    expect,
+    expect: "E_MODEL_CORRUPT",
   });
-  const set = (half: "image" | "text" | "preprocessing" | "tokenizer", field: string, value: unknown) =>
-    attack(
-      `${half}.${field} = ${JSON.stringify(value)?.slice(0, 40)}`,
-      change((s) => (s[half][field] = value)),
-    );
-  const raws: [string, string][] = [
-    ["null", "null"],
-    ["empty", "{}"],
-    ["no JSON", "{{{"],
-    ["a list", "[]"],
-    ["nested 100,000 deep", "[".repeat(100_000)],
-    ["two megabytes", `{"formatVersion":2,"x":"${"a".repeat(2 << 20)}"}`],
-  ];
+  const changed = [...fieldChanges(), ...valueChanges()];
   return [
-    ...raws.map(([name, json]) =>
+    ...settingsTexts().map(([name, json]) =>
       attack(
         name,
-        replace("extra/torchclip.json", () => Buffer.from(json)),
+        replace(SETTINGS, () => Buffer.from(json)),
       ),
     ),
-    ...[0, -1, 0.5, 1e300, "4", null, 2000].map((value) => set("image", "layers", value)),
-    ...[0, 3, 7, -4, 1e9].map((value) => set("image", "heads", value)),
-    ...[0, 1, 64, 1e9, "32"].map((value) => set("image", "patchSize", value)),
-    ...[0, 32, 256, 1e9].map((value) => set("image", "imageSize", value)),
-    ...[0, 8, 1e9].map((value) => set("image", "width", value)),
-    ...[0, 2_000_000_000, -3].map((value) => set("text", "vocabSize", value)),
-    ...[0, -3, 2_000_000_000].map((value) => set("text", "contextLength", value)),
-    ...["x", null].flatMap((value) => [
-      set("text", "kind", value),
-      set("image", "kind", value),
-      set("image", "pool", value),
-    ]),
-    ...[0, -1, 2, "1e-5"].map((value) => set("image", "eps", value)),
-    set("text", "endId", 1e9),
-    set("text", "padId", -1),
-    set("tokenizer", "padId", 1e9),
-    set("preprocessing", "mean", [0, 0]),
-    set("preprocessing", "std", [0, 0, 0]),
-    set("preprocessing", "fill", 300),
-    set("image", "somethingNew", 1),
-    attack(
-      "embedDim 8",
-      change((s) => (s.embedDim = 8 as never)),
-    ),
-    attack(
-      "a third-party export",
-      change((s) => {
-        s.image = { kind: "torchscript", imageSize: 224 };
-        s.text = { kind: "torchscript", contextLength: 32, vocabSize: 822 };
-      }),
-      "E_MODEL_UNSAFE",
-    ),
+    ...changed.map(([name, change]) => attack(name, withSettings(change))),
+    { ...attack("a third-party export", withSettings(claimExport)), expect: "E_MODEL_UNSAFE" },
   ];
+}
+
+function withSettings(change: (settings: Settings) => void): Edit {
+  return replace(SETTINGS, (data) => {
+    const settings = JSON.parse(data.toString()) as Settings;
+    change(settings);
+    return Buffer.from(JSON.stringify(settings));
+  });
+}
+
+/** Settings that are no settings at all. */
+const settingsTexts = (): [name: string, json: string][] => [
+  ["null", "null"],
+  ["empty", "{}"],
+  ["no JSON", "{{{"],
+  ["a list", "[]"],
+  ["nested 100,000 deep", "[".repeat(100_000)],
+  ["two megabytes", `{"formatVersion":2,"x":"${"a".repeat(2 << 20)}"}`],
+];
+
+function set(
+  half: "image" | "text" | "preprocessing" | "tokenizer",
+  field: string,
+  value: unknown,
+): NamedSettings {
+  const shown = JSON.stringify(value).slice(0, 40);
+  return [`${half}.${field} = ${shown}`, (settings) => (settings[half][field] = value)];
+}
+
+/** The towers' sizes, one at a time. */
+const fieldChanges = (): NamedSettings[] => [
+  ...[0, -1, 0.5, 1e300, "4", null, 2000].map((value) => set("image", "layers", value)),
+  ...[0, 3, 7, -4, 1e9].map((value) => set("image", "heads", value)),
+  ...[0, 1, 64, 1e9, "32"].map((value) => set("image", "patchSize", value)),
+  ...[0, 32, 256, 1e9].map((value) => set("image", "imageSize", value)),
+  ...[0, 8, 1e9].map((value) => set("image", "width", value)),
+  ...[0, 2_000_000_000, -3].map((value) => set("text", "vocabSize", value)),
+  ...[0, -3, 2_000_000_000].map((value) => set("text", "contextLength", value)),
+];
+
+/** The other settings, one at a time. */
+const valueChanges = (): NamedSettings[] => [
+  ...["x", null].flatMap((value) => [
+    set("text", "kind", value),
+    set("image", "kind", value),
+    set("image", "pool", value),
+  ]),
+  ...[0, -1, 2, "1e-5"].map((value) => set("image", "eps", value)),
+  set("text", "endId", 1e9),
+  set("text", "padId", -1),
+  set("tokenizer", "padId", 1e9),
+  set("preprocessing", "mean", [0, 0]),
+  set("preprocessing", "std", [0, 0, 0]),
+  set("preprocessing", "fill", 300),
+  set("image", "somethingNew", 1),
+  ["embedDim 8", (settings) => (settings.embedDim = 8 as never)],
+];
+
+/** Settings that say of an artifact that it runs its own code. */
+function claimExport(settings: Settings): void {
+  settings.image = { kind: "torchscript", imageSize: 224 };
+  settings.text = { kind: "torchscript", contextLength: 32, vocabSize: 822 };
 }

@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { hostileArtifacts, type HostileArtifact } from "./artifacts.js";
+import { hostileArtifacts } from "./artifacts.js";
+import type { HostileArtifact } from "./edits.js";
 
 export interface Outcome {
   name: string;
@@ -25,7 +26,7 @@ const root = join(fileURLToPath(import.meta.url), "..", "..", "..");
 /** Runs every artifact; a child that dies or hangs is replaced, and the artifact it had is a finding. */
 export async function attackArtifacts(
   only = "",
-  report: (o: Outcome) => void = () => {},
+  report: (o: Outcome) => void = () => undefined,
 ): Promise<Outcome[]> {
   const folder = mkdtempSync(join(tmpdir(), "torchclip-attack-"));
   const whole = join(root, "models", "tiny.pt");
@@ -71,7 +72,7 @@ class Child {
   private readonly lines = createInterface({ input: this.process.stdout })[Symbol.asyncIterator]();
 
   constructor() {
-    this.process.stdin.on("error", () => {}); // the child has died: the missing line says so
+    this.process.stdin.on("error", () => undefined); // the child has died: the missing line says so
   }
 
   async run(path: string): Promise<Found> {
@@ -93,11 +94,10 @@ class Child {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({ options: { only: { type: "string", default: "" } } });
-  const outcomes = await attackArtifacts(values.only, (o) =>
-    process.stdout.write(
-      `${o.ok ? "ok " : "BAD"} ${o.name}: ${o.result.slice(0, 80)} (${o.milliseconds} ms, ${o.megabytes} MB)\n`,
-    ),
-  );
+  const outcomes = await attackArtifacts(values.only, (o) => {
+    const took = `${o.milliseconds} ms, ${o.megabytes} MB`;
+    process.stdout.write(`${o.ok ? "ok " : "BAD"} ${o.name}: ${o.result.slice(0, 80)} (${took})\n`);
+  });
   const bad = outcomes.filter((o) => !o.ok).length;
   process.stdout.write(`${outcomes.length} hostile artifacts, ${bad} findings\n`);
   process.exit(bad ? 1 : 0);

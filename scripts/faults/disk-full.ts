@@ -3,7 +3,8 @@
  * with an undisturbed run's. The disk is a tmpfs of limited size, so it needs Linux and root; elsewhere it
  * says that it is skipped.
  *
- *     node --import tsx scripts/faults/disk-full.ts [--count 50] [--seed 1] [--only embed-npy,pull] [--images 60]
+ *     node --import tsx scripts/faults/disk-full.ts [--count 50] [--seed 1] [--only embed-npy,pull]
+ *         [--images 60]
  *
  * `--count` is for each operation. The exit status is 1 where anything was lost.
  */
@@ -14,7 +15,16 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { TorchclipError } from "../../lib/errors.js";
 import { seededRandom } from "../../lib/util/random.js";
-import { damaged, digest, leftovers, makeOperations, same, startAnew, type Operation } from "./operations.js";
+import {
+  damaged,
+  digest,
+  leftovers,
+  makeOperations,
+  same,
+  startAnew,
+  type Digest,
+  type Operation,
+} from "./operations.js";
 
 const { values } = parseArgs({
   options: {
@@ -50,7 +60,7 @@ const used = (): number => {
 };
 
 /** The most bytes that the operation holds on the disk at once, and its results. */
-async function undisturbed(operation: Operation): Promise<{ wanted: Record<string, string>; most: number }> {
+async function undisturbed(operation: Operation): Promise<{ wanted: Digest; most: number }> {
   startAnew(operation, out);
   let most = 0;
   const timer = setInterval(() => (most = Math.max(most, used())), 1);
@@ -80,8 +90,9 @@ async function fillMany(operation: Operation, count: number): Promise<boolean> {
     if (!same(digest(operation, out), wanted)) problems.push("the results differ from the undisturbed run's");
     problems.push(...leftovers(out).map((file) => `left behind: ${file}`));
   }
+  const outcome = problems.length ? "FAILED" : "each ended with the same bytes";
   process.stdout.write(
-    `${operation.name}: ${count} sizes below ${most} bytes, ${full} times full, ${problems.length ? "FAILED" : "each ended with the same bytes"}\n`,
+    `${operation.name}: ${count} sizes below ${most} bytes, ${full} times full, ${outcome}\n`,
   );
   for (const problem of problems.slice(0, 10)) process.stdout.write(`  ${problem}\n`);
   return problems.length === 0;

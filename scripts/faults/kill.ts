@@ -24,7 +24,8 @@ const { values } = parseArgs({
 });
 const base = mkdtempSync(join(tmpdir(), "torchclip-kill-"));
 const random = seededRandom(Number(values.seed));
-const FINISHED = [0, 3]; // 3: with failed items, and one image cannot be read
+/** 3: with failed items, and one image cannot be read. */
+const isFinished = (status: number | undefined) => status === 0 || status === 3;
 
 /**
  * Runs the operation in a process, which is killed after `killAfter` ms; its exit status, or undefined where
@@ -38,7 +39,7 @@ async function run(
   const started = performance.now();
   const child = spawn(process.execPath, operation.child(out), { stdio: ["ignore", "ignore", "pipe"] });
   let errors = "";
-  child.stderr.on("data", (chunk) => (errors += chunk));
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => (errors += chunk));
   const timer = killAfter === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfter);
   const status = await new Promise<number | undefined>((resolve) =>
     child.on("close", (code) => resolve(code ?? undefined)),
@@ -51,8 +52,7 @@ async function killMany(operation: Operation, kills: number): Promise<boolean> {
   const out = join(base, operation.name);
   startAnew(operation, out);
   const whole = await run(operation, out);
-  if (!FINISHED.includes(whole.status!))
-    throw new Error(`${operation.name} fails without a fault: ${whole.errors}`);
+  if (!isFinished(whole.status)) throw new Error(`${operation.name} fails without a fault: ${whole.errors}`);
   const wanted = digest(operation, out);
   const problems: string[] = [];
   let [done, rounds] = [0, 0];
@@ -63,8 +63,7 @@ async function killMany(operation: Operation, kills: number): Promise<boolean> {
       // The last run of a round is left alone.
       const { status, errors } = await run(operation, out, done < kills ? random() * whole.ms : undefined);
       if (status === undefined) done++;
-      else if (!FINISHED.includes(status))
-        problems.push(`status ${status}: ${errors.trim().split("\n").at(-1)}`);
+      else if (!isFinished(status)) problems.push(`status ${status}: ${errors.trim().split("\n").at(-1)}`);
       finished = status !== undefined;
       problems.push(
         ...damaged(operation, out, wanted).map((file) => `after a kill, ${file} is neither old nor new`),

@@ -202,14 +202,15 @@ export function below(folder: string): string[] {
   }
 }
 
+export type Digest = Partial<Record<string, string>>;
+
 /** The results that are there, by name: their hashes. */
-export function digest(operation: Operation, out: string): Record<string, string> {
+export function digest(operation: Operation, out: string): Digest {
   const files = operation.results(out).filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile());
   return Object.fromEntries(files.map((file) => [relative(out, file), sha256(readFileSync(file))]));
 }
 
-export const same = (a: Record<string, string>, b: Record<string, string>): boolean =>
-  JSON.stringify(a) === JSON.stringify(b);
+export const same = (a: Digest, b: Digest): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** Files that a finished operation must not leave behind. */
 export const leftovers = (out: string): string[] =>
@@ -225,7 +226,7 @@ export function startAnew(operation: Operation, out: string): void {
 }
 
 /** What is wrong with the results after a fault: each is whole as before, whole as after, or not there. */
-export function damaged(operation: Operation, out: string, wanted: Record<string, string>): string[] {
+export function damaged(operation: Operation, out: string, wanted: Digest): string[] {
   const old = sha256(Buffer.from(OLD));
   const found = digest(operation, out);
   const wrong = Object.keys(found).filter(

@@ -6,6 +6,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { Session } from "node:inspector";
 import { join } from "node:path";
 import { TorchclipError } from "../../lib/index.js";
+import type { FuzzedReader } from "./kinds.js";
 import { READERS } from "./readers.js";
 
 export interface Outcome {
@@ -22,13 +23,20 @@ export interface Outcome {
 export type Coverage = [block: string, ran: boolean][];
 
 const [name, folder] = process.argv.slice(2);
-const reader = READERS.get(name)!;
+const reader = READERS.get(name);
+if (!reader) throw new Error(`there is no reader ${name}`);
+
+/** Sends the parent process an answer. */
+function answer(message: Outcome[] | Coverage | "ready"): void {
+  if (!process.send) throw new Error("this script runs in a child process");
+  process.send(message);
+}
 const session = new Session();
 session.connect();
 session.post("Profiler.enable");
 session.post("Profiler.startPreciseCoverage", { callCount: false, detailed: true });
 
-async function run(bytes: Uint8Array): Promise<Outcome> {
+async function run(reader: FuzzedReader<unknown>, bytes: Uint8Array): Promise<Outcome> {
   const file = join(folder, reader.file);
   writeFileSync(file, bytes);
   const before = process.memoryUsage.rss();
@@ -40,8 +48,8 @@ async function run(bytes: Uint8Array): Promise<Outcome> {
     await reader.read(file);
   } catch (error) {
     code = error instanceof TorchclipError && error.code !== "E_INTERNAL" ? error.code : "OTHER";
-    message = String((error as Error)?.message ?? error).slice(0, 4000);
-    if (code === "OTHER") message += `\n${String((error as Error)?.stack)}`;
+    message = (error instanceof Error ? error.message : String(error)).slice(0, 4000);
+    if (code === "OTHER" && error instanceof Error) message += `\n${error.stack}`;
   }
   const { user, system } = process.cpuUsage(start);
   const peak = process.resourceUsage().maxRSS;
@@ -58,7 +66,10 @@ async function run(bytes: Uint8Array): Promise<Outcome> {
 function coverage(): Promise<Coverage> {
   return new Promise((resolve, reject) => {
     session.post("Profiler.takePreciseCoverage", (error, { result }) => {
-      if (error) return reject(error);
+      if (error) {
+        reject(error);
+        return;
+      }
       const blocks: Coverage = [];
       for (const script of result.filter((s) =>
         /\/lib\/(models|text|util|datasets|embed|search)\//.test(s.url),
@@ -72,13 +83,13 @@ function coverage(): Promise<Coverage> {
   });
 }
 
-async function runAll(files: readonly Uint8Array[]): Promise<Outcome[]> {
+async function runAll(reader: FuzzedReader<unknown>, files: readonly Uint8Array[]): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
-  for (const bytes of files) outcomes.push(await run(bytes));
+  for (const bytes of files) outcomes.push(await run(reader, bytes));
   return outcomes;
 }
 
 process.on("message", (message: Uint8Array[] | "coverage") => {
-  void (message === "coverage" ? coverage() : runAll(message)).then((answer) => process.send!(answer));
+  void (message === "coverage" ? coverage() : runAll(reader, message)).then(answer);
 });
-process.send!("ready");
+answer("ready");

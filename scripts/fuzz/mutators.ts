@@ -74,7 +74,7 @@ export function mutateList<T>(
       result.splice(below(random, result.length), 0, ...result.splice(at, 1));
     else if (kind === 3 && at < result.length && result.length < 2000)
       result.splice(at, 0, ...Array.from({ length: below(random, 200) }, () => result[at]));
-    else if (kind > 4) result.splice(at, 0, ...Array.from({ length: 1 + below(random, 5) }, fresh!));
+    else if (kind > 4 && fresh) result.splice(at, 0, ...Array.from({ length: 1 + below(random, 5) }, fresh));
     else if (at < result.length) result[at] = change(result[at]);
   }
   return result;
@@ -82,7 +82,10 @@ export function mutateList<T>(
 
 // JSON
 
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type Json = null | boolean | number | string | Json[] | JsonObject;
+export interface JsonObject {
+  [key: string]: Json;
+}
 
 function odd(random: Random): Json {
   const kind = below(random, 8);
@@ -93,10 +96,7 @@ function odd(random: Random): Json {
   return kind === 6 ? [] : {};
 }
 
-function containers(
-  value: Json,
-  into: (Json[] | { [key: string]: Json })[] = [],
-): (Json[] | { [key: string]: Json })[] {
+function containers(value: Json, into: (Json[] | JsonObject)[] = []): (Json[] | JsonObject)[] {
   if (value === null || typeof value !== "object" || into.length > 3000) return into;
   into.push(value);
   for (const inner of Object.values(value)) containers(inner, into);
@@ -115,9 +115,9 @@ export function mutateJson(value: Json, random: Random): Json {
   return root;
 }
 
-function changeContainer(at: Json[] | { [key: string]: Json }, all: Json[], random: Random): void {
+function changeContainer(at: Json[] | JsonObject, all: Json[], random: Random): void {
   const keys = Object.keys(at);
-  const target = at as { [key: string]: Json };
+  const target = at as Partial<JsonObject>;
   const key = keys.length ? pick(random, keys) : "0";
   switch (below(random, 7)) {
     case 0:
@@ -126,7 +126,7 @@ function changeContainer(at: Json[] | { [key: string]: Json }, all: Json[], rand
       return;
     case 2:
       if (Array.isArray(at)) at.splice(Number(key), 1);
-      else delete target[key];
+      else Reflect.deleteProperty(at, key);
       return;
     case 3:
       if (Array.isArray(at)) at.push(...structuredClone(at.slice(0, 1 + below(random, 20))));
@@ -159,6 +159,12 @@ export interface Message {
   number: number;
   value: bigint | Buffer | Message[];
 }
+
+/** A field of a protocol buffer. */
+export const message = (number: number, value: bigint | string | Buffer | Message[]): Message => ({
+  number,
+  value: typeof value === "string" ? Buffer.from(value) : value,
+});
 
 export function encodeMessage(fields: readonly Message[]): Buffer {
   return Buffer.concat(
@@ -199,10 +205,23 @@ export function bytes(random: Random): Buffer {
  * Bytes of each opcode's argument: a number, "1" or "4" for a length of so many bytes, "line" for two lines.
  */
 const ARGUMENTS = new Map<number, number | "1" | "4" | "line">([
-  [0x80, 1], [0x95, 8], [0x4b, 1], [0x4d, 2], [0x4a, 4], [0x8a, "1"], [0x47, 8], [0x58, "4"], [0x8c, "1"], [0x55, "1"],
-  [0x71, 1], [0x72, 4], [0x68, 1], [0x6a, 4], [0x63, "line"],
-]); // prettier-ignore
-const PLAIN = "(}])\x85\x86\x87N\x88\x89\x94tae\x93QRsub0\x81.";
+  [0x80, 1],
+  [0x95, 8],
+  [0x4b, 1],
+  [0x4d, 2],
+  [0x4a, 4],
+  [0x8a, "1"],
+  [0x47, 8],
+  [0x58, "4"],
+  [0x8c, "1"],
+  [0x55, "1"],
+  [0x71, 1],
+  [0x72, 4],
+  [0x68, 1],
+  [0x6a, 4],
+  [0x63, "line"],
+]);
+const PLAIN = Buffer.from("(}])\x85\x86\x87N\x88\x89\x94tae\x93QRsub0\x81.", "latin1");
 const GLOBALS = [
   "collections\nOrderedDict",
   "torch._utils\n_rebuild_tensor_v2",
@@ -229,7 +248,7 @@ export function pickleOperations(pickle: Buffer): Buffer[] {
 }
 
 function operation(random: Random): Buffer {
-  if (random() < 0.5) return Buffer.from(pick(random, [...PLAIN]), "latin1");
+  if (random() < 0.5) return Buffer.of(pick(random, [...PLAIN]));
   const [opcode, argument] = pick(random, [...ARGUMENTS]);
   const code = Buffer.from([opcode]);
   if (argument === "line") return Buffer.concat([code, Buffer.from(`${pick(random, GLOBALS)}\n`)]);
@@ -240,7 +259,7 @@ function operation(random: Random): Buffer {
   return Buffer.concat([
     code,
     Buffer.from(
-      Array.from({ length: argument ?? 0 }, () => (random() < 0.7 ? below(random, 8) : below(random, 256))),
+      Array.from({ length: argument }, () => (random() < 0.7 ? below(random, 8) : below(random, 256))),
     ),
   ]);
 }
