@@ -35,6 +35,7 @@ const TOOLS = {
 /** Suites of a second or a few that meet most of the native boundary; Node's own version runs all of them. */
 const FAST_SUITES = [
   "test/clip.test.ts",
+  "test/embeddings.test.ts",
   "test/process/neighbours.test.ts",
   "test/search/index.test.ts",
   "test/text/tokens.test.ts",

@@ -16,22 +16,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load, type Precision, type Tokens } from "../lib/index.js";
 import { isFast } from "../lib/models/runner.js";
+import { largestDifference, leastCosine } from "../test/support/compare.js";
 import { root } from "../test/support/index.js";
 import { families, familyImages, familyTokens, writeFamilyFolder } from "../test/support/families.js";
 
 const folder = mkdtempSync(join(tmpdir(), "torchclip-parity-"));
-
-const difference = (mine: Float32Array, theirs: number[][]) =>
-  Math.max(...theirs.flat().map((x, i) => Math.abs(x - mine[i])));
-const cosine = (mine: Float32Array, theirs: number[][]) =>
-  Math.min(
-    ...theirs.map(
-      (row, r) =>
-        row.reduce((sum, x, i) => sum + x * mine[r * row.length + i], 0) /
-        Math.hypot(...row) /
-        Math.hypot(...mine.subarray(r * row.length, (r + 1) * row.length)),
-    ),
-  );
 
 /**
  * Cells of a model at a path for each precision: largest differences in fp32, least cosines in the others.
@@ -52,23 +41,26 @@ async function compare(
     ];
     const { imageRunner, textRunner } = clip.info;
     await clip.close();
-    if (precision === "fp32")
-      cells.push(difference(images, image).toExponential(1), difference(texts, text).toExponential(1));
-    // TorchScript has no int8: what it would show is fp32.
-    else
-      for (const [mine, theirs, runner] of [
-        [images, image, imageRunner],
-        [texts, text, textRunner],
-      ] as const)
-        cells.push(precision === "int8" && !isFast(runner) ? "" : cosine(mine, theirs).toFixed(5));
+    for (const [mine, theirs, runner] of [
+      [images, image, imageRunner],
+      [texts, text, textRunner],
+    ] as const) {
+      if (precision === "fp32") cells.push(largestDifference(mine, theirs.flat()).toExponential(1));
+      // TorchScript has no int8: what it would show is fp32.
+      else if (precision === "int8" && !isFast(runner)) cells.push("");
+      else cells.push(leastCosine(mine, theirs.flat(), theirs[0].length).toFixed(5));
+    }
   }
   return cells;
 }
 
+/** The head of a Markdown table with these columns. */
+const head = (...columns: string[]) => `| ${columns.join(" | ")} |\n|${"---|".repeat(columns.length)}\n`;
+const IN_FP32 = ["largest difference in fp32: images", "texts"];
+const IN_BF16 = ["least cosine in bf16: images", "texts"];
+
 async function smallFamilies(): Promise<void> {
-  process.stdout.write(
-    "| family | largest difference in fp32: images | texts | least cosine in bf16: images | texts | in int8: images | texts |\n|---|---|---|---|---|---|---|\n",
-  );
+  process.stdout.write(head("family", ...IN_FP32, ...IN_BF16, "in int8: images", "texts"));
   for (const [i, c] of families.cases.entries()) {
     const at = writeFamilyFolder(c, join(folder, String(i)), true);
     const cells = await compare(at, c.image, c.text, familyTokens(c), ["fp32", "bf16", "int8"]);
@@ -105,31 +97,38 @@ interface Reference {
   text: number[][];
 }
 
+/** CLIPA's tokenizer is BERT's; texts are compared by their ids, so any will do. */
+const ANY_BERT = {
+  added_tokens: [],
+  normalizer: null,
+  post_processor: null,
+  decoder: null,
+  pre_tokenizer: { type: "BertPreTokenizer" },
+  model: {
+    type: "WordPiece",
+    vocab: { "[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, a: 4 },
+    unk_token: "[UNK]",
+    continuing_subword_prefix: "##",
+  },
+};
+
+/** Writes the tokenizer that a folder of `families.py folder` lacks. */
+function writeTokenizer(from: string, name: string): void {
+  if (name.includes("CLIPA")) writeFileSync(join(from, "tokenizer.json"), JSON.stringify(ANY_BERT));
+  if (!/SigLIP|roberta/.test(name)) return;
+  const family = name.includes("SigLIP") ? "SigLIP (timm)" : "XLM-R text";
+  const own = families.cases.find((c) => c.name === family)?.tokenizer ?? -1;
+  const isText = (tokenizer: unknown): tokenizer is string => typeof tokenizer === "string";
+  const sentencePiece = [families.tokenizers[own], ...families.tokenizers].find(isText);
+  writeFileSync(join(from, "spiece.model"), Buffer.from(sentencePiece ?? "", "base64"));
+}
+
 async function realSizes(folders: string[]): Promise<void> {
-  process.stdout.write(
-    "| model | parameters | largest difference in fp32: images | texts | least cosine in bf16: images | texts | memory of the import |\n|---|---|---|---|---|---|---|\n",
-  );
+  process.stdout.write(head("model", "parameters", ...IN_FP32, ...IN_BF16, "memory of the import"));
   const rest = peak([]);
   for (const from of folders) {
     const reference = JSON.parse(readFileSync(join(from, "reference.json"), "utf8")) as Reference;
-    const [c] = families.cases.filter(
-      (x) => x.name === (/SigLIP/.test(reference.name) ? "SigLIP (timm)" : "XLM-R text"),
-    );
-    const tokenizer =
-      families.tokenizers[c.tokenizer] ?? families.tokenizers.find((t) => typeof t === "string");
-    if (/SigLIP|roberta/.test(reference.name))
-      writeFileSync(join(from, "spiece.model"), Buffer.from(tokenizer as string, "base64"));
-    // CLIPA's tokenizer is BERT's; texts are compared by their ids, so any will do.
-    const vocab = { "[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, a: 4 };
-    const bert = {
-      added_tokens: [],
-      normalizer: null,
-      post_processor: null,
-      decoder: null,
-      pre_tokenizer: { type: "BertPreTokenizer" },
-      model: { type: "WordPiece", vocab, unk_token: "[UNK]", continuing_subword_prefix: "##" },
-    };
-    if (/CLIPA/.test(reference.name)) writeFileSync(join(from, "tokenizer.json"), JSON.stringify(bert));
+    writeTokenizer(from, reference.name);
     const artifact = join(folder, "model.pt");
     const memory = peak([from, artifact]) - rest;
     const tokens = {
@@ -140,10 +139,9 @@ async function realSizes(folders: string[]): Promise<void> {
     };
     const cells = await compare(artifact, reference.image, reference.text, tokens, ["fp32", "bf16"]);
     const weights = statSync(join(from, "model.safetensors")).size / 2 ** 20;
-    process.stdout.write(
-      `| ${reference.name} | ${Math.round(reference.parameters / 1e6)} M | ${cells.join(" | ")} ` +
-        `| ${(memory / weights).toFixed(2)} × |\n`,
-    );
+    const parameters = `${Math.round(reference.parameters / 1e6)} M`;
+    const row = [reference.name, parameters, ...cells, `${(memory / weights).toFixed(2)} ×`];
+    process.stdout.write(`| ${row.join(" | ")} |\n`);
     rmSync(artifact);
   }
 }

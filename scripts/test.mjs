@@ -8,6 +8,7 @@ import { root, setup } from "./setup.mjs";
 const INSTRUCTION_SETS = ["avx2", "none"];
 const KERNEL_SUITES = [
   "test/clip.test.ts",
+  "test/embeddings.test.ts",
   "test/fast.test.ts",
   "test/models/families.test.ts",
   "test/models/goldens.test.ts",

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Batcher, load, type Clip } from "../lib/index.js";
 import { Gate } from "../lib/clip/batching/gate.js";
 import { DurationLog } from "../lib/clip/batching/metrics.js";
-import { errorOf, tinyModel } from "./support/index.js";
+import { errorOf, rejectsWith, tinyModel, type Thrown } from "./support/index.js";
 
 describe("batcher", () => {
   let clip: Clip;
@@ -25,17 +25,14 @@ describe("batcher", () => {
     const calls = Array.from({ length: 12 }, (_, i) =>
       batcher.encodeImage(i === 5 ? Buffer.from("no image") : image(i * 20)),
     );
-    assert.equal((await errorOf(() => batcher.encodeImage(image(1)))).code, "E_BUSY");
+    await rejectsWith("E_BUSY", () => batcher.encodeImage(image(1)));
     const results = await Promise.allSettled(calls);
     assert.deepEqual(
       results.map((r) => r.status),
       Array.from({ length: 12 }, (_, i) => (i === 5 ? "rejected" : "fulfilled")),
     );
-    const { reason } = results[5] as PromiseRejectedResult;
-    assert.deepEqual(
-      [(reason as { code: string }).code, (reason as { index?: number }).index],
-      ["E_IMAGE_DECODE", undefined],
-    );
+    const reason = (results[5] as PromiseRejectedResult).reason as Thrown;
+    assert.deepEqual([reason.code, reason.index], ["E_IMAGE_DECODE", undefined]);
     const alone = await clip.encodeImages(Array.from({ length: 12 }, (_, i) => image(i * 20)));
     results.forEach(
       (r, i) =>
@@ -78,10 +75,10 @@ describe("batcher", () => {
     const batcher = new Batcher(clip, { maxPixels: 10, formats: ["svg"], sources: { file: false } });
     const svg = (side: number) =>
       Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${side}"/>`);
-    assert.equal((await errorOf(() => batcher.encodeImage(svg(4)))).code, "E_IMAGE_TOO_LARGE");
+    await rejectsWith("E_IMAGE_TOO_LARGE", () => batcher.encodeImage(svg(4)));
     assert.equal((await batcher.encodeImage(svg(3))).length, clip.info.embedDim);
     assert.match((await errorOf(() => batcher.encodeImage("a.svg"))).message, /sources\.file/);
-    assert.equal((await errorOf(() => batcher.encodeImage(null as never))).code, "E_ARGUMENT");
+    await rejectsWith("E_ARGUMENT", () => batcher.encodeImage(null as never));
   });
 
   it("the signal of a call: rejects it alone, in the queue and in work", async () => {
@@ -94,12 +91,9 @@ describe("batcher", () => {
     ];
     controller.abort();
     assert.equal(batcher.waiting, 2);
-    assert.equal((await errorOf(() => calls[1])).code, "E_ABORTED");
+    await rejectsWith("E_ABORTED", () => calls[1]);
     await Promise.all([calls[0], calls[2]]);
-    assert.equal(
-      (await errorOf(() => batcher.encodeText("a", { signal: AbortSignal.abort() }))).code,
-      "E_ABORTED",
-    );
+    await rejectsWith("E_ABORTED", () => batcher.encodeText("a", { signal: AbortSignal.abort() }));
     assert.equal(
       (await errorOf(() => batcher.encodeText("a", { signal: 5 as unknown as AbortSignal }))).subject,
       "signal",
@@ -110,19 +104,22 @@ describe("batcher", () => {
 
   it("a batch that nobody waits for any more is ended", async () => {
     let seen: AbortSignal | undefined;
-    const stuck = { info: clip.info, preprocess: (_: unknown, o: { signal: AbortSignal }) => new Promise((_r, reject) => {
-      seen = o.signal;
-      o.signal.addEventListener("abort", () => reject(new Error("ended")));
-    }) }; // prettier-ignore
+    const preprocess = (_: unknown, { signal }: { signal: AbortSignal }) =>
+      new Promise((_resolve, reject) => {
+        seen = signal;
+        signal.addEventListener("abort", () => reject(new Error("ended")));
+      });
+    const stuck = { info: clip.info, preprocess };
     const batcher = new Batcher(stuck as unknown as Clip, { maxDelay: 0 });
     const [one, other] = [new AbortController(), new AbortController()];
     const calls = [one, other].map(({ signal }) => errorOf(() => batcher.encodeImage(image(1), { signal })));
     await sleep(10);
     one.abort();
-    assert.equal(seen?.aborted, false);
+    assert.equal(seen!.aborted, false);
     other.abort();
-    assert.equal(seen?.aborted, true);
-    assert.deepEqual((await Promise.all(calls)).map((e) => e.code), ["E_ABORTED", "E_ABORTED"]); // prettier-ignore
+    assert.equal(seen!.aborted, true);
+    const codes = (await Promise.all(calls)).map((error) => error.code);
+    assert.deepEqual(codes, ["E_ABORTED", "E_ABORTED"]);
     await batcher.drain();
   });
 
@@ -172,7 +169,7 @@ describe("batcher", () => {
     for (const call of [...calls, text]) void call.then(() => answered++);
     await batcher.drain();
     assert.equal(answered, 4);
-    assert.equal((await errorOf(() => batcher.encodeImage(image(1)))).code, "E_CLOSED");
+    await rejectsWith("E_CLOSED", () => batcher.encodeImage(image(1)));
     await batcher.drain();
   });
 

@@ -79,7 +79,7 @@ describe("errors", () => {
     "/proc/none/x.npy",
     "with\0zero.npy",
   ];
-  const wrong = [undefined, null, 7, NaN, {}, [], () => {}];
+  const wrong = [undefined, null, 7, NaN, {}, [], () => undefined];
 
   /** Calls `work` and checks its error, if there is one; returns how many there were. */
   async function check(what: string, work: () => unknown): Promise<{ failed: boolean; wrong?: string }> {
@@ -197,8 +197,8 @@ describe("errors", () => {
         "load, options": (x) => load(tinyModel, { device: x, precision: x, threads: x }),
         encodeImages: (x) => clip.encodeImages(x),
         "encodeImages, item": (x) => clip.encodeImages([x]),
-        "encodeImages, batchSize": (x: number) =>
-          clip.encodeImages([], { batchSize: x === undefined ? -1 : x }),
+        "encodeImages, batchSize": (x: unknown) =>
+          clip.encodeImages([], { batchSize: (x === undefined ? -1 : x) as number }),
         encodeTexts: (x) => clip.encodeTexts(x),
         "encodeTexts, item": (x) => clip.encodeTexts([x]),
         encodeTokens: (x) => clip.encodeTokens({ data: x, rows: 1, length: 1, truncated: [] }),
@@ -211,8 +211,8 @@ describe("errors", () => {
         "index.search": (x) => index.search(x, 1),
         "index.vector": (x) => index.vector(x),
         "index.save": (x) => index.save(x),
-        "clip.index": (x) => clip.index(x ?? ([] as never)),
-        zeroShot: (x: string[]) => evaluation.zeroShot(clip, set, { classNames: x ?? [] }),
+        "clip.index": (x: unknown) => clip.index((x ?? []) as torchclip.Embeddings),
+        zeroShot: (x: unknown) => evaluation.zeroShot(clip, set, { classNames: (x ?? []) as string[] }),
         "dataset.at": (x) => set.at(x),
       },
       wrong,

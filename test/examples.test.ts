@@ -1,39 +1,36 @@
-import { strict as assert } from "node:assert";
-import { execFile, spawn } from "node:child_process";
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { promisify } from "node:util";
+import { assertNear } from "./support/compare.js";
 import { fixture, root } from "./support/index.js";
+import { printedBy, runNode } from "./support/process.js";
 
-const run = promisify(execFile);
 const example = (name: string) => join(root, "examples", name);
 
 describe("examples", () => {
-  it("classify.mjs ranks the labels of an image", async () => {
-    const { stdout } = await run(process.execPath, [
-      example("classify.mjs"),
-      fixture("images/rgb420.jpg"),
-      "red,green,blue",
-    ]);
-    const lines = stdout.trim().split("\n");
+  it("classify.mjs ranks the labels of an image", () => {
+    const args = [example("classify.mjs"), fixture("images/rgb420.jpg"), "red,green,blue"];
+    const lines = printedBy(runNode(args)).trim().split("\n");
     assert.equal(lines.length, 3);
     const percents = lines.map((line) => parseFloat(line));
     assert.deepEqual(
       percents,
       [...percents].sort((a, b) => b - a),
     );
-    assert.ok(Math.abs(percents.reduce((a, b) => a + b) - 100) < 0.1);
+    assertNear(
+      percents.reduce((a, b) => a + b),
+      100,
+      0.1,
+    );
     assert.deepEqual(lines.map((line) => line.split("%  ")[1]).sort(), ["blue", "green", "red"]);
   });
 
-  it("embed-folder.mjs finds images of a folder by a text", async () => {
-    const { stdout } = await run(process.execPath, [
-      example("embed-folder.mjs"),
-      fixture("images"),
-      "a red square",
-    ]);
-    const hits = stdout.trim().split("\n");
+  it("embed-folder.mjs finds images of a folder by a text", () => {
+    const args = [example("embed-folder.mjs"), fixture("images"), "a red square"];
+    const hits = printedBy(runNode(args)).trim().split("\n");
     assert.equal(hits.length, 5);
     for (const hit of hits) assert.match(hit, /^-?0\.\d{4}  \S+\.(jpe?g|png|webp)$/);
   });
@@ -42,7 +39,7 @@ describe("examples", () => {
     const server = spawn(process.execPath, [example("server.mjs"), "0"], {
       stdio: ["ignore", "pipe", "inherit"],
     });
-    const ended = new Promise((resolve) => server.on("close", (code) => resolve(code)));
+    const ended = once(server, "close");
     try {
       const { value: line } = await createInterface({ input: server.stdout })[Symbol.asyncIterator]().next();
       const port = /\d+$/.exec(String(line))![0];
@@ -53,7 +50,7 @@ describe("examples", () => {
       for (const response of [image, text]) {
         assert.equal(response.status, 200);
         const { embedding } = (await response.json()) as { embedding: number[] };
-        assert.ok(Math.abs(Math.hypot(...embedding) - 1) < 1e-5);
+        assertNear(Math.hypot(...embedding), 1, 1e-5);
       }
       const bad = await post("/image", "no image");
       assert.equal(bad.status, 415);
@@ -61,6 +58,13 @@ describe("examples", () => {
     } finally {
       server.kill("SIGTERM");
     }
-    assert.equal(await ended, 0);
+    assert.deepEqual(await ended, [0, null]);
   });
+
+  for (const name of ["classify.mjs", "embed-folder.mjs"])
+    it(`${name} without arguments prints how it is called, exit status 2`, () => {
+      const run = runNode([example(name)]);
+      assert.match(run.stderr, new RegExp(`^Usage: node examples/${name} `));
+      assert.equal(printedBy(run, 2), "");
+    });
 });

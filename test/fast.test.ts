@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { load, type Clip, type Embeddings } from "../lib/index.js";
 import { addon } from "../lib/addon.js";
 import { fastestOf } from "../lib/clip/precision.js";
-import { errorOf, root, tinyModel } from "./support/index.js";
+import { assertClose, assertCosine } from "./support/compare.js";
+import { rejectsWith, root, tinyModel } from "./support/index.js";
 import { noise } from "./support/noise.js";
+import { printedBy, runScript } from "./support/process.js";
 
 const TEXTS = ["a cat", "a photo of a very small dog that is sitting", "", "the film is bad", "bad"];
 
@@ -22,20 +23,6 @@ function pixels(clip: Clip, rows: number) {
     );
   }
   return { data, rows, height: size, width: size };
-}
-
-function compare(a: Embeddings, b: Embeddings) {
-  let difference = 0;
-  let cosine = 1;
-  for (let r = 0; r < a.rows; r++) {
-    let sum = 0;
-    for (let i = r * a.dim; i < (r + 1) * a.dim; i++) {
-      difference = Math.max(difference, Math.abs(a.data[i] - b.data[i]));
-      sum += a.data[i] * b.data[i];
-    }
-    cosine = Math.min(cosine, sum);
-  }
-  return { difference, cosine };
 }
 
 const PRECISIONS = ["fp32", "bf16", "fp16", "int8"] as const;
@@ -64,9 +51,8 @@ describe("fast runner against TorchScript", () => {
           [await clip.encodePixels(pixels(clip, 7)), images],
           [await clip.encodeTexts(TEXTS), texts],
         ]) {
-          const { difference, cosine } = compare(mine, theirs);
-          if (precision === "fp32") assert.ok(difference <= 1e-5, `largest difference ${difference}`);
-          else assert.ok(cosine >= LEAST[precision], `${precision} cosine ${cosine}`);
+          if (precision === "fp32") assertClose(mine.data, theirs.data, 1e-5);
+          else assertCosine(mine.data, theirs.data, theirs.dim, LEAST[precision], precision);
         }
         assert.equal(clip.info.requestedPrecision, precision);
       } finally {
@@ -90,24 +76,17 @@ describe("fast runner against TorchScript", () => {
           await clip.close();
         }
         process.stdout.write(JSON.stringify(out));`;
-      const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
-        cwd: root,
-        env: { ...process.env, TORCHCLIP_ISA: isa },
-        encoding: "utf8",
-      });
-      assert.ok(stdout, stderr);
-      const out = JSON.parse(stdout) as Record<string, { runner: string; data: number[] }>;
+      const run = runScript(script, [], { cwd: root, env: { TORCHCLIP_ISA: isa } });
+      const out = JSON.parse(printedBy(run)) as Record<string, { runner: string; data: number[] }>;
       for (const precision of PRECISIONS) {
         assert.match(
           out[precision].runner,
           new RegExp(`^fast ${precision} \\(${isa === "none" ? "plain" : isa}`),
         );
       }
-      const as = (data: number[]) => ({ data: Float32Array.from(data), rows: texts.rows, dim: texts.dim });
-      assert.ok(compare(as(out.fp32.data), texts).difference <= 1e-5, isa);
-      for (const precision of ["bf16", "fp16", "int8"] as const) {
-        assert.ok(compare(as(out[precision].data), texts).cosine >= LEAST[precision], `${isa}, ${precision}`);
-      }
+      assertClose(out.fp32.data, texts.data, 1e-5, isa);
+      for (const precision of ["bf16", "fp16", "int8"] as const)
+        assertCosine(out[precision].data, texts.data, texts.dim, LEAST[precision], `${isa}, ${precision}`);
     }
   });
 
@@ -219,11 +198,9 @@ describe("fast runner against TorchScript", () => {
   });
 
   it("refuses pixels of another size and unknown runners", async () => {
-    assert.equal(
-      (await errorOf(() => generic.encodePixels({ data: new Uint8Array(12), rows: 1, height: 2, width: 2 })))
-        .code,
-      "E_ARGUMENT",
+    await rejectsWith("E_ARGUMENT", () =>
+      generic.encodePixels({ data: new Uint8Array(12), rows: 1, height: 2, width: 2 }),
     );
-    assert.equal((await errorOf(() => load(tinyModel, { runner: "swift" as "auto" }))).code, "E_ARGUMENT");
+    await rejectsWith("E_ARGUMENT", () => load(tinyModel, { runner: "swift" as "auto" }));
   });
 });

@@ -129,8 +129,8 @@ describe("the package", function () {
     assert.match(String(found.compiler), /\d+\.\d+/);
     assert.match(String(found.cmake), /cmake version 3|cmake version 4/);
     assert.match(String(found.python), /^Python 3/);
-    assert.ok((found.memoryBytes as { total: number }).total > 1e8);
-    assert.ok((found.diskBytes as number) > 0);
+    assert.ok((found.memoryBytes as { total: number }).total > 1e8, "the memory is known");
+    assert.ok((found.diskBytes as number) > 0, "the disk space is known");
     assert.ok(Array.isArray(found.cpuFeatures));
     const bare = doctor({ PATH: folder, CXX: "no-such-compiler", PYTHON: "no-such-python" });
     assert.equal(bare.compiler, "not found");
@@ -152,7 +152,8 @@ describe("the package", function () {
         for (const key of Object.keys(esm)) if (esm[key] !== cjs[key]) throw new Error(name + ": " + key);
       }
       const fallback = require("./dist/commonjs.cjs");
-      const entries = [await import("torchclip"), await import("torchclip/datasets"), await import("torchclip/eval")];
+      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval"]; // e0, e1, e2
+      const entries = await Promise.all(bundled.map((name) => import(name)));
       entries.forEach((esm, i) => {
         const missing = Object.keys(esm).filter((key) => !(key in fallback["e" + i]));
         if (missing.length) throw new Error("commonjs.cjs lacks " + missing);

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fixture, root, temporaryFolder } from "../support/index.js";
+import { fixture, temporaryFolder } from "../support/index.js";
+import { commandLine, MAIN, runNode } from "../support/process.js";
 
-const main = join(root, "dist", "cli", "main.js");
 const image = fixture("images/rgb.png");
 
 interface Entry {
@@ -17,7 +17,8 @@ interface Entry {
 describe("torchclip classify", function () {
   this.timeout(120_000);
   const folder = temporaryFolder();
-  const environment = { ...process.env, TORCHCLIP_CACHE: join(folder, "cache") };
+  const cache = join(folder, "cache");
+  const cli = commandLine(cache);
   const photos = join(folder, "photos");
 
   before(() => {
@@ -28,13 +29,8 @@ describe("torchclip classify", function () {
     writeFileSync(join(photos, "raw.heic"), "not decoded");
   });
 
-  function run(args: string[], input?: string) {
-    return spawnSync(process.execPath, [main, "classify", ...args], {
-      encoding: "utf8",
-      env: environment,
-      input,
-    });
-  }
+  const run = (args: string[], input?: string) =>
+    runNode([MAIN, "classify", ...args], { env: { TORCHCLIP_CACHE: cache }, input });
 
   /** The entries of --json, with the exit status and standard error. */
   function classify(args: string[], input?: string) {
@@ -121,11 +117,8 @@ describe("torchclip classify", function () {
   });
 
   it("prints each image as it is done; Ctrl-C ends it with what is done as JSON", async () => {
-    const child = spawn(
-      process.execPath,
-      [main, "classify", "-", "-l", "a,b", "-b", "1", "-m", "tiny", "--json"],
-      { env: environment },
-    );
+    const args = [MAIN, "classify", "-", "-l", "a,b", "-b", "1", "-m", "tiny", "--json"];
+    const child = spawn(process.execPath, args, { env: { ...process.env, TORCHCLIP_CACHE: cache } });
     let printed = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => (printed += text));
     child.stdin.write(`${image}\n`.repeat(4));
@@ -184,14 +177,13 @@ describe("torchclip classify", function () {
 
   it("says that tiny is a toy where no --model was given, in every command with that default", () => {
     const toy = /no --model was given, so this uses tiny, a toy/;
-    const cli = (...args: string[]) =>
-      spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env: environment }).stderr;
+    const told = (...args: string[]) => cli(...args).stderr;
     assert.match(run([image, "-l", "a,b"]).stderr, toy);
     assert.doesNotMatch(run([image, "-l", "a,b", "-m", "tiny"]).stderr, toy);
-    assert.match(cli("embed", photos, "-o", join(folder, "e.npy")), toy);
-    assert.match(cli("bench", "--devices", "abacus"), toy);
-    assert.match(cli("eval", "-s", join(folder, "no-set")), toy);
-    assert.doesNotMatch(cli("eval", "--models", "tiny", "-s", join(folder, "no-set")), toy);
+    assert.match(told("embed", photos, "-o", join(folder, "e.npy")), toy);
+    assert.match(told("bench", "--devices", "abacus"), toy);
+    assert.match(told("eval", "-s", join(folder, "no-set")), toy);
+    assert.doesNotMatch(told("eval", "--models", "tiny", "-s", join(folder, "no-set")), toy);
   });
 
   it("a folder that links lead back to is read once", () => {

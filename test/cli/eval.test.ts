@@ -1,23 +1,15 @@
 import assert from "node:assert/strict";
-import { execFile, spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { Origin } from "../../lib/datasets/index.js";
 import { CLIP_PROMPTS } from "../../lib/datasets/clip-sets/prompts.js";
-import { fixture, root, temporaryFolder } from "../support/index.js";
+import { fixture, temporaryFolder } from "../support/index.js";
+import { commandLine, commandLineBeside } from "../support/process.js";
 
 const folder = temporaryFolder();
-const main = join(root, "dist", "cli", "main.js");
-
-function cli(...args: string[]) {
-  return spawnSync(process.execPath, [main, ...args], {
-    encoding: "utf8",
-    env: { ...process.env, TORCHCLIP_CACHE: join(folder, "cache") },
-  });
-}
+const cli = commandLine(join(folder, "cache"));
 
 interface Manifest {
   model: { weights: { sha256: string; origin: Origin } };
@@ -100,27 +92,11 @@ describe("torchclip eval: notes, manifest and options of data sets", function ()
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    // Not spawnSync: the server of this process must answer.
-    const args = [
-      main,
-      "eval",
-      "-m",
-      "tiny",
-      "-s",
-      "rendered-sst2",
-      "--mirror",
-      url,
-      "--cache-dir",
-      join(folder, "empty"),
-      "-o",
-      join(folder, "none"),
-    ];
-    const failed = (await promisify(execFile)(process.execPath, args).catch((error: unknown) => error)) as {
-      code: number;
-      stderr: string;
-    };
+    const where = ["--mirror", url, "--cache-dir", join(folder, "empty"), "-o", join(folder, "none")];
+    const beside = commandLineBeside(join(folder, "cache"));
+    const failed = await beside("eval", "-m", "tiny", "-s", "rendered-sst2", ...where);
     server.close();
-    assert.equal(failed.code, 1);
+    assert.equal(failed.status, 1);
     assert.deepEqual(requests, ["/clip/data/rendered-sst2.tgz"]);
     assert.match(
       failed.stderr,

@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { root, temporaryFolder } from "../support/index.js";
+import { commandLine } from "../support/process.js";
 
 describe("torchclip models", () => {
   const folder = temporaryFolder();
-  const models = (...args: string[]) =>
-    spawnSync(process.execPath, ["--import", "tsx", join(root, "lib/cli/main.ts"), "models", ...args], {
-      cwd: root,
-      encoding: "utf8",
-      env: { ...process.env, TORCHCLIP_CACHE: folder },
-    });
+  const cli = commandLine(folder);
+  const models = (...args: string[]) => cli("models", ...args);
 
   it("filters by words, with parameters, what they take on disk, image size and accuracies in columns", () => {
     const { stdout, status } = models("b/32");

@@ -5,7 +5,7 @@ import { loadDataset, readSentences, renderFolder, textPng } from "../../lib/dat
 import { reviews } from "../../lib/datasets/demo/reviews.js";
 import { datasetScene, sceneSvg } from "../../lib/datasets/demo/scenes.js";
 import { svgPng } from "../../lib/datasets/render/text.js";
-import { errorOf, fixture, hasShared, sha256, sharedData, temporaryFolder } from "../support/index.js";
+import { fixture, hasShared, rejectsWith, sha256, sharedData, temporaryFolder } from "../support/index.js";
 
 const folder = temporaryFolder();
 const cacheDir = join(folder, "cache");
@@ -56,14 +56,8 @@ describe("data sets", () => {
       [ids.classes.length, ids.splits[0].byClass.at(-1), ids.splits[0].byClass[10]],
       [13, 0, 1],
     );
-    assert.equal(
-      (await errorOf(async () => (await loadDataset(file)).withClasses(names.slice(1)))).code,
-      "E_ARGUMENT",
-    );
-    assert.equal(
-      (await errorOf(async () => (await loadDataset(file)).withClasses(["a", "a"]))).code,
-      "E_ARGUMENT",
-    );
+    await rejectsWith("E_ARGUMENT", async () => (await loadDataset(file)).withClasses(names.slice(1)));
+    await rejectsWith("E_ARGUMENT", async () => (await loadDataset(file)).withClasses(["a", "a"]));
     assert.equal((await loadDataset("scenes", { cacheDir })).withClasses(["other", "names"]), undefined);
   });
 
@@ -98,7 +92,7 @@ describe("data sets", () => {
     assert.deepEqual(names(few.limit(2)), [data.at(0).name, data.at(20).name]);
     const counts = data.classes.map((_, label) => [...few].filter((sample) => sample.label === label).length);
     assert.deepEqual(counts, [...new Array<number>(6).fill(2), ...new Array<number>(18).fill(1)]);
-    assert.equal((await errorOf(() => data.at(480))).code, "E_ARGUMENT");
+    await rejectsWith("E_ARGUMENT", () => data.at(480));
   });
 
   it("a folder with a class a folder", async () => {
@@ -110,7 +104,7 @@ describe("data sets", () => {
     }
     const data = await loadDataset(root);
     assert.deepEqual([data.classes, data.length, data.at(1).label], [["cat", "dog"], 2, 1]);
-    assert.equal((await errorOf(() => loadDataset(root, { split: "test" }))).code, "E_DATASET_NOT_FOUND");
+    await rejectsWith("E_DATASET_NOT_FOUND", () => loadDataset(root, { split: "test" }));
   });
 
   it("lists in CSV, TSV and JSONL", async () => {
@@ -144,15 +138,13 @@ describe("data sets", () => {
     it(`${what}: ${code} with the place`, async () => {
       const file = join(folder, name);
       writeFileSync(file, content);
-      const error = await errorOf(() => loadDataset(file, { classes: ["cat", "dog"] }));
-      assert.equal(error.code, code);
-      assert.ok(error.message.includes(name));
+      const error = await rejectsWith(code, () => loadDataset(file, { classes: ["cat", "dog"] }));
+      assert.ok(error.message.includes(name), error.message);
     });
   }
 
   it("an unknown name: E_DATASET_NOT_FOUND with the names", async () => {
-    const error = await errorOf(() => loadDataset("imaginary"));
-    assert.equal(error.code, "E_DATASET_NOT_FOUND");
+    const error = await rejectsWith("E_DATASET_NOT_FOUND", () => loadDataset("imaginary"));
     assert.match(error.message, /rendered-sst2/);
   });
 
@@ -164,8 +156,7 @@ describe("data sets", () => {
         copyFileSync(fixture("images/rgb.png"), join(root, s, c, "1.png"));
       }
     }
-    const error = await errorOf(() => loadDataset("rendered-sst2", { root }));
-    assert.equal(error.code, "E_DATASET_FORMAT");
+    const error = await rejectsWith("E_DATASET_FORMAT", () => loadDataset("rendered-sst2", { root }));
     assert.match(error.message, /3310 \+ 3610/);
   });
 

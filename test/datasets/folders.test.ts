@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { loadDataset, type Dataset } from "../../lib/datasets/index.js";
 import { imageSource, type ImageSource } from "../../lib/embed/sources.js";
 import { decodeImage } from "../../lib/images/decode.js";
-import { errorOf, fixture, root, temporaryFolder } from "../support/index.js";
+import { fixture, rejectsWith, root, temporaryFolder } from "../support/index.js";
+import { runScript } from "../support/process.js";
 
 /** A folder with an image at each of the paths; a path that ends with "/" is an empty folder. */
 function tree(...paths: string[]): string {
@@ -66,7 +66,7 @@ describe("folders of images", () => {
     const images = (await imageSource(folder)).images(1);
     const { value } = (await images.next()) as { value: { name: string; image: string } };
     assert.equal(value.name, "b.png");
-    assert.equal((await errorOf(() => decodeImage(value.image))).code, "E_IMAGE_READ");
+    await rejectsWith("E_IMAGE_READ", () => decodeImage(value.image));
   });
 
   it("a folder whose name ends like an image's is a folder", async () => {
@@ -75,15 +75,15 @@ describe("folders of images", () => {
   });
 
   it("a class folder without an image: E_DATASET_FORMAT with its name", async () => {
-    const error = await errorOf(() => loadDataset(tree("cat/1.png", "annotations/", "notes/")));
-    assert.equal(error.code, "E_DATASET_FORMAT");
+    const error = await rejectsWith("E_DATASET_FORMAT", () =>
+      loadDataset(tree("cat/1.png", "annotations/", "notes/")),
+    );
     assert.match(error.message, /annotations, notes/);
   });
 
   it("images without class folders: E_DATASET_FORMAT that explains the layout", async () => {
     for (const folder of [tree("1.png", "2.png"), join(tree("x/train/1.png", "x/test/1.png"), "x")]) {
-      const error = await errorOf(() => loadDataset(folder));
-      assert.equal(error.code, "E_DATASET_FORMAT");
+      const error = await rejectsWith("E_DATASET_FORMAT", () => loadDataset(folder));
       assert.match(error.message, /a folder for each class/);
     }
   });
@@ -98,8 +98,7 @@ describe("folders of images", () => {
       (await imageSource(folder)).notes().join("\n"),
       /left out 2 \.heic, 1 \.psd[^]*no images: 1 \.md/,
     );
-    const error = await errorOf(() => imageSource(tree("1.heic")));
-    assert.equal(error.code, "E_DATASET_EMPTY");
+    const error = await rejectsWith("E_DATASET_EMPTY", () => imageSource(tree("1.heic")));
     assert.match(error.message, /1 \.heic/);
   });
 
@@ -134,10 +133,8 @@ describe("folders of images", () => {
   });
 
   it("every ending of an image that is decoded is taken", async () => {
-    const files =
-      "a.jpg b.JPEG c.jfif d.png e.webp f.gif g.avif h.tif i.tiff j.bmp k.ico l.ppm m.pgm n.pbm o.pnm p.qoi".split(
-        " ",
-      );
+    const endings = "jpg JPEG jfif png webp gif avif tif tiff bmp ico ppm pgm pbm pnm qoi".split(" ");
+    const files = endings.map((ending, i) => `${String.fromCharCode(97 + i)}.${ending}`);
     assert.deepEqual(await sourceNames(await imageSource(tree(...files))), files);
   });
 
@@ -164,9 +161,14 @@ describe("folders of images", () => {
     const folder = tree("cat/1.png", "dog/1.png");
     chmodSync(folder, 0o755);
     chmodSync(join(folder, "dog"), 0o000);
-    const code = `import(${JSON.stringify(join(root, "dist/datasets/index.js"))}).then((m) => m.loadDataset(${JSON.stringify(folder)})).then(() => console.log("read"), (e) => console.log(e.code, e.message))`;
+    const code = `
+      import { loadDataset } from ${JSON.stringify(join(root, "dist/datasets/index.js"))};
+      await loadDataset(${JSON.stringify(folder)}).then(
+        () => console.log("read"),
+        (e) => console.log(e.code, e.message),
+      );`;
     const other = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
-    const { stdout } = spawnSync(process.execPath, ["-e", code], { encoding: "utf8", ...other });
+    const { stdout } = runScript(code, [], other);
     chmodSync(join(folder, "dog"), 0o755);
     assert.match(stdout, /^E_DATASET_NOT_FOUND .*dog/);
   });
@@ -208,7 +210,7 @@ describe("splits of a folder", () => {
         assert.deepEqual(names(await loadDataset(folder, { split: asked })), ["cat/1.png"]);
         assert.deepEqual(names(await loadDataset(list, { split: asked })), ["1.png"]);
       }
-      assert.equal((await errorOf(() => loadDataset(list, { split: "train" }))).code, "E_DATASET_NOT_FOUND");
+      await rejectsWith("E_DATASET_NOT_FOUND", () => loadDataset(list, { split: "train" }));
     }
   });
 });

@@ -80,7 +80,7 @@ describe("lists of images", () => {
       const error = await errorOf(() => loadDataset(file(name, content)));
       assert.deepEqual([error.code, error.index], ["E_DATASET_FORMAT", line]);
       assert.match(error.message, message);
-      assert.ok(error.message.includes(`${name}:${line}`));
+      assert.ok(error.message.includes(`${name}:${line}`), error.message);
     });
   }
 

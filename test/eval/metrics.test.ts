@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { computeMetrics, wilson } from "../../lib/eval/metrics.js";
 import { softmax } from "../../lib/util/softmax.js";
-import { golden, largestDifference } from "../support/index.js";
+import { assertClose, assertNear } from "../support/compare.js";
+import { golden } from "../support/index.js";
 
 interface Case {
   truth: number[];
@@ -19,7 +20,7 @@ interface Case {
 }
 
 describe("metrics equal scikit-learn's to 1e-12", () => {
-  golden<Case[]>("metrics").forEach((c, n) => {
+  (golden("metrics") as Case[]).forEach((c, n) => {
     it(`case ${n}: ${c.truth.length} images, ${c.classes} classes`, () => {
       const names = Array.from({ length: c.classes }, (_, i) => `class ${i}`);
       const m = computeMetrics(
@@ -29,25 +30,22 @@ describe("metrics equal scikit-learn's to 1e-12", () => {
       const near = (a: number, b: number) => assert.ok(Math.abs(a - b) <= 1e-12, `${a} and ${b}`);
       near(m.accuracy, c.accuracy);
       near(m.meanPerClassRecall, c.balanced);
-      assert.ok(
-        largestDifference(
-          m.perClass.map((p) => p.precision),
-          c.precision,
-        ) <= 1e-12,
+      assertClose(
+        m.perClass.map((p) => p.precision),
+        c.precision,
+        1e-12,
       );
-      assert.ok(
-        largestDifference(
-          m.perClass.map((p) => p.recall),
-          c.recall,
-        ) <= 1e-12,
+      assertClose(
+        m.perClass.map((p) => p.recall),
+        c.recall,
+        1e-12,
       );
-      assert.ok(
-        largestDifference(
-          m.perClass.map((p) => p.f1),
-          c.f1,
-        ) <= 1e-12,
+      assertClose(
+        m.perClass.map((p) => p.f1),
+        c.f1,
+        1e-12,
       );
-      assert.ok(largestDifference([m.macro.precision, m.macro.recall, m.macro.f1], c.macro) <= 1e-12);
+      assertClose([m.macro.precision, m.macro.recall, m.macro.f1], c.macro, 1e-12);
       assert.deepEqual(m.confusion, c.confusion);
       if (c.rocAuc !== undefined) {
         near(m.binary!.rocAuc, c.rocAuc);
@@ -62,7 +60,7 @@ describe("metrics equal scikit-learn's to 1e-12", () => {
       { label: 0, probabilities: [0.9, 0.1] },
       { label: 1, probabilities: [0.9, 0.1] },
     ];
-    assert.ok(Math.abs(computeMetrics(items, ["a", "b"]).calibration.ece - 0.4) < 1e-12);
+    assertNear(computeMetrics(items, ["a", "b"]).calibration.ece, 0.4, 1e-12);
   });
 
   it("Wilson's interval of 8 in 10", () => {
@@ -74,7 +72,11 @@ describe("metrics equal scikit-learn's to 1e-12", () => {
 describe("softmax", () => {
   it("of 200,000 values: equal shares that sum to 1", () => {
     const shares = softmax(new Float32Array(200_000));
-    assert.ok(Math.abs(shares[0] - 5e-6) < 1e-12);
-    assert.ok(Math.abs(shares.reduce((a, b) => a + b, 0) - 1) < 1e-9);
+    assertNear(shares[0], 5e-6, 1e-12);
+    assertNear(
+      shares.reduce((a, b) => a + b, 0),
+      1,
+      1e-9,
+    );
   });
 });

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import sharp from "sharp";
 import { decodeImage } from "../../lib/images/decode.js";
-import { errorOf, fixture, golden, sha256 } from "../support/index.js";
+import { fixture, golden, rejectsWith, sha256 } from "../support/index.js";
 
 interface Decoded {
   width: number;
@@ -20,7 +20,7 @@ function rgb(image: { data: Uint8Array; channels: number }): Uint8Array {
 }
 
 describe("decoding", () => {
-  for (const [name, expected] of Object.entries(golden<Record<string, Decoded>>("decoding"))) {
+  for (const [name, expected] of Object.entries(golden("decoding") as Record<string, Decoded>)) {
     it(`${name} gives the bits of Pillow's convert("RGB")`, async () => {
       const image = await decodeImage(fixture(`images/${name}`));
       assert.deepEqual([image.width, image.height], [expected.width, expected.height]);
@@ -59,21 +59,19 @@ describe("decoding", () => {
   ];
   for (const [what, bytes, code] of cases) {
     it(`${what}: ${code}`, async () => {
-      assert.equal((await errorOf(() => decodeImage(bytes))).code, code);
+      await rejectsWith(code, () => decodeImage(bytes));
     });
   }
 
   it("a file that is not there: E_IMAGE_READ with its name", async () => {
-    const error = await errorOf(() => decodeImage("/nowhere/cat.jpg"));
-    assert.equal(error.code, "E_IMAGE_READ");
+    const error = await rejectsWith("E_IMAGE_READ", () => decodeImage("/nowhere/cat.jpg"));
     assert.match(error.message, /\/nowhere\/cat\.jpg/);
   });
 
   it("raw pixels that do not fit their size: E_ARGUMENT", async () => {
-    const error = await errorOf(() =>
+    await rejectsWith("E_ARGUMENT", () =>
       decodeImage({ data: new Uint8Array(10), width: 2, height: 2, channels: 3 }),
     );
-    assert.equal(error.code, "E_ARGUMENT");
   });
 });
 

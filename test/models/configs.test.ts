@@ -9,7 +9,8 @@ import { imageProcessorHints } from "../../lib/models/import/image-processor.js"
 import { importModel } from "../../lib/models/import/import.js";
 import { findSource } from "../../lib/models/import/source.js";
 import { familyImages, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
-import { errorOf, golden, largestDifference, temporaryFolder } from "../support/index.js";
+import { largestDifference } from "../support/compare.js";
+import { golden, rejectsWith, temporaryFolder } from "../support/index.js";
 
 type Json = Record<string, unknown>;
 const TOLERANCE = 1e-5;
@@ -19,7 +20,7 @@ interface Configs {
   models: FamilyCase[];
 }
 
-const configs = golden<Configs>("configs");
+const configs = golden("configs") as Configs;
 const CONTENTS = { model_type: "clip", text_config: {}, vision_config: {} };
 
 describe("models whose configs are not the usual ones (scripts/goldens/configs.py)", () => {
@@ -55,8 +56,7 @@ describe("models whose configs are not the usual ones (scripts/goldens/configs.p
     const config = structuredClone(c.files["config.json"]) as { vision_config: Json };
     config.vision_config.image_size = 48;
     const at = writeFamilyFolder({ ...c, files: { "config.json": config } }, join(folder, "resized"), true);
-    const error = await errorOf(() => load(at, { cacheDir: folder }));
-    assert.equal(error.code, "E_MODEL_UNSUPPORTED");
+    const error = await rejectsWith("E_MODEL_UNSUPPORTED", () => load(at, { cacheDir: folder }));
     assert.match(error.message, /48 pixels/);
   });
 });
@@ -110,8 +110,7 @@ describe("image processors of transformers", () => {
   ];
   for (const [what, config, field, size] of refused) {
     it(`${what}: E_MODEL_UNSUPPORTED that names "${field}"`, async () => {
-      const error = await errorOf(() => read(config, false, size));
-      assert.equal(error.code, "E_MODEL_UNSUPPORTED");
+      const error = await rejectsWith("E_MODEL_UNSUPPORTED", () => read(config, false, size));
       assert.ok(error.message.startsWith(`preprocessor_config.json: "${field}" is `), error.message);
     });
   }
@@ -119,7 +118,9 @@ describe("image processors of transformers", () => {
 
 describe("processor_config.json, beside preprocessor_config.json or alone (transformers 5)", () => {
   const folder = temporaryFolder();
-  const clip = golden<{ cases: FamilyCase[] }>("families").cases.find((c) => c.name === "transformers CLIP")!;
+  const clip = (golden("families") as { cases: FamilyCase[] }).cases.find(
+    (c) => c.name === "transformers CLIP",
+  )!;
   const usual = clip.files["preprocessor_config.json"] as Json;
   const other: Json = { ...usual, image_mean: [0.1, 0.2, 0.3], image_std: [0.4, 0.5, 0.6], resample: 2 };
   let count = 0;
@@ -166,10 +167,9 @@ describe("processor_config.json, beside preprocessor_config.json or alone (trans
   });
 
   it("a field of it that is not known: E_MODEL_UNSUPPORTED, with the file's name", async () => {
-    const error = await errorOf(() =>
+    const error = await rejectsWith("E_MODEL_UNSUPPORTED", () =>
       imported({ "processor_config.json": { image_processor: other, crop_twice: true } }),
     );
-    assert.equal(error.code, "E_MODEL_UNSUPPORTED");
     assert.match(error.message, /processor_config\.json: "crop_twice" is /);
   });
 });
@@ -225,8 +225,7 @@ describe("config fields that change the model", () => {
   ];
   refused.forEach(([field, work]) => {
     it(`${field}: E_MODEL_UNSUPPORTED`, async () => {
-      const error = await errorOf(work);
-      assert.equal(error.code, "E_MODEL_UNSUPPORTED");
+      const error = await rejectsWith("E_MODEL_UNSUPPORTED", work);
       assert.match(
         error.message,
         new RegExp(`^(open_clip_)?config\\.json: "${field.replaceAll(".", "\\.")}" is `),
@@ -234,7 +233,7 @@ describe("config fields that change the model", () => {
     });
   });
 
-  const published = golden<Record<ConfigKind, Record<string, unknown[]>>>("config-fields");
+  const published = golden("config-fields") as Record<ConfigKind, Record<string, unknown[]>>;
   for (const [kind, fields] of Object.entries(published) as [ConfigKind, Record<string, unknown[]>][]) {
     it(`${kind}: the ${Object.keys(fields).length} fields of the named models' families are known`, () => {
       for (const [name, values] of Object.entries(fields))
@@ -268,7 +267,7 @@ describe("config fields that change the model", () => {
 
 describe("the tokenizer's own config", () => {
   const folder = temporaryFolder();
-  const siglip = golden<{ cases: FamilyCase[] }>("families").cases.find(
+  const siglip = (golden("families") as { cases: FamilyCase[] }).cases.find(
     (c) => c.name === "transformers SigLIP",
   )!;
   let count = 0;
@@ -344,9 +343,11 @@ describe("the tokenizer's own config", () => {
   });
 
   it("SigLIP 2 of fixed size: ids of tokenizers for lower-case texts, padded (scripts/goldens/gemma.py)", async () => {
-    const expected = golden<{ tokenizer: { model: { vocab: object } }; texts: string[]; ids: number[][] }>(
-      "gemma",
-    );
+    const expected = golden("gemma") as {
+      tokenizer: { model: { vocab: object } };
+      texts: string[];
+      ids: number[][];
+    };
     const at = join(folder, String(count++));
     const words = Object.keys(expected.tokenizer.model.vocab).length;
     const config = structuredClone(siglip.files["config.json"]) as { text_config: Json };
@@ -378,8 +379,7 @@ describe("the tokenizer's own config", () => {
   ];
   for (const [field, config] of refused) {
     it(`${field}: E_MODEL_UNSUPPORTED`, async () => {
-      const error = await errorOf(() => imported(config, gemma()));
-      assert.equal(error.code, "E_MODEL_UNSUPPORTED");
+      const error = await rejectsWith("E_MODEL_UNSUPPORTED", () => imported(config, gemma()));
       assert.match(error.message, new RegExp(`"${field}" is `));
     });
   }

@@ -2,13 +2,12 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { download } from "../../lib/util/download.js";
-import { errorOf, root, temporaryFolder } from "../support/index.js";
+import { assertMissing, rejectsWith, root, temporaryFolder } from "../support/index.js";
 
 const bytes = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 31) & 255));
 const hash = createHash("sha256").update(bytes).digest("hex");
@@ -49,7 +48,7 @@ describe("download", () => {
       requests.length >= 3 && requests.slice(1).some((r) => r && r !== "bytes=0-"),
       `requests: ${requests.join()}`,
     );
-    assert.ok(!existsSync(`${to}.part`));
+    assertMissing(`${to}.part`);
   });
 
   it("starts again from a server that ignores ranges", async () => {
@@ -85,7 +84,7 @@ describe("download", () => {
   it("wrong bytes: E_HASH_MISMATCH, and nothing stays", async () => {
     respond = (_request, response) => response.end(Buffer.alloc(300_000, 7));
     const to = target();
-    assert.equal((await errorOf(() => download({ urls: [base], target: to, hash }))).code, "E_HASH_MISMATCH");
+    await rejectsWith("E_HASH_MISMATCH", () => download({ urls: [base], target: to, hash }));
     assert.deepEqual(
       readdirSync(folder).filter((f) => to.endsWith(f) || f.startsWith(`${to}.`)),
       [],
@@ -113,17 +112,18 @@ describe("download", () => {
   it("where nobody listens to notes, they are warnings of the process", async () => {
     respond = (request, response) =>
       request.url === "/mirror" ? void response.writeHead(500).end() : serve(request, response);
-    const warned = once(process, "warning") as Promise<[Error]>;
+    const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
     await download({ urls: [`${base}/mirror`, `${base}/official`], target: target(), hash });
-    const [{ name, message }] = await warned;
+    const { name, message } = await warned;
     assert.equal(name, "TorchclipWarning");
     assert.match(message, /Now .*official is asked/);
   });
 
   it("an address that is not there: E_DOWNLOAD with what was tried", async () => {
     respond = (_request, response) => response.writeHead(404).end();
-    const error = await errorOf(() => download({ urls: [`${base}/a`, `${base}/b`], target: target(), hash }));
-    assert.equal(error.code, "E_DOWNLOAD");
+    const error = await rejectsWith("E_DOWNLOAD", () =>
+      download({ urls: [`${base}/a`, `${base}/b`], target: target(), hash }),
+    );
     assert.match(error.message, /\/a: HTTP 404[^]*\/b: HTTP 404/);
   });
 
@@ -143,23 +143,24 @@ describe("download", () => {
     const to = target();
     const { symlinkSync } = await import("node:fs");
     symlinkSync("/dev/full", `${to}.part`);
-    const error = await errorOf(() => download({ urls: [base], target: to, hash }));
-    assert.equal(error.code, "E_WRITE");
+    const error = await rejectsWith("E_WRITE", () => download({ urls: [base], target: to, hash }));
     assert.match(error.message, /no space left on the device \(ENOSPC\)/);
-    assert.ok(!existsSync(to));
+    assertMissing(to);
   });
 
   it("aborted while running: E_ABORTED; a later call resumes", async () => {
     const controller = new AbortController();
     respond = (request, response) => {
-      if (request.headers.range) return serve(request, response);
+      if (request.headers.range) {
+        serve(request, response);
+        return;
+      }
       response.writeHead(200, { "content-length": bytes.length });
       response.write(bytes.subarray(0, 100_000), () => setTimeout(() => controller.abort(), 50));
     };
     const to = target();
-    assert.equal(
-      (await errorOf(() => download({ urls: [base], target: to, hash, signal: controller.signal }))).code,
-      "E_ABORTED",
+    await rejectsWith("E_ABORTED", () =>
+      download({ urls: [base], target: to, hash, signal: controller.signal }),
     );
     await download({ urls: [base], target: to, hash });
     assert.deepEqual(readFileSync(to), bytes);

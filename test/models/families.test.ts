@@ -10,7 +10,8 @@ import {
   writeFamilyFolder,
   type FamilyCase,
 } from "../support/families.js";
-import { fixture, largestDifference, root, temporaryFolder } from "../support/index.js";
+import { assertClose, assertCosine } from "../support/compare.js";
+import { fixture, root, temporaryFolder } from "../support/index.js";
 
 const TOLERANCE = 1e-5;
 
@@ -21,13 +22,11 @@ describe("architecture families against open_clip and transformers (scripts/gold
     artifacts.push(clip.info.path);
     try {
       const image = await clip.encodeImages(familyImages);
-      const imageDifference = largestDifference(image.data, c.image.flat());
-      assert.ok(imageDifference <= TOLERANCE, `images differ by ${imageDifference}`);
+      assertClose(image.data, c.image.flat(), TOLERANCE, "images:");
       if (families.tokenizers[c.tokenizer])
         assert.deepEqual([...clip.tokenize(families.texts).data], c.ids.flat());
       const text = await clip.encodeTokens(familyTokens(c));
-      const textDifference = largestDifference(text.data, c.text.flat());
-      assert.ok(textDifference <= TOLERANCE, `texts differ by ${textDifference}`);
+      assertClose(text.data, c.text.flat(), TOLERANCE, "texts:");
     } finally {
       await clip.close();
     }
@@ -76,10 +75,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
         truncated: [],
       };
       const [mine, theirs] = [await fast.encodeTokens(tokens), await generic.encodeTokens(tokens)];
-      assert.ok(
-        largestDifference(mine.data, theirs.data) <= TOLERANCE,
-        `${c.name}: texts differ by ${largestDifference(mine.data, theirs.data)}`,
-      );
+      assertClose(mine.data, theirs.data, TOLERANCE, `${c.name}:`);
       await fast.close();
       await generic.close();
     }
@@ -106,11 +102,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
         const { embedDim } = clip.info;
         await clip.close();
         for (const [fast, mine, theirs] of rows) {
-          const cosines = theirs.map((row, r) =>
-            row.reduce((sum, x, i) => sum + x * mine[r * embedDim + i], 0),
-          );
-          if (fast)
-            assert.ok(Math.min(...cosines) >= least, `${c.name} ${precision}: ${Math.min(...cosines)}`);
+          if (fast) assertCosine(mine, theirs.flat(), embedDim, least, `${c.name} ${precision}`);
         }
       }
     }

@@ -1,10 +1,19 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
 import { importModel } from "../../lib/models/import/import.js";
-import { errorOf, fixture, golden, largestDifference, root, temporaryFolder } from "../support/index.js";
+import { assertClose, assertNear } from "../support/compare.js";
+import {
+  assertMissing,
+  errorOf,
+  fixture,
+  golden,
+  rejectsWith,
+  root,
+  temporaryFolder,
+} from "../support/index.js";
+import { printedBy, runSources } from "../support/process.js";
 import { noiseImage } from "../support/noise.js";
 
 interface Foreign {
@@ -15,8 +24,8 @@ interface Foreign {
 
 describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
   const folder = temporaryFolder();
-  const g = golden<Foreign>("foreign");
-  const tokenizer = golden<{ tokenizers: (object | string | null)[] }>("families").tokenizers.find(
+  const g = golden("foreign") as Foreign;
+  const tokenizer = (golden("families") as { tokenizers: (object | string | null)[] }).tokenizers.find(
     (t) => t && typeof t === "object",
   );
 
@@ -37,11 +46,11 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
           [32, 12, 8, 572],
         );
         assert.match(clip.info.imageRunner, /^generic fp32/);
-        assert.ok(Math.abs(clip.info.logitScale - 100) < 1e-3);
+        assertNear(clip.info.logitScale, 100, 1e-3);
         const images = await clip.encodeImages([1, 2].map((seed) => noiseImage(seed, 32, 32, 3)));
-        assert.ok(largestDifference(images.data, g.image.flat()) <= 1e-6);
+        assertClose(images.data, g.image.flat(), 1e-6);
         const tokens = { data: Int32Array.from(g.ids.flat()), rows: 2, length: 12, truncated: [] };
-        assert.ok(largestDifference((await clip.encodeTokens(tokens)).data, g.text.flat()) <= 1e-6);
+        assertClose((await clip.encodeTokens(tokens)).data, g.text.flat(), 1e-6);
         assert.equal((await clip.encodeTexts(["a photo of a cat"])).dim, 8);
       } finally {
         await clip.close();
@@ -56,15 +65,14 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
         weights: fixture(`models/foreign-${name}.pt`),
         tokenizer: join(source("scripted"), "tokenizer.json"),
       };
-      const error = await errorOf(() => importModel(from, output, { imageSize: 32, contextLength: 12 }));
-      assert.equal(error.code, "E_MODEL_UNSAFE");
+      const error = await rejectsWith("E_MODEL_UNSAFE", () =>
+        importModel(from, output, { imageSize: 32, contextLength: 12 }),
+      );
       assert.match(error.message, /trustCode: true.*--trust-code/);
-      assert.ok(!existsSync(output));
+      assertMissing(output);
     }
-    assert.equal(
-      (await errorOf(() => load(source("scripted"), { cacheDir: join(folder, "fresh"), device: "cpu" })))
-        .code,
-      "E_MODEL_UNSAFE",
+    await rejectsWith("E_MODEL_UNSAFE", () =>
+      load(source("scripted"), { cacheDir: join(folder, "fresh"), device: "cpu" }),
     );
   });
 
@@ -78,8 +86,7 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
       output,
       { trustCode: true },
     );
-    const error = await errorOf(() => load(output, { device: "cpu" }));
-    assert.equal(error.code, "E_MODEL_UNSAFE");
+    const error = await rejectsWith("E_MODEL_UNSAFE", () => load(output, { device: "cpu" }));
     assert.match(error.message, /--trust-code/);
     const clip = await load(output, { device: "cpu", trustCode: true });
     assert.equal((await clip.encodeTexts(["a"])).dim, 8);
@@ -101,14 +108,10 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
       clip.encodePixels(pixels).catch(() => {});
       await new Promise((resolve) => setTimeout(resolve, 3000));
       const start = performance.now();
-      await clip.close().catch((error) => process.stdout.write(error.code + " " + Math.round((performance.now() - start) / 1000)));
+      const seconds = () => Math.round((performance.now() - start) / 1000);
+      await clip.close().catch((error) => process.stdout.write(error.code + " " + seconds()));
       process.exit(7);`;
-    const { status, stdout } = spawnSync(
-      process.execPath,
-      ["--import", "tsx", "--input-type=module", "-e", program],
-      { cwd: root, encoding: "utf8" },
-    );
-    assert.deepEqual([status, stdout], [7, "E_TIMEOUT 2"]);
+    assert.equal(printedBy(runSources(program), 7), "E_TIMEOUT 2");
   });
 
   it("trustCode with a name or a hub id: E_ARGUMENT, and nothing is fetched", async () => {
@@ -121,19 +124,17 @@ describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
   it("sizes that its weights do not tell are asked for; wrong ones fail on zeros", async () => {
     const at = source("scripted");
     const from = { weights: fixture("models/foreign-reader.pt"), tokenizer: join(at, "tokenizer.json") };
-    const error = await errorOf(() => importModel(from, join(folder, "x.pt"), { trustCode: true }));
-    assert.deepEqual(
-      [error.code, /image size; say imageSize/.test(error.message)],
-      ["E_MODEL_UNSUPPORTED", true],
+    const error = await rejectsWith("E_MODEL_UNSUPPORTED", () =>
+      importModel(from, join(folder, "x.pt"), { trustCode: true }),
     );
-    const wrong = await errorOf(() =>
+    assert.match(error.message, /image size; say imageSize/);
+    const wrong = await rejectsWith("E_MODEL_CORRUPT", () =>
       importModel({ weights: join(at, "model.pt"), tokenizer: from.tokenizer }, join(folder, "y.pt"), {
         imageSize: 48,
         trustCode: true,
       }),
     );
-    assert.equal(wrong.code, "E_MODEL_CORRUPT");
     assert.match(wrong.message, /encode_image fails on zeros of \[1, 3, 48, 48\]/);
-    assert.ok(!existsSync(join(folder, "y.pt")));
+    assertMissing(join(folder, "y.pt"));
   });
 });

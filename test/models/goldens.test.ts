@@ -3,14 +3,8 @@ import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load, similarity, softmax, type Clip } from "../../lib/index.js";
 import { readSentences, textPng } from "../../lib/datasets/index.js";
-import {
-  golden,
-  hasShared,
-  largestDifference,
-  sharedData,
-  temporaryFolder,
-  tinyModel,
-} from "../support/index.js";
+import { assertClose, assertCosine, assertNear } from "../support/compare.js";
+import { golden, hasShared, sharedData, temporaryFolder, tinyModel } from "../support/index.js";
 import { noiseImage } from "../support/noise.js";
 import { writeRandomModel } from "../support/random-model.js";
 
@@ -34,21 +28,13 @@ function check(name: () => Clip, g: Golden): void {
 
   it("image embeddings ≤ 1e-5, cosine ≥ 1 − 1e-7", async () => {
     const e = await name().encodeImages(images);
-    assert.ok(
-      largestDifference(e.data, g.image.flat()) <= 1e-5,
-      `largest difference ${largestDifference(e.data, g.image.flat())}`,
-    );
-    g.image.forEach((row, r) =>
-      assert.ok(row.reduce((s, x, i) => s + x * e.data[r * e.dim + i], 0) >= 1 - 1e-7),
-    );
+    assertClose(e.data, g.image.flat(), 1e-5);
+    assertCosine(e.data, g.image.flat(), e.dim, 1 - 1e-7);
   });
 
   it("text embeddings ≤ 1e-5", async () => {
     const e = await name().encodeTexts(g.texts);
-    assert.ok(
-      largestDifference(e.data, g.text.flat()) <= 1e-5,
-      `largest difference ${largestDifference(e.data, g.text.flat())}`,
-    );
+    assertClose(e.data, g.text.flat(), 1e-5);
   });
 }
 
@@ -56,24 +42,22 @@ describe("tiny against its training code", () => {
   let clip: Clip;
   before(async () => (clip = await load(tinyModel)));
   after(() => clip.close());
-  check(() => clip, golden<Golden>("tiny"));
+  check(() => clip, golden("tiny") as Golden);
 
   it("bf16 stays within cosine 0.999 of fp32", async () => {
-    const g = golden<Golden>("tiny");
+    const g = golden("tiny") as Golden;
     const half = await load(tinyModel, { precision: "bf16" });
     const e = await half.encodeImages(g.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3)));
     await half.close();
     assert.equal(half.info.precision, "bf16");
-    g.image.forEach((row, r) =>
-      assert.ok(row.reduce((s, x, i) => s + x * e.data[r * e.dim + i], 0) >= 0.999),
-    );
+    assertCosine(e.data, g.image.flat(), e.dim, 0.999);
   });
 });
 
 describe("ViT-B/32 at its real size (random weights) against transformers", function () {
   this.timeout(600_000);
   const folder = temporaryFolder();
-  const g = golden<Golden>("vit-b-32");
+  const g = golden("vit-b-32") as Golden;
   let clip: Clip;
   before(async () => {
     const model = join(folder, "clip-vit-base-patch32");
@@ -108,12 +92,7 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
           [images, g.image],
           [texts, g.text],
         ] as const)
-          theirs.forEach((row, r) =>
-            assert.ok(
-              row.reduce((sum, x, i) => sum + x * mine.data[r * mine.dim + i], 0) >= least,
-              `row ${r}`,
-            ),
-          );
+          assertCosine(mine.data, theirs.flat(), mine.dim, least);
       } finally {
         await quick.close();
       }
@@ -123,10 +102,10 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
   it("probabilities ≤ 1e-4", async () => {
     const e = await clip.encodeImages(g.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3)));
     const s = similarity(e, await clip.encodeTexts(g.texts));
-    assert.ok(Math.abs(clip.info.logitScale - g.logit_scale) < 1e-3);
+    assertNear(clip.info.logitScale, g.logit_scale, 1e-3);
     g.probabilities.forEach((row, r) => {
       const p = softmax(s.subarray(r * row.length, (r + 1) * row.length), clip.info.logitScale);
-      assert.ok(largestDifference(p, row) <= 1e-4);
+      assertClose(p, row, 1e-4);
     });
   });
 
@@ -148,6 +127,6 @@ describe("ViT-B/32 at its real size (random weights) against transformers", func
       .map((s) => textPng(s.text));
     const together = await clip.encodeImages(sentences);
     const alone = await clip.encodeImages(sentences, { batchSize: 1 });
-    assert.ok(largestDifference(together.data, alone.data) <= 1e-5);
+    assertClose(together.data, alone.data, 1e-5);
   });
 });

@@ -66,7 +66,7 @@ function settingsOf({ config, embedDim }: SourceCase): string {
 }
 
 describe("layouts and TorchScript of the towers (native/core/model/config)", () => {
-  const cases = golden<SourceCase[]>("sources");
+  const cases = golden("sources") as SourceCase[];
 
   it("83 towers of 7 kinds: the generated text and the shapes are those of the TypeScript generator before it, byte for byte", () => {
     assert.equal(cases.length, 83);

@@ -15,7 +15,7 @@ import { MODELS } from "../../lib/models/catalog/registry.js";
 import { locateModel } from "../../lib/models/store/resolve.js";
 import { addressesOf, hubServers, HUB, OPENAI, settings } from "../../lib/settings.js";
 import { fakeHub, type FakeHub } from "../support/hub.js";
-import { errorOf, root, temporaryFolder, tinyModel } from "../support/index.js";
+import { errorOf, rejectsWith, root, temporaryFolder, tinyModel } from "../support/index.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
 const VARIABLES = [
@@ -32,12 +32,12 @@ async function withVariables<T>(
   work: () => T | Promise<T>,
 ): Promise<T> {
   const before = VARIABLES.map((name) => process.env[name]);
-  for (const name of VARIABLES) delete process.env[name];
+  for (const name of VARIABLES) Reflect.deleteProperty(process.env, name);
   Object.assign(process.env, values);
   try {
     return await work();
   } finally {
-    for (const name of VARIABLES) delete process.env[name];
+    for (const name of VARIABLES) Reflect.deleteProperty(process.env, name);
     VARIABLES.forEach((name, i) => before[i] !== undefined && (process.env[name] = before[i]));
   }
 }
@@ -189,8 +189,11 @@ describe("mirrors", function () {
         `docs/settings.md lacks ${path}`,
       );
       requests.length = 0;
-      const error = await errorOf(() => loadDataset(name, { cacheDir: temporaryFolder(), mirror: base }));
-      assert.equal(error.code, "E_DOWNLOAD", name);
+      const error = await rejectsWith(
+        "E_DOWNLOAD",
+        () => loadDataset(name, { cacheDir: temporaryFolder(), mirror: base }),
+        name,
+      );
       assert.deepEqual(requests, [path]);
       assert.match(error.message, /The mirror alone was asked; with --mirror-fallback/);
       assert.match(error.message, /--root/);
@@ -228,8 +231,9 @@ describe("mirrors", function () {
     const openai = MODELS.flatMap(({ origin }) => (origin.kind === "file" ? [origin.file] : []));
     assert.equal(openai.length, 9);
     assert.ok(openai.every(({ hub }) => /^timm\/\w+_clip(_\d+)?\.openai$/.test(hub ?? "")));
-    const error = await errorOf(() => load("ViT-B/32", { cacheDir: temporaryFolder(), mirror: base }));
-    assert.equal(error.code, "E_DOWNLOAD");
+    const error = await rejectsWith("E_DOWNLOAD", () =>
+      load("ViT-B/32", { cacheDir: temporaryFolder(), mirror: base }),
+    );
     assert.match(
       error.message,
       /on the hub as timm\/vit_base_patch32_clip_224\.openai: `--model timm\/vit_base_patch32_clip_224\.openai`/,
@@ -263,8 +267,9 @@ describe("where a model's weights came from", function () {
 
   it("a mirror that fails is the only server that is asked", async () => {
     await withVariables({ HF_ENDPOINT: hub.url }, async () => {
-      const error = await errorOf(() => load(repo, { cacheDir: temporaryFolder(), mirror: other.url }));
-      assert.equal(error.code, "E_MODEL_NOT_FOUND");
+      const error = await rejectsWith("E_MODEL_NOT_FOUND", () =>
+        load(repo, { cacheDir: temporaryFolder(), mirror: other.url }),
+      );
       assert.match(error.message, /The mirror alone was asked; with --mirror-fallback/);
       assert.deepEqual(hub.requests, []);
     });

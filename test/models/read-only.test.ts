@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../../lib/index.js";
 import { writeFileWhole } from "../../lib/util/files.js";
-import { errorOf, temporaryFolder } from "../support/index.js";
+import { errorOf, rejectsWith, temporaryFolder } from "../support/index.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
 describe("a cache that cannot be written", () => {
@@ -47,8 +47,7 @@ describe("a cache that cannot be written", () => {
         text_config: { num_attention_heads: 2 },
       }),
     );
-    const error = await errorOf(() => load(other, options));
-    assert.equal(error.code, "E_WRITE");
+    const error = await rejectsWith("E_WRITE", () => load(other, options));
     assert.match(error.message, /EROFS/);
   });
 });

@@ -1,16 +1,12 @@
 // What the addon itself refuses from every caller: numbers that are none, memory that is too short or can
 // shrink.
-import assert from "node:assert/strict";
 import { addon } from "../../lib/addon.js";
-import { errorOf } from "../support/index.js";
+import { rejectsWith } from "../support/index.js";
 
 const NUMBERS = [NaN, Infinity, -Infinity, -1, 1.5, 2 ** 53, 1e300, "1", null, undefined, {}, 2n ** 70n];
 
 describe("arguments of the addon", () => {
-  const refuses = async (name: string, call: () => unknown) => {
-    const error = await errorOf(() => call());
-    assert.equal(error.code, "E_ARGUMENT", `${name}: ${error.stack}`);
-  };
+  const refuses = (name: string, call: () => unknown) => rejectsWith("E_ARGUMENT", call, name);
 
   it("numbers outside of their ranges", async () => {
     const transform = { size: 8, resize: 0, filter: 0, fill: 0, resized: 0, crop: 0 };

@@ -1,20 +1,27 @@
 // Memory that is taken away while native code works with it. Each script runs in a process of its own,
 // because what is tested for is a crash: the call gives the result of an undisturbed one, or E_ARGUMENT.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root, temporaryFolder, tinyModel } from "../support/index.js";
-
-const folder = temporaryFolder();
+import { root, tinyModel } from "../support/index.js";
+import { printedBy, runScript } from "../support/process.js";
 
 const PRELUDE = `
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { EmbeddingIndex, load, topK } from ${JSON.stringify(join(root, "dist", "index.js"))};
 const model = ${JSON.stringify(tinyModel)};
-const random = (n) => { let s = 7; return Float32Array.from({ length: n }, () => ((s = (s * 1103515245 + 12345) % 2147483648) / 2 ** 30 - 1)); };
-const bytes = (n) => { let s = 7; return Uint8Array.from({ length: n }, () => ((s = (s * 1103515245 + 12345) % 2147483648) >> 16)); };
+const generator = () => {
+  let state = 7;
+  return () => (state = (state * 1103515245 + 12345) % 2147483648);
+};
+const random = (n) => {
+  const next = generator();
+  return Float32Array.from({ length: n }, () => next() / 2 ** 30 - 1);
+};
+const bytes = (n) => {
+  const next = generator();
+  return Uint8Array.from({ length: n }, () => next() >> 16);
+};
 // The buffer is transferred to a receiver that drops it; its memory is given back and used again.
 const lose = (array) => {
   structuredClone(array.buffer, { transfer: [array.buffer] });
@@ -52,15 +59,8 @@ const shared = (array) => {
 `;
 
 function runs(script: string): void {
-  const file = join(folder, `${Math.random().toString(36).slice(2)}.mjs`);
-  writeFileSync(file, `${PRELUDE}\n${script}\nconsole.log("end");`);
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", file], {
-    encoding: "utf8",
-    timeout: 240_000,
-  });
-  assert.equal(signal, null, `killed by ${signal}: ${stderr}`);
-  assert.equal(status, 0, stderr);
-  assert.match(stdout, /end/);
+  const run = runScript(`${PRELUDE}\n${script}\nconsole.log("end");`, ["--expose-gc"]);
+  assert.match(printedBy(run), /end/);
 }
 
 describe("buffers that are transferred, resized or dropped during a call", function () {
@@ -71,7 +71,8 @@ describe("buffers that are transferred, resized or dropped during a call", funct
       const clip = await load(model, { device: "cpu" });
       const size = clip.info.imageSize, rows = 40;
       const whole = bytes(rows * size * size * 3), make = () => whole.slice();
-      const work = async (data) => (await clip.encodePixels({ data, rows, height: size, width: size }, { batchSize: 8 })).data;
+      const images = (data) => ({ data, rows, height: size, width: size });
+      const work = async (data) => (await clip.encodePixels(images(data), { batchSize: 8 })).data;
       const expected = await work(make());
       await disturbed(make, work, expected);
       await refused("pixels", () => work(resizable(make())));
@@ -84,24 +85,33 @@ describe("buffers that are transferred, resized or dropped during a call", funct
       const clip = await load(model, { device: "cpu" });
       const [width, height] = [1500, 1000]; // more than is copied at once
       const whole = bytes(width * height * 3), make = () => whole.slice();
+      const image = (data) => ({ data, width, height, channels: 3 });
       for (const options of [{}, { resizeOn: "device" }, { decodeOn: "device" }]) {
-        const work = async (data) => (await clip.encodeImages([{ data, width, height, channels: 3 }], options)).data;
+        const work = async (data) => (await clip.encodeImages([image(data)], options)).data;
         const expected = await work(make());
         await disturbed(make, work, expected);
         await refused("raw", () => work(resizable(make())));
         assert.deepEqual(await work(shared(make())), expected);
         // With "collect" it is the row's own error.
-        const bad = { data: resizable(make()), width, height, channels: 3 };
-        const both = await clip.encodeImages([bad, { data: make(), width, height, channels: 3 }], { ...options, onError: "collect" });
+        const pair = [image(resizable(make())), image(make())];
+        const both = await clip.encodeImages(pair, { ...options, onError: "collect" });
         assert.equal(both.errors[0].code, "E_ARGUMENT");
         assert.deepEqual(both.data.slice(clip.info.embedDim), expected);
         // The object is the caller's: its pixels are dropped while they wait.
-        const images = Array.from({ length: 4 }, () => ({ data: make(), width, height, channels: 3 }));
+        const images = Array.from({ length: 4 }, () => image(make()));
         const call = clip.encodeImages(images, options).catch((error) => error);
-        for (let i = 0; i < 30; i++) { await turn(); if (i === 3) images.forEach((image) => (image.data = null)); globalThis.gc(); }
+        for (let i = 0; i < 30; i++) {
+          await turn();
+          if (i === 3) images.forEach((image) => (image.data = null));
+          globalThis.gc();
+        }
         const found = await call;
-        if (found instanceof Error) assert.equal(found.code, "E_ARGUMENT");
-        else for (let i = 0; i < 4; i++) assert.deepEqual(found.data.slice(i * expected.length, (i + 1) * expected.length), expected);
+        if (found instanceof Error) {
+          assert.equal(found.code, "E_ARGUMENT");
+        } else {
+          const size = expected.length;
+          for (let i = 0; i < 4; i++) assert.deepEqual(found.data.slice(i * size, (i + 1) * size), expected);
+        }
       }
       await clip.close();`);
   });
@@ -111,7 +121,8 @@ describe("buffers that are transferred, resized or dropped during a call", funct
       const clip = await load(model, { device: "cpu" });
       const { createRequire } = await import("node:module");
       const sharp = createRequire(${JSON.stringify(join(root, "package.json"))})("sharp");
-      const jpeg = new Uint8Array(await sharp(bytes(900 * 700 * 3), { raw: { width: 900, height: 700, channels: 3 } }).jpeg().toBuffer());
+      const raw = { width: 900, height: 700, channels: 3 };
+      const jpeg = new Uint8Array(await sharp(bytes(900 * 700 * 3), { raw }).jpeg().toBuffer());
       const work = async (data) => (await clip.encodeImages([data])).data;
       const expected = await work(jpeg.slice());
       await disturbed(() => jpeg.slice(), work, expected);
@@ -147,7 +158,11 @@ describe("buffers that are transferred, resized or dropped during a call", funct
       const add = async (data) => {
         const fresh = EmbeddingIndex.create(dim);
         await fresh.add({ data: random(dim), rows: 1, dim });
-        try { await fresh.add({ data, rows, dim }); } finally { assert.ok(fresh.rows === 1 || fresh.rows === rows + 1, "all or none"); }
+        try {
+          await fresh.add({ data, rows, dim });
+        } finally {
+          assert.ok(fresh.rows === 1 || fresh.rows === rows + 1, "all or none");
+        }
         return { vector: fresh.vector(rows), rows: fresh.rows };
       };
       await disturbed(() => base.slice(), add, { vector: base.slice((rows - 1) * dim), rows: rows + 1 });
@@ -158,7 +173,8 @@ describe("buffers that are transferred, resized or dropped during a call", funct
       const allowed = new Uint8Array(rows / 8).fill(255);
       assert.deepEqual((await best(base.slice())).indices, expected.indices);
       await disturbed(() => base.slice(), best, await best(base.slice()));
-      await disturbed(() => queries.slice(), (data) => topK({ data, rows: 8, dim }, { data: base, rows, dim }, 5), await best(base));
+      const ask = (data) => topK({ data, rows: 8, dim }, { data: base, rows, dim }, 5);
+      await disturbed(() => queries.slice(), ask, await best(base));
       await disturbed(() => allowed.slice(), (bits) => index.search(query, 5, { allowed: bits }), expected);
       await refused("base", () => best(resizable(base)));
       assert.deepEqual((await best(shared(base))).indices, expected.indices);`);
@@ -168,7 +184,8 @@ describe("buffers that are transferred, resized or dropped during a call", funct
     runs(`
       const clip = await load(model, { device: "cpu" });
       const size = clip.info.imageSize, rows = 8, pixels = bytes(rows * size * size * 3);
-      const work = async (data) => (await clip.encodePixels({ data, rows, height: size, width: size }, { batchSize: 2 })).data;
+      const images = (data) => ({ data, rows, height: size, width: size });
+      const work = async (data) => (await clip.encodePixels(images(data), { batchSize: 2 })).data;
       const expected = await work(pixels);
       for (const turns of [0, 1, 3, 10]) {
         const memory = new WebAssembly.Memory({ initial: 40, maximum: 80 });

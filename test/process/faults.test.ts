@@ -1,21 +1,15 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { root } from "../support/index.js";
+import { runNode } from "../support/process.js";
 
 /** A few kills and full disks; the whole runs are the scripts' own. */
 describe("faults while files are written", function () {
   this.timeout(600_000);
 
   const faults = (script: string, ...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(
-      process.execPath,
-      ["--import=tsx", join(root, "scripts/faults", script), "--images", "12", ...args],
-      {
-        encoding: "utf8",
-        cwd: root,
-      },
-    );
+    const command = ["--import=tsx", join(root, "scripts/faults", script), "--images", "12", ...args];
+    const { status, stdout, stderr } = runNode(command, { cwd: root, timeout: 600_000 });
     assert.equal(status, 0, stdout + stderr);
     return stdout;
   };

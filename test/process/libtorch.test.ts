@@ -1,11 +1,11 @@
-import { strict as assert } from "node:assert";
-import { execFileSync } from "node:child_process";
+import assert from "node:assert/strict";
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root, temporaryFolder, tinyModel } from "../support/index.js";
+import { printedBy, runScript } from "../support/process.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
 
-/** What a process prints that loads `tiny`, encodes an image and a text, and looks at the libraries it mapped. */
+/** What a process prints that loads `tiny`, encodes an image and a text, and looks at its libraries. */
 function mapped(options: object): { torch: boolean; runner: string } {
   const script = `
     import { readFileSync } from "node:fs";
@@ -16,8 +16,7 @@ function mapped(options: object): { torch: boolean; runner: string } {
     const torch = /libtorch_cpu/.test(readFileSync("/proc/self/maps", "utf8"));
     process.stdout.write(JSON.stringify({ torch, runner: clip.info.imageRunner }));
     await clip.close();`;
-  const out = execFileSync(process.execPath, ["--input-type=module", "--eval", script], { encoding: "utf8" });
-  return JSON.parse(out) as { torch: boolean; runner: string };
+  return JSON.parse(printedBy(runScript(script))) as { torch: boolean; runner: string };
 }
 
 describe("libtorch", () => {
@@ -55,10 +54,7 @@ describe("an addon without libtorchclip_torch beside it", () => {
       "const out = (value) => process.stdout.write(JSON.stringify(value));",
       script,
     ];
-    const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", lines.join("\n")], {
-      encoding: "utf8",
-      env: { ...process.env, TORCHCLIP_ADDON: alone },
-    });
+    const printed = printedBy(runScript(lines.join("\n"), [], { env: { TORCHCLIP_ADDON: alone } }));
     return JSON.parse(printed);
   }
   const embeddings = (model: string) => `

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { importModel } from "../../lib/models/import/import.js";
 import { findSource } from "../../lib/models/import/source.js";
 import { families, writeFamilyFolder } from "../support/families.js";
 import { root, temporaryFolder } from "../support/index.js";
+import { printedBy, runScript } from "../support/process.js";
 import { writeRepeatedModel } from "../support/random-model.js";
 
 const entry = JSON.stringify(join(root, "dist", "index.js"));
@@ -15,7 +14,11 @@ const [WIDTH, HIDDEN] = [1024, 16384];
 
 /** An artifact of 76 M parameters, 304 MB in fp32: the small model of the goldens with a wide image tower. */
 async function largeArtifact(folder: string): Promise<string> {
-  const wide = (shape: number[]) => shape.map((n) => (n === 64 ? WIDTH : n === 128 ? HIDDEN : n));
+  const wider = new Map([
+    [64, WIDTH],
+    [128, HIDDEN],
+  ]);
+  const wide = (shape: number[]) => shape.map((n) => wider.get(n) ?? n);
   const shapes = small.shapes.map(([name, shape]): [string, number[]] => [
     name,
     /^visual_projection|^vision_model/.test(name) ? wide(shape) : shape,
@@ -48,9 +51,7 @@ describe("one artifact, loaded twice in a process", function () {
       `${precision}: the second adds at most 5 % of the weights; ` +
       `when one is closed, the other gives the same bits`;
     it(title, () => {
-      const script = join(folder, `${precision}.mjs`);
-      writeFileSync(
-        script,
+      const run = runScript(
         `import { load } from ${entry};
          const options = { device: "cpu", precision: "${precision}", threads: 1 };
          const open = () => load(${JSON.stringify(artifact)}, options);
@@ -74,13 +75,9 @@ describe("one artifact, loaded twice in a process", function () {
          same.push((await bits(third)) === expected);
          await third.close();
          console.log(JSON.stringify({ weights, added, same, finite }));`,
+        ["--expose-gc"],
       );
-      const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", script], {
-        encoding: "utf8",
-        timeout: 240_000,
-      });
-      assert.equal(status, 0, stderr);
-      const { weights, added, same, finite } = JSON.parse(stdout) as {
+      const { weights, added, same, finite } = JSON.parse(printedBy(run)) as {
         weights: number;
         added: number;
         same: boolean[];

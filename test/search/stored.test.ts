@@ -10,7 +10,7 @@ import { load, type Clip } from "../../lib/index.js";
 import { checkPages } from "../../lib/search/parquet-pages.js";
 import { isImageQuery } from "../../lib/search/query.js";
 import { openStored } from "../../lib/search/stored.js";
-import { errorOf, fixture, temporaryFolder, tinyModel } from "../support/index.js";
+import { errorOf, fixture, rejectsWith, temporaryFolder, tinyModel, type Thrown } from "../support/index.js";
 
 interface Options {
   record?: object;
@@ -128,8 +128,7 @@ describe("what embed wrote, as search reads it", () => {
     ];
     for (const [i, [why, columns, record]] of cases.entries()) {
       const file = write(`bad-${i}.parquet`, columns, { record });
-      const error = await errorOf(() => openStored(file));
-      assert.equal(error.code, "E_INDEX_CORRUPT", `${why}: ${error.message}`);
+      const error = await rejectsWith("E_INDEX_CORRUPT", () => openStored(file), why.source);
       assert.ok(error.message.startsWith(`${file}: `) && why.test(error.message), `${why}: ${error.message}`);
     }
   });
@@ -149,8 +148,7 @@ describe("what embed wrote, as search reads it", () => {
       [made("cut.parquet", bytes.subarray(0, bytes.length - 9)), "E_INDEX_CORRUPT"],
       [made("begin.parquet", bytes.subarray(100)), "E_INDEX_CORRUPT"],
     ]) {
-      const error = await errorOf(() => openStored(file));
-      assert.equal(error.code, code, `${file}: ${error.message}`);
+      const error = await rejectsWith(code, () => openStored(file), file);
       assert.ok(error.message.includes(file), error.message);
     }
   });
@@ -165,7 +163,7 @@ describe("what embed wrote, as search reads it", () => {
     for (const at of places) {
       for (const value of [bytes[at] ^ 128, 3, 26]) {
         writeFileSync(file, Buffer.concat([bytes.subarray(0, at), Buffer.of(value), bytes.subarray(at + 1)]));
-        const opened = await openStored(file).catch((error: Error & { code?: string }) => error);
+        const opened = await openStored(file).catch((error: unknown) => error as Thrown);
         const what = `byte ${at} is ${value}`;
         if (opened instanceof Error) {
           assert.equal(opened.code, "E_INDEX_CORRUPT", `${what}: ${opened.stack}`);
@@ -214,8 +212,7 @@ describe("what embed wrote, as search reads it", () => {
       [`{"names":["a",2,"c"]}`, /names\[1\] must be a string/],
     ] as const) {
       writeFileSync(`${bare}.json`, text);
-      const error = await errorOf(() => openStored(bare));
-      assert.equal(error.code, "E_INDEX_CORRUPT", error.message);
+      const error = await rejectsWith("E_INDEX_CORRUPT", () => openStored(bare));
       assert.ok(error.message.startsWith(`${bare}.json: `) && why.test(error.message), error.message);
     }
   });
@@ -229,8 +226,7 @@ describe("what embed wrote, as search reads it", () => {
       assert.equal(await isImageQuery(query), false, query);
     const files = ["none.jpg", "none.PNG", "none.heic", ".none", "file:///none.jpg", "file:none"];
     for (const query of [...files, "./none", "../none", "~/none", "none/none"]) {
-      const error = await errorOf(() => isImageQuery(query));
-      assert.equal(error.code, "E_IMAGE_READ", `${query}: ${error.message}`);
+      const error = await rejectsWith("E_IMAGE_READ", () => isImageQuery(query), query);
       assert.ok(error.message.includes("none") && error.message.includes("--text"), error.message);
     }
   });

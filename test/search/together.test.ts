@@ -1,29 +1,19 @@
 // An index that is used from everywhere at once, and a file that is shortened while it is mapped: in
 // processes of their own, because what is tested for is a crash.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root, temporaryFolder } from "../support/index.js";
+import { printedBy, runScript } from "../support/process.js";
 
 const folder = temporaryFolder();
 const entry = JSON.stringify(join(root, "dist", "index.js"));
 
-function runs(script: string): string {
-  const file = join(folder, `${Math.random().toString(36).slice(2)}.mjs`);
-  writeFileSync(
-    file,
-    `import assert from "node:assert/strict"; import { EmbeddingIndex, similarity } from ${entry}; ${script}`,
-  );
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", file], {
-    encoding: "utf8",
-    cwd: folder,
-    timeout: 240_000,
-  });
-  assert.equal(signal, null, `killed by ${signal}: ${stderr}`);
-  assert.equal(status, 0, stderr);
-  return stdout;
-}
+const PRELUDE = `
+  import assert from "node:assert/strict";
+  import { EmbeddingIndex, similarity } from ${entry};`;
+
+const runs = (script: string): string =>
+  printedBy(runScript(PRELUDE + script, ["--expose-gc"], { cwd: folder }));
 
 describe("an index in use", function () {
   this.timeout(300_000);
@@ -31,7 +21,10 @@ describe("an index in use", function () {
   it("vector() while add() moves the rows to larger memory", () => {
     runs(`
       const dim = 256, end = Date.now() + 5000;
-      const rows = (n, first) => ({ data: Float32Array.from({ length: n * dim }, (_, i) => (first + Math.floor(i / dim)) % 1000), rows: n, dim });
+      const rows = (n, first) => {
+        const value = (_, i) => (first + Math.floor(i / dim)) % 1000;
+        return { data: Float32Array.from({ length: n * dim }, value), rows: n, dim };
+      };
       while (Date.now() < end) {
         const index = EmbeddingIndex.create(dim);
         await index.add(rows(2000, 0));
@@ -39,7 +32,10 @@ describe("an index in use", function () {
           let done = false;
           const adding = index.add(rows(Math.ceil(index.rows * 0.6), index.rows)).then(() => (done = true));
           while (!done) {
-            for (let i = 0; i < 2000; i++) { const row = (i * 7) % 2000; assert.equal(index.vector(row)[i % dim], row % 1000); }
+            for (let i = 0; i < 2000; i++) {
+              const row = (i * 7) % 2000;
+              assert.equal(index.vector(row)[i % dim], row % 1000);
+            }
             await new Promise((r) => setImmediate(r));
           }
           await adding;
@@ -87,10 +83,17 @@ describe("an index in use", function () {
       const expected = await made.search(query, 5);
       for (const length of [0, 100, 5000, n * dim * 4 - 4096, n * dim * 4 + 127]) {
         copyFileSync("whole.npy", "open.npy");
-        const [other, index] = [await EmbeddingIndex.open("whole.npy"), await EmbeddingIndex.open("open.npy")];
+        const other = await EmbeddingIndex.open("whole.npy");
+        const index = await EmbeddingIndex.open("open.npy");
         if (length % 2) assert.deepEqual(await index.search(query, 5), expected);
         truncateSync("open.npy", length);
-        for (const call of [() => index.search(query, 5), () => index.vector(n - 1), () => index.save("copy.npy"), () => index.add(query), () => index.search(query, 5)]) {
+        for (const call of [
+          () => index.search(query, 5),
+          () => index.vector(n - 1),
+          () => index.save("copy.npy"),
+          () => index.add(query),
+          () => index.search(query, 5),
+        ]) {
           const error = await Promise.resolve().then(call).then(() => undefined, (e) => e);
           assert.equal(error?.code, "E_INDEX_CORRUPT", String(error?.stack));
           assert.match(error.message, /open\\.npy/);

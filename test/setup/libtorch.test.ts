@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkLibtorch, findLibtorch, nvidiaPackages } from "../../lib/setup/libtorch.js";
-import { errorOf, temporaryFolder } from "../support/index.js";
+import { rejectsWith, temporaryFolder } from "../support/index.js";
 
 const METADATA = `Requires-Dist: filelock
 Requires-Dist: cuda-toolkit[cublas,cudart,cupti]==13.0.3; platform_system == "Linux"
@@ -47,8 +47,9 @@ describe("finding libtorch", () => {
 
   it("says all that was tried, and why each failed", async () => {
     const failing = (name: string) => ({ name, find: () => Promise.reject(new Error(`${name} is empty`)) });
-    const error = await errorOf(() => findLibtorch({ sources: [failing("cache"), failing("pip download")] }));
-    assert.equal(error.code, "E_DOWNLOAD");
+    const error = await rejectsWith("E_DOWNLOAD", () =>
+      findLibtorch({ sources: [failing("cache"), failing("pip download")] }),
+    );
     assert.match(error.message, /cache: cache is empty\n.*pip download is empty\nSet TORCHCLIP_LIBTORCH/);
   });
 });

@@ -23,7 +23,7 @@ interface Families {
   cases: FamilyCase[];
 }
 
-export const families = golden<Families>("families");
+export const families = golden("families") as Families;
 export const familyImages = families.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3));
 
 /** Its token ids, as encodeTokens takes them. */
@@ -45,7 +45,7 @@ export function writeFamilyFolder(c: FamilyCase, at: string, weights: boolean, m
   else
     writeFileSync(
       join(at, "spiece.model"),
-      Buffer.from(tokenizer ?? (families.tokenizers.find((t) => typeof t === "string") as string), "base64"),
+      Buffer.from(tokenizer ?? families.tokenizers.find((t) => typeof t === "string")!, "base64"),
     );
   if (weights) writeFamilyModel(join(at, "model.safetensors"), c.shapes, mixed);
   return at;

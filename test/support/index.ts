@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -11,8 +11,9 @@ export const tinyModel = join(root, "models", "tiny.pt");
 export const sharedData = join(root, "..", "shared", "data");
 export const hasShared = existsSync(sharedData);
 
-export function golden<T>(name: string): T {
-  return JSON.parse(readFileSync(join(root, "test/goldens", `${name}.json`), "utf8")) as T;
+/** What a file of test/goldens holds. */
+export function golden(name: string): unknown {
+  return JSON.parse(readFileSync(join(root, "test/goldens", `${name}.json`), "utf8"));
 }
 
 export function fixture(name: string): string {
@@ -30,33 +31,28 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-/** Largest difference of two lists. */
-export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) return Infinity;
-  let most = 0;
-  for (let i = 0; i < a.length; i++) {
-    const d = Math.abs(a[i] - b[i]);
-    if (!(d <= most)) most = d;
-  }
-  return most;
-}
+/** An error with the fields of TorchclipError that it may have. */
+export type Thrown = Error & { code?: string; index?: number; subject?: string };
 
 /** Resolves with the error that `work` throws; fails where it throws none. */
-export async function errorOf(
-  work: () => unknown,
-): Promise<Error & { code?: string; index?: number; subject?: string }> {
+export async function errorOf(work: () => unknown): Promise<Thrown> {
   try {
     await work();
   } catch (error) {
-    return error as Error & { code?: string };
+    return error as Thrown;
   }
   throw new Error("nothing was thrown");
 }
 
-/** What a process that has ended called a temporary file for `name`. */
-export function deadTemporaryName(name: string): string {
-  const module = JSON.stringify(join(root, "dist/util/files.js"));
-  const script = `import { temporaryName } from ${module}; console.log(temporaryName(${JSON.stringify(name)}))`;
-  const options = { encoding: "utf8" } as const;
-  return spawnSync(process.execPath, ["--input-type=module", "-e", script], options).stdout.trim();
+/** Resolves with the error that `work` throws; fails where it throws none, or one of another code. */
+export async function rejectsWith(code: string, work: () => unknown, what = ""): Promise<Thrown> {
+  const error = await errorOf(work);
+  const expected = `${what} ${code} is expected`.trimStart();
+  assert.equal(error.code, code, `${expected}, not ${error.code}: ${error.stack}`);
+  return error;
+}
+
+/** Fails where a file or folder is there. */
+export function assertMissing(path: string): void {
+  assert.ok(!existsSync(path), `${path} is there`);
 }

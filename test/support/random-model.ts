@@ -90,8 +90,9 @@ export function writeRandomModel(file: string, shapes: [string, number[]][]): vo
     const norm = /(layernorm|layrnorm|layer_norm1|layer_norm2|layer_norm)\.weight$/.test(name);
     for (let i = 0; i < n; i++) {
       const u = noise(1000 + index, i) / 2 ** 31 - 1;
-      values[i] =
-        name === "logit_scale" ? 4.6052 : norm ? 1 + 0.1 * u : name.endsWith("bias") ? 0.02 * u : 0.04 * u;
+      if (name === "logit_scale") values[i] = 4.6052;
+      else if (norm) values[i] = 1 + 0.1 * u;
+      else values[i] = (name.endsWith("bias") ? 0.02 : 0.04) * u;
     }
     writeSync(fd, new Uint8Array(values.buffer));
   });

@@ -17,14 +17,14 @@ interface Texts {
 }
 
 /** Of scripts/goldens/configs.py. */
-const { tokens } = golden<{
+const { tokens } = golden("configs") as {
   tokens: {
     transformers: Texts & { added: AddedToken[] };
     open_clip: Texts;
     sentencepiece: Texts;
     graphemes: { texts: string[]; normalized: string[] };
   };
-}>("configs");
+};
 
 const bpe = families.tokenizers[0] as TokenizerJson;
 const withAdded: TokenizerJson = {
@@ -102,7 +102,10 @@ describe("whose tokens they are (scripts/goldens/configs.py)", () => {
     const file = join(folder, "spiece.model");
     writeFileSync(
       file,
-      Buffer.from(families.tokenizers.find((t) => typeof t === "string") as string, "base64"),
+      Buffer.from(
+        families.tokenizers.find((t) => typeof t === "string")!,
+        "base64",
+      ),
     );
     const json = await readSentencePiece(file);
     const tokenizer = makeTokenizer(json, { kind: "huggingface", clean: "none", padId: 1, endId: 1 });

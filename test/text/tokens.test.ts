@@ -5,7 +5,7 @@ import { makeTokenizer } from "../../lib/text/tokenizer.js";
 import { golden } from "../support/index.js";
 
 describe("CLIP's tokenizer", () => {
-  const { texts, ids } = golden<{ texts: string[]; ids: number[][] }>("tokens");
+  const { texts, ids } = golden("tokens") as { texts: string[]; ids: number[][] };
   const tokenizer = makeTokenizer(clipTokenizerJson(), {
     kind: "clip",
     clean: "openai",

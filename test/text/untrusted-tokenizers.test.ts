@@ -8,7 +8,7 @@ import { tokenize } from "../../lib/text/tokenize.js";
 import { makeTokenizer, parseTokenizer } from "../../lib/text/tokenizer.js";
 import { TimeLimitError, withTimeLimit } from "../../lib/util/time-limit.js";
 import { field } from "../support/containers.js";
-import { errorOf, temporaryFolder } from "../support/index.js";
+import { errorOf, rejectsWith, temporaryFolder } from "../support/index.js";
 
 type Json = Record<string, unknown>;
 
@@ -43,11 +43,10 @@ describe("a tokenizer's expressions", () => {
     const split = { type: "Split", pattern: { Regex: "(a+)+c" }, behavior: "Removed", invert: false };
     const tokenizer = make(wordPiece({ pre_tokenizer: split }));
     const start = performance.now();
-    const error = await errorOf(() => tokenize(tokenizer, ["b", "a".repeat(60)], 8));
-    assert.equal(error.code, "E_MODEL_UNSAFE");
+    const error = await rejectsWith("E_MODEL_UNSAFE", () => tokenize(tokenizer, ["b", "a".repeat(60)], 8));
     assert.equal(error.index, 1);
     assert.match(error.message, /may never end/);
-    assert.ok(performance.now() - start < 10_000);
+    assert.ok(performance.now() - start < 10_000, `${performance.now() - start} ms`);
     assert.deepEqual(tokenizer.encode("b"), [3], "the tokenizer goes on");
   });
 
@@ -55,11 +54,8 @@ describe("a tokenizer's expressions", () => {
     const replace = { type: "Replace", pattern: { Regex: "(a+)+c" }, content: "" };
     const added = [{ id: 4, content: "a".repeat(60), normalized: true, special: false }];
     const start = performance.now();
-    assert.equal(
-      (await errorOf(() => make(wordPiece({ normalizer: replace, added_tokens: added })))).code,
-      "E_MODEL_UNSAFE",
-    );
-    assert.ok(performance.now() - start < 60_000);
+    await rejectsWith("E_MODEL_UNSAFE", () => make(wordPiece({ normalizer: replace, added_tokens: added })));
+    assert.ok(performance.now() - start < 60_000, `${performance.now() - start} ms`);
   });
 
   it("the time limit gives results and errors through, and can be used again after it struck", () => {
@@ -187,14 +183,14 @@ describe("a tokenizer's rules", () => {
       const error = await errorOf(() => make(wordPiece(changes)));
       assert.equal(error.name, "TorchclipError", String(error));
       assert.equal(error.code, "E_MODEL_CORRUPT");
-      assert.ok(error.message.length < 1000);
+      assert.ok(error.message.length < 1000, `error.message.length: ${error.message.length}`);
       assert.ok(process.cpuUsage().user - start < 3e6);
     });
   }
 
   for (const text of ["", "null", "[]", "nope", '"x"', "{}"]) {
     it(`the text ${JSON.stringify(text)}: E_MODEL_CORRUPT`, async () => {
-      assert.equal((await errorOf(() => parseTokenizer(text))).code, "E_MODEL_CORRUPT");
+      await rejectsWith("E_MODEL_CORRUPT", () => parseTokenizer(text));
     });
   }
 
@@ -202,10 +198,7 @@ describe("a tokenizer's rules", () => {
     const json = clipTokenizerJson();
     assert.equal(checkTokenizer(json), json);
     const bare = { ...json, model: { ...json.model, vocab: { a: 0 } } };
-    assert.equal(
-      (await errorOf(() => makeTokenizer(bare, { ...CONFIG, kind: "clip" }))).code,
-      "E_MODEL_CORRUPT",
-    );
+    await rejectsWith("E_MODEL_CORRUPT", () => makeTokenizer(bare, { ...CONFIG, kind: "clip" }));
   });
 
   it("a token without an id is an error, not a zero", async () => {
@@ -214,10 +207,7 @@ describe("a tokenizer's rules", () => {
       single: [{ SpecialToken: { id: "[none]", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
     };
     const model = { type: "BPE", vocab: { a: 1 }, merges: [] };
-    assert.equal(
-      (await errorOf(() => make(wordPiece({ model, post_processor: post })).encode("a"))).code,
-      "E_MODEL_CORRUPT",
-    );
+    await rejectsWith("E_MODEL_CORRUPT", () => make(wordPiece({ model, post_processor: post })).encode("a"));
   });
 });
 
@@ -238,7 +228,7 @@ describe("an untrusted SentencePiece model", () => {
       this.timeout(60_000);
       const file = join(folder, "spiece.model");
       writeFileSync(file, bytes);
-      assert.equal((await errorOf(() => readSentencePiece(file))).code, "E_MODEL_CORRUPT");
+      await rejectsWith("E_MODEL_CORRUPT", () => readSentencePiece(file));
     });
   }
 });

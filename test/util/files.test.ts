@@ -22,7 +22,8 @@ import {
 } from "../../lib/util/files.js";
 import { pathInside } from "../../lib/util/inside.js";
 import { lock } from "../../lib/util/lock.js";
-import { deadTemporaryName, errorOf, temporaryFolder } from "../support/index.js";
+import { errorOf, rejectsWith, temporaryFolder } from "../support/index.js";
+import { deadTemporaryName } from "../support/process.js";
 
 describe("files that are written whole", () => {
   const folder = temporaryFolder();
@@ -54,12 +55,11 @@ describe("files that are written whole", () => {
     assert.equal(error.message, "stop");
     assert.deepEqual(readdirSync(work), ["a.txt"]);
     assert.equal(readFileSync(file, "utf8"), "old");
-    await errorOf(() =>
-      writeFolderWhole(join(work, "b"), (temporary) => {
-        writeFileSync(join(temporary, "x"), "x");
-        throw new Error("stop");
-      }),
-    );
+    const folderWritten = writeFolderWhole(join(work, "b"), (temporary) => {
+      writeFileSync(join(temporary, "x"), "x");
+      throw new Error("stop");
+    });
+    await assert.rejects(folderWritten, { message: "stop" });
     assert.deepEqual(readdirSync(work), ["a.txt"]);
   });
 
@@ -74,8 +74,7 @@ describe("files that are written whole", () => {
       [join(folder, "n".repeat(300)), /the name is too long \(ENAMETOOLONG\)/],
       ["/proc/torchclip-no-such", /\((ENOENT|EACCES|EPERM)\)/],
     ] as const) {
-      const error = await errorOf(() => writeFileWhole(path, "x"));
-      assert.equal(error.code, "E_WRITE", path);
+      const error = await rejectsWith("E_WRITE", () => writeFileWhole(path, "x"), path);
       assert.match(error.message, reason);
       assert.ok(error.message.includes(path) && error.subject === path, error.message);
     }
@@ -94,7 +93,7 @@ describe("files that are written whole", () => {
     await writeFileWhole(link, "new");
     assert.equal(readFileSync(file, "utf8"), "new");
     if (!existsSync("/dev/full")) return this.skip();
-    assert.equal((await errorOf(() => writeFileWhole("/dev/full", "x"))).code, "E_WRITE");
+    await rejectsWith("E_WRITE", () => writeFileWhole("/dev/full", "x"));
     assert.ok(existsSync("/dev/full"));
   });
 
@@ -146,9 +145,8 @@ describe("what reports write and read", () => {
       "http://127.0.0.1/a.png",
       "file:///etc/a.png",
     ]) {
-      const error = await errorOf(() => pathInside(inner, name));
-      assert.equal(error.code, "E_ARGUMENT", name);
-      assert.ok(error.message.includes(name));
+      const error = await rejectsWith("E_ARGUMENT", () => pathInside(inner, name), name);
+      assert.ok(error.message.includes(name), error.message);
     }
     for (const sheet of [contactSheetHtml, contactSheetPng]) {
       const error = await errorOf(() =>
@@ -157,7 +155,7 @@ describe("what reports write and read", () => {
       assert.match(`${error.code} ${error.message}`, /^E_ARGUMENT "\.\.\/secret\.png" leads out of/);
     }
     assert.match(await pathInside(inner, "sub/..a.png"), /\.\.a\.png$/);
-    assert.equal((await errorOf(() => pathInside(inner, "none.png"))).code, "E_IMAGE_READ");
+    await rejectsWith("E_IMAGE_READ", () => pathInside(inner, "none.png"));
     rmSync(inner, { recursive: true });
   });
 });

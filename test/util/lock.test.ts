@@ -4,13 +4,17 @@ import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from
 import { join } from "node:path";
 import { lock, withLock } from "../../lib/util/lock.js";
 import { bootTime, thisProcess } from "../../lib/util/owner.js";
-import { errorOf, root, temporaryFolder } from "../support/index.js";
+import { errorOf, rejectsWith, root, temporaryFolder } from "../support/index.js";
 
 const module = JSON.stringify(join(root, "dist/util/lock.js"));
 /** Starts a process that takes the lock and says so, or says why not. */
 function holder(path: string, then = "setInterval(() => {}, 1000)"): ChildProcess {
   const script = `import { lock } from ${module};
-    try { await lock(${JSON.stringify(path)}); console.log("held"); ${then} } catch (e) { console.log(e.code) }`;
+    try {
+      await lock(${JSON.stringify(path)});
+      console.log("held");
+      ${then}
+    } catch (e) { console.log(e.code) }`;
   return spawn(process.execPath, ["--input-type=module", "-e", script], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -34,8 +38,7 @@ describe("locks", () => {
   it("one at a time; released, it is gone", async () => {
     const path = fresh();
     const held = await lock(path);
-    const error = await errorOf(() => lock(path));
-    assert.equal(error.code, "E_LOCKED");
+    const error = await rejectsWith("E_LOCKED", () => lock(path));
     assert.match(error.message, new RegExp(`process ${process.pid} on`));
     await held.check();
     await held.release();
@@ -49,7 +52,7 @@ describe("locks", () => {
     const path = fresh();
     const child = holder(path);
     assert.equal(await said(child), "held");
-    assert.equal((await errorOf(() => lock(path))).code, "E_LOCKED");
+    await rejectsWith("E_LOCKED", () => lock(path));
     child.kill("SIGKILL");
     await new Promise((resolve) => child.on("exit", resolve));
     await takes(path);
@@ -64,7 +67,7 @@ describe("locks", () => {
     const past = new Date(Date.now() - 3_600_000);
     utimesSync(path, past, past);
     assert.match((await errorOf(() => lock(path))).message, /has not answered for 36\d\d s/);
-    assert.equal((await errorOf(() => withLock(path, () => Promise.resolve()))).code, "E_LOCKED");
+    await rejectsWith("E_LOCKED", () => withLock(path, () => Promise.resolve()));
     child.kill("SIGKILL");
   });
 
@@ -77,27 +80,26 @@ describe("locks", () => {
     await takes(path);
     // Written after this machine's start: another machine with the same name, which may live.
     write(path, { boot: "another" });
-    assert.equal((await errorOf(() => lock(path))).code, "E_LOCKED");
+    await rejectsWith("E_LOCKED", () => lock(path));
   });
 
   it("another host or container: by the time of its silence", async () => {
     const path = fresh();
     for (const owner of [{ host: "elsewhere" }, { namespace: "pid:[1]" }]) {
       write(path, { ...owner, pid: 2 ** 22 + 1 });
-      assert.equal((await errorOf(() => lock(path))).code, "E_LOCKED");
+      await rejectsWith("E_LOCKED", () => lock(path));
       write(path, { ...owner, pid: 2 ** 22 + 1 }, 60_000);
       await takes(path);
     }
     writeFileSync(path, "half of a lo");
-    assert.equal((await errorOf(() => lock(path))).code, "E_LOCKED");
+    await rejectsWith("E_LOCKED", () => lock(path));
   });
 
   it("lost while its process was stopped: E_LOCKED, and the other's lock stays", async () => {
     const path = fresh();
     const held = await lock(path);
     write(path, { host: "elsewhere", token: "fedcba9876543210" });
-    const error = await errorOf(() => held.check());
-    assert.equal(error.code, "E_LOCKED");
+    const error = await rejectsWith("E_LOCKED", () => held.check());
     assert.match(error.message, /taken over by process \d+ on elsewhere/);
     await held.release();
     assert.ok(existsSync(path));
@@ -129,10 +131,7 @@ describe("locks", () => {
     );
     assert.ok(order[0] === order[1] && order[2] === order[3] && order.length === 6, order.join());
     const held = await lock(path);
-    assert.equal(
-      (await errorOf(() => lock(path, { wait: true, signal: AbortSignal.timeout(50) }))).code,
-      "E_ABORTED",
-    );
+    await rejectsWith("E_ABORTED", () => lock(path, { wait: true, signal: AbortSignal.timeout(50) }));
     assert.ok(readFileSync(path, "utf8").includes(thisProcess().host));
     await held.release();
   });
