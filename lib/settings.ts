@@ -19,8 +19,6 @@ export interface Settings {
   hubEndpoint: string | undefined;
   /** Cache of the hub's files, shared with Python's huggingface_hub. */
   hubCache: string;
-  /** HF_TOKEN, or the file that Python's login wrote. */
-  hubToken: string | undefined;
   /** Base URL that is asked in place of OpenAI's file server. */
   openaiMirror: string | undefined;
   /** Base URL that is asked in place of the other servers that hold data sets known by name. */
@@ -41,20 +39,25 @@ export interface SettingsOverrides {
 }
 
 export function settings(overrides: SettingsOverrides = {}): Settings {
+  const mirror = filled(overrides.mirror);
   return {
     cacheDir: resolve(overrides.cacheDir ?? env.TORCHCLIP_CACHE ?? join(systemCache(), "torchclip")),
     offline: overrides.offline ?? (isSet(env.TORCHCLIP_OFFLINE) || isSet(env.HF_HUB_OFFLINE)),
-    hubMirror: overrides.mirror || env.TORCHCLIP_HUB_MIRROR || undefined,
-    openaiMirror: overrides.mirror || env.TORCHCLIP_OPENAI_MIRROR || undefined,
-    datasetMirror: overrides.mirror || env.TORCHCLIP_DATASET_MIRROR || undefined,
+    hubMirror: mirror ?? filled(env.TORCHCLIP_HUB_MIRROR),
+    openaiMirror: mirror ?? filled(env.TORCHCLIP_OPENAI_MIRROR),
+    datasetMirror: mirror ?? filled(env.TORCHCLIP_DATASET_MIRROR),
     mirrorFallback: overrides.mirrorFallback ?? isSet(env.TORCHCLIP_MIRROR_FALLBACK),
-    addonFile: env.TORCHCLIP_ADDON || undefined,
-    hubEndpoint: env.HF_ENDPOINT || undefined,
+    addonFile: filled(env.TORCHCLIP_ADDON),
+    hubEndpoint: filled(env.HF_ENDPOINT),
     hubCache: resolve(
       overrides.cacheDir ? join(overrides.cacheDir, "hub") : (env.HF_HUB_CACHE ?? join(hubHome(), "hub")),
     ),
-    hubToken: env.HF_TOKEN || savedToken(),
   };
+}
+
+/** The user's token for the hub: HF_TOKEN, or the file that Python's login wrote. */
+export function hubToken(): string | undefined {
+  return filled(env.HF_TOKEN) ?? savedToken();
 }
 
 /** The hub's own address, unless HF_ENDPOINT names another one. */
@@ -79,8 +82,12 @@ export function addressesOf(url: string, at: Settings): Address[] {
   const { origin, pathname } = new URL(url);
   const isHub = origin === HUB;
   const original = isHub ? `${baseUrl(at.hubEndpoint ?? HUB)}${pathname}` : url;
-  const mirror = isHub ? at.hubMirror : origin === OPENAI ? at.openaiMirror : at.datasetMirror;
-  return withMirror(mirror, pathname, original, at);
+  return withMirror(mirrorOf(origin, at), pathname, original, at);
+}
+
+function mirrorOf(origin: string, at: Settings): string | undefined {
+  if (origin === HUB) return at.hubMirror;
+  return origin === OPENAI ? at.openaiMirror : at.datasetMirror;
 }
 
 /**
@@ -134,10 +141,10 @@ export interface BuildSettings {
 
 export function buildSettings(): BuildSettings {
   return {
-    libtorch: env.TORCHCLIP_LIBTORCH || undefined,
+    libtorch: filled(env.TORCHCLIP_LIBTORCH),
     cuda: env.TORCHCLIP_CUDA ?? "",
-    python: env.PYTHON || "python3",
-    compiler: env.CXX || undefined,
+    python: filled(env.PYTHON) ?? "python3",
+    compiler: filled(env.CXX),
   };
 }
 
@@ -145,6 +152,9 @@ export function buildSettings(): BuildSettings {
 export function childEnvironment(changed: Record<string, string>): NodeJS.ProcessEnv {
   return { ...env, ...changed };
 }
+
+/** A variable, or an option, of no characters counts as one that is not set. */
+const filled = (value: string | undefined): string | undefined => (value === "" ? undefined : value);
 
 const isSet = (value: string | undefined): boolean => /^(1|true|yes|on)$/i.test(value ?? "");
 
@@ -155,7 +165,7 @@ function hubHome(): string {
 
 function savedToken(): string | undefined {
   try {
-    return readFileSync(env.HF_TOKEN_PATH ?? join(hubHome(), "token"), "utf8").trim() || undefined;
+    return filled(readFileSync(env.HF_TOKEN_PATH ?? join(hubHome(), "token"), "utf8").trim());
   } catch {
     return undefined;
   }

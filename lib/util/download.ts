@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { TorchclipError } from "../errors.js";
 import { redactText, redactUrl } from "../redact.js";
 import type { Address } from "../settings.js";
+import { firstAnswer, type Failure } from "./fallback.js";
 import { hashFile, syncFile, syncFolder, writeAll, writeFileWhole, writing } from "./files.js";
 import { lock } from "./lock.js";
 import type { Origin } from "./origin.js";
@@ -43,45 +44,58 @@ const ATTEMPTS = 6; // without a byte of progress
  * on from.
  */
 export async function download(options: DownloadOptions): Promise<string> {
-  const { target, urls } = options;
+  const { target } = options;
   if (await exists(target)) return target;
   if (options.offline) {
+    const from = options.urls.at(0) ?? "no address";
     throw new TorchclipError(
       "E_OFFLINE",
-      `${target} is not in the cache, and the network is off (offline mode). It comes from ${urls[0]}`,
-      {
-        subject: target,
-      },
+      `${target} is not in the cache, and the network is off (offline mode). It comes from ${from}`,
+      { subject: target },
     );
   }
   const held = await lock(`${target}.lock`, { wait: true, signal: options.signal });
   try {
-    if (await exists(target)) return target;
-    const failures: string[] = [];
-    const remedy = options.remedy ? `. ${options.remedy}` : "";
-    for (const [i, url] of urls.entries()) {
-      try {
-        await fetchWhole(url, options, () => held.check());
-        options.onFetched?.(url);
-        return target;
-      } catch (error) {
-        if (options.signal?.aborted) throw new TorchclipError("E_ABORTED", "aborted", { cause: error });
-        if (error instanceof TorchclipError && ["E_WRITE", "E_LOCKED"].includes(error.code)) throw error;
-        const failure = `${url}: ${(error as Error).message}`;
-        failures.push(failure);
-        if (i < urls.length - 1) tellNext(options.onNote, failure, urls[i + 1]);
-        else if (error instanceof TorchclipError && error.code === "E_HASH_MISMATCH")
-          throw new TorchclipError(error.code, error.message + remedy, { subject: url, cause: error });
-      }
-    }
-    throw new TorchclipError(
-      "E_DOWNLOAD",
-      `could not download ${target}:\n  ${failures.join("\n  ")}${remedy}`,
-      { subject: target },
-    );
+    if (!(await exists(target))) await fetchFromFirst(options, () => held.check());
+    return target;
   } finally {
     await held.release();
   }
+}
+
+/** Fetches the file from the first address that gives it. */
+async function fetchFromFirst(options: DownloadOptions, check: () => Promise<void>): Promise<void> {
+  const fetchFrom = async (url: string): Promise<void> => {
+    await fetchWhole(url, options, check);
+    options.onFetched?.(url);
+  };
+  const outcome = await firstAnswer(options.urls, fetchFrom, {
+    signal: options.signal,
+    fatal: ["E_WRITE", "E_LOCKED"],
+    onNext: (failure, next) => tellNext(options.onNote, sentence(failure), next),
+  });
+  if ("failures" in outcome) throw downloadError(outcome.failures, options);
+}
+
+/** The error of a download whose addresses all failed. */
+function downloadError(
+  failures: readonly Failure<string>[],
+  { target, remedy }: DownloadOptions,
+): TorchclipError {
+  const end = remedy ? `. ${remedy}` : "";
+  const last = failures.at(-1);
+  if (last?.error instanceof TorchclipError && last.error.code === "E_HASH_MISMATCH") {
+    const message = last.error.message + end;
+    return new TorchclipError("E_HASH_MISMATCH", message, { subject: last.address, cause: last.error });
+  }
+  const list = failures.map((failure) => sentence(failure)).join("\n  ");
+  return new TorchclipError("E_DOWNLOAD", `could not download ${target}:\n  ${list}${end}`, {
+    subject: target,
+  });
+}
+
+function sentence({ address, error }: Failure<string>): string {
+  return `${address}: ${(error as Error).message}`;
 }
 
 /** What a download says beside its result. Where nobody listens it is a warning of the process. */
@@ -98,7 +112,8 @@ export function tellNext(onNote: ((text: string) => void) | undefined, failure: 
 
 /** Ends the message of a failure where a mirror was the only address; else undefined. */
 export function mirrorRemedy(addresses: readonly Address[]): string | undefined {
-  if (addresses.length !== 1 || addresses[0].kind !== "mirror") return undefined;
+  const [only, ...others] = addresses;
+  if (only?.kind !== "mirror" || others.length > 0) return undefined;
   return (
     "The mirror alone was asked; " +
     "with --mirror-fallback (mirrorFallback: true, TORCHCLIP_MIRROR_FALLBACK=1) " +
