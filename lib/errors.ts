@@ -94,7 +94,8 @@ const REASONS: Record<string, string | undefined> = {
 };
 
 function getSystemErrorMessage(errno: number | undefined): string {
-  return (errno !== undefined && getSystemErrorMap().get(errno)?.[1]) || "the operating system refused";
+  const known = errno === undefined ? undefined : getSystemErrorMap().get(errno);
+  return known?.[1] ?? "the operating system refused";
 }
 
 /**
@@ -108,27 +109,37 @@ export function toTorchclipError(
   about: ErrorSubject = {},
 ): TorchclipError {
   if (error instanceof TorchclipError) return error;
-  const { code = "", message, path } = (error ?? {}) as { code?: string; message?: string; path?: string };
+  const { code, message, path } = (error ?? {}) as ErrorFields;
   const reason = systemReason(error);
   if (reason !== undefined) {
-    const place = path ?? about.subject;
+    const place = typeof path === "string" ? path : about.subject;
     const text = fallback === "E_WRITE" ? "cannot write" : "cannot read";
     return new TorchclipError(
       OF_FILES.has(fallback) ? fallback : "E_READ",
       `${text} ${place ?? "a file"}: ${reason}`,
-      {
-        subject: place,
-        cause: error,
-        ...about,
-      },
+      { subject: place, cause: error, ...about },
     );
   }
-  const known = (ERROR_CODES as readonly string[]).includes(code) ? (code as ErrorCode) : undefined;
-  const argument = code.startsWith("ERR_INVALID_ARG") ? "E_ARGUMENT" : undefined; // Node.js itself refuses it: a NUL in a path
-  return new TorchclipError(known ?? argument ?? fallback, message ?? String(error), {
-    cause: error,
-    ...about,
-  });
+  return new TorchclipError(
+    ownCode(code) ?? fallback,
+    typeof message === "string" ? message : String(error),
+    { cause: error, ...about },
+  );
+}
+
+/** Fields that errors of the addon, of Node.js and of libraries have; anything can be thrown. */
+interface ErrorFields {
+  code?: unknown;
+  message?: unknown;
+  path?: unknown;
+}
+
+/** The code of ours that a code of the addon or of Node.js means. */
+function ownCode(code: unknown): ErrorCode | undefined {
+  if (typeof code !== "string") return undefined; // that of a DOMException is a number
+  // Node.js itself refuses an argument: a NUL in a path.
+  if (code.startsWith("ERR_INVALID_ARG")) return "E_ARGUMENT";
+  return ERROR_CODES.find((known) => known === code);
 }
 
 /** A file that cannot be read, or what is called by `name` in messages. */
@@ -158,6 +169,6 @@ export function checkAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortedError(signal);
 }
 
-export function abortedError(signal: AbortSignal): TorchclipError {
-  return new TorchclipError("E_ABORTED", "aborted", { cause: signal.reason });
+export function abortedError(signal: AbortSignal | undefined): TorchclipError {
+  return new TorchclipError("E_ABORTED", "aborted", { cause: signal?.reason });
 }

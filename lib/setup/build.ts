@@ -50,12 +50,16 @@ function runQuietly(command: string, args: string[], note: (text: string) => voi
     child.stderr.on("data", keep);
     child.on("error", reject);
     child.on("close", (code) => {
-      if (code === 0) return resolve();
+      if (code === 0) {
+        resolve();
+        return;
+      }
       note(output);
       reject(
         new TorchclipError(
           "E_ADDON",
-          `compiling failed (exit ${code}); its output is above. Needed: CMake >= 3.22 and a C++20 compiler`,
+          `compiling failed (exit ${String(code)}); its output is above. ` +
+            "Needed: CMake >= 3.22 and a C++20 compiler",
         ),
       );
     });

@@ -20,8 +20,8 @@ const run = promisify(execFile);
  */
 export const LIBTORCH_VERSION = "2.13.0";
 export const CUDA_LIBTORCH_VERSION = "2.14.1";
-const OLDEST = [2, 11];
-const NEWEST = [2, 14];
+/** Minor versions from `oldest` to `newest`. */
+const SUPPORTED = { major: 2, oldest: 11, newest: 14 };
 
 const DOWNLOADS = "https://download.pytorch.org/libtorch";
 /**
@@ -72,7 +72,7 @@ export async function findLibtorch(options: FindOptions = {}): Promise<string> {
       return folder;
     } catch (error) {
       if (options.signal?.aborted) throw error;
-      failures.push(`${source.name}: ${(error as Error).message.split("\n")[0]}`);
+      failures.push(`${source.name}: ${firstLine((error as Error).message)}`);
       // A folder that the user named is never passed over silently.
       if (source === SOURCES[0] && buildSettings().libtorch) break;
     }
@@ -81,11 +81,14 @@ export async function findLibtorch(options: FindOptions = {}): Promise<string> {
     "E_DOWNLOAD",
     [
       "No libtorch 2.11 to 2.14 was found. Tried:",
-      ...failures.map((f) => `  ${f}`),
-      "Set TORCHCLIP_LIBTORCH to a folder with include/ and lib/ (an unpacked libtorch, or the folder of an installed Python torch).",
+      ...failures.map((failure) => `  ${failure}`),
+      "Set TORCHCLIP_LIBTORCH to a folder with include/ and lib/ " +
+        "(an unpacked libtorch, or the folder of an installed Python torch).",
     ].join("\n"),
   );
 }
+
+const firstLine = (text: string): string => text.split("\n")[0];
 
 const SOURCES: readonly Source[] = [
   {
@@ -107,7 +110,8 @@ const SOURCES: readonly Source[] = [
  */
 function flavour(): string {
   const { cuda: wanted } = buildSettings();
-  return wanted === "" || wanted === "0" ? "cpu" : /^cu\d+$/.test(wanted) ? wanted : "cuda";
+  if (wanted === "" || wanted === "0") return "cpu";
+  return /^cu\d+$/.test(wanted) ? wanted : "cuda";
 }
 
 function wantedVersion(): string {
@@ -125,24 +129,33 @@ export async function checkLibtorch(folder: string): Promise<string> {
   for (const header of headers) {
     const text = await readFile(join(folder, header), "utf8").catch(() => undefined);
     if (!text) continue;
-    const part = (name: string) =>
-      Number(new RegExp(`#define TORCH_VERSION_${name} (\\d+)`).exec(text)?.[1] ?? NaN);
-    const version = [part("MAJOR"), part("MINOR")];
-    if (version.some(Number.isNaN)) continue;
-    const inRange = version[0] === OLDEST[0] && version[1] >= OLDEST[1] && version[1] <= NEWEST[1];
-    if (!inRange) throw new Error(`${folder} is version ${version.join(".")}, not 2.11 to 2.14`);
+    const major = versionPart(text, "MAJOR");
+    const minor = versionPart(text, "MINOR");
+    if (major === undefined || minor === undefined) continue;
+    const version = `${major}.${minor}`;
+    const inRange = major === SUPPORTED.major && minor >= SUPPORTED.oldest && minor <= SUPPORTED.newest;
+    if (!inRange) throw new Error(`${folder} is version ${version}, not 2.11 to 2.14`);
     const libraries = await readdir(join(folder, "lib")).catch(() => [] as string[]);
-    if (!libraries.some((l) => /torch_cpu\.(so|dylib|lib)$/.test(l)))
+    if (!libraries.some((name) => /torch_cpu\.(so|dylib|lib)$/.test(name)))
       throw new Error(`${folder} has no torch_cpu library`);
-    return version.join(".");
+    return version;
   }
   throw new Error(`${folder} has no libtorch headers`);
 }
 
+/** A number of libtorch's version, as its header version.h defines it. */
+function versionPart(header: string, name: "MAJOR" | "MINOR"): number | undefined {
+  const digits = new RegExp(`#define TORCH_VERSION_${name} (\\d+)`).exec(header)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
 async function pythonTorch(): Promise<string> {
   // find_spec, not import: importing torch takes seconds.
-  const code =
-    "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+  const code = [
+    "import importlib.util as u",
+    "s = u.find_spec('torch')",
+    "print(s.submodule_search_locations[0] if s else '')",
+  ].join("; ");
   const { stdout } = await run(buildSettings().python, ["-c", code]).catch(() => ({ stdout: "" }));
   const folder = stdout.trim();
   if (!folder) throw new Error("python3 has no torch");
@@ -211,11 +224,12 @@ async function wheelMetadata(wheel: string): Promise<string> {
  */
 export function nvidiaPackages(metadata: string, runtimeOnly: boolean): string[] {
   const found: string[] = [];
-  for (const [, requirement] of metadata.matchAll(/^Requires-Dist: ((?:cuda-toolkit|nvidia-)[^;\n]*)/gm)) {
-    const toolkit = /^cuda-toolkit\[[^\]]*\](.*)$/.exec(requirement.trim());
-    if (!runtimeOnly) found.push(requirement.trim());
+  for (const match of metadata.matchAll(/^Requires-Dist: ((?:cuda-toolkit|nvidia-)[^;\n]*)/gm)) {
+    const requirement = match[1].trim();
+    const toolkit = /^cuda-toolkit\[[^\]]*\](.*)$/.exec(requirement);
+    if (!runtimeOnly) found.push(requirement);
     else if (toolkit) found.push(`cuda-toolkit[cudart,cupti]${toolkit[1]}`);
-    else if (/^nvidia-cuda-(runtime|cupti)/.test(requirement)) found.push(requirement.trim());
+    else if (/^nvidia-cuda-(runtime|cupti)/.test(requirement)) found.push(requirement);
   }
   return found;
 }

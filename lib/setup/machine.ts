@@ -84,19 +84,19 @@ const FLAGS: Record<string, string> = {
 export function instructionSets(): string[] {
   if (platform !== "linux") return process.arch === "arm64" ? ["neon"] : [];
   try {
-    const flags = new Set(
-      /^(?:flags|Features)\s*: (.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1].split(" "),
-    );
-    return Object.keys(FLAGS)
-      .filter((flag) => flags.has(flag))
-      .map((flag) => FLAGS[flag]);
+    const line = /^(?:flags|Features)\s*: (.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1];
+    const flags = new Set(line?.split(" "));
+    return Object.entries(FLAGS)
+      .filter(([flag]) => flags.has(flag))
+      .map(([, name]) => name);
   } catch {
     return [];
   }
 }
 
 export function cpuName(): string {
-  return `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores`;
+  const all = cpus();
+  return `${all.at(0)?.model.trim() ?? "unknown"}, ${all.length} cores`;
 }
 
 async function firstThatRuns(commands: string[]): Promise<Tool> {
@@ -109,12 +109,17 @@ async function firstThatRuns(commands: string[]): Promise<Tool> {
 
 async function runs(command: string, args: string[]): Promise<string | undefined> {
   const result = await run(command, args, { timeout: 10_000 }).catch(() => undefined);
-  return result && ((result.stdout || result.stderr).split("\n")[0].trim() || "present");
+  if (!result) return undefined;
+  const output = result.stdout === "" ? result.stderr : result.stdout;
+  const firstLine = output.split("\n")[0].trim();
+  return firstLine === "" ? "present" : firstLine;
 }
 
 function olderThan(text: string, major: number, minor: number): boolean {
-  const [, a, b] = /(\d+)\.(\d+)/.exec(text) ?? [];
-  return a !== undefined && (Number(a) < major || (Number(a) === major && Number(b) < minor));
+  const match = /(\d+)\.(\d+)/.exec(text);
+  if (!match) return false;
+  const found = { major: Number(match[1]), minor: Number(match[2]) };
+  return found.major < major || (found.major === major && found.minor < minor);
 }
 
 function install(debian: string, mac: string): string {

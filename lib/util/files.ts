@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, realpath, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { systemReason, TorchclipError } from "../errors.js";
-import { forEachLimited } from "./iterate.js";
+import { mapLimited } from "./iterate.js";
 import { isDead, thisProcess } from "./owner.js";
 
 /** Hash of a file's content, in hex; `prefix` is hashed before it. */
@@ -31,9 +31,8 @@ export function toWriteError(error: unknown, path: string): unknown {
   const reason = systemReason(error);
   if (reason === undefined) {
     const { code = "", message } = error as NodeJS.ErrnoException;
-    return code.startsWith("ERR_INVALID_ARG")
-      ? new TorchclipError("E_ARGUMENT", message, { cause: error })
-      : error; // a NUL in the path
+    const isRefused = code.startsWith("ERR_INVALID_ARG"); // a NUL in the path
+    return isRefused ? new TorchclipError("E_ARGUMENT", message, { cause: error }) : error;
   }
   return new TorchclipError("E_WRITE", `cannot write ${path}: ${reason}`, { subject: path, cause: error });
 }
@@ -89,9 +88,9 @@ export async function makeFolder(path: string): Promise<void> {
     const parent = dirname(path);
     if (code === "ENOENT" && parent !== path) {
       await makeFolder(parent);
-      await mkdir(path).catch(
-        (again: NodeJS.ErrnoException) => again.code !== "EEXIST" && Promise.reject(again),
-      );
+      await mkdir(path).catch((again: unknown) => {
+        if ((again as NodeJS.ErrnoException).code !== "EEXIST") throw again;
+      });
     } else if (!(await stat(path).catch(() => undefined))?.isDirectory()) {
       throw error;
     }
@@ -122,6 +121,11 @@ const machine = (): string => {
 };
 const swept = new Set<string>();
 
+/** Removes a file or a folder; that it cannot be removed is no reason to fail. */
+async function removeQuietly(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true }).catch(() => undefined);
+}
+
 /** Removes, once for each folder, the temporary files that killed processes of this machine left there. */
 async function sweep(folder: string): Promise<void> {
   const place = resolve(folder);
@@ -131,7 +135,7 @@ async function sweep(folder: string): Promise<void> {
   for (const name of await readdir(place).catch(() => [])) {
     const [, of, pid, start] = TEMPORARY.exec(name) ?? [];
     if (of !== ours || !isDead(Number(pid), start === "0" ? undefined : start)) continue;
-    await rm(join(place, name), { recursive: true, force: true }).catch(() => {});
+    await removeQuietly(join(place, name));
   }
 }
 
@@ -216,8 +220,8 @@ export class NewFile {
 
   /** Removes what was written. Does nothing after `place`. */
   async discard(): Promise<void> {
-    await this.handle.close().catch(() => {});
-    await rm(this.temporary, { force: true }).catch(() => {});
+    await this.handle.close().catch(() => undefined);
+    await removeQuietly(this.temporary);
   }
 }
 
@@ -268,9 +272,10 @@ export async function writeFolderWhole(
       await syncFolder(dirname(path));
     });
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true }).catch(() => {});
-    const { code, path: at } = error as NodeJS.ErrnoException;
-    throw WRITE_ONLY.has(code ?? "") || at?.startsWith(temporary) ? toWriteError(error, path) : error;
+    await removeQuietly(temporary);
+    const { code = "", path: place = "" } = error as NodeJS.ErrnoException;
+    const isOfWriting = WRITE_ONLY.has(code) || place.startsWith(temporary);
+    throw isOfWriting ? toWriteError(error, path) : error;
   }
 }
 
@@ -279,7 +284,7 @@ const SYNCS = 16; // at once
 async function syncTree(folder: string): Promise<void> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((e) => e.isFile()).map((e) => join(e.parentPath, e.name));
-  await forEachLimited(files.length, SYNCS, (i) => syncFile(files[i]));
+  await mapLimited(files, SYNCS, syncFile);
   const folders = entries.filter((e) => e.isDirectory()).map((e) => join(e.parentPath, e.name));
   for (const each of [...folders, folder]) await syncFolder(each);
 }

@@ -20,8 +20,16 @@ export async function forEachLimited(
     }
   };
   const results = await Promise.allSettled(Array.from({ length: Math.min(limit, n) }, worker));
-  const failures = results.filter((r) => r.status === "rejected").map((r) => r.reason as { index?: number });
-  if (failures.length) throw failures.sort((a, b) => (a.index ?? -1) - (b.index ?? -1))[0];
+  const failures = results
+    .filter((result) => result.status === "rejected")
+    .map(({ reason }) => reason as unknown);
+  failures.sort((a, b) => indexOf(a) - indexOf(b));
+  if (failures.length > 0) throw failures[0];
+}
+
+/** The item that an error is about; -1 where it says none. */
+function indexOf(error: unknown): number {
+  return (error as { index?: number } | undefined)?.index ?? -1;
 }
 
 /** What `work` gives for each item, in the order of the items, at most `limit` at once. */
@@ -32,7 +40,7 @@ export async function mapLimited<T, R>(
 ): Promise<R[]> {
   const results = new Array<R>(items.length);
   await forEachLimited(items.length, limit, async (i) => {
-    results[i] = await work(items[i], i);
+    results[i] = await work(items[i] as T, i);
   });
   return results;
 }

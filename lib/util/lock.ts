@@ -47,7 +47,7 @@ export async function lock(path: string, options: LockOptions = {}): Promise<Loc
     if (!holder) return new Lock(path, owner.token, stale);
     if (!wait || Date.now() - holder.beat > stale) throw lockedError(path, holder, stale);
     await sleep(pause, undefined, { signal }).catch(() => {
-      throw abortedError(signal!);
+      throw abortedError(signal);
     });
   }
 }
@@ -90,22 +90,24 @@ export class Lock {
     const who = holder ? ` by process ${holder.owner.pid} on ${hostOf(holder.owner)}` : "";
     throw new TorchclipError(
       "E_LOCKED",
-      `${this.path} was taken over${who} while this process was stopped, or was removed; nothing more is written`,
-      {
-        subject: this.path,
-      },
+      `${this.path} was taken over${who} while this process was stopped, or was removed; ` +
+        "nothing more is written",
+      { subject: this.path },
     );
   }
 
   async release(): Promise<void> {
     clearInterval(this.timer);
-    if ((await readLock(this.path))?.owner.token === this.token)
-      await rm(this.path, { force: true }).catch(() => {});
+    if (await this.isHeld()) await rm(this.path, { force: true }).catch(() => undefined);
   }
 
   private async beat(): Promise<void> {
-    if ((await readLock(this.path))?.owner.token !== this.token) return clearInterval(this.timer);
-    await utimes(this.path, new Date(), new Date()).catch(() => {});
+    if (await this.isHeld()) await utimes(this.path, new Date(), new Date()).catch(() => undefined);
+    else clearInterval(this.timer);
+  }
+
+  private async isHeld(): Promise<boolean> {
+    return (await readLock(this.path))?.owner.token === this.token;
   }
 }
 
@@ -134,7 +136,7 @@ async function acquire(path: string, owner: Owner, stale: number): Promise<Held 
         return undefined;
       }
     } finally {
-      await rm(right, { force: true }).catch(() => {});
+      await rm(right, { force: true }).catch(() => undefined);
     }
   }
 }
@@ -154,6 +156,9 @@ function isGone({ owner, beat }: Held, stale: number): boolean {
   return isDead(owner.pid, owner.start) || (owner.start === undefined && silent);
 }
 
+/** Errors of `link` on file systems that have none: FAT, some network file systems. */
+const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
+
 /** Creates the lock with its content at once; false where there is one. */
 async function createLock(path: string, owner: Owner): Promise<boolean> {
   return writing(path, async () => {
@@ -164,15 +169,8 @@ async function createLock(path: string, owner: Owner): Promise<boolean> {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "EEXIST") return false;
-      if (
-        code !== "EPERM" &&
-        code !== "ENOTSUP" &&
-        code !== "EOPNOTSUPP" &&
-        code !== "ENOSYS" &&
-        code !== "EMLINK"
-      )
-        throw error;
-      return await createWithoutLink(path, owner); // FAT, some network file systems
+      if (!NO_LINKS.has(code ?? "")) throw error;
+      return await createWithoutLink(path, owner);
     } finally {
       await rm(temporary, { force: true });
     }
@@ -215,21 +213,36 @@ async function writeTemporary(path: string, owner: Owner): Promise<string> {
  */
 async function readLock(path: string): Promise<Held | undefined> {
   const info = await stat(path).catch(() => undefined);
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) =>
-    error.code === "ENOENT" ? undefined : "",
+  const text = await readFile(path, "utf8").catch((error: unknown) =>
+    (error as NodeJS.ErrnoException).code === "ENOENT" ? undefined : "",
   );
   if (!info || text === undefined) return undefined;
-  let owner: Partial<Owner> | undefined;
-  try {
-    owner = JSON.parse(text) as Partial<Owner>;
-  } catch {
-    // Half-written, or not a lock of ours.
-  }
-  const { host = "an unknown host", token = "unknown0", pid = 0 } = owner ?? {};
-  return { owner: { ...owner, host, token, pid }, beat: info.mtimeMs };
+  return { owner: ownerIn(text), beat: info.mtimeMs };
 }
 
-const hostOf = ({ host }: Owner): string => host.split("/")[0];
+/** The owner in a lock's text; what is half-written, or not a lock of ours, gives an unknown one. */
+function ownerIn(text: string): Owner {
+  let found: Partial<Record<keyof Owner, unknown>> | null;
+  try {
+    found = JSON.parse(text) as Partial<Record<keyof Owner, unknown>> | null;
+  } catch {
+    found = null;
+  }
+  const { host, boot, namespace, pid, start, token } = found ?? {};
+  return {
+    host: stringOf(host) ?? "an unknown host",
+    boot: stringOf(boot),
+    namespace: stringOf(namespace),
+    pid: typeof pid === "number" ? pid : 0,
+    start: stringOf(start),
+    token: stringOf(token) ?? "unknown0",
+  };
+}
+
+const stringOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+/** The machine's name, without the machine id behind it. */
+const hostOf = ({ host }: Owner): string => host.replace(/\/.*$/s, "");
 
 function lockedError(path: string, { owner, beat }: Held, stale: number): TorchclipError {
   const silent = Date.now() - beat;

@@ -64,7 +64,7 @@ function elementAt(b: Buffer, at: number, little: boolean, padded: boolean): Ele
   // The small form: length and type in one word, up to four bytes behind it.
   const small = first >>> 16;
   const start = small ? at + 4 : at + 8;
-  const length = small || word(at + 4);
+  const length = small > 0 ? small : word(at + 4);
   if (start + length > b.length || small > 4) throw new Error("an element is longer than the file");
   return {
     type: small ? first & 0xffff : first,

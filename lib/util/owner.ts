@@ -21,7 +21,8 @@ export interface ProcessIdentity {
 
 const read = (path: string): string | undefined => {
   try {
-    return readFileSync(path, "utf8").trim() || undefined;
+    const text = readFileSync(path, "utf8").trim();
+    return text === "" ? undefined : text;
   } catch {
     return undefined;
   }
@@ -70,7 +71,8 @@ function startOf(pid: number): string | undefined {
       encoding: "utf8",
       env: childEnvironment({ LC_ALL: "C", TZ: "UTC" }),
     });
-    return text.replace(/\W+/g, "") || undefined;
+    const start = text.replace(/\W+/g, "");
+    return start === "" ? undefined : start;
   } catch {
     return undefined;
   }
@@ -82,7 +84,8 @@ function startOf(pid: number): string | undefined {
  */
 export function isDead(pid: number, start: string | undefined): boolean {
   if (!exists(pid)) return true;
-  if (platform === "linux" && /^[ZXx]/.test(statusOf(pid)?.[0] ?? "")) return true; // ended, only its parent has not asked for its status
+  // A process in one of these states has ended; only its parent has not asked for its status.
+  if (platform === "linux" && /^[ZXx]/.test(statusOf(pid)?.[0] ?? "")) return true;
   const found = startOf(pid);
   return start !== undefined && found !== undefined && found !== start;
 }

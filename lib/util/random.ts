@@ -19,15 +19,16 @@ export function below(random: Random, n: number): number {
   return Math.floor(random() * n);
 }
 
+/** One of the items, which may not be none. */
 export function pick<T>(random: Random, items: readonly T[]): T {
-  return items[below(random, items.length)];
+  return items[below(random, items.length)] as T;
 }
 
 /** Fisher-Yates, in place; returns its argument. */
 export function shuffle<T>(random: Random, items: T[]): T[] {
   for (let i = items.length - 1; i > 0; i--) {
     const j = below(random, i + 1);
-    [items[i], items[j]] = [items[j], items[i]];
+    [items[i], items[j]] = [items[j] as T, items[i] as T];
   }
   return items;
 }

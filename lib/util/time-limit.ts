@@ -16,9 +16,9 @@ const call = new Script("work()", { filename: "torchclip-time-limit" });
  * TimeLimitError.
  */
 export function withTimeLimit<T>(work: () => T, milliseconds: number): T {
-  let result: { value: T } | undefined;
+  const results: T[] = [];
   context.work = () => {
-    result = { value: work() };
+    results.push(work());
   };
   try {
     call.runInContext(context, { timeout: milliseconds });
@@ -29,5 +29,5 @@ export function withTimeLimit<T>(work: () => T, milliseconds: number): T {
   } finally {
     context.work = undefined;
   }
-  return result!.value;
+  return results[0] as T;
 }

@@ -41,9 +41,8 @@ export class Untrusted {
 
   /** An object that is no array. */
   object(value: unknown, what: string): JsonObject {
-    if (value === null || typeof value !== "object" || Array.isArray(value))
-      throw this.error(`${what} must be an object, not ${kindOf(value)}`);
-    return value as JsonObject;
+    if (!isObject(value)) throw this.error(`${what} must be an object, not ${kindOf(value)}`);
+    return value;
   }
 
   array(value: unknown, what: string, most = Infinity): unknown[] {
@@ -60,11 +59,10 @@ export class Untrusted {
 
   /** One of a few strings. */
   choice<T extends string>(value: unknown, choices: readonly T[], what: string): T {
-    if (!choices.includes(value as T)) {
-      const found = typeof value === "string" ? JSON.stringify(shown(value)) : kindOf(value);
-      throw this.error(`${what} must be ${choices.join(", ")}, not ${found}`);
-    }
-    return value as T;
+    const choice = choices.find((one) => one === value);
+    if (choice !== undefined) return choice;
+    const found = typeof value === "string" ? JSON.stringify(shown(value)) : kindOf(value);
+    throw this.error(`${what} must be ${choices.join(", ")}, not ${found}`);
   }
 
   boolean(value: unknown, what: string): boolean {
@@ -80,11 +78,9 @@ export class Untrusted {
 
   /** A whole number in `least` … `most`. */
   count(value: unknown, what: string, least = 0, most = Number.MAX_SAFE_INTEGER): number {
-    if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) {
-      const found = typeof value === "number" ? value : kindOf(value);
-      throw this.error(`${what} must be a whole number in ${least} to ${most}, not ${found}`);
-    }
-    return value as number;
+    if (isWhole(value) && value >= least && value <= most) return value;
+    const found = typeof value === "number" ? value : kindOf(value);
+    throw this.error(`${what} must be a whole number in ${least} to ${most}, not ${found}`);
   }
 
   /** Sizes of a tensor's axes, at most 64, whose product is a number that doubles hold exactly. */
@@ -108,6 +104,13 @@ export class Untrusted {
   }
 }
 
+const isWhole = (value: unknown): value is number => Number.isSafeInteger(value);
+
+/** Whether a value is an object that is no array. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** A name out of a file as messages show it: without control characters, cut where it is long. */
 export function shown(name: string): string {
   const start = name.length > SHOWN ? `${name.slice(0, SHOWN)}…` : name;
@@ -123,6 +126,12 @@ export function kindOf(value: unknown): string {
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
+// Windows has no such flag, whatever the types say.
+const flags: Partial<typeof constants> = constants;
+
+/** Flags to open a file for reading. Without O_NONBLOCK the opening of a pipe waits for a writer. */
+export const READ_AT_ONCE = constants.O_RDONLY | (flags.O_NONBLOCK ?? 0);
+
 /**
  * Opens a regular file for reading. E_MODEL_NOT_FOUND with the system's reason where that fails (no
  * permission, no file handles left), E_MODEL_CORRUPT where it is a device, a pipe or a folder, which might
@@ -131,8 +140,7 @@ export function kindOf(value: unknown): string {
 export async function openFile(file: string): Promise<{ handle: FileHandle; size: number }> {
   let handle: FileHandle | undefined;
   try {
-    // Without O_NONBLOCK the opening of a pipe waits for a writer; Windows has neither.
-    handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    handle = await open(file, READ_AT_ONCE);
     const info = await handle.stat();
     if (info.isFile()) return { handle, size: info.size };
   } catch (cause) {
