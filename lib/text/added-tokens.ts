@@ -33,10 +33,10 @@ export class AddedTokens {
     const pieces: Piece[] = [];
     let done = 0;
     for (const match of text.matchAll(this.pattern)) {
-      const token = this.byContent.get(match[0])!;
+      const token = this.byContent.get(match[0]);
       const start = match.index;
       const end = start + match[0].length;
-      if (start < done) continue; // the spaces of the token before reached into it
+      if (!token || start < done) continue; // the spaces of the token before reached into it
       const touched = WORD.test(lastCharacter(text, start)) || WORD.test(firstCharacter(text, end));
       if (token.single_word && touched) continue;
       const before = text.slice(done, start);

@@ -15,17 +15,23 @@ const LITERALS: Record<ClipDialect, readonly [string, string]> = {
 
 /**
  * Words as CLIP cuts them; the text is lower case and its white space single by then. White space is
- * Unicode's, as in the
- * references: U+0085 is, U+FEFF is not. U+0345 is in no word of openai/CLIP and open_clip: they match without regard to
- * case, for which it is a letter to the last part and none to the first.
+ * Unicode's, as in the references: U+0085 is, U+FEFF is not. U+0345 is in no word of openai/CLIP and
+ * open_clip: they match without regard to case, for which it is a letter to the last part and none to the
+ * first.
  */
 const WORDS: Record<ClipDialect, RegExp> = {
-  openai:
-    /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}\u0345]+/gu,
-  open_clip:
-    /<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}\u0345]+/gu,
-  transformers: /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu,
+  openai: wordPattern(["<\\|startoftext\\|>", "<\\|endoftext\\|>"], "\\u0345"),
+  open_clip: wordPattern(["<start_of_text>", "<end_of_text>"], "\\u0345"),
+  transformers: wordPattern([], ""),
 };
+
+/** Expressions for literal words, endings, letters, one digit, and what is neither, without `excluded`. */
+function wordPattern(literals: readonly string[], excluded: string): RegExp {
+  const endings = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
+  const others = `[^\\p{White_Space}\\p{L}\\p{N}${excluded}]+`;
+  return new RegExp([...literals, ...endings, "\\p{L}+", "\\p{N}", others].join("|"), "gu");
+}
+
 const CACHE_LIMIT = 65536;
 /** Letters of a word that is remembered; longer ones hardly come twice and would fill the memory. */
 const CACHED_LETTERS = 64;
@@ -54,9 +60,10 @@ export class BpeTokenizer {
     let highest = -1;
     for (const id of this.vocab.values()) highest = Math.max(highest, id);
     this.vocabSize = highest + 1;
-    if (!this.vocab.has(END)) throw new Error(`it has no token ${END}`);
+    const end = this.vocab.get(END);
+    if (end === undefined) throw new Error(`it has no token ${END}`);
+    this.endId = end;
     this.startId = this.id(START);
-    this.endId = this.id(END);
     if (dialect === "transformers") {
       this.raw = new AddedTokens(json, false);
       this.normalized = new AddedTokens(json, true, normalizeText);
@@ -92,19 +99,24 @@ export class BpeTokenizer {
   }
 
   private id(token: string): number {
-    const id = this.vocab.get(token);
     // As the reference: what the vocabulary lacks (never with all bytes in it) reads as the end token.
-    return id ?? this.vocab.get(END)!;
+    return this.vocab.get(token) ?? this.endId;
+  }
+
+  /** The id of a word that stands for the start or the end; undefined for any other word. */
+  private literalId(word: string): number | undefined {
+    if (this.dialect === "transformers") return undefined;
+    const [start, end] = LITERALS[this.dialect];
+    if (word === start) return this.startId;
+    return word === end ? this.endId : undefined;
   }
 
   private word(word: string): number[] {
     const known = this.cache.get(word);
     if (known) return known;
-    const literal = this.dialect === "transformers" ? -1 : LITERALS[this.dialect].indexOf(word);
+    const literal = this.literalId(word);
     const ids =
-      literal >= 0
-        ? [[this.startId, this.endId][literal]]
-        : this.merger.merge(bytesAsText(word)).map((t) => this.id(t));
+      literal === undefined ? this.merger.merge(bytesAsText(word)).map((t) => this.id(t)) : [literal];
     if (word.length > CACHED_LETTERS) return ids;
     if (this.cache.size >= CACHE_LIMIT) this.cache.clear();
     this.cache.set(word, ids);
@@ -116,18 +128,20 @@ export class BpeTokenizer {
 // of CLIP's vocabulary first; the others get letters from U+0100 on.
 const PRINTABLE = [range(33, 126), range(161, 172), range(174, 255)].flat();
 const OTHERS = range(0, 255).filter((b) => !PRINTABLE.includes(b));
-const BYTE_LETTERS: string[] = [];
-for (const b of PRINTABLE) BYTE_LETTERS[b] = String.fromCharCode(b);
-OTHERS.forEach((b, i) => (BYTE_LETTERS[b] = String.fromCharCode(256 + i)));
+const VOCABULARY: readonly (readonly [byte: number, letter: string])[] = [
+  ...PRINTABLE.map((byte) => [byte, String.fromCharCode(byte)] as const),
+  ...OTHERS.map((byte, i) => [byte, String.fromCharCode(256 + i)] as const),
+];
+const LETTER_OF_BYTE = VOCABULARY.toSorted(([a], [b]) => a - b).map(([, letter]) => letter);
 const utf8 = new TextEncoder();
 
 /** The letters of all bytes in the order of CLIP's vocabulary. */
 export function byteVocabulary(): string[] {
-  return [...PRINTABLE, ...OTHERS].map((b) => BYTE_LETTERS[b]);
+  return VOCABULARY.map(([, letter]) => letter);
 }
 
 function bytesAsText(word: string): string[] {
-  return Array.from(utf8.encode(word), (b) => BYTE_LETTERS[b]);
+  return Array.from(utf8.encode(word), (byte) => LETTER_OF_BYTE[byte] ?? "");
 }
 
 function range(first: number, last: number): number[] {

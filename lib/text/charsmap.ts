@@ -23,7 +23,7 @@ export class CharacterMap {
     const parts: Uint8Array[] = [];
     for (let at = 0; at < bytes.length;) {
       const match = this.matches(bytes, at).at(-1);
-      const length = match?.length ?? characterLength(bytes[at]);
+      const length = match?.length ?? characterLength(bytes[at] ?? 0);
       parts.push(match ? this.replacement(match.value) : bytes.subarray(at, at + length));
       at += length;
     }
@@ -36,7 +36,8 @@ export class CharacterMap {
    * counts.
    */
   normalizeGraphemes(text: string): string {
-    if (/^[\x20-\x7e]*$/.test(text)) return text; // mapped to itself by every map that is in use; saves the segmenter
+    // Every map that is in use maps these characters to themselves: saves the segmenter.
+    if (/^[\x20-\x7e]*$/.test(text)) return text;
     let result = "";
     for (const { segment } of graphemes.segment(text)) {
       const whole = utf8.encode(segment).length < 6 ? this.shortest(segment) : null;
@@ -65,14 +66,16 @@ export class CharacterMap {
    */
   private matches(bytes: Uint8Array, at: number): { length: number; value: number }[] {
     const found: { length: number; value: number }[] = [];
-    let node = offsetOf(this.trie[0]);
+    let node = offsetOf(this.trie[0] ?? 0);
     for (let i = at; i < bytes.length; i++) {
-      node ^= bytes[i];
-      const unit = node < this.trie.length ? this.trie[node] : 0;
-      if ((unit & 0x800000ff) >>> 0 !== bytes[i]) break;
+      const byte = bytes[i] ?? 0;
+      node ^= byte;
+      const unit = this.trie[node] ?? 0;
+      if ((unit & 0x800000ff) >>> 0 !== byte) break;
       node ^= offsetOf(unit);
-      if ((unit >>> 8) & 1 && node < this.trie.length)
-        found.push({ length: i + 1 - at, value: this.trie[node] & 0x7fffffff });
+      const leaf = this.trie[node];
+      if ((unit >>> 8) & 1 && leaf !== undefined)
+        found.push({ length: i + 1 - at, value: leaf & 0x7fffffff });
     }
     return found;
   }

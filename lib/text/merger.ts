@@ -49,8 +49,7 @@ class Word {
   ) {
     const count = letters.length;
     if (count >= POSITIONS) throw new RangeError(`a word of ${count} letters`);
-    this.token = letters.slice();
-    this.token[count - 1] += "</w>";
+    this.token = letters.map((letter, i) => (i + 1 < count ? letter : `${letter}</w>`));
     this.next = Int32Array.from(letters, (_, i) => (i + 1 < count ? i + 1 : NONE));
     this.previous = Int32Array.from(letters, (_, i) => i - 1);
     this.rank = new Int32Array(count).fill(NONE);
@@ -58,10 +57,10 @@ class Word {
   }
 
   lowestRank(): number | undefined {
-    while (this.queue.length) {
-      const rank = Math.floor(this.queue[0] / POSITIONS);
-      if (this.rank[this.queue[0] % POSITIONS] === rank) return rank;
-      pop(this.queue); // one of its tokens was joined since
+    for (let least = this.queue[0]; least !== undefined; least = this.queue[0]) {
+      const rank = Math.floor(least / POSITIONS);
+      if (this.rank[least % POSITIONS] === rank) return rank;
+      removeLeast(this.queue); // one of its tokens was joined since
     }
     return undefined;
   }
@@ -69,35 +68,45 @@ class Word {
   /** Joins every pair of a rank. Pairs that come about are looked at after that, as the reference does it. */
   join(rank: number): void {
     const changed: number[] = [];
-    while (this.queue.length && Math.floor(this.queue[0] / POSITIONS) === rank) {
-      const left = pop(this.queue) % POSITIONS;
-      if (this.rank[left] !== rank) continue;
-      const right = this.next[left];
-      this.token[left] += this.token[right];
-      this.next[left] = this.next[right];
-      this.rank[left] = NONE;
-      this.rank[right] = NONE;
-      if (this.next[left] !== NONE) this.previous[this.next[left]] = left;
-      if (this.previous[left] !== NONE) {
-        this.rank[this.previous[left]] = NONE;
-        changed.push(this.previous[left]);
-      }
-      changed.push(left);
+    for (let least = this.queue[0]; least !== undefined; least = this.queue[0]) {
+      if (Math.floor(least / POSITIONS) !== rank) break;
+      removeLeast(this.queue);
+      const left = least % POSITIONS;
+      if (this.rank[left] === rank) changed.push(...this.joinPair(left));
     }
     for (const position of changed) this.enqueue(position);
   }
 
+  /** Joins a token with the next one; gives the places where pairs may begin that there were not. */
+  private joinPair(left: number): number[] {
+    const right = this.next[left] ?? NONE;
+    const after = this.next[right] ?? NONE;
+    const before = this.previous[left] ?? NONE;
+    this.token[left] = this.at(left) + this.at(right);
+    this.next[left] = after;
+    this.rank[left] = NONE;
+    this.rank[right] = NONE;
+    if (after !== NONE) this.previous[after] = left;
+    if (before === NONE) return [left];
+    this.rank[before] = NONE;
+    return [before, left];
+  }
+
+  private at(position: number): string {
+    return this.token[position] ?? "";
+  }
+
   tokens(): string[] {
     const found: string[] = [];
-    for (let i = 0; i !== NONE; i = this.next[i]) found.push(this.token[i]);
+    for (let i = 0; i !== NONE; i = this.next[i] ?? NONE) found.push(this.at(i));
     return found;
   }
 
   /** Puts the pair that begins at a token into the queue, if there is one that can be joined. */
   private enqueue(position: number): void {
-    const right = this.next[position];
+    const right = this.next[position] ?? NONE;
     if (right === NONE) return;
-    const rank = this.ranks.get(`${this.token[position]} ${this.token[right]}`);
+    const rank = this.ranks.get(`${this.at(position)} ${this.at(right)}`);
     if (rank === undefined || this.rank[position] === rank) return;
     this.rank[position] = rank;
     push(this.queue, rank * POSITIONS + position);
@@ -110,26 +119,27 @@ function push(heap: number[], value: number): void {
   heap.push(value);
   while (at > 0) {
     const parent = (at - 1) >> 1;
-    if (heap[parent] <= value) break;
-    heap[at] = heap[parent];
+    const above = heap[parent];
+    if (above === undefined || above <= value) break;
+    heap[at] = above;
     at = parent;
   }
   heap[at] = value;
 }
 
-/** Removes the least entry. */
-function pop(heap: number[]): number {
-  const least = heap[0];
-  const value = heap.pop()!;
+/** Removes the least entry, which is the first. */
+function removeLeast(heap: number[]): void {
+  const value = heap.pop();
   const { length } = heap;
-  if (length === 0) return least;
+  if (value === undefined || length === 0) return;
   let at = 0;
   for (let child = 1; child < length; child = 2 * at + 1) {
-    if (child + 1 < length && heap[child + 1] < heap[child]) child++;
-    if (heap[child] >= value) break;
-    heap[at] = heap[child];
-    at = child;
+    const left = heap[child] ?? Infinity;
+    const right = heap[child + 1] ?? Infinity;
+    const least = Math.min(left, right);
+    if (least >= value) break;
+    heap[at] = least;
+    at = right < left ? child + 1 : child;
   }
   heap[at] = value;
-  return least;
 }

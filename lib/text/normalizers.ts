@@ -25,8 +25,10 @@ export function useOwnNormalizers(normalizer: PackageNormalizer | null): void {
   const { type, precompiled_charsmap: charsmap, longest_match: longest } = normalizer.config;
   if (type === "Precompiled") {
     const map = charsmap ? new CharacterMap(charsmap) : undefined;
-    normalizer.normalize = (text) =>
-      map ? (longest ? map.normalizeLongest(text) : map.normalizeGraphemes(text)) : text;
+    normalizer.normalize = (text) => {
+      if (!map) return text;
+      return longest ? map.normalizeLongest(text) : map.normalizeGraphemes(text);
+    };
   }
   if (type === "Strip") {
     const { strip_left: left, strip_right: right } = normalizer.config;

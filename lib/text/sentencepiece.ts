@@ -3,7 +3,7 @@ import { MAP_ENTRY_BYTES, OBJECT_BYTES } from "../models/formats/budget.js";
 import { ProtobufFile, type Field } from "../models/formats/protobuf.js";
 import { shown } from "../util/untrusted.js";
 import { checkTokenizer } from "./check-tokenizer.js";
-import type { TokenizerJson } from "./types.js";
+import type { AddedToken, TokenizerJson } from "./types.js";
 
 interface Piece {
   text: string;
@@ -46,7 +46,8 @@ export async function readSentencePiece(file: string): Promise<TokenizerJson> {
     if (Number(trainer.get(3) ?? 1n) !== UNIGRAM) {
       throw new TorchclipError(
         "E_MODEL_UNSUPPORTED",
-        `${file} is no Unigram model; convert it to tokenizer.json (transformers: AutoTokenizer.save_pretrained)`,
+        `${file} is no Unigram model; convert it to tokenizer.json ` +
+          "(transformers: AutoTokenizer.save_pretrained)",
         { subject: file },
       );
     }
@@ -84,68 +85,69 @@ async function readNumbers(input: ProtobufFile, at: Field, into: Map<number, big
 }
 
 function toTokenizerJson(pieces: Piece[], charsmap: Buffer, normalizer: Map<number, bigint>): TokenizerJson {
-  const special = (p: Piece) => p.type === CONTROL || p.type === UNKNOWN || p.type === USER_DEFINED;
-  const end = pieces.findIndex((p) => p.type === CONTROL && /^<\/s>$|^<eos>$/.test(p.text));
   // NormalizerSpec: add_dummy_prefix = 3, remove_extra_whitespaces = 4, both true unless said otherwise
-  const prefix = normalizer.get(3) !== 0n;
+  const prependScheme = normalizer.get(3) === 0n ? "never" : "always";
   const squeeze = normalizer.get(4) !== 0n;
-  return {
+  const json = {
     version: "1.0",
-    added_tokens: pieces.flatMap((p, id) =>
-      special(p)
-        ? [
-            {
-              id,
-              content: p.text,
-              single_word: false,
-              lstrip: false,
-              rstrip: false,
-              normalized: false,
-              special: p.type !== USER_DEFINED,
-            },
-          ]
-        : [],
-    ),
-    normalizer: {
-      type: "Sequence",
-      normalizers: [
-        ...(charsmap.length
-          ? [{ type: "Precompiled", precompiled_charsmap: charsmap.toString("base64"), longest_match: true }]
-          : []),
-        ...(squeeze
-          ? [
-              { type: "Strip", strip_left: true, strip_right: true },
-              { type: "Replace", pattern: { Regex: " {2,}" }, content: " " },
-            ]
-          : []),
-      ],
-    },
+    added_tokens: addedTokens(pieces),
+    normalizer: { type: "Sequence", normalizers: normalizers(charsmap, squeeze) },
     pre_tokenizer: {
       type: "Metaspace",
       replacement: SPACE,
-      prepend_scheme: prefix ? "always" : "never",
+      prepend_scheme: prependScheme,
       split: false,
     },
-    post_processor:
-      end < 0
-        ? null
-        : {
-            type: "TemplateProcessing",
-            single: [
-              { Sequence: { id: "A", type_id: 0 } },
-              { SpecialToken: { id: pieces[end].text, type_id: 0 } },
-            ],
-            pair: [],
-            special_tokens: {
-              [pieces[end].text]: { id: pieces[end].text, ids: [end], tokens: [pieces[end].text] },
-            },
-          },
-    decoder: { type: "Metaspace", replacement: SPACE, prepend_scheme: prefix ? "always" : "never" },
+    post_processor: endAfterText(pieces),
+    decoder: { type: "Metaspace", replacement: SPACE, prepend_scheme: prependScheme },
     model: {
       type: "Unigram",
-      unk_id: pieces.findIndex((p) => p.type === UNKNOWN),
-      vocab: pieces.map((p) => [p.text, p.score]),
-      byte_fallback: pieces.some((p) => p.type === BYTE),
+      unk_id: pieces.findIndex(({ type }) => type === UNKNOWN),
+      vocab: pieces.map(({ text, score }) => [text, score]),
+      byte_fallback: pieces.some(({ type }) => type === BYTE),
     },
-  } as unknown as TokenizerJson;
+  };
+  return json as unknown as TokenizerJson;
+}
+
+/** Pieces that are never cut out of a text: those of control, the unknown one and the user's. */
+function addedTokens(pieces: readonly Piece[]): AddedToken[] {
+  const special = [CONTROL, UNKNOWN, USER_DEFINED];
+  return [...pieces.entries()]
+    .filter(([, { type }]) => special.includes(type))
+    .map(([id, { text, type }]) => ({
+      id,
+      content: text,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: type !== USER_DEFINED,
+    }));
+}
+
+function normalizers(charsmap: Buffer, squeeze: boolean): object[] {
+  const map = {
+    type: "Precompiled",
+    precompiled_charsmap: charsmap.toString("base64"),
+    longest_match: true,
+  };
+  const singleSpaces = [
+    { type: "Strip", strip_left: true, strip_right: true },
+    { type: "Replace", pattern: { Regex: " {2,}" }, content: " " },
+  ];
+  return [...(charsmap.length > 0 ? [map] : []), ...(squeeze ? singleSpaces : [])];
+}
+
+/** The rule that puts the end token after the text; null where there is none. */
+function endAfterText(pieces: readonly Piece[]): object | null {
+  const at = pieces.findIndex(({ type, text }) => type === CONTROL && /^(<\/s>|<eos>)$/.test(text));
+  const end = pieces[at]?.text;
+  if (end === undefined) return null;
+  return {
+    type: "TemplateProcessing",
+    single: [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: end, type_id: 0 } }],
+    pair: [],
+    special_tokens: { [end]: { id: end, ids: [at], tokens: [end] } },
+  };
 }

@@ -27,29 +27,29 @@ export function tokenize(
   const { padId, endId, stripEnd } = tokenizer.config;
   const data = new Int32Array(texts.length * length).fill(padId);
   const truncated: boolean[] = [];
-  texts.forEach((text, row) => {
+  for (const [row, text] of texts.entries()) {
     if (typeof text !== "string")
       throw new TorchclipError("E_ARGUMENT", `text ${row} is not a string`, { index: row });
     let ids = encodeRow(tokenizer, text, row);
     truncated.push(ids.length > length);
     if (ids.length > length) {
-      if (options.truncate !== "end") {
-        const shown = text.length > 60 ? `${text.slice(0, 60)}…` : text;
-        throw new TorchclipError(
-          "E_TEXT_TOO_LONG",
-          `text ${row} has ${ids.length} tokens, more than the context of ${length}: "${shown}" (truncate: "end" cuts it)`,
-          {
-            index: row,
-            subject: text,
-          },
-        );
-      }
+      if (options.truncate !== "end") throw tooLong(text, row, ids.length, length);
       ids = endId === null ? ids.slice(0, length) : [...ids.slice(0, length - 1), endId];
     }
     if (stripEnd) ids = ids.map((id) => (id === endId ? padId : id));
     data.set(ids, row * length);
-  });
+  }
   return { data, rows: texts.length, length, truncated };
+}
+
+function tooLong(text: string, row: number, tokens: number, length: number): TorchclipError {
+  const start = text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  return new TorchclipError(
+    "E_TEXT_TOO_LONG",
+    `text ${row} has ${tokens} tokens, more than the context of ${length}: ` +
+      `"${start}" (truncate: "end" cuts it)`,
+    { index: row, subject: text },
+  );
 }
 
 /** A tokenizer's error, with the text's index. */
