@@ -44,11 +44,24 @@ export class PrivateAddressError extends Error {
 export function guardedLookup(isAllowed: (address: string) => boolean, resolve = lookup): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
-      if (error) return callback(error, []);
-      if (addresses.some(({ address }) => !isAllowed(address)))
-        return callback(new PrivateAddressError(hostname), []);
-      if (options.all) return callback(null, addresses);
-      callback(null, addresses[0].address, addresses[0].family);
+      const refused = error ?? refusal(hostname, addresses, isAllowed);
+      if (refused) {
+        callback(refused, []);
+        return;
+      }
+      const [first] = addresses;
+      if (options.all) callback(null, addresses);
+      else callback(null, first?.address ?? "", first?.family);
     });
   };
+}
+
+/** Why a name may not be connected to; undefined where it may be. */
+function refusal(
+  hostname: string,
+  addresses: readonly LookupAddress[],
+  isAllowed: (address: string) => boolean,
+): Error | undefined {
+  if (addresses.length === 0) return new Error(`${hostname} has no address`);
+  return addresses.every(({ address }) => isAllowed(address)) ? undefined : new PrivateAddressError(hostname);
 }

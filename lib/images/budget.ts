@@ -23,7 +23,10 @@ export class PixelBudget {
   take(pixels: number, signal?: AbortSignal): Promise<() => void> {
     const share = Math.min(pixels, this.total);
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(abortedError(signal));
+      if (signal?.aborted) {
+        reject(abortedError(signal));
+        return;
+      }
       const waiter: Waiter = {
         pixels: share,
         start: () => {
@@ -33,7 +36,7 @@ export class PixelBudget {
       };
       const leave = () => {
         this.waiting.splice(this.waiting.indexOf(waiter), 1);
-        reject(abortedError(signal!));
+        reject(abortedError(signal));
         this.startNext();
       };
       signal?.addEventListener("abort", leave, { once: true });
@@ -48,8 +51,8 @@ export class PixelBudget {
   }
 
   private startNext(): void {
-    while (this.waiting.length && this.used + this.waiting[0].pixels <= this.total) {
-      const next = this.waiting.shift()!;
+    for (let next = this.waiting[0]; next && this.used + next.pixels <= this.total; next = this.waiting[0]) {
+      this.waiting.shift();
       this.used += next.pixels;
       next.start();
     }

@@ -70,7 +70,8 @@ export async function jpegFile(image: EncodedImage, options: DecodeOptions): Pro
   const bytes = await untilAborted(image.bytes, options.signal).catch(() => undefined);
   const header = bytes && readJpegHeader(bytes);
   const { formats, maxPixels } = mergeLimits(options);
-  return header && formats.includes("jpeg") && header.width * header.height <= maxPixels ? bytes : undefined;
+  if (!header || !formats.includes("jpeg")) return undefined;
+  return header.width * header.height <= maxPixels ? bytes : undefined;
 }
 
 /** A time limit as sharp takes it: whole seconds, at most an hour. It ends most decoders, where they ask. */
@@ -120,8 +121,9 @@ async function decodeBytes(
     return await decode();
   } catch (cause) {
     if (cause instanceof TorchclipError) throw cause;
-    const message = (cause as Error).message.split("\n")[0];
-    throw new TorchclipError("E_IMAGE_DECODE", `cannot decode ${name}: ${message}`, { subject: name, cause });
+    const [firstLine = ""] = (cause as Error).message.split("\n");
+    const message = `cannot decode ${name}: ${firstLine}`;
+    throw new TorchclipError("E_IMAGE_DECODE", message, { subject: name, cause });
   }
 }
 
@@ -135,17 +137,16 @@ async function decodeBySharp(
   const header = fastDecode && autoRotate ? undefined : jpegMetadata(plan.bytes);
   const { width, height, space, channels, format, orientation = 1 } = header ?? (await open().metadata());
   await admit(plan.size ?? { width, height });
-  const shrink =
-    fastDecode && size && format === "jpeg" && space !== "cmyk"
-      ? shrinkFactor(Math.min(width, height), size)
-      : 1;
+  const canShrink = fastDecode && format === "jpeg" && space !== "cmyk";
+  const shrink = canShrink && size ? shrinkFactor(Math.min(width, height), size) : 1;
   let pipeline = open().timeout({ seconds: timeoutSeconds(options.decodeTimeout) });
   if (autoRotate || plan.turn) pipeline = pipeline.autoOrient();
   if (shrink > 1) {
     // A resize by exactly the factor is done by the decoder alone. It comes after the turn, which may swap
     // the sides.
-    const sides = autoRotate && orientation >= 5 ? [height, width] : [width, height];
-    const [across, down] = sides.map((side) => Math.ceil(side / shrink));
+    const swaps = autoRotate && orientation >= 5;
+    const across = Math.ceil((swaps ? height : width) / shrink);
+    const down = Math.ceil((swaps ? width : height) / shrink);
     pipeline = pipeline.resize(across, down, { fit: "fill", fastShrinkOnLoad: true });
   }
   const read = plan.read === "pixels" && space === "cmyk" ? "cmyk8" : plan.read;

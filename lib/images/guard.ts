@@ -31,7 +31,7 @@ export async function guardedDecode<T>(
   use: (image: RawImage) => Promise<T>,
 ): Promise<T> {
   const clock = new Clock(limits.decodeTimeout, name);
-  let giveBack = () => {};
+  let giveBack: (() => void) | undefined;
   let givenUp = false;
   const admit: Admit = async (header) => {
     checkPixels(name, header.width, header.height, limits.maxPixels);
@@ -49,7 +49,7 @@ export async function guardedDecode<T>(
   } finally {
     givenUp = true;
     clock.pause();
-    decoding.catch(() => {}).finally(() => giveBack());
+    void decoding.catch(() => undefined).finally(() => giveBack?.());
   }
 }
 
@@ -82,7 +82,7 @@ class Clock {
   ) {
     this.left = limit;
     this.over = new Promise((_, reject) => (this.expire = reject));
-    this.over.catch(() => {}); // nobody may be listening when it expires
+    this.over.catch(() => undefined); // nobody may be listening when it expires
   }
 
   resume(): void {

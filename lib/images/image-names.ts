@@ -46,7 +46,7 @@ export class LeftOut {
     if (this.undecoded.size > 0)
       notes.push(
         `${where}: left out ${counts(this.undecoded)}, which cannot be decoded; ` +
-          `convert them to JPEG or PNG to include them.`,
+          "convert them to JPEG or PNG to include them.",
       );
     if (this.others.size > 0)
       notes.push(`${where}: left out files that are no images: ${counts(this.others)}.`);

@@ -18,26 +18,31 @@ const isFrame = (marker: number) =>
  */
 export function readJpegHeader(bytes: Uint8Array): JpegHeader | undefined {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return undefined;
-  const word = (i: number) => bytes[i] * 256 + bytes[i + 1];
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 2; at + 9 < bytes.length;) {
-    if (bytes[at] !== 0xff) return undefined;
-    const marker = bytes[at + 1];
+    if (view.getUint8(at) !== 0xff) return undefined;
+    const marker = view.getUint8(at + 1);
     if (marker === 0xff) {
       at++; // fill bytes may come before a marker
     } else if (bare(marker)) {
       at += 2;
     } else if (isFrame(marker)) {
-      const [precision, height, width, components] = [
-        bytes[at + 4],
-        word(at + 5),
-        word(at + 7),
-        bytes[at + 9],
-      ];
-      return precision === 8 && height > 0 && width > 0 ? { width, height, components } : undefined;
+      return frameHeader(view, at);
     } else {
-      if (marker === 0xda || marker === 0xd9 || word(at + 2) < 2) return undefined; // pixels or the end come first
-      at += 2 + word(at + 2);
+      const length = view.getUint16(at + 2);
+      // The pixels or the end come first.
+      if (marker === 0xda || marker === 0xd9 || length < 2) return undefined;
+      at += 2 + length;
     }
   }
   return undefined;
+}
+
+/** The frame header whose marker is at a place; undefined for other than 8 bits a sample. */
+function frameHeader(view: DataView, at: number): JpegHeader | undefined {
+  const precision = view.getUint8(at + 4);
+  const height = view.getUint16(at + 5);
+  const width = view.getUint16(at + 7);
+  if (precision !== 8 || height === 0 || width === 0) return undefined;
+  return { width, height, components: view.getUint8(at + 9) };
 }

@@ -73,7 +73,8 @@ export function checkPixels(name: string, width: number, height: number, maxPixe
   if (width * height <= maxPixels) return;
   throw new TorchclipError(
     "E_IMAGE_TOO_LARGE",
-    `${name}: ${width} × ${height} pixels are more than the limit of ${maxPixels}, which bounds the memory that decoding takes; the option maxPixels raises it`,
+    `${name}: ${width} × ${height} pixels are more than the limit of ${maxPixels}, ` +
+      "which bounds the memory that decoding takes; the option maxPixels raises it",
     { subject: name },
   );
 }
@@ -84,8 +85,6 @@ export function checkBytes(name: string, bytes: number, maxBytes: number): void 
   throw new TorchclipError(
     "E_IMAGE_TOO_LARGE",
     `${name}: it has more bytes than the limit of ${maxBytes}; the option maxBytes raises it`,
-    {
-      subject: name,
-    },
+    { subject: name },
   );
 }

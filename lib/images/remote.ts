@@ -1,7 +1,7 @@
 import http from "node:http";
 import https from "node:https";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
-import { pipeline, type Readable } from "node:stream";
+import { pipeline, type Readable, type Transform } from "node:stream";
 import { abortedError, TorchclipError } from "../errors.js";
 import { redactUrl } from "../redact.js";
 import { guardedLookup, isPublicAddress, literalAddress, PrivateAddressError } from "./address.js";
@@ -130,18 +130,20 @@ async function body(response: http.IncomingMessage, name: string, maxBytes: numb
   }
 }
 
+const DECODERS = new Map<string, () => Transform>([
+  ["gzip", () => createGunzip()],
+  ["x-gzip", () => createGunzip()],
+  ["deflate", () => createInflate()],
+  ["br", () => createBrotliDecompress()],
+]);
+
 function decompressed(response: http.IncomingMessage, encoding: string): Readable {
   if (encoding === "identity" || encoding === "") return response;
-  const decoders = {
-    gzip: createGunzip,
-    "x-gzip": createGunzip,
-    deflate: createInflate,
-    br: createBrotliDecompress,
-  };
-  if (!Object.hasOwn(decoders, encoding)) {
+  const decoder = DECODERS.get(encoding);
+  if (!decoder) {
     response.destroy();
     throw new Error(`its content-encoding "${encoding.slice(0, 40)}" is not supported`);
   }
   // The error reaches the reader through the decoder, which the pipeline destroys with it.
-  return pipeline(response, decoders[encoding as keyof typeof decoders](), () => {});
+  return pipeline(response, decoder(), () => undefined);
 }

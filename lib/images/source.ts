@@ -1,8 +1,8 @@
-import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { cannotRead, TorchclipError } from "../errors.js";
 import { isRemote, isUrl, localPath, redactUrl } from "../redact.js";
 import { untilAborted } from "../util/abort.js";
+import { READ_AT_ONCE } from "../util/untrusted.js";
 import { checkBytes, type CheckedLimits } from "./limits.js";
 import { fetchImage } from "./remote.js";
 import type { ImageInput, RawImage } from "./types.js";
@@ -10,7 +10,8 @@ import type { ImageInput, RawImage } from "./types.js";
 const MAX_SIDE = 1 << 24;
 const MAX_NAME = 1000; // characters
 const WANTED =
-  "an image is a path, a URL, a Buffer of an encoded file, or { data: Uint8Array, width, height, channels: 1 | 3 | 4 }";
+  "an image is a path, a URL, a Buffer of an encoded file, " +
+  "or { data: Uint8Array, width, height, channels: 1 | 3 | 4 }";
 /** Bytes by which the buffer grows for a file that is longer than it said. */
 const READ_CHUNK = 1 << 20;
 
@@ -20,7 +21,7 @@ export class EncodedImage {
     readonly name: string,
     readonly bytes: Promise<Uint8Array>,
   ) {
-    bytes.catch(() => {}); // whoever decodes it meets the error
+    bytes.catch(() => undefined); // whoever decodes it meets the error
   }
 }
 
@@ -31,10 +32,11 @@ export function imageName(image: ImageInput | EncodedImage): string {
   if (image instanceof EncodedImage) return image.name;
   if (ArrayBuffer.isView(image)) return `<${image.byteLength} bytes>`;
   try {
-    const { width, height } = image;
+    const { width, height }: Record<"width" | "height", unknown> = image;
     return `<${Number(width)} × ${Number(height)} pixels>`;
   } catch {
-    return `<${image === null ? "null" : typeof image}>`;
+    const given: unknown = image;
+    return `<${given === null ? "null" : typeof given}>`;
   }
 }
 
@@ -57,15 +59,13 @@ export function isRaw(image: ImageInput | EncodedImage): image is RawImage {
  */
 export function checkRaw(image: RawImage): RawImage {
   const { data, width, height, channels } = readRaw(image);
-  const isSide = (side: unknown) =>
-    Number.isInteger(side) && (side as number) >= 1 && (side as number) <= MAX_SIDE;
-  const isData = data instanceof Uint8Array || (data as unknown) instanceof Uint8ClampedArray;
-  if (!isData || !isSide(width) || !isSide(height) || ![1, 3, 4].includes(channels))
+  if (!isBytes(data) || !isSide(width) || !isSide(height) || !isChannels(channels))
     throw new TorchclipError("E_ARGUMENT", WANTED);
-  if (data.length !== width * height * channels) {
+  const needed = width * height * channels;
+  if (data.length !== needed) {
     throw new TorchclipError(
       "E_ARGUMENT",
-      `raw pixels: data holds ${data.length} bytes, ${width} × ${height} × ${channels} needs ${width * height * channels}`,
+      `raw pixels: data holds ${data.length} bytes, ${width} × ${height} × ${channels} needs ${needed}`,
     );
   }
   const { buffer, byteOffset, length } = data;
@@ -77,16 +77,23 @@ export function checkRaw(image: RawImage): RawImage {
   };
 }
 
-function readRaw(image: RawImage): RawImage {
+const isBytes = (value: unknown): value is Uint8Array | Uint8ClampedArray =>
+  value instanceof Uint8Array || value instanceof Uint8ClampedArray;
+
+const isSide = (value: unknown): value is number =>
+  typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= MAX_SIDE;
+
+const isChannels = (value: unknown): value is RawImage["channels"] =>
+  value === 1 || value === 3 || value === 4;
+
+/** The fields of an image that a caller gave, whatever they are. */
+function readRaw(image: RawImage): Record<keyof RawImage, unknown> {
   try {
     const { data, width, height, channels } = image;
     return { data, width, height, channels };
   } catch (cause) {
-    throw new TorchclipError(
-      "E_ARGUMENT",
-      `${WANTED}; this one cannot be read: ${(cause as Error)?.message ?? String(cause)}`,
-      { cause },
-    );
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new TorchclipError("E_ARGUMENT", `${WANTED}; this one cannot be read: ${why}`, { cause });
   }
 }
 
@@ -127,8 +134,7 @@ function refused(name: string, reason: string): TorchclipError {
 async function readRegularFile(text: string, name: string, maxBytes: number): Promise<Uint8Array> {
   let file: FileHandle | undefined;
   try {
-    // Opening a FIFO would wait for its writer.
-    file = await open(localPath(text), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    file = await open(localPath(text), READ_AT_ONCE);
     const info = await file.stat();
     if (!info.isFile()) throw new Error(`it is ${info.isDirectory() ? "a directory" : "no regular file"}`);
     checkBytes(name, info.size, maxBytes);

@@ -10,6 +10,9 @@ const [UNPACKED, RLE8, RLE4, BIT_FIELDS] = [0, 1, 2, 3];
 const CORE_HEADER = 12;
 const HEADERS = [CORE_HEADER, 40, 52, 56, 64, 108, 124];
 
+/** Of red, green and blue. */
+type Masks = readonly [number, number, number];
+
 interface Bitmap extends Size {
   bits: number;
   compression: number;
@@ -18,7 +21,7 @@ interface Bitmap extends Size {
   /** RGB of 256 entries, black beyond the file's own ones; empty above 8 bits. */
   palette: Uint8Array;
   /** Bits of red, green and blue in a pixel of 16 or 32 bits. */
-  masks: readonly number[];
+  masks: Masks;
   /** Where the pixels begin. */
   pixels: number;
 }
@@ -31,11 +34,7 @@ function readHeader(bytes: Uint8Array, header: number, pixels: number): Bitmap {
   if (!HEADERS.includes(size)) throw new Error(`a BMP header of ${size} bytes is not supported`);
   checkLength(bytes.length, header + size);
   const core = size === CORE_HEADER;
-  const width = core ? view.getUint16(header + 4, true) : view.getUint32(header + 4, true);
-  const tall = core ? view.getUint16(header + 6, true) : view.getInt32(header + 8, true);
-  const bits = view.getUint16(header + (core ? 10 : 14), true);
-  const compression = core ? UNPACKED : view.getUint32(header + 16, true);
-  const used = core ? 0 : view.getUint32(header + 32, true);
+  const { width, tall, bits, compression, used } = core ? coreFields(view, header) : infoFields(view, header);
   if (![1, 4, 8, 16, 24, 32].includes(bits))
     throw new Error(`a BMP of ${bits} bits a pixel is not supported`);
   const packed = (compression === RLE8 && bits === 8) || (compression === RLE4 && bits === 4);
@@ -47,7 +46,7 @@ function readHeader(bytes: Uint8Array, header: number, pixels: number): Bitmap {
   const masks = fields ? readMasks(view, header, size, bits) : defaultMasks(bits);
   if (fields && size === 40) at += 12;
   const entrySize = core ? 3 : 4;
-  const colours = bits <= 8 ? used || 1 << bits : 0;
+  const colours = bits <= 8 ? coloursOf(used, bits) : 0;
   if (colours > 65536) throw new Error(`a BMP palette of ${colours} colours is not supported`);
   const palette = readPalette(bytes, at, colours, entrySize, bits);
   // Some writers give the palette's place for that of the pixels.
@@ -64,13 +63,48 @@ function readHeader(bytes: Uint8Array, header: number, pixels: number): Bitmap {
   };
 }
 
-function defaultMasks(bits: number): number[] {
+interface HeaderFields {
+  width: number;
+  /** The height; negative for rows from the top. */
+  tall: number;
+  bits: number;
+  compression: number;
+  /** Colours in the palette, 0 for as many as `bits` can name. */
+  used: number;
+}
+
+/** The fields of OS/2's header. */
+function coreFields(view: DataView, header: number): HeaderFields {
+  return {
+    width: view.getUint16(header + 4, true),
+    tall: view.getUint16(header + 6, true),
+    bits: view.getUint16(header + 10, true),
+    compression: UNPACKED,
+    used: 0,
+  };
+}
+
+/** The fields of Windows' header. */
+function infoFields(view: DataView, header: number): HeaderFields {
+  return {
+    width: view.getUint32(header + 4, true),
+    tall: view.getInt32(header + 8, true),
+    bits: view.getUint16(header + 14, true),
+    compression: view.getUint32(header + 16, true),
+    used: view.getUint32(header + 32, true),
+  };
+}
+
+const coloursOf = (used: number, bits: number): number => (used > 0 ? used : 1 << bits);
+
+function defaultMasks(bits: number): Masks {
   return bits === 16 ? [0x7c00, 0x3e0, 0x1f] : [0xff0000, 0xff00, 0xff];
 }
 
-function readMasks(view: DataView, header: number, size: number, bits: number): number[] {
+function readMasks(view: DataView, header: number, size: number, bits: number): Masks {
   checkLength(view.byteLength, header + 52);
-  const masks = [0, 4, 8].map((i) => view.getUint32(header + 40 + i, true));
+  const maskAt = (offset: number) => view.getUint32(header + offset, true);
+  const masks: Masks = [maskAt(40), maskAt(44), maskAt(48)];
   if (size > 40 && masks.every((mask) => mask === 0)) return defaultMasks(bits);
   const allowed = bits === 16 ? /^(11111|111111)$/ : /^11111111$/;
   if (!masks.every((mask) => allowed.test(mask.toString(2).replace(/0+$/, ""))))
@@ -94,12 +128,11 @@ function readPalette(
   const palette = new Uint8Array(768);
   let ramp = colours > 2;
   for (let i = 0; i < Math.min(colours, 256); i++) {
-    const [blue, green, red] = bytes.subarray(at + i * entrySize, at + i * entrySize + 3);
-    palette.set([red, green, blue], 3 * i);
-    ramp &&= red === i && green === i && blue === i;
+    const entry = bytes.subarray(at + i * entrySize, at + i * entrySize + 3); // blue, green, red
+    palette.set(entry.toReversed(), 3 * i);
+    ramp &&= entry.every((value) => value === i);
   }
-  if (ramp) palette.forEach((_, i) => (palette[i] = Math.floor(i / 3)));
-  return palette;
+  return ramp ? palette.map((_, i) => Math.floor(i / 3)) : palette;
 }
 
 async function pixelsOf(bytes: Uint8Array, bitmap: Bitmap): Promise<RawImage> {
@@ -120,38 +153,45 @@ async function pixelsOf(bytes: Uint8Array, bitmap: Bitmap): Promise<RawImage> {
 type RowReader = (out: Uint8Array, to: number, at: number, width: number) => void;
 
 function indexedRow(source: Uint8Array, palette: Uint8Array, depth: number): RowReader {
+  const view = viewOf(source);
+  const colours = viewOf(palette);
   const perByte = 8 / depth;
   const mask = (1 << depth) - 1;
   return (out, to, at, width) => {
     for (let x = 0; x < width; x++) {
       const shift = 8 - depth * ((x % perByte) + 1);
-      const from = 3 * ((source[at + Math.floor(x / perByte)] >> shift) & mask);
-      out[to++] = palette[from];
-      out[to++] = palette[from + 1];
-      out[to++] = palette[from + 2];
+      const from = 3 * ((view.getUint8(at + Math.floor(x / perByte)) >> shift) & mask);
+      out[to++] = colours.getUint8(from);
+      out[to++] = colours.getUint8(from + 1);
+      out[to++] = colours.getUint8(from + 2);
     }
   };
 }
 
 function colourRow(source: Uint8Array, { bits, masks }: Bitmap): RowReader {
   if (bits === 16) return maskedRow(source, masks);
+  const view = viewOf(source);
   const step = bits / 8;
   // Each mask is one whole byte.
-  const [red, green, blue] = masks.map((mask) => Math.floor(Math.log2(mask) / 8));
+  const [red, green, blue] = [byteOf(masks[0]), byteOf(masks[1]), byteOf(masks[2])];
   return (out, to, at, width) => {
     for (let x = 0; x < width; x++, at += step) {
-      out[to++] = source[at + red];
-      out[to++] = source[at + green];
-      out[to++] = source[at + blue];
+      out[to++] = view.getUint8(at + red);
+      out[to++] = view.getUint8(at + green);
+      out[to++] = view.getUint8(at + blue);
     }
   };
 }
 
-function maskedRow(source: Uint8Array, masks: readonly number[]): RowReader {
+/** Which byte of a pixel a mask takes. */
+const byteOf = (mask: number): number => Math.floor(Math.log2(mask) / 8);
+
+function maskedRow(source: Uint8Array, masks: Masks): RowReader {
+  const view = viewOf(source);
   const fields = masks.map((mask) => ({ mask, unit: mask & -mask, most: mask / (mask & -mask) }));
   return (out, to, at, width) => {
     for (let x = 0; x < width; x++, at += 2) {
-      const pixel = source[at] | (source[at + 1] << 8);
+      const pixel = view.getUint16(at, true);
       for (const { mask, unit, most } of fields)
         out[to++] = Math.floor((((pixel & mask) / unit) * 255) / most);
     }
@@ -166,13 +206,14 @@ function unpackRuns(
   width: number,
   nibbles: boolean,
 ): Uint8Array {
+  const view = viewOf(bytes);
   const out = new Uint8Array(count);
   let [at, filled, x] = [start, 0, 0];
   const put = (value: number) => {
     if (filled < count) out[filled++] = value;
   };
   while (filled < count && at + 1 < bytes.length) {
-    const [run, value] = [bytes[at], bytes[at + 1]];
+    const [run, value] = [view.getUint8(at), view.getUint8(at + 1)];
     at += 2;
     if (run > 0) {
       const fits = Math.max(0, Math.min(run, width - x));
@@ -190,7 +231,7 @@ function unpackRuns(
     } else {
       const used = nibbles ? Math.ceil(value / 2) : value;
       for (let i = 0; i < value && at + (nibbles ? i >> 1 : i) < bytes.length; i++)
-        put(nibbles ? nibble(bytes[at + (i >> 1)], i) : bytes[at + i]);
+        put(nibbles ? nibble(view.getUint8(at + (i >> 1)), i) : view.getUint8(at + i));
       at += used + (used % 2); // filled up to two bytes
       x += value;
     }

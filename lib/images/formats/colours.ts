@@ -13,9 +13,9 @@ export function cmykToRgb(samples: Samples): Promise<RawImage> {
   const { data: ink, width, channels } = samples;
   return rowsOf(samples, 3, (out, to, y) => {
     for (let i = y * width * channels; i < (y + 1) * width * channels; i += channels) {
-      const nk = 255 - ink[i + 3];
+      const nk = 255 - ink.readUInt8(i + 3);
       for (let c = 0; c < 3; c++) {
-        const t = ink[i + c] * nk + 128;
+        const t = ink.readUInt8(i + c) * nk + 128;
         out[to++] = Math.max(0, nk - (((t >> 8) + t) >> 8));
       }
     }
@@ -37,7 +37,7 @@ function greyOf(samples: Samples, to8: (value: number) => number): Promise<RawIm
   const { width, channels } = samples;
   const values = words(samples);
   return rowsOf(samples, 1, (out, to, y) => {
-    for (let x = 0; x < width; x++) out[to + x] = to8(values[(y * width + x) * channels]);
+    for (let x = 0; x < width; x++) out[to + x] = to8(values[(y * width + x) * channels] ?? 0);
   });
 }
 
@@ -55,31 +55,37 @@ export function unmultiplied(samples: Samples): Promise<RawImage> {
   const { data: from, width } = samples;
   return rowsOf(samples, 3, (out, to, y) => {
     for (let i = y * width * 4; i < (y + 1) * width * 4; i += 4) {
-      const alpha = from[i + 3];
-      for (let c = 0; c < 3; c++)
-        out[to++] = alpha === 0 ? 0 : Math.min(255, Math.trunc((from[i + c] * 255) / alpha));
+      const alpha = from.readUInt8(i + 3);
+      for (let c = 0; c < 3; c++) {
+        const value = from.readUInt8(i + c);
+        out[to++] = alpha === 0 ? 0 : Math.min(255, Math.trunc((value * 255) / alpha));
+      }
     }
   });
 }
 
 /** What Cb and Cr add to Y. */
 interface ChromaTables {
-  redOfCr: Int32Array;
+  redOf: (cr: number) => number;
   greenOf: (cb: number, cr: number) => number;
-  blueOfCb: Int32Array;
+  blueOf: (cb: number) => number;
 }
 
-const table = (make: (chroma: number) => number) => Int32Array.from({ length: 256 }, (_, i) => make(i - 128));
+/** A function of a byte by a table; `make` gets the byte less 128. */
+function table(make: (chroma: number) => number): (byte: number) => number {
+  const values = Int32Array.from({ length: 256 }, (_, byte) => make(byte - 128));
+  return (byte) => values[byte] ?? 0;
+}
 
 /** Pillow's tables for YCbCr that it reads itself (src/libImaging/ConvertYCbCr.c): 6 fractional bits, cut. */
 function pillowTables(): ChromaTables {
-  const scaled = (factor: number) => table((chroma) => Math.trunc(chroma * factor * 64 + 0.5));
-  const greenOfCb = scaled(-0.34414);
-  const greenOfCr = scaled(-0.71414);
+  const scaled = (chroma: number, factor: number) => Math.trunc(chroma * factor * 64 + 0.5);
+  const greenOfCb = table((chroma) => scaled(chroma, -0.34414));
+  const greenOfCr = table((chroma) => scaled(chroma, -0.71414));
   return {
-    redOfCr: scaled(1.402).map((v) => v >> 6),
-    greenOf: (cb, cr) => (greenOfCb[cb] + greenOfCr[cr]) >> 6,
-    blueOfCb: scaled(1.772).map((v) => v >> 6),
+    redOf: table((chroma) => scaled(chroma, 1.402) >> 6),
+    greenOf: (cb, cr) => (greenOfCb(cb) + greenOfCr(cr)) >> 6,
+    blueOf: table((chroma) => scaled(chroma, 1.772) >> 6),
   };
 }
 
@@ -92,9 +98,9 @@ function libtiffTables(): ChromaTables {
   const greenOfCr = table((chroma) => -fixed((red * ofRed) / green) * chroma);
   const greenOfCb = table((chroma) => -fixed((blue * ofBlue) / green) * chroma + half);
   return {
-    redOfCr: table((chroma) => (fixed(ofRed) * chroma + half) >> 16),
-    greenOf: (cb, cr) => (greenOfCb[cb] + greenOfCr[cr]) >> 16,
-    blueOfCb: table((chroma) => (fixed(ofBlue) * chroma + half) >> 16),
+    redOf: table((chroma) => (fixed(ofRed) * chroma + half) >> 16),
+    greenOf: (cb, cr) => (greenOfCb(cb) + greenOfCr(cr)) >> 16,
+    blueOf: table((chroma) => (fixed(ofBlue) * chroma + half) >> 16),
   };
 }
 
@@ -103,14 +109,16 @@ function libtiffTables(): ChromaTables {
  * libtiff's.
  */
 export function ycbcrToRgb(samples: Samples, by: "pillow" | "libtiff"): Promise<RawImage> {
-  const { redOfCr, greenOf, blueOfCb } = by === "pillow" ? pillowTables() : libtiffTables();
+  const { redOf, greenOf, blueOf } = by === "pillow" ? pillowTables() : libtiffTables();
   const { data: from, width } = samples;
   return rowsOf(samples, 3, (out, start) => {
     for (let i = start; i < start + width * 3; i += 3) {
-      const [luma, cb, cr] = [from[i], from[i + 1], from[i + 2]];
-      out[i] = clamp(luma + redOfCr[cr]);
+      const luma = from.readUInt8(i);
+      const cb = from.readUInt8(i + 1);
+      const cr = from.readUInt8(i + 2);
+      out[i] = clamp(luma + redOf(cr));
       out[i + 1] = clamp(luma + greenOf(cb, cr));
-      out[i + 2] = clamp(luma + blueOfCb[cb]);
+      out[i + 2] = clamp(luma + blueOf(cb));
     }
   });
 }

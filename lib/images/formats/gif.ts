@@ -52,22 +52,24 @@ function firstFrame(bytes: Uint8Array): FirstFrame | undefined {
   const view = viewOf(bytes);
   const screen = { width: view.getUint16(6, true), height: view.getUint16(8, true) };
   const entriesOf = (flags: number) => (flags & 0x80 ? 2 << (flags & 7) : 0);
-  const common = entriesOf(bytes[10]);
+  /** A byte; 0 beyond the end of a file that is cut. */
+  const byte = (at: number) => bytes[at] ?? 0;
+  const common = entriesOf(byte(10));
   let at = HEADER + 3 * common;
   let transparent: number | undefined;
   const flags: number[] = [];
-  while (at < bytes.length && bytes[at] !== IMAGE) {
-    if (bytes[at] !== EXTENSION) return undefined;
-    if (bytes[at + 1] === GRAPHIC_CONTROL && bytes[at + 3] & 1) {
+  while (at < bytes.length && byte(at) !== IMAGE) {
+    if (byte(at) !== EXTENSION) return undefined;
+    if (byte(at + 1) === GRAPHIC_CONTROL && byte(at + 3) & 1) {
       flags.push(at + 3);
       transparent = bytes[at + 6];
     }
     at += 2;
-    while (bytes[at] > 0) at += 1 + bytes[at];
+    while (byte(at) > 0) at += 1 + byte(at);
     at++;
   }
   if (at + 10 > bytes.length) return undefined;
-  const own = entriesOf(bytes[at + 9]);
+  const own = entriesOf(byte(at + 9));
   const shared = common ? { at: HEADER, entries: common } : undefined;
   return {
     screen,
@@ -96,9 +98,10 @@ function frameAlone(bytes: Uint8Array, frame: FirstFrame): Uint8Array {
   view.setUint16(6, frame.width, true);
   view.setUint16(8, frame.height, true);
   view.setUint32(frame.descriptor + 1, 0, true);
-  for (const at of frame.flags) copy[at] &= ~1;
+  for (const at of frame.flags) view.setUint8(at, view.getUint8(at) & ~1);
   if (frame.table) return copy;
-  copy[frame.descriptor + 9] |= 0x87; // a colour table of 256 entries follows
+  const packed = frame.descriptor + 9;
+  view.setUint8(packed, view.getUint8(packed) | 0x87); // a colour table of 256 entries follows
   const greys = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
   const behind = frame.descriptor + 10;
   return Buffer.concat([copy.subarray(0, behind), greys, copy.subarray(behind)]);
@@ -112,14 +115,15 @@ function onCanvas(
   fill: Uint8Array,
 ): Promise<RawImage> {
   const { data: from, width, height, channels } = samples;
-  const blank = Uint8Array.from({ length: canvas.width * 3 }, (_, i) => fill[i % 3]);
+  // A palette that is cut has no such entry: black.
+  const blank = Uint8Array.from({ length: canvas.width * 3 }, (_, i) => fill[i % 3] ?? 0);
   return rowsOf(canvas, 3, (out, start, y) => {
     out.set(blank, start);
     const line = y - top;
     if (line < 0 || line >= height) return;
     let to = start + left * 3;
     for (let at = line * width * channels; at < (line + 1) * width * channels; at += channels) {
-      for (let c = 0; c < 3; c++) out[to++] = from[at + (channels < 3 ? 0 : c)];
+      for (let c = 0; c < 3; c++) out[to++] = from.readUInt8(at + (channels < 3 ? 0 : c));
     }
   });
 }

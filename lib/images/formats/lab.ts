@@ -23,8 +23,11 @@ export function labToRgb(samples: Samples): Promise<RawImage> {
   const colours = table;
   const { data: from, width } = samples;
   const row = (out: Uint8Array, start: number) => {
-    for (let i = start; i < start + width * 3; i += 3)
-      interpolate(colours, from[i], from[i + 1] ^ 128, from[i + 2] ^ 128, out, i);
+    for (let i = start; i < start + width * 3; i += 3) {
+      const a = from.readUInt8(i + 1) ^ 128;
+      const b = from.readUInt8(i + 2) ^ 128;
+      interpolate(colours, from.readUInt8(i), a, b, out, i);
+    }
   };
   return rowsOf(samples, 3, row, 4);
 }
@@ -33,10 +36,14 @@ function makeTable(): Uint16Array {
   const out = new Uint16Array(GRID ** 3 * 3);
   const nodes = Array.from({ length: GRID }, (_, i) => Math.floor((i * FULL) / (GRID - 1) + 0.5));
   let at = 0;
-  for (const l of nodes)
-    for (const a of nodes)
-      for (const b of nodes)
-        for (const c of rgbOf((l / FULL) * 100, a / 257 - 128, b / 257 - 128)) out[at++] = c;
+  for (const l of nodes) {
+    for (const a of nodes) {
+      for (const b of nodes) {
+        out.set(rgbOf((l / FULL) * 100, a / 257 - 128, b / 257 - 128), at);
+        at += 3;
+      }
+    }
+  }
   return out;
 }
 
@@ -47,7 +54,7 @@ const [WHITE_X, WHITE_Z] = [0.9642, 0.8249];
  * Linear red, green and blue of X, Y, Z: the inverse of Rec. 709's primaries with their white (D65) adapted
  * to D50 by Bradford's method.
  */
-const RGB_OF_XYZ = [
+const RGB_OF_XYZ: readonly (readonly [number, number, number])[] = [
   [3.13418636423682, -1.6172089589982757, -0.49069406400638427],
   [-0.9787485041906939, 1.9161300967735868, 0.03343339915999556],
   [0.07196392780224675, -0.22899387345320327, 1.4057537328964445],
@@ -80,6 +87,7 @@ const PLACES = Int32Array.from({ length: 256 }, (_, byte) => {
   const scaled = byte * 257 * (GRID - 1);
   return scaled + Math.floor((scaled + 0x7fff) / FULL);
 });
+const placeOf = (byte: number): number => PLACES[byte] ?? 0;
 
 /** Steps in the table to the next L*, a* and b*. */
 const [STEP_L, STEP_A, STEP_B] = [GRID * GRID * 3, GRID * 3, 3];
@@ -97,9 +105,10 @@ function interpolate(
   out: Uint8Array,
   to: number,
 ): void {
-  let [rest1, rest2, rest3] = [PLACES[l] & 0xffff, PLACES[a] & 0xffff, PLACES[b] & 0xffff];
+  const [ofL, ofA, ofB] = [placeOf(l), placeOf(a), placeOf(b)];
+  let [rest1, rest2, rest3] = [ofL & 0xffff, ofA & 0xffff, ofB & 0xffff];
   let [step1, step2, step3] = [STEP_L, STEP_A, STEP_B];
-  const corner = (PLACES[l] >> 16) * STEP_L + (PLACES[a] >> 16) * STEP_A + (PLACES[b] >> 16) * STEP_B;
+  const corner = (ofL >> 16) * STEP_L + (ofA >> 16) * STEP_A + (ofB >> 16) * STEP_B;
   if (rest1 < rest2) [rest1, rest2, step1, step2] = [rest2, rest1, step2, step1];
   if (rest2 < rest3) [rest2, rest3, step2, step3] = [rest3, rest2, step3, step2];
   if (rest1 < rest2) [rest1, rest2, step1, step2] = [rest2, rest1, step2, step1];
@@ -108,12 +117,11 @@ function interpolate(
   const third = second + (rest2 > 0 ? step2 : 0);
   const fourth = third + (rest3 > 0 ? step3 : 0);
   for (let c = 0; c < 3; c++) {
-    const [v1, v2, v3, v4] = [
-      colours[corner + c],
-      colours[second + c],
-      colours[third + c],
-      colours[fourth + c],
-    ];
+    // Every node lies in the table.
+    const v1 = colours[corner + c] ?? 0;
+    const v2 = colours[second + c] ?? 0;
+    const v3 = colours[third + c] ?? 0;
+    const v4 = colours[fourth + c] ?? 0;
     const sum = (v2 - v1) * rest1 + (v3 - v2) * rest2 + (v4 - v3) * rest3 + 0x8001;
     const value = v1 + Math.floor((sum + Math.floor(sum / 65536)) / 65536);
     out[to + c] = Math.floor((value * 65281 + 8388608) / 16777216); // LittleCMS's FROM_16_TO_8

@@ -3,6 +3,7 @@ import {
   checkSize,
   latin1,
   rowsOf,
+  viewOf,
   type OwnDecoder,
   type RowWriter,
   type Size,
@@ -25,16 +26,23 @@ const HASH = 35;
 const isLineEnd = (byte: number) => byte === 10 || byte === 13;
 const LONGEST_NUMBER = 10;
 
+/** Where a comment ends that begins at a place: at the end of its line, or of the file. */
+function endOfComment(bytes: Uint8Array, from: number): number {
+  const length = bytes.subarray(from).findIndex((byte) => isLineEnd(byte));
+  return length < 0 ? bytes.length : from + length;
+}
+
 function readHeader(bytes: Uint8Array): Header {
   const magic = latin1(bytes, 0, 2);
   let at = 2;
   const number = (): number => {
     let token = "";
     for (; at < bytes.length; at++) {
-      if (bytes[at] === HASH) {
-        while (at < bytes.length && !isLineEnd(bytes[at])) at++;
-      } else if (!isSpace(bytes[at])) {
-        token += String.fromCharCode(bytes[at]);
+      const byte = bytes[at] ?? 0;
+      if (byte === HASH) {
+        at = endOfComment(bytes, at);
+      } else if (!isSpace(byte)) {
+        token += String.fromCharCode(byte);
       } else if (token) {
         break;
       }
@@ -75,24 +83,31 @@ function rounded(value: number): number {
 /** Bits of PBM: 1 is black. */
 const shade = (bit: number) => (bit ? 0 : 255);
 
+/** The rows of raw PBM: 8 pixels a byte, the high bit first. */
+function bitRows(bytes: Uint8Array, { width, height, samples }: Header): RowWriter {
+  const view = viewOf(bytes);
+  const stride = Math.ceil(width / 8);
+  checkLength(bytes.length - samples, stride * height);
+  return (out, to, y) => {
+    for (let x = 0; x < width; x++) {
+      const byte = view.getUint8(samples + y * stride + (x >> 3));
+      out[to + x] = shade((byte >> (7 - (x & 7))) & 1);
+    }
+  };
+}
+
 function rowWriter(bytes: Uint8Array, header: Header): RowWriter {
   const { magic, width, height, most, channels, samples } = header;
-  if (magic === "P4") {
-    const stride = Math.ceil(width / 8);
-    checkLength(bytes.length - samples, stride * height);
-    return (out, to, y) => {
-      for (let x = 0; x < width; x++)
-        out[to + x] = shade((bytes[samples + y * stride + (x >> 3)] >> (7 - (x & 7))) & 1);
-    };
-  }
+  if (magic === "P4") return bitRows(bytes, header);
   const scaled = magic === "P1" ? shade : scaling(header);
   if (magic < "P4") return plainRows(bytes, header, scaled);
   const size = most > 255 ? 2 : 1;
   const stride = width * channels * size;
   checkLength(bytes.length - samples, stride * height);
+  const view = viewOf(bytes);
   return (out, to, y) => {
     for (let at = samples + y * stride; at < samples + (y + 1) * stride; at += size) {
-      out[to++] = scaled(size === 1 ? bytes[at] : bytes[at] * 256 + bytes[at + 1]);
+      out[to++] = scaled(size === 1 ? view.getUint8(at) : view.getUint16(at));
     }
   };
 }
@@ -104,14 +119,23 @@ function plainRows(
   scaled: (sample: number) => number,
 ): RowWriter {
   let at = samples;
-  const next = (): number => {
-    while (at < bytes.length && (isSpace(bytes[at]) || bytes[at] === HASH)) {
-      if (bytes[at] === HASH) while (at < bytes.length && !isLineEnd(bytes[at])) at++;
-      else at++;
+  /** Whether what is at the place belongs to a number that begins at `from`. */
+  const goesOn = (from: number): boolean => {
+    const byte = bytes[at];
+    if (byte === undefined || isSpace(byte) || byte === HASH) return false;
+    return magic !== "P1" || at === from;
+  };
+  const skip = (): void => {
+    for (let byte = bytes[at]; byte !== undefined; byte = bytes[at]) {
+      if (byte === HASH) at = endOfComment(bytes, at);
+      else if (isSpace(byte)) at++;
+      else return;
     }
+  };
+  const next = (): number => {
+    skip();
     const from = at;
-    while (at < bytes.length && !isSpace(bytes[at]) && bytes[at] !== HASH && !(magic === "P1" && at > from))
-      at++;
+    while (goesOn(from)) at++;
     if (at === from) throw new Error("it is cut off: the file ends before its samples do");
     const token = latin1(bytes, from, Math.min(at, from + LONGEST_NUMBER + 1));
     if (!/^\d{1,10}$/.test(token) || Number(token) > most)

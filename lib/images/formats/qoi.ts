@@ -7,41 +7,55 @@ const HEADER = 14;
 
 function decode(bytes: Uint8Array, size: Size): Promise<RawImage> {
   const seen = new Uint8Array(64 * 4);
-  const pixel = Uint8Array.of(0, 0, 0, 255);
+  let [red, green, blue, alpha] = [0, 0, 0, 255];
   let at = HEADER;
   let run = 0;
-  /** Reads one operation into `pixel` and `run`. */
+  /** The next byte; 0 where the file ends in the middle of an operation. */
+  const byte = (): number => bytes[at++] ?? 0;
+  /** Reads one operation into the pixel or `run`. */
   const next = () => {
     if (at >= bytes.length) throw new Error("it is cut off: the file ends before its pixels do");
-    const operation = bytes[at++];
+    const operation = byte();
     if (operation === 0xfe || operation === 0xff) {
-      const channels = operation === 0xfe ? 3 : 4;
-      for (let c = 0; c < channels; c++) pixel[c] = bytes[at++];
+      [red, green, blue] = [byte(), byte(), byte()];
+      if (operation === 0xff) alpha = byte();
     } else if (operation >> 6 === 0) {
-      pixel.set(seen.subarray(4 * operation, 4 * operation + 4));
+      const from = 4 * operation;
+      red = seen[from] ?? 0;
+      green = seen[from + 1] ?? 0;
+      blue = seen[from + 2] ?? 0;
+      alpha = seen[from + 3] ?? 0;
     } else if (operation >> 6 === 1) {
-      pixel[0] += ((operation >> 4) & 3) - 2;
-      pixel[1] += ((operation >> 2) & 3) - 2;
-      pixel[2] += (operation & 3) - 2;
+      red += ((operation >> 4) & 3) - 2;
+      green += ((operation >> 2) & 3) - 2;
+      blue += (operation & 3) - 2;
     } else if (operation >> 6 === 2) {
-      const green = (operation & 63) - 32;
-      const others = bytes[at++];
-      pixel[0] += green + (others >> 4) - 8;
-      pixel[1] += green;
-      pixel[2] += green + (others & 15) - 8;
+      const step = (operation & 63) - 32;
+      const others = byte();
+      red += step + (others >> 4) - 8;
+      green += step;
+      blue += step + (others & 15) - 8;
     } else {
       run = operation & 63; // this pixel and as many more
       return;
     }
-    seen.set(pixel, 4 * ((pixel[0] * 3 + pixel[1] * 5 + pixel[2] * 7 + pixel[3] * 11) % 64));
+    // Sums wrap around at 256.
+    red &= 255;
+    green &= 255;
+    blue &= 255;
+    const place = 4 * ((red * 3 + green * 5 + blue * 7 + alpha * 11) % 64);
+    seen[place] = red;
+    seen[place + 1] = green;
+    seen[place + 2] = blue;
+    seen[place + 3] = alpha;
   };
   return rowsOf(size, 3, (out, start) => {
     for (let to = start; to < start + 3 * size.width; to += 3) {
       if (run > 0) run--;
       else next();
-      out[to] = pixel[0];
-      out[to + 1] = pixel[1];
-      out[to + 2] = pixel[2];
+      out[to] = red;
+      out[to + 1] = green;
+      out[to + 2] = blue;
     }
   });
 }

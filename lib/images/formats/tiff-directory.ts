@@ -14,7 +14,7 @@ export interface Directory {
   littleEndian: boolean;
 }
 
-const BYTES_OF_TYPE: Record<number, number> = { 1: 1, 3: 2, 4: 4, 16: 8 };
+const BYTES_OF_TYPE: Record<number, number | undefined> = { 1: 1, 3: 2, 4: 4, 16: 8 };
 
 /**
  * Tags that a decoder needs: sizes, places, compressions and colours. Others (resolution, dates, private
@@ -51,8 +51,9 @@ export function readDirectory(bytes: Uint8Array): Directory | undefined {
     const size = BYTES_OF_TYPE[view.getUint16(entry.at + 2, littleEndian)];
     const length = wide(entry.at + 4);
     const field = entry.at + (big ? 12 : 8);
+    if (size === undefined || length < 1) return undefined;
     const from = size * length <= (big ? 8 : 4) ? field : wide(field);
-    if (!size || length < 1 || from + size * length > bytes.length) return undefined;
+    if (from + size * length > bytes.length) return undefined;
     return Array.from({ length: Math.min(length, 16) }, (_, i) =>
       numberAt(view, from + i * size, size, littleEndian),
     );

@@ -23,7 +23,7 @@ const STRAIGHT = 2;
 
 /** Compressions that sharp's libtiff has, and names of those that it was built without. */
 const DECODED = new Set([1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946]);
-const COMPRESSION_NAMES: Record<number, string> = {
+const COMPRESSION_NAMES: Record<number, string | undefined> = {
   9: "JBIG",
   10: "JBIG",
   32766: "NeXT",
