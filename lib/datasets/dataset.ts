@@ -99,11 +99,15 @@ export class Dataset implements Iterable<Sample> {
    * folder's images are in order of their class: the first ones of all would be of one class.)
    */
   limit(count: number): Dataset {
-    const seen = new Array<number>(this.classes.length).fill(0);
-    const ranks = this.samples.map((sample, index) => ({ index, rank: seen[sample.label]++ }));
-    ranks.sort((a, b) => a.rank - b.rank || a.index - b.index);
-    const taken = ranks.slice(0, count).sort((a, b) => a.index - b.index);
-    return this.with({ samples: taken.map(({ index }) => this.samples[index]) });
+    const seen = new Map<number, number>();
+    const ranked = this.samples.map((sample, index) => {
+      const rank = seen.get(sample.label) ?? 0;
+      seen.set(sample.label, rank + 1);
+      return { sample, index, rank };
+    });
+    ranked.sort((a, b) => a.rank - b.rank || a.index - b.index);
+    const taken = ranked.slice(0, count).sort((a, b) => a.index - b.index);
+    return this.with({ samples: taken.map(({ sample }) => sample) });
   }
 
   /** The images and their names, each read when it is asked for. */
@@ -121,33 +125,43 @@ export class Dataset implements Iterable<Sample> {
       throw new TorchclipError("E_ARGUMENT", "a class name is given twice", { subject: "classes" });
     const byName = this.classes.every((name) => names.includes(name));
     if (!byName && !this.classes.every((name) => /^\d+$/.test(name))) return undefined;
-    const placeOf = this.classes.map((name) => (byName ? names.indexOf(name) : Number(name)));
-    const outside = placeOf.findIndex((place) => place >= names.length);
-    if (outside >= 0) {
+    const placeOf = (name: string) => (byName ? names.indexOf(name) : Number(name));
+    const outside = this.classes.find((name) => placeOf(name) >= names.length);
+    if (outside !== undefined) {
       throw new TorchclipError(
         "E_ARGUMENT",
-        `${names.length} class names are given, and ${this.name} has the class id ${this.classes[outside]}`,
-        {
-          subject: "classes",
-        },
+        `${names.length} class names are given, and ${this.name} has the class id ${outside}`,
+        { subject: "classes" },
       );
     }
-    const splits = this.splits.map(({ split, total, byClass }) => {
-      const moved = new Array<number>(names.length).fill(0);
-      byClass.forEach((count, i) => (moved[placeOf[i]] += count));
-      return { split, total, byClass: moved };
-    });
-    const samples = this.samples.map((s) => ({ ...s, label: placeOf[s.label] }));
+    const places = this.classes.map(placeOf);
+    const splits = this.splits.map(({ split, total, byClass }) => ({
+      split,
+      total,
+      byClass: moved(byClass, places, names.length),
+    }));
+    const samples = this.samples.map((s) => ({ ...s, label: places[s.label] ?? s.label }));
     return this.with({ samples, classes: [...names], splits });
   }
 
   private with(changed: Partial<DatasetInit>): Dataset {
-    return new Dataset({ ...(this as Dataset), samples: this.samples, ...changed });
+    const { name, split, classes, samples, splits, prompts, source, notes } = this;
+    return new Dataset({ name, split, classes, samples, splits, prompts, source, notes, ...changed });
   }
+}
+
+/** Counts of classes, each at its new place among `length` classes. */
+function moved(counts: readonly number[], places: readonly number[], length: number): number[] {
+  const result = new Array<number>(length).fill(0);
+  for (const [i, count] of counts.entries()) {
+    const place = places[i] ?? i;
+    result[place] = (result[place] ?? 0) + count;
+  }
+  return result;
 }
 
 export function countSplit(split: string, samples: readonly Sample[], classes: number): SplitCount {
   const byClass = new Array<number>(classes).fill(0);
-  for (const s of samples) byClass[s.label]++;
+  for (const { label } of samples) byClass[label] = (byClass[label] ?? 0) + 1;
   return { split, total: samples.length, byClass };
 }

@@ -77,10 +77,9 @@ async function openDataset(nameOrPath: string, options: DatasetOptions): Promise
   const names = DATASETS.map((d) => d.name).join(", ");
   throw new TorchclipError(
     "E_DATASET_NOT_FOUND",
-    `"${nameOrPath}" is neither a known data set (${names}), a folder, a .csv, .tsv or .jsonl file, nor .tar shards`,
-    {
-      subject: nameOrPath,
-    },
+    `"${nameOrPath}" is neither a known data set (${names}), ` +
+      "a folder, a .csv, .tsv or .jsonl file, nor .tar shards",
+    { subject: nameOrPath },
   );
 }
 
@@ -102,5 +101,6 @@ function drawnEntry(
 }
 
 function withPrompts(data: Dataset, prompts: readonly PromptSet[], source: Origin): Dataset {
-  return new Dataset({ ...data, samples: [...data], prompts, source });
+  const { name, split, classes, splits, notes } = data;
+  return new Dataset({ name, split, classes, samples: [...data], splits, notes, prompts, source });
 }

@@ -17,7 +17,7 @@ function planes(data: Buffer, side: number, columnsFirst: boolean): RawImage {
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
       const from = columnsFirst ? x * side + y : y * side + x;
-      for (let c = 0; c < 3; c++) out[(y * side + x) * 3 + c] = data[from + c * area];
+      for (let c = 0; c < 3; c++) out[(y * side + x) * 3 + c] = data.readUInt8(from + c * area);
     }
   }
   return { data: out, width: side, height: side, channels: 3 };
@@ -40,13 +40,18 @@ async function bytesOfRecords(file: string, size: number, at: number): Promise<U
     for (let first = 0; first < found.length; first += together) {
       const count = Math.min(together, found.length - first);
       const block = await readExactly(handle, first * size, count * size);
-      for (let i = 0; i < count; i++) found[first + i] = block[i * size + at];
+      for (let i = 0; i < count; i++) found[first + i] = block.readUInt8(i * size + at);
     }
   } finally {
     await handle.close();
   }
   return found;
 }
+
+const CIFAR10_FILES = {
+  train: [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`),
+  test: ["test_batch.bin"],
+};
 
 /** The labels are read now, each image when it is used. */
 export async function cifar(name: "cifar10" | "cifar100", o: DatasetOptions): Promise<Dataset> {
@@ -58,11 +63,7 @@ export async function cifar(name: "cifar10" | "cifar100", o: DatasetOptions): Pr
   const meta = join(folder, fine ? "fine_label_names.txt" : "batches.meta.txt");
   const classes = promptClasses(await linesOf(meta), CLIP_PROMPTS[name], meta);
   const split = wanted(o);
-  const files = fine
-    ? [`${split}.bin`]
-    : split === "test"
-      ? ["test_batch.bin"]
-      : [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`);
+  const files = fine ? [`${split}.bin`] : CIFAR10_FILES[split];
   const head = fine ? 2 : 1; // coarse and fine label, or the label
   const pixels = 3 * 32 * 32;
   const record = head + pixels;
@@ -91,7 +92,8 @@ export async function stl10(o: DatasetOptions): Promise<Dataset> {
   );
   const split = wanted(o);
   const file = join(folder, `${split}_X.bin`);
-  const [bytes, labels] = [await sizeOf(file), await bytesOf(join(folder, `${split}_y.bin`))];
+  const bytes = await sizeOf(file);
+  const labels = await bytesOf(join(folder, `${split}_y.bin`));
   const record = 3 * 96 * 96;
   if (bytes !== labels.length * record)
     throw bad(file, `${bytes} bytes for ${labels.length} labels, expected ${labels.length * record}`);

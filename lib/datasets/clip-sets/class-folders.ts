@@ -6,11 +6,11 @@ import { folderDataset } from "../formats/folder.js";
 import type { DatasetOptions } from "../types.js";
 import { atRoot, exists, unpacked } from "./archive.js";
 import { bad, make } from "./common.js";
-import { CLIP_PROMPTS } from "./prompts.js";
+import { CLIP_PROMPTS, type ClipSetName } from "./prompts.js";
 import { ARCHIVES } from "./publishers.js";
 
 /** The set's own folders, in their order, for the names of CLIP's prompts (whose order is another). */
-const EUROSAT: Record<string, string> = {
+const EUROSAT: Record<string, string | undefined> = {
   AnnualCrop: "annual crop land",
   Forest: "forest",
   HerbaceousVegetation: "brushland or shrubland",
@@ -25,7 +25,7 @@ const EUROSAT: Record<string, string> = {
 
 /** A folder whose classes are folders: `names` says what each is called in prompts. */
 async function folders(
-  name: string,
+  name: ClipSetName,
   root: string,
   o: DatasetOptions,
   names: (own: readonly string[]) => string[],
@@ -47,9 +47,10 @@ function needRoot(name: string, o: DatasetOptions, what: string): string {
 
 export async function eurosat(o: DatasetOptions): Promise<Dataset> {
   // A folder of the user's may also hold the class folders themselves.
-  const direct = o.root !== undefined && !(await exists(join(o.root, "2750")));
-  const { folder, origin } = direct ? atRoot(o.root!) : await unpacked("eurosat", ARCHIVES.eurosat, o);
-  const inner = direct ? folder : join(folder, "2750");
+  const direct = o.root !== undefined && !(await exists(join(o.root, "2750"))) ? o.root : undefined;
+  const { folder, origin } =
+    direct === undefined ? await unpacked("eurosat", ARCHIVES.eurosat, o) : atRoot(direct);
+  const inner = direct ?? join(folder, "2750");
   const names = (own: readonly string[]) =>
     own.map((folder) => {
       const name = EUROSAT[folder];
@@ -77,11 +78,12 @@ export async function country211(o: DatasetOptions): Promise<Dataset> {
 
 export async function imagenet(o: DatasetOptions): Promise<Dataset> {
   const root = needRoot("imagenet", o, "val/n01440764/…, a folder for each WordNet id");
-  const { classes, folders: ids = [] } = CLIP_PROMPTS.imagenet;
+  const { classes, folders: ids } = CLIP_PROMPTS.imagenet;
   const names = (own: readonly string[]) => {
     const wrong = own.findIndex((id, i) => id !== ids[i]);
     if (wrong >= 0 || own.length !== ids.length) {
-      const which = wrong >= 0 ? `, number ${wrong} is ${own[wrong]} instead of ${ids[wrong]}` : "";
+      const which =
+        wrong >= 0 ? `, number ${wrong} is ${String(own[wrong])} instead of ${String(ids[wrong])}` : "";
       throw bad(root, `${own.length} class folders${which}; ImageNet-1k has ${ids.length}`);
     }
     return classes;

@@ -5,7 +5,7 @@ import { readLines } from "../../util/text-file.js";
 import { Dataset, type Sample, type SplitCount } from "../dataset.js";
 import { splitNames } from "../formats/folder.js";
 import type { DatasetOptions } from "../types.js";
-import { CLIP_PROMPTS, type ClipPrompts } from "./prompts.js";
+import { CLIP_PROMPTS, type ClipPrompts, type ClipSetName } from "./prompts.js";
 
 export function bad(file: string, what: string): TorchclipError {
   return new TorchclipError("E_DATASET_FORMAT", `${file}: ${what}`, { subject: file });
@@ -29,9 +29,11 @@ const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
 export function promptClasses(own: readonly string[], prompts: ClipPrompts, file: string): string[] {
   if (own.length !== prompts.classes.length)
     throw bad(file, `${own.length} classes, ${prompts.source} has ${prompts.classes.length}`);
-  const wrong = own.findIndex((name, i) => plain(name) !== plain(prompts.classes[i]));
-  if (wrong >= 0)
-    throw bad(file, `class ${wrong} is "${own[wrong]}", ${prompts.source} has "${prompts.classes[wrong]}"`);
+  for (const [i, expected] of prompts.classes.entries()) {
+    const name = own[i] ?? "";
+    if (plain(name) !== plain(expected))
+      throw bad(file, `class ${i} is "${name}", ${prompts.source} has "${expected}"`);
+  }
   return prompts.classes;
 }
 
@@ -39,11 +41,12 @@ export const wanted = (o: DatasetOptions) => (o.split === "train" ? "train" : "t
 
 /** Sets of two splits: any other name is refused. */
 export function checkSplit(name: string, o: DatasetOptions, splits: string[]): void {
-  if (o.split && !splits.some((s) => splitNames(s).includes(o.split!)))
+  const { split } = o;
+  if (split && !splits.some((known) => splitNames(known).includes(split)))
     throw new TorchclipError(
       "E_DATASET_NOT_FOUND",
-      `${name} has no split "${o.split}"; it has ${splits.join(", ")}`,
-      { subject: o.split },
+      `${name} has no split "${split}"; it has ${splits.join(", ")}`,
+      { subject: split },
     );
 }
 
@@ -57,9 +60,9 @@ interface Made {
 }
 
 /** A set with the prompts of CLIP's evaluations. */
-export function make(name: string, made: Made): Dataset {
-  const prompts = CLIP_PROMPTS[name];
-  return new Dataset({ name, ...made, prompts: [{ templates: prompts.templates, source: prompts.source }] });
+export function make(name: ClipSetName, made: Made): Dataset {
+  const { templates, source } = CLIP_PROMPTS[name];
+  return new Dataset({ name, ...made, prompts: [{ templates, source }] });
 }
 
 export async function sizeOf(file: string): Promise<number> {

@@ -7,7 +7,14 @@ import type { DatasetOptions } from "../types.js";
 import { unpacked, type Archive } from "./archive.js";
 import { bad, bytesOf, checkSplit, linesOf, make, promptClasses, wanted } from "./common.js";
 import { CLIP_PROMPTS } from "./prompts.js";
-import { ARCHIVES, FLOWERS_IMAGES, FLOWERS_LABELS, FLOWERS_SPLITS, PETS } from "./publishers.js";
+import {
+  ARCHIVES,
+  FLOWERS_IMAGES,
+  FLOWERS_LABELS,
+  FLOWERS_SPLITS,
+  PETS_ANNOTATIONS,
+  PETS_IMAGES,
+} from "./publishers.js";
 
 /** Images named by a list, a class a folder: `class/name`. */
 function listed(
@@ -18,11 +25,17 @@ function listed(
   extension: string,
 ): Sample[] {
   return names.map((name) => {
-    const label = own.indexOf(name.split("/")[0]);
+    const label = own.indexOf(name.replace(/\/.*$/s, ""));
     if (label < 0) throw bad(list, `"${name}" is of no class of the set`);
     const image = join(images, `${name}${extension}`);
     return { read: () => image, label, name: `${name}${extension}` };
   });
+}
+
+/** The wanted split of a set of three. */
+function wantedOfThree({ split = "" }: DatasetOptions): "train" | "val" | "test" {
+  if (split === "" || split === "test") return "test";
+  return split === "train" ? "train" : "val";
 }
 
 export async function food101(o: DatasetOptions): Promise<Dataset> {
@@ -41,7 +54,7 @@ export async function dtd(o: DatasetOptions): Promise<Dataset> {
   checkSplit("dtd", o, ["train", "valid", "test"]);
   const { folder: root, origin } = await unpacked("dtd", ARCHIVES.dtd, o);
   const folder = join(root, "dtd");
-  const split = !o.split || o.split === "test" ? "test" : o.split === "train" ? "train" : "val";
+  const split = wantedOfThree(o);
   // The first of the ten partitions, as torchvision and CLIP's evaluations use.
   const list = join(folder, "labels", `${split}1.txt`);
   const own = (await readdir(join(folder, "images"), { withFileTypes: true }).catch(() => []))
@@ -59,25 +72,23 @@ export async function dtd(o: DatasetOptions): Promise<Dataset> {
 
 export async function pets(o: DatasetOptions): Promise<Dataset> {
   checkSplit("oxford-pets", o, ["train", "test"]);
-  const { folder: images, origin } = await unpacked("oxford-pets", PETS[0], o);
-  await unpacked("oxford-pets", PETS[1], o);
+  const { folder: images, origin } = await unpacked("oxford-pets", PETS_IMAGES, o);
+  await unpacked("oxford-pets", PETS_ANNOTATIONS, o);
   const list = join(images, "annotations", wanted(o) === "test" ? "test.txt" : "trainval.txt");
   const own: string[] = [];
   const rows = (await linesOf(list))
     .filter((l) => !l.startsWith("#"))
     .map((l, i) => {
-      const [name, id] = l.split(/\s+/);
+      const [name = "", id] = l.split(/\s+/);
       const label = Number(id) - 1;
       if (!Number.isInteger(label) || label < 0) throw bad(list, `line ${i + 1}: no class id in "${l}"`);
       own[label] = name.slice(0, name.lastIndexOf("_"));
       const image = join(images, "images", `${name}.jpg`);
       return { read: () => image, label, name: `${name}.jpg` };
     });
-  const classes = promptClasses(
-    Array.from(own, (n) => n ?? ""),
-    CLIP_PROMPTS["oxford-pets"],
-    list,
-  );
+  // An id that no line has is a hole in the list.
+  const names = Array.from(own, (name: string | undefined) => name ?? "");
+  const classes = promptClasses(names, CLIP_PROMPTS["oxford-pets"], list);
   return make("oxford-pets", { split: wanted(o), classes, samples: rows, source: origin });
 }
 
@@ -99,16 +110,16 @@ export async function flowers102(o: DatasetOptions): Promise<Dataset> {
     if (!values?.length) throw bad(file, `it has no numbers named "${name}"`);
     return values;
   };
-  const split = !o.split || o.split === "test" ? "test" : o.split === "train" ? "train" : "val";
+  const split = wantedOfThree(o);
   const labels = await variable(FLOWERS_LABELS, "labels");
   const ids = await variable(FLOWERS_SPLITS, { train: "trnid", val: "valid", test: "tstid" }[split]);
   const { classes } = CLIP_PROMPTS.flowers102;
   const samples = ids.map((id) => {
     const label = labels[id - 1];
-    if (!Number.isInteger(label) || label < 1 || label > classes.length)
+    if (label === undefined || !Number.isInteger(label) || label < 1 || label > classes.length)
       throw bad(
         join(folder, FLOWERS_LABELS.probe),
-        `image ${id} has class ${label} of 1 to ${classes.length}`,
+        `image ${id} has class ${String(label)} of 1 to ${classes.length}`,
       );
     const name = `jpg/image_${String(id).padStart(5, "0")}.jpg`;
     return { read: () => join(folder, name), label: label - 1, name };

@@ -44,7 +44,7 @@ interface MnistFile {
 
 const MNIST_FOLDERS = ["", "MNIST/raw", "raw"];
 
-async function mnistFile(stem: string, o: DatasetOptions): Promise<MnistFile> {
+async function mnistFile(stem: keyof typeof MNIST_FILES, o: DatasetOptions): Promise<MnistFile> {
   const folder = o.root ?? join(settings(o).cacheDir, "datasets", "mnist");
   for (const inner of MNIST_FOLDERS) {
     const file = join(folder, inner, stem);
@@ -66,6 +66,11 @@ async function mnistFile(stem: string, o: DatasetOptions): Promise<MnistFile> {
   };
 }
 
+async function readHead(file: MnistFile, axes: number, name: string): Promise<Idx> {
+  const bytes = Math.min(file.bytes, 4 + 4 * axes);
+  return idx(await file.range(0, bytes), file.bytes, axes, name);
+}
+
 function gunzipped(bytes: Buffer, file: string): Buffer {
   try {
     return gunzipSync(bytes, { maxOutputLength: 1 << 28 });
@@ -83,17 +88,18 @@ export async function mnist(o: DatasetOptions): Promise<Dataset> {
   checkSplit("mnist", o, ["train", "test"]);
   const split = wanted(o);
   const stem = split === "train" ? "train" : "t10k";
-  const [imagesName, labelsName] = [`${stem}-images-idx3-ubyte`, `${stem}-labels-idx1-ubyte`];
-  const [imageFile, labelFile] = [await mnistFile(imagesName, o), await mnistFile(labelsName, o)];
-  const head = async (file: MnistFile, axes: number, name: string) =>
-    idx(await file.range(0, Math.min(file.bytes, 4 + 4 * axes)), file.bytes, axes, name);
-  const images = await head(imageFile, 3, imagesName);
-  const { sizes, at } = await head(labelFile, 1, labelsName);
-  const [count, height, width] = images.sizes;
-  if (count !== sizes[0]) throw bad(labelsName, `${sizes[0]} labels for ${count} images`);
+  const imagesName = `${stem}-images-idx3-ubyte` as const;
+  const labelsName = `${stem}-labels-idx1-ubyte` as const;
+  const imageFile = await mnistFile(imagesName, o);
+  const labelFile = await mnistFile(labelsName, o);
+  const images = await readHead(imageFile, 3, imagesName);
+  const labels = await readHead(labelFile, 1, labelsName);
+  const [count = 0, height = 0, width = 0] = images.sizes;
+  const [labelCount = 0] = labels.sizes;
+  if (count !== labelCount) throw bad(labelsName, `${labelCount} labels for ${count} images`);
   const classes = CLIP_PROMPTS.mnist.classes;
   const area = height * width;
-  const samples = Array.from(await labelFile.range(at, count), (label, i): Sample => {
+  const samples = Array.from(await labelFile.range(labels.at, count), (label, i): Sample => {
     if (label >= classes.length) throw bad(labelsName, `image ${i} has class ${label}`);
     const read = async (): Promise<RawImage> => ({
       data: await imageFile.range(images.at + i * area, area),

@@ -1,7 +1,7 @@
 import { HUB, OPENAI } from "../../settings.js";
 import type { Archive } from "./archive.js";
 
-export const ARCHIVES: Record<string, Archive> = {
+export const ARCHIVES = {
   cifar10: {
     url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     md5: "c32a1d4ab5d03f1284b67883e8d87530",
@@ -39,7 +39,7 @@ export const ARCHIVES: Record<string, Archive> = {
     probe: "2750",
     kind: "zip",
   },
-};
+} satisfies Record<string, Archive>;
 
 const FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/";
 
@@ -63,22 +63,23 @@ export const FLOWERS_SPLITS: Archive = {
   kind: "file",
 };
 
-export const PETS = [
-  {
-    url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
-    md5: "5c4f3ee8e5d25df40f4fd59a7f44e54c",
-    probe: "images",
-  },
-  {
-    url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
-    md5: "95a8c909bbe2e81eed6a22bccdf3f68f",
-    probe: "annotations",
-  },
-];
+const PETS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/";
+
+export const PETS_IMAGES: Archive = {
+  url: `${PETS}images.tar.gz`,
+  md5: "5c4f3ee8e5d25df40f4fd59a7f44e54c",
+  probe: "images",
+};
+
+export const PETS_ANNOTATIONS: Archive = {
+  url: `${PETS}annotations.tar.gz`,
+  md5: "95a8c909bbe2e81eed6a22bccdf3f68f",
+  probe: "annotations",
+};
 
 export const MNIST_BASE = "https://ossci-datasets.s3.amazonaws.com/mnist/";
 
-export const MNIST_FILES: Record<string, string> = {
+export const MNIST_FILES = {
   "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
   "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
   "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",

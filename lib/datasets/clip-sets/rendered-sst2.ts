@@ -21,7 +21,7 @@ const ARCHIVE: Archive = {
     "A copy of rendered-sst2.tgz from elsewhere, unpacked, is taken with --root (the option root)",
 };
 /** Images of [negative, positive] in each split. */
-export const RENDERED_SST2_COUNTS: Record<string, [number, number]> = {
+export const RENDERED_SST2_COUNTS: Record<string, [number, number] | undefined> = {
   train: [3310, 3610],
   valid: [428, 444],
   test: [912, 909],

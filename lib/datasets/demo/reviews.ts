@@ -98,7 +98,8 @@ function allSentences(label: 0 | 1): string[] {
 
 function splitOf(sentence: string): ReviewSplit {
   const bucket = hashString(sentence) % 10;
-  return bucket < 3 ? "test" : bucket === 3 ? "valid" : "train";
+  if (bucket < 3) return "test";
+  return bucket === 3 ? "valid" : "train";
 }
 
 /** `count` reviews of a split, half of each class, no sentence twice; the order is seeded. */

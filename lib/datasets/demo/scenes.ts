@@ -24,9 +24,10 @@ export interface Scene {
   background: string;
 }
 
-export const SCENE_CLASSES: readonly string[] = (Object.keys(COLORS) as Color[]).flatMap((c) =>
-  SHAPES.map((s) => `${c} ${s}`),
-);
+/** The classes in their order: a colour and a shape each. */
+const PAIRS = (Object.keys(COLORS) as Color[]).flatMap((color) => SHAPES.map((shape) => ({ color, shape })));
+
+export const SCENE_CLASSES: readonly string[] = PAIRS.map(({ color, shape }) => `${color} ${shape}`);
 
 const SIZE = 448;
 const GROUNDS = ["#ffffff", "#f4f1ea", "#e8eef4", "#e9f2e6", "#eeeeee"];
@@ -37,7 +38,8 @@ export function scene(
   classId = below(random, SCENE_CLASSES.length),
   count = 1 + below(random, 3),
 ): Scene {
-  const [color, shape] = SCENE_CLASSES[classId].split(" ") as [Color, Shape];
+  const pair = PAIRS[classId];
+  if (!pair) throw new RangeError(`there is no class ${classId} of scenes`);
   const items: Scene["items"] = [];
   while (items.length < count) {
     const r = 44 + random() * (count === 1 ? 76 : 36);
@@ -46,7 +48,7 @@ export function scene(
     const free = items.every((o) => Math.hypot(o.x - x, o.y - y) > o.r + r + 8);
     if (free) items.push({ x, y, r, turn: (random() - 0.5) * 0.5 });
   }
-  return { color, shape, items, background: pick(random, GROUNDS) };
+  return { ...pair, items, background: pick(random, GROUNDS) };
 }
 
 /** The i-th image of a split of the data set; the splits' seeds do not meet. */
@@ -67,13 +69,25 @@ export function sceneSvg(s: Scene): string {
 function shapeSvg(shape: Shape, x: number, y: number, r: number, turn: number, fill: string): string {
   if (shape === "circle")
     return `<circle cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" r="${r.toFixed(2)}" fill="${fill}"/>`;
-  const corners =
-    shape === "square"
-      ? ring(x, y, r, 4, turn + Math.PI / 4)
-      : shape === "triangle"
-        ? ring(x, y, r, 3, turn - Math.PI / 2)
-        : star(x, y, r, turn);
-  return `<polygon points="${corners.map(([a, b]) => `${a.toFixed(2)},${b.toFixed(2)}`).join(" ")}" fill="${fill}"/>`;
+  const points = cornersOf(shape, x, y, r, turn).map(([a, b]) => `${a.toFixed(2)},${b.toFixed(2)}`);
+  return `<polygon points="${points.join(" ")}" fill="${fill}"/>`;
+}
+
+function cornersOf(
+  shape: Exclude<Shape, "circle">,
+  x: number,
+  y: number,
+  r: number,
+  turn: number,
+): [number, number][] {
+  switch (shape) {
+    case "square":
+      return ring(x, y, r, 4, turn + Math.PI / 4);
+    case "triangle":
+      return ring(x, y, r, 3, turn - Math.PI / 2);
+    case "star":
+      return star(x, y, r, turn);
+  }
 }
 
 function ring(x: number, y: number, r: number, n: number, turn: number): [number, number][] {
@@ -91,27 +105,30 @@ function star(x: number, y: number, r: number, turn: number): [number, number][]
   });
 }
 
-const COUNTS = ["one", "two", "three"];
+const COUNTS = ["no", "one", "two", "three"];
+
+/** The end of a range of 0 … SIZE in which a place clearly lies; "" for the middle. */
+function endOf(place: number, first: string, last: string): string {
+  if (place < SIZE * 0.42) return first;
+  return place > SIZE * 0.58 ? last : "";
+}
 
 /** Captions that are true of a scene, for training: class, count, and place where there is one shape. */
 export function sceneCaptions(s: Scene): string[] {
   const name = `${s.color} ${s.shape}`;
   const article = s.color === "orange" ? "an" : "a";
-  const n = s.items.length;
-  const captions = [
-    `a photo of ${article} ${name}`,
-    `a photo of a ${name}`,
-    `${article} ${name}`,
-    n === 1 ? `one ${name}` : `${COUNTS[n - 1]} ${name}s`,
-  ];
-  if (n === 1) {
-    const { x, y } = s.items[0];
-    const side = x < SIZE * 0.42 ? "left" : x > SIZE * 0.58 ? "right" : "";
-    const end = y < SIZE * 0.42 ? "top" : y > SIZE * 0.58 ? "bottom" : "";
-    if (side) captions.push(`${article} ${name} on the ${side}`);
-    if (end) captions.push(`${article} ${name} at the ${end}`);
-  } else {
-    captions.push(`a photo of ${COUNTS[n - 1]} ${name}s`);
+  const [first, ...others] = s.items;
+  const common = [`a photo of ${article} ${name}`, `a photo of a ${name}`, `${article} ${name}`];
+  if (!first || others.length > 0) {
+    const count = COUNTS[s.items.length] ?? String(s.items.length);
+    return [...common, `${count} ${name}s`, `a photo of ${count} ${name}s`];
   }
-  return captions;
+  const side = endOf(first.x, "left", "right");
+  const end = endOf(first.y, "top", "bottom");
+  return [
+    ...common,
+    `one ${name}`,
+    ...(side ? [`${article} ${name} on the ${side}`] : []),
+    ...(end ? [`${article} ${name} at the ${end}`] : []),
+  ];
 }

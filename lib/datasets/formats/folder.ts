@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { TorchclipError } from "../../errors.js";
 import { LeftOut } from "../../images/image-names.js";
+import type { Origin } from "../../util/origin.js";
 import { countSplit, Dataset, type Sample, type SplitCount } from "../dataset.js";
 import { imagesBelow, listFolder, type Listing } from "./walk.js";
 
@@ -20,31 +21,9 @@ export function splitNames(split: string): string[] {
  */
 export async function folderDataset(root: string, split?: string, name = root): Promise<Dataset> {
   const top = await listFolder(root);
-  const source = { kind: "path" as const, location: root, hashKnown: false };
   const { known, strays } = await splitsAmong(root, top.folders);
-  if (known.length === 0) {
-    if (split && split !== "all") {
-      const folders = top.folders.slice(0, SHOWN).join(", ") || "none";
-      throw new TorchclipError(
-        "E_DATASET_NOT_FOUND",
-        `${root} has no splits; its folders are classes (${folders})`,
-        { subject: root },
-      );
-    }
-    checkClasses(root, top);
-    const { samples, leftOut } = await samplesIn(root, top.folders, true);
-    const notes = [...top.leftOut.notes(root), ...leftOut.notes(below(root))];
-    return new Dataset({ name, split: "all", classes: top.folders, samples, source, notes });
-  }
-  const wanted = split
-    ? known.find((folder) => splitNames(split).includes(folder))
-    : (known.find((folder) => folder === "test") ?? known[0]);
-  if (!wanted)
-    throw new TorchclipError(
-      "E_DATASET_NOT_FOUND",
-      `${root} has no split "${split}"; it has ${known.join(", ")}`,
-      { subject: root },
-    );
+  if (known.length === 0) return unsplitDataset(root, top, split, name);
+  const wanted = wantedSplit(root, known, split);
   const inner = await listFolder(join(root, wanted));
   const classes = inner.folders;
   checkClasses(join(root, wanted), inner);
@@ -69,9 +48,45 @@ export async function folderDataset(root: string, split?: string, name = root): 
     classes,
     samples: own.samples,
     splits,
-    source,
+    source: sourceOf(root),
     notes: [...others, ...leftOut],
   });
+}
+
+/** A folder of class folders. */
+async function unsplitDataset(
+  root: string,
+  top: Listing,
+  split: string | undefined,
+  name: string,
+): Promise<Dataset> {
+  if (split && split !== "all") {
+    const folders = top.folders.length > 0 ? top.folders.slice(0, SHOWN).join(", ") : "none";
+    throw new TorchclipError(
+      "E_DATASET_NOT_FOUND",
+      `${root} has no splits; its folders are classes (${folders})`,
+      { subject: root },
+    );
+  }
+  checkClasses(root, top);
+  const { samples, leftOut } = await samplesIn(root, top.folders, true);
+  const notes = [...top.leftOut.notes(root), ...leftOut.notes(below(root))];
+  return new Dataset({ name, split: "all", classes: top.folders, samples, source: sourceOf(root), notes });
+}
+
+const sourceOf = (root: string): Origin => ({ kind: "path", location: root, hashKnown: false });
+
+/** The folder of a split; without a name that of the test split, else the first one. */
+function wantedSplit(root: string, known: readonly string[], split: string | undefined): string {
+  const found = split
+    ? known.find((folder) => splitNames(split).includes(folder))
+    : (known.find((folder) => folder === "test") ?? known[0]);
+  if (found !== undefined) return found;
+  throw new TorchclipError(
+    "E_DATASET_NOT_FOUND",
+    `${root} has no split "${split ?? ""}"; it has ${known.join(", ")}`,
+    { subject: root },
+  );
 }
 
 /** What notes call the class folders of a folder. */
@@ -131,14 +146,12 @@ async function samplesIn(root: string, classes: readonly string[], all: boolean)
     if (images.length === 0) empty.push(folder);
   }
   if (all && empty.length > 0 && samples.length > 0) {
-    const named =
-      empty.slice(0, SHOWN).join(", ") + (empty.length > SHOWN ? ` and ${empty.length - SHOWN} more` : "");
+    const more = empty.length > SHOWN ? ` and ${empty.length - SHOWN} more` : "";
+    const named = empty.slice(0, SHOWN).join(", ") + more;
     throw new TorchclipError(
       "E_DATASET_FORMAT",
       `${root}: no images that can be decoded in ${named}; each folder is a class and must hold some`,
-      {
-        subject: root,
-      },
+      { subject: root },
     );
   }
   return { samples, leftOut };

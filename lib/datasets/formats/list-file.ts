@@ -3,7 +3,7 @@ import { parse } from "csv-parse/sync";
 import { TorchclipError } from "../../errors.js";
 import { isLocation } from "../../redact.js";
 import { readText } from "../../util/text-file.js";
-import { shown, Untrusted } from "../../util/untrusted.js";
+import { isObject, shown, Untrusted } from "../../util/untrusted.js";
 
 /** Endings of lists of images with columns. */
 export const LIST_NAME = /\.(csv|tsv|jsonl)$/i;
@@ -35,10 +35,7 @@ export async function readList(file: string): Promise<ListRow[]> {
       throw new TorchclipError(
         "E_DATASET_FORMAT",
         `${file}:${line}: no path in the column path (or image, or file); the row has ${describe(columns)}`,
-        {
-          subject: file,
-          index: line,
-        },
+        { subject: file, index: line },
       );
     }
     return { path, image: isLocation(path) ? path : resolve(dirname(file), path), columns, line };
@@ -48,6 +45,11 @@ export async function readList(file: string): Promise<ListRow[]> {
 interface ParsedRow {
   columns: Record<string, unknown>;
   line: number;
+}
+
+interface CsvRow {
+  record: Record<string, unknown>;
+  info: { lines: number };
 }
 
 function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
@@ -68,10 +70,8 @@ function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
       quote: tabs ? null : '"',
       info: true,
     } as const;
-    const rows = parse(text, options) as unknown as {
-      record: Record<string, unknown>;
-      info: { lines: number };
-    }[];
+    // The package's types leave out what its option `info` adds.
+    const rows = parse(text, options) as unknown as CsvRow[];
     return rows.map(({ record, info }) => ({ columns: record, line: info.lines }));
   } catch (cause) {
     throw new TorchclipError("E_DATASET_FORMAT", `${file}: ${(cause as Error).message}`, {
@@ -93,8 +93,7 @@ function jsonRecord(line: string, file: string, number: number): Record<string, 
       cause,
     });
   }
-  if (typeof value === "object" && value !== null && !Array.isArray(value))
-    return value as Record<string, unknown>;
+  if (isObject(value)) return value;
   throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: the line is no JSON object`, {
     subject: file,
     index: number,
@@ -103,5 +102,6 @@ function jsonRecord(line: string, file: string, number: number): Record<string, 
 
 /** The columns of a row, for messages. */
 export function describe(columns: Record<string, unknown>): string {
-  return shown(Object.keys(columns).join(", ")) || "no columns";
+  const names = Object.keys(columns);
+  return names.length > 0 ? shown(names.join(", ")) : "no columns";
 }

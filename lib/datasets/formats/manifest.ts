@@ -29,16 +29,12 @@ export async function manifestDataset(file: string, options: ManifestOptions = {
     list.push({ read: () => row.image, label: classId(row, classes, file), name: row.path });
   }
   const names = [...bySplit.keys()];
-  const wanted = options.split ? splitNames(options.split) : ["test", names[0] ?? "all"];
-  const split =
-    options.split !== undefined && bySplit.has(options.split)
-      ? options.split
-      : (wanted.find((name) => bySplit.has(name)) ?? wanted[0]);
+  const split = splitAmong(names, options.split);
   const samples = bySplit.get(split);
   if (!samples && bySplit.size)
     throw new TorchclipError(
       "E_DATASET_NOT_FOUND",
-      `${file} has no split "${options.split}"; it has ${names.join(", ")}`,
+      `${file} has no split "${options.split ?? split}"; it has ${names.join(", ")}`,
       { subject: file },
     );
   const splits = [...bySplit].map(([name, list]) => countSplit(name, list, classes.length));
@@ -50,6 +46,16 @@ export async function manifestDataset(file: string, options: ManifestOptions = {
     splits,
     source: { kind: "path", location: file, hashKnown: false },
   });
+}
+
+/**
+ * The name in the list of the wanted split, which may be another of its usual names. Where none is wanted,
+ * "test", else the first. Where the list has none of these, the name that is missing.
+ */
+function splitAmong(names: readonly string[], wanted: string | undefined): string {
+  if (wanted !== undefined && names.includes(wanted)) return wanted;
+  const usual = wanted ? splitNames(wanted) : ["test", ...names.slice(0, 1)];
+  return usual.find((name) => names.includes(name)) ?? usual[0] ?? "all";
 }
 
 type LabelledRow = ListRow & { label: string; split: string };
@@ -86,10 +92,7 @@ function classId({ label, line }: LabelledRow, classes: readonly string[], file:
   throw new TorchclipError(
     "E_LABEL_UNKNOWN",
     `${file}:${line}: the label "${shown(label)}" is none of ${shown(classes.slice(0, SHOWN).join(", "))}`,
-    {
-      subject: file,
-      index: line,
-    },
+    { subject: file, index: line },
   );
 }
 

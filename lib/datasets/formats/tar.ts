@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import tar from "tar-stream";
+import tar, { type Header } from "tar-stream";
 import { cannotRead, TorchclipError } from "../../errors.js";
 
 /** A file in a tar archive. */
@@ -10,6 +10,12 @@ export interface TarEntry {
   bytes: number;
   /** The content, read in passing: to be called before the next entry is asked for. */
   content: () => Promise<Buffer>;
+}
+
+/** Where the content of an entry begins; the package's types leave it out. */
+function placeOf(header: Header & { byteOffset?: number }, archive: string): number {
+  if (header.byteOffset !== undefined) return header.byteOffset;
+  throw new TorchclipError("E_INTERNAL", `${archive}: nothing says where ${header.name} lies`);
 }
 
 /**
@@ -23,14 +29,14 @@ export async function* tarEntries(archive: string): AsyncGenerator<TarEntry> {
   file.pipe(extract);
   try {
     for await (const entry of extract) {
-      const { name, size = 0, type } = entry.header;
+      const { name, size, type } = entry.header;
       if (type === "file") {
         const content = async () => {
           const chunks: Buffer[] = [];
           for await (const chunk of entry) chunks.push(chunk as Buffer);
           return Buffer.concat(chunks);
         };
-        yield { name, at: (entry.header as { byteOffset?: number }).byteOffset!, bytes: size, content };
+        yield { name, at: placeOf(entry.header, archive), bytes: size, content };
       }
       entry.resume();
     }

@@ -22,16 +22,12 @@ export async function renderFolder(
   const files: string[] = [];
   for (const [i, { text, label }] of sentences.entries()) {
     checkAborted(options.signal);
-    const folder = options.classes
-      ? (options.classes[Number(label)] ??
-        (options.classes.includes(String(label)) ? String(label) : undefined))
-      : String(label);
-    if (folder === undefined || /[/\\]|^\.*$/.test(folder)) {
-      throw new TorchclipError(
-        "E_LABEL_UNKNOWN",
-        `sentence ${i}: the label "${label}" is none of ${options.classes?.join(", ") ?? "the names that a folder can have"}`,
-        { index: i },
-      );
+    const folder = folderOf(label, options.classes);
+    if (folder === undefined) {
+      const known = options.classes?.join(", ") ?? "the names that a folder can have";
+      throw new TorchclipError("E_LABEL_UNKNOWN", `sentence ${i}: the label "${label}" is none of ${known}`, {
+        index: i,
+      });
     }
     const file = join(out, folder, `${String(i).padStart(5, "0")}.png`);
     await writeFileWhole(file, textPng(text, options));
@@ -39,4 +35,12 @@ export async function renderFolder(
     options.onProgress?.(i + 1, sentences.length);
   }
   return files;
+}
+
+/** The folder of a label's class; undefined where it is no class, or none that can be a folder's name. */
+function folderOf(label: string | number, classes: readonly string[] | undefined): string | undefined {
+  const name = String(label);
+  const known = classes === undefined || classes.includes(name) ? name : undefined;
+  const folder = classes?.[Number(label)] ?? known;
+  return folder === undefined || /[/\\]|^\.*$/.test(folder) ? undefined : folder;
 }

@@ -26,12 +26,12 @@ export function linePath(face: opentype.Font, line: string, x: number, y: number
 
 /** One glyph a code point, kerned; the fonts' substitutions (ligatures) are left aside on purpose. */
 function glyphs(face: opentype.Font, line: string): { glyph: opentype.Glyph; advance: number }[] {
-  const chars = [...line].map((c) => face.charToGlyph(c));
-  return chars.map((glyph, i) => ({
-    glyph,
-    advance:
-      (glyph.advanceWidth ?? 0) + (i + 1 < chars.length ? face.getKerningValue(glyph, chars[i + 1]) : 0),
-  }));
+  const drawn = Array.from(line, (character) => face.charToGlyph(character));
+  return drawn.map((glyph, i) => {
+    const next = drawn[i + 1];
+    const kerning = next ? face.getKerningValue(glyph, next) : 0;
+    return { glyph, advance: (glyph.advanceWidth ?? 0) + kerning };
+  });
 }
 
 export function font(face: Face): opentype.Font {

@@ -51,10 +51,11 @@ export function textSvg(text: string, options: TextImageOptions = {}): string {
     .join("");
   const color = options.color ?? "#000000";
   const background = options.background ?? "#ffffff";
-  return (
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${size}" height="${size}">` +
-    `<rect width="${size}" height="${size}" fill="${background}"/><path d="${paths}" fill="${color}"/></svg>`
-  );
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${size}" height="${size}">`,
+    `<rect width="${size}" height="${size}" fill="${background}"/>`,
+    `<path d="${paths}" fill="${color}"/></svg>`,
+  ].join("");
 }
 
 /** The same as PNG bytes; equal input gives equal bytes on every machine. */
@@ -77,7 +78,7 @@ function wrap(face: ReturnType<typeof font>, text: string, fontSize: number, wid
     } else {
       line = longer;
     }
-    while (lineWidth(face, line, fontSize) > width && [...line].length > 1) {
+    while (lineWidth(face, line, fontSize) > width && Array.from(line).length > 1) {
       const cut = fitting(face, line, fontSize, width);
       lines.push(line.slice(0, cut));
       line = line.slice(cut);
