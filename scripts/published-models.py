@@ -61,9 +61,10 @@ out = root / "lib" / "models" / "catalog" / "published.ts"
 lines = [f"  {json.dumps(e)}," for e in entries]
 out.write_text(
     "// Written by scripts/published-models.py.\n\n"
-    "/**\n * open_clip's `architecture/tag`, the hub repository that holds its weights, whether it was trained with QuickGELU, and its\n"
-    " * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where it is published (open_clip's docs/openclip_results.csv, apple/ml-mobileclip's README.md);\n"
-    " * millions of parameters of both towers (open_clip's docs/model_profile.csv), and the side of its images in pixels.\n */\n"
+    "/**\n * open_clip's `architecture/tag`, the hub repository that holds its weights, whether it was trained with\n"
+    " * QuickGELU, and its zero-shot accuracy on Rendered SST2 and ImageNet, percent, where it is published\n"
+    " * (open_clip's docs/openclip_results.csv, apple/ml-mobileclip's README.md); millions of parameters of both\n"
+    " * towers (open_clip's docs/model_profile.csv), and the side of its images in pixels.\n */\n"
     "export type Published = readonly [name: string, repo: string, quickGelu: boolean, renderedSst2: number | null, imagenet: number | null, millions: number | null, imageSize: number];\n\n"
     "export const PUBLISHED: readonly Published[] = [\n"
     + "\n".join(lines) + "\n];\n"

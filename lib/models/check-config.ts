@@ -45,18 +45,24 @@ function checkTower(value: unknown, where: string, sizes: readonly string[], che
 
 function checkSetting(value: unknown, what: string, key: string, check: Untrusted): void {
   if (typeof value === "boolean" || value === undefined) return;
-  if (typeof value === "string") check.text(value, what, 1024);
-  else if (typeof value === "number") checkNumber(value, what, key, check);
-  else if (Array.isArray(value))
-    check
-      .array(value, what, MOST_LIST)
-      .forEach((item, i) => checkListItem(item, `${what}[${i}]`, key, check));
-  else throw check.error(`${what} must be a number, a name, a flag or a list, not ${kindOf(value)}`);
+  if (typeof value === "string") {
+    check.text(value, what, 1024);
+  } else if (typeof value === "number") {
+    checkNumber(value, what, key, check);
+  } else if (Array.isArray(value)) {
+    for (const [i, item] of check.array(value, what, MOST_LIST).entries())
+      checkListItem(item, `${what}[${i}]`, key, check);
+  } else {
+    throw check.error(`${what} must be a number, a name, a flag or a list, not ${kindOf(value)}`);
+  }
 }
 
 /** A list holds numbers, names and flags, or (a stem's convolutions) objects of them. */
 function checkListItem(value: unknown, what: string, key: string, check: Untrusted): void {
-  if (value === null || typeof value !== "object") return checkSetting(value, what, key, check);
+  if (value === null || typeof value !== "object") {
+    checkSetting(value, what, key, check);
+    return;
+  }
   for (const [name, setting] of Object.entries(check.object(value, what))) {
     if (typeof setting === "object")
       throw check.error(`${what}.${name} must be a number, a name or a flag, not ${kindOf(setting)}`);

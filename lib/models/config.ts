@@ -35,24 +35,34 @@ export function readConfig(json: string, file = "the artifact's torchclip.json")
 
 /** One line: both towers with their sizes. */
 export function describeModel({ image, text, embedDim, architecture }: ModelConfig): string {
-  if (image.kind === "torchscript" || text.kind === "torchscript") {
-    const context = text.contextLength;
-    return `third-party TorchScript, image ${image.imageSize} px; text ${context} tokens; embedding ${embedDim}`;
-  }
-  const size = (t: {
-    width?: number | number[];
-    widths?: number[];
-    layers?: number | number[];
-    depths?: number[];
-  }) => `${[t.layers ?? t.depths].flat().join("-")} × ${[t.width ?? t.widths].flat().join("-")}`;
+  const side = `image ${image.imageSize} px`;
+  const context = `text ${text.contextLength} tokens`;
+  if (image.kind === "torchscript" || text.kind === "torchscript")
+    return `third-party TorchScript, ${side}; ${context}; embedding ${embedDim}`;
   const patch = "patchSize" in image ? ` / ${image.patchSize}` : "";
   const activation = "activation" in image ? `; ${image.activation}` : "";
-  return `${architecture}, image ${image.imageSize} px${patch}, ${size(image)}; text ${text.contextLength} tokens, ${size(text)}; embedding ${embedDim}${activation}`;
+  return [
+    `${architecture}, ${side}${patch}, ${layersAndWidths(image)}`,
+    `${context}, ${layersAndWidths(text)}`,
+    `embedding ${embedDim}${activation}`,
+  ].join("; ");
+}
+
+/** Layers and width of a tower; of one with stages those of each. */
+function layersAndWidths(tower: {
+  width?: number;
+  widths?: number[];
+  layers?: number | number[];
+  depths?: number[];
+}): string {
+  const layers = [tower.layers ?? tower.depths].flat();
+  const widths = [tower.width ?? tower.widths].flat();
+  return `${layers.join("-")} × ${widths.join("-")}`;
 }
 
 /** The config inside an artifact. */
 export async function readArtifactConfig(artifact: string): Promise<ModelConfig> {
-  return readConfig(
-    (await (await TorchArchive.open(artifact)).read("extra/torchclip.json")).toString("utf8"),
-  );
+  const archive = await TorchArchive.open(artifact);
+  const json = await archive.read("extra/torchclip.json");
+  return readConfig(json.toString("utf8"));
 }

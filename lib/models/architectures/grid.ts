@@ -18,7 +18,8 @@ export function squareImageSize(positions: number, patchSize: number, hints: Tow
   if (!Number.isInteger(grid)) {
     throw new TorchclipError(
       "E_MODEL_UNSUPPORTED",
-      `the image encoder has ${positions} patch positions, which make no square; square images alone are computed`,
+      `the image encoder has ${positions} patch positions, which make no square; ` +
+        "square images alone are computed",
     );
   }
   const { imageSize } = hints;
@@ -26,7 +27,8 @@ export function squareImageSize(positions: number, patchSize: number, hints: Tow
   if (gridOf({ imageSize, patchSize }) !== grid) {
     throw new TorchclipError(
       "E_MODEL_UNSUPPORTED",
-      `the config says images of ${imageSize} pixels and the weights have ${grid} × ${grid} patches of ${patchSize}; resized position embeddings are not computed`,
+      `the config says images of ${imageSize} pixels and the weights have ${grid} × ${grid} patches ` +
+        `of ${patchSize}; resized position embeddings are not computed`,
     );
   }
   return imageSize;

@@ -78,7 +78,7 @@ export const imageEva: Tower<EvaConfig> = {
       rotary: gated,
       gated,
       innerNorm: w.has("visual.blocks.0.attn.norm.weight"),
-      postNorm: /enormous/.test(hints.model ?? "") || width === 1792,
+      postNorm: (hints.model ?? "").includes("enormous") || width === 1792,
       projection: w.has("visual.proj"),
     };
   },

@@ -46,6 +46,7 @@ export const imageFastvit: Tower<FastvitConfig> = {
     const each = Array.from({ length: stages }, (_, s) => `visual.stages.${s}`);
     const has = (name: string) => each.map((s) => w.has(`${s}.${name}`));
     const attention = has("blocks.0.token_mixer.qkv.weight");
+    const attending = attention.indexOf(true);
     return {
       kind: "fastvit",
       depths: each.map((s) => w.count(`${s}.blocks`, "mlp.fc1.weight")),
@@ -59,7 +60,7 @@ export const imageFastvit: Tower<FastvitConfig> = {
           : 0,
       ),
       downsample: has("downsample.proj.0.large_conv.conv.weight"),
-      norm: w.has(`${each[attention.indexOf(true)]}.blocks.0.norm.running_mean`) ? "batch" : "layer",
+      norm: w.has(`visual.stages.${attending}.blocks.0.norm.running_mean`) ? "batch" : "layer",
       stemScale: w.has("visual.stem.0.conv_scale.conv.weight"),
       finalWidth: w.shape("visual.final_conv.conv_kxk.0.conv.weight", 4)[0],
       finalSqueeze: w.shape("visual.final_conv.se.fc1.weight", 4)[0],

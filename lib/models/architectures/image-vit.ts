@@ -1,6 +1,6 @@
 import { huggingFaceBlockRules, timmBlockRules, type BlockConfig } from "./blocks.js";
 import { squareImageSize } from "./grid.js";
-import type { Tower } from "./types.js";
+import type { Shapes, Tower, TowerHints } from "./types.js";
 
 /**
  * The Vision Transformer in all the forms that CLIP models use: OpenAI's (Radford et al. 2021; openai/CLIP,
@@ -39,8 +39,16 @@ export interface VitConfig extends BlockConfig {
 }
 
 const LN_EPS = 1e-5; // torch.nn.LayerNorm's default
-const TIMM_EPS = 1e-6; // timm's and SigLIP's; timm's ViTs of CLIP's kind, which have a norm before the blocks, take 1e-5
+/** timm's and SigLIP's; timm's ViTs of CLIP's kind, which have a norm before the blocks, take 1e-5. */
+const TIMM_EPS = 1e-6;
 const HEAD_WIDTH = 64; // heads = width / 64 in clip/model.py
+
+/** How the tokens become one vector. */
+function poolOf(w: Shapes, hints: TowerHints): VitConfig["pool"] {
+  if (w.has("visual.attn_pool.query")) return "queries";
+  if (w.has("visual.attn_pool.latent")) return "map";
+  return hints.pool === "avg" ? "average" : "token";
+}
 
 export const imageVit: Tower<VitConfig> = {
   kind: "vit",
@@ -95,9 +103,10 @@ export const imageVit: Tower<VitConfig> = {
 
   configure(w, hints) {
     const steps = w.has("visual.stem.0.conv.weight") ? w.count("visual.stem", "conv.weight") : 0;
-    const stem = Array.from({ length: steps }, (_, i) => w.shape(`visual.stem.${i}.conv.weight`, 4)).map(
-      ([width, , kernel]) => ({ kernel, width }),
-    );
+    const stem = Array.from({ length: steps }, (_, i) => {
+      const [width, , kernel] = w.shape(`visual.stem.${i}.conv.weight`, 4);
+      return { kernel, width };
+    });
     const [positions, width] = w.shape("visual.positional_embedding", 2);
     const patchSize = steps ? stem.reduce((n, s) => n * s.kernel, 1) : w.shape("visual.conv1.weight", 4)[2];
     const classToken = w.has("visual.class_embedding");
@@ -125,7 +134,7 @@ export const imageVit: Tower<VitConfig> = {
       classToken,
       classPosition,
       preNorm,
-      pool: queries ? "queries" : map ? "map" : hints.pool === "avg" ? "average" : "token",
+      pool: poolOf(w, hints),
       normAfterPool: hints.normAfterPool ?? false,
       poolHeads: hints.poolHeads ?? (queries ? 8 : heads),
       poolMlpWidth: map ? w.shape("visual.attn_pool.mlp.fc1.weight", 2)[0] : 0,

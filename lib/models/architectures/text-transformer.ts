@@ -1,6 +1,8 @@
 import { huggingFaceBlockRules, type BlockConfig } from "./blocks.js";
 import type { Tower } from "./types.js";
 
+export const TEXT_POOLS = ["argmax", "last", "first", "eos"] as const;
+
 /** CLIP's text encoder (openai/CLIP, clip/model.py; open_clip's TextTransformer; SigLIP's). */
 export interface TextTransformerConfig extends BlockConfig {
   kind: "transformer";
@@ -11,7 +13,7 @@ export interface TextTransformerConfig extends BlockConfig {
   /**
    * Which token becomes the embedding: the one with the highest id (CLIP's end), the last, the first "eos".
    */
-  pool: "argmax" | "last" | "first" | "eos";
+  pool: (typeof TEXT_POOLS)[number];
   /** Id of the end token, for pool "eos". */
   endId: number;
   /** A learned token after the text becomes the embedding (CoCa), whatever `pool` says. */
@@ -71,10 +73,8 @@ export const textTransformer: Tower<TextTransformerConfig> = {
     // SigLIP's text encoder is the one with a biased projection: not causal, 16 heads at width 1152.
     const endId = hints.endId ?? vocabSize - 1;
     // An end token beyond the vocabulary is a default that the config left standing (CLIPTextConfig's 49407).
-    const pool =
-      hints.pool === "eos" && endId >= vocabSize
-        ? "argmax"
-        : (hints.pool as TextTransformerConfig["pool"] | undefined);
+    const said = TEXT_POOLS.find((pool) => pool === hints.pool);
+    const pool = said === "eos" && endId >= vocabSize ? "argmax" : said;
     return {
       kind: "transformer",
       width,

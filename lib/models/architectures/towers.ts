@@ -13,11 +13,11 @@ export type TextTowerConfig = TextTransformerConfig | RobertaConfig;
 export type AnyTower = Tower<ImageTowerConfig> | Tower<TextTowerConfig>;
 
 // The order matters where probes overlap: the more particular first.
-export const IMAGE_TOWERS = [
+export const IMAGE_TOWERS: readonly Tower<ImageTowerConfig>[] = [
   imageResnet,
   imageEva,
   imageConvnext,
   imageFastvit,
   imageVit,
-] as unknown as readonly Tower<ImageTowerConfig>[];
-export const TEXT_TOWERS = [textRoberta, textTransformer] as unknown as readonly Tower<TextTowerConfig>[];
+];
+export const TEXT_TOWERS: readonly Tower<TextTowerConfig>[] = [textRoberta, textTransformer];

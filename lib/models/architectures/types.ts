@@ -35,8 +35,12 @@ export interface Rule {
 /** Shape of each canonical tensor that the file has. */
 export interface Shapes {
   has(name: string): boolean;
-  /** Throws E_MODEL_CORRUPT where the tensor is missing or has another number of axes. */
-  shape(name: string, axes: number): number[];
+  /**
+   * Sizes of the axes. Throws E_MODEL_CORRUPT where the tensor is missing, E_MODEL_UNSUPPORTED where it has
+   * another number of axes.
+   */
+  shape(name: string, axes: 2): [number, number];
+  shape(name: string, axes: 4): [number, number, number, number];
   /** How many of prefix.0, prefix.1 … there are; `probe` is appended. */
   count(prefix: string, probe: string): number;
 }

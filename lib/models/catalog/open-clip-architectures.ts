@@ -106,14 +106,14 @@ export function namedArchitecture(name: string): { model: Json; preprocess: Json
   if (!family) {
     throw new TorchclipError(
       "E_ARGUMENT",
-      `no architecture is called "${name}"; it goes by open_clip's names, such as ViT-B-32, ViT-L-14-336-quickgelu, ViT-B-16-SigLIP, EVA02-L-14`,
-      {
-        subject: "arch",
-      },
+      `no architecture is called "${name}"; it goes by open_clip's names, such as ` +
+        "ViT-B-32, ViT-L-14-336-quickgelu, ViT-B-16-SigLIP, EVA02-L-14",
+      { subject: "arch" },
     );
   }
   // SigLIP's images need be no multiple of the patch (384 pixels of 14): the name says their size.
-  const named = /SigLIP/.test(plain) ? { image_size: Number(/-(\d{3})$/.exec(plain)?.[1] ?? 224) } : {};
+  const side = Number(/-(\d{3})$/.exec(plain)?.[1] ?? 224);
+  const named = plain.includes("SigLIP") ? { image_size: side } : {};
   return {
     model: { quick_gelu: quick, vision_cfg: { ...family.vision, ...named }, text_cfg: family.text ?? {} },
     preprocess: family.preprocess ?? {},

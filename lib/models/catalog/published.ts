@@ -1,9 +1,10 @@
 // Written by scripts/published-models.py.
 
 /**
- * open_clip's `architecture/tag`, the hub repository that holds its weights, whether it was trained with QuickGELU, and its
- * zero-shot accuracy on Rendered SST2 and ImageNet, percent, where it is published (open_clip's docs/openclip_results.csv, apple/ml-mobileclip's README.md);
- * millions of parameters of both towers (open_clip's docs/model_profile.csv), and the side of its images in pixels.
+ * open_clip's `architecture/tag`, the hub repository that holds its weights, whether it was trained with
+ * QuickGELU, and its zero-shot accuracy on Rendered SST2 and ImageNet, percent, where it is published
+ * (open_clip's docs/openclip_results.csv, apple/ml-mobileclip's README.md); millions of parameters of both
+ * towers (open_clip's docs/model_profile.csv), and the side of its images in pixels.
  */
 export type Published = readonly [
   name: string,

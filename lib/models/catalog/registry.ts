@@ -54,14 +54,15 @@ const OPENAI_MODELS: readonly (readonly [name: string, openClip: string, file: s
 ];
 
 function openaiEntry([name, openClip, file, sha256]: (typeof OPENAI_MODELS)[number]): ModelEntry {
-  const published = PUBLISHED.find(([other]) => other === `${openClip}/openai`)!;
+  const published = PUBLISHED.find(([other]) => other === `${openClip}/openai`);
+  if (!published) throw new Error(`${openClip}/openai is not in the list of published models`);
   const [, hub, , , , millions] = published;
   return {
     name,
     aliases: [...new Set([openClip, `${openClip}/openai`, `${openClip}-quickgelu/openai`])].filter(
       (a) => a !== name,
     ),
-    description: `OpenAI CLIP, ${millions} M parameters, from OpenAI's own file`,
+    description: `OpenAI CLIP, ${String(millions)} M parameters, from OpenAI's own file`,
     ...sizes(published),
     ...accuracy(published),
     licence: "MIT",
@@ -77,7 +78,7 @@ const isApple = (repo: string): boolean => /^apple\/|MobileCLIP/.test(repo);
 /** Licences that the publishers' model cards name. */
 function licenceOf(repo: string): string {
   if (/^laion\/|EVA|eva/.test(repo)) return "MIT";
-  if (/metaclip/.test(repo)) return "CC-BY-NC-4.0";
+  if (repo.includes("metaclip")) return "CC-BY-NC-4.0";
   if (isApple(repo)) return "Apple's model licence";
   if (/SigLIP|CLIPA/.test(repo)) return "Apache-2.0";
   return "see its model card";
@@ -97,7 +98,7 @@ function accuracy(entry: Published): Pick<ModelEntry, "published"> {
 
 function publishedEntry(entry: Published): ModelEntry {
   const [name, repo, quickGelu] = entry;
-  const [arch, tag] = name.split("/");
+  const [arch = "", tag = ""] = name.split("/");
   return {
     name,
     aliases: quickGelu ? [`${arch}-quickgelu/${tag}`] : [],

@@ -19,7 +19,7 @@ export interface ModelSize {
  * Lengths of OpenAI's own files, by the names that go with the hashes in ./registry.ts. Matrices are fp16,
  * the token embedding is fp32.
  */
-const OPENAI_BYTES: Record<string, number> = {
+const OPENAI_BYTES: Record<string, number | undefined> = {
   "RN50.pt": 255_827_503,
   "RN101.pt": 291_791_292,
   "RN50x4.pt": 421_854_225,

@@ -7,7 +7,7 @@ import { ProtobufFile, type Field } from "./protobuf.js";
 import { elements, ELEMENT_BYTES, type WeightFile } from "./types.js";
 
 // onnx/onnx.proto: TensorProto.DataType
-const TYPES: Record<number, string> = {
+const TYPES: Record<number, string | undefined> = {
   1: "F32",
   2: "U8",
   3: "I8",
@@ -53,9 +53,9 @@ export async function readOnnx(file: string): Promise<WeightFile> {
     for (const node of nodes) {
       if (node.type !== "MatMul" && node.type !== "Gemm") continue;
       const tensor = node.inputs.map((name) => anonymous.get(name)).find((t) => t);
-      const match = /^\/(.+)\/(MatMul|Gemm)(_\d+)?$/.exec(node.name);
-      if (!tensor || !match) continue;
-      const owner = match[1].replaceAll("/", ".").replace(/^model\./, "");
+      const scope = /^\/(.+)\/(?:MatMul|Gemm)(?:_\d+)?$/.exec(node.name)?.[1];
+      if (!tensor || scope === undefined) continue;
+      const owner = scope.replaceAll("/", ".").replace(/^model\./, "");
       weights.tensors.set(`${dropRepeats(owner)}.weight`, { ...part(tensor), stored: "transposed" });
       anonymous.delete(tensor.name);
     }
@@ -118,7 +118,7 @@ async function readTensor(input: ProtobufFile, at: Field): Promise<Initializer> 
   const external = new Map<string, string>();
   for await (const field of input.fields(at.offset, at.bytes)) {
     if (field.number === 1) addSizes(tensor.shape, await input.numbers(field), input);
-    else if (field.number === 2) tensor.dtype = TYPES[Number(field.value)] ?? `type ${field.value}`;
+    else if (field.number === 2) tensor.dtype = TYPES[Number(field.value)] ?? `type ${String(field.value)}`;
     else if (field.number === 8) tensor.name = await input.text(field);
     else if (field.number === 9 || (field.number === 4 && field.wire === 2))
       [tensor.offset, tensor.bytes] = [field.offset, field.bytes];

@@ -1,12 +1,13 @@
 import { shown } from "../../util/untrusted.js";
 import { SLOT_BYTES, STRING_BYTES, type Budget } from "./budget.js";
+import type { Dtype } from "./types.js";
 
 /**
  * What a pickle may hold besides numbers, strings, booleans, null, lists (arrays) and dictionaries (Maps).
  */
 export class PickledStorage {
   constructor(
-    readonly dtype: string,
+    readonly dtype: Dtype,
     /** Name of the record in the archive's data folder. */
     readonly key: string,
     readonly elements: number,
@@ -24,7 +25,7 @@ export class PickledTensor {
 
 /** An object of a TorchScript archive's class: its attributes, never a real instance. */
 export class PickledObject {
-  state: unknown = undefined;
+  state: unknown;
   constructor(readonly className: string) {}
 }
 
@@ -66,15 +67,16 @@ export function namedTensors(
     open.push(children(inner as PickledMap, path));
   };
   enter(root, "");
-  while (open.length) {
-    const next = open[open.length - 1].next();
-    if (next.done) open.pop();
-    else {
-      const [path, value] = next.value;
-      if (path.length > MOST_PATH)
-        throw error(`the name ${shown(path)} is longer than ${MOST_PATH} characters`);
-      enter(value, path);
+  for (let inmost = open.at(-1); inmost !== undefined; inmost = open.at(-1)) {
+    const next = inmost.next();
+    if (next.done) {
+      open.pop();
+      continue;
     }
+    const [path, value] = next.value;
+    if (path.length > MOST_PATH)
+      throw error(`the name ${shown(path)} is longer than ${MOST_PATH} characters`);
+    enter(value, path);
   }
   return found;
 }
@@ -83,6 +85,6 @@ function* children(map: PickledMap, path: string): Generator<[string, unknown]> 
   for (const [key, value] of map) {
     // Only what may hold tensors needs a name.
     if (value === null || typeof value !== "object") continue;
-    yield [path ? `${path}.${key}` : String(key), value];
+    yield [path ? `${path}.${String(key)}` : String(key), value];
   }
 }

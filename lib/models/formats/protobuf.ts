@@ -18,7 +18,7 @@ export interface Field {
   wire: number;
   /** Of wire type 0. */
   value: bigint;
-  /** Range of the content, for the other types. */
+  /** Range of the content, for the other types; of wire type 0 `offset` is the end of the field. */
   offset: number;
   bytes: number;
 }
@@ -55,28 +55,33 @@ export class ProtobufFile {
     const end = offset + bytes;
     let at = offset;
     while (at < end) {
-      let tag: bigint;
-      [tag, at] = await this.varint(at, end);
-      const field: Field = {
-        number: Number(tag >> 3n),
-        wire: Number(tag & 7n),
-        value: 0n,
-        offset: at,
-        bytes: 0,
-      };
-      if (field.wire === 0) [field.value, at] = await this.varint(at, end);
-      else if (field.wire === 1) field.bytes = 8;
-      else if (field.wire === 5) field.bytes = 4;
-      else if (field.wire === 2) {
-        let length: bigint;
-        [length, at] = await this.varint(at, end);
-        field.offset = at;
-        field.bytes = Number(length);
-      } else throw new Error(`wire type ${field.wire} at byte ${at}`);
-      if (field.wire !== 0) at += field.bytes;
+      const field = await this.fieldAt(at, end);
+      // The value of a varint lies before `offset`.
+      at = field.offset + field.bytes;
       if (field.number === 0 || at > end)
         throw new Error(`a field at byte ${field.offset} ends beyond its message`);
       yield field;
+    }
+  }
+
+  /** The field whose tag is at a place; its content may reach beyond `end`. */
+  private async fieldAt(at: number, end: number): Promise<Field> {
+    const [tag, offset] = await this.varint(at, end);
+    const field: Field = { number: Number(tag >> 3n), wire: Number(tag & 7n), value: 0n, offset, bytes: 0 };
+    switch (field.wire) {
+      case 0:
+        [field.value, field.offset] = await this.varint(offset, end);
+        return field;
+      case 1:
+        return { ...field, bytes: 8 };
+      case 2: {
+        const [length, content] = await this.varint(offset, end);
+        return { ...field, offset: content, bytes: Number(length) };
+      }
+      case 5:
+        return { ...field, bytes: 4 };
+      default:
+        throw new Error(`wire type ${field.wire} at byte ${offset}`);
     }
   }
 
@@ -108,9 +113,9 @@ export class ProtobufFile {
   private async varint(at: number, end: number): Promise<[bigint, number]> {
     const bytes = await this.slice(at, Math.min(10, end - at));
     let value = 0n;
-    for (let i = 0; i < bytes.length; i++) {
-      value |= BigInt(bytes[i] & 0x7f) << BigInt(7 * i);
-      if (!(bytes[i] & 0x80)) return [BigInt.asUintN(64, value), at + i + 1];
+    for (const [i, byte] of bytes.entries()) {
+      value |= BigInt(byte & 0x7f) << BigInt(7 * i);
+      if (!(byte & 0x80)) return [BigInt.asUintN(64, value), at + i + 1];
     }
     throw new Error(`a number at byte ${at} has no end`);
   }

@@ -1,5 +1,5 @@
 import { openFile, readExactly, shown, Untrusted } from "../../util/untrusted.js";
-import { elements, ELEMENT_BYTES, type StoredTensor, type WeightFile } from "./types.js";
+import { DTYPES, elements, ELEMENT_BYTES, type StoredTensor, type WeightFile } from "./types.js";
 
 const MAX_HEADER = 100_000_000; // the limit of the reference reader (huggingface/safetensors)
 
@@ -39,11 +39,12 @@ function readMetadata(value: unknown, check: Untrusted): Record<string, string> 
 function readEntry(name: string, value: unknown, base: number, size: number, check: Untrusted): StoredTensor {
   const what = shown(name);
   const entry = check.object(value, `the entry of ${what}`);
-  const dtype = check.choice(entry.dtype, Object.keys(ELEMENT_BYTES), `the dtype of ${what}`);
+  const dtype = check.choice(entry.dtype, DTYPES, `the dtype of ${what}`);
   const shape = check.shape(entry.shape, `the shape of ${what}`);
   const offsets = check.array(entry.data_offsets, `data_offsets of ${what}`);
   if (offsets.length !== 2) throw check.error(`data_offsets of ${what} must be two numbers`);
-  const [begin, end] = offsets.map((offset) => check.count(offset, `data_offsets of ${what}`));
+  const begin = check.count(offsets[0], `data_offsets of ${what}`);
+  const end = check.count(offsets[1], `data_offsets of ${what}`);
   const bytes = elements(shape) * ELEMENT_BYTES[dtype];
   if (end - begin !== bytes)
     throw check.error(`${what}: ${end - begin} bytes do not hold ${dtype} [${shape.join(", ")}]`);
@@ -53,10 +54,10 @@ function readEntry(name: string, value: unknown, base: number, size: number, che
 
 function refuseOverlaps(tensors: Map<string, StoredTensor>, check: Untrusted): void {
   const sorted = [...tensors].sort(([, a], [, b]) => a.offset - b.offset);
-  for (let i = 1; i < sorted.length; i++) {
-    const [previousName, previous] = sorted[i - 1];
-    const [name, tensor] = sorted[i];
-    if (tensor.offset < previous.offset + previous.bytes)
-      throw check.error(`${shown(name)} and ${shown(previousName)} overlap`);
+  let previous: { name: string; end: number } | undefined;
+  for (const [name, tensor] of sorted) {
+    if (previous && tensor.offset < previous.end)
+      throw check.error(`${shown(name)} and ${shown(previous.name)} overlap`);
+    previous = { name, end: tensor.offset + tensor.bytes };
   }
 }

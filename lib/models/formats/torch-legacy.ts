@@ -33,7 +33,7 @@ export async function readLegacyTorch(file: string): Promise<WeightFile> {
           throw check.error(
             `${shown(name)} lies in storage ${shown(tensor.storage.key)}, which is not in the file`,
           );
-        result.tensors.set(name, placeTensor(file, name, tensor, place.offset, place.bytes));
+        result.tensors.set(name, placeTensor(file, name, tensor, place));
       }
       return result;
     });

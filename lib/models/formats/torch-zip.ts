@@ -115,8 +115,8 @@ export class TorchArchive {
       let bytes = 0;
       for await (const chunk of chunks) {
         crc = crc32(chunk, crc);
-        if ((bytes += chunk.length) > entry.bytes)
-          throw new Error(`it has more than its ${entry.bytes} bytes`);
+        bytes += chunk.length;
+        if (bytes > entry.bytes) throw new Error(`it has more than its ${entry.bytes} bytes`);
       }
     };
     try {
@@ -156,8 +156,9 @@ export async function readTorchArchive(file: string): Promise<WeightFile> {
     metadata: archive.has("code/__torch__.py") || archive.has("constants.pkl") ? { torchscript: "1" } : {},
   };
   for (const [name, tensor] of tensors) {
-    const { offset, bytes } = ranges.get(recordOf(tensor))!;
-    result.tensors.set(name, placeTensor(file, name, tensor, offset, bytes));
+    const range = ranges.get(recordOf(tensor));
+    if (!range) throw check.error(`the archive lacks ${shown(recordOf(tensor))}`);
+    result.tensors.set(name, placeTensor(file, name, tensor, range));
   }
   return result;
 }
@@ -169,20 +170,19 @@ export function placeTensor(
   file: string,
   name: string,
   tensor: PickledTensor,
-  storageOffset: number,
-  storageBytes: number,
+  range: RecordRange,
 ): StoredTensor {
   const check = new Untrusted("E_MODEL_CORRUPT", file);
   const { storage, shape, stride, offset } = tensor;
   const size = ELEMENT_BYTES[storage.dtype];
   const count = elements(shape);
   const end = (offset + count) * size;
-  if (end > storageBytes)
-    throw check.error(`${shown(name)} needs ${end} bytes, its storage has ${storageBytes}`);
-  const place = { file, offset: storageOffset + offset * size, bytes: count * size, dtype: storage.dtype };
+  if (end > range.bytes)
+    throw check.error(`${shown(name)} needs ${end} bytes, its storage has ${range.bytes}`);
+  const place = { file, offset: range.offset + offset * size, bytes: count * size, dtype: storage.dtype };
   if (rowByRow(shape, stride)) return { ...place, shape };
-  if (shape.length === 2 && rowByRow(shape.slice().reverse(), stride.slice().reverse()))
-    return { ...place, shape: shape.slice().reverse(), stored: "transposed" };
+  if (shape.length === 2 && rowByRow(shape.toReversed(), stride.toReversed()))
+    return { ...place, shape: shape.toReversed(), stored: "transposed" };
   throw new TorchclipError(
     "E_MODEL_UNSUPPORTED",
     `${file}: ${shown(name)} is stored neither row by row nor column by column`,
@@ -191,11 +191,11 @@ export function placeTensor(
 }
 
 function rowByRow(shape: number[], stride: number[]): boolean {
+  const strides = stride.toReversed();
   let step = 1;
-  return shape.every((_, i) => {
-    const axis = shape.length - 1 - i;
-    const fits = shape[axis] === 1 || stride[axis] === step;
-    step *= shape[axis];
-    return fits;
-  });
+  for (const [i, size] of shape.toReversed().entries()) {
+    if (size !== 1 && strides[i] !== step) return false;
+    step *= size;
+  }
+  return true;
 }

@@ -14,7 +14,7 @@ export interface WeightFile {
 }
 
 /** Bytes of one element, by safetensors' names of types. */
-export const ELEMENT_BYTES: Record<string, number> = {
+const BYTES = {
   F64: 8,
   F32: 4,
   F16: 2,
@@ -25,7 +25,14 @@ export const ELEMENT_BYTES: Record<string, number> = {
   I8: 1,
   U8: 1,
   BOOL: 1,
-};
+} as const;
+
+export type Dtype = keyof typeof BYTES;
+
+export const DTYPES = Object.keys(BYTES) as readonly Dtype[];
+
+/** As `BYTES`, for names out of files as well. */
+export const ELEMENT_BYTES: Readonly<Record<Dtype, number> & Record<string, number | undefined>> = BYTES;
 
 export function elements(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);

@@ -9,8 +9,9 @@ import {
   type PickledKey,
   type PickledMap,
 } from "./pickled.js";
+import type { Dtype } from "./types.js";
 
-const STORAGES = new Map<string, string>([
+const STORAGES = new Map<string, Dtype>([
   ["torch FloatStorage", "F32"],
   ["torch HalfStorage", "F16"],
   ["torch BFloat16Storage", "BF16"],
@@ -109,8 +110,10 @@ class Unpickler {
   }
 
   byte(): number {
-    if (this.at >= this.bytes.length) throw this.corrupt("it ends too early");
-    return this.bytes[this.at++];
+    const byte = this.bytes[this.at];
+    if (byte === undefined) throw this.corrupt("it ends too early");
+    this.at++;
+    return byte;
   }
 
   line(): string {
@@ -124,7 +127,7 @@ class Unpickler {
   long(): number {
     const digits = this.take(this.byte());
     let value = 0n;
-    for (let i = digits.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(digits[i]);
+    for (const digit of digits.toReversed()) value = (value << 8n) | BigInt(digit);
     return Number(BigInt.asIntN(8 * digits.length, value));
   }
 
@@ -182,7 +185,7 @@ class Unpickler {
   // Containers
 
   append(items: unknown[]): void {
-    const list = this.stack[this.stack.length - 1];
+    const list = this.stack.at(-1);
     if (!Array.isArray(list)) throw this.corrupt("an item is added to what is not a list");
     this.budget.take(SLOT_BYTES * items.length);
     for (const item of items) list.push(item);
@@ -192,15 +195,14 @@ class Unpickler {
    * Keys and values in turn. Keys are never converted: only strings, numbers, booleans and None are taken.
    */
   setItems(items: unknown[]): void {
-    const map = this.stack[this.stack.length - 1];
+    const map = this.stack.at(-1);
     if (!(map instanceof Map)) throw this.corrupt("a key is set in what is not a dictionary");
     if (items.length % 2) throw this.corrupt("a key has no value");
     for (let i = 0; i < items.length; i += 2) {
       const key = items[i];
-      if (typeof key === "object" && key !== null)
-        throw this.corrupt("a dictionary's key is neither a string nor a number");
+      if (!isKey(key)) throw this.corrupt("a dictionary's key is neither a string nor a number");
       this.budget.take(MAP_ENTRY_BYTES);
-      (map as PickledMap).set(key as PickledKey, items[i + 1]);
+      (map as PickledMap).set(key, items[i + 1]);
     }
   }
 
@@ -268,9 +270,13 @@ class Unpickler {
 
   build(): void {
     const state = this.pop();
-    const object = this.stack[this.stack.length - 1];
+    const object = this.stack.at(-1);
     if (object instanceof PickledObject) object.state = state;
   }
+}
+
+function isKey(value: unknown): value is PickledKey {
+  return value === null || ["string", "number", "boolean"].includes(typeof value);
 }
 
 function isArchiveClass(name: string): boolean {

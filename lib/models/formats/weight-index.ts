@@ -24,7 +24,8 @@ function shardName(value: unknown, key: string, check: Untrusted): string {
   const what = `weight_map[${JSON.stringify(shown(key))}]`;
   const name = check.text(value, what, 255);
   if (!/^[\w.-]+$/.test(name) || /^\.+$/.test(name)) {
-    const where = `${check.file}: ${shown(key)} lies in ${JSON.stringify(shown(name))}, outside the model's folder`;
+    const place = JSON.stringify(shown(name));
+    const where = `${check.file}: ${shown(key)} lies in ${place}, outside the model's folder`;
     throw new TorchclipError("E_MODEL_UNSAFE", where, { subject: check.file });
   }
   if (isIndex(name)) throw check.error(`${what} is ${name}, an index and no weight file`);
@@ -44,7 +45,8 @@ export async function readIndex(
     if (!shard) {
       const path = join(dirname(file), name);
       if (!(await stat(path).catch(() => undefined))) throw check.error(`${name} is missing`);
-      shards.set(name, (shard = await readShard(path)));
+      shard = await readShard(path);
+      shards.set(name, shard);
     }
     const tensor = shard.tensors.get(key);
     if (!tensor) throw check.error(`${name} lacks ${shown(key)}`);

@@ -26,8 +26,7 @@ const ENCRYPTED = 1;
 /**
  * The directory of a zip archive (PKWARE's APPNOTE.TXT 4.3), read in one piece: archives of 200,000 records
  * take a fraction of a second. Throws an Error where anything lies outside the file or two records have the
- * same name, also by
- * case: readers do not agree on which of them counts.
+ * same name, also by case: readers do not agree on which of them counts.
  */
 export async function readZipDirectory(handle: FileHandle, size: number): Promise<ZipEntry[]> {
   const place = await findDirectory(handle, size);
@@ -68,13 +67,7 @@ async function findDirectory(
 ): Promise<{ offset: number; bytes: number; count: number }> {
   const start = Math.max(0, size - MOST_COMMENT - END_BYTES - LOCATOR_BYTES);
   const tail = await readExactly(handle, start, size - start);
-  let end = tail.length - END_BYTES;
-  while (
-    end >= 0 &&
-    !(tail.readUInt32LE(end) === 0x06054b50 && tail.readUInt16LE(end + 20) === tail.length - end - END_BYTES)
-  )
-    end--;
-  if (end < 0) throw new Error("it has no end record");
+  const end = endRecord(tail);
   const locator = end - LOCATOR_BYTES;
   if (locator < 0 || tail.readUInt32LE(locator) !== 0x07064b50) {
     return {
@@ -90,6 +83,16 @@ async function findDirectory(
   return { count: number64(end64, 32), bytes: number64(end64, 40), offset: number64(end64, 48) };
 }
 
+/** Where the end record begins: the last place with its signature whose comment ends where the file does. */
+function endRecord(tail: Buffer): number {
+  for (let at = tail.length - END_BYTES; at >= 0; at--) {
+    if (tail.readUInt32LE(at) !== 0x06054b50) continue;
+    const comment = tail.readUInt16LE(at + 20);
+    if (at + END_BYTES + comment === tail.length) return at;
+  }
+  throw new Error("it has no end record");
+}
+
 function readEntry(directory: Buffer, at: number): { entry: ZipEntry; next: number } {
   if (at + ENTRY_BYTES > directory.length || directory.readUInt32LE(at) !== 0x02014b50)
     throw new Error("its directory is damaged");
@@ -101,10 +104,13 @@ function readEntry(directory: Buffer, at: number): { entry: ZipEntry; next: numb
   if (directory.readUInt16LE(at + 8) & ENCRYPTED) throw new Error(`${name} is encrypted`);
   // Each size that does not fit into 32 bits is in the zip64 field, in this order.
   const wide = zip64Field(directory.subarray(nameEnd, extraEnd));
-  const [bytes, storedBytes, header] = [24, 20, 42].map((offset) => {
+  const size = (offset: number): number => {
     const value = directory.readUInt32LE(at + offset);
-    return value === ZIP64 && wide.length ? wide.shift()! : value;
-  });
+    return value === ZIP64 ? (wide.shift() ?? value) : value;
+  };
+  const bytes = size(24);
+  const storedBytes = size(20);
+  const header = size(42);
   const method = directory.readUInt16LE(at + 10);
   if (method === 0 && bytes !== storedBytes)
     throw new Error(`${name} is stored in ${storedBytes} bytes and has ${bytes}`);

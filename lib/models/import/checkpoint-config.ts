@@ -1,8 +1,9 @@
 import type { TokenizerConfig } from "../../text/types.js";
-import { Untrusted } from "../../util/untrusted.js";
-import type { Activation } from "../architectures/types.js";
-import type { TowerHints } from "../architectures/types.js";
+import { Untrusted, type JsonObject } from "../../util/untrusted.js";
+import type { Activation, TowerHints } from "../architectures/types.js";
+import { TEXT_POOLS } from "../architectures/text-transformer.js";
 import { CLIP_MEAN, CLIP_STD, type Preprocessing } from "../config-types.js";
+import { channelsOf, defined, numberOf, objectOf, oneOf, squareSize, textOf } from "./config-values.js";
 import { checkFields, unsupportedField } from "./fields.js";
 import { imageProcessorHints } from "./image-processor.js";
 
@@ -19,36 +20,22 @@ export interface Hints {
   source: string;
 }
 
-type Json = Record<string, unknown>;
 const ACTIVATIONS: readonly Activation[] = ["quick_gelu", "gelu", "gelu_tanh"];
-const object = (v: unknown): Json => (v && typeof v === "object" && !Array.isArray(v) ? (v as Json) : {});
-const number = (v: unknown): number | undefined =>
-  typeof v === "number" && Number.isFinite(v) ? v : undefined;
-const text = (v: unknown): string | undefined => (typeof v === "string" ? v : undefined);
-const numbers = (v: unknown): number[] | undefined =>
-  Array.isArray(v) && v.length === 3 && v.every((n) => Number.isFinite(n)) ? (v as number[]) : undefined;
-const defined = <T extends object>(o: T): T =>
-  Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined && v !== null)) as T;
-
-/** A table for names out of files: "constructor" is none of its keys. */
-function named<T>(table: Record<string, T>): Record<string, T> {
-  return Object.assign(Object.create(null) as Record<string, T>, table);
-}
 
 /**
  * hidden_act of transformers' configs (ACT2CLS in activations.py) that this version computes; several names
  * are one function.
  */
-const HF_ACTIVATIONS: Record<string, Activation> = named({
-  quick_gelu: "quick_gelu",
-  gelu: "gelu",
-  gelu_python: "gelu",
-  gelu_pytorch_tanh: "gelu_tanh",
-  gelu_python_tanh: "gelu_tanh",
-  gelu_accurate: "gelu_tanh",
-  gelu_new: "gelu_tanh",
-  gelu_fast: "gelu_tanh",
-});
+const HF_ACTIVATIONS = new Map<string, Activation>([
+  ["quick_gelu", "quick_gelu"],
+  ["gelu", "gelu"],
+  ["gelu_python", "gelu"],
+  ["gelu_pytorch_tanh", "gelu_tanh"],
+  ["gelu_python_tanh", "gelu_tanh"],
+  ["gelu_accurate", "gelu_tanh"],
+  ["gelu_new", "gelu_tanh"],
+  ["gelu_fast", "gelu_tanh"],
+]);
 
 /**
  * Where a family of transformers' configs leaves a field out (configuration_clip.py, _metaclip_2.py,
@@ -70,11 +57,18 @@ const CLIP_FAMILY: FamilyDefaults = {
   textHeads: 8,
   dicts: true,
 };
-const HF_FAMILIES: Record<string, FamilyDefaults> = {
-  clip: CLIP_FAMILY,
-  metaclip_2: CLIP_FAMILY,
-  siglip: { siglip: true, activation: "gelu_tanh", eps: 1e-6, textHeads: 12, dicts: false },
+const SIGLIP_FAMILY: FamilyDefaults = {
+  siglip: true,
+  activation: "gelu_tanh",
+  eps: 1e-6,
+  textHeads: 12,
+  dicts: false,
 };
+const HF_FAMILIES = new Map<string, FamilyDefaults>([
+  ["clip", CLIP_FAMILY],
+  ["metaclip_2", CLIP_FAMILY],
+  ["siglip", SIGLIP_FAMILY],
+]);
 const IMAGE_HEADS = 12;
 const IMAGE_SIZE = 224;
 const CLIP_END = 49407; // eos_token_id of CLIPTextConfig
@@ -86,45 +80,30 @@ const OLD_END = 2;
  * E_MODEL_UNSUPPORTED.
  */
 export function huggingFaceHints(
-  config: Json,
-  processor: { config: Json; file: string } | undefined,
+  config: JsonObject,
+  processor: { config: JsonObject; file: string } | undefined,
   source: string,
 ): Hints {
-  const type = text(config.model_type) ?? "clip";
-  if (!Object.hasOwn(HF_FAMILIES, type)) {
-    const known = Object.keys(HF_FAMILIES).join(", ");
-    throw unsupportedField(
-      source,
-      "model_type",
-      type,
-      `the families known are ${known}${type === "siglip2" ? " (siglip2 is NaFlex: images of any shape)" : ""}`,
-    );
-  }
-  const family = HF_FAMILIES[type];
+  const type = textOf(config.model_type) ?? "clip";
+  const family = familyOf(type, source);
   checkFields("transformers", config, source);
   // A *_config_dict replaces the whole: what it leaves out has the class's default (CLIPConfig.__init__).
   const part = (name: "text" | "vision") =>
-    object((family.dicts ? config[`${name}_config_dict`] : undefined) ?? config[`${name}_config`]);
+    objectOf((family.dicts ? config[`${name}_config_dict`] : undefined) ?? config[`${name}_config`]);
   const vision = part("vision");
   const words = part("text");
   for (const name of ["text", "vision"] as const) {
-    checkFields(`transformers ${name}`, object(config[`${name}_config`]), source);
+    checkFields(`transformers ${name}`, objectOf(config[`${name}_config`]), source);
     checkFields(`transformers ${name}`, part(name), source);
   }
   const imageSize = squareSize(vision.image_size, "image_size", source) ?? IMAGE_SIZE;
-  const end = number(words.eos_token_id) ?? CLIP_END;
   const { siglip } = family;
-  const pooling = siglip
-    ? { pool: "last", causal: false }
-    : type === "clip" && end === OLD_END
-      ? {}
-      : { pool: "eos", endId: end };
   return {
     image: { ...huggingFaceTower(vision, family, IMAGE_HEADS, source), imageSize },
     text: {
       ...huggingFaceTower(words, family, family.textHeads, source),
-      ...pooling,
-      padId: number(words.pad_token_id),
+      ...textPooling(words, type, siglip),
+      padId: numberOf(words.pad_token_id),
     },
     preprocessing: processor
       ? imageProcessorHints(processor.config, siglip, imageSize, processor.file)
@@ -135,31 +114,38 @@ export function huggingFaceHints(
   };
 }
 
-function huggingFaceTower(c: Json, family: FamilyDefaults, heads: number, source: string): TowerHints {
-  const named = text(c.hidden_act);
-  const activation = named === undefined ? family.activation : HF_ACTIVATIONS[named];
-  if (!activation)
-    throw unsupportedField(
-      source,
-      "hidden_act",
-      named,
-      `the activations computed are ${Object.keys(HF_ACTIVATIONS).join(", ")}`,
-    );
+function familyOf(type: string, source: string): FamilyDefaults {
+  const family = HF_FAMILIES.get(type);
+  if (family) return family;
+  const known = [...HF_FAMILIES.keys()].join(", ");
+  const hint = type === "siglip2" ? " (siglip2 is NaFlex: images of any shape)" : "";
+  throw unsupportedField(source, "model_type", type, `the families known are ${known}${hint}`);
+}
+
+/** Which token of a text becomes its embedding. */
+function textPooling(
+  words: JsonObject,
+  type: string,
+  siglip: boolean,
+): Pick<TowerHints, "pool" | "causal" | "endId"> {
+  if (siglip) return { pool: "last", causal: false };
+  const end = numberOf(words.eos_token_id) ?? CLIP_END;
+  return type === "clip" && end === OLD_END ? {} : { pool: "eos", endId: end };
+}
+
+function huggingFaceTower(c: JsonObject, family: FamilyDefaults, heads: number, source: string): TowerHints {
+  const named = textOf(c.hidden_act);
+  const activation = named === undefined ? family.activation : HF_ACTIVATIONS.get(named);
+  if (!activation) {
+    const known = [...HF_ACTIVATIONS.keys()].join(", ");
+    throw unsupportedField(source, "hidden_act", named, `the activations computed are ${known}`);
+  }
   // SiglipVisionModel attends with as many heads in its pooling head as in its layers.
   return {
     activation,
-    heads: number(c.num_attention_heads) ?? heads,
-    eps: number(c.layer_norm_eps) ?? family.eps,
+    heads: numberOf(c.num_attention_heads) ?? heads,
+    eps: numberOf(c.layer_norm_eps) ?? family.eps,
   };
-}
-
-/** A side in pixels, given as one number or as two equal ones. */
-function squareSize(value: unknown, field: string, source: string): number | undefined {
-  if (value === undefined || value === null) return undefined;
-  const sides = Array.isArray(value) ? value : [value, value];
-  if (sides.length === 2 && sides[0] === sides[1] && Number.isInteger(sides[0]) && sides[0] > 0)
-    return sides[0] as number;
-  throw unsupportedField(source, field, value, "square images alone are computed");
 }
 
 const RESIZES: Record<string, Preprocessing["resize"]> = {
@@ -182,8 +168,7 @@ const CLEANS: Record<string, TokenizerConfig["clean"]> = {
   whitespace_underscore: "whitespace_underscore",
   canonicalize: "canonicalize",
 };
-const IMAGE_POOLS = ["tok", "avg"];
-const TEXT_POOLS = ["argmax", "last", "first", "eos"];
+const IMAGE_POOLS: readonly unknown[] = ["tok", "avg"];
 /**
  * open_clip's poolers over a Hugging Face text model. "cls_pooler" runs that model's own dense layer, which
  * is not computed.
@@ -194,15 +179,15 @@ const HF_POOLS: Record<string, string> = { mean_pooler: "mean", cls_last_hidden_
  * open_clip's model config (`model_cfg` of open_clip_config.json) with its `preprocess_cfg`. Throws
  * E_MODEL_UNSUPPORTED.
  */
-export function openClipHints(model: Json, preprocess: Json, source: string): Hints {
-  const vision = object(model.vision_cfg);
-  const words = object(model.text_cfg);
+export function openClipHints(model: JsonObject, preprocess: JsonObject, source: string): Hints {
+  const vision = objectOf(model.vision_cfg);
+  const words = objectOf(model.text_cfg);
   checkFields("open_clip model", model, source);
   checkFields("open_clip vision", vision, source);
   checkFields("open_clip text", words, source);
   checkFields("open_clip preprocess", preprocess, source);
   const quick: Activation = model.quick_gelu === true ? "quick_gelu" : "gelu";
-  const siglip = /siglip/.test(text(vision.timm_model_name) ?? "");
+  const siglip = (textOf(vision.timm_model_name) ?? "").includes("siglip");
   return {
     image: openClipImage(vision, quick, source),
     text: openClipText(words, quick, source),
@@ -218,58 +203,56 @@ export function openClipHints(model: Json, preprocess: Json, source: string): Hi
   };
 }
 
-function openClipImage(vision: Json, quick: Activation, source: string): TowerHints {
-  const timm = text(vision.timm_model_name);
+function openClipImage(vision: JsonObject, quick: Activation, source: string): TowerHints {
+  const timm = textOf(vision.timm_model_name);
   if (timm) checkTimm(timm, vision, source);
-  if (vision.pool_type !== undefined && !IMAGE_POOLS.includes(vision.pool_type as string)) {
-    throw unsupportedField(
-      source,
-      "vision_cfg.pool_type",
-      vision.pool_type,
-      `${IMAGE_POOLS.join(" and ")} are computed`,
-    );
+  const pool = vision.pool_type;
+  if (pool !== undefined && !IMAGE_POOLS.includes(pool)) {
+    const known = IMAGE_POOLS.join(" and ");
+    throw unsupportedField(source, "vision_cfg.pool_type", pool, `${known} are computed`);
   }
   return defined<TowerHints>({
     activation: timm ? (timmActivation(timm) ?? "gelu") : activationOf(vision, quick, source),
-    headWidth: number(vision.head_width),
+    headWidth: numberOf(vision.head_width),
     heads: timm ? timmHeads(timm) : undefined,
     eps: normEps(vision, source),
     imageSize: squareSize(vision.image_size, "vision_cfg.image_size", source),
-    pool: text(vision.pool_type),
+    pool: textOf(vision.pool_type),
     normAfterPool: vision.final_ln_after_pool === true,
-    poolHeads: number(vision.attn_pooler_heads),
+    poolHeads: numberOf(vision.attn_pooler_heads),
     model: timm,
   });
 }
 
-function openClipText(words: Json, quick: Activation, source: string): TowerHints {
-  const model = text(words.hf_model_name);
+function openClipText(words: JsonObject, quick: Activation, source: string): TowerHints {
+  const model = textOf(words.hf_model_name);
   if (model && !/roberta/i.test(model))
     throw unsupportedField(source, "text_cfg.hf_model_name", model, "RoBERTa and XLM-R are computed");
   const pooler = model ? (oneOf(words, "hf_pooler_type", HF_POOLS, source) ?? "mean") : undefined;
-  const pool = text(words.pool_type);
-  if (!model && pool !== undefined && !TEXT_POOLS.includes(pool)) {
+  const pool = textOf(words.pool_type);
+  if (!model && pool !== undefined && !TEXT_POOLS.some((known) => known === pool)) {
     throw unsupportedField(source, "text_cfg.pool_type", pool, `${TEXT_POOLS.join(", ")} are computed`);
   }
   return defined<TowerHints>({
     activation: activationOf(words, quick, source),
-    heads: number(words.heads),
+    heads: numberOf(words.heads),
     eps: normEps(words, source),
-    contextLength: number(words.context_length),
+    contextLength: numberOf(words.context_length),
     pool: pooler ?? pool,
     causal: words.no_causal_mask === undefined ? undefined : words.no_causal_mask !== true,
-    padId: number(words.pad_id),
-    endId: number(words.eos_id),
+    padId: numberOf(words.pad_id),
+    endId: numberOf(words.eos_id),
     model,
   });
 }
 
 /** open_clip/factory.py get_tokenizer: SimpleTokenizer, or transformers' where the config names one. */
-function openClipTokenizer(words: Json, source: string): Pick<Hints, "clean" | "dialect" | "stripEnd"> {
-  const { clean, strip_sep_token: stripEnd, ...others } = object(words.tokenizer_kwargs);
+function openClipTokenizer(words: JsonObject, source: string): Pick<Hints, "clean" | "dialect" | "stripEnd"> {
+  const { clean, strip_sep_token: stripEnd, ...others } = objectOf(words.tokenizer_kwargs);
   for (const [name, value] of Object.entries(others))
     throw unsupportedField(source, `text_cfg.tokenizer_kwargs.${name}`, value, "it is not known");
-  const transformers = text(words.hf_tokenizer_name) !== undefined || text(words.hf_model_name) !== undefined;
+  const transformers =
+    textOf(words.hf_tokenizer_name) !== undefined || textOf(words.hf_model_name) !== undefined;
   const named = oneOf({ clean }, "clean", CLEANS, source) ?? (transformers ? "whitespace" : "openai");
   if (!transformers && named.startsWith("whitespace")) {
     throw unsupportedField(
@@ -282,32 +265,25 @@ function openClipTokenizer(words: Json, source: string): Pick<Hints, "clean" | "
   return { clean: named, dialect: transformers ? "transformers" : "open_clip", stripEnd: stripEnd === true };
 }
 
-/** The entry of `values` that a config's field names. */
-function oneOf<T>(config: Json, field: string, values: Record<string, T>, source: string): T | undefined {
+function channels(config: JsonObject, field: string, source: string): number[] | undefined {
   const value = config[field];
   if (value === undefined || value === null) return undefined;
-  if (typeof value === "string" && Object.hasOwn(values, value)) return values[value];
-  throw unsupportedField(source, field, value, `${Object.keys(values).join(", ")} are computed`);
-}
-
-function channels(config: Json, field: string, source: string): number[] | undefined {
-  const value = config[field];
-  if (value === undefined || value === null) return undefined;
-  const list = typeof value === "number" ? [value, value, value] : numbers(value);
+  const list = typeof value === "number" ? [value, value, value] : channelsOf(value);
   if (!list) throw unsupportedField(source, field, value, "three numbers are expected");
   return list;
 }
 
-function greyLevel(config: Json, source: string): number | undefined {
+function greyLevel(config: JsonObject, source: string): number | undefined {
   const value = config.fill_color;
   if (value === undefined || value === null) return undefined;
-  if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255) return value as number;
+  const level = numberOf(value);
+  if (level !== undefined && Number.isInteger(level) && level >= 0 && level <= 255) return level;
   throw unsupportedField(source, "fill_color", value, "a grey level of 0 to 255 is expected");
 }
 
 /** Of an open_clip tower: its nn.GELU may be the tanh form (act_kwargs). */
-function activationOf(config: Json, quick: Activation, source: string): Activation {
-  const { approximate, ...others } = object(config.act_kwargs);
+function activationOf(config: JsonObject, quick: Activation, source: string): Activation {
+  const { approximate, ...others } = objectOf(config.act_kwargs);
   if (Object.keys(others).length)
     throw unsupportedField(source, "act_kwargs", config.act_kwargs, "approximate alone is known");
   if (approximate === undefined || approximate === null || approximate === "none") return quick;
@@ -315,15 +291,15 @@ function activationOf(config: Json, quick: Activation, source: string): Activati
   throw unsupportedField(source, "act_kwargs", config.act_kwargs, "GELU's tanh form alone is known");
 }
 
-function normEps(config: Json, source: string): number | undefined {
-  const { eps, ...others } = object(config.norm_kwargs);
+function normEps(config: JsonObject, source: string): number | undefined {
+  const { eps, ...others } = objectOf(config.norm_kwargs);
   if (Object.keys(others).length)
     throw unsupportedField(source, "norm_kwargs", config.norm_kwargs, "eps alone is known");
-  return number(eps);
+  return numberOf(eps);
 }
 
 /** Models of timm that this version computes, and how each is pooled there. */
-const TIMM_MODELS: readonly { names: RegExp; pools: readonly string[] }[] = [
+const TIMM_MODELS: readonly { names: RegExp; pools: readonly unknown[] }[] = [
   { names: /^vit_\w*siglip/, pools: ["map", ""] },
   { names: /^vit_\w*(mci|clip)/, pools: ["token", ""] },
   { names: /^eva(02)?_/, pools: ["token", ""] },
@@ -331,7 +307,7 @@ const TIMM_MODELS: readonly { names: RegExp; pools: readonly string[] }[] = [
   { names: /^fastvit/, pools: ["avg", ""] },
 ];
 
-function checkTimm(name: string, vision: Json, source: string): void {
+function checkTimm(name: string, vision: JsonObject, source: string): void {
   const known = TIMM_MODELS.find((m) => m.names.test(name));
   if (!known)
     throw unsupportedField(
@@ -341,13 +317,13 @@ function checkTimm(name: string, vision: Json, source: string): void {
       "timm's ViT for CLIP and SigLIP, EVA, ConvNeXt and FastViT are computed",
     );
   const pool = vision.timm_pool;
-  if (pool !== undefined && pool !== null && !known.pools.includes(pool as string))
+  if (pool !== undefined && pool !== null && !known.pools.includes(pool))
     throw unsupportedField(source, "timm_pool", pool, "another is computed");
 }
 
 /** Models of timm whose activation is not the plain GELU (timm/models/vision_transformer.py). */
 function timmActivation(model: string): Activation | undefined {
-  if (/quickgelu/.test(model)) return "quick_gelu";
+  if (model.includes("quickgelu")) return "quick_gelu";
   return /^vit_base_patch32_siglip|^vit_giantopt_patch16_siglip/.test(model) ? "gelu_tanh" : undefined;
 }
 
@@ -366,8 +342,8 @@ export function ownHints(text: string, file: string): Hints {
       ? undefined
       : check.choice(config.activation, ACTIVATIONS, "the activation in its metadata");
   return {
-    image: { activation, heads: number(config.vision_heads) },
-    text: { activation, heads: number(config.text_heads) },
+    image: { activation, heads: numberOf(config.vision_heads) },
+    text: { activation, heads: numberOf(config.text_heads) },
     preprocessing: {},
     clean: "none",
     source: "its metadata",

@@ -1,7 +1,7 @@
+import type { JsonObject } from "../../util/untrusted.js";
 import { CLIP_MEAN, CLIP_STD, type Interpolation, type Preprocessing } from "../config-types.js";
+import { channelsOf, objectOf } from "./config-values.js";
 import { checkFields, unsupportedField } from "./fields.js";
-
-type Json = Record<string, unknown>;
 
 /** What a processor class of transformers does where its config leaves a field out. */
 interface ProcessorDefaults {
@@ -38,17 +38,21 @@ const VIT: ProcessorDefaults = {
 };
 
 /** By class name without "ImageProcessor", "FeatureExtractor" and "Fast". */
-const PROCESSORS: Record<string, ProcessorDefaults> = { CLIP, Bit: CLIP, Siglip: SIGLIP, ViT: VIT };
+const PROCESSORS = new Map<string, ProcessorDefaults>([
+  ["CLIP", CLIP],
+  ["Bit", CLIP],
+  ["Siglip", SIGLIP],
+  ["ViT", VIT],
+]);
 
 /** PIL.Image.Resampling. Nearest (0) is no weighted mean and is not computed here. */
-const PIL_FILTERS: Record<number, Interpolation> = {
-  1: "lanczos",
-  2: "bilinear",
-  3: "bicubic",
-  4: "box",
-  5: "hamming",
-};
-const CHANNELS = 3;
+const PIL_FILTERS = new Map<unknown, Interpolation>([
+  [1, "lanczos"],
+  [2, "bilinear"],
+  [3, "bicubic"],
+  [4, "box"],
+  [5, "hamming"],
+]);
 /**
  * Where the processor's config names none, the model's own image size is the only one that the model takes.
  */
@@ -61,7 +65,7 @@ const TO_UNIT = 1 / 255;
  * or undefined. Throws E_MODEL_UNSUPPORTED, naming `file`, for what is not computed here.
  */
 export function imageProcessorHints(
-  config: Json,
+  config: JsonObject,
   siglip: boolean,
   size: number | undefined,
   file: string,
@@ -83,7 +87,7 @@ export function imageProcessorHints(
   const filter =
     config.resample === undefined || config.resample === null
       ? defaults.interpolation
-      : PIL_FILTERS[config.resample as number];
+      : PIL_FILTERS.get(config.resample);
   if (!filter) throw refuse("resample", "of PIL's filters 1 to 5 are computed");
   return {
     resize: shortest ? "shortest" : "squash",
@@ -95,25 +99,21 @@ export function imageProcessorHints(
   };
 }
 
-function defaultsOf(config: Json, siglip: boolean, file: string): ProcessorDefaults {
+function defaultsOf(config: JsonObject, siglip: boolean, file: string): ProcessorDefaults {
   const name = config.image_processor_type ?? config.feature_extractor_type;
   if (name === undefined || name === null) return siglip ? SIGLIP : CLIP;
   const plain = (typeof name === "string" ? name : "")
     .replace(/(Fast|Pil)$/, "")
     .replace(/(ImageProcessor|FeatureExtractor)$/, "");
-  if (!Object.hasOwn(PROCESSORS, plain))
-    throw unsupportedField(
-      file,
-      "image_processor_type",
-      name,
-      `the classes known are ${Object.keys(PROCESSORS).join(", ")}`,
-    );
-  return PROCESSORS[plain];
+  const defaults = PROCESSORS.get(plain);
+  if (defaults) return defaults;
+  const known = [...PROCESSORS.keys()].join(", ");
+  throw unsupportedField(file, "image_processor_type", name, `the classes known are ${known}`);
 }
 
 /** What images are resized to before the crop. */
 function resizedSide(
-  config: Json,
+  config: JsonObject,
   defaults: ProcessorDefaults,
   size: number | undefined,
   file: string,
@@ -131,20 +131,21 @@ function resizedSide(
     if (!isSide(value)) throw refused;
     return { shortest, side: value };
   }
-  const edge = (value as Json).shortest_edge;
-  if (isSide(edge) && Object.keys(value).length === 1) return { shortest: true, side: edge };
+  const fields = objectOf(value);
+  const edge = fields.shortest_edge;
+  if (isSide(edge) && Object.keys(fields).length === 1) return { shortest: true, side: edge };
   const side = square(value);
   if (side === undefined) throw refused;
   return { shortest: false, side };
 }
 
 const isSide = (value: unknown): value is number =>
-  Number.isInteger(value) && (value as number) > 0 && (value as number) <= 1 << 14;
+  typeof value === "number" && Number.isInteger(value) && value > 0 && value <= 1 << 14;
 
 /** The side of a square size, given as a number or as height and width. */
 function square(value: unknown): number | undefined {
   if (isSide(value)) return value;
-  const { height, width, ...others } = (value ?? {}) as Json;
+  const { height, width, ...others } = objectOf(value);
   return isSide(height) && height === width && Object.keys(others).length === 0 ? height : undefined;
 }
 
@@ -152,12 +153,15 @@ function square(value: unknown): number | undefined {
  * Mean and deviation of channels in 0 … 1 that do what rescale_factor, do_rescale and do_normalize say:
  * (v × factor − mean) / std = (v / 255 − mean / (255 factor)) / (std / (255 factor)).
  */
-function scaling(config: Json, defaults: ProcessorDefaults, file: string): { mean: number[]; std: number[] } {
+function scaling(
+  config: JsonObject,
+  defaults: ProcessorDefaults,
+  file: string,
+): { mean: number[]; std: number[] } {
   const perChannel = (field: string, otherwise: number[]): number[] => {
     const value = config[field] ?? otherwise;
-    const list = typeof value === "number" ? Array<number>(CHANNELS).fill(value) : (value as number[]);
-    const numbers = Array.isArray(list) && list.length === CHANNELS && list.every((n) => Number.isFinite(n));
-    if (!numbers || (field === "image_std" && list.includes(0)))
+    const list = channelsOf(typeof value === "number" ? [value, value, value] : value);
+    if (!list || (field === "image_std" && list.includes(0)))
       throw unsupportedField(file, field, value, "three numbers are expected");
     return list;
   };

@@ -3,6 +3,7 @@ import { addon, type ArtifactSpec, type NativeLayout } from "../../addon.js";
 import { checkAborted, TorchclipError, toTorchclipError } from "../../errors.js";
 import { hashFile, writeNamedWhole } from "../../util/files.js";
 import { readJsonFile } from "../../util/json.js";
+import { isObject, Untrusted, type JsonObject } from "../../util/untrusted.js";
 import type { ImageTowerConfig, TextTowerConfig } from "../architectures/towers.js";
 import type { Activation } from "../architectures/types.js";
 import { namedArchitecture } from "../catalog/open-clip-architectures.js";
@@ -45,7 +46,7 @@ export async function importModel(
   output: string,
   options: ImportOptions = {},
 ): Promise<ModelConfig> {
-  if (typeof source?.weights !== "string" || typeof output !== "string" || output === "")
+  if (!isSource(source) || typeof output !== "string" || output === "")
     throw new TorchclipError(
       "E_ARGUMENT",
       "importModel takes { weights: path } and the path of the artifact",
@@ -58,6 +59,9 @@ export async function importModel(
     throw toTorchclipError(error, "E_INTERNAL", { subject: source.weights });
   }
 }
+
+// Callers in JavaScript may give anything.
+const isSource = (value: unknown): boolean => isObject(value) && typeof value.weights === "string";
 
 async function importChecked(
   source: ImportSource,
@@ -73,7 +77,6 @@ async function importChecked(
   const text = found.text.tower.configure(found.text.shapes, hints.text);
   const embedDim = embeddingDimension(found, image, text);
   const { json, config: tokenizer } = await readTokenizer(source, found.text.layout, text, hints);
-  const stored = storedDtype(weights);
   const sigmoid = found.root.has("logit_bias");
   const config: ModelConfig = {
     formatVersion: 2,
@@ -85,7 +88,7 @@ async function importChecked(
     loss: sigmoid ? "sigmoid" : "softmax",
     preprocessing: { ...CLIP_PREPROCESSING, ...hints.preprocessing },
     tokenizer,
-    storedDtype: stored === "F16" ? "fp16" : stored === "BF16" ? "bf16" : "fp32",
+    storedDtype: storedDtype(weights),
     source: {
       file: basename(file),
       sha256: source.sha256 ?? (await hashFile(file, "sha256", options.signal)),
@@ -159,10 +162,9 @@ async function importForeign(
 function embeddingDimension(found: Recognised, image: ImageTowerConfig, text: TextTowerConfig): number {
   const last = (tensors: Recognised["image"]["tensors"], names: readonly string[]): number | undefined => {
     for (const name of names) {
-      const entry = tensors.get(name);
-      if (!entry) continue;
-      const { shape, transpose } = entry.parts[0];
-      const [rows, columns] = transpose ? [shape[1], shape[0]] : shape;
+      const part = tensors.get(name)?.parts.at(0);
+      if (!part) continue;
+      const [rows, columns] = part.transpose ? part.shape.toReversed() : part.shape;
       return name.endsWith("proj") || name.endsWith("text_projection") ? columns : rows;
     }
     return undefined;
@@ -183,13 +185,13 @@ function embeddingDimension(found: Recognised, image: ImageTowerConfig, text: Te
 }
 
 /** The type that most bytes are stored in. */
-function storedDtype(weights: WeightFile): string {
+function storedDtype(weights: WeightFile): ModelConfig["storedDtype"] {
   const bytes = new Map<string, number>();
   for (const t of weights.tensors.values()) bytes.set(t.dtype, (bytes.get(t.dtype) ?? 0) + t.bytes);
-  return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "F32";
+  const [most] = [...bytes].sort((a, b) => b[1] - a[1]);
+  if (most?.[0] === "F16") return "fp16";
+  return most?.[0] === "BF16" ? "bf16" : "fp32";
 }
-
-type Json = Record<string, unknown>;
 
 /**
  * What the shapes do not tell: from the config beside the weights, from `arch`, from what torchclip itself or
@@ -205,22 +207,24 @@ async function readHints(
   const hints = await knownHints(source, weights, found, options);
   const needed = found.image.tower.kind === "vit" || found.text.tower.kind === "transformer";
   const said = hints?.text.activation ?? hints?.image.activation;
-  if (options.activation && said && options.activation !== said) {
+  const { activation } = options;
+  if (activation && hints && said && activation !== said) {
     throw new TorchclipError(
       "E_ARGUMENT",
-      `activation "${options.activation}" was asked for, ${hints!.source} says "${said}"`,
+      `activation "${activation}" was asked for, ${hints.source} says "${said}"`,
       { subject: "activation" },
     );
   }
   if (hints && (said || !needed)) return hints;
-  if (needed && !options.activation) {
+  if (needed && !activation) {
     throw new TorchclipError(
       "E_MODEL_UNSUPPORTED",
-      `${source.weights}: nothing says whether its activation is QuickGELU or GELU; put its config beside it, name its architecture (arch: "ViT-B-32-quickgelu", --arch), or say activation: "quick_gelu" or "gelu"`,
+      `${source.weights}: nothing says whether its activation is QuickGELU or GELU; ` +
+        'put its config beside it, name its architecture (arch: "ViT-B-32-quickgelu", --arch), ' +
+        'or say activation: "quick_gelu" or "gelu"',
       { subject: source.weights },
     );
   }
-  const { activation } = options;
   return {
     image: { activation, ...hints?.image },
     text: { activation, ...hints?.text },
@@ -245,7 +249,9 @@ async function knownHints(
     const config = await readJsonFile(source.config);
     if (config.model_cfg) {
       checkFields("open_clip", config, source.config);
-      return openClipHints(config.model_cfg as Json, (config.preprocess_cfg ?? {}) as Json, source.config);
+      const check = new Untrusted("E_MODEL_CORRUPT", source.config);
+      const model = check.object(config.model_cfg, "model_cfg");
+      return openClipHints(model, check.object(config.preprocess_cfg ?? {}, "preprocess_cfg"), source.config);
     }
     if (config.vision_config || config.vision_config_dict || config.model_type) {
       return huggingFaceHints(config, await imageProcessor(source), source.config);
@@ -274,9 +280,14 @@ async function knownHints(
 async function imageProcessor({
   processor,
   preprocessor,
-}: ImportSource): Promise<{ config: Json; file: string } | undefined> {
-  const whole = processor ? await readJsonFile(processor) : {};
-  if (processor && (whole.image_processor || !preprocessor)) checkFields("processor", whole, processor);
-  if (processor && whole.image_processor) return { config: whole.image_processor as Json, file: processor };
+}: ImportSource): Promise<{ config: JsonObject; file: string } | undefined> {
+  if (processor) {
+    const whole = await readJsonFile(processor);
+    if (whole.image_processor || !preprocessor) checkFields("processor", whole, processor);
+    if (whole.image_processor) {
+      const check = new Untrusted("E_MODEL_CORRUPT", processor);
+      return { config: check.object(whole.image_processor, "image_processor"), file: processor };
+    }
+  }
   return preprocessor ? { config: await readJsonFile(preprocessor), file: preprocessor } : undefined;
 }

@@ -19,7 +19,8 @@ export interface FoundTower<T> {
 }
 
 export interface MappedTensor {
-  parts: TensorPart[];
+  /** In their order; undefined where one was not found. */
+  parts: (TensorPart | undefined)[];
   /** The published key of the first part, for messages. */
   key: string;
 }
@@ -44,58 +45,87 @@ export interface Recognised {
  */
 export function recognise(weights: WeightFile, file: string): Recognised {
   const keys = stripPrefix(weights);
-  const pick = <T extends AnyTower>(towers: readonly T[]): { tower: T; layout: Layout } | undefined => {
-    for (const tower of towers) {
-      for (const layout of tower.layouts) {
-        for (const key of keys.keys()) if (layout.probe.test(key)) return { tower, layout };
-      }
-    }
-    return undefined;
-  };
-  const image = pick(IMAGE_TOWERS);
-  const text = pick(TEXT_TOWERS);
-  if (!image || !text) {
-    const some = [...keys.keys()].slice(0, 3).join(", ") || "none";
-    const half = image
-      ? `its image encoder is a ${image.tower.kind}, its text encoder is none`
-      : text
-        ? "its image encoder is none"
-        : "it is none";
-    throw new TorchclipError(
-      "E_MODEL_UNSUPPORTED",
-      `${file}: ${half} that this version knows; its first keys are ${some}`,
-      { subject: file },
-    );
-  }
-  const result: Recognised = {
-    image: { tower: image.tower, layout: image.layout.name, tensors: new Map(), shapes: undefined! },
-    text: { tower: text.tower, layout: text.layout.name, tensors: new Map(), shapes: undefined! },
-    root: new Map(),
-  };
+  const names = [...keys.keys()];
+  const image = pick(IMAGE_TOWERS, names);
+  const text = pick(TEXT_TOWERS, names);
+  if (!image || !text) throw unknownTowers(image?.tower.kind, text?.tower.kind, names, file);
+  const imageTensors = new Map<string, MappedTensor>();
+  const textTensors = new Map<string, MappedTensor>();
+  const root = new Map<string, MappedTensor>();
   const unexpected: string[] = [];
   for (const [key, part] of keys) {
-    const place = (rules: readonly Rule[], tensors: Map<string, MappedTensor>) => {
-      const rule = rules.find((r) => r.from.test(key));
-      if (rule && rule.to) addTensor(tensors, key, part, rule);
-      return rule !== undefined;
-    };
-    if (
-      !place(ROOT_RULES, result.root) &&
-      !place(image.layout.rules, result.image.tensors) &&
-      !place(text.layout.rules, result.text.tensors)
-    )
-      unexpected.push(key);
+    const isKnown =
+      place(key, part, ROOT_RULES, root) ||
+      place(key, part, image.layout.rules, imageTensors) ||
+      place(key, part, text.layout.rules, textTensors);
+    if (!isKnown) unexpected.push(key);
   }
-  if (unexpected.length) {
+  const [first] = unexpected;
+  if (first !== undefined) {
     throw new TorchclipError(
       "E_MODEL_UNSUPPORTED",
-      `${file}: ${unexpected.length} unexpected key(s) for ${image.tower.kind} + ${text.tower.kind}, the first is ${unexpected[0]}`,
+      `${file}: ${unexpected.length} unexpected key(s) for ${image.tower.kind} + ${text.tower.kind}, ` +
+        `the first is ${first}`,
       { subject: file },
     );
   }
-  result.image.shapes = shapesOf(result.image.tensors, file);
-  result.text.shapes = shapesOf(result.text.tensors, file);
-  return result;
+  return {
+    image: found(image, imageTensors, file),
+    text: found(text, textTensors, file),
+    root,
+  };
+}
+
+interface Picked<T> {
+  tower: T;
+  layout: Layout;
+}
+
+/** The first tower, and the first of its layouts, whose probe matches a key. */
+function pick<T extends AnyTower>(towers: readonly T[], keys: readonly string[]): Picked<T> | undefined {
+  for (const tower of towers) {
+    const layout = tower.layouts.find(({ probe }) => keys.some((key) => probe.test(key)));
+    if (layout) return { tower, layout };
+  }
+  return undefined;
+}
+
+function found<T>(
+  { tower, layout }: Picked<T>,
+  tensors: FoundTower<T>["tensors"],
+  file: string,
+): FoundTower<T> {
+  return { tower, layout: layout.name, tensors, shapes: shapesOf(tensors, file) };
+}
+
+/** The error of weights whose towers are not both known. */
+function unknownTowers(
+  image: string | undefined,
+  text: string | undefined,
+  keys: readonly string[],
+  file: string,
+): TorchclipError {
+  let what = "it is none";
+  if (image !== undefined) what = `its image encoder is a ${image}, its text encoder is none`;
+  else if (text !== undefined) what = "its image encoder is none";
+  const some = keys.length > 0 ? keys.slice(0, 3).join(", ") : "none";
+  return new TorchclipError(
+    "E_MODEL_UNSUPPORTED",
+    `${file}: ${what} that this version knows; its first keys are ${some}`,
+    { subject: file },
+  );
+}
+
+/** Adds a tensor under its canonical name; false where no rule is for its key. */
+function place(
+  key: string,
+  part: StoredTensor,
+  rules: readonly Rule[],
+  tensors: Map<string, MappedTensor>,
+): boolean {
+  const rule = rules.find(({ from }) => from.test(key));
+  if (rule?.to) addTensor(tensors, key, part, rule);
+  return rule !== undefined;
 }
 
 /**
@@ -114,45 +144,54 @@ function stripPrefix(weights: WeightFile): Map<string, StoredTensor> {
 }
 
 function addTensor(tensors: Map<string, MappedTensor>, key: string, part: StoredTensor, rule: Rule): void {
-  const [name, index] = key.replace(rule.from, rule.to).split("#");
-  let shape = part.shape;
-  if (rule.squeeze) while (shape.length > 1 && shape[0] === 1) shape = shape.slice(1);
-  // A single vector stays a matrix of one row where several are possible.
-  if (rule.squeeze && name.endsWith("latent")) shape = [1, shape[shape.length - 1]];
+  const [name = "", index = "0"] = key.replace(rule.from, rule.to).split("#");
   const entry = tensors.get(name) ?? { parts: [], key };
   const { stored, ...place } = part;
-  entry.parts[Number(index ?? 0)] = {
+  entry.parts[Number(index)] = {
     ...place,
-    shape,
+    // A single vector stays a matrix of one row where several are possible.
+    shape: rule.squeeze ? squeezed(part.shape, name.endsWith("latent")) : part.shape,
     transpose: (rule.transpose ?? false) !== (stored === "transposed"),
   };
   tensors.set(name, entry);
 }
 
-function joinedShape({ parts }: MappedTensor): number[] {
-  const shapes = parts.filter((p) => p).map((p) => (p.transpose ? p.shape.slice().reverse() : p.shape));
-  if (parts.length === 1) return shapes[0];
-  return [shapes.reduce((n, s) => n + (s[0] ?? 0), 0), ...shapes[0].slice(1)];
+/** A shape without its leading axes of size 1; `asRow`: a matrix of one row instead. */
+function squeezed(shape: readonly number[], asRow: boolean): number[] {
+  const first = shape.findIndex((size) => size !== 1);
+  const rest = shape.slice(first < 0 ? -1 : first);
+  return asRow ? [1, ...rest.slice(-1)] : rest;
 }
 
+/** The shape of a tensor's parts joined along their first axis. */
+function joinedShape({ parts }: MappedTensor): number[] {
+  const shapes = parts.filter((part) => part !== undefined).map((part) => orientedShape(part));
+  const [first = []] = shapes;
+  if (parts.length === 1) return first;
+  const rows = shapes.reduce((sum, [size = 0]) => sum + size, 0);
+  return [rows, ...first.slice(1)];
+}
+
+const orientedShape = ({ shape, transpose }: TensorPart): number[] =>
+  transpose ? shape.toReversed() : shape;
+
 function shapesOf(tensors: Map<string, MappedTensor>, file: string): Shapes {
+  function shape(name: string, axes: 2): [number, number];
+  function shape(name: string, axes: 4): [number, number, number, number];
+  function shape(name: string, axes: number): number[] {
+    const entry = tensors.get(name);
+    if (!entry) throw missing(file, name);
+    const sizes = joinedShape(entry);
+    if (sizes.length === axes) return sizes;
+    throw new TorchclipError(
+      "E_MODEL_UNSUPPORTED",
+      `${file}: ${entry.key} has shape [${sizes.join(", ")}], the models known have ${axes} axes there`,
+      { subject: file },
+    );
+  }
   return {
     has: (name) => tensors.has(name),
-    shape(name, axes) {
-      const entry = tensors.get(name);
-      if (!entry) throw missing(file, name);
-      const shape = joinedShape(entry);
-      if (shape.length !== axes) {
-        throw new TorchclipError(
-          "E_MODEL_UNSUPPORTED",
-          `${file}: ${entry.key} has shape [${shape.join(", ")}], the models known have ${axes} axes there`,
-          {
-            subject: file,
-          },
-        );
-      }
-      return shape;
-    },
+    shape,
     count(prefix, probe) {
       let n = 0;
       while (tensors.has(`${prefix}.${n}.${probe}`)) n++;
@@ -180,8 +219,8 @@ export function artifactTensors(
   for (const [name, shape] of expected) {
     const entry = tensors.get(name);
     if (!entry) throw missing(file, name);
-    const { parts, key } = entry;
-    for (let i = 0; i < parts.length; i++) if (!parts[i]) throw missing(file, `part ${i} of ${name}`);
+    const { key } = entry;
+    const parts = wholeParts(entry, name, file);
     const found = joinedShape(entry);
     const same = found.length === shape.length && shape.every((n, i) => n === -1 || n === found[i]);
     const scalar = shape.length === 0 && found.join() === "1"; // some checkpoints hold the scale as [1]
@@ -189,9 +228,7 @@ export function artifactTensors(
       throw new TorchclipError(
         "E_MODEL_CORRUPT",
         `${file}: ${key} has shape [${found.join(", ")}], expected [${shape.join(", ")}] for ${name}`,
-        {
-          subject: file,
-        },
+        { subject: file },
       );
     }
     result.push({
@@ -208,9 +245,18 @@ export function artifactTensors(
   return result;
 }
 
+/** All parts of a tensor; throws E_MODEL_CORRUPT where one is missing. */
+function wholeParts({ parts }: MappedTensor, name: string, file: string): TensorPart[] {
+  // A hole of the list is an entry here.
+  return Array.from(parts, (part, i) => {
+    if (!part) throw missing(file, `part ${i} of ${name}`);
+    return part;
+  });
+}
+
 /** The type that holds all parts of a tensor exactly; fp64 and integers become fp32. */
 function storedAs(parts: readonly TensorPart[]): ArtifactSpec["tensors"][number]["dtype"] {
-  const [first] = parts;
-  const half = first.dtype === "F16" || first.dtype === "BF16" ? first.dtype : "F32";
-  return parts.every((p) => p.dtype === half) ? half : "F32";
+  const first = parts.at(0)?.dtype;
+  const half = first === "F16" || first === "BF16" ? first : "F32";
+  return parts.every(({ dtype }) => dtype === half) ? half : "F32";
 }

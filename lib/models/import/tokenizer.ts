@@ -3,14 +3,13 @@ import { checkTokenizer } from "../../text/check-tokenizer.js";
 import { clipTokenizerJson } from "../../text/clip-vocabulary.js";
 import { readSentencePiece } from "../../text/sentencepiece.js";
 import { isClipBpe, makeTokenizer, tokenId, vocabularySize } from "../../text/tokenizer.js";
-import type { TokenizerConfig, TokenizerJson } from "../../text/types.js";
+import type { AddedToken, TokenizerConfig, TokenizerJson } from "../../text/types.js";
 import { readJsonFile } from "../../util/json.js";
+import { isObject, Untrusted, type JsonObject } from "../../util/untrusted.js";
 import type { ModelConfig } from "../config-types.js";
 import type { Hints } from "./checkpoint-config.js";
+import { objectOf } from "./config-values.js";
 import { checkFields, unsupportedField } from "./fields.js";
-
-type Json = Record<string, unknown>;
-type AddedToken = NonNullable<TokenizerJson["added_tokens"]>[number];
 
 const CLIP_VOCABULARY = 49408;
 
@@ -33,31 +32,51 @@ export async function readTokenizer(
   hints: Pick<Hints, "clean" | "dialect" | "stripEnd" | "text">,
 ): Promise<{ json: TokenizerJson; config: TokenizerConfig }> {
   const file = source.tokenizer;
-  const own = !file || (layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY);
-  const beside = own || !source.tokenizerConfig ? undefined : await readJsonFile(source.tokenizerConfig);
-  const json = own
-    ? clipTokenizerJson()
-    : file.endsWith(".json")
-      ? checkTokenizer(await readJsonFile(file), file)
-      : await readSentencePiece(file);
+  const isClips = layout !== "huggingface" && text.vocabSize === CLIP_VOCABULARY;
+  const ownFile = file === undefined || isClips ? undefined : file;
+  const beside = ownFile === undefined ? undefined : await readBeside(source.tokenizerConfig);
+  const json = await readJson(ownFile);
   if (beside) {
-    checkFields("tokenizer", beside, source.tokenizerConfig!);
-    addTokens(json, beside, source.tokenizerConfig!);
-    checkNormalizer(json, beside, source.tokenizerConfig!);
+    addTokens(json, beside);
+    checkNormalizer(json, beside);
   }
   const count = vocabularySize(json);
   // Embeddings may be padded to a round number, never be fewer than the tokens.
-  if (count > text.vocabSize || (own && count !== text.vocabSize)) {
+  if (count > text.vocabSize || (ownFile === undefined && count !== text.vocabSize)) {
     throw new TorchclipError(
       "E_MODEL_CORRUPT",
-      `${own ? "CLIP's own vocabulary" : file} has ${count} tokens, the model's embedding has ${text.vocabSize} rows${file ? "" : "; put its tokenizer.json beside it"}`,
+      `${ownFile ?? "CLIP's own vocabulary"} has ${count} tokens, ` +
+        `the model's embedding has ${text.vocabSize} rows` +
+        (file === undefined ? "; put its tokenizer.json beside it" : ""),
       { subject: file },
     );
   }
-  const config = isClipBpe(json) ? clipConfig(json, hints) : otherConfig(json, text, hints, beside, file);
+  const config = isClipBpe(json)
+    ? clipConfig(json, hints)
+    : otherConfig(json, text, hints, beside?.fields, file);
   const first = makeTokenizer(json, config).encode("a"); // refuses what cannot be used
-  if (beside) checkEnds(first, json, beside, source.tokenizerConfig!);
+  if (beside) checkEnds(first, json, beside);
   return { json, config };
+}
+
+/** A tokenizer_config.json, its fields checked. */
+interface TokenizerFields {
+  fields: JsonObject;
+  file: string;
+}
+
+async function readBeside(file: string | undefined): Promise<TokenizerFields | undefined> {
+  if (file === undefined) return undefined;
+  const fields = await readJsonFile(file);
+  checkFields("tokenizer", fields, file);
+  return { fields, file };
+}
+
+/** The tokenizer.json that a file holds or is converted to; CLIP's own where there is none. */
+async function readJson(file: string | undefined): Promise<TokenizerJson> {
+  if (file === undefined) return clipTokenizerJson();
+  if (file.endsWith(".json")) return checkTokenizer(await readJsonFile(file), file);
+  return readSentencePiece(file);
 }
 
 function clipConfig(json: TokenizerJson, hints: Pick<Hints, "clean" | "dialect">): TokenizerConfig {
@@ -77,7 +96,7 @@ function otherConfig(
   json: TokenizerJson,
   text: ModelConfig["text"],
   hints: Pick<Hints, "clean" | "stripEnd" | "text">,
-  beside: Json | undefined,
+  beside: JsonObject | undefined,
   file: string | undefined,
 ): TokenizerConfig {
   const clean = cleaning(json, hints.clean, beside, file);
@@ -96,7 +115,7 @@ function otherConfig(
 function cleaning(
   json: TokenizerJson,
   said: TokenizerConfig["clean"] | undefined,
-  beside: Json | undefined,
+  beside: JsonObject | undefined,
   file: string | undefined,
 ): TokenizerConfig["clean"] {
   if (said === "openai") return "whitespace"; // open_clip with a tokenizer of transformers
@@ -118,7 +137,7 @@ function paddingId(
   clean: TokenizerConfig["clean"],
   text: ModelConfig["text"],
   hints: Pick<Hints, "text">,
-  beside: Json | undefined,
+  beside: JsonObject | undefined,
 ): number {
   const named = contentOf(beside?.pad_token);
   const said = named === undefined ? undefined : tokenId(json, [named]);
@@ -134,7 +153,7 @@ function paddingId(
 /** A token of tokenizer_config.json: its content, or an object with it. */
 function contentOf(token: unknown): string | undefined {
   if (typeof token === "string") return token;
-  const content = (token as Json | null | undefined)?.content;
+  const content = isObject(token) ? token.content : undefined;
   return typeof content === "string" ? content : undefined;
 }
 
@@ -142,26 +161,18 @@ function contentOf(token: unknown): string | undefined {
  * The tokens that tokenizer_config.json adds win over those of tokenizer.json
  * (PreTrainedTokenizerFast.__init__), whose options may be others.
  */
-function addTokens(json: TokenizerJson, beside: Json, file: string): void {
-  const tokens = (json.added_tokens ??= []);
-  for (const [key, value] of Object.entries(
-    (beside.added_tokens_decoder ?? {}) as Record<string, AddedToken>,
-  )) {
-    const id = Number(key);
-    const known = tokenId(json, [value.content]);
-    if (!Number.isInteger(id) || typeof value.content !== "string" || (known !== undefined && known !== id)) {
-      throw new TorchclipError(
-        "E_MODEL_CORRUPT",
-        `${file}: token ${key} ("${String(value.content)}") has another id in the tokenizer`,
-        { subject: file },
-      );
-    }
-    const at = tokens.findIndex((t) => t.content === value.content);
-    tokens.splice(at < 0 ? tokens.length : at, at < 0 ? 0 : 1, { ...value, id });
+function addTokens(json: TokenizerJson, { fields, file }: TokenizerFields): void {
+  const check = new Untrusted("E_MODEL_CORRUPT", file);
+  const decoder = check.object(fields.added_tokens_decoder ?? {}, "added_tokens_decoder");
+  json.added_tokens ??= [];
+  for (const [key, value] of Object.entries(decoder)) {
+    const token = addedToken(key, value, json, file);
+    const at = json.added_tokens.findIndex(({ content }) => content === token.content);
+    if (at < 0) json.added_tokens.push(token);
+    else json.added_tokens[at] = token;
   }
-  for (const token of Array.isArray(beside.additional_special_tokens)
-    ? (beside.additional_special_tokens as unknown[])
-    : []) {
+  const special: unknown = fields.additional_special_tokens;
+  for (const token of Array.isArray(special) ? (special as unknown[]) : []) {
     const content = contentOf(token);
     if (content === undefined || tokenId(json, [content]) === undefined) {
       throw unsupportedField(file, "additional_special_tokens", token, "the tokenizer has no such token");
@@ -169,36 +180,52 @@ function addTokens(json: TokenizerJson, beside: Json, file: string): void {
   }
 }
 
+/** An entry of added_tokens_decoder; its id must be the one that the tokenizer has for it, if it has one. */
+function addedToken(key: string, value: unknown, json: TokenizerJson, file: string): AddedToken {
+  const fields = objectOf(value);
+  const { content } = fields;
+  const id = Number(key);
+  const known = typeof content === "string" ? tokenId(json, [content]) : undefined;
+  if (!Number.isInteger(id) || typeof content !== "string" || (known !== undefined && known !== id)) {
+    throw new TorchclipError(
+      "E_MODEL_CORRUPT",
+      `${file}: token ${key} ("${String(content)}") has another id in the tokenizer`,
+      { subject: file },
+    );
+  }
+  return { ...fields, content, id };
+}
+
 /** BERT's and SigLIP's classes change the tokenizer's normaliser by these fields: they must agree with it. */
-function checkNormalizer(json: TokenizerJson, beside: Json, file: string): void {
-  const siglip = /^Siglip/.test(String(beside.tokenizer_class));
-  if (siglip && beside.do_lower_case === false)
+function checkNormalizer({ normalizer }: TokenizerJson, { fields, file }: TokenizerFields): void {
+  const named = fields.tokenizer_class;
+  const siglip = typeof named === "string" && named.startsWith("Siglip");
+  if (siglip && fields.do_lower_case === false)
     throw unsupportedField(file, "do_lower_case", false, "SigLIP's texts are lower case");
-  const normalizer = json.normalizer as Json | null | undefined;
-  if (normalizer?.type !== "BertNormalizer") return;
+  if (!isObject(normalizer) || normalizer.type !== "BertNormalizer") return;
   const pairs = {
     do_lower_case: "lowercase",
     strip_accents: "strip_accents",
     tokenize_chinese_chars: "handle_chinese_chars",
   };
   for (const [field, own] of Object.entries(pairs)) {
-    const value = beside[field];
+    const value = fields[field];
     if (value !== undefined && value !== null && value !== normalizer[own])
       throw unsupportedField(file, field, value, "tokenizer.json says otherwise");
   }
 }
 
 /** `ids`: of any text. add_bos_token and add_eos_token must say what the tokenizer does. */
-function checkEnds(ids: number[], json: TokenizerJson, beside: Json, file: string): void {
+function checkEnds(ids: number[], json: TokenizerJson, { fields, file }: TokenizerFields): void {
   const ends = [
     ["add_bos_token", "bos_token", ids[0]],
     ["add_eos_token", "eos_token", ids.at(-1)],
   ] as const;
   for (const [field, token, found] of ends) {
-    const name = contentOf(beside[token]);
+    const name = contentOf(fields[token]);
     const id = name === undefined ? undefined : tokenId(json, [name]);
-    if (typeof beside[field] !== "boolean" || id === undefined) continue;
-    if (beside[field] !== (found === id))
-      throw unsupportedField(file, field, beside[field], "tokenizer.json says otherwise");
+    const said = fields[field];
+    if (typeof said !== "boolean" || id === undefined) continue;
+    if (said !== (found === id)) throw unsupportedField(file, field, said, "tokenizer.json says otherwise");
   }
 }

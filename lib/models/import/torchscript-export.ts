@@ -33,35 +33,71 @@ export function foreignSizes(
   const shapes = [...weights.tensors].map(
     ([name, { shape, stored }]) => [name, stored === "transposed" ? [...shape].reverse() : shape] as const,
   );
-  const table = shapes.find(([name, s]) => /token.*embed|embed.*token/i.test(name) && s.length === 2);
-  if (!table)
+  const tokens = tokenTable(shapes);
+  if (!tokens)
     throw unknown(
       file,
       "its token embedding (a matrix named …token…embedding…)",
       "no other models of unknown layout can be used",
     );
-  const [vocabSize, width] = table[1];
-  const positions = shapes
-    .filter(([name, s]) => /pos/i.test(name) && s.length >= 2)
-    .map(([, s]) => s.slice(-2));
-  const patches = shapes
-    .map(([, s]) => s)
-    .find((s) => s.length === 4 && s[1] === 3 && s[2] === s[3] && s[2] > 7);
-  let imageSize = options.imageSize;
-  if (!imageSize && patches) {
-    for (const [rows, w] of positions) {
-      const side = [rows - 1, rows].map(Math.sqrt).find(Number.isInteger);
-      if (w === patches[0] && side) imageSize = side * patches[2];
-    }
-  }
+  const patches = patchConvolution(shapes);
+  const positions = positionTables(shapes);
+  const imageSize = options.imageSize ?? shownImageSize(patches, positions);
   if (!imageSize) throw unknown(file, "its image size", "say imageSize (--image-size)");
-  const contextLength =
-    options.contextLength ??
-    positions.find(
-      ([rows, w]) => w === width && rows !== (patches ? (imageSize / patches[2]) ** 2 + 1 : 0),
-    )?.[0];
+  const imagePositions = patches ? (imageSize / patches.side) ** 2 + 1 : 0;
+  const ofText = positions.find(({ rows, width }) => width === tokens.width && rows !== imagePositions);
+  const contextLength = options.contextLength ?? ofText?.rows;
   if (!contextLength) throw unknown(file, "its context length", "say contextLength (--context-length)");
-  return { imageSize, contextLength, vocabSize };
+  return { imageSize, contextLength, vocabSize: tokens.rows };
+}
+
+type NamedShape = readonly [name: string, shape: readonly number[]];
+
+/** A matrix with a row for each token or position. */
+interface Table {
+  rows: number;
+  width: number;
+}
+
+/** The text encoder's token embedding. */
+function tokenTable(shapes: readonly NamedShape[]): Table | undefined {
+  for (const [name, shape] of shapes) {
+    const [rows, width] = shape;
+    if (shape.length !== 2 || rows === undefined || width === undefined) continue;
+    if (/token.*embed|embed.*token/i.test(name)) return { rows, width };
+  }
+  return undefined;
+}
+
+/** The position embeddings of both encoders: their last two axes. */
+function positionTables(shapes: readonly NamedShape[]): Table[] {
+  return shapes.flatMap(([name, shape]) => {
+    const [rows, width] = shape.slice(-2);
+    return /pos/i.test(name) && rows !== undefined && width !== undefined ? [{ rows, width }] : [];
+  });
+}
+
+/** The convolution that makes patches of an image: their side in pixels, and how wide a token is. */
+function patchConvolution(shapes: readonly NamedShape[]): { width: number; side: number } | undefined {
+  for (const [, shape] of shapes) {
+    const [width, channels, height, side] = shape;
+    if (shape.length !== 4 || width === undefined || side === undefined) continue;
+    if (channels === 3 && height === side && side > 7) return { width, side };
+  }
+  return undefined;
+}
+
+/** The side of the image by its positions: a square of patches, with or without a class token. */
+function shownImageSize(
+  patches: { width: number; side: number } | undefined,
+  positions: readonly Table[],
+): number | undefined {
+  let imageSize: number | undefined;
+  for (const { rows, width } of positions) {
+    const across = [Math.sqrt(rows - 1), Math.sqrt(rows)].find((root) => Number.isInteger(root));
+    if (width === patches?.width && across) imageSize = across * patches.side;
+  }
+  return imageSize;
 }
 
 /** The refusal of an export whose code nobody has vouched for. */

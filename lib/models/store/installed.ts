@@ -26,9 +26,11 @@ export const IMPORT_VERSION = 4;
 
 const installedFile = (at: Settings): string => join(at.cacheDir, "models.json");
 
-async function readInstalled(at: Settings): Promise<Record<string, InstalledModel>> {
+type InstalledModels = Record<string, InstalledModel | undefined>;
+
+async function readInstalled(at: Settings): Promise<InstalledModels> {
   return readFile(installedFile(at), "utf8")
-    .then((text) => JSON.parse(text) as Record<string, InstalledModel>)
+    .then((text) => JSON.parse(text) as InstalledModels)
     .catch(() => ({}));
 }
 
@@ -36,8 +38,8 @@ async function readInstalled(at: Settings): Promise<Record<string, InstalledMode
 export async function installedModels(at: Settings): Promise<Record<string, InstalledModel>> {
   const found: Record<string, InstalledModel> = {};
   for (const [name, model] of Object.entries(await readInstalled(at))) {
-    if (model.importVersion === IMPORT_VERSION && (await stat(model.artifact).catch(() => undefined)))
-      found[name] = model;
+    if (model?.importVersion !== IMPORT_VERSION) continue;
+    if (await stat(model.artifact).catch(() => undefined)) found[name] = model;
   }
   return found;
 }
@@ -54,13 +56,13 @@ export async function remember(name: string, model: InstalledModel, at: Settings
   });
 }
 
-const without = (all: Record<string, InstalledModel>, name: string) =>
+const without = (all: InstalledModels, name: string): InstalledModels =>
   Object.fromEntries(Object.entries(all).filter(([other]) => other !== name));
 
 /** Changes the list of installed models; processes that change it at the same time wait for each other. */
 async function changeInstalled(
   at: Settings,
-  change: (all: Record<string, InstalledModel>) => Record<string, InstalledModel>,
+  change: (all: InstalledModels) => InstalledModels,
 ): Promise<void> {
   const file = installedFile(at);
   await withLock(`${file}.lock`, async () =>
@@ -98,10 +100,10 @@ export async function removeModel(
   if (artifact.startsWith(packageRoot))
     throw new TorchclipError("E_ARGUMENT", `${name} is a part of torchclip`, { subject: model });
   const all = without(await readInstalled(at), name);
-  const shared = Object.values(all).some((other) => other.artifact === artifact);
+  const shared = Object.values(all).some((other) => other?.artifact === artifact);
   const doomed = shared ? [] : [artifact];
   if (options.weights) {
-    const used = new Set(Object.values(all).flatMap((other) => other.files));
+    const used = new Set(Object.values(all).flatMap((other) => other?.files ?? []));
     for (const file of files.filter((f) => !used.has(f))) {
       doomed.push(file);
       const blob = await realpath(file).catch(() => undefined);
@@ -120,7 +122,8 @@ export async function removeModel(
  */
 export async function verifyModel(model: string, at: Settings, signal?: AbortSignal): Promise<string[]> {
   const { artifact, files } = await installedModel(model, at);
-  await (await TorchArchive.open(artifact)).verify(signal);
+  const archive = await TorchArchive.open(artifact);
+  await archive.verify(signal);
   await addon()
     .verifyArtifact(artifact)
     .catch((error: unknown) => {
@@ -131,7 +134,8 @@ export async function verifyModel(model: string, at: Settings, signal?: AbortSig
     const expected =
       (await hashFromBlob(file)) ?? /\/downloads\/([0-9a-f]{64})\//.exec(file.replaceAll("\\", "/"))?.[1];
     if (!expected) continue;
-    if (!(await stat(file).catch(() => undefined))) continue; // removed to save space: the artifact does not need it
+    // A file may be removed to save space: the artifact does not need it.
+    if (!(await stat(file).catch(() => undefined))) continue;
     const actual = await hashFile(file, "sha256", signal);
     if (actual !== expected)
       throw new TorchclipError("E_HASH_MISMATCH", `${file} has SHA-256 ${actual}, expected ${expected}`, {

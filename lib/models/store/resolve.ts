@@ -127,6 +127,12 @@ async function fetchFile(
   return { weights, sha256: file.sha256, origin };
 }
 
+const isOpenClips = (name: string): boolean => name.startsWith("open_clip");
+const OPEN_CLIP_FIRST = [
+  ...WEIGHT_NAMES.filter((name) => isOpenClips(name)),
+  ...WEIGHT_NAMES.filter((name) => !isOpenClips(name)),
+];
+
 /** The files of a hub repository that an import reads, and no others. */
 async function fetchHub(
   name: string,
@@ -141,25 +147,8 @@ async function fetchHub(
   const config = await hub.first(CONFIG_NAMES);
   // Repositories that serve both libraries hold the weights twice: open_clip's go with open_clip's config.
   const openClip = config !== undefined && basename(config) === CONFIG_NAMES[0];
-  const weights = await hub.first(
-    openClip
-      ? [...WEIGHT_NAMES].sort(
-          (a, b) => Number(b.startsWith("open_clip")) - Number(a.startsWith("open_clip")),
-        )
-      : WEIGHT_NAMES,
-  );
-  if (!weights) {
-    if (at.offline) {
-      throw new TorchclipError(
-        "E_OFFLINE",
-        `${id.repo} at ${id.revision} is not in ${at.hubCache}, and the network is off (offline mode)`,
-        { subject: id.repo },
-      );
-    }
-    throw new TorchclipError("E_MODEL_UNSUPPORTED", `${id.repo} holds none of ${WEIGHT_NAMES.join(", ")}`, {
-      subject: id.repo,
-    });
-  }
+  const weights = await hub.first(openClip ? OPEN_CLIP_FIRST : WEIGHT_NAMES);
+  if (!weights) throw noWeights(id, at);
   if (weights.endsWith(".index.json")) await fetchShards(weights, hub);
   if (weights.endsWith(".onnx"))
     await hub.file(`${weights.includes("/onnx/") ? "onnx/" : ""}${basename(weights)}_data`);
@@ -172,6 +161,19 @@ async function fetchHub(
     tokenizerConfig: await hub.first(TOKENIZER_CONFIG_NAMES),
     origin: await hub.originOf(weights),
   };
+}
+
+/** The error of a repository without weights, or of one that is not in the cache. */
+function noWeights({ repo, revision }: HubId, at: Settings): TorchclipError {
+  if (!at.offline) {
+    const message = `${repo} holds none of ${WEIGHT_NAMES.join(", ")}`;
+    return new TorchclipError("E_MODEL_UNSUPPORTED", message, { subject: repo });
+  }
+  return new TorchclipError(
+    "E_OFFLINE",
+    `${repo} at ${revision} is not in ${at.hubCache}, and the network is off (offline mode)`,
+    { subject: repo },
+  );
 }
 
 async function fetchShards(index: string, hub: HubRepository): Promise<void> {
@@ -235,7 +237,8 @@ async function importOnce(source: ImportSource, at: Settings, options: ResolveOp
       signal,
     });
   }
-  return { artifact, files: [source.weights, ...beside.filter((f): f is string => !!f)], sha256 };
+  const files = [source.weights, ...beside.filter((file) => file !== undefined)];
+  return { artifact, files, sha256 };
 }
 
 /** Room for the directory of a zip of some ten thousand records. */
