@@ -1,17 +1,16 @@
 import { cpus } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { Option, type Command } from "commander";
 import { addon } from "../addon.js";
 import type { Clip } from "../clip/clip.js";
 import { load } from "../clip/load.js";
-import type { Device, Precision } from "../clip/options.js";
+import type { Device, Precision, Preprocessed } from "../clip/options.js";
 import { toTorchclipError } from "../errors.js";
 import type { ModelConfig } from "../models/config-types.js";
-import { barChart } from "../report/charts.js";
+import type { Tokens } from "../text/tokenize.js";
 import { writeFileWhole } from "../util/files.js";
 import { seededRandom } from "../util/random.js";
 import { interruptSignal, list, note } from "./io.js";
-import { loadOptions, modelOptions, whole, type ModelFlags } from "./options.js";
+import { loadOptions, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags {
   devices: string;
@@ -22,63 +21,74 @@ interface Flags extends ModelFlags {
   plot?: string;
 }
 
-/** One line of the table; `note` says why there is nothing else. */
-interface Row {
+/** One line of the table. */
+interface Measured {
   device: string;
   precision: string;
   batch: number;
-  runner?: string;
-  imagesPerSecond?: number;
-  textsPerSecond?: number;
-  latencyMs?: { p50: number; p99: number };
+  runner: string;
+  imagesPerSecond: number;
+  textsPerSecond: number;
+  latencyMs: { p50: number; p99: number };
   /** Of the machine's own matrix product in this precision, measured in the same run. */
   gemmShare?: number;
-  memoryMb?: number;
-  eventLoopP99Ms?: number;
-  note?: string;
+  memoryMb: number;
+  eventLoopP99Ms: number;
 }
+
+/** A device that cannot be used: `note` says why. */
+interface Missing {
+  device: string;
+  precision: "–";
+  batch: 0;
+  note: string;
+}
+
+type Row = Measured | Missing;
 
 const WORDS = ["a", "photo", "of", "small", "red", "house", "near", "the", "sea", "with", "two", "dogs"];
+const CAPTIONS = 64;
+/** The numbers by which the addon's `productSpeed` knows precisions. */
+const PRODUCT_TYPES: ReadonlyMap<string, 0 | 1 | 2 | 3> = new Map([
+  ["fp32", 0],
+  ["bf16", 1],
+  ["fp16", 2],
+  ["int8", 3],
+]);
 
-export function benchCommand(program: Command): void {
-  modelOptions(
-    program.command("bench").description("this machine's speed: devices × precisions × batch sizes"),
-  )
-    .option("--devices <list>", "cpu, cuda, cuda:N", "cpu,cuda")
-    .option("--precisions <list>", "fp32, bf16, fp16, int8", "fp32,bf16,int8")
-    .option("--batches <list>", "images in one forward pass", "1,8,32")
-    .addOption(new Option("--seconds <n>", "time for each line").argParser(whole(1, 3600)).default(3))
-    .option("--plot <file.svg>", "a chart of the images per second")
-    .option("--json", "print JSON")
-    .action(run);
+/** What `torchclip bench` does. */
+export async function run(flags: Flags): Promise<void> {
+  const rows = await measureAll(flags, interruptSignal());
+  const machine = {
+    cpu: `${cpus().at(0)?.model.trim() ?? "unknown"}, ${cpus().length} cores`,
+    features: addon().systemInfo().cpuFeatures,
+    libtorch: addon().libtorchInfo().version,
+  };
+  if (flags.json) {
+    process.stdout.write(`${JSON.stringify({ model: flags.model, machine, rows }, null, 2)}\n`);
+  } else {
+    const missing = rows.filter((row) => "note" in row);
+    const notes = missing.map((row) => `${row.device}: ${row.note}\n`).join("");
+    process.stdout.write(`${notes}${machine.cpu}; ${machine.features.join(" ")}\n`);
+  }
+  if (flags.plot) await savePlot(flags.plot, rows);
 }
 
-async function run(flags: Flags): Promise<void> {
-  const signal = interruptSignal();
+async function measureAll(flags: Flags, signal: AbortSignal): Promise<Row[]> {
   const rows: Row[] = [];
-  const system = addon().systemInfo();
   const peaks = new Map<string, number>();
-  for (const device of list(flags.devices) ?? []) {
-    for (const precision of list(flags.precisions) ?? []) {
-      let clip: Clip;
-      try {
-        clip = await load(flags.model, {
-          ...loadOptions(flags, signal),
-          device: device as Device,
-          precision: precision as Precision,
-        });
-      } catch (error) {
-        const { code, message } = toTorchclipError(error);
-        if (code !== "E_CUDA_UNAVAILABLE") throw error;
-        rows.push({ device, precision: "–", batch: 0, note: message });
+  const batches = list(flags.batches).map(Number);
+  for (const device of list(flags.devices)) {
+    for (const precision of list(flags.precisions)) {
+      const clip = await open(device, precision, flags, signal);
+      if (!("info" in clip)) {
+        rows.push(clip);
         break; // the same for every precision
       }
       try {
-        const type = (["fp32", "bf16", "fp16", "int8"] as const).indexOf(precision as "fp32");
-        if (clip.info.device === "cpu" && type >= 0 && !peaks.has(precision))
-          peaks.set(precision, await addon().productSpeed(type as 0 | 1 | 2 | 3, 1));
-        for (const batch of (list(flags.batches) ?? []).map(Number)) {
-          const row = await measure(clip, precision, batch, flags.seconds, peaks.get(precision), signal);
+        const peak = await peakOf(clip, precision, peaks);
+        for (const batch of batches) {
+          const row = await measure(clip, { precision, batch, seconds: flags.seconds, peak, signal });
           rows.push(row);
           if (!flags.json) process.stdout.write(`${line(row)}\n`);
         }
@@ -87,91 +97,119 @@ async function run(flags: Flags): Promise<void> {
       }
     }
   }
-  const machine = {
-    cpu: `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores`,
-    features: system.cpuFeatures,
-    libtorch: addon().libtorchInfo().version,
+  return rows;
+}
+
+/** The model on a device; where there is no such device, the row that says so. */
+async function open(
+  device: string,
+  precision: string,
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<Clip | Missing> {
+  const options = {
+    ...loadOptions(flags, signal),
+    device: device as Device, // `load` checks both
+    precision: precision as Precision,
   };
-  if (flags.json) process.stdout.write(`${JSON.stringify({ model: flags.model, machine, rows }, null, 2)}\n`);
-  else
-    process.stdout.write(
-      `${rows
-        .filter((r) => r.note)
-        .map((r) => `${r.device}: ${r.note}\n`)
-        .join("")}${machine.cpu}; ${machine.features.join(" ")}\n`,
-    );
-  if (flags.plot) {
-    const bars = rows
-      .filter((r) => r.imagesPerSecond)
-      .map((r) => ({
-        group: `batch ${r.batch}`,
-        series: `${r.device} ${r.precision}`,
-        value: r.imagesPerSecond!,
-      }));
-    await writeFileWhole(flags.plot, await barChart(bars, "images per second"));
-    note(`Saved: ${flags.plot}`);
+  try {
+    return await load(flags.model, options);
+  } catch (error) {
+    const { code, message } = toTorchclipError(error);
+    if (code !== "E_CUDA_UNAVAILABLE") throw error;
+    return { device, precision: "–", batch: 0, note: message };
   }
 }
 
-async function measure(
-  clip: Clip,
+/** Operations a second of this CPU's matrix product in a precision, measured at the first model on it. */
+async function peakOf(
+  { info }: Clip,
   precision: string,
-  batch: number,
-  seconds: number,
-  peak: number | undefined,
-  signal: AbortSignal,
-): Promise<Row> {
-  const { imageSize: size } = clip.info;
-  const random = seededRandom(1);
-  const pixels = {
-    data: new Uint8Array(batch * size * size * 3).map(() => random() * 256),
-    rows: batch,
-    height: size,
-    width: size,
+  measured: Map<string, number>,
+): Promise<number | undefined> {
+  const type = PRODUCT_TYPES.get(precision);
+  if (info.device === "cpu" && type !== undefined && !measured.has(precision))
+    measured.set(precision, await addon().productSpeed(type, 1));
+  return measured.get(precision);
+}
+
+interface Measurement {
+  precision: string;
+  batch: number;
+  /** For the images; the texts get a part of it. */
+  seconds: number;
+  /** Operations a second that the machine can do at most, where that is known. */
+  peak: number | undefined;
+  signal: AbortSignal;
+}
+
+async function measure(clip: Clip, how: Measurement): Promise<Measured> {
+  const images = await measureImages(clip, how);
+  const textsPerSecond = await measureTexts(clip, how);
+  const flops = imageFlops(clip.info.config);
+  const { weights, workspace } = clip.memoryUsage();
+  return {
+    device: clip.info.device,
+    precision: how.precision,
+    batch: how.batch,
+    runner: clip.info.imageRunner,
+    imagesPerSecond: images.perSecond,
+    textsPerSecond,
+    latencyMs: images.latencyMs,
+    ...(flops && how.peak ? { gemmShare: (images.perSecond * flops) / how.peak } : {}),
+    memoryMb: (weights + workspace) / 2 ** 20,
+    eventLoopP99Ms: images.eventLoopP99Ms,
   };
-  // No two begin alike, which the fast runner would compute once.
-  const word = (i: number, j: number) =>
-    j ? WORDS[(5 * i + j) % WORDS.length] : WORDS[i % WORDS.length] + String(i);
-  const captions = Array.from({ length: 64 }, (_, i) =>
-    Array.from({ length: 3 + (i % (WORDS.length - 2)) }, (_, j) => word(i, j)).join(" "),
-  );
-  const tokens = clip.tokenize(captions, { truncate: "end" });
-  await clip.encodePixels(pixels, { batchSize: batch, signal });
+}
+
+async function measureImages(clip: Clip, { batch, seconds, signal }: Measurement) {
+  const pixels = randomPixels(batch, clip.info.imageSize);
+  const encode = () => clip.encodePixels(pixels, { batchSize: batch, signal });
+  await encode();
   const times: number[] = [];
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   const start = performance.now();
   while (times.length < 3 || performance.now() - start < seconds * 1000) {
     const before = performance.now();
-    await clip.encodePixels(pixels, { batchSize: batch, signal });
+    await encode();
     times.push(performance.now() - before);
   }
-  const imagesPerSecond = (times.length * batch * 1000) / (performance.now() - start);
+  const perSecond = (times.length * batch * 1000) / (performance.now() - start);
   delay.disable();
-  const from = performance.now();
+  times.sort((a, b) => a - b);
+  const p50 = times[times.length >> 1];
+  const p99 = times[Math.min(times.length - 1, Math.floor(times.length * 0.99))];
+  return { perSecond, latencyMs: { p50, p99 }, eventLoopP99Ms: delay.percentile(99) / 1e6 };
+}
+
+/** Texts a second. */
+async function measureTexts(clip: Clip, { seconds, signal }: Measurement): Promise<number> {
+  const tokens = captionTokens(clip);
+  const start = performance.now();
   let texts = 0;
   do {
     await clip.encodeTokens(tokens, { signal });
-    texts += captions.length;
-  } while (performance.now() - from < seconds * 300);
-  times.sort((a, b) => a - b);
-  const flops = imageFlops(clip.info.config);
-  const memory = clip.memoryUsage();
-  return {
-    device: clip.info.device,
-    precision,
-    batch,
-    runner: clip.info.imageRunner,
-    imagesPerSecond,
-    textsPerSecond: (texts * 1000) / (performance.now() - from),
-    latencyMs: {
-      p50: times[times.length >> 1],
-      p99: times[Math.min(times.length - 1, Math.floor(times.length * 0.99))],
-    },
-    ...(flops && peak ? { gemmShare: (imagesPerSecond * flops) / peak } : {}),
-    memoryMb: (memory.weights + memory.workspace) / 2 ** 20,
-    eventLoopP99Ms: delay.percentile(99) / 1e6,
-  };
+    texts += CAPTIONS;
+  } while (performance.now() - start < seconds * 300);
+  return (texts * 1000) / (performance.now() - start);
+}
+
+function randomPixels(rows: number, size: number): Omit<Preprocessed, "errors"> {
+  const random = seededRandom(1);
+  const data = new Uint8Array(rows * size * size * 3).map(() => random() * 256);
+  return { data, rows, height: size, width: size };
+}
+
+/** Captions of different lengths. No two begin alike, which the fast runner would compute once. */
+function captionTokens(clip: Clip): Tokens {
+  const word = (caption: number, place: number) =>
+    place === 0 ? `${WORDS[caption % WORDS.length]}${caption}` : WORDS[(5 * caption + place) % WORDS.length];
+  const captions = Array.from({ length: CAPTIONS }, (_caption, i) => {
+    const length = 3 + (i % (WORDS.length - 2));
+    return Array.from({ length }, (_word, place) => word(i, place)).join(" ");
+  });
+  return clip.tokenize(captions, { truncate: "end" });
 }
 
 /**
@@ -179,25 +217,47 @@ async function measure(
  * computed.
  */
 function imageFlops({ image, embedDim }: ModelConfig): number | undefined {
-  if (image.kind !== "vit" || (image.stem?.length ?? 0) > 0) return undefined;
+  if (image.kind !== "vit" || hasStem(image)) return undefined;
   const patches = (image.imageSize / image.patchSize) ** 2;
   const tokens = patches + (image.classToken ? 1 : 0);
-  const { width: w, mlpWidth: m, layers } = image;
-  const block = tokens * (4 * w * w + 2 * w * m + 2 * tokens * w); // projections, MLP, attention
+  const { width, mlpWidth, layers } = image;
+  // Of one token: the four of attention, the two of the MLP.
+  const projections = 4 * width * width + 2 * width * mlpWidth;
+  const block = tokens * (projections + 2 * tokens * width);
   // The class token alone needs the last layer: it asks the tokens themselves, in each head
   // (native/core/model/cpu/attention.h).
-  const last = image.pool === "token" ? 4 * w * w + 2 * w * m + 2 * image.heads * tokens * w : block;
-  const products = patches * 3 * image.patchSize ** 2 * w + (layers - 1) * block + last + w * embedDim;
+  const last = image.pool === "token" ? projections + 2 * image.heads * tokens * width : block;
+  const products =
+    patches * 3 * image.patchSize ** 2 * width + (layers - 1) * block + last + width * embedDim;
   return 2 * products;
 }
 
-function line(r: Row): string {
-  const share = r.gemmShare ? `, ${(100 * r.gemmShare).toFixed(0)} % of the GEMM peak` : "";
+/** Whether convolutions make the patches. Settings of early artifacts do not say it: they have none. */
+function hasStem({ stem }: { stem?: readonly unknown[] }): boolean {
+  return stem !== undefined && stem.length > 0;
+}
+
+function line(row: Measured): string {
+  const share = row.gemmShare ? `, ${(100 * row.gemmShare).toFixed(0)} % of the GEMM peak` : "";
   return (
-    `${r.device}  ${r.precision.padEnd(4)}  batch ${String(r.batch).padStart(3)}  ` +
-    `${r.imagesPerSecond!.toFixed(1).padStart(8)} images/s  ` +
-    `${r.textsPerSecond!.toFixed(0).padStart(6)} texts/s  ` +
-    `p50 ${r.latencyMs!.p50.toFixed(1)} ms  p99 ${r.latencyMs!.p99.toFixed(1)} ms  ` +
-    `${r.memoryMb!.toFixed(0)} MB  event loop p99 ${r.eventLoopP99Ms!.toFixed(1)} ms${share}  [${r.runner}]`
+    `${row.device}  ${row.precision.padEnd(4)}  batch ${String(row.batch).padStart(3)}  ` +
+    `${row.imagesPerSecond.toFixed(1).padStart(8)} images/s  ` +
+    `${row.textsPerSecond.toFixed(0).padStart(6)} texts/s  ` +
+    `p50 ${row.latencyMs.p50.toFixed(1)} ms  p99 ${row.latencyMs.p99.toFixed(1)} ms  ` +
+    `${row.memoryMb.toFixed(0)} MB  ` +
+    `event loop p99 ${row.eventLoopP99Ms.toFixed(1)} ms${share}  [${row.runner}]`
   );
+}
+
+async function savePlot(file: string, rows: readonly Row[]): Promise<void> {
+  const { barChart } = await import("../report/charts.js");
+  const bars = rows
+    .filter((row) => "imagesPerSecond" in row)
+    .map((row) => ({
+      group: `batch ${row.batch}`,
+      series: `${row.device} ${row.precision}`,
+      value: row.imagesPerSecond,
+    }));
+  await writeFileWhole(file, await barChart(bars, "images per second"));
+  note(`Saved: ${file}`);
 }

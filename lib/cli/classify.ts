@@ -1,5 +1,4 @@
-import { Argument, Option, type Command } from "commander";
-import { DEFAULT_TEMPLATE, type ClassifiedImage, type Classifier } from "../clip/classifier.js";
+import type { ClassifiedImage, Classifier } from "../clip/classifier.js";
 import { load } from "../clip/load.js";
 import type { ImageSource } from "../embed/sources.js";
 import { TorchclipError, withoutIndex } from "../errors.js";
@@ -8,8 +7,7 @@ import { topPredictions } from "../report/text.js";
 import { readLines } from "../util/text-file.js";
 import { imageArguments } from "./images.js";
 import { interruptSignal, list, note, progressBar, remark, setFailedItems } from "./io.js";
-import { imageOptions, loadOptions, modelOptions, probability, whole } from "./options.js";
-import type { ImageFlags, ModelFlags } from "./options.js";
+import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
   labels?: string;
@@ -24,38 +22,8 @@ interface Flags extends ModelFlags, ImageFlags {
   json?: boolean;
 }
 
-const DESCRIPTION = "rank labels for images; exit status 3 where some of the images failed";
-const IMAGES = [
-  "image files, URLs, folders, .tar files, lists (.csv, .tsv, .jsonl, .txt)",
-  'patterns ("photos/**/*.jpg")',
-  "- for paths on standard input, one a line",
-].join(", ");
-const MULTI_LABEL = [
-  "judge each label by itself",
-  "a model with the softmax loss (CLIP) needs --negative-template for it, one with the sigmoid loss does not",
-].join("; ");
-const NEGATIVE = 'what stands against each label, with {} for it or without, e.g. "a photo without a {}"';
-const THRESHOLD = "least probability of a label that is shown";
-const TOP = "labels shown; default 5, with --threshold or --multi-label all";
-const BATCH = "images in one forward pass; default 32";
-
-export function classifyCommand(program: Command): void {
-  imageOptions(modelOptions(program.command("classify").description(DESCRIPTION)))
-    .addArgument(new Argument("<image...>", IMAGES))
-    .option("-l, --labels <a,b,…>", "labels, separated by commas")
-    .option("--labels-file <file>", "labels from a file, one a line; after those of --labels")
-    .option("--template <text...>", "prompt template with {} for the label", [DEFAULT_TEMPLATE])
-    .option("--multi-label", MULTI_LABEL)
-    .option("--negative-template <text...>", NEGATIVE)
-    .addOption(new Option("--threshold <p>", THRESHOLD).argParser(probability))
-    .addOption(new Option("-k, --top-k <n>", TOP).argParser(whole(1)))
-    .addOption(new Option("-b, --batch-size <n>", BATCH).argParser(whole(1, 65536)))
-    .option("--auto-rotate", "turn images as their EXIF orientation says")
-    .option("--json", "print JSON")
-    .action(run);
-}
-
-async function run(given: string[], flags: Flags): Promise<void> {
+/** What `torchclip classify` does. */
+export async function run(given: string[], flags: Flags): Promise<void> {
   const labels = await labelsOf(flags);
   const signal = interruptSignal();
   const source = await imageArguments(given, signal);
@@ -100,7 +68,7 @@ async function classifyEach(classifier: Classifier, source: ImageSource, output:
   const options = { topK, threshold, batchSize, autoRotate, signal, onError: "collect" } as const;
   try {
     for await (const result of classifier.stream(images(), options)) {
-      const name = names.shift()!;
+      const [name] = names.splice(0, 1);
       output.add(name, result);
       if (result.error) noteFailure(name, result.error);
       bar?.update(result.index + 1, source.count);
@@ -145,7 +113,9 @@ class TextOutput implements Output {
     process.stdout.write(`${heading}${text}\n\n`);
   }
 
-  end(): void {}
+  end(): void {
+    // Each image has ended its own text.
+  }
 }
 
 /** An array of { image, predictions } and, where an image failed, { image, error: { code, message } }. */

@@ -1,7 +1,6 @@
 import { stat } from "node:fs/promises";
 import { isAbsolute, join, sep } from "node:path";
 import { createInterface } from "node:readline";
-import { glob, isDynamicPattern } from "tinyglobby";
 import { ARCHIVE_NAME, imageSource, LIST_NAME, listed, type ImageSource } from "../embed/sources.js";
 import { cannotRead, TorchclipError } from "../errors.js";
 import { IMAGE_NAME, LeftOut } from "../images/image-names.js";
@@ -54,7 +53,8 @@ async function sourceOf(argument: string, signal: AbortSignal): Promise<ImageSou
   const found = await stat(argument).catch((cause: unknown) => cannotRead("E_IMAGE_READ", argument, cause));
   if (found instanceof TorchclipError) {
     // A file of that name goes before the pattern: "a[1].jpg" is a common name.
-    if (isDynamicPattern(argument)) return matching(argument);
+    const pattern = await matching(argument);
+    if (pattern) return pattern;
     throw found;
   }
   if (found.isDirectory() || ARCHIVE_NAME.test(argument)) return below(argument, await imageSource(argument));
@@ -76,8 +76,13 @@ function below(folder: string, source: ImageSource): ImageSource {
   };
 }
 
-/** The image files that a pattern matches; hidden ones only where the pattern says so. */
-async function matching(pattern: string): Promise<ImageSource> {
+/**
+ * The image files that a pattern matches, hidden ones only where the pattern says so; undefined for an
+ * argument that is no pattern.
+ */
+async function matching(pattern: string): Promise<ImageSource | undefined> {
+  const { glob, isDynamicPattern } = await import("tinyglobby");
+  if (!isDynamicPattern(pattern)) return undefined;
   const slashed = sep === "\\" ? pattern.replaceAll("\\", "/") : pattern;
   const found = await glob(slashed, { expandDirectories: false, absolute: isAbsolute(pattern) });
   if (found.length === 0) {

@@ -43,7 +43,7 @@ function ownModel({ file, record, recordFile }: StoredIndex, { trustCode }: Mode
     throw argument("model", `which model made ${file} is not known (${why}): name it by --model`);
   }
   if (trustCode) throw argument("trustCode", "--trust-code is for a file that you name: give it by --model");
-  note(`Model: ${shown(record.model.name)}, which ${recordFile} names.`);
+  note(`Model: ${shown(record.model.name)}, which ${recordFile ?? file} names.`);
   return record.model.name;
 }
 

@@ -1,5 +1,9 @@
-import { Bar, Presets } from "cli-progress";
+import { createRequire } from "node:module";
+import type * as CliProgress from "cli-progress";
+import type { Bar } from "cli-progress";
 import { TorchclipError } from "../errors.js";
+
+const require = createRequire(import.meta.url);
 
 /** Ctrl-C: the first one asks the work to stop, a second one ends the process at once. */
 export function interruptSignal(): AbortSignal {
@@ -21,14 +25,17 @@ export function remark(text: string): void {
   note(`Note: ${text}`);
 }
 
+export interface ProgressBar {
+  /** Nothing is shown where `total` is undefined or 0. */
+  update: (done: number, total: number | undefined) => void;
+  stop: () => void;
+}
+
 /**
  * A progress bar on a terminal, with the rate in `unit` where one is given; elsewhere nothing. It is redrawn
  * every second, so that one sees the time pass also before the first batch is done.
  */
-export function progressBar(
-  what: string,
-  unit?: string,
-): { update: (done: number, total: number | undefined) => void; stop: () => void } {
+export function progressBar(what: string, unit?: string): ProgressBar {
   let bar: Bar | undefined;
   let timer: NodeJS.Timeout | undefined;
   let began = 0;
@@ -36,34 +43,20 @@ export function progressBar(
   let now = 0;
   let end = 0;
   let changed = 0;
-  const seconds = (since: number) => (performance.now() - since) / 1000;
-  const draw = () =>
-    bar?.update(
-      now,
-      progressText({
-        worked: (changed - began) / 1000,
-        waited: seconds(changed),
-        done: now - first,
-        left: end - now,
-        unit,
-      }),
-    );
+  const draw = () => {
+    const worked = (changed - began) / 1000;
+    const waited = (performance.now() - changed) / 1000;
+    bar?.update(now, progressText({ worked, waited, done: now - first, left: end - now, unit }));
+  };
   return {
     update(done, total) {
       if (!process.stderr.isTTY || !total) return;
       if (done !== now) changed = performance.now();
       [now, end] = [done, total];
       if (!bar) {
-        bar = new Bar(
-          {
-            stream: process.stderr,
-            format: `${what} [{bar}] {percentage}% | {value}/{total} | {time}{rate}`,
-            hideCursor: true,
-          },
-          Presets.rect,
-        );
         began = changed = performance.now();
         first = done;
+        bar = makeBar(what);
         bar.start(total, done, progressText({ worked: 0, waited: 0, done: 0, left: total - done }));
         timer = setInterval(draw, 1000).unref();
       }
@@ -78,9 +71,11 @@ export function progressBar(
   };
 }
 
-/** The work is done, but some of its items failed. */
-export function setFailedItems(): void {
-  process.exitCode = 3;
+/** Loads the package that draws bars, which nothing needs where there is no terminal. */
+function makeBar(what: string): Bar {
+  const { Bar, Presets } = require("cli-progress") as typeof CliProgress;
+  const format = `${what} [{bar}] {percentage}% | {value}/{total} | {time}{rate}`;
+  return new Bar({ stream: process.stderr, format, hideCursor: true }, Presets.rect);
 }
 
 interface Progress {
@@ -113,6 +108,11 @@ function duration(seconds: number): string {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
+/** The work is done, but some of its items failed. */
+export function setFailedItems(): void {
+  process.exitCode = 3;
+}
+
 /** 0 done, 1 failed, 2 wrong usage, 3 finished with failed items (see setFailedItems), 130 interrupted. */
 export function exitCode(error: unknown): number {
   if (error instanceof TorchclipError) {
@@ -122,6 +122,9 @@ export function exitCode(error: unknown): number {
   return 1;
 }
 
+/** The items of a list that is separated by commas. */
+export function list(value: string): string[];
+export function list(value: string | undefined): string[] | undefined;
 export function list(value: string | undefined): string[] | undefined {
   return value
     ?.split(",")

@@ -26,6 +26,16 @@ export interface ImageFlags {
   allowPrivate?: boolean;
 }
 
+/** The option --root of commands that read a data set. */
+export const ROOT =
+  "for a data set by name: the folder with its own files, unpacked, instead of the download";
+
+/** The option --trust-code of commands that read models. */
+export const TRUST_CODE =
+  "let a TorchScript export of unknown layout run its own code, with your rights; " +
+  "for files whose author you trust";
+
+/** Parses a whole number in `least` to `most`. */
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const n = Number(text);
@@ -42,14 +52,20 @@ export function probability(text: string): number {
   return value;
 }
 
+/** The option --batch-size. */
+export function batchSizeOption(description: string): Option {
+  return new Option("-b, --batch-size <n>", description).argParser(whole(1, 65536));
+}
+
+const MIRROR =
+  "base URL that is asked in place of the official addresses, whose paths it serves; " +
+  "no other address is asked";
+
 /** The flags of every command that may download. */
 export function mirrorOptions(command: Command): Command {
   return command
     .option("--offline", "never use the network")
-    .option(
-      "--mirror <url>",
-      "base URL that is asked in place of the official addresses, whose paths it serves; no other address is asked",
-    )
+    .option("--mirror <url>", MIRROR)
     .option("--mirror-fallback", "ask the official address, too, where the mirror fails; a note says so");
 }
 
@@ -65,45 +81,31 @@ export function shownDownload(what: string): Pick<ResolveOptions, "onNote" | "on
   };
 }
 
+const DEVICE = "auto, cpu, cuda, cuda:N or cuda:all (a copy on each GPU)";
+const PRECISION =
+  "precision of the forward pass; auto: the fastest whose cosine to fp32 is at least 0.9995 on this machine";
+const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8"];
+const THREADS = "compute threads on a CPU; 0: one a core";
+
 /** The flags of every command that loads a model. Where none is named, a note says which is taken. */
 export function modelOptions(command: Command): Command {
   const options = command
     .hook("preAction", noteDefaultModel)
     .option("-m, --model <name|path>", "model name, or path of an artifact or of weights", "tiny")
-    .addOption(
-      new Option("-d, --device <device>", "auto, cpu, cuda, cuda:N or cuda:all (a copy on each GPU)").default(
-        "auto",
-      ),
-    )
-    .addOption(
-      new Option(
-        "--precision <type>",
-        "precision of the forward pass; auto: the fastest whose cosine to fp32 is at least 0.9995 on this machine",
-      )
-        .choices(["auto", "fp32", "bf16", "fp16", "int8"])
-        .default("fp32"),
-    )
-    .addOption(
-      new Option("--threads <n>", "compute threads on a CPU; 0: one a core")
-        .argParser(whole(0, 1024))
-        .default(0),
-    )
-    .option(
-      "--trust-code",
-      "let a TorchScript export of unknown layout run its own code, with your rights; for files whose author you trust",
-    )
+    .addOption(new Option("-d, --device <device>", DEVICE).default("auto"))
+    .addOption(new Option("--precision <type>", PRECISION).choices(PRECISIONS).default("fp32"))
+    .addOption(new Option("--threads <n>", THREADS).argParser(whole(0, 1024)).default(0))
+    .option("--trust-code", TRUST_CODE)
     .option("--cache-dir <folder>", "where models and generated data sets are kept");
   return mirrorOptions(options);
 }
 
+const MAX_PIXELS = "refuse images with more pixels; default 100,000,000";
+
 /** The flags of every command that reads images of users. */
 export function imageOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option("--max-pixels <n>", "refuse images with more pixels; default 100,000,000").argParser(
-        whole(1),
-      ),
-    )
+    .addOption(new Option("--max-pixels <n>", MAX_PIXELS).argParser(whole(1)))
     .option("--no-urls", "do not fetch images that are named by a URL")
     .option("--allow-private", "let image URLs lead to addresses that are not public (intranet, localhost)");
 }

@@ -1,5 +1,4 @@
-import * as vega from "vega";
-import { compile, type TopLevelSpec } from "vega-lite";
+import type { TopLevelSpec } from "vega-lite";
 import { rocCurve, type Metrics } from "../eval/metrics.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 
@@ -24,13 +23,15 @@ const CONFIG = {
   view: { stroke: null },
 } as const;
 
-async function svg(spec: Omit<TopLevelSpec, "$schema" | "config">): Promise<string> {
-  const compiled = compile({
-    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-    config: CONFIG,
-    ...spec,
-  } as TopLevelSpec).spec;
-  const view = new vega.View(vega.parse(compiled), { renderer: "none" });
+/** A chart in the language of Vega-Lite, whose own types name no chart of ours as a whole. */
+type Chart = Record<string, unknown>;
+
+/** Draws a chart. Vega, which takes a third of a second to load, is loaded by the first one. */
+async function svg(chart: Chart): Promise<string> {
+  const [{ parse, View }, { compile }] = await Promise.all([import("vega"), import("vega-lite")]);
+  const $schema = "https://vega.github.io/schema/vega-lite/v6.json";
+  const { spec } = compile({ $schema, config: CONFIG, ...chart } as unknown as TopLevelSpec);
+  const view = new View(parse(spec), { renderer: "none" });
   try {
     return await view.toSVG();
   } finally {
@@ -46,106 +47,103 @@ const FEW = 12;
 
 /** Rows true classes, columns predicted; each cell coloured by its share of the row. */
 export function confusionChart(metrics: Metrics, classes: readonly string[]): Promise<string> {
-  const values = metrics.confusion.flatMap((row, t) => {
+  const values = metrics.confusion.flatMap((row, truth) => {
     const total = row.reduce((a, b) => a + b, 0);
-    return row.map((count, p) => ({ truth: t, predicted: p, count, share: total ? count / total : 0 }));
+    return row.map((count, predicted) => ({ truth, predicted, count, share: total ? count / total : 0 }));
   });
-  const few = classes.length <= FEW;
-  // Ids, not names, are the positions: two classes may have the same name.
-  const labels = {
-    labelExpr: `${JSON.stringify(classes)}[datum.value]`,
-    labelLimit: 90,
-    labelFontSize: few ? 12 : 8,
-    labelOverlap: false,
-  };
-  const axis = (more: object) =>
-    classes.length <= NAMED ? { ...labels, ...more } : { labels: false, ticks: false };
-  const position = { sort: null, type: "nominal" as const };
   const shade = {
     field: "share",
-    type: "quantitative" as const,
+    type: "quantitative",
     scale: { domain: [0, 1], range: ["#dbeafe", "#1d4ed8"] },
     title: "share of row",
     legend: { gradientLength: 180 },
   };
   const counts = {
-    mark: { type: "text" as const, fontSize: classes.length <= 4 ? 18 : 11 },
+    mark: { type: "text", fontSize: classes.length <= 4 ? 18 : 11 },
     encoding: {
-      text: { field: "count", type: "quantitative" as const },
+      text: { field: "count", type: "quantitative" },
       color: { condition: { test: "datum.share > 0.5", value: "white" }, value: "#0f172a" },
     },
   };
+  const position = { sort: null, type: "nominal" };
+  const across = classAxis(classes, { labelAngle: classes.length <= 4 ? 0 : -45 });
   return svg({
     ...SIZE,
     data: { values },
     encoding: {
-      x: {
-        field: "predicted",
-        ...position,
-        title: "predicted class",
-        axis: axis({ labelAngle: classes.length <= 4 ? 0 : -45 }),
-      },
-      y: { field: "truth", ...position, title: "true class", axis: axis({}) },
+      x: { field: "predicted", ...position, title: "predicted class", axis: across },
+      y: { field: "truth", ...position, title: "true class", axis: classAxis(classes, {}) },
     },
-    layer: [{ mark: "rect", encoding: { color: shade } }, ...(few ? [counts] : [])],
-  } as never);
+    layer: [{ mark: "rect", encoding: { color: shade } }, ...(classes.length <= FEW ? [counts] : [])],
+  });
 }
+
+/**
+ * An axis of classes, by name where there is room. Ids are the positions: two classes may have the same name.
+ */
+function classAxis(classes: readonly string[], more: object): object {
+  if (classes.length > NAMED) return { labels: false, ticks: false };
+  return {
+    labelExpr: `${JSON.stringify(classes)}[datum.value]`,
+    labelLimit: 90,
+    labelFontSize: classes.length <= FEW ? 12 : 8,
+    labelOverlap: false,
+    ...more,
+  };
+}
+
+const BINS = 20;
+const OUTCOMES = ["right", "wrong"] as const;
 
 /** How many images got their first class with which probability, right and wrong ones above each other. */
 export function probabilityChart(result: ZeroShotResult): Promise<string> {
-  const BINS = 20;
-  const counts = Array.from({ length: BINS }, () => ({ right: 0, wrong: 0 }));
-  for (const { probabilities, predicted, label } of result.predictions)
-    counts[Math.min(BINS - 1, Math.floor(probabilities[predicted] * BINS))][
-      predicted === label ? "right" : "wrong"
-    ]++;
-  const values = counts.flatMap((bin, b) =>
-    (["right", "wrong"] as const).map((kind) => ({
-      low: b / BINS,
-      high: (b + 1) / BINS,
-      kind,
-      order: kind === "right" ? 0 : 1,
-      count: bin[kind],
-    })),
-  );
+  const position = { field: "low", type: "quantitative", bin: { binned: true, step: 1 / BINS } };
   return svg({
     ...SIZE,
-    data: { values },
+    data: { values: binnedOutcomes(result) },
     mark: { type: "bar", binSpacing: 1 },
     encoding: {
-      x: {
-        field: "low",
-        type: "quantitative",
-        bin: { binned: true, step: 1 / BINS },
-        title: "probability of the predicted class",
-        scale: { domain: [0, 1] },
-      },
+      x: { ...position, title: "probability of the predicted class", scale: { domain: [0, 1] } },
       x2: { field: "high" },
       y: { field: "count", type: "quantitative", stack: "zero", title: "images", axis: { tickMinStep: 1 } },
       order: { field: "order" },
       color: {
         field: "kind",
         type: "nominal",
-        sort: ["right", "wrong"],
+        sort: OUTCOMES,
         title: null,
-        scale: { domain: ["right", "wrong"], range: [BLUE, RED] },
+        scale: { domain: OUTCOMES, range: [BLUE, RED] },
       },
     },
-  } as never);
+  });
+}
+
+/** For each bin of the probability of the predicted class: how many images are right, and how many wrong. */
+function binnedOutcomes({ predictions }: ZeroShotResult): object[] {
+  const counts = Array.from({ length: BINS }, () => ({ right: 0, wrong: 0 }));
+  for (const { probabilities, predicted, label } of predictions) {
+    const bin = counts[Math.min(BINS - 1, Math.floor(probabilities[predicted] * BINS))];
+    bin[predicted === label ? "right" : "wrong"]++;
+  }
+  return counts.flatMap((count, bin) =>
+    OUTCOMES.map((kind, order) => ({
+      low: bin / BINS,
+      high: (bin + 1) / BINS,
+      kind,
+      order,
+      count: count[kind],
+    })),
+  );
+}
+
+interface ShareAxis {
+  field: string;
+  title: string;
 }
 
 /** A chart of two shares in 0 … 1, with its diagonal below the given layers. */
-function shares(
-  x: { field: string; title: string },
-  y: { field: string; title: string },
-  values: object[],
-  marks: object[],
-): Promise<string> {
-  const axis = (a: { field: string; title: string }) => ({
-    ...a,
-    type: "quantitative",
-    scale: { domain: [0, 1] },
-  });
+function shares(x: ShareAxis, y: ShareAxis, values: object[], marks: object[]): Promise<string> {
+  const axis = (share: ShareAxis) => ({ ...share, type: "quantitative", scale: { domain: [0, 1] } });
   const ends = [0, 1].map((end) => ({ [x.field]: end, [y.field]: end }));
   return svg({
     ...SIZE,
@@ -154,7 +152,7 @@ function shares(
       { data: { values: ends }, mark: { type: "line", color: GREY, strokeDash: [4, 4] } },
       ...marks.map((layer) => ({ data: { values }, ...layer })),
     ],
-  } as never);
+  });
 }
 
 /** ROC curve of the second class with the diagonal of chance. */
@@ -222,5 +220,5 @@ export function barChart(
         encoding: { text: { field: "value", type: "quantitative", format: ".0f" } },
       },
     ],
-  } as Omit<TopLevelSpec, "$schema" | "config">);
+  });
 }

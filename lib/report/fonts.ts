@@ -46,7 +46,7 @@ async function subsetOf(char: string): Promise<Subset | undefined> {
 }
 
 async function firstWith(char: string): Promise<Subset | undefined> {
-  for (const subset of claiming(char.codePointAt(0)!)) {
+  for (const subset of claiming(char)) {
     if ((await loadFace(subset.file)).charToGlyphIndex(char) !== 0) return subset;
   }
   return undefined;
@@ -79,12 +79,17 @@ export async function fontFaces(html: string): Promise<string> {
     if (subset) files.add(subset);
   }
   const hex = (range: [number, number]) => `U+${range.map((point) => point.toString(16)).join("-")}`;
-  return [...files]
-    .map((subset) => {
-      const source = `url(data:font/woff2;base64,${readFileSync(subset.file).toString("base64")})`;
-      return `@font-face { font-family: "torchclip fallback"; font-weight: 100 900; src: ${source} format("woff2"); unicode-range: ${subset.ranges.map(hex).join(",")}; }`;
-    })
-    .join("\n");
+  const faceRule = ({ file, ranges }: Subset) => {
+    const source = `url(data:font/woff2;base64,${readFileSync(file).toString("base64")})`;
+    const declarations = [
+      'font-family: "torchclip fallback"',
+      "font-weight: 100 900",
+      `src: ${source} format("woff2")`,
+      `unicode-range: ${ranges.map(hex).join(",")}`,
+    ];
+    return `@font-face { ${declarations.join("; ")}; }`;
+  };
+  return [...files].map(faceRule).join("\n");
 }
 
 /** Width of a line in pixels at an em size of `fontSize`. */
@@ -102,11 +107,15 @@ export function textPath(text: string, x: number, y: number, fontSize: number): 
   return data;
 }
 
-function glyphs(
-  text: string,
-  fontSize: number,
-): { glyph: opentype.Glyph; face: opentype.Font; advance: number }[] {
-  return [...text].map((char) => {
+interface PlacedGlyph {
+  glyph: opentype.Glyph;
+  face: opentype.Font;
+  /** Pixels to the next one. */
+  advance: number;
+}
+
+function glyphs(text: string, fontSize: number): PlacedGlyph[] {
+  return Array.from(text, (char) => {
     const face = faceOf(char);
     const glyph = face.charToGlyph(char);
     return { glyph, face, advance: ((glyph.advanceWidth ?? 0) * fontSize) / face.unitsPerEm };
@@ -119,9 +128,10 @@ function faceOf(char: string): opentype.Font {
   return faces.get(found.get(char)?.file ?? "") ?? main;
 }
 
-/** The subsets that say they have a code point, in the order of FALLBACKS. */
-function claiming(point: number): Subset[] {
+/** The subsets that say they have a character, in the order of FALLBACKS. */
+function claiming(char: string): Subset[] {
   subsets ??= FALLBACKS.flatMap(readSubsets);
+  const point = char.codePointAt(0) ?? 0;
   return subsets.filter((s) => s.ranges.some(([first, last]) => point >= first && point <= last));
 }
 
@@ -133,13 +143,20 @@ function readSubsets(name: string): Subset[] {
   const ranges = JSON.parse(
     readFileSync(require.resolve(`@fontsource-variable/${name}/unicode.json`), "utf8"),
   ) as Record<string, string>;
-  return Object.entries(ranges).map(([key, list]) => ({
-    file: require.resolve(
-      `@fontsource-variable/${name}/files/${name}-${key.replace(/[[\]]/g, "")}-wght-normal.woff2`,
-    ),
-    ranges: list.split(",").map((range) => {
-      const [first, last] = range.replace(/^U\+/i, "").split("-");
-      return [parseInt(first, 16), parseInt(last ?? first, 16)];
-    }),
-  }));
+  return Object.entries(ranges).map(([key, list]) => {
+    const subset = key.replace(/[[\]]/g, "");
+    return {
+      file: require.resolve(`@fontsource-variable/${name}/files/${name}-${subset}-wght-normal.woff2`),
+      ranges: list.split(",").map(readRange),
+    };
+  });
+}
+
+/** "U+4e02-4e05", or "U+4e00" alone. */
+function readRange(text: string): [first: number, last: number] {
+  const points = text
+    .replace(/^U\+/i, "")
+    .split("-")
+    .map((point) => parseInt(point, 16));
+  return [points[0], points[points.length - 1]];
 }

@@ -1,6 +1,7 @@
 import { encode } from "html-entities";
 import type { Dataset } from "../datasets/dataset.js";
 import type { ImagePrediction, ZeroShotResult } from "../eval/zero-shot.js";
+import { mapLimited } from "../util/iterate.js";
 import { thumbnailUrl } from "./images.js";
 
 /** Why an image is shown. */
@@ -50,72 +51,78 @@ function second({ probabilities, predicted }: ImagePrediction): number {
   return most;
 }
 
+const GROUPS: readonly [group: Group, name: string][] = [
+  ["mistake", "most confident mistakes"],
+  ["uncertain", "least certain"],
+  ["sample", "random sample"],
+];
+
 /** Filters and images; the page's script hides what the filters exclude. */
 export async function galleryHtml(
   data: Dataset,
   shown: readonly Shown[],
   autoRotate: boolean,
 ): Promise<string> {
-  const count = (group: Group) => shown.filter((s) => s.groups.includes(group)).length;
-  const groups: [Group, string][] = [
-    ["mistake", "most confident mistakes"],
-    ["uncertain", "least certain"],
-    ["sample", "random sample"],
-  ];
-  const first = count("mistake") > 0 ? "mistake" : "uncertain";
-  const groupOptions = groups.map(
-    ([g, name]) => `<option value="${g}"${g === first ? " selected" : ""}>${name} (${count(g)})</option>`,
-  );
-  const occurring = (of: "label" | "predicted") =>
-    [...new Set(shown.map((s) => s.prediction[of]))].sort((a, b) => a - b);
-  const classOptions = (of: "label" | "predicted") =>
-    occurring(of).map((c) => `<option value="${c}">${encode(data.classes[c])}</option>`);
-  // A file that has gone since it was evaluated costs its image, not the report.
-  const thumbnail = async (s: Shown) =>
-    thumbnailUrl(await data.at(s.prediction.index).read(), SIDE, autoRotate);
-  const images = await inOrder(shown, (s) => thumbnail(s).catch(() => undefined));
-  const figures = shown.map((s, i) => figure(data, s, images[i], first));
-  return `<div class="filters"><label>show <select id="group">${groupOptions.join("")}<option value="">all (${shown.length})</option></select></label>
-<label>true class <select id="label"><option value="">any</option>${classOptions("label").join("")}</select></label>
-<label>predicted <select id="predicted"><option value="">any</option>${classOptions("predicted").join("")}</select></label>
-<label>name <input type="search" id="name" placeholder="part of it"></label></div>
-<div class="gallery" id="gallery">${figures.join("\n")}</div><button type="button" id="more" hidden></button><p class="sub" id="none" hidden>No image is left by these filters.</p>`;
+  const first = shown.some(({ groups }) => groups.includes("mistake")) ? "mistake" : "uncertain";
+  // A file that has gone since it was evaluated costs its image, not the report. A few at a time: an
+  // archive's images are read one by one anyway, and a hundred decoded ones would take gigabytes.
+  const thumbnail = async ({ prediction }: Shown) =>
+    thumbnailUrl(await data.at(prediction.index).read(), SIDE, autoRotate);
+  const images = await mapLimited(shown, 4, (one) => thumbnail(one).catch(() => undefined));
+  const figures = shown.map((one, i) => figure(data, one, images[i], first));
+  return [
+    filters(data, shown, first),
+    `<div class="gallery" id="gallery">${figures.join("\n")}</div>` +
+      `<button type="button" id="more" hidden></button>` +
+      `<p class="sub" id="none" hidden>No image is left by these filters.</p>`,
+  ].join("\n");
+}
+
+function filters(data: Dataset, shown: readonly Shown[], first: Group): string {
+  const groups = GROUPS.map(([group, name]) => {
+    const count = shown.filter((one) => one.groups.includes(group)).length;
+    return `<option value="${group}"${group === first ? " selected" : ""}>${name} (${count})</option>`;
+  });
+  const classOptions = (of: "label" | "predicted") => {
+    const occurring = [...new Set(shown.map(({ prediction }) => prediction[of]))].sort((a, b) => a - b);
+    return occurring.map((c) => `<option value="${c}">${encode(data.classes[c])}</option>`).join("");
+  };
+  const all = `<option value="">all (${shown.length})</option>`;
+  const any = `<option value="">any</option>`;
+  return [
+    `<div class="filters"><label>show <select id="group">${groups.join("")}${all}</select></label>`,
+    `<label>true class <select id="label">${any}${classOptions("label")}</select></label>`,
+    `<label>predicted <select id="predicted">${any}${classOptions("predicted")}</select></label>`,
+    `<label>name <input type="search" id="name" placeholder="part of it"></label></div>`,
+  ].join("\n");
 }
 
 function figure(
   data: Dataset,
-  { prediction: p, groups }: Shown,
+  { prediction, groups }: Shown,
   image: string | undefined,
   first: Group,
 ): string {
-  const right = p.predicted === p.label;
-  const truth = encode(data.classes[p.label]);
-  const predicted = encode(data.classes[p.predicted]);
+  const { predicted, label } = prediction;
+  const name = encode(prediction.name);
+  const isRight = predicted === label;
+  const classAndShare = (c: number) => [encode(data.classes[c]), share(prediction.probabilities[c])];
+  const [shownClass, shownShare] = classAndShare(predicted);
+  const truth = isRight ? "" : `true: ${classAndShare(label).join(" ")}`;
   const source = image
-    ? `<img loading="lazy" width="${SIDE}" height="${SIDE}" alt="${encode(p.name)}" src="${image}">`
+    ? `<img loading="lazy" width="${SIDE}" height="${SIDE}" alt="${name}" src="${image}">`
     : `<p>no longer readable</p>`;
-  const caption = `<b>${predicted}</b> ${share(p.probabilities[p.predicted])}<br>${right ? "" : `true: ${truth} ${share(p.probabilities[p.label])}`}<small>${encode(p.name)}</small>`;
-  const attributes = `data-groups="${groups.join(" ")}" data-label="${p.label}" data-predicted="${p.predicted}" data-name="${encode(p.name)}"`;
-  return `<figure class="${right ? "right" : "wrong"}" ${attributes}${groups.includes(first) ? "" : " hidden"}>${source}<figcaption>${caption}</figcaption></figure>`;
+  const caption = `<b>${shownClass}</b> ${shownShare}<br>${truth}<small>${name}</small>`;
+  const attributes = [
+    `class="${isRight ? "right" : "wrong"}"`,
+    `data-groups="${groups.join(" ")}"`,
+    `data-label="${label}"`,
+    `data-predicted="${predicted}"`,
+    `data-name="${name}"${groups.includes(first) ? "" : " hidden"}`,
+  ];
+  return `<figure ${attributes.join(" ")}>${source}<figcaption>${caption}</figcaption></figure>`;
 }
 
 function share(probability: number): string {
   return `${(100 * probability).toFixed(1)}\u00a0%`;
-}
-
-/**
- * A few at a time: an archive's images are read one by one anyway, and a hundred decoded ones would take
- * gigabytes.
- */
-async function inOrder<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results = new Array<R>(items.length);
-  let next = 0;
-  const worker = async () => {
-    while (next < items.length) {
-      const i = next++;
-      results[i] = await work(items[i]);
-    }
-  };
-  await Promise.all(Array.from({ length: 4 }, worker));
-  return results;
 }

@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
 import { encode } from "html-entities";
 import type { Dataset } from "../datasets/dataset.js";
-import type { ClassMetrics, Interval } from "../eval/metrics.js";
+import type { ClassMetrics, Interval, Metrics } from "../eval/metrics.js";
 import type { RunManifest } from "../eval/run-manifest.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { confusionChart, probabilityChart, reliabilityChart, rocChart } from "./charts.js";
 import { fontFaces } from "./fonts.js";
 import { galleryHtml, type Shown } from "./gallery.js";
 import { SCRIPT, scriptJson } from "./script.js";
-import { REPORT_STYLE, STYLE } from "./style.js";
+import { REPORT_STYLE, STYLE, VIEWPORT } from "./style.js";
 import { thresholdTable } from "./thresholds.js";
 
 export interface ReportParts {
@@ -26,37 +26,71 @@ export interface ReportParts {
  * escaped.
  */
 export async function reportHtml(parts: ReportParts): Promise<string> {
-  const { data, result, manifest, shown } = parts;
-  const autoRotate = manifest.preprocessing.exifOrientation === "applied";
+  const { data, manifest } = parts;
   const title = `${encode(manifest.model.name)} on ${encode(data.name)}`;
-  const prompts = result.prompts.templates.map((t) => `“${encode(t)}”`).join(", ");
-  const body = `<h1>${title}</h1>
-<p class="sub">Zero-shot, split ${encode(data.split)}, ${result.metrics.count} images, ${data.classes.length} classes · ${encode(manifest.device)}, ${encode(manifest.precision)} · prompts ${prompts}</p>
-<div class="figures">${figures(parts)}</div>
-<h2>Images</h2><p class="sub">Bold: the predicted class with its probability; green is right, red is wrong.</p>
-${await galleryHtml(data, shown, autoRotate)}
-<h2>Threshold</h2><p class="sub">One class against all others: an image counts as found where the class has at least this probability.</p>
-${thresholdHtml(data)}
-<h2>Charts</h2><div class="charts">${await chartsHtml(parts)}</div>
-<h2>Classes</h2><p class="sub">A click on a heading sorts.</p>${classTable(result.metrics.perClass)}
-<h2>One image</h2><p class="sub">With the classes' probabilities, as the command prints them.</p>
-<div class="pair"><img alt="example image with its true class" src="data:image/png;base64,${parts.examplePng.toString("base64")}"><pre>${encode(parts.exampleText)}</pre></div>
-${skippedHtml(result)}
-<details><summary>Manifest of the run</summary><pre>${encode(JSON.stringify(manifest, null, 2))}</pre></details>
-<script type="application/json" id="data">${scriptJson({ thresholds: thresholdTable(result) })}</script>
-<script>${SCRIPT}</script>`;
+  const body = await bodyHtml(title, parts);
+  const style = `<style>${STYLE}${REPORT_STYLE}${await fontFaces(body)}</style>`;
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">${VIEWPORT}
 <meta http-equiv="Content-Security-Policy" content="${contentPolicy()}">
-<title>${title}: torchclip report</title><style>${STYLE}${REPORT_STYLE}${await fontFaces(body)}</style></head><body>
+<title>${title}: torchclip report</title>${style}</head><body>
 ${body}
 </body></html>
 `;
 }
 
+async function bodyHtml(title: string, parts: ReportParts): Promise<string> {
+  const { data, result, manifest, shown, examplePng, exampleText } = parts;
+  const autoRotate = manifest.preprocessing.exifOrientation === "applied";
+  const example = `data:image/png;base64,${examplePng.toString("base64")}`;
+  const thresholds = thresholdTable(result);
+  return [
+    `<h1>${title}</h1>`,
+    `<p class="sub">${runHtml(parts)}</p>`,
+    `<div class="figures">${figures(parts).map(figureHtml).join("")}</div>`,
+    `<h2>Images</h2><p class="sub">${IMAGES}</p>`,
+    await galleryHtml(data, shown, autoRotate),
+    `<h2>Threshold</h2><p class="sub">${THRESHOLD}</p>`,
+    thresholdHtml(data),
+    `<h2>Charts</h2><div class="charts">${await chartsHtml(parts)}</div>`,
+    `<h2>Classes</h2><p class="sub">A click on a heading sorts.</p>${classTable(result.metrics.perClass)}`,
+    `<h2>One image</h2><p class="sub">${ONE_IMAGE}</p>`,
+    `<div class="pair"><img alt="example image with its true class" src="${example}">` +
+      `<pre>${encode(exampleText)}</pre></div>`,
+    skippedHtml(result),
+    "<details><summary>Manifest of the run</summary>" +
+      `<pre>${encode(JSON.stringify(manifest, null, 2))}</pre></details>`,
+    `<script type="application/json" id="data">${scriptJson({ thresholds })}</script>`,
+    `<script>${SCRIPT}</script>`,
+  ].join("\n");
+}
+
+const IMAGES = "Bold: the predicted class with its probability; green is right, red is wrong.";
+const THRESHOLD =
+  "One class against all others: an image counts as found where the class has at least this probability.";
+const ONE_IMAGE = "With the classes' probabilities, as the command prints them.";
+
+/** How the evaluation was run, in a line. */
+function runHtml({ data, result, manifest }: ReportParts): string {
+  const prompts = result.prompts.templates.map((template) => `“${encode(template)}”`).join(", ");
+  return [
+    `Zero-shot, split ${encode(data.split)}, ${result.metrics.count} images, ${data.classes.length} classes`,
+    `${encode(manifest.device)}, ${encode(manifest.precision)}`,
+    `prompts ${prompts}`,
+  ].join(" · ");
+}
+
 function contentPolicy(): string {
   const hash = createHash("sha256").update(SCRIPT).digest("base64");
-  return `default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`;
+  return [
+    "default-src 'none'",
+    "img-src data:",
+    "font-src data:",
+    "style-src 'unsafe-inline'",
+    `script-src 'sha256-${hash}'`,
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join("; ");
 }
 
 interface Figure {
@@ -66,74 +100,85 @@ interface Figure {
   interval?: string;
 }
 
-function figures({ data, result }: ReportParts): string {
-  const { metrics: m } = result;
-  const all: Figure[] = [
+function figures({ data, result }: ReportParts): Figure[] {
+  const { metrics } = result;
+  const { classes } = data;
+  return [
+    ...averageFigures(metrics),
+    ...(metrics.binary ? binaryFigures(metrics.binary, classes) : []),
+    ...metrics.topK
+      .filter(({ k }) => k > 1 && k < classes.length)
+      .map(({ k, accuracy }) => ({
+        name: `Top-${k}`,
+        value: percent(accuracy),
+        meaning: `Share of images with their true class among the ${k} most likely.`,
+      })),
+    {
+      name: "Calibration error",
+      value: percent(metrics.calibration.ece),
+      meaning: "Mean gap between the probability shown and how often it was right (15 bins).",
+    },
+  ];
+}
+
+function averageFigures({ accuracy, accuracyInterval, macro }: Metrics): Figure[] {
+  return [
     {
       name: "Accuracy",
-      value: percent(m.accuracy),
+      value: percent(accuracy),
       meaning: "Share of images that got their true class.",
-      interval: range(m.accuracyInterval, percent),
+      interval: range(accuracyInterval, percent),
     },
     {
       name: "Precision",
-      value: percent(m.macro.precision),
+      value: percent(macro.precision),
       meaning: "Of the images given a class, the share that belong to it; mean over classes.",
     },
     {
       name: "Recall",
-      value: percent(m.macro.recall),
+      value: percent(macro.recall),
       meaning: "Of a class's images, the share that was found; mean over classes.",
     },
     {
       name: "F1",
-      value: percent(m.macro.f1),
+      value: percent(macro.f1),
       meaning: "Harmonic mean of precision and recall; mean over classes.",
-      interval: range(m.macro.f1Interval, percent),
+      interval: range(macro.f1Interval, percent),
     },
   ];
-  if (m.binary) {
-    const plain = (x: number) => x.toFixed(3);
-    const [other, positive] = data.classes;
-    all.push(
-      {
-        name: "ROC AUC",
-        value: plain(m.binary.rocAuc),
-        meaning: `Chance that a random “${positive}” image scores above a random “${other}” one.`,
-        interval: range(m.binary.rocAucInterval, plain),
-      },
-      {
-        name: "Average precision",
-        value: plain(m.binary.averagePrecision),
-        meaning: `Precision averaged over all thresholds for “${positive}”.`,
-        interval: range(m.binary.averagePrecisionInterval, plain),
-      },
-    );
-  }
-  for (const { k, accuracy } of m.topK)
-    if (k > 1 && k < data.classes.length)
-      all.push({
-        name: `Top-${k}`,
-        value: percent(accuracy),
-        meaning: `Share of images with their true class among the ${k} most likely.`,
-      });
-  all.push({
-    name: "Calibration error",
-    value: percent(m.calibration.ece),
-    meaning: "Mean gap between the probability shown and how often it was right (15 bins).",
-  });
-  return all.map((figure, i) => figureHtml(figure, i === 0)).join("");
 }
 
-function figureHtml({ name, value, meaning, interval }: Figure, first: boolean): string {
-  const lines = [interval ? `<span>${encode(interval)}</span>` : "", `<span>${encode(meaning)}</span>`].join(
-    "",
-  );
-  return `<div class="figure${first ? " first" : ""}"><span>${name}</span><b>${value}</b>${lines}</div>`;
+function binaryFigures(
+  binary: NonNullable<Metrics["binary"]>,
+  [other, positive]: readonly string[],
+): Figure[] {
+  const plain = (x: number) => x.toFixed(3);
+  return [
+    {
+      name: "ROC AUC",
+      value: plain(binary.rocAuc),
+      meaning: `Chance that a random “${positive}” image scores above a random “${other}” one.`,
+      interval: range(binary.rocAucInterval, plain),
+    },
+    {
+      name: "Average precision",
+      value: plain(binary.averagePrecision),
+      meaning: `Precision averaged over all thresholds for “${positive}”.`,
+      interval: range(binary.averagePrecisionInterval, plain),
+    },
+  ];
 }
 
-function range(i: Interval, show: (x: number) => string): string {
-  return `95 % interval ${show(i.low)} to ${show(i.high)} (${i.method === "wilson" ? "Wilson" : "bootstrap"})`;
+/** The first figure is shown larger. */
+function figureHtml({ name, value, meaning, interval }: Figure, place: number): string {
+  const kind = place === 0 ? "figure first" : "figure";
+  const range = interval ? `<span>${encode(interval)}</span>` : "";
+  const notes = `${range}<span>${encode(meaning)}</span>`;
+  return `<div class="${kind}"><span>${name}</span><b>${value}</b>${notes}</div>`;
+}
+
+function range({ low, high, method }: Interval, show: (x: number) => string): string {
+  return `95 % interval ${show(low)} to ${show(high)} (${method === "wilson" ? "Wilson" : "bootstrap"})`;
 }
 
 function percent(x: number): string {
@@ -141,33 +186,34 @@ function percent(x: number): string {
 }
 
 async function chartsHtml({ data, result }: ReportParts): Promise<string> {
-  const { metrics: m } = result;
-  const charts: [string, string, string][] = [
-    [
+  const { metrics } = result;
+  const charts = [
+    chartHtml(
       "Confusion matrix",
       "Each row is a true class; the colour is the share of its images that got the column's class.",
-      await confusionChart(m, data.classes),
-    ],
-    [
+      await confusionChart(metrics, data.classes),
+    ),
+    chartHtml(
       "Probabilities",
       "The probability of the predicted class, of images that were right and wrong.",
       await probabilityChart(result),
-    ],
-    [
+    ),
+    chartHtml(
       "Reliability",
       "A point on the diagonal: the probability shown is as often right as it says.",
-      await reliabilityChart(m),
-    ],
+      await reliabilityChart(metrics),
+    ),
   ];
-  if (m.binary)
-    charts.push([
-      "ROC curve",
-      `Trade-off between finding “${encode(data.classes[1])}” and false alarms as the threshold moves.`,
-      await rocChart(result),
-    ]);
-  return charts
-    .map(([title, meaning, svg]) => `<div class="chart"><h3>${title}</h3><p>${meaning}</p>${svg}</div>`)
-    .join("");
+  if (metrics.binary) {
+    const positive = `“${encode(data.classes[1])}”`;
+    const meaning = `Trade-off between finding ${positive} and false alarms as the threshold moves.`;
+    charts.push(chartHtml("ROC curve", meaning, await rocChart(result)));
+  }
+  return charts.join("");
+}
+
+function chartHtml(title: string, meaning: string, svg: string): string {
+  return `<div class="chart"><h3>${title}</h3><p>${meaning}</p>${svg}</div>`;
 }
 
 /**
@@ -180,17 +226,48 @@ function thresholdHtml(data: Dataset): string {
     .map((name, c) => `<option value="${c}"${c === chosen ? " selected" : ""}>${encode(name)}</option>`)
     .join("");
   const steps = data.classes.length <= 200 ? 100 : 20;
-  const cell = (id: string, name: string) => `<div><dt>${name}</dt><dd id="${id}"></dd></div>`;
-  const tick = (share: number) => {
-    const text = share.toFixed(2).replace(/\.?0+$/, "") || "0";
-    return `<text class="soft" x="${50 + 350 * share}" y="298" text-anchor="middle">${text}</text><text class="soft" x="42" y="${284 - 260 * share}" text-anchor="end">${text}</text><path d="M50 ${280 - 260 * share}h350M${50 + 350 * share} 20v260" stroke="#8b949e33"/>`;
-  };
-  return `<div class="threshold"><div class="chart"><div class="filters"><label>class <select id="class">${options}</select></label></div>
-<label for="slider">threshold <b id="t"></b></label><input type="range" id="slider" min="0" max="${steps}" value="${steps / 2}">
-<dl>${cell("precision", "precision")}${cell("recall", "recall")}${cell("f1", "F1")}${cell("found", "found")}${cell("false", "of them false")}${cell("missed", "missed")}</dl></div>
-<div class="chart"><h3>Precision and recall</h3><svg viewBox="0 0 420 330" role="img" aria-label="precision-recall curve of the chosen class" font-size="12" font-family="system-ui, sans-serif">
-${[0, 0.25, 0.5, 0.75, 1].map(tick).join("")}<text class="soft" x="225" y="320" text-anchor="middle">recall</text><text class="soft" transform="translate(12 150) rotate(-90)" text-anchor="middle">precision</text>
-<polyline id="curve" fill="none" stroke="#3b82f6" stroke-width="2.5"/><circle id="dot" r="6" fill="#f59e0b"/></svg></div></div>`;
+  const cells: [id: string, name: string][] = [
+    ["precision", "precision"],
+    ["recall", "recall"],
+    ["f1", "F1"],
+    ["found", "found"],
+    ["false", "of them false"],
+    ["missed", "missed"],
+  ];
+  const list = cells.map(([id, name]) => `<div><dt>${name}</dt><dd id="${id}"></dd></div>`).join("");
+  const filter = `<div class="filters"><label>class <select id="class">${options}</select></label></div>`;
+  const slider = `<input type="range" id="slider" min="0" max="${steps}" value="${steps / 2}">`;
+  return [
+    `<div class="threshold"><div class="chart">${filter}`,
+    `<label for="slider">threshold <b id="t"></b></label>${slider}`,
+    `<dl>${list}</dl></div>`,
+    `<div class="chart"><h3>Precision and recall</h3>${curveHtml()}</div></div>`,
+  ].join("\n");
+}
+
+/** The axes of the curve, 350 × 260 with the origin at (50, 280); `lib/report/script.ts` draws into them. */
+function curveHtml(): string {
+  const label = 'aria-label="precision-recall curve of the chosen class"';
+  const font = 'font-size="12" font-family="system-ui, sans-serif"';
+  return [
+    `<svg viewBox="0 0 420 330" role="img" ${label} ${font}>`,
+    [0, 0.25, 0.5, 0.75, 1].map(tickHtml).join("") +
+      `<text class="soft" x="225" y="320" text-anchor="middle">recall</text>` +
+      `<text class="soft" transform="translate(12 150) rotate(-90)" text-anchor="middle">precision</text>`,
+    `<polyline id="curve" fill="none" stroke="#3b82f6" stroke-width="2.5"/>` +
+      `<circle id="dot" r="6" fill="#f59e0b"/></svg>`,
+  ].join("\n");
+}
+
+/** A share on both axes, with its lines. */
+function tickHtml(share: number): string {
+  const text = share.toFixed(2).replace(/\.?0+$/, "") || "0";
+  const [x, y] = [50 + 350 * share, 280 - 260 * share];
+  return [
+    `<text class="soft" x="${x}" y="298" text-anchor="middle">${text}</text>`,
+    `<text class="soft" x="42" y="${284 - 260 * share}" text-anchor="end">${text}</text>`,
+    `<path d="M50 ${y}h350M${x} 20v260" stroke="#8b949e33"/>`,
+  ].join("");
 }
 
 function classTable(classes: readonly ClassMetrics[]): string {
@@ -198,18 +275,31 @@ function classTable(classes: readonly ClassMetrics[]): string {
   const head = heads
     .map((name, i) => `<th><button type="button" data-column="${i}">${name}</button></th>`)
     .join("");
-  const bar = (x: number) =>
-    `<td data-value="${x}"><div class="bar"><i style="--share: ${(100 * x).toFixed(1)}%"></i>${percent(x)}</div></td>`;
-  const plain = (x: number, text = String(x)) => `<td data-value="${x}">${text}</td>`;
-  const rows = classes.map(
-    (c) =>
-      `<tr><td data-value="${encode(c.name)}">${encode(c.name)}</td>${bar(c.recall)}${bar(c.precision)}${plain(c.f1, percent(c.f1))}${plain(c.support)}${plain(c.predicted)}</tr>`,
-  );
-  return `<div class="bars"><table><thead><tr>${head}</tr></thead><tbody id="classes">${rows.join("\n")}</tbody></table></div>`;
+  const rows = classes.map(classRow).join("\n");
+  const body = `<tbody id="classes">${rows}</tbody>`;
+  return `<div class="bars"><table><thead><tr>${head}</tr></thead>${body}</table></div>`;
+}
+
+function classRow({ name, recall, precision, f1, support, predicted }: ClassMetrics): string {
+  const cell = (value: number | string, content: number | string) =>
+    `<td data-value="${value}">${content}</td>`;
+  const bar = (x: number) => {
+    const line = `<i style="--share: ${(100 * x).toFixed(1)}%"></i>`;
+    return cell(x, `<div class="bar">${line}${percent(x)}</div>`);
+  };
+  return [
+    `<tr>${cell(encode(name), encode(name))}`,
+    bar(recall),
+    bar(precision),
+    cell(f1, percent(f1)),
+    cell(support, support),
+    `${cell(predicted, predicted)}</tr>`,
+  ].join("");
 }
 
 function skippedHtml({ skipped }: ZeroShotResult): string {
   if (skipped.length === 0) return "";
-  const lines = skipped.map((s) => encode(`${s.name}: ${s.message}`)).join("\n");
-  return `<h2>Skipped</h2><p class="sub">${skipped.length} images could not be read and are in no figure above.</p><pre>${lines}</pre>`;
+  const count = `${skipped.length} images could not be read and are in no figure above.`;
+  const lines = skipped.map(({ name, message }) => encode(`${name}: ${message}`)).join("\n");
+  return `<h2>Skipped</h2><p class="sub">${count}</p><pre>${lines}</pre>`;
 }

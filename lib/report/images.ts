@@ -25,36 +25,61 @@ export async function gridPng(tiles: readonly Tile[], columns = Math.min(5, tile
   return figure(tiles, { columns, side: 240, fontSize: 15 });
 }
 
-async function figure(
-  tiles: readonly Tile[],
-  style: { columns: number; side: number; fontSize: number },
-): Promise<Buffer> {
-  const { columns, side, fontSize } = style;
-  const gap = 16;
-  const step = fontSize * 1.35;
-  const captions = Math.max(...tiles.map((t) => t.lines.length));
-  const cellHeight = side + captions * step + 12 + gap;
-  const rows = Math.ceil(tiles.length / columns);
-  const width = columns * (side + gap) + gap;
-  const height = rows * cellHeight + gap;
-  await loadFonts(tiles.flatMap((t) => t.lines));
+interface FigureStyle {
+  columns: number;
+  /** Of an image, in pixels. */
+  side: number;
+  fontSize: number;
+}
+
+/** Pixels between the cells, and around them. */
+const GAP = 16;
+
+async function figure(tiles: readonly Tile[], style: FigureStyle): Promise<Buffer> {
+  const { columns, side } = style;
+  const captions = Math.max(...tiles.map((tile) => tile.lines.length)) * lineHeight(style);
+  const cellHeight = side + captions + 12 + GAP;
+  const width = columns * (side + GAP) + GAP;
+  const height = Math.ceil(tiles.length / columns) * cellHeight + GAP;
+  await loadFonts(tiles.flatMap((tile) => tile.lines));
   const cells = await Promise.all(
-    tiles.map(async (tile, i) => {
-      const x = gap + (i % columns) * (side + gap);
-      const y = gap + Math.floor(i / columns) * cellHeight;
-      const color = captionColor(tile);
-      const text = tile.lines
-        .map(
-          (l, n) =>
-            `<path fill="${n === 0 ? color : INK}" d="${fittedPath(l, x, y + fontSize + n * step, fontSize, side)}"/>`,
-        )
-        .join("");
-      const top = y + captions * step + 8;
-      return `${text}<image x="${x}" y="${top}" width="${side}" height="${side}" href="${await dataUrl(tile.image, side)}"/><rect x="${x}" y="${top}" width="${side}" height="${side}" fill="none" stroke="${color}" stroke-width="${tile.correct === undefined ? 1 : 3}"/>`;
+    tiles.map((tile, i) => {
+      const x = GAP + (i % columns) * (side + GAP);
+      const y = GAP + Math.floor(i / columns) * cellHeight;
+      return cellSvg(tile, x, y, captions, style);
     }),
   );
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><rect width="${width}" height="${height}" fill="#ffffff"/>${cells.join("")}</svg>`;
+  const ground = `<rect width="${width}" height="${height}" fill="#ffffff"/>`;
+  const size = `width="${width}" height="${height}"`;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" ${size}>${ground}${cells.join("")}</svg>`;
   return new Resvg(svg, { font: { loadSystemFonts: false } }).render().asPng();
+}
+
+function lineHeight({ fontSize }: FigureStyle): number {
+  return fontSize * 1.35;
+}
+
+/** A caption whose lines take `captions` pixels, and the framed image below it. */
+async function cellSvg(
+  tile: Tile,
+  x: number,
+  y: number,
+  captions: number,
+  style: FigureStyle,
+): Promise<string> {
+  const { side, fontSize } = style;
+  const color = captionColor(tile);
+  const lines = tile.lines.map((line, n) => {
+    const outline = fittedPath(line, x, y + fontSize + n * lineHeight(style), fontSize, side);
+    return `<path fill="${n === 0 ? color : INK}" d="${outline}"/>`;
+  });
+  const place = `x="${x}" y="${y + captions + 8}" width="${side}" height="${side}"`;
+  const stroke = tile.correct === undefined ? 1 : 3;
+  return [
+    ...lines,
+    `<image ${place} href="${await dataUrl(tile.image, side)}"/>`,
+    `<rect ${place} fill="none" stroke="${color}" stroke-width="${stroke}"/>`,
+  ].join("");
 }
 
 function captionColor({ correct }: Tile): string {
@@ -67,7 +92,8 @@ function fittedPath(text: string, x: number, y: number, fontSize: number, width:
   let size = fontSize;
   while (size > fontSize * 0.75 && textWidth(text, size) > width) size -= 1;
   let shown = text;
-  while (shown.length > 1 && textWidth(shown, size) > width) shown = `${[...shown].slice(0, -2).join("")}…`;
+  while (shown.length > 1 && textWidth(shown, size) > width)
+    shown = `${Array.from(shown).slice(0, -2).join("")}…`;
   return textPath(shown, x, y, size);
 }
 

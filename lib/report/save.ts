@@ -1,14 +1,14 @@
 import { join } from "node:path";
 import type { Dataset } from "../datasets/dataset.js";
 import type { RunManifest } from "../eval/run-manifest.js";
-import type { ZeroShotResult } from "../eval/zero-shot.js";
+import type { ImagePrediction, ZeroShotResult } from "../eval/zero-shot.js";
 import { csvCell } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { seededRandom, shuffle } from "../util/random.js";
 import { chooseImages } from "./gallery.js";
 import { reportHtml } from "./html.js";
-import { examplePng, gridPng } from "./images.js";
-import { topPredictions } from "./text.js";
+import { examplePng, gridPng, type Tile } from "./images.js";
+import { ranked, topPredictions } from "./text.js";
 
 export interface SavedFiles {
   results: string;
@@ -39,46 +39,40 @@ export async function saveResults(
   await writeFileWhole(files.results, JSON.stringify({ manifest, metrics, skipped }, null, 2) + "\n");
   await writeFileWhole(files.predictions, predictionsCsv(data, result));
   const shown = predictions.find((p) => p.index === exampleIndex) ?? predictions[0];
-  const example = await examplePng({
-    image: await data.at(shown.index).read(),
-    lines: [`${data.classes[shown.label]} (${data.name} ${data.split}[${shown.index}])`],
-  });
+  const example = await examplePng(await exampleTile(data, shown));
   await writeFileWhole(files.example, example);
   const chosen = shuffle(seededRandom(manifest.seed), predictions.slice())
     .slice(0, GRID)
     .sort((a, b) => a.index - b.index);
-  const grid = await gridPng(
-    await Promise.all(
-      chosen.map(async (p) => ({
-        image: await data.at(p.index).read(),
-        correct: p.predicted === p.label,
-        lines: [
-          `${data.classes[p.predicted]} ${(100 * p.probabilities[p.predicted]).toFixed(1)}%`,
-          `true: ${data.classes[p.label]}`,
-        ],
-      })),
-    ),
-  );
-  await writeFileWhole(files.grid, grid);
-  const exampleText = topPredictions(ranked(result.classNames, shown.probabilities, 5));
-  const images = chooseImages(result, chosen);
-  await writeFileWhole(
-    files.report,
-    await reportHtml({ data, result, manifest, examplePng: example, exampleText, shown: images }),
-  );
+  const tiles = await Promise.all(chosen.map((prediction) => gridTile(data, prediction)));
+  await writeFileWhole(files.grid, await gridPng(tiles));
+  const report = await reportHtml({
+    data,
+    result,
+    manifest,
+    examplePng: example,
+    exampleText: topPredictions(ranked(result.classNames, shown.probabilities, 5)),
+    shown: chooseImages(result, chosen),
+  });
+  await writeFileWhole(files.report, report);
   return files;
 }
 
-/** Classes by falling probability. */
-export function ranked(
-  classNames: readonly string[],
-  probabilities: readonly number[],
-  k: number,
-): { label: string; probability: number }[] {
-  return classNames
-    .map((label, i) => ({ label, probability: probabilities[i] }))
-    .sort((a, b) => b.probability - a.probability)
-    .slice(0, k);
+async function exampleTile(data: Dataset, { index, label }: ImagePrediction): Promise<Tile> {
+  const title = `${data.classes[label]} (${data.name} ${data.split}[${index}])`;
+  return { image: await data.at(index).read(), lines: [title] };
+}
+
+async function gridTile(data: Dataset, prediction: ImagePrediction): Promise<Tile> {
+  const { index, label, predicted, probabilities } = prediction;
+  return {
+    image: await data.at(index).read(),
+    correct: predicted === label,
+    lines: [
+      `${data.classes[predicted]} ${(100 * probabilities[predicted]).toFixed(1)}%`,
+      `true: ${data.classes[label]}`,
+    ],
+  };
 }
 
 function predictionsCsv(data: Dataset, { predictions }: ZeroShotResult): string {
@@ -89,20 +83,17 @@ function predictionsCsv(data: Dataset, { predictions }: ZeroShotResult): string 
     "predicted",
     "correct",
     "probability",
-    ...data.classes.map((c) => `p(${c})`),
+    ...data.classes.map((name) => `p(${name})`),
   ];
-  const lines = predictions.map((p) =>
-    [
-      p.index,
-      p.name,
-      data.classes[p.label],
-      data.classes[p.predicted],
-      p.label === p.predicted ? 1 : 0,
-      p.probabilities[p.predicted],
-      ...p.probabilities,
-    ]
-      .map((v) => csvCell(v))
-      .join(","),
-  );
-  return [head.map((v) => csvCell(v)).join(","), ...lines, ""].join("\n");
+  const rows = predictions.map(({ index, name, label, predicted, probabilities }) => [
+    index,
+    name,
+    data.classes[label],
+    data.classes[predicted],
+    label === predicted ? 1 : 0,
+    probabilities[predicted],
+    ...probabilities,
+  ]);
+  const lines = [head, ...rows].map((row) => row.map((value) => csvCell(value)).join(","));
+  return [...lines, ""].join("\n");
 }

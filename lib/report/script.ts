@@ -57,7 +57,10 @@ function threshold() {
   const x = (r) => 50 + 350 * r;
   const y = (p) => 280 - 260 * p;
   const points = [];
-  for (let i = steps; i >= 0; i--) if (found[i] > 0) points.push(x(right[i] / support).toFixed(1) + "," + y(right[i] / found[i]).toFixed(1));
+  for (let i = steps; i >= 0; i--) {
+    if (found[i] === 0) continue;
+    points.push(x(right[i] / support).toFixed(1) + "," + y(right[i] / found[i]).toFixed(1));
+  }
   at("curve").setAttribute("points", support ? points.join(" ") : "");
   const dot = at("dot");
   dot.style.display = support && found[t] ? "" : "none";

@@ -2,8 +2,8 @@ import { relative, resolve } from "node:path";
 import { encode } from "html-entities";
 import { pathInside } from "../util/inside.js";
 import { fontFaces } from "./fonts.js";
-import { STYLE } from "./style.js";
 import { gridPng, thumbnailUrl, type Tile } from "./images.js";
+import { STYLE, VIEWPORT } from "./style.js";
 
 export interface FoundImages {
   query: string;
@@ -19,11 +19,10 @@ const SIDE = 320;
 export async function contactSheetPng(found: readonly FoundImages[], root: string): Promise<Buffer> {
   const tiles: Tile[] = [];
   for (const { query, hits } of found) {
-    for (const [i, hit] of hits.entries())
-      tiles.push({
-        image: await pathInside(root, hit.name),
-        lines: [`${i + 1}. ${query}`, `${hit.score.toFixed(4)}  ${hit.name}`],
-      });
+    for (const [i, { name, score }] of hits.entries()) {
+      const lines = [`${i + 1}. ${query}`, `${score.toFixed(4)}  ${name}`];
+      tiles.push({ image: await pathInside(root, name), lines });
+    }
   }
   return gridPng(tiles);
 }
@@ -36,20 +35,30 @@ export async function contactSheetHtml(
 ): Promise<string> {
   const sections: string[] = [];
   for (const { query, hits } of found) {
-    const figures = await Promise.all(
-      hits.map(
-        async (h, i) =>
-          `<figure><a href="${encode(link(folder, await pathInside(root, h.name)))}"><img loading="lazy" alt="${encode(h.name)}" width="${SIDE}" height="${SIDE}" src="${await thumbnailUrl(await pathInside(root, h.name), SIDE)}"></a><figcaption>${i + 1}. <b>${h.score.toFixed(4)}</b><br>${encode(h.name)}</figcaption></figure>`,
-      ),
-    );
+    const figures = await Promise.all(hits.map((hit, i) => figureHtml(hit, i + 1, root, folder)));
     sections.push(`<h2>${encode(query)}</h2><div class="sheet">${figures.join("")}</div>`);
   }
   const body = `<h1>Search</h1>${sections.join("\n")}`;
+  const title = `${encode(found.map(({ query }) => query).join(", "))}: torchclip search`;
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${encode(found.map((f) => f.query).join(", "))}: torchclip search</title>
+<html lang="en"><head><meta charset="utf-8">${VIEWPORT}<title>${title}</title>
 <style>${STYLE}${await fontFaces(body)}</style></head><body>
 ${body}</body></html>
 `;
+}
+
+async function figureHtml(
+  { name, score }: FoundImages["hits"][number],
+  rank: number,
+  root: string,
+  folder: string,
+): Promise<string> {
+  const file = await pathInside(root, name);
+  const size = `width="${SIDE}" height="${SIDE}"`;
+  const image = `<img loading="lazy" alt="${encode(name)}" ${size} src="${await thumbnailUrl(file, SIDE)}">`;
+  const caption = `${rank}. <b>${score.toFixed(4)}</b><br>${encode(name)}`;
+  const linked = `<a href="${encode(link(folder, file))}">${image}</a>`;
+  return `<figure>${linked}<figcaption>${caption}</figcaption></figure>`;
 }
 
 /**

@@ -1,0 +1,27 @@
+import type { Command } from "commander";
+import { benchCommand } from "./bench.js";
+import { classifyCommand } from "./classify.js";
+import { datasetsCommand } from "./datasets.js";
+import { doctorCommand } from "./doctor.js";
+import { embedCommand } from "./embed.js";
+import { evalCommand } from "./eval.js";
+import { importCommand } from "./import.js";
+import { modelsCommand } from "./models.js";
+import { searchCommand } from "./search.js";
+
+/**
+ * The commands in the order of `torchclip --help`: names, arguments, options and help. What a command does is
+ * in the file of its name one folder up, which is loaded when the command runs; a definition imports none of
+ * it, so that the others start fast.
+ */
+export const COMMANDS: readonly ((program: Command) => void)[] = [
+  classifyCommand,
+  evalCommand,
+  embedCommand,
+  searchCommand,
+  benchCommand,
+  modelsCommand,
+  datasetsCommand,
+  importCommand,
+  doctorCommand,
+];

@@ -1,0 +1,179 @@
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clip } from "../clip/clip.js";
+import { load } from "../clip/load.js";
+import { loadDataset, type Dataset } from "../datasets/index.js";
+import { TorchclipError } from "../errors.js";
+import { runManifest, zeroShot } from "../eval/native.js";
+import { removeJournal, type ZeroShotResult } from "../eval/zero-shot.js";
+import { countParameters } from "../models/parameters.js";
+import type { SavedFiles } from "../report/save.js";
+import { datasetLines, metricsText, modelLines, ranked, timesText, topPredictions } from "../report/text.js";
+import { checkTemplates, type PromptSet } from "../text/prompts.js";
+import { readLines } from "../util/text-file.js";
+import { list, note, progressBar, remark } from "./io.js";
+import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+
+/** The flags of `torchclip eval` that one evaluation takes. */
+export interface EvalFlags extends ModelFlags, ImageFlags {
+  dataset: string;
+  split?: string;
+  root?: string;
+  classes?: string;
+  template?: string[];
+  templates?: string;
+  out: string;
+  batchSize: number;
+  limit?: number;
+  sample?: number;
+  seed: number;
+  example: number;
+  onError: "skip" | "fail";
+  autoRotate?: boolean;
+  keepUnderscores?: boolean;
+  resume?: boolean;
+  json?: boolean;
+}
+
+/** Takes what is shown of an evaluation, a text at a time. */
+type Print = (text: string) => void;
+
+/** Evaluates a model on a data set and writes its results into `flags.out`; `print` gets what is shown. */
+export async function evaluate(flags: EvalFlags, signal: AbortSignal, print?: Print): Promise<void> {
+  const classNames = await classList(flags.classes);
+  const data = await dataset(flags, classNames, signal);
+  const prompts = await promptSet(flags);
+  const shown = chosen(data, classNames, flags);
+  const clip = await load(flags.model, loadOptions(flags, signal));
+  try {
+    if (!flags.json) print?.(`${modelLines(clip)}\n\n${datasetLines(shown)}\n`);
+    const journal = join(flags.out, "evaluation.journal");
+    const how = { ...flags, prompts, classNames, signal };
+    const { result, files } = await evaluateInto(journal, clip, shown, how);
+    await removeJournal(journal);
+    if (flags.json) process.stdout.write(await readFile(files.results, "utf8"));
+    else print?.(resultText(result, shown, files, flags.example));
+  } catch (error) {
+    if (signal.aborted) note(`Stopped. The same command with --resume goes on where it was.`);
+    throw error;
+  } finally {
+    await clip.close();
+  }
+}
+
+async function dataset(
+  flags: EvalFlags,
+  classes: string[] | undefined,
+  signal: AbortSignal,
+): Promise<Dataset> {
+  const bar = progressBar("data set");
+  const { split, root, cacheDir, offline, mirror, mirrorFallback } = flags;
+  const data = await loadDataset(flags.dataset, {
+    classes, // a list's labels are found in them by name, or are their places
+    split,
+    root,
+    cacheDir,
+    offline,
+    mirror,
+    mirrorFallback,
+    signal,
+    onNote: remark,
+    onProgress: bar.update,
+  }).finally(() => bar.stop());
+  data.notes.forEach(remark);
+  return data;
+}
+
+/**
+ * The images that are asked for. Class names that are the set's own are found by name, ids are places in
+ * --classes; other names stand for the set's, by place.
+ */
+function chosen(given: Dataset, classNames: string[] | undefined, flags: EvalFlags): Dataset {
+  let data = (classNames && given.withClasses(classNames)) ?? given;
+  if (flags.sample) data = data.sample(flags.sample, flags.seed);
+  return flags.limit ? limited(data, flags.limit) : data;
+}
+
+interface Evaluation extends EvalFlags {
+  prompts: PromptSet | undefined;
+  classNames: string[] | undefined;
+  signal: AbortSignal;
+}
+
+/** Evaluates, and saves the results. */
+async function evaluateInto(
+  journal: string,
+  clip: Clip,
+  data: Dataset,
+  how: Evaluation,
+): Promise<{ result: ZeroShotResult; files: SavedFiles }> {
+  const { seed, batchSize, autoRotate = false } = how;
+  const bar = progressBar("evaluate");
+  const result = await zeroShot(clip, data, {
+    prompts: how.prompts,
+    classNames: how.classNames,
+    keepUnderscores: how.keepUnderscores,
+    batchSize,
+    onError: how.onError,
+    autoRotate: how.autoRotate,
+    journal,
+    resume: how.resume,
+    seed,
+    signal: how.signal,
+    onProgress: bar.update,
+  }).finally(() => bar.stop());
+  if (result.predictions.length === 0) {
+    const message = `none of the ${data.length} images of ${data.name} could be read`;
+    throw new TorchclipError("E_DATASET_EMPTY", message, { subject: data.name });
+  }
+  // A third-party export may hold tensors that cannot be read as data; it runs all the same.
+  const parameters = await countParameters(clip.info.path).catch(() => undefined);
+  const manifest = runManifest(clip, data, result, { seed, batchSize, autoRotate, parameters });
+  const { saveResults } = await import("../report/save.js");
+  return { result, files: await saveResults(how.out, data, result, manifest, how.example) };
+}
+
+/** One image with its most likely classes, the metrics, the times, and where the files are. */
+function resultText(result: ZeroShotResult, data: Dataset, files: SavedFiles, example: number): string {
+  const { prompts, predictions } = result;
+  const shown = predictions.find(({ index }) => index === example) ?? predictions[0];
+  return [
+    `Image ${shown.index} (${shown.name}), true class: ${data.classes[shown.label]}`,
+    `Prompt: "${prompts.templates[0]}" (${prompts.source})\n`,
+    `${topPredictions(ranked(result.classNames, shown.probabilities, 5))}\n`,
+    `${metricsText(result, data.classes)}\n`,
+    timesText(result.times),
+    `Saved: ${Object.values(files).join(", ")}`,
+  ].join("\n");
+}
+
+/** The first images of each class; says so where classes are left without one. */
+function limited(data: Dataset, count: number): Dataset {
+  const fewer = data.limit(count);
+  const kept = new Set([...fewer].map((sample) => sample.label)).size;
+  const had = new Set([...data].map((sample) => sample.label)).size;
+  if (kept < had) {
+    const without = `--limit ${count} leaves ${had - kept} of ${had} classes without an image`;
+    remark(`${without}; they stay among the prompts.`);
+  }
+  return fewer;
+}
+
+async function promptSet({ template, templates: file }: EvalFlags): Promise<PromptSet | undefined> {
+  if (template) return checked({ templates: template, source: "--template" });
+  return file ? checked({ templates: await readLines(file, "E_READ"), source: file }) : undefined;
+}
+
+function checked(prompts: PromptSet): PromptSet {
+  checkTemplates(prompts.templates);
+  return prompts;
+}
+
+async function classList(value: string | undefined): Promise<string[] | undefined> {
+  if (!value || value.includes(",")) return list(value);
+  const isFile = await stat(value).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+  return isFile ? readLines(value) : [value];
+}
