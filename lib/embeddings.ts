@@ -108,24 +108,25 @@ async function eachBlock(
       });
       await running;
       running = work(block, count, first);
-      running.catch(() => {}); // awaited below
+      running.catch(() => undefined); // awaited below
     }
   } finally {
     await running; // native code reads the buffers until then
   }
 }
 
+/** Whether a value, which callers in plain JavaScript may give, is rows of vectors. */
+export function isEmbeddings(value: unknown): value is Embeddings {
+  const { data, rows, dim } = (value ?? {}) as Partial<Record<keyof Embeddings, unknown>>;
+  if (!(data instanceof Float32Array) || typeof rows !== "number" || typeof dim !== "number") return false;
+  return data.length === rows * dim;
+}
+
 function checkPair(a: Embeddings, b: Embeddings): void {
-  for (const [name, e] of [
-    ["first", a],
-    ["second", b],
-  ] as const) {
-    if (!(e?.data instanceof Float32Array) || e.data.length !== e.rows * e.dim) {
-      throw new TorchclipError(
-        "E_ARGUMENT",
-        `the ${name} embeddings are not { data: Float32Array of rows × dim, rows, dim }`,
-      );
-    }
+  for (const [name, given] of Object.entries({ first: a, second: b })) {
+    if (isEmbeddings(given)) continue;
+    const message = `the ${name} embeddings are not { data: Float32Array of rows × dim, rows, dim }`;
+    throw new TorchclipError("E_ARGUMENT", message);
   }
   if (a.dim !== b.dim)
     throw new TorchclipError("E_ARGUMENT", `embeddings of different dimension: ${a.dim} and ${b.dim}`);

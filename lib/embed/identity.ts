@@ -58,16 +58,19 @@ export function rowLines(rows: readonly object[]): Buffer {
 }
 
 /** The whole lines of such a file; one that is no row is undefined. */
-export function parseRows<T extends Identity>(text: Buffer): (T | undefined)[] {
+export function parseRows(text: Buffer): (Identity | undefined)[] {
   const lines = text.toString("utf8").split("\n").slice(0, -1);
-  return lines.map((line) => {
-    try {
-      const row = JSON.parse(line) as T | null;
-      return typeof row?.name === "string" && typeof row.content === "string" ? row : undefined;
-    } catch {
-      return undefined;
-    }
-  });
+  return lines.map(parseRow);
+}
+
+function parseRow(line: string): Identity | undefined {
+  try {
+    const row = JSON.parse(line) as Partial<Record<keyof Identity, unknown>> | null;
+    const isRow = typeof row?.name === "string" && typeof row.content === "string";
+    return isRow ? (row as Identity) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Rows that an earlier run left, in its order; those that are undefined cannot be taken over. */
@@ -75,7 +78,7 @@ export class StoredRows {
   private readonly byIdentity = new Map<string, number>();
 
   constructor(private readonly rows: readonly (Identity | undefined)[]) {
-    rows.forEach((row, i) => row?.content && this.byIdentity.set(keyOf(row), i));
+    for (const [i, row] of rows.entries()) if (row?.content) this.byIdentity.set(keyOf(row), i);
   }
 
   find(item: Identity): number | undefined {
@@ -84,7 +87,7 @@ export class StoredRows {
 
   isAt(row: number, item: Identity): boolean {
     const stored = this.rows[row];
-    return !!item.content && stored?.content === item.content && stored.name === item.name;
+    return item.content !== "" && stored?.content === item.content && stored.name === item.name;
   }
 }
 

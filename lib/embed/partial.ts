@@ -53,27 +53,26 @@ export class Partial {
    * are there.
    */
   async begin(settings: string): Promise<StoredRows> {
-    const about = join(this.folder, "run.json");
-    await writing(this.folder, async () => {
-      await makeFolder(this.folder);
-      if ((await readFile(about, "utf8").catch(() => "")) !== settings) {
-        await rm(this.data, { force: true });
-        await rm(this.lines, { force: true });
-        await writeFileWhole(about, settings);
-      }
-      this.dataFile = await open(this.data, "a");
-      this.linesFile = await open(this.lines, "a");
-      const { size } = await this.dataFile.stat();
-      const lines = await readFile(this.lines);
-      this.rows = parseRows<StoredRow>(lines).slice(0, Math.floor(size / this.rowBytes));
-      await this.cut(this.rows.length, lines);
-    });
+    await writing(this.folder, () => this.openFiles(settings));
     await this.checkRows();
-    return new StoredRows(
-      this.rows.map((row) =>
-        row?.error && !(LASTING.has(row.error.code) && row.content !== "url") ? undefined : row,
-      ),
-    );
+    return new StoredRows(this.rows.map((row) => (isLasting(row) ? row : undefined)));
+  }
+
+  private async openFiles(settings: string): Promise<void> {
+    await makeFolder(this.folder);
+    const about = join(this.folder, "run.json");
+    if ((await readFile(about, "utf8").catch(() => "")) !== settings) {
+      await rm(this.data, { force: true });
+      await rm(this.lines, { force: true });
+      await writeFileWhole(about, settings);
+    }
+    this.dataFile = await open(this.data, "a");
+    this.linesFile = await open(this.lines, "a");
+    const { size } = await this.dataFile.stat();
+    const lines = await readFile(this.lines);
+    const rows = parseRows(lines) as (StoredRow | undefined)[];
+    this.rows = rows.slice(0, Math.floor(size / this.rowBytes));
+    await this.cut(this.rows.length, lines);
   }
 
   /** Keeps the first `count` rows alone. */
@@ -92,9 +91,11 @@ export class Partial {
       ...row,
       crc: crc32(bytes.subarray(i * this.rowBytes, (i + 1) * this.rowBytes)),
     }));
+    const { dataFile, linesFile } = this;
+    if (!dataFile || !linesFile) throw new TorchclipError("E_INTERNAL", `${this.folder} is not open`);
     await writing(this.folder, async () => {
-      await writeAll(this.dataFile!, bytes);
-      await writeAll(this.linesFile!, rowLines(stored));
+      await writeAll(dataFile, bytes);
+      await writeAll(linesFile, rowLines(stored));
     });
     return this.rows.push(...stored) - rows.length;
   }
@@ -114,19 +115,24 @@ export class Partial {
       for (let from = 0; from < order.length; from += COPY_ROWS) {
         const wanted = order.slice(from, from + COPY_ROWS);
         const part = new Float32Array(wanted.length * this.dim);
-        for (let i = 0; i < wanted.length;) {
-          let run = 1; // rows that follow one another in the file as well are read at once
-          while (wanted[i + run] === wanted[i] + run) run++;
-          const into = Buffer.from(part.buffer, i * this.rowBytes, run * this.rowBytes);
-          if ((await readAll(file, into, wanted[i] * this.rowBytes)) < into.length)
-            throw new TorchclipError("E_READ", "the file of a partial run became shorter while it was read");
-          i += run;
-        }
+        await this.readRows(file, wanted, part);
         if (endianness() === "BE") Buffer.from(part.buffer).swap32();
         yield part;
       }
     } finally {
       await file.close();
+    }
+  }
+
+  /** Reads rows into `part`; rows that follow one another in the file as well are read at once. */
+  private async readRows(file: FileHandle, wanted: readonly number[], part: Float32Array): Promise<void> {
+    for (let i = 0; i < wanted.length;) {
+      let run = 1;
+      while (wanted[i + run] === wanted[i] + run) run++;
+      const into = Buffer.from(part.buffer, i * this.rowBytes, run * this.rowBytes);
+      if ((await readAll(file, into, wanted[i] * this.rowBytes)) < into.length)
+        throw new TorchclipError("E_READ", "the file of a partial run became shorter while it was read");
+      i += run;
     }
   }
 
@@ -151,6 +157,11 @@ export class Partial {
       }
     }
   }
+}
+
+/** Whether a row would be the same if it were computed again. */
+function isLasting(row: StoredRow | undefined): boolean {
+  return !row?.error || (LASTING.has(row.error.code) && row.content !== "url");
 }
 
 /** Bytes of the first `count` lines. */

@@ -1,6 +1,4 @@
 import { stat } from "node:fs/promises";
-import { readList } from "../datasets/formats/list-file.js";
-import { tarEntries } from "../datasets/formats/tar.js";
 import { imagesBelow, type FoundImage } from "../datasets/formats/walk.js";
 import { cannotRead, TorchclipError } from "../errors.js";
 import { IMAGE_NAME, LeftOut } from "../images/image-names.js";
@@ -40,12 +38,10 @@ export async function imageSource(path: string): Promise<ImageSource> {
   }
   if (ARCHIVE_NAME.test(path)) return tarSource(path);
   if (LIST_NAME.test(path)) {
+    const { readList } = await import("../datasets/formats/list-file.js");
     const rows = await readList(path);
-    return listed(
-      path,
-      rows.map((row) => ({ name: row.path, read: () => row.image })),
-      [],
-    );
+    const images = rows.map((row) => ({ name: row.path, read: () => row.image }));
+    return listed(path, images, []);
   }
   throw new TorchclipError("E_DATASET_FORMAT", `${path} is no folder, .tar, .csv, .tsv, .jsonl or .txt`, {
     subject: path,
@@ -75,6 +71,7 @@ function tarSource(path: string): ImageSource {
     count: undefined,
     notes: () => leftOut.notes(path),
     async *images(skip) {
+      const { tarEntries } = await import("../datasets/formats/tar.js");
       leftOut = new LeftOut();
       let index = 0;
       for await (const { name, content } of tarEntries(path)) {

@@ -5,9 +5,16 @@ import { writeAll, writeFileWhole, writing } from "../util/files.js";
 import { lock, type Lock } from "../util/lock.js";
 
 /** One image: its cosine with each class, or why it has none. */
-export interface JournalRow extends Identity {
-  cosines?: number[];
-  error?: { code: string; message: string };
+export type JournalRow = Identity & (Classified | Failed);
+
+interface Classified {
+  cosines: number[];
+  error?: undefined;
+}
+
+interface Failed {
+  cosines?: undefined;
+  error: { code: string; message: string };
 }
 
 /** Finished images of an evaluation, a line each, behind a line with the settings of the run. */
@@ -32,7 +39,8 @@ export class Journal {
       await writeFileWhole(this.file, `${JSON.stringify(this.settings)}\n`);
     } else {
       this.checkSettings(text.toString("utf8", 0, firstEnd));
-      this.rows = parseRows<JournalRow>(text.subarray(firstEnd + 1)).filter((row) => row !== undefined);
+      const rows = parseRows(text.subarray(firstEnd + 1)) as (JournalRow | undefined)[];
+      this.rows = rows.filter((row) => row !== undefined);
       // A half-written last line is cut off.
       await writing(this.file, () => truncate(this.file, text.lastIndexOf(10) + 1));
     }
@@ -46,8 +54,10 @@ export class Journal {
   }
 
   async add(rows: readonly JournalRow[]): Promise<void> {
-    await this.held!.check();
-    await writing(this.file, () => writeAll(this.handle!, rowLines(rows)));
+    const { held, handle } = this;
+    if (!held || !handle) throw new TorchclipError("E_INTERNAL", `${this.file} is not open`);
+    await held.check();
+    await writing(this.file, () => writeAll(handle, rowLines(rows)));
   }
 
   /** Keeps the first `count` rows alone. */
@@ -65,24 +75,29 @@ export class Journal {
   }
 
   private checkSettings(line: string): void {
-    let before: Record<string, unknown>;
-    try {
-      before = JSON.parse(line) as Record<string, unknown>;
-    } catch {
-      before = {};
-    }
+    const before = parseSettings(line);
     const names = [...new Set([...Object.keys(before), ...Object.keys(this.settings)])];
-    const shown = (value: unknown) => JSON.stringify(value)?.slice(0, 60) ?? "nothing";
     const differences = names
       .filter((name) => JSON.stringify(before[name]) !== JSON.stringify(this.settings[name]))
       .map((name) => `${name} was ${shown(before[name])} and is ${shown(this.settings[name])}`);
     if (differences.length === 0) return;
-    throw new TorchclipError(
-      "E_ARGUMENT",
-      `${this.file} belongs to another evaluation: ${differences.join("; ")}; leave out --resume to start anew`,
-      {
-        subject: this.file,
-      },
-    );
+    const message = `${this.file} belongs to another evaluation: ${differences.join("; ")}`;
+    throw new TorchclipError("E_ARGUMENT", `${message}; leave out --resume to start anew`, {
+      subject: this.file,
+    });
   }
+}
+
+/** The settings in the first line of a journal; none where the line is damaged. */
+function parseSettings(line: string): Record<string, unknown> {
+  try {
+    return (JSON.parse(line) ?? {}) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
+/** A setting in a message. */
+function shown(value: unknown): string {
+  return value === undefined ? "nothing" : JSON.stringify(value).slice(0, 60);
 }

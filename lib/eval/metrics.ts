@@ -68,77 +68,90 @@ export function argmax(values: ArrayLike<number>): number {
   return best;
 }
 
+/** All metrics of a classification; `seed` is that of the bootstrap intervals. */
 export function computeMetrics(
   items: readonly Scored[],
   classes: readonly string[],
   options: { topK?: number[]; seed?: number } = {},
 ): Metrics {
-  const n = items.length;
-  const truth = items.map((i) => i.label);
-  const predicted = items.map((i) => argmax(i.probabilities));
+  const { topK = [1, 5], seed = 0 } = options;
+  const truth = items.map((item) => item.label);
+  const predicted = items.map((item) => argmax(item.probabilities));
+  const scores = classes.length === 2 ? items.map((item) => item.probabilities[1]) : undefined;
   const confusion = confusionMatrix(truth, predicted, classes.length);
   const perClass = classes.map((name, c) => classMetrics(name, c, confusion));
-  const correct = truth.reduce((s, t, i) => s + (t === predicted[i] ? 1 : 0), 0);
-  const random = seededRandom(options.seed ?? 0);
-  const resamples = n > 0 ? BOOTSTRAP_ROUNDS : 0;
-  const f1s: number[] = [];
-  const aucs: number[] = [];
-  const aps: number[] = [];
-  const binary = classes.length === 2;
-  const scores = binary ? items.map((i) => i.probabilities[1]) : [];
-  const rows = new Int32Array(n);
-  for (let round = 0; round < resamples; round++) {
-    for (let i = 0; i < n; i++) rows[i] = below(random, n);
-    const t = Array.from(rows, (r) => truth[r]);
-    f1s.push(
-      macroF1(
-        confusionMatrix(
-          t,
-          Array.from(rows, (r) => predicted[r]),
-          classes.length,
-        ),
-      ),
-    );
-    if (binary) {
-      const s = Array.from(rows, (r) => scores[r]);
-      const auc = rocAuc(t, s);
-      if (!Number.isNaN(auc)) {
-        aucs.push(auc);
-        aps.push(averagePrecision(t, s));
-      }
-    }
-  }
+  const correct = truth.reduce((count, label, i) => count + (label === predicted[i] ? 1 : 0), 0);
+  const resampled = bootstrap({ truth, predicted, scores }, classes.length, seed);
   const present = perClass.filter((c) => c.support > 0);
   // As scikit-learn: macro means go over the classes that occur among the true or the predicted labels.
   const occurring = perClass.filter((c) => c.support + c.predicted > 0);
   return {
-    count: n,
-    accuracy: ratio(correct, n),
-    accuracyInterval: wilson(correct, n),
-    topK: (options.topK ?? [1, 5])
-      .filter((k) => k <= classes.length)
-      .map((k) => ({ k, accuracy: topKAccuracy(items, k) })),
+    count: items.length,
+    accuracy: ratio(correct, items.length),
+    accuracyInterval: wilson(correct, items.length),
+    topK: topK.filter((k) => k <= classes.length).map((k) => ({ k, accuracy: topKAccuracy(items, k) })),
     macro: {
       precision: mean(occurring.map((c) => c.precision)),
       recall: mean(occurring.map((c) => c.recall)),
       f1: mean(occurring.map((c) => c.f1)),
-      f1Interval: percentile(f1s),
+      f1Interval: percentile(resampled.f1),
     },
     meanPerClassRecall: mean(present.map((c) => c.recall)),
     perClass,
     confusion,
-    ...(binary && present.length === 2
-      ? {
-          binary: {
-            rocAuc: rocAuc(truth, scores),
-            rocAucInterval: percentile(aucs),
-            averagePrecision: averagePrecision(truth, scores),
-            averagePrecisionInterval: percentile(aps),
-          },
-        }
-      : {}),
+    ...(scores && present.length === 2 ? { binary: binaryMetrics(truth, scores, resampled) } : {}),
     calibration: calibration(items, predicted),
   };
+}
+
+function binaryMetrics(
+  truth: readonly number[],
+  scores: readonly number[],
+  resampled: Resampled,
+): NonNullable<Metrics["binary"]> {
+  return {
+    rocAuc: rocAuc(truth, scores),
+    rocAucInterval: percentile(resampled.rocAuc),
+    averagePrecision: averagePrecision(truth, scores),
+    averagePrecisionInterval: percentile(resampled.averagePrecision),
+  };
+}
+
+/** What is resampled, an entry for each image. */
+interface Outcomes {
+  truth: readonly number[];
+  predicted: readonly number[];
+  /** Of the positive class, where there are two. */
+  scores: readonly number[] | undefined;
+}
+
+/** A metric of each resample. Where one lacks a class, it has no area under the curve and no precision. */
+interface Resampled {
+  f1: number[];
+  rocAuc: number[];
+  averagePrecision: number[];
+}
+
+/** The metrics of resamples of the images with replacement (Efron 1979). */
+function bootstrap({ truth, predicted, scores }: Outcomes, classes: number, seed: number): Resampled {
+  const random = seededRandom(seed);
+  const resampled: Resampled = { f1: [], rocAuc: [], averagePrecision: [] };
+  const images = truth.length;
+  const rows = new Int32Array(images);
+  const rounds = images > 0 ? BOOTSTRAP_ROUNDS : 0;
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < images; i++) rows[i] = below(random, images);
+    const pick = (values: readonly number[]) => Array.from(rows, (row) => values[row]);
+    const labels = pick(truth);
+    resampled.f1.push(macroF1(confusionMatrix(labels, pick(predicted), classes)));
+    if (!scores) continue;
+    const picked = pick(scores);
+    const auc = rocAuc(labels, picked);
+    if (Number.isNaN(auc)) continue;
+    resampled.rocAuc.push(auc);
+    resampled.averagePrecision.push(averagePrecision(labels, picked));
+  }
+  return resampled;
 }
 
 function ratio(a: number, b: number): number {
@@ -155,7 +168,7 @@ function confusionMatrix(
   classes: number,
 ): number[][] {
   const m = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
-  for (let i = 0; i < truth.length; i++) m[truth[i]][predicted[i]]++;
+  for (const [i, label] of truth.entries()) m[label][predicted[i]]++;
   return m;
 }
 
@@ -177,23 +190,29 @@ function classMetrics(name: string, c: number, confusion: number[][]): ClassMetr
 
 function macroF1(confusion: number[][]): number {
   const f1s: number[] = [];
-  for (let c = 0; c < confusion.length; c++) {
-    const support = confusion[c].reduce((a, b) => a + b, 0);
-    const predicted = confusion.reduce((a, row) => a + row[c], 0);
-    if (support + predicted > 0) f1s.push((2 * confusion[c][c]) / (support + predicted));
+  for (const [c, row] of confusion.entries()) {
+    const support = row.reduce((a, b) => a + b, 0);
+    const predicted = confusion.reduce((a, other) => a + other[c], 0);
+    if (support + predicted > 0) f1s.push((2 * row[c]) / (support + predicted));
   }
   return mean(f1s);
 }
 
 /** A hit where fewer than k classes score higher, or equal with a lower index. */
 function topKAccuracy(items: readonly Scored[], k: number): number {
-  let hits = 0;
-  for (const { label, probabilities: p } of items) {
-    let ahead = 0;
-    for (let c = 0; c < p.length; c++) if (p[c] > p[label] || (p[c] === p[label] && c < label)) ahead++;
-    if (ahead < k) hits++;
-  }
+  const hits = items.filter((item) => rankOf(item) < k).length;
   return ratio(hits, items.length);
+}
+
+/** How many classes come before the true one. */
+function rankOf({ label, probabilities }: Scored): number {
+  const own = probabilities[label];
+  let ahead = 0;
+  for (let c = 0; c < probabilities.length; c++) {
+    const isAhead = probabilities[c] > own || (probabilities[c] === own && c < label);
+    if (isAhead) ahead++;
+  }
+  return ahead;
 }
 
 /** Points of the ROC curve, thresholds falling, equal scores together; starts at (0, 0). */
@@ -202,44 +221,53 @@ export function rocCurve(
   scores: readonly number[],
 ): { fpr: number; tpr: number }[] {
   const steps = thresholdSteps(truth, scores);
-  const { hits: positives, misses: negatives } = steps[steps.length - 1] ?? { hits: 0, misses: 0 };
+  const { hits: positives, misses: negatives } = totals(steps);
   return [{ fpr: 0, tpr: 0 }, ...steps.map((s) => ({ fpr: s.misses / negatives, tpr: s.hits / positives }))];
 }
 
-function thresholdSteps(
-  truth: readonly number[],
-  scores: readonly number[],
-): { hits: number; misses: number }[] {
+/** How many images of the positive class, and of the other, score at least as high as a threshold. */
+interface Step {
+  hits: number;
+  misses: number;
+}
+
+function thresholdSteps(truth: readonly number[], scores: readonly number[]): Step[] {
   const order = truth.map((_, i) => i).sort((a, b) => scores[b] - scores[a]);
-  const steps: { hits: number; misses: number }[] = [];
+  const steps: Step[] = [];
   let hits = 0;
   let misses = 0;
-  order.forEach((i, at) => {
+  order.forEach((i, place) => {
     if (truth[i] === 1) hits++;
     else misses++;
-    if (at + 1 === order.length || scores[order[at + 1]] !== scores[i]) steps.push({ hits, misses });
+    const isLast = place + 1 === order.length;
+    if (isLast || scores[order[place + 1]] !== scores[i]) steps.push({ hits, misses });
   });
   return steps;
+}
+
+/** Of the lowest threshold, which all images reach. */
+function totals(steps: readonly Step[]): Step {
+  return steps.at(-1) ?? { hits: 0, misses: 0 };
 }
 
 /** Area under the ROC curve by trapezoids; NaN where only one class occurs. */
 export function rocAuc(truth: readonly number[], scores: readonly number[]): number {
   const steps = thresholdSteps(truth, scores);
-  const last = steps[steps.length - 1];
-  if (!last || last.hits === 0 || last.misses === 0) return NaN;
+  const { hits, misses } = totals(steps);
+  if (hits === 0 || misses === 0) return NaN;
   let area = 0;
-  let before = { hits: 0, misses: 0 };
-  for (const s of steps) {
-    area += ((s.misses - before.misses) * (s.hits + before.hits)) / 2;
-    before = s;
+  let before: Step = { hits: 0, misses: 0 };
+  for (const step of steps) {
+    area += ((step.misses - before.misses) * (step.hits + before.hits)) / 2;
+    before = step;
   }
-  return area / (last.hits * last.misses);
+  return area / (hits * misses);
 }
 
 /** Sum of precision × growth of recall over the thresholds (no interpolation). */
 export function averagePrecision(truth: readonly number[], scores: readonly number[]): number {
   const steps = thresholdSteps(truth, scores);
-  const positives = steps[steps.length - 1]?.hits ?? 0;
+  const positives = totals(steps).hits;
   let sum = 0;
   let before = 0;
   for (const { hits, misses } of steps) {
@@ -260,15 +288,15 @@ export function wilson(hits: number, n: number): Interval {
 }
 
 /** Percentile bootstrap, 95 %, over images. */
-function percentile(values: number[]): Interval {
-  const sorted = values.sort((a, b) => a - b);
-  const at = (q: number) =>
-    sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(q * (sorted.length - 1))))] ?? 0;
-  return { low: at(0.025), high: at(0.975), method: "bootstrap" };
+function percentile(values: readonly number[]): Interval {
+  const sorted = values.toSorted((a, b) => a - b);
+  const quantile = (q: number) => sorted.at(Math.round(q * Math.max(0, sorted.length - 1))) ?? 0;
+  return { low: quantile(0.025), high: quantile(0.975), method: "bootstrap" };
 }
 
+const BINS = 15;
+
 function calibration(items: readonly Scored[], predicted: readonly number[]): Metrics["calibration"] {
-  const BINS = 15;
   const bins = Array.from({ length: BINS }, (_, b) => ({
     low: b / BINS,
     high: (b + 1) / BINS,
@@ -276,13 +304,13 @@ function calibration(items: readonly Scored[], predicted: readonly number[]): Me
     confidence: 0,
     accuracy: 0,
   }));
-  items.forEach(({ label, probabilities }, i) => {
-    const p = probabilities[predicted[i]];
-    const bin = bins[Math.min(BINS - 1, Math.max(0, Math.ceil(p * BINS) - 1))];
+  for (const [i, { label, probabilities }] of items.entries()) {
+    const confidence = probabilities[predicted[i]];
+    const bin = bins[Math.min(BINS - 1, Math.max(0, Math.ceil(confidence * BINS) - 1))];
     bin.count++;
-    bin.confidence += p;
+    bin.confidence += confidence;
     bin.accuracy += label === predicted[i] ? 1 : 0;
-  });
+  }
   let ece = 0;
   for (const bin of bins) {
     if (bin.count === 0) continue;

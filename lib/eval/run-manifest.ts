@@ -64,7 +64,7 @@ export function manifestOf(
     batchSize: run.batchSize,
     seconds: result.times,
     machine: {
-      cpu: cpus()[0]?.model.trim() ?? "unknown",
+      cpu: cpus().at(0)?.model.trim() ?? "unknown",
       cores: cpus().length,
       cpuFeatures: system.cpuFeatures,
       libtorchKernels: libtorch?.cpuCapability,

@@ -92,51 +92,71 @@ interface Row {
  * each marked.
  */
 function grid(cells: readonly TableCell[]): Grid {
-  const datasets = [...new Set(cells.map((c) => c.dataset))];
-  const models = [...new Set(cells.map((c) => c.model))];
-  const of = (model: string, dataset: string) =>
-    cells.find((c) => c.model === model && c.dataset === dataset);
-  const highest = datasets.map((d) =>
-    Math.max(...cells.filter((c) => c.dataset === d).map((c) => c.accuracy)),
-  );
-  // Means and speeds can be compared only where every data set is there.
-  const complete = (model: string, value: (cell: TableCell) => number) => {
-    const own = datasets.map((d) => of(model, d));
-    return own.includes(undefined) ? NaN : mean(own.map((cell) => value(cell!)));
-  };
-  const means = models.map((m) => complete(m, (c) => c.accuracy));
-  const speeds = models.map((m) => complete(m, (c) => c.imagesPerSecond));
-  const several = models.length > 1;
+  const datasets = [...new Set(cells.map((cell) => cell.dataset))];
+  const models = [...new Set(cells.map((cell) => cell.model))];
+  const columns = datasets.map((dataset) => cells.filter((cell) => cell.dataset === dataset));
+  const heads = columns.map(([{ dataset, images }]) => `${dataset} (${images})`);
+  const summaries = models.map((model) => summaryOf(model, columns));
+  const isBest = (value: number | undefined, among: readonly number[]) =>
+    models.length > 1 && value === largest(among);
+  const rows = summaries.map(({ model, own, mean, speed, shownSpeed }): Row => {
+    const shown = own.map((cell, i) => ({
+      cell,
+      text: cell ? accuracyText(cell) : "",
+      best: isBest(
+        cell?.accuracy,
+        columns[i].map(({ accuracy }) => accuracy),
+      ),
+    }));
+    return {
+      model,
+      parameters: millions(own.find((cell) => cell?.parameters !== undefined)?.parameters),
+      cells: shown,
+      mean: {
+        text: Number.isNaN(mean) ? "" : percent(mean),
+        best: isBest(
+          mean,
+          summaries.map((summary) => summary.mean),
+        ),
+      },
+      speed: {
+        text: shownSpeed.toFixed(1),
+        best: isBest(
+          speed,
+          summaries.map((summary) => summary.speed),
+        ),
+      },
+    };
+  });
+  return { head: ["model", "parameters", ...heads, "mean", "images/s"], rows };
+}
+
+function accuracyText({ accuracy, low, high }: TableCell): string {
+  return `${percent(accuracy)} (${percent(low)} to ${percent(high)})`;
+}
+
+interface Summary {
+  model: string;
+  /** A cell for each data set. */
+  own: (TableCell | undefined)[];
+  /** Of all data sets; NaN where one is missing, as means and speeds can then not be compared. */
+  mean: number;
+  speed: number;
+  /** Images a second over the data sets that are there. */
+  shownSpeed: number;
+}
+
+function summaryOf(model: string, columns: readonly TableCell[][]): Summary {
+  const own = columns.map((column) => column.find((cell) => cell.model === model));
+  const there = own.filter((cell) => cell !== undefined);
+  const isComplete = there.length === own.length;
+  const shownSpeed = mean(there.map((cell) => cell.imagesPerSecond));
   return {
-    head: [
-      "model",
-      "parameters",
-      ...datasets.map((d) => `${d} (${cells.find((c) => c.dataset === d)!.images})`),
-      "mean",
-      "images/s",
-    ],
-    rows: models.map((model, i) => {
-      const own = cells.filter((c) => c.model === model);
-      return {
-        model,
-        parameters: millions(own.find((c) => c.parameters !== undefined)?.parameters),
-        cells: datasets.map((d, j) => {
-          const cell = of(model, d);
-          const text = cell
-            ? `${percent(cell.accuracy)} (${percent(cell.low)} to ${percent(cell.high)})`
-            : "";
-          return { cell, text, best: several && cell?.accuracy === highest[j] };
-        }),
-        mean: {
-          text: Number.isNaN(means[i]) ? "" : percent(means[i]),
-          best: several && means[i] === largest(means),
-        },
-        speed: {
-          text: mean(own.map((c) => c.imagesPerSecond)).toFixed(1),
-          best: several && speeds[i] === largest(speeds),
-        },
-      };
-    }),
+    model,
+    own,
+    mean: isComplete ? mean(there.map((cell) => cell.accuracy)) : NaN,
+    speed: isComplete ? shownSpeed : NaN,
+    shownSpeed,
   };
 }
 
@@ -198,21 +218,33 @@ export function tableCsv(cells: readonly TableCell[]): string {
   return [columns.join(","), ...cells.map((c) => columns.map((k) => csvCell(c[k])).join(",")), ""].join("\n");
 }
 
+/** The table as a page in the style `style`; each figure is a link to its report. */
 export function tableHtml(cells: readonly TableCell[], style: string): string {
   const { head, rows } = grid(cells);
-  const bold = ({ text, best }: Shown) => (best ? `<b>${encode(text)}</b>` : encode(text));
-  const value = ({ cell, ...shown }: Row["cells"][number]) => {
-    if (!cell) return "<td></td>";
-    const report = encode(encodeURI(cell.results.replace(/results\.json$/, "report.html")));
-    return `<td><a href="${report}">${bold(shown)}</a></td>`;
-  };
-  const body = rows.map((r) => {
-    const figures = `${r.cells.map(value).join("")}<td>${bold(r.mean)}</td><td>${bold(r.speed)}</td>`;
-    return `<tr><td>${encode(r.model)}</td><td>${r.parameters}</td>${figures}</tr>`;
-  });
+  const heads = head.map((text) => `<th>${encode(text)}</th>`).join("");
+  const body = rows.map(rowHtml).join("");
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Zero-shot accuracy: torchclip</title><style>${style}a { color: inherit; }</style></head><body>
+<html lang="en"><head><meta charset="utf-8">${headHtml(style)}</head><body>
 <h1>Zero-shot accuracy</h1><p class="sub">${MEANING} Each figure leads to its report.</p>
-<div class="scroll"><table><thead><tr>${head.map((h) => `<th>${encode(h)}</th>`).join("")}</tr></thead><tbody>${body.join("")}</tbody></table></div></body></html>
+<div class="scroll"><table><thead><tr>${heads}</tr></thead><tbody>${body}</tbody></table></div></body></html>
 `;
+}
+
+function headHtml(style: string): string {
+  return [
+    '<meta name="viewport" content="width=device-width, initial-scale=1">',
+    "<title>Zero-shot accuracy: torchclip</title>",
+    `<style>${style}a { color: inherit; }</style>`,
+  ].join("");
+}
+
+function rowHtml({ model, parameters, cells, mean, speed }: Row): string {
+  const bold = ({ text, best }: Shown) => (best ? `<b>${encode(text)}</b>` : encode(text));
+  const link = ({ cell, ...shown }: Row["cells"][number]) => {
+    if (!cell) return "";
+    const report = encode(encodeURI(cell.results.replace(/results\.json$/, "report.html")));
+    return `<a href="${report}">${bold(shown)}</a>`;
+  };
+  const columns = [encode(model), parameters, ...cells.map(link), bold(mean), bold(speed)];
+  return `<tr>${columns.map((column) => `<td>${column}</td>`).join("")}</tr>`;
 }

@@ -80,32 +80,21 @@ export async function evaluate(
   options: ZeroShotOptions,
 ): Promise<ZeroShotResult> {
   const started = performance.now();
-  const prompts = options.prompts ?? data.prompts[0] ?? ARTICLE_PROMPTS;
-  const classNames = options.classNames ?? promptNames(data.classes, options.keepUnderscores);
-  if (classNames.length !== data.classes.length) {
-    throw new TorchclipError(
-      "E_ARGUMENT",
-      `${classNames.length} class names for the ${data.classes.length} classes of ${data.name}`,
-      {
-        subject: "classNames",
-      },
-    );
-  }
-  const batchSize = options.batchSize ?? 32;
+  const prompts = options.prompts ?? data.prompts.at(0) ?? ARTICLE_PROMPTS;
+  const classNames = classNamesOf(data, options);
+  const { batchSize = 32, signal } = options;
   const times = { read: 0, decode: 0, resize: 0, forward: 0, post: 0, total: 0 };
-  const classes = await clip.encodeClasses(classNames, prompts.templates, { signal: options.signal });
+  const classes = await clip.encodeClasses(classNames, prompts.templates, { signal });
   const samples = [...data];
-  const journal = options.journal
-    ? new Journal(options.journal, runSettings(clip, data, prompts, classNames, batchSize, options))
-    : undefined;
+  const settings = runSettings(clip, data, prompts, classNames, batchSize, options);
+  const journal = options.journal ? new Journal(options.journal, settings) : undefined;
   let rows: JournalRow[];
   try {
     await journal?.begin(options.resume ?? false);
-    rows = await classifyAll(clip, data, similarity, classes, journal, batchSize, times, options);
+    rows = await classifyAll({ clip, data, similarity, classes, journal, batchSize, times, options });
   } finally {
     await journal?.close();
   }
-
   const before = performance.now();
   const { predictions, skipped } = predict(rows, samples, clip.info.logitScale);
   const metrics = computeMetrics(predictions, data.classes, { seed: options.seed });
@@ -114,63 +103,81 @@ export async function evaluate(
   return { prompts, classNames, predictions, skipped, metrics, times };
 }
 
+function classNamesOf(data: Dataset, { classNames: given, keepUnderscores }: ZeroShotOptions): string[] {
+  const names = given ?? promptNames(data.classes, keepUnderscores);
+  if (names.length === data.classes.length) return names;
+  const message = `${names.length} class names for the ${data.classes.length} classes of ${data.name}`;
+  throw new TorchclipError("E_ARGUMENT", message, { subject: "classNames" });
+}
+
+/** What the images of a data set are classified with. */
+interface Classification {
+  clip: Clip;
+  data: Dataset;
+  similarity: Similarity;
+  /** Embeddings of the classes' prompts. */
+  classes: Embeddings;
+  journal: Journal | undefined;
+  batchSize: number;
+  /** Times are added to it. */
+  times: ZeroShotResult["times"];
+  options: ZeroShotOptions;
+}
+
 /** The cosines of every image with every class, from the journal where it has them. */
-async function classifyAll(
-  clip: Clip,
-  data: Dataset,
-  similarity: Similarity,
-  classes: Embeddings,
-  journal: Journal | undefined,
-  batchSize: number,
-  times: ZeroShotResult["times"],
-  options: ZeroShotOptions,
-): Promise<JournalRow[]> {
+async function classifyAll(given: Classification): Promise<JournalRow[]> {
+  const { clip, similarity, classes, journal, batchSize, times, options } = given;
+  const { onError, autoRotate, signal } = options;
   const rows: JournalRow[] = [];
-  const work = new Resume<NamedImage & Identity>({
-    // Without a journal nothing is taken over, and no content is read for it.
-    items: journal ? identified(data.images()) : unidentified(data),
-    stored: journal?.stored ?? new StoredRows([]),
-    wholeBatches: wholeBatchesOf(clip.info.imageRunner, batchSize),
-    take: (position, row) => (rows[position] = journal!.at(row)),
-    cut: async (count) => journal?.cut(count),
-    onProgress: (done) => options.onProgress?.(done, data.length),
-  });
+  const work = workOf(given, rows);
   const images = async function* () {
     for await (const { image } of work.missing()) yield image;
   };
-  const stream = clip.streamImages(images(), {
-    batchSize,
-    onError: "collect",
-    autoRotate: options.autoRotate,
-    signal: options.signal,
-    times,
-  });
-  for await (const batch of stream) {
+  const how = { batchSize, onError: "collect", autoRotate, signal, times } as const;
+  for await (const batch of clip.streamImages(images(), how)) {
     const before = performance.now();
     const cosines = similarity(batch, classes);
-    const done = work.next(batch.rows).map(({ position, item: { name, content } }, r): JournalRow => {
-      const error = batch.errors[r];
-      const identity = { name, content };
-      if (!error)
-        return (rows[position] = {
-          ...identity,
-          cosines: Array.from(cosines.subarray(r * classes.rows, (r + 1) * classes.rows)),
-        });
-      // The index in the message counts what this run computed, not the images of the data set.
-      const message = withoutIndex(error);
-      if (options.onError === "fail")
-        throw new TorchclipError(error.code, `${name}: ${message}`, {
-          index: position,
-          subject: name,
-          cause: error,
-        });
-      return (rows[position] = { ...identity, error: { code: error.code, message } });
+    const items = work.next(batch.rows);
+    const done = items.map(({ position, item }, row): JournalRow => {
+      const error = batch.errors[row];
+      if (error && onError === "fail") throw errorOf(item.name, position, error);
+      const { name, content } = item;
+      if (error) return { name, content, error: { code: error.code, message: withoutIndex(error) } };
+      const own = cosines.subarray(row * classes.rows, (row + 1) * classes.rows);
+      return { name, content, cosines: Array.from(own) };
+    });
+    items.forEach(({ position }, row) => {
+      rows[position] = done[row];
     });
     await journal?.add(done);
     times.post += (performance.now() - before) / 1000;
     work.finished(done.length);
   }
   return rows;
+}
+
+/** The images that must be computed; rows of the journal go into `rows`. */
+function workOf(
+  { clip, data, journal, batchSize, options }: Classification,
+  rows: JournalRow[],
+): Resume<NamedImage & Identity> {
+  return new Resume({
+    // Without a journal nothing is taken over, and no content is read for it.
+    items: journal ? identified(data.images()) : unidentified(data),
+    stored: journal?.stored ?? new StoredRows([]),
+    wholeBatches: wholeBatchesOf(clip.info.imageRunner, batchSize),
+    take: (position, row) => {
+      if (journal) rows[position] = journal.at(row);
+    },
+    cut: async (count) => journal?.cut(count),
+    onProgress: (done) => options.onProgress?.(done, data.length),
+  });
+}
+
+/** The index in an error's message counts what this run computed, not the images of the data set. */
+function errorOf(name: string, position: number, error: TorchclipError): TorchclipError {
+  const message = `${name}: ${withoutIndex(error)}`;
+  return new TorchclipError(error.code, message, { index: position, subject: name, cause: error });
 }
 
 async function* unidentified(data: Dataset): AsyncGenerator<NamedImage & Identity> {
@@ -189,14 +196,14 @@ function predict(
 ): Pick<ZeroShotResult, "predictions" | "skipped"> {
   const predictions: ImagePrediction[] = [];
   const skipped: ZeroShotResult["skipped"] = [];
-  for (const [i, { cosines, error }] of rows.entries()) {
-    const { name, label } = samples[i];
-    if (!cosines) {
-      skipped.push({ index: i, name, ...error! });
+  for (const [index, { cosines, error }] of rows.entries()) {
+    const { name, label } = samples[index];
+    if (error) {
+      skipped.push({ index, name, ...error });
       continue;
     }
     const probabilities = Array.from(softmax(cosines, scale));
-    predictions.push({ index: i, name, label, predicted: argmax(probabilities), cosines, probabilities });
+    predictions.push({ index, name, label, predicted: argmax(probabilities), cosines, probabilities });
   }
   return { predictions, skipped };
 }

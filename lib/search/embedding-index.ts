@@ -1,5 +1,5 @@
 import { addon, type NativeIndex } from "../addon.js";
-import type { Embeddings, TopK } from "../embeddings.js";
+import { isEmbeddings, type Embeddings, type TopK } from "../embeddings.js";
 import { TorchclipError, toTorchclipError } from "../errors.js";
 import { writeWhole } from "../util/files.js";
 import { writeNpy } from "../util/npy.js";
@@ -49,7 +49,7 @@ export class EmbeddingIndex {
     if (type < 0)
       throw new TorchclipError(
         "E_ARGUMENT",
-        `precision must be fp32, bf16 or int8, not ${options.precision}`,
+        `precision must be fp32, bf16 or int8, not ${String(options.precision)}`,
         { subject: "precision" },
       );
     if (!Number.isInteger(dim) || dim < 1 || dim > 65536)
@@ -64,7 +64,7 @@ export class EmbeddingIndex {
    * makes later calls fail with E_INDEX_CORRUPT.
    */
   static async open(file: string, options: IndexOptions = {}): Promise<EmbeddingIndex> {
-    if (typeof file !== "string" || file.includes("\0"))
+    if (!isText(file) || file.includes("\0"))
       throw new TorchclipError("E_ARGUMENT", "the index must be the path of a .npy file", {
         subject: "file",
       });
@@ -169,7 +169,7 @@ export class EmbeddingIndex {
    * is the same index.
    */
   async save(file: string): Promise<void> {
-    if (typeof file !== "string" || file === "")
+    if (!isText(file) || file === "")
       throw new TorchclipError("E_ARGUMENT", "the index is saved under a path", { subject: "file" });
     return this.after(() => writeWhole(file, (whole) => writeNpy(whole, this.rows, this.dim, this.parts())));
   }
@@ -210,12 +210,12 @@ export class EmbeddingIndex {
       .catch((error: unknown) => {
         throw toTorchclipError(error);
       });
-    this.last = result.catch(() => {});
+    this.last = result.catch(() => undefined);
     return result;
   }
 
   /** The filter's bits for the rows that are there, as a copy. */
-  private async filter(allowed: Uint8Array | undefined): Promise<Uint8Array | null> {
+  private async filter(allowed: unknown): Promise<Uint8Array | null> {
     if (allowed === undefined || allowed === null) return null;
     const bytes = Math.ceil(this.rows / 8);
     if (!(allowed instanceof Uint8Array) || allowed.length < bytes) {
@@ -235,19 +235,30 @@ export class EmbeddingIndex {
   /** What was given, as it is now: the caller may change the object later. */
   private check(given: Embeddings, name: string): Embeddings {
     this.checkOpen();
-    const { data, rows, dim } = given ?? {};
-    if (!(data instanceof Float32Array) || data.length !== rows * dim)
+    const copy = copyOf(given);
+    if (!isEmbeddings(copy))
       throw new TorchclipError(
         "E_ARGUMENT",
         `${name} are not { data: Float32Array of rows × dim, rows, dim }`,
         { subject: name },
       );
-    if (dim !== this.dim)
-      throw new TorchclipError("E_ARGUMENT", `${name} have ${dim} dimensions, the index has ${this.dim}`, {
-        subject: name,
-      });
-    return { data, rows, dim };
+    if (copy.dim !== this.dim) {
+      const message = `${name} have ${copy.dim} dimensions, the index has ${this.dim}`;
+      throw new TorchclipError("E_ARGUMENT", message, { subject: name });
+    }
+    return copy;
   }
+}
+
+/** Each property is read once. */
+function copyOf(given: unknown): unknown {
+  const { data, rows, dim } = (given ?? {}) as Partial<Embeddings>;
+  return { data, rows, dim };
+}
+
+/** Callers in plain JavaScript may give anything. */
+function isText(value: unknown): boolean {
+  return typeof value === "string";
 }
 
 interface Block {

@@ -15,7 +15,8 @@ export async function checkPages(file: AsyncBuffer, columns: ColumnChunk[], most
     const [start, end] = rangeOf(column);
     const values = countValues(new DataView(await file.slice(start, end)), most);
     const said = column.meta_data?.num_values;
-    if (Number(said) !== values) throw new Error(`the pages of a column hold ${values} values, not ${said}`);
+    if (Number(said) !== values)
+      throw new Error(`the pages of a column hold ${values} values, not ${String(said)}`);
   }
 }
 
@@ -63,5 +64,5 @@ function countsOf(header: PageHeader): (number | undefined)[] {
 }
 
 function isCount(value: number | undefined, most: number): boolean {
-  return Number.isInteger(value) && value! >= 0 && value! <= most;
+  return value !== undefined && Number.isInteger(value) && value >= 0 && value <= most;
 }

@@ -61,11 +61,15 @@ interface OpenFile {
   size: number;
 }
 
+/** Without O_NONBLOCK, which Windows lacks, opening a FIFO would wait for its writer. */
+function readingFlags({ O_RDONLY, O_NONBLOCK = 0 }: { O_RDONLY: number; O_NONBLOCK?: number }): number {
+  return O_RDONLY | O_NONBLOCK;
+}
+
 async function openIndexFile(path: string, check: Untrusted): Promise<OpenFile> {
   let handle: FileHandle | undefined;
   try {
-    // Opening a FIFO would wait for its writer.
-    handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    handle = await open(path, readingFlags(constants));
     const found = await handle.stat();
     if (found.isFile()) return { handle, size: found.size };
   } catch (cause) {
@@ -122,7 +126,10 @@ function recordOf({ key_value_metadata: pairs }: FileMetaData, check: Untrusted)
   return check.object(check.json(text, what), what);
 }
 
-type Source = { file: AsyncBuffer; metadata: FileMetaData };
+interface Source {
+  file: AsyncBuffer;
+  metadata: FileMetaData;
+}
 
 async function addGroups({ file, metadata }: Source, rows: Rows, signal?: AbortSignal): Promise<void> {
   let rowStart = 0;

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { toTorchclipError } from "../errors.js";
 import { Untrusted, type JsonObject } from "../util/untrusted.js";
 import { EmbeddingIndex } from "./embedding-index.js";
-import { readParquetIndex, type ParquetOptions } from "./parquet.js";
+import type { ParquetOptions } from "./parquet.js";
 
 /** What `torchclip embed` recorded beside the embeddings, as far as a search needs it. */
 export interface IndexRecord {
@@ -44,6 +44,7 @@ export interface StoredIndex {
  */
 export async function openStored(file: string, options: ParquetOptions = {}): Promise<StoredIndex> {
   if (!/\.parquet$/i.test(file)) return openNpy(file, options);
+  const { readParquetIndex } = await import("./parquet.js");
   const { index, names, record = {} } = await readParquetIndex(file, options);
   try {
     const check = new Untrusted("E_INDEX_CORRUPT", file);
