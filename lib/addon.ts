@@ -67,7 +67,9 @@ export interface Addon {
   fixEncoding(text: string): string;
   /** Opens libtorch only where there is an NVIDIA driver. */
   systemInfo(): NativeSystem;
-  /** The libtorch that is used, and the kernels that it chose. Opens it; E_INTERNAL where it does not load. */
+  /**
+   * The libtorch that is used, and the kernels that it chose. Opens it; E_INTERNAL where it does not load.
+   */
   libtorchInfo(): NativeLibtorch;
   /**
    * Ends all work of this thread's engines and joins their threads; for the process's end alone. Where the
@@ -284,22 +286,25 @@ export function loadAddon(files: string[]): Addon {
 }
 
 function explain(tried: string[], cause: unknown): string {
-  const text = String((cause as Error | undefined)?.message ?? "");
-  const library = /lib(torch|c10)[\w.]*\.so|torch_cpu\.dll|libtorch[\w.]*\.dylib/.exec(text)?.[0];
-  const reason = !cause
-    ? "the native addon has not been built on this machine"
-    : library
-      ? `the addon needs ${library} of libtorch, which was moved or removed since it was built`
-      : /GLIBCXX|GLIBC_/.test(text)
-        ? "the addon was built with a newer C++ library than this system has"
-        : /NODE_MODULE_VERSION|different Node\.js/.test(text)
-          ? "the addon was built for another Node.js"
-          : "the addon does not load";
   return [
-    `torchclip cannot start: ${reason}.`,
+    `torchclip cannot start: ${reasonOf(cause)}.`,
     `Found: Node ${process.version} on ${platform}-${arch}; tried`,
     ...tried.map((t) => `  ${t}`),
     "Needed: the addon built here, with CMake >= 3.22, a C++20 compiler and libtorch 2.11 to 2.14.",
     `To mend it: npm --prefix ${JSON.stringify(packageRoot)} run build`,
   ].join("\n");
+}
+
+/** Why the addon does not load, by the error of the file that was tried last; none was there without one. */
+function reasonOf(cause: unknown): string {
+  if (!cause) return "the native addon has not been built on this machine";
+  const { message } = cause as Error;
+  const library = /lib(torch|c10)[\w.]*\.so|torch_cpu\.dll|libtorch[\w.]*\.dylib/.exec(message);
+  if (library)
+    return `the addon needs ${library[0]} of libtorch, which was moved or removed since it was built`;
+  if (/GLIBCXX|GLIBC_/.test(message))
+    return "the addon was built with a newer C++ library than this system has";
+  if (/NODE_MODULE_VERSION|different Node\.js/.test(message))
+    return "the addon was built for another Node.js";
+  return "the addon does not load";
 }

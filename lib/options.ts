@@ -11,7 +11,7 @@ export function oneOf(...values: string[]): OptionCheck {
   return (value) =>
     (values as unknown[]).includes(value)
       ? undefined
-      : `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
+      : `${values.slice(0, -1).join(", ")} or ${values[values.length - 1]}`;
 }
 
 export function wholeIn(least: number, most: number): OptionCheck {
@@ -31,7 +31,8 @@ export const IS_TRUNCATE = oneOf("error", "end");
  * E_ARGUMENT, with the option's name as its subject, for a wrong value and for a getter that throws.
  */
 export function readOptions<T extends object>(options: T, checks: Partial<Record<keyof T, OptionCheck>>): T {
-  if (typeof options !== "object" || options === null)
+  const given: unknown = options;
+  if (typeof given !== "object" || given === null)
     throw new TorchclipError("E_ARGUMENT", "options must be an object", { subject: "options" });
   const copy: Partial<T> = {};
   for (const name of new Set([...Object.keys(checks), ...Object.keys(options)]) as Set<keyof T & string>) {
@@ -51,12 +52,16 @@ function readOption<T extends object, K extends keyof T & string>(options: T, na
   try {
     return options[name];
   } catch (cause) {
-    throw new TorchclipError(
-      "E_ARGUMENT",
-      `the option ${name} cannot be read: ${(cause as Error)?.message ?? String(cause)}`,
-      { subject: name, cause },
-    );
+    throw new TorchclipError("E_ARGUMENT", `the option ${name} cannot be read: ${messageOf(cause)}`, {
+      subject: name,
+      cause,
+    });
   }
+}
+
+/** The message of what was thrown, which may be anything. */
+export function messageOf(thrown: unknown): string {
+  return (thrown as Partial<Error> | null | undefined)?.message ?? String(thrown);
 }
 
 /** A value in a message; NaN and Infinity by their names. */

@@ -50,6 +50,6 @@ export function redactUrl(url: string | URL): string {
  * A text in which every URL is redacted, for messages that come from elsewhere. What is no text, an argument
  * of a wrong type that an error is about, is shown as one.
  */
-export function redactText(text: string): string {
+export function redactText(text: unknown): string {
   return String(text).replace(URL_IN_TEXT, (url) => redactUrl(url));
 }

@@ -2,13 +2,17 @@ import { toTorchclipError } from "../errors.js";
 import type { Tokens } from "../text/tokenize.js";
 import { untilAborted } from "../util/abort.js";
 
-/**
- * Runs rows [start, start + count) after one another, as many at once as there are copies of the model
- * (`replicas`); ends with the signal.
- */
+interface BatchRun {
+  batchSize: number;
+  /** Copies of the model: as many batches run at once. */
+  replicas: number;
+  signal?: AbortSignal;
+}
+
+/** Runs rows [start, start + count) one batch after another; ends with the signal. */
 export async function runBatches(
   rows: number,
-  { batchSize, replicas, signal }: { batchSize: number; replicas: number; signal?: AbortSignal },
+  { batchSize, replicas, signal }: BatchRun,
   run: (start: number, count: number, cancel: Int32Array) => Promise<unknown>,
 ): Promise<void> {
   const cancel = new Int32Array(1);
@@ -18,9 +22,11 @@ export async function runBatches(
     const running: Promise<unknown>[] = [];
     for (let start = 0; start < rows; start += batchSize) {
       const batch = run(start, Math.min(batchSize, rows - start), cancel);
-      batch.catch(() => {}); // awaited below; an earlier failure may leave it behind
+      batch.catch(() => undefined); // awaited below; an earlier failure may leave it behind
       running.push(batch);
-      if (running.length >= replicas) await untilAborted(running.shift()!, signal);
+      if (running.length < replicas) continue;
+      const [first] = running.splice(0, 1);
+      await untilAborted(first, signal);
     }
     for (const batch of running) await untilAborted(batch, signal);
   } catch (error) {

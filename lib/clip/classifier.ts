@@ -88,7 +88,7 @@ export type Templates = string | readonly string[];
 /** Images of one call, in their order. */
 export type ImageInputs = Iterable<ImageInput> | AsyncIterable<ImageInput>;
 
-export const DEFAULT_TEMPLATE = "a photo of a {}";
+const DEFAULT_TEMPLATE = "a photo of a {}";
 const DEFAULT_TOP = 5;
 
 type Texts = readonly string[];

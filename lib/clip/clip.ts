@@ -143,7 +143,8 @@ export class Clip {
    * for a label that is no string, is empty or stands twice.
    *
    * @example
-   * const classifier = await clip.classifier(["cat", "dog"], { templates: ["a photo of a {}", "a drawing of a {}"] });
+   * const templates = ["a photo of a {}", "a drawing of a {}"];
+   * const classifier = await clip.classifier(["cat", "dog"], { templates });
    * const predictions = await classifier.classify("cat.jpg", { threshold: 0.5 });
    */
   async classifier(labels: readonly string[], options: ClassifierOptions = {}): Promise<Classifier> {

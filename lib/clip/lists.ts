@@ -1,4 +1,5 @@
 import { TorchclipError } from "../errors.js";
+import { messageOf } from "../options.js";
 
 export function checkList(list: unknown, name: string): void {
   if (!Array.isArray(list))
@@ -24,7 +25,7 @@ export function listError(index: number, cause: unknown): TorchclipError {
   if (cause instanceof TorchclipError) return cause;
   return new TorchclipError(
     "E_ARGUMENT",
-    `image ${index}: it cannot be read from the list: ${(cause as Error)?.message ?? String(cause)}`,
+    `image ${index}: it cannot be read from the list: ${messageOf(cause)}`,
     { index, cause },
   );
 }

@@ -23,37 +23,8 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   const { artifact: path, origin } = await locateModel(model, options);
   checkAborted(options.signal);
   const requested = options.precision ?? "fp32";
-  const open = async (precision: Precision) => {
-    const engine = new (addon().Engine)();
-    const { device = "auto", threads = 0, runner, deterministic = false } = options;
-    try {
-      return {
-        engine,
-        info: await engine.load(
-          path,
-          device,
-          precision,
-          threads,
-          runner === "generic",
-          deterministic,
-          options.trustCode === true,
-        ),
-      };
-    } catch (error) {
-      await engine.close();
-      throw error;
-    }
-  };
-  let choice: PrecisionChoice | undefined;
-  // A GPU computes everything in fp16 well; on a CPU it is measured.
-  const onCpu = requested === "auto" && (options.device === "cpu" || addon().systemInfo().cudaDevices === 0);
-  if (onCpu && options.runner !== "generic") {
-    const { source } = await readArtifactConfig(path);
-    choice = await choosePrecision(open, source.sha256, options.threads ?? 0, settings(options).cacheDir);
-  }
-  const { engine, info } = await open(
-    choice?.chosen ?? (requested === "auto" && !onCpu ? "fp16" : requested),
-  );
+  const choice = await measuredChoice(path, requested, options);
+  const { engine, info } = await open(path, choice?.chosen ?? unmeasured(requested, options), options);
   try {
     const clip = new Clip(engine, path, info, requested, choice, mergeLimits(options), origin);
     checkAborted(options.signal);
@@ -62,4 +33,42 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
     await engine.close();
     throw error;
   }
+}
+
+async function open(path: string, precision: Precision, options: LoadOptions) {
+  const { device = "auto", threads = 0, runner, deterministic = false, trustCode = false } = options;
+  const isGeneric = runner === "generic";
+  const engine = new (addon().Engine)();
+  try {
+    const info = await engine.load(path, device, precision, threads, isGeneric, deterministic, trustCode);
+    return { engine, info };
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+/** What "auto" measures on a CPU; undefined where nothing is to be measured. */
+async function measuredChoice(
+  path: string,
+  requested: Precision,
+  options: LoadOptions,
+): Promise<PrecisionChoice | undefined> {
+  if (requested !== "auto" || options.runner === "generic" || !isOnCpu(options)) return undefined;
+  const { source } = await readArtifactConfig(path);
+  return choosePrecision(
+    (precision) => open(path, precision, options),
+    source.sha256,
+    options.threads ?? 0,
+    settings(options).cacheDir,
+  );
+}
+
+/** A GPU computes everything in fp16 well. */
+function unmeasured(requested: Precision, options: LoadOptions): Precision {
+  return requested === "auto" && !isOnCpu(options) ? "fp16" : requested;
+}
+
+function isOnCpu({ device }: LoadOptions): boolean {
+  return device === "cpu" || addon().systemInfo().cudaDevices === 0;
 }

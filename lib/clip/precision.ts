@@ -40,7 +40,7 @@ export interface PrecisionChoice {
  * thread count and version.
  */
 export async function choosePrecision(
-  open: (precision: Fast) => Promise<{ engine: NativeEngine; info: NativeInfo }>,
+  open: Open,
   weights: string,
   threads: number,
   cacheDir: string,
@@ -55,6 +55,17 @@ export async function choosePrecision(
   } catch {
     // not measured yet
   }
+  const measured = await measureAll(open);
+  const choice = { chosen: fastestOf(measured), measured };
+  // A cache that cannot be written only costs time.
+  await writeFileWhole(file, JSON.stringify(choice)).catch(() => undefined);
+  return choice;
+}
+
+/** Loads the model in a precision. */
+type Open = (precision: Fast) => Promise<{ engine: NativeEngine; info: NativeInfo }>;
+
+async function measureAll(open: Open): Promise<MeasuredPrecision[]> {
   const measured: MeasuredPrecision[] = [];
   let reference: Float32Array | undefined;
   for (const precision of ["fp32", "bf16", "int8"] as const) {
@@ -69,9 +80,7 @@ export async function choosePrecision(
       await engine.close();
     }
   }
-  const choice = { chosen: fastestOf(measured), measured };
-  await writeFileWhole(file, JSON.stringify(choice)).catch(() => {}); // a cache that cannot be written only costs time
-  return choice;
+  return measured;
 }
 
 /** The precision that "auto" takes of those that were measured, fp32 the first of them. */
@@ -89,41 +98,48 @@ export async function check(
   engine: NativeEngine,
   info: NativeInfo,
 ): Promise<{ embeddings: Float32Array; seconds: number }> {
-  const next = seededRandom(1);
-  const size = info.imageSize;
-  const pixels = new Uint8Array(CHECK_IMAGES * size * size * 3);
-  for (let r = 0, i = 0; r < CHECK_IMAGES; r++) {
-    const waves = Array.from({ length: 9 }, () => next() * 8);
-    for (let y = 0; y < size; y++) {
-      for (let x = 0; x < size; x++) {
-        for (let c = 0; c < 3; c++)
-          pixels[i++] =
-            128 + 100 * Math.sin((waves[c] * x + waves[c + 3] * y) / size + waves[c + 6]) + 20 * next();
-      }
-    }
-  }
+  const random = seededRandom(1);
+  const pixels = checkPixels(info.imageSize, random);
   const length = Math.min(16, info.contextLength);
-  const ids = new Int32Array(CHECK_TEXTS * length);
-  for (let r = 0; r < CHECK_TEXTS; r++) {
-    ids[r * length] = info.vocabSize - 2;
-    for (let i = 1; i < length - 1; i++) ids[r * length + i] = Math.floor(next() * (info.vocabSize - 2));
-    ids[(r + 1) * length - 1] = info.vocabSize - 1;
-  }
+  const ids = checkIds(length, info.vocabSize, random);
   const embeddings = new Float32Array((CHECK_IMAGES + CHECK_TEXTS) * info.embedDim);
+  const ofTexts = embeddings.subarray(CHECK_IMAGES * info.embedDim);
   const cancel = new Int32Array(1);
-  await engine.encodeTokens(
-    ids,
-    CHECK_TEXTS,
-    length,
-    embeddings.subarray(CHECK_IMAGES * info.embedDim),
-    true,
-    cancel,
-  );
+  await engine.encodeTokens(ids, CHECK_TEXTS, length, ofTexts, true, cancel);
   let seconds = Infinity;
   for (let round = 0; round < ROUNDS; round++) {
     seconds = Math.min(seconds, await engine.encodePixels(pixels, CHECK_IMAGES, embeddings, true, cancel));
   }
   return { embeddings, seconds };
+}
+
+/** uint8 [CHECK_IMAGES, size, size, 3]: a wave in each channel, with noise. */
+function checkPixels(size: number, random: () => number): Uint8Array {
+  const pixels = new Uint8Array(CHECK_IMAGES * size * size * 3);
+  let i = 0;
+  for (let image = 0; image < CHECK_IMAGES; image++) {
+    const waves = Array.from({ length: 9 }, () => random() * 8);
+    for (let y = 0; y < size; y++) {
+      for (let x = 0; x < size; x++) {
+        for (let c = 0; c < 3; c++) {
+          const phase = (waves[c] * x + waves[c + 3] * y) / size + waves[c + 6];
+          pixels[i++] = 128 + 100 * Math.sin(phase) + 20 * random();
+        }
+      }
+    }
+  }
+  return pixels;
+}
+
+/** int32 [CHECK_TEXTS, length]: a start, tokens, an end, which are the last two of the vocabulary. */
+function checkIds(length: number, vocabSize: number, random: () => number): Int32Array {
+  const ids = new Int32Array(CHECK_TEXTS * length);
+  for (let row = 0; row < CHECK_TEXTS; row++) {
+    ids[row * length] = vocabSize - 2;
+    for (let i = 1; i < length - 1; i++) ids[row * length + i] = Math.floor(random() * (vocabSize - 2));
+    ids[(row + 1) * length - 1] = vocabSize - 1;
+  }
+  return ids;
 }
 
 export function leastCosine(a: Float32Array, b: Float32Array, dim: number): number {

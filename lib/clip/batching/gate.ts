@@ -32,7 +32,8 @@ export class Gate {
       const textsFirst = texts.length > 0 && (images.length === 0 || this.last === "images");
       this.last = textsFirst ? "texts" : "images";
       this.running++;
-      this.waiting[this.last].shift()!();
+      const [start] = this.waiting[this.last].splice(0, 1);
+      start();
     }
   }
 }

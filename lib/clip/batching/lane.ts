@@ -52,27 +52,24 @@ export class Lane<T> {
   }
 
   add(item: T, signal: AbortSignal | undefined): Promise<Float32Array> {
-    const { what, maxBatch, maxDelay, maxWaiting } = this.options;
-    if (this.closed)
-      return Promise.reject(
-        new TorchclipError("E_CLOSED", "the batcher was drained and takes no more calls"),
-      );
-    if (signal?.aborted) return Promise.reject(abortedError(signal));
-    const count = this.count;
-    if (count >= maxWaiting) {
-      this.counts.refused++;
-      return Promise.reject(
-        new TorchclipError(
-          "E_BUSY",
-          `${count} ${what} wait already, as many as maxWaiting allows; try again later`,
-        ),
-      );
-    }
+    const refusal = this.refusal(signal);
+    if (refusal) return Promise.reject(refusal);
     return new Promise((resolve, reject) => {
       this.waiting.push(this.call(item, signal, resolve, reject));
-      if (this.waiting.length >= maxBatch) this.start();
-      else this.timer ??= setTimeout(() => this.start(), maxDelay);
+      if (this.waiting.length >= this.options.maxBatch) this.start();
+      else this.timer ??= setTimeout(() => this.start(), this.options.maxDelay);
     });
+  }
+
+  /** Why a call is not taken now. */
+  private refusal(signal: AbortSignal | undefined): TorchclipError | undefined {
+    if (this.closed) return new TorchclipError("E_CLOSED", "the batcher was drained and takes no more calls");
+    if (signal?.aborted) return abortedError(signal);
+    const { count } = this;
+    if (count < this.options.maxWaiting) return undefined;
+    this.counts.refused++;
+    const waiting = `${count} ${this.options.what} wait already`;
+    return new TorchclipError("E_BUSY", `${waiting}, as many as maxWaiting allows; try again later`);
   }
 
   /** Takes no more calls, starts those that wait, and resolves when all have been answered. */
@@ -84,20 +81,15 @@ export class Lane<T> {
   }
 
   metrics(): LaneMetrics {
-    const { done, failed, refused, aborted, batches, items, largest } = this.counts;
+    const { items, largest, ...counts } = this.counts;
     const queued = this.waiting.length;
-    const batchSizes = { mean: batches ? items / batches : 0, largest };
-    const durations = { waits: this.waits.summary(), latencies: this.latencies.summary() };
     return {
       queued,
       running: this.count - queued,
-      done,
-      failed,
-      refused,
-      aborted,
-      batches,
-      batchSizes,
-      ...durations,
+      ...counts,
+      batchSizes: { mean: counts.batches ? items / counts.batches : 0, largest },
+      waits: this.waits.summary(),
+      latencies: this.latencies.summary(),
     };
   }
 
@@ -134,7 +126,7 @@ export class Lane<T> {
       settle(() => {
         this.counts.aborted++;
         this.leave(call);
-        reject(abortedError(signal!));
+        if (signal) reject(abortedError(signal));
       });
     signal?.addEventListener("abort", abort, { once: true });
     return call;
@@ -181,18 +173,19 @@ export class Lane<T> {
 
   private async run(batch: Call<T>[], signal: AbortSignal): Promise<void> {
     try {
-      const { data, dim, errors } = await this.encode(
-        batch.map((call) => call.item),
-        signal,
-      );
-      batch.forEach(({ resolve, reject }, i) => {
+      const items = batch.map((call) => call.item);
+      const { data, dim, errors } = await this.encode(items, signal);
+      for (const [i, { resolve, reject }] of batch.entries()) {
         const error = errors[i];
         if (error) reject(alone(error));
         else resolve(data.slice(i * dim, (i + 1) * dim));
-      });
+      }
     } catch (error) {
-      const whole = error instanceof TorchclipError && ["E_ABORTED", "E_CLOSED"].includes(error.code);
-      if (whole || batch.length === 1) return batch.forEach((call) => call.reject(error as Error));
+      const isOfAll = error instanceof TorchclipError && ["E_ABORTED", "E_CLOSED"].includes(error.code);
+      if (isOfAll || batch.length === 1) {
+        for (const call of batch) call.reject(error as Error);
+        return;
+      }
       // Else it may be the fault of one of them, as a text that is too long: then one by one.
       for (const call of batch) if (!call.settled) await this.run([call], signal);
     }
