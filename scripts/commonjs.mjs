@@ -51,6 +51,7 @@ async function bundle(entries) {
     platform: "node",
     target: "node20.19",
     format: "cjs",
+    supported: { "dynamic-import": false }, // Jest's default mode refuses import() too
     packages: "external",
     banner: { js: URL_IN_DIST },
     plugins: [metaUrl],

@@ -1,4 +1,5 @@
-import sharp, { type Metadata } from "sharp";
+import type Sharp from "sharp";
+import type { Metadata } from "sharp";
 import { TorchclipError } from "../errors.js";
 import { untilAborted } from "../util/abort.js";
 import { own } from "../util/own.js";
@@ -127,11 +128,20 @@ async function decodeBytes(
   }
 }
 
+let loadedSharp: typeof Sharp | undefined;
+
+/** sharp, which the first image that needs it loads. */
+async function loadSharp(): Promise<typeof Sharp> {
+  loadedSharp ??= (await import("sharp")).default;
+  return loadedSharp;
+}
+
 async function decodeBySharp(
   plan: Plan,
   options: SizedOptions,
   admit: (size: Size) => Promise<void>,
 ): Promise<RawImage> {
+  const sharp = await loadSharp();
   const open = () => sharp(plan.bytes, { ignoreIcc: true, failOn: plan.failOn, limitInputPixels: false });
   const { fastDecode, size, autoRotate } = options;
   const header = fastDecode && autoRotate ? undefined : jpegMetadata(plan.bytes);

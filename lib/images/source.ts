@@ -4,7 +4,6 @@ import { isRemote, isUrl, localPath, redactUrl } from "../redact.js";
 import { untilAborted } from "../util/abort.js";
 import { READ_AT_ONCE } from "../util/untrusted.js";
 import { checkBytes, type CheckedLimits } from "./limits.js";
-import { fetchImage } from "./remote.js";
 import type { ImageInput, RawImage } from "./types.js";
 
 const MAX_SIDE = 1 << 24;
@@ -118,6 +117,7 @@ export async function readImage(
   const text = image instanceof URL ? image.href : image;
   if (isRemote(text)) {
     if (!limits.sources.url) throw refused(name, "URLs are not read here (option sources.url)");
+    const { fetchImage } = await import("./remote.js"); // loaded, with Node's HTTP, by the first URL
     return fetchImage(text, limits, signal);
   }
   if (/^data:/i.test(text)) throw refused(name, "data URLs are not read; give their bytes as a Buffer");

@@ -1,4 +1,5 @@
-import { decode } from "html-entities";
+import { createRequire } from "node:module";
+import type * as HtmlEntities from "html-entities";
 import { addon } from "../addon.js";
 import type { TokenizerConfig } from "./types.js";
 
@@ -25,9 +26,20 @@ export function cleanText(text: string, how: TokenizerConfig["clean"]): string {
   }
 }
 
-// html-entities, as HTML itself, gives U+0080 … by Windows' table and U+FFFD for what no character has, like
-// Python.
-const unescape = (text: string): string => decode(text, { scope: "body", level: "html5" });
+const require = createRequire(import.meta.url);
+
+/**
+ * html-entities, as HTML itself, gives U+0080 … by Windows' table and U+FFFD for what no character has, like
+ * Python. It is loaded by the first text that may hold an entity.
+ */
+function decode(text: string, scope: "body" | "strict"): string {
+  const entities = require("html-entities") as typeof HtmlEntities;
+  return entities.decode(text, { scope, level: "html5" });
+}
+
+function unescape(text: string): string {
+  return text.includes("&") ? decode(text, "body") : text;
+}
 
 function basicClean(text: string): string {
   return strip(unescape(unescape(fixText(text))));
@@ -140,10 +152,10 @@ function fixC1(c: string): string {
 }
 
 function fixEntity(entity: string): string {
-  const known = decode(entity, { level: "html5", scope: "strict" });
+  const known = decode(entity, "strict");
   if (known !== entity) return known;
   // P&EACUTE;REZ: the lower-case entity's upper case, where it is a Latin letter.
   if (!/^&[A-Z]+;$/.test(entity)) return entity;
-  const lowered = decode(entity.toLowerCase(), { level: "html5", scope: "strict" });
+  const lowered = decode(entity.toLowerCase(), "strict");
   return /^[\u00c0-\u00ff]$/.test(lowered) ? lowered.toUpperCase() : entity;
 }

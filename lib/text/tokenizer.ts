@@ -1,4 +1,4 @@
-import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import { createRequire } from "node:module";
 import { TorchclipError } from "../errors.js";
 import { TimeLimitError, withTimeLimit } from "../util/time-limit.js";
 import { shown, Untrusted } from "../util/untrusted.js";
@@ -42,7 +42,13 @@ function clipIds(json: TokenizerJson, { dialect, clean }: TokenizerConfig): (tex
   return (text) => bpe.encode(text);
 }
 
+const require = createRequire(import.meta.url);
+
 /** The package's own types name files without extensions, which Node's resolution does not find. */
+interface HuggingFacePackage {
+  Tokenizer: new (json: object, config: object) => Encoder;
+}
+
 interface Encoder {
   normalizer: PackageNormalizer | null;
   encode(text: string): { ids: unknown[] };
@@ -71,11 +77,9 @@ function huggingFaceIds(json: TokenizerJson): (text: string) => number[] {
     decoder: null,
   };
   const buildLimit = BUILD_LIMIT_MS + BUILD_LIMIT_MS_PER_TOKEN * vocabularySize(json);
-  const tokenizer = limited(
-    () => new (HuggingFaceTokenizer as unknown as new (json: object, config: object) => Encoder)(usable, {}),
-    Math.ceil(buildLimit),
-    "to be built",
-  );
+  // Loaded by the first tokenizer of its kind: CLIP's own does not need it.
+  const { Tokenizer } = require("@huggingface/tokenizers") as HuggingFacePackage;
+  const tokenizer = limited(() => new Tokenizer(usable, {}), Math.ceil(buildLimit), "to be built");
   useOwnNormalizers(tokenizer.normalizer);
   return (text) => {
     const limit = Math.ceil(LIMIT_MS + LIMIT_MS_PER_CHARACTER * text.length);

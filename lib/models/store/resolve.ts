@@ -10,7 +10,7 @@ import { namedOrigin } from "../catalog/lookup.js";
 import { isPublishedHash, type ModelOrigin } from "../catalog/registry.js";
 import type { WeightsOrigin } from "../config-types.js";
 import { readWeightMap } from "../formats/index.js";
-import { importModel, type ImportOptions } from "../import/import.js";
+import type { ImportOptions } from "../import/import.js";
 import {
   CONFIG_NAMES,
   findSource,
@@ -227,6 +227,7 @@ async function importOnce(source: ImportSource, at: Settings, options: ResolveOp
   for (const file of beside) key.update(file ? await readFile(file) : "-");
   const artifact = join(folder, `${key.digest("hex").slice(0, 32)}.pt`);
   if (!(await stat(artifact).catch(() => undefined))) {
+    const { importModel } = await import("../import/import.js");
     await importModel({ ...source, sha256 }, artifact, {
       name,
       arch,
