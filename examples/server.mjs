@@ -8,7 +8,14 @@ import { Batcher, load } from "torchclip";
 const [port = "8080", model = "tiny"] = process.argv.slice(2);
 const MOST_BYTES = 20 << 20;
 /** @type {Partial<Record<string, number>>} */
-const STATUS = { E_IMAGE_DECODE: 415, E_ARGUMENT: 400, E_BUSY: 503, E_CLOSED: 503 };
+const STATUS = {
+  E_ARGUMENT: 400,
+  E_IMAGE_TOO_LARGE: 413,
+  E_IMAGE_DECODE: 415,
+  E_BUSY: 503,
+  E_CLOSED: 503,
+  E_TIMEOUT: 504,
+};
 
 const clip = await load(model);
 // Clients send bytes; they may not make this server read its files or fetch URLs.
@@ -36,8 +43,8 @@ async function respond(request, response) {
       answer(404, { error: "POST /image or POST /text" });
     }
   } catch (error) {
-    const { message, code } = /** @type {Error & { code?: string }} */ (error);
-    answer(STATUS[code ?? ""] ?? 500, { error: message, code });
+    const { message, code, status } = /** @type {Error & { code?: string, status?: number }} */ (error);
+    answer(status ?? STATUS[code ?? ""] ?? 500, { error: message, code });
   }
 }
 
@@ -47,7 +54,8 @@ async function readBody(request) {
   let bytes = 0;
   for await (const part of /** @type {AsyncIterable<Buffer>} */ (request)) {
     bytes += part.length;
-    if (bytes > MOST_BYTES) throw Object.assign(new Error("the body is too large"), { code: "E_ARGUMENT" });
+    if (bytes > MOST_BYTES)
+      throw Object.assign(new Error("the body is too large"), { code: "E_ARGUMENT", status: 413 });
     parts.push(part);
   }
   return Buffer.concat(parts);

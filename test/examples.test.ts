@@ -10,6 +10,16 @@ import { printedBy, runNode } from "./support/process.js";
 
 const example = (name: string) => join(root, "examples", name);
 
+/** A JPEG file whose header says that it has this size. */
+function jpegOfSize(width: number, height: number) {
+  const bytes = readFileSync(fixture("images/rgb420.jpg"));
+  const frame = bytes.indexOf(Buffer.from([0xff, 0xc0])); // marker, length, precision, height, width
+  assert.ok(frame > 0, "a baseline JPEG");
+  bytes.writeUInt16BE(height, frame + 5);
+  bytes.writeUInt16BE(width, frame + 7);
+  return bytes;
+}
+
 describe("examples", () => {
   it("classify.mjs ranks the labels of an image", () => {
     const args = [example("classify.mjs"), fixture("images/rgb420.jpg"), "red,green,blue"];
@@ -55,6 +65,9 @@ describe("examples", () => {
       const bad = await post("/image", "no image");
       assert.equal(bad.status, 415);
       assert.equal(((await bad.json()) as { code: string }).code, "E_IMAGE_DECODE");
+      const large = await post("/image", jpegOfSize(20000, 20000));
+      assert.equal(large.status, 413);
+      assert.equal(((await large.json()) as { code: string }).code, "E_IMAGE_TOO_LARGE");
     } finally {
       server.kill("SIGTERM");
     }
