@@ -28,7 +28,10 @@ const REPORTER = `data:text/javascript,
 import { writeSync } from "node:fs";
 process.on("exit", () => writeSync(3, String(process.resourceUsage().maxRSS)));`;
 
-/** One process: its milliseconds and MiB. */
+/**
+ * One process: its milliseconds and MiB.
+ * @param {readonly string[]} args
+ */
 async function run(args) {
   const start = performance.now();
   const child = spawn(process.execPath, ["--import", REPORTER, ...args], {
@@ -36,15 +39,19 @@ async function run(args) {
     stdio: ["ignore", "ignore", "ignore", "pipe"],
   });
   let written = "";
-  child.stdio[3].on("data", (part) => (written += part));
+  child.stdio[3]?.on("data", (part) => (written += String(part)));
+  /** @type {number | null} */
   const code = await new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", resolve);
+    child.on("close", (status) => {
+      resolve(status);
+    });
   });
   if (code !== 0) throw new Error(`node ${args.join(" ")} ended with status ${code}`);
   return { milliseconds: performance.now() - start, mebibytes: Number(written) / 1024 };
 }
 
+/** @type {Record<string, { milliseconds: number, mebibytes: number }[]>} */
 const results = Object.fromEntries(Object.keys(CASES).map((name) => [name, []]));
 for (let round = -1; round < Number(values.runs); round++) {
   for (const [name, args] of Object.entries(CASES)) {

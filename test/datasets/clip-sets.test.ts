@@ -304,14 +304,14 @@ describe("data sets of the CLIP papers", () => {
       });
     assert.equal((await loadDataset("country211", { root: world })).classes[0], "Andorra");
     const net = temporaryFolder();
-    for (const id of CLIP_PROMPTS.imagenet.folders!) write(net, { [`val/${id}/1.JPEG`]: image });
+    for (const id of CLIP_PROMPTS.imagenet.folders) write(net, { [`val/${id}/1.JPEG`]: image });
     const imagenet = await loadDataset("imagenet", { root: net });
     assert.deepEqual(
       [imagenet.length, imagenet.classes[0], imagenet.classes[999], imagenet.prompts[0].templates.length],
       [1000, "tench", "toilet paper", 80],
     );
     write(net, {
-      [`val/${CLIP_PROMPTS.imagenet.folders![0]}/2.heic`]: image,
+      [`val/${CLIP_PROMPTS.imagenet.folders[0]}/2.heic`]: image,
       "devkit/readme.txt": "",
       "val/.index": "",
     });
