@@ -1,5 +1,5 @@
 // The products on AMX's tiles, their instructions played by plain loops, against sums in double: whole and partly
-// filled tiles of rows, columns and steps. On a machine with AMX, kernels_test runs them as they are.
+// filled tiles of rows, columns and steps. On a machine with AMX, gemm_test runs them as they are.
 #include "amx.h"
 
 #include <algorithm>
@@ -8,66 +8,101 @@
 
 #include "check.h"
 #include "kernels/amx.h"
+#include "machine.h"
+#include "values.h"
 
 using namespace torchclip::core;
-using torchclip::test::values;
+using namespace torchclip::test;
 
 namespace {
 
+constexpr std::int32_t kWeightMax = 127;
+
+struct Size {
+  std::int64_t rows, columns, inner;
+};
+
+struct PackedWeights {
+  PackedWeights(const Format& format, const std::vector<float>& w, const Size& size)
+      : steps(format.steps(size.inner)),
+        panels(round_up(size.columns, kPanel) / kPanel),
+        bytes(static_cast<std::size_t>(panels * steps * kPanel * 4 + 256), '\xff'),  // no numbers behind the weights
+        scales(static_cast<std::size_t>(panels * kPanel)) {
+    for (std::int64_t panel = 0; panel < panels; ++panel) {
+      pack_panel(w.data() + panel * kPanel * size.inner, size.inner, std::min(kPanel, size.columns - panel * kPanel),
+                 size.inner, format, kWeightMax, panel, bytes.data(),
+                 format.input == DType::s8 ? scales.data() + panel * kPanel : nullptr);
+    }
+  }
+
+  std::int64_t steps, panels;
+  std::vector<char> bytes;
+  std::vector<float> scales;
+};
+
 template <typename Tiles>
-void products(Precision precision, DType type, double tolerance) {
-  const Format format{precision, type, kPanel};
+std::vector<float> multiplied(const ConvertedRows& a, const PackedWeights& weights, const std::vector<float>& bias,
+                              std::int64_t columns) {
+  std::vector<float> out(static_cast<std::size_t>(a.rows * columns));
+  GemmArgs p;
+  p.a = a.bytes.data();
+  p.lda = a.stride;
+  p.weights = weights.bytes.data();
+  p.steps = p.panel_steps = weights.steps;
+  p.columns = columns;
+  p.bias = bias.data();
+  p.column_scale = weights.scales.data();
+  p.row_scale = a.scales.data();
+  p.row_sum = a.sums.data();
+  p.out = out.data();
+  p.ldo = columns;
+  gemm_by_tiles<Tiles>(p, 0, a.rows, 0, weights.panels);
+  return out;
+}
+
+template <typename Tiles>
+double largest_error(const Format& format, const Size& size) {
+  const auto [rows, columns, inner] = size;
+  const auto a = values(static_cast<std::size_t>(rows * inner), 1);
+  const auto w = values(static_cast<std::size_t>(columns * inner), 2);
+  const auto bias = values(static_cast<std::size_t>(round_up(columns, kPanel)), 3);
+  const PackedWeights packed(format, w, size);
+  const ConvertedRows input(*kernels(), a, inner, format.input, packed.steps * 4);
+  const auto out = multiplied<Tiles>(input, packed, bias, columns);
+  double largest = 0;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) {
+      double sum = bias[c];
+      for (std::int64_t k = 0; k < inner; ++k) sum += static_cast<double>(a[r * inner + k]) * w[c * inner + k];
+      largest = larger_error(largest, std::abs(sum - out[r * columns + c]));
+    }
+  }
+  return largest;
+}
+
+template <typename Tiles>
+void check_sizes(Precision precision, DType type, double tolerance) {
   for (const std::int64_t rows : {1, 16, 17, 32, 50}) {
     for (const std::int64_t columns : {1, 31, 70}) {
       for (const std::int64_t inner : {3, 64, 500, 1024}) {
-        const auto a = values(rows * inner, 1), w = values(columns * inner, 2),
-                   bias = values(round_up(columns, kPanel), 3);
-        const std::int64_t steps = format.steps(inner), panels = round_up(columns, kPanel) / kPanel;
-        std::vector<char> packed(panels * steps * kPanel * 4 + 256, '\xff');  // no numbers behind the weights
-        std::vector<float> column_scales(panels * kPanel), scales(rows), out(rows * columns);
-        for (std::int64_t p = 0; p < panels; ++p) {
-          pack_panel(w.data() + p * kPanel * inner, inner, std::min(kPanel, columns - p * kPanel), inner, format, 127,
-                     p, packed.data(), type == DType::s8 ? column_scales.data() + p * kPanel : nullptr);
-        }
-        const std::int64_t stride = steps * 4;
-        std::vector<char> input(rows * stride);
-        std::vector<std::int32_t> sums(rows);
-        kernels()->layer_norm(a.data(), inner, rows, inner, nullptr, nullptr, 0, type, input.data(), stride,
-                              scales.data(), sums.data());
-        GemmArgs p;
-        p.a = input.data();
-        p.lda = stride;
-        p.weights = packed.data();
-        p.steps = p.panel_steps = steps;
-        p.columns = columns;
-        p.bias = bias.data();
-        p.column_scale = column_scales.data();
-        p.row_scale = scales.data();
-        p.row_sum = sums.data();
-        p.out = out.data();
-        p.ldo = columns;
-        gemm_by_tiles<Tiles>(p, 0, rows, 0, panels);
-        double most = 0;
-        for (std::int64_t r = 0; r < rows; ++r) {
-          for (std::int64_t c = 0; c < columns; ++c) {
-            double sum = bias[c];
-            for (std::int64_t k = 0; k < inner; ++k) sum += static_cast<double>(a[r * inner + k]) * w[c * inner + k];
-            const double off = std::abs(sum - out[r * columns + c]);
-            most = off <= most ? most : off;  // also where it is no number
-          }
-        }
-        CHECK(most <= tolerance * std::sqrt(static_cast<double>(inner)));
+        CAPTURE(rows);
+        CAPTURE(columns);
+        CAPTURE(inner);
+        const double error = largest_error<Tiles>({precision, type, kPanel}, {rows, columns, inner});
+        CHECK(error <= tolerance * std::sqrt(static_cast<double>(inner)));
       }
     }
   }
+  CHECK(amx::misuse == 0);
+  CHECK(!amx::configured);
 }
 
 }  // namespace
 
-int main() {
-  products<Bf16Tiles>(Precision::bf16, DType::bf16, 0.01);
-  products<Int8Tiles>(Precision::int8, DType::s8, 0.02);
-  CHECK(amx::misuse == 0);
-  CHECK(!amx::configured);
-  return torchclip::test::failures();
+TEST_CASE("bf16 tiles of every size agree with sums in double") {
+  check_sizes<Bf16Tiles>(Precision::bf16, DType::bf16, 0.01);
+}
+
+TEST_CASE("int8 tiles of every size agree with sums in double") {
+  check_sizes<Int8Tiles>(Precision::int8, DType::s8, 0.02);
 }

@@ -1,5 +1,5 @@
 // A mapped file that is shortened: the read goes on with zeros and is reported; every other SIGBUS goes to whoever was
-// there before. What ends a process is tried in a child.
+// there before. What ends a process is tried in a child, which reports what it finds by its exit status.
 #include "base/bus_guard.h"
 
 #include <fcntl.h>
@@ -11,15 +11,16 @@
 #include <csetjmp>
 #include <csignal>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
-#include "base/error.h"
 #include "base/mapped_file.h"
 #include "check.h"
 #include "files.h"
 
 using namespace torchclip::core;
+using torchclip::test::outcome_of;
 
 namespace {
 
@@ -32,17 +33,117 @@ struct Shrinking {
     file.write(std::string(kPage * kPages, 'x'));
     reading = std::make_shared<const File>(file.path(), kIndexFile);
   }
-  void shorten(std::size_t bytes) const { CHECK(truncate(file.path().c_str(), static_cast<off_t>(bytes)) == 0); }
+  void shorten(std::size_t bytes) const {
+    if (truncate(file.path().c_str(), static_cast<off_t>(bytes)) != 0) throw std::runtime_error("truncate failed");
+  }
 };
 
 char read_at(const char* data, std::size_t i) { return *static_cast<const volatile char*>(data + i); }
 
-void test_shortened() {
+sigjmp_buf back;
+volatile sig_atomic_t seen = 0;
+
+void count_simple(int) { seen = seen + 1; }
+void leave(int signal, siginfo_t* info, void*) {
+  seen = signal == SIGBUS && info->si_addr != nullptr ? 1 : -1;
+  siglongjmp(back, 1);
+}
+
+void set_handler(int flags, void (*simple)(int), void (*full)(int, siginfo_t*, void*) = nullptr) {
+  struct sigaction action {};
+  action.sa_flags = flags | (full ? SA_SIGINFO : 0);
+  if (full) {
+    action.sa_sigaction = full;
+  } else {
+    action.sa_handler = simple;
+  }
+  sigaction(SIGBUS, &action, nullptr);
+}
+
+void default_handler() { set_handler(0, SIG_DFL); }
+void ignoring_handler() { set_handler(0, SIG_IGN); }
+
+// A mapped page without a file behind it, which nobody guards.
+const char* unguarded(const Shrinking& s) {
+  void* mapped = mmap(nullptr, kPage, PROT_READ, MAP_SHARED, s.reading->descriptor(), 0);
+  s.shorten(0);
+  return static_cast<const char*>(mapped);
+}
+
+void fault() {
+  const Shrinking other;
+  read_at(unguarded(other), 0);
+}
+void send() { raise(SIGBUS); }
+
+// How a child says what it found wrong; doctest's checks count in the process that makes them alone.
+enum Child { kFine = 0, kGuardFailed = 90, kCheckFailed = 91 };
+
+// How a child ends that has `handler` in place before the first region is guarded, then does `work`, which says
+// whether what it saw is right: an exit status, or the number of a signal, negated.
+template <typename Handler, typename Work>
+int ends(Handler&& handler, Work&& work) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit none{0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    handler();
+    bool right;
+    {
+      const Shrinking guarded;
+      const MappedFile mapped(guarded.reading, kPage * kPages);
+      guarded.shorten(0);
+      if (read_at(mapped.data(), 0) != 0 || mapped.intact()) _exit(kGuardFailed);
+      right = work();
+    }
+    _exit(right ? kFine : kCheckFailed);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+template <typename Work>
+auto without_check(Work work) {
+  return [work] {
+    work();
+    return true;
+  };
+}
+
+bool sent_twice_and_counted() {
+  raise(SIGBUS);
+  raise(SIGBUS);
+  return seen == 2;
+}
+
+}  // namespace
+
+// First in this file: where all cases run in one process, its children install the handler after their own.
+TEST_CASE("a SIGBUS that is not ours goes to the handler that was there before") {
+  CHECK(ends(default_handler, without_check([] {})) == kFine);
+  CHECK(ends(default_handler, without_check(fault)) == -SIGBUS);
+  CHECK(ends(default_handler, without_check(send)) == -SIGBUS);
+  CHECK(ends(ignoring_handler, without_check(send)) == kFine);
+  CHECK(ends(ignoring_handler, without_check(fault)) == -SIGBUS);
+  CHECK(ends([] { set_handler(0, count_simple); }, sent_twice_and_counted) == kFine);
+  CHECK(ends([] { set_handler(SA_RESETHAND, count_simple); }, sent_twice_and_counted) == -SIGBUS);
+  const auto left_by_a_jump = [] {
+    const Shrinking other;
+    if (sigsetjmp(back, 1) == 0) read_at(unguarded(other), 0);
+    return seen == 1;
+  };
+  CHECK(ends([] { set_handler(0, nullptr, leave); }, left_by_a_jump) == kFine);
+}
+
+TEST_CASE("what lies behind a file's new end reads as zeros, and the mapping is not intact") {
   const Shrinking s;
   const MappedFile mapped(s.reading, kPage * kPages);
-  CHECK(mapped.intact() && read_at(mapped.data(), kPage * 7) == 'x');
+  CHECK(mapped.intact());
+  CHECK(read_at(mapped.data(), kPage * 7) == 'x');
   s.shorten(kPage * 2);
-  CHECK(read_at(mapped.data(), kPage * 5) == 0 && read_at(mapped.data(), kPage * 7 + 9) == 0);
+  CHECK(read_at(mapped.data(), kPage * 5) == 0);
+  CHECK(read_at(mapped.data(), kPage * 7 + 9) == 0);
   CHECK(read_at(mapped.data(), kPage) == 'x');
   CHECK(read_at(mapped.data(), kPage * 2) == 0);  // a second fault, before the first
   CHECK(!mapped.intact());
@@ -50,15 +151,15 @@ void test_shortened() {
   CHECK(!mapped.intact());  // what was read is not known any more
 }
 
-// The rest of a page behind the end reads as zeros without a fault.
-void test_shortened_inside_a_page() {
+TEST_CASE("a file that ends within its last page reads as zeros without a fault, and is not intact") {
   const Shrinking s;
   const MappedFile mapped(s.reading, kPage * kPages);
   s.shorten(kPage * kPages - 100);
-  CHECK(read_at(mapped.data(), kPage * kPages - 1) == 0 && !mapped.intact());
+  CHECK(read_at(mapped.data(), kPage * kPages - 1) == 0);
+  CHECK(!mapped.intact());
 }
 
-void test_many_threads() {
+TEST_CASE("many threads may fault at once") {
   const Shrinking s;
   const MappedFile mapped(s.reading, kPage * kPages);
   s.shorten(0);
@@ -72,97 +173,20 @@ void test_many_threads() {
   CHECK(!mapped.intact());
 }
 
-void test_table() {
+TEST_CASE("a full table is busy until a region is released") {
   const Shrinking s;
   std::vector<std::unique_ptr<BusGuard>> guards;
   for (int i = 0; i < BusGuard::kRegions; ++i) guards.push_back(std::make_unique<BusGuard>(&s, kPage));
-  CHECK(torchclip::test::status_of<Error>([&] { BusGuard more(&s, kPage); }) == TORCHCLIP_E_BUSY);
+  CHECK(outcome_of([&] { BusGuard more(&s, kPage); }) == TORCHCLIP_E_BUSY);
   guards.pop_back();
   const BusGuard again(&s, kPage);
   const BusGuard nothing(nullptr, 0);
-  CHECK(!again.faulted() && !nothing.faulted());
-}
-
-sigjmp_buf back;
-volatile sig_atomic_t seen = 0;
-
-void count_simple(int) { seen = seen + 1; }
-void leave(int signal, siginfo_t* info, void*) {
-  seen = signal == SIGBUS && info->si_addr != nullptr ? 1 : -1;
-  siglongjmp(back, 1);
-}
-
-void before(int flags, void (*simple)(int), void (*full)(int, siginfo_t*, void*) = nullptr) {
-  struct sigaction action {};
-  action.sa_flags = flags | (full ? SA_SIGINFO : 0);
-  if (full) {
-    action.sa_sigaction = full;
-  } else {
-    action.sa_handler = simple;
-  }
-  sigaction(SIGBUS, &action, nullptr);
-}
-
-// A mapped page without a file behind it, which nobody guards.
-const char* unguarded(const Shrinking& s) {
-  void* mapped = mmap(nullptr, kPage, PROT_READ, MAP_SHARED, s.reading->descriptor(), 0);
-  s.shorten(0);
-  return static_cast<const char*>(mapped);
-}
-
-// How a child ends that has `handler` in place before the first region is guarded, then does `work`.
-template <typename Handler, typename Work>
-int ends(Handler&& handler, Work&& work) {
-  const pid_t child = fork();
-  if (child == 0) {
-    const rlimit none{0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-    handler();
-    {
-      const Shrinking guarded;
-      const MappedFile mapped(guarded.reading, kPage * kPages);
-      guarded.shorten(0);
-      if (read_at(mapped.data(), 0) != 0 || mapped.intact()) _exit(90);
-      work();
-    }
-    _exit(torchclip::test::failures() ? 91 : 0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-void test_chain() {
-  const Shrinking s;
-  const auto fault = [] {
-    const Shrinking other;
-    read_at(unguarded(other), 0);
-  };
-  const auto send = [] { raise(SIGBUS); };
-  const auto plain = [] { before(0, SIG_DFL); };
-  const auto ignored = [] { before(0, SIG_IGN); };
-  CHECK(ends(plain, [] {}) == 0);
-  CHECK(ends(plain, fault) == -SIGBUS);
-  CHECK(ends(plain, send) == -SIGBUS);
-  CHECK(ends(ignored, send) == 0);
-  CHECK(ends(ignored, fault) == -SIGBUS);
-  const auto sent_twice = [] {
-    raise(SIGBUS);
-    raise(SIGBUS);
-    CHECK(seen == 2);
-  };
-  CHECK(ends([] { before(0, count_simple); }, sent_twice) == 0);
-  CHECK(ends([] { before(SA_RESETHAND, count_simple); }, sent_twice) == -SIGBUS);
-  CHECK(ends([] { before(0, nullptr, leave); },
-             [&] {
-               const Shrinking other;
-               if (sigsetjmp(back, 1) == 0) read_at(unguarded(other), 0);
-               CHECK(seen == 1);
-             }) == 0);
+  CHECK(!again.faulted());
+  CHECK(!nothing.faulted());
 }
 
 // Threads of other libraries may have every signal blocked.
-void test_blocked() {
+TEST_CASE("a thread that blocks all signals may read once the guard's is allowed") {
   const Shrinking s;
   const MappedFile mapped(s.reading, kPage * kPages);
   s.shorten(0);
@@ -174,16 +198,4 @@ void test_blocked() {
     CHECK(read_at(mapped.data(), 0) == 0);
   }).join();
   CHECK(!mapped.intact());
-}
-
-}  // namespace
-
-int main() {
-  test_chain();  // first: its children install the handler after their own
-  test_shortened();
-  test_shortened_inside_a_page();
-  test_many_threads();
-  test_table();
-  test_blocked();
-  return torchclip::test::failures();
 }

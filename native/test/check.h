@@ -1,41 +1,64 @@
-// The few lines that the CTest suites need: CHECK counts, a test's main returns failures().
+// What the suites share: doctest, and helpers whose values say in a failure what went wrong.
 #pragma once
 
-#include <atomic>
-#include <cstdio>
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <ostream>
+#include <sstream>
+#include <string>
+#include <utility>
 #include <vector>
+
+#include "base/error.h"
 
 namespace torchclip::test {
 
-inline std::atomic<int>& failures() {
-  static std::atomic<int> count{0};
-  return count;
+// The arguments of the program that are no options, such as the path of an artifact.
+const std::vector<std::string>& arguments();
+
+// Says why the running test case does nothing on this machine; the test case then returns. CTest reports it as skipped.
+void skip(const std::string& reason);
+
+// How a call ended: the status and the message of its Error, or TORCHCLIP_OK.
+struct Outcome {
+  torchclip_status status = TORCHCLIP_OK;
+  std::string message;
+
+  bool operator==(torchclip_status expected) const { return status == expected; }
+};
+
+inline std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
+  out << static_cast<int>(outcome.status);
+  if (!outcome.message.empty()) out << " (" << outcome.message << ")";
+  return out;
 }
 
-inline void check(bool ok, const char* what, const char* file, int line) {
-  if (ok) return;
-  ++failures();
-  std::fprintf(stderr, "%s:%d: %s\n", file, line, what);
-}
-
-// Repeatable numbers in [-1, 1).
-inline std::vector<float> values(std::size_t n, unsigned seed) {
-  std::vector<float> v(n);
-  for (auto& x : v) x = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) / (1 << 23) - 1.0f;
-  return v;
-}
-
-// The code of the Error that `work` throws, or TORCHCLIP_OK.
-template <typename Error, typename Work>
-int status_of(Work&& work) {
+template <typename Work>
+Outcome outcome_of(Work&& work) {
   try {
-    work();
-  } catch (const Error& e) {
-    return e.status();
+    std::forward<Work>(work)();
+  } catch (const core::Error& error) {
+    return {error.status(), error.what()};
   }
-  return 0;
+  return {};
+}
+
+// Where `got` differs from `expected` for the first time, in words; empty where they are equal.
+template <typename Got, typename Expected>
+std::string first_difference(const Got& got, const Expected& expected) {
+  std::ostringstream out;
+  out.precision(9);
+  if (got.size() != expected.size()) {
+    out << got.size() << " elements instead of " << expected.size();
+    return out.str();
+  }
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (got[i] == expected[i]) continue;
+    out << "element " << i << " of " << got.size() << " is " << +got[i] << " instead of " << +expected[i];
+    break;
+  }
+  return out.str();
 }
 
 }  // namespace torchclip::test
-
-#define CHECK(condition) torchclip::test::check((condition), #condition, __FILE__, __LINE__)

@@ -1,43 +1,54 @@
 // An engine of several copies: they work at once, each on a thread of its own, and give the same.
-//   engine_test ARTIFACT
+//   core_engine_test ARTIFACT
 #include "engine.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <future>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "check.h"
 
 using namespace torchclip::core;
+using namespace torchclip::test;
 
 namespace {
 
-Failure wait(const std::function<void(Engine::Done)>& start) {
+Outcome wait(const std::function<void(Engine::Done)>& start) {
   std::promise<Failure> end;
   start([&end](const Failure& failure) { end.set_value(failure); });
-  return end.get_future().get();
+  const Failure failure = end.get_future().get();
+  return {failure.status, failure.message};
+}
+
+Outcome load(Engine& engine, const RunnerOptions& options) {
+  return wait([&](Engine::Done done) { engine.load(arguments().at(0), options, std::move(done)); });
 }
 
 }  // namespace
 
-int main(int count, char** arguments) {
-  if (count < 2) return 2;
+TEST_CASE("copies of a model work at once and give the same") {
   constexpr int kCopies = 3, kJobs = 12;
   Engine engine;
   RunnerOptions options;
   options.device = "cpu";
   options.threads = 1;
   options.replicas = kCopies;
-  CHECK(wait([&](Engine::Done done) { engine.load(arguments[1], options, std::move(done)); }).status == TORCHCLIP_OK);
+  REQUIRE(load(engine, options) == TORCHCLIP_OK);
   const auto& info = engine.info();
-  CHECK(info.replicas == kCopies && info.device == "cpu,cpu,cpu");
+  CHECK(info.replicas == kCopies);
+  CHECK(info.device == "cpu,cpu,cpu");
 
-  const std::vector<std::uint8_t> pixels(static_cast<std::size_t>(info.image_size) * info.image_size * 3, 90);
+  const auto side = static_cast<std::size_t>(info.image_size);
+  const std::vector<std::uint8_t> pixels(side * side * 3, 90);
   std::vector<std::vector<float>> results(kJobs, std::vector<float>(static_cast<std::size_t>(info.embed_dim)));
   std::vector<std::promise<Failure>> ends(kJobs);
   std::atomic<int> inside{0}, most{0};
-  for (int j = 0; j < kJobs; ++j) {
+  for (std::size_t j = 0; j < kJobs; ++j) {
     engine.run(
         [&, j](Runner& runner) {
           most = std::max(most.load(), ++inside);
@@ -50,18 +61,26 @@ int main(int count, char** arguments) {
         },
         nullptr, [&ends, j](const Failure& failure) { ends[j].set_value(failure); });
   }
-  for (auto& end : ends) CHECK(end.get_future().get().status == TORCHCLIP_OK);
+  for (auto& end : ends) {
+    const Failure failure = end.get_future().get();
+    CHECK(Outcome{failure.status, failure.message} == TORCHCLIP_OK);
+  }
   CHECK(most == kCopies);
-  for (const auto& result : results) CHECK(result == results[0]);
+  for (const auto& result : results) CHECK(first_difference(result, results[0]) == "");
   CHECK(engine.memory().weights > 0);
   engine.close();
   CHECK(engine.memory().weights == 0);
+}
 
-  Engine none;
+TEST_CASE("all GPUs are loaded, or the engine says why there are none") {
+  Engine engine;
+  RunnerOptions options;
   options.device = "cuda:all";
+  options.threads = 1;
   options.replicas = 0;
-  const auto failure = wait([&](Engine::Done done) { none.load(arguments[1], options, std::move(done)); });
-  CHECK(failure.status == TORCHCLIP_OK || failure.status == TORCHCLIP_E_CUDA_UNAVAILABLE);
-  CHECK(failure.status == TORCHCLIP_OK || failure.message.rfind("cuda:all is not available: ", 0) == 0);
-  return torchclip::test::failures();
+  const Outcome outcome = load(engine, options);
+  if (outcome == TORCHCLIP_OK) return;
+  CHECK(outcome == TORCHCLIP_E_CUDA_UNAVAILABLE);
+  const std::string expected = "cuda:all is not available: ";
+  CHECK(outcome.message.substr(0, expected.size()) == expected);
 }

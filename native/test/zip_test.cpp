@@ -2,7 +2,6 @@
 #include <string>
 #include <vector>
 
-#include "base/error.h"
 #include "base/file.h"
 #include "base/output_file.h"
 #include "check.h"
@@ -23,19 +22,6 @@ std::string text_of(std::size_t bytes) {
   return text;
 }
 
-void test_checksums() {
-  CHECK(core::crc32("123456789", 9) == 0xCBF43926u);  // the check value of CRC-32/ISO-HDLC
-  CHECK(core::crc32("", 0) == 0);
-  const auto text = text_of(1000);
-  const auto whole = core::crc32(text.data(), text.size());
-  for (std::size_t split = 0; split <= 40; ++split) {
-    core::Crc32 checksum;
-    checksum.add(text.data(), split);
-    checksum.add(text.data() + split, text.size() - split);
-    CHECK(checksum.value() == whole);
-  }
-}
-
 void write_archive(const std::string& path, const std::vector<std::string>& contents) {
   core::OutputFile file(path);
   core::ZipWriter zip(file);
@@ -47,7 +33,28 @@ void write_archive(const std::string& path, const std::vector<std::string>& cont
   file.close();
 }
 
-void test_records() {
+std::string content_of(const core::File& file) { return file.read_text(0, static_cast<std::size_t>(file.size())); }
+
+}  // namespace
+
+TEST_CASE("CRC-32 has the check value of CRC-32/ISO-HDLC") {
+  CHECK(core::crc32("123456789", 9) == 0xCBF43926u);
+  CHECK(core::crc32("", 0) == 0);
+}
+
+TEST_CASE("the checksum of two pieces is that of the whole, wherever it is split") {
+  const auto text = text_of(1000);
+  const auto whole = core::crc32(text.data(), text.size());
+  for (std::size_t split = 0; split <= 40; ++split) {
+    CAPTURE(split);
+    core::Crc32 checksum;
+    checksum.add(text.data(), split);
+    checksum.add(text.data() + split, text.size() - split);
+    CHECK(checksum.value() == whole);
+  }
+}
+
+TEST_CASE("records of every size are read as they were written, aligned, and the same bytes each time") {
   std::vector<std::string> contents;
   for (std::size_t bytes = 0; bytes < 200; ++bytes) contents.push_back(text_of(bytes));
   const test::TemporaryFile first, second;
@@ -55,19 +62,20 @@ void test_records() {
   write_archive(second.path(), contents);
   const core::File file(first.path()), again(second.path());
   const auto records = core::read_zip_directory(file);
-  CHECK(records.size() == contents.size() + 1);
+  REQUIRE(records.size() == contents.size() + 1);
   for (std::size_t i = 0; i < contents.size(); ++i) {
+    CAPTURE(i);
     CHECK(records[i].name == "archive/data/" + std::to_string(i));
     CHECK(records[i].offset % kAlignment == 0);
-    CHECK(core::read_stored(file, records[i], kMost) == contents[i]);
+    CHECK(test::first_difference(core::read_stored(file, records[i], kMost), contents[i]) == "");
   }
-  CHECK(core::read_stored(file, records.back(), kMost) == contents.back() + contents.back());
-  CHECK(file.read_text(0, static_cast<std::size_t>(file.size())) ==
-        again.read_text(0, static_cast<std::size_t>(again.size())));
+  const auto pieces = contents.back() + contents.back();
+  CHECK(test::first_difference(core::read_stored(file, records.back(), kMost), pieces) == "");
+  CHECK(test::first_difference(content_of(again), content_of(file)) == "");
 }
 
-// More records than 16 bits count: the directory has a zip64 end.
-void test_many_records() {
+// More records than 16 bits count.
+TEST_CASE("many records: the directory has a zip64 end") {
   constexpr std::size_t kRecords = 0xFFFF;
   const test::TemporaryFile target;
   core::OutputFile output(target.path());
@@ -79,22 +87,11 @@ void test_many_records() {
   CHECK(core::read_zip_directory(file).size() == kRecords);
 }
 
-void test_failures() {
-  const auto status = test::status_of<core::Error>([] { core::OutputFile file("/nonexistent-folder/file"); });
-  CHECK(status == TORCHCLIP_E_WRITE);
-  const auto full = test::status_of<core::Error>([] {
+TEST_CASE("a folder that is not there and a full disk are errors of writing") {
+  CHECK(test::outcome_of([] { core::OutputFile file("/nonexistent-folder/file"); }) == TORCHCLIP_E_WRITE);
+  const auto write_to_full_disk = [] {
     core::OutputFile file("/dev/full");
     core::ZipWriter(file).add("archive/record", "contents");
-  });
-  CHECK(full == TORCHCLIP_E_WRITE);
-}
-
-}  // namespace
-
-int main() {
-  test_checksums();
-  test_records();
-  test_many_records();
-  test_failures();
-  return test::failures().load();
+  };
+  CHECK(test::outcome_of(write_to_full_disk) == TORCHCLIP_E_WRITE);
 }

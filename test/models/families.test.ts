@@ -43,8 +43,8 @@ describe("architecture families against open_clip and transformers (scripts/gold
 
   it("the CUDA towers agree with TorchScript for every family that they know: fp32 ≤ 1e-5, fp16 cosine ≥ 0.9999, bf16 ≥ 0.9995", function () {
     if (artifacts.length < families.cases.length) this.skip(); // another test was asked for by name
-    const program = join(root, "build/native/test/cuda/cuda_model_test");
-    const run = spawnSync(program, ["--families", ...new Set(artifacts)], { encoding: "utf8" });
+    const program = join(root, "build/native/test/cuda/cuda_families_test");
+    const run = spawnSync(program, [...new Set(artifacts)], { encoding: "utf8" });
     assert.equal(run.status, 0, run.stdout + run.stderr);
     assert.ok((run.stdout.match(/fp16: images' cosine/g)?.length ?? 0) >= 4, run.stdout);
   });

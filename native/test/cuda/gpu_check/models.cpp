@@ -1,0 +1,27 @@
+#include <algorithm>
+#include <thread>
+
+#include "measure.h"
+#include "model.h"
+#include "test_device.h"
+
+namespace torchclip::gpu_check {
+
+std::unique_ptr<core::GpuModel> Subject::on_gpu(const std::string& precision) const {
+  const auto weights = weights_of(shape);
+  const core::Transform transform{static_cast<std::int32_t>(shape.size)};
+  return cuda::make_model(cuda::test_device(),
+                          {0, precision, weights, config, shape.embed, kContext, transform, table});
+}
+
+CpuModel::CpuModel(const Subject& subject, core::Precision precision)
+    : pool_(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
+      context_{*core::kernels(), pool_},
+      embed_(subject.shape.embed) {
+  const auto weights = weights_of(subject.shape);
+  const auto& config = subject.config;
+  image_ = core::ImageTower::make(context_, precision, weights, config["image"], subject.shape.embed, subject.table);
+  text_ = core::TextTower::make(context_, precision, weights, config["text"], subject.shape.embed);
+}
+
+}  // namespace torchclip::gpu_check

@@ -1,0 +1,68 @@
+// The selection of the k best scores: the order of its keys, and the kernel against a stable sort.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
+#include "bench.h"
+#include "check.h"
+
+using namespace torchclip::cuda;
+using torchclip::test::first_difference;
+
+TEST_CASE("keys are in the order of the scores, equal scores in that of the rows") {
+  CHECK(key_of(1.0f, 3) > key_of(1.0f, 4));
+  CHECK(key_of(0.5f, 9) > key_of(-0.5f, 0));
+  CHECK(key_of(-1.0f, 0) < key_of(-0.9f, 5));
+  CHECK(key_of(0.0f, 1) > key_of(-0.0f, 2));
+  CHECK(key_of(-0.0f, 1) > key_of(0.0f, 2));
+}
+
+TEST_CASE("a score that is no number comes after all others, and is still a hit") {
+  CHECK(key_of(NAN, 0) < key_of(-INFINITY, 7));
+  CHECK(key_of(NAN, 1) > 0);
+  CHECK(std::isnan(score_of(key_of(NAN, 1))));
+}
+
+TEST_CASE("a key holds its score and its row") {
+  CHECK(score_of(key_of(-0.25f, 77)) == -0.25f);
+  CHECK(row_of(key_of(-0.25f, 77)) == 77);
+}
+
+TEST_CASE("the k best of scores that come in parts are those of a stable sort") {
+  constexpr std::int64_t kQueries = 3, kColumns = 5000, kChunk = 1999;
+  Bench bench;
+  auto scores = wide_values(kQueries * kColumns, 30);
+  for (std::size_t i = 0; i < scores.size(); i += 3) scores[i] = 1.5f;            // many ties
+  for (std::int64_t i = 0; i < kColumns; ++i) scores[i] = static_cast<float>(i);  // each better than all before
+  for (const std::int32_t k : {1, 10, 1024}) {
+    auto* best = bench.put(std::vector<std::uint64_t>(static_cast<std::size_t>(kQueries * k), 0));
+    for (std::int64_t first = 0; first < kColumns; first += kChunk) {
+      const std::int64_t n = std::min(kChunk, kColumns - first);
+      std::vector<float> part;
+      for (std::int64_t q = 0; q < kQueries; ++q) {
+        part.insert(part.end(), &scores[q * kColumns + first], &scores[q * kColumns + first] + n);
+      }
+      select_top_k(bench.stream(), bench.put(part), kQueries, n, n, first, k, best);
+    }
+    const auto keys = bench.get<std::uint64_t>(best, static_cast<std::size_t>(kQueries * k));
+    for (std::int64_t q = 0; q < kQueries; ++q) {
+      CAPTURE(k);
+      CAPTURE(q);
+      std::vector<std::uint32_t> order(kColumns), rows;
+      std::iota(order.begin(), order.end(), 0u);
+      const float* row = &scores[q * kColumns];
+      std::stable_sort(order.begin(), order.end(), [row](auto a, auto b) { return row[a] > row[b]; });
+      std::vector<float> expected_scores, found_scores;
+      for (std::int32_t i = 0; i < k; ++i) {
+        rows.push_back(row_of(keys[q * k + i]));
+        found_scores.push_back(score_of(keys[q * k + i]));
+        expected_scores.push_back(row[order[i]]);
+      }
+      order.resize(rows.size());
+      CHECK(first_difference(rows, order) == "");
+      CHECK(first_difference(found_scores, expected_scores) == "");
+    }
+  }
+}
