@@ -88,7 +88,7 @@ Napi::Value product_speed(const Napi::CallbackInfo& info) {
   if (!(seconds > 0 && seconds <= kMostSeconds)) throw argument_error(info.Env(), "seconds is not in 0 to 60");
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env()).start<NumberJob>(info.Env(), std::move(job), [=](NumberJob& j) {
-    j.value = core::product_speed(precision, seconds);
+    j.value = core::gemm_peak(precision, seconds);
   });
 }
 

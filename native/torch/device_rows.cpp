@@ -16,7 +16,7 @@ class TorchRows final : public DeviceRows {
     rows_ = on_device(rows, count).t();
   }
 
-  void products(const float* queries, std::int64_t count, float* out) const override {
+  void inner_products(const float* queries, std::int64_t count, float* out) const override {
     c10::InferenceMode inference;
     const auto scores = at::mm(on_device(queries, count), rows_).to(c10::kCPU).contiguous();
     std::copy_n(scores.const_data_ptr<float>(), scores.numel(), out);

@@ -14,7 +14,7 @@ class DeviceRows {
  public:
   virtual ~DeviceRows() = default;
   // out[i, j] = queries[i] . row[j]; queries: float [count, dim], out: float [count, rows].
-  virtual void products(const float* queries, std::int64_t count, float* out) const = 0;
+  virtual void inner_products(const float* queries, std::int64_t count, float* out) const = 0;
 };
 
 // Copies float [rows, dim] to the device.

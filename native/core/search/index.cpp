@@ -12,7 +12,7 @@ namespace torchclip::core {
 namespace {
 
 constexpr std::int64_t kPrefilterRows = 16384;   // from which a prefilter pays
-constexpr std::int64_t kPrefilterQueries = 256;  // meet a segment together; their panels stay in the second cache
+constexpr std::int64_t kPrefilterQueries = 256;  // meet a segment together; their panels stay in the L2 cache
 constexpr std::int64_t kWorthPrefilter = 256;    // queries that are worth making one
 
 std::int64_t checked_dim(std::int64_t dim) {
@@ -39,20 +39,20 @@ class FiniteQueries {
       if (is_finite(query.data + q * dim, dim)) continue;
       if (copy_.empty()) copy_.assign(query.data, query.data + query.count * dim);
       std::fill_n(copy_.begin() + q * dim, dim, 0.0f);
-      odd_.push_back(q);
+      not_finite_.push_back(q);
     }
     if (!copy_.empty()) query_.data = copy_.data();
   }
   const Query& query() const { return query_; }
-  void clear_odd(const Hits& hits) const {
+  void clear_not_finite(const Hits& hits) const {
     std::vector<Hit> none;
-    for (const std::int64_t q : odd_) write_hits(none, query_.k, q, hits);
+    for (const std::int64_t q : not_finite_) write_hits(none, query_.k, q, hits);
   }
 
  private:
   Query query_;
   std::vector<float> copy_;
-  std::vector<std::int64_t> odd_;
+  std::vector<std::int64_t> not_finite_;
 };
 
 }  // namespace
@@ -63,7 +63,7 @@ SearchThreads& SearchThreads::get() {
   return *pool;
 }
 
-double product_speed(Precision precision, double seconds) {
+double gemm_peak(Precision precision, double seconds) {
   constexpr std::int64_t kRows = 1568, kColumns = 3072, kInner = 768;  // the MLP of a ViT-B on 32 images
   auto& search = SearchThreads::get();
   std::lock_guard lock(search.mutex);
@@ -131,15 +131,15 @@ void Index::discard() {
 void Index::stage_locked(const float* rows, std::int64_t count, std::int64_t more) {
   if (count < 0 || more < 0) throw Error(TORCHCLIP_E_ARGUMENT, "a number of rows is negative");
   if (count == 0) return store_.check_open();
-  const auto room = store_.stage(count, more);
+  const auto added = store_.stage(count, more);
   const std::int64_t dim = store_.dim(), stride = store_.stride();
   auto& search = SearchThreads::get();
   std::lock_guard lock(search.mutex);
   search.pool.parallel_for((count + kSegment - 1) / kSegment, [&](std::int64_t task) {
     const std::int64_t first = task * kSegment, n = std::min(kSegment, count - first);
-    float* scales = room.scales ? room.scales + first : nullptr;
+    float* scales = added.scales ? added.scales + first : nullptr;
     kernels()->layer_norm(rows + first * dim, dim, n, dim, nullptr, nullptr, 0, store_.type(),
-                          room.data + first * stride, stride, scales, room.sums ? room.sums + first : nullptr);
+                          added.data + first * stride, stride, scales, added.sums ? added.sums + first : nullptr);
     if (scales) mark_rows(rows + first * dim, n, dim, scales);
   });
   store_.staged(count);
@@ -170,7 +170,7 @@ void Index::search(const Query& given, const Hits& hits) const {
   if (rows.type == DType::s8) {
     const FiniteQueries finite(given, rows.dim);
     scan(context, rows, finite.query(), hits);
-    return finite.clear_odd(hits);
+    return finite.clear_not_finite(hits);
   }
   const bool is_large = rows.type == DType::f32 && rows.count >= kPrefilterRows && given.k <= rows.count / 64;
   const bool may_prefilter = is_large && !given.filter.is_sparse(rows.count);
@@ -196,8 +196,8 @@ void Index::close() {
 bool Index::search_prefiltered(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
                                const Hits& hits) const {
   if (!prefilterable_) return false;
-  if (!asked_ && all < kWorthPrefilter) {  // one small search alone is not
-    asked_ = true;
+  if (!searched_ && all < kWorthPrefilter) {  // one small search alone is not
+    searched_ = true;
     return false;
   }
   if (!prefilter_) prefilter_ = std::make_unique<Int8Prefilter>(rows.dim);

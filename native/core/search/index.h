@@ -24,7 +24,7 @@ struct SearchThreads {
 
 // Measures the speed of this machine's own matrix multiplication in a precision on all cores, in operations per second:
 // the best of several rounds over `seconds`.
-double product_speed(Precision precision, double seconds);
+double gemm_peak(Precision precision, double seconds);
 
 // Every method is thread-safe and may be called while others run. A thread that needs several locks takes them in this
 // order:
@@ -80,7 +80,7 @@ class Index {
   RowStore store_;
   // Guarded by the mutex of SearchThreads.
   mutable std::unique_ptr<Int8Prefilter> prefilter_;
-  mutable bool asked_ = false, prefilterable_ = true;
+  mutable bool searched_ = false, prefilterable_ = true;
   mutable std::atomic<std::size_t> prefilter_bytes_{0};  // Atomic, so that bytes() may be called while a search runs.
 };
 

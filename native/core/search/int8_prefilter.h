@@ -34,12 +34,15 @@ class Int8Prefilter {
                   const RowFilter& filter, std::vector<std::vector<Candidate>>& found) const;
 
  private:
+  struct Lane;
+  class Search;
+
   std::int64_t dim_, stride_, rows_ = 0;
   std::vector<char> data_;             // [rows, stride] of int8
   std::vector<float> scales_;          // Of each row.
   std::vector<std::int32_t> sums_;     // The sum of each row's int8 values.
   std::vector<float> norms_, errors_;  // |row| and |row - its int8 form|, both rounded up.
-  float most_norm_ = 0, most_error_ = 0;
+  float max_norm_ = 0, max_error_ = 0;
 };
 
 }  // namespace torchclip::core

@@ -79,7 +79,7 @@ std::shared_ptr<const RowStore::Block> RowStore::larger(const RowView& from, std
   return block;
 }
 
-RowStore::Room RowStore::stage(std::int64_t count, std::int64_t more) {
+RowStore::Staging RowStore::stage(std::int64_t count, std::int64_t more) {
   const RowView from = view();
   const std::int64_t first = from.count + pending_;
   if (count + more > kMostRows - first) throw Error(TORCHCLIP_E_ARGUMENT, "an index holds at most 2^31 - 1 rows");
@@ -101,9 +101,9 @@ RowStore::Room RowStore::stage(std::int64_t count, std::int64_t more) {
     file_.reset();
     mapped_ = nullptr;
   }
-  const bool bytes = type_ == DType::s8;
-  return {block->data.as<char>() + first * stride_, bytes ? block->scales.as<float>() + first : nullptr,
-          bytes ? block->sums.as<std::int32_t>() + first : nullptr, block};
+  const bool int8 = type_ == DType::s8;
+  return {block->data.as<char>() + first * stride_, int8 ? block->scales.as<float>() + first : nullptr,
+          int8 ? block->sums.as<std::int32_t>() + first : nullptr, block};
 }
 
 void RowStore::commit() {

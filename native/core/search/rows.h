@@ -46,15 +46,15 @@ class RowStore {
   std::int64_t dim() const noexcept { return dim_; }
   DType type() const noexcept { return type_; }
 
-  // For one writer at a time. Returns room for `count` rows after the present and the staged ones. `more` is the number
-  // of rows that will follow, so that they need no larger block.
-  struct Room {
+  // For one writer at a time. Returns the memory of `count` rows after the present and the staged ones. `more` is the
+  // number of rows that will follow, so that they need no larger block.
+  struct Staging {
     char* data;                        // [count, stride()]
     float* scales;                     // int8 only: [count]
     std::int32_t* sums;                // int8 only: [count]
     std::shared_ptr<const void> keep;  // Owns the memory of the pointers, even after `close`.
   };
-  Room stage(std::int64_t count, std::int64_t more);
+  Staging stage(std::int64_t count, std::int64_t more);
   // Stages `count` further rows, which the caller has filled. No view contains them yet.
   void staged(std::int64_t count) { pending_ += count; }
   // commit() makes the staged rows visible, and discard() drops them.

@@ -12,24 +12,24 @@
 namespace torchclip::core {
 namespace {
 
-constexpr std::int64_t kFew = 8;  // up to so many queries, float32 rows are read once at the speed of memory
-constexpr std::int64_t kQueriesAtOnce = 256;      // their packed panels stay in the second cache
+constexpr std::int64_t kFewQueries = 8;  // with up to so many queries, float32 rows are read at the speed of memory
+constexpr std::int64_t kQueriesAtOnce = 256;      // their packed panels stay in the L2 cache
 constexpr std::int64_t kWidenedFloats = 65536;    // of bf16 rows that are widened before they are multiplied
-constexpr std::int64_t kGatherBytes = 256 << 10;  // rows that are copied together, so that they stay in that cache
+constexpr std::int64_t kGatherBytes = 256 << 10;  // rows that are copied together, so that they stay in it
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 // The best k of one query so far, in one thread: candidates are collected and cut down to k when there are many.
-class Best {
+class TopKCollector {
  public:
   void start(std::int32_t k) {
     k_ = static_cast<std::size_t>(k);
     hits_.clear();
-    hits_.reserve(room());
+    hits_.reserve(capacity());
   }
   // Returns the score that a further hit must have.
   float push(float score, std::int32_t row, float limit) {
     hits_.push_back({score, row});
-    if (hits_.size() < room()) return limit;
+    if (hits_.size() < capacity()) return limit;
     cut();
     return hits_[k_ - 1].score;
   }
@@ -41,7 +41,7 @@ class Best {
   std::vector<Hit>& hits() { return hits_; }
 
  private:
-  std::size_t room() const { return 2 * k_ + 16; }
+  std::size_t capacity() const { return 2 * k_ + 16; }
   std::size_t k_ = 0;
   std::vector<Hit> hits_;
 };
@@ -101,14 +101,14 @@ class Segments {
   }
 
   Segment widened(const Segment& stored) const {
-    static thread_local Buffer wide;
-    wide.grow(static_cast<std::size_t>(stored.count * rows_.dim) * sizeof(float));
+    static thread_local Buffer floats;
+    floats.grow(static_cast<std::size_t>(stored.count * rows_.dim) * sizeof(float));
     for (std::int64_t r = 0; r < stored.count; ++r) {
       const auto* narrow = reinterpret_cast<const std::uint16_t*>(stored.data + r * stored.stride);
-      context_.kernels.widen_bf16(narrow, rows_.dim, wide.as<float>() + r * rows_.dim);
+      context_.kernels.widen_bf16(narrow, rows_.dim, floats.as<float>() + r * rows_.dim);
     }
     Segment segment = stored;
-    segment.data = wide.as<char>();
+    segment.data = floats.as<char>();
     segment.stride = rows_.dim * static_cast<std::int64_t>(sizeof(float));
     return segment;
   }
@@ -150,7 +150,7 @@ class BlockScan {
         best_[static_cast<std::size_t>(thread * padded_ + q)].start(query.k);
     }
     const bool floats = rows.type == DType::f32 || widens(context, rows);
-    few_ = floats && query.count <= kFew;
+    few_ = floats && query.count <= kFewQueries;
     if (rows.type == DType::s8) {
       bytes_.emplace(context, query.data, query.count, rows.dim);
     } else if (!few_) {
@@ -219,8 +219,8 @@ class BlockScan {
   const RowView& rows_;
   const Query query_;
   const std::int64_t padded_;
-  std::vector<Best> best_;     // [threads, padded]
-  std::vector<float> limits_;  // of the same
+  std::vector<TopKCollector> best_;  // [threads, padded]
+  std::vector<float> limits_;        // of the same
   bool few_ = false;
   Linear packed_;
   std::optional<Int8Queries> bytes_;
@@ -237,9 +237,10 @@ void write_hits(std::vector<Hit>& found, std::int32_t k, std::int64_t at, const 
   const auto kept = std::min(found.size(), static_cast<std::size_t>(k));
   std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(kept), found.end());
   for (std::int32_t i = 0; i < k; ++i) {
-    const bool is = static_cast<std::size_t>(i) < kept;
-    hits.indices[at * k + i] = is ? found[static_cast<std::size_t>(i)].row : -1;
-    hits.scores[at * k + i] = is ? found[static_cast<std::size_t>(i)].score : std::numeric_limits<float>::quiet_NaN();
+    const bool found_one = static_cast<std::size_t>(i) < kept;
+    hits.indices[at * k + i] = found_one ? found[static_cast<std::size_t>(i)].row : -1;
+    hits.scores[at * k + i] =
+        found_one ? found[static_cast<std::size_t>(i)].score : std::numeric_limits<float>::quiet_NaN();
   }
 }
 

@@ -42,14 +42,15 @@ void similarity_on_cpu(const float* a, std::int64_t a_rows, const float* b, std:
   return multiply(alone);
 }
 
-// The k best of each query out of all products, a few queries at a time.
-void top_k_of_products(const DeviceRows& rows, const float* queries, std::int64_t query_rows, std::int64_t base_rows,
-                       std::int32_t dim, std::int32_t k, std::int32_t* indices, float* scores) {
+// The k best of each query out of all inner products, a few queries at a time.
+void top_k_by_inner_products(const DeviceRows& rows, const float* queries, std::int64_t query_rows,
+                             std::int64_t base_rows, std::int32_t dim, std::int32_t k, std::int32_t* indices,
+                             float* scores) {
   std::vector<float> block(static_cast<std::size_t>(std::min(kQueriesAtOnce, query_rows) * base_rows));
   std::vector<Hit> found;
   for (std::int64_t start = 0; start < query_rows; start += kQueriesAtOnce) {
     const auto n = std::min(kQueriesAtOnce, query_rows - start);
-    rows.products(queries + start * dim, n, block.data());
+    rows.inner_products(queries + start * dim, n, block.data());
     for (std::int64_t q = 0; q < n; ++q) {
       const float* row = block.data() + q * base_rows;
       found.clear();
@@ -68,7 +69,7 @@ void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_
   const auto on = usable_device(device);
   if (!on.cuda) return similarity_on_cpu(a, a_rows, b, b_rows, dim, out);
   if (const auto* cuda = cuda_functions()) return cuda->similarity(on.index, a, a_rows, b, b_rows, dim, out);
-  rows_on_device(on, b, b_rows, dim)->products(a, a_rows, out);
+  rows_on_device(on, b, b_rows, dim)->inner_products(a, a_rows, out);
 }
 
 void top_k(const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows, std::int32_t dim,
@@ -80,7 +81,7 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
     return cuda->top_k(on.index, queries, query_rows, base, base_rows, dim, k, indices, scores);
   }
   const auto rows = rows_on_device(on, base, base_rows, dim);
-  top_k_of_products(*rows, queries, query_rows, base_rows, dim, k, indices, scores);
+  top_k_by_inner_products(*rows, queries, query_rows, base_rows, dim, k, indices, scores);
 }
 
 void top_k_of_block(const float* queries, std::int64_t query_rows, const BaseBlock& block, std::int32_t dim,
