@@ -49,9 +49,9 @@ void Engine::load(std::string path, RunnerOptions options, Done done) {
     const auto failure = attempt([&] {
       std::string devices;
       for (const auto& device : devices_of(options)) {
-        auto own = options;
-        own.device = device;
-        runners_.push_back(std::make_unique<Runner>(path, own));
+        auto device_options = options;
+        device_options.device = device;
+        runners_.push_back(std::make_unique<Runner>(path, device_options));
         devices += (devices.empty() ? "" : ",") + runners_.back()->info().device;
       }
       info_ = runners_.front()->info();

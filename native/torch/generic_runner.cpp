@@ -56,7 +56,7 @@ class TorchScriptRunner final : public GenericRunner {
   void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
     c10::InferenceMode inference;
     const std::int64_t image_bytes = image_size_ * image_size_ * 3;
-    in_parts(rows, cancel, [&](std::int64_t first, std::int64_t count) {
+    in_chunks(rows, cancel, [&](std::int64_t first, std::int64_t count) {
       run(*encode_image_, input_of(pixels + first * image_bytes, count), count, out + first * embed_dim_);
     });
   }
@@ -64,13 +64,13 @@ class TorchScriptRunner final : public GenericRunner {
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                      Cancel cancel) override {
     c10::InferenceMode inference;
-    in_parts(rows, cancel, [&](std::int64_t first, std::int64_t count) {
-      std::int64_t own = length;
+    in_chunks(rows, cancel, [&](std::int64_t first, std::int64_t count) {
+      std::int64_t used_length = length;
       if (deterministic_ && trims_) {  // the padding that other rows of the batch need must not matter
-        while (own > 1 && ids[first * length + own - 1] == pad_id_) --own;
+        while (used_length > 1 && ids[first * length + used_length - 1] == pad_id_) --used_length;
       }
-      auto input = at::empty({count, own}, at::kLong);
-      std::copy_n(ids + first * length, count * own, input.mutable_data_ptr<std::int64_t>());
+      auto input = at::empty({count, used_length}, at::kLong);
+      std::copy_n(ids + first * length, count * used_length, input.mutable_data_ptr<std::int64_t>());
       run(*encode_text_, input.to(device_), count, out + first * embed_dim_);
     });
   }
@@ -147,17 +147,17 @@ class TorchScriptRunner final : public GenericRunner {
 
   // work(first, count) over all rows; where memory runs out, with half of them at a time.
   template <typename Work>
-  void in_parts(std::int64_t rows, Cancel cancel, Work&& work) const {
-    std::int64_t together = deterministic_ ? 1 : rows;
+  void in_chunks(std::int64_t rows, Cancel cancel, Work&& work) const {
+    std::int64_t chunk_rows = deterministic_ ? 1 : rows;
     for (std::int64_t first = 0; first < rows;) {
       check_cancel(cancel);
-      const std::int64_t count = std::min(together, rows - first);
+      const std::int64_t count = std::min(chunk_rows, rows - first);
       try {
         work(first, count);
         first += count;
       } catch (...) {
         if (count == 1 || current_failure().status != TORCHCLIP_E_OUT_OF_MEMORY) throw;
-        together = (count + 1) / 2;
+        chunk_rows = (count + 1) / 2;
         if (device_.is_cuda()) free_cuda_cache();
       }
     }

@@ -99,10 +99,10 @@ std::size_t Tokenizer::word_length(std::u32string_view text) const {
 
 Tokenizer::Tokenizer(const std::string& tokenizer_json, const std::string& torchclip_json) {
   const auto settings = Json::parse(torchclip_json);
-  const auto& own = settings["tokenizer"];
-  const auto clean = own["clean"].text("none");
-  const auto dialect = own["dialect"].text(clean == "openai" ? "openai" : "transformers");
-  if (own["kind"].text("clip") != "clip" || (clean != "none" && clean != "openai")) {
+  const auto& options = settings["tokenizer"];
+  const auto clean = options["clean"].text("none");
+  const auto dialect = options["dialect"].text(clean == "openai" ? "openai" : "transformers");
+  if (options["kind"].text("clip") != "clip" || (clean != "none" && clean != "openai")) {
     throw Error(TORCHCLIP_E_ARGUMENT,
                 "this model's tokenizer is not CLIP's own: give token ids instead (encode_tokens), or use JavaScript");
   }

@@ -179,7 +179,7 @@ void Artifact::read_bytes(const StoredTensor& tensor, void* to) const {
 void Artifact::read_floats(const StoredTensor& tensor, float* to) const {
   if (tensor.type == StoredType::f32) return read_bytes(tensor, to);
   const auto elements = static_cast<std::size_t>(tensor.elements());
-  // The 16-bit values are read into the second half of the room and widened from the front: value i is written to
+  // The 16-bit values are read into the second half of `to` and widened from the front: value i is written to
   // bytes 4i to 4i + 3 and read from 2n + 2i, which is never before them.
   char* halves = reinterpret_cast<char*>(to) + 2 * elements;
   read_bytes(tensor, halves);
@@ -195,9 +195,9 @@ void Artifact::read_floats(const StoredTensor& tensor, float* to) const {
 float Artifact::scalar(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end() || found->second.elements() != 1) corrupt(*file_, name + " is no single number");
-  float room[1];
-  read_floats(found->second, room);
-  return room[0];
+  float value = 0;
+  read_floats(found->second, &value);
+  return value;
 }
 
 Weights Artifact::weights() const {

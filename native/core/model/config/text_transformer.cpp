@@ -39,12 +39,12 @@ Shapes shapes_of(const TextTransformer& c, std::int64_t embed_dim) {
 }
 
 std::string pool_line(const TextTransformer& c) {
-  const auto wide = ".view([-1, 1, 1]).expand([-1, 1, " + std::to_string(c.blocks.width) + "])";
+  const auto across_columns = ".view([-1, 1, 1]).expand([-1, 1, " + std::to_string(c.blocks.width) + "])";
   if (c.pool == "last" || c.appended_token) return "x = x.select(1, x.size(1) - 1)";
   if (c.pool == "first") return "x = x.select(1, 0)";
   const auto position = c.pool == "argmax" ? std::string("text.argmax(1)")
                                            : "(text == " + std::to_string(c.end_id) + ").to(text.dtype).argmax(1)";
-  return "x = x.gather(1, " + position + wide + ").squeeze(1)";
+  return "x = x.gather(1, " + position + across_columns + ").squeeze(1)";
 }
 
 // As open_clip trained CoCa: key j is seen where token j - 1 is no padding, and key 0 always.

@@ -82,20 +82,20 @@ VitEmbedding vit_embedding(const VitSettings& s, const Weights& weights) {
       s.stem.empty() ? "visual.conv1" : "visual.stem." + std::to_string(s.stem.size() - 1) + ".conv";
   e.patches = need(weights, conv + ".weight");
   const auto positions = need(weights, "visual.positional_embedding");
-  const std::int64_t own = positions.rows() - s.patches();  // 1: the class token has a position of its own
-  if (own < 0 || own > (s.class_token ? 1 : 0) || e.patches.rows() != width ||
+  const std::int64_t extra = positions.rows() - s.patches();  // 1: the class token has a position of its own
+  if (extra < 0 || extra > (s.class_token ? 1 : 0) || e.patches.rows() != width ||
       (s.stem.empty() && e.patches.inner() != s.patch_inner()) || positions.inner() != width) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the patch embedding has another shape than the model's settings say");
   }
   const auto bias = weights(conv + ".bias");
   e.positions.resize(static_cast<std::size_t>(s.patches() * width));
   for (std::int64_t i = 0; i < s.patches() * width; ++i) {
-    e.positions[i] = positions.data[own * width + i] + (bias.data ? bias.data[i % width] : 0.0f);
+    e.positions[i] = positions.data[extra * width + i] + (bias.data ? bias.data[i % width] : 0.0f);
   }
   if (s.class_token) {
     const auto token = need(weights, "visual.class_embedding");
     e.class_row.assign(token.data, token.data + width);
-    for (std::int64_t i = 0; own && i < width; ++i) e.class_row[i] += positions.data[i];
+    for (std::int64_t i = 0; extra && i < width; ++i) e.class_row[i] += positions.data[i];
   }
   return e;
 }

@@ -24,9 +24,9 @@ std::vector<StemStep> stem_of(Fields& fields, std::int64_t patch, std::int64_t w
   std::vector<StemStep> stem;
   std::int64_t product = 1;
   for (const auto& step : fields.objects_or_none("stem", 8)) {
-    Fields own(step, "image.stem");
-    stem.push_back({own.whole("kernel", 1, 64), own.whole("width", 1, kMostWidth)});
-    own.finish();
+    Fields step_fields(step, "image.stem");
+    stem.push_back({step_fields.whole("kernel", 1, 64), step_fields.whole("width", 1, kMostWidth)});
+    step_fields.finish();
     product *= stem.back().kernel;
     if (product > patch) break;
   }
