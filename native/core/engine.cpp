@@ -1,6 +1,6 @@
 #include "engine.h"
 
-#include "base/memory.h"
+#include "base/platform_memory.h"
 
 namespace torchclip::core {
 namespace {

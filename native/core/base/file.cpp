@@ -22,12 +22,17 @@ constexpr std::size_t kMostAtOnce = std::size_t{1} << 30;
 }
 
 std::string identity_of(const struct stat& file) {
+#if defined(__APPLE__)
+  const auto &modified = file.st_mtimespec, &changed = file.st_ctimespec;
+#else
+  const auto &modified = file.st_mtim, &changed = file.st_ctim;
+#endif
   std::string identity;
   for (const std::int64_t part :
        {static_cast<std::int64_t>(file.st_dev), static_cast<std::int64_t>(file.st_ino),
-        static_cast<std::int64_t>(file.st_size), static_cast<std::int64_t>(file.st_mtim.tv_sec),
-        static_cast<std::int64_t>(file.st_mtim.tv_nsec), static_cast<std::int64_t>(file.st_ctim.tv_sec),
-        static_cast<std::int64_t>(file.st_ctim.tv_nsec)}) {
+        static_cast<std::int64_t>(file.st_size), static_cast<std::int64_t>(modified.tv_sec),
+        static_cast<std::int64_t>(modified.tv_nsec), static_cast<std::int64_t>(changed.tv_sec),
+        static_cast<std::int64_t>(changed.tv_nsec)}) {
     identity += std::to_string(part) + ".";
   }
   return identity;

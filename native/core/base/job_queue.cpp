@@ -1,12 +1,7 @@
 #include "base/job_queue.h"
 
-#if defined(__linux__)
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include "base/error.h"
+#include "base/platform_thread.h"
 
 namespace torchclip::core {
 
@@ -78,17 +73,10 @@ void JobQueue::join() noexcept {
   }
 }
 
-// Compute yields to the threads that feed it: on a machine whose cores are all busy, the caller's event loop is
-// woken at once instead of after a time slice. Threads that OpenMP starts from here inherit it.
-static void lower_priority() {
-#if defined(__linux__)
-  constexpr int kNice = 15;
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
-#endif
-}
-
 void JobQueue::loop() {
-  lower_priority();
+  // Compute yields to the threads that feed it: on a machine whose cores are all busy, the caller's event loop is woken
+  // at once instead of after a time slice. Threads that OpenMP starts from here inherit it.
+  lower_thread_priority();
   for (;;) {
     std::function<void(bool)> job;
     {

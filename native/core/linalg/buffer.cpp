@@ -1,29 +1,9 @@
 #include "linalg/buffer.h"
 
-#include <algorithm>
-#include <cstdlib>
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include "base/platform_memory.h"
 
 namespace torchclip::core {
-namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-}  // namespace
-
-Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
-  void* data = nullptr;
-  const bool huge = bytes >= kHugePage;
-  const std::size_t alignment = huge ? kHugePage : kAlignment;
-  if (posix_memalign(&data, alignment, std::max(bytes, kAlignment)) != 0) throw std::bad_alloc();
-#if defined(__linux__)
-  if (huge) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
-  data_ = {data, std::free};
-}
+Buffer::Buffer(std::size_t bytes) : data_(allocate_block(bytes)), bytes_(bytes) {}
 
 }  // namespace torchclip::core

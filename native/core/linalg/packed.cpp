@@ -3,20 +3,10 @@
 #include <algorithm>
 #include <atomic>
 
-#include <unistd.h>
+#include "base/platform_memory.h"
 
 namespace torchclip::core {
 namespace {
-
-// Returns the size of a core's second cache, or a common size if the system does not tell it.
-std::int64_t second_cache_bytes() {
-  constexpr std::int64_t kCommon = 512 << 10;
-#if defined(_SC_LEVEL2_CACHE_SIZE)
-  const std::int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  if (bytes > 0) return bytes;
-#endif
-  return kCommon;
-}
 
 // Returns the size of a task's panels. They stay in a core's second cache together with some rows and the panels of the
 // thread's next task, which are prefetched in the meantime.

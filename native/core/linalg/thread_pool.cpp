@@ -1,23 +1,14 @@
 #include "linalg/thread_pool.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <utility>
 
 #include "base/bus_guard.h"
+#include "base/platform_thread.h"
 
 namespace torchclip::core {
 namespace {
 
 constexpr int kSpins = 4000;  // some 20 to 50 microseconds
-
-void relax() {
-#if defined(__x86_64__)
-  _mm_pause();
-#endif
-}
 
 }  // namespace
 
@@ -49,7 +40,7 @@ void ThreadPool::run(std::int64_t count, void* work, Call call) {
   state_.fetch_and(~kOpen, std::memory_order_acq_rel);
   for (int spins = 0; (state_.load(std::memory_order_acquire) & kJoined) != 0;) {
     if (++spins < kSpins) {
-      relax();
+      spin_pause();
     } else {
       std::this_thread::yield();  // the helper's core was taken away
     }
@@ -75,7 +66,7 @@ void ThreadPool::help(int thread) {
   for (;;) {
     for (int spins = 0; wake_.load(std::memory_order_acquire) == seen;) {
       if (++spins < kSpins) {
-        relax();
+        spin_pause();
       } else {
         wake_.wait(seen, std::memory_order_acquire);
       }
