@@ -75,6 +75,9 @@ const FLAGS: Record<string, string> = {
   amx_bf16: "amx_bf16",
   amx_int8: "amx_int8",
   asimd: "neon",
+  asimddp: "dotprod",
+  i8mm: "i8mm",
+  bf16: "bf16",
 };
 
 /**

@@ -10,6 +10,7 @@
 #endif
 
 #include "base/environment.h"
+#include "image/resize_neon.h"
 #include "image/resize_plan.h"
 
 namespace torchclip::core {
@@ -215,6 +216,23 @@ __attribute__((target("avx2"))) void horizontal_rgb_avx2(const std::uint8_t* in,
 const bool kAvx2 = [] { return __builtin_cpu_supports("avx2") && environment("TORCHCLIP_ISA") != "none"; }();
 #endif
 
+#if defined(TORCHCLIP_RESIZE_NEON)
+// `end`: of memory that may be read.
+void horizontal_rgb_neon_row(const std::uint8_t* in, const std::uint8_t* end, const Kernel& k, std::uint8_t* out) {
+  const auto n = static_cast<std::int32_t>(k.taps.size());
+  for (std::int32_t i = 0; i < n; ++i) {
+    const auto [first, count] = k.taps[i];
+    const std::uint8_t* p = in + static_cast<std::size_t>(first) * 3;
+    const std::int32_t* w = &k.weights[static_cast<std::size_t>(i) * k.size];
+    const bool readable = end - p >= static_cast<std::ptrdiff_t>(count) * 3 + kNeonBeyond;
+    (readable ? horizontal_rgb_neon : horizontal_pixel<3>)(p, w, count, out + 3 * i);
+  }
+}
+
+// TORCHCLIP_ISA=none turns it off, for tests.
+const bool kNeon = environment("TORCHCLIP_ISA") != "none";
+#endif
+
 // No horizontal scaling: the window's columns as they are, as RGB.
 void copy_row(const std::uint8_t* in, int channels, std::int64_t left, std::int32_t width, std::uint8_t* out) {
   const std::uint8_t* p = in + left * channels;
@@ -259,6 +277,8 @@ void vertical_row(const std::uint8_t* in, std::size_t stride, std::int32_t origi
 void horizontal(const std::uint8_t* in, const std::uint8_t* end, int channels, const Kernel& k, std::uint8_t* out) {
 #if defined(TORCHCLIP_RESIZE_AVX2)
   if (kAvx2 && channels == 3) return horizontal_rgb_avx2(in, end, k, out);
+#elif defined(TORCHCLIP_RESIZE_NEON)
+  if (kNeon && channels == 3) return horizontal_rgb_neon_row(in, end, k, out);
 #else
   (void)end;
 #endif

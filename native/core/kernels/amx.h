@@ -95,7 +95,7 @@ struct Bf16Tiles {
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
-  static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, Sum* out,
+  static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, std::int64_t, Sum* out,
                    const TilePrefetch& upcoming) {
     all_rows<Bf16Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), upcoming);
   }
@@ -111,7 +111,7 @@ struct Int8Tiles {  // A is signed, the weights are unsigned.
     _tile_dpbsud(2, 5, 6);
     _tile_dpbsud(3, 5, 7);
   }
-  static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, Sum* out,
+  static void rows(int n, const char* a, std::int64_t lda, const char* w, std::int64_t steps, std::int64_t, Sum* out,
                    const TilePrefetch& upcoming) {
     all_rows<Int8Tiles>(n, a, lda, w, steps, reinterpret_cast<char*>(out), upcoming);
   }

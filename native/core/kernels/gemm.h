@@ -271,7 +271,7 @@ void gemm(const GemmArgs& args, std::int64_t row_begin, std::int64_t row_end, st
       typename Step::Sum sums[R * kWide];
       const char* a = static_cast<const char*>(args.a) + begin * args.lda;
       if constexpr (requires { Step::rows; }) {
-        Step::rows(rows, a, args.lda, weights, args.steps, sums, upcoming);
+        Step::rows(rows, a, args.lda, weights, args.steps, kStrip * column_bytes, sums, upcoming);
       } else {
         tile_of<Step, R>(rows, a, args.lda, weights, args.steps, kStrip * column_bytes, sums, upcoming);
       }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/arm64_features.h"
 #include "base/environment.h"
 #include "kernels/tables.h"
 
@@ -28,14 +29,16 @@ Kernels make(const char* name, const IsaKernels& isa) {
 
 Kernels plain() { return make("plain", plain_kernels); }
 
-#if defined(TORCHCLIP_X86)
+#if defined(TORCHCLIP_X86) || defined(TORCHCLIP_ARM64)
 void use(Kernels& k, const DTypeKernels& faster) {
   k.gemms[static_cast<int>(faster.gemm.format.weights)] = faster.gemm;
   if (faster.attention) k.attention[1] = faster.attention;
   if (faster.int8_dots) k.int8_dots = faster.int8_dots;
   if (faster.widen) k.widen_fp16 = faster.widen;
 }
+#endif
 
+#if defined(TORCHCLIP_X86)
 // CPUID leaf 1, ECX bit 29.
 bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -111,6 +114,29 @@ Kernels choose() {
                           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   return has_avx512 && requested_isa != "avx2" && requested_isa != "avx2_vnni" ? avx512(requested_isa)
                                                                                : avx2(requested_isa);
+}
+#elif defined(TORCHCLIP_ARM64)
+Kernels choose() {
+  const std::string requested_isa = environment("TORCHCLIP_ISA");
+  if (requested_isa == "none") return plain();
+  const Arm64Features has = arm64_features();
+  Kernels k = make("neon", neon_kernels);
+  if (requested_isa == "neon") return k;
+  if (has.dot_product) {
+    k.name = "neon_dot";
+    use(k, neon_dot_int8);
+  }
+  if (requested_isa == "neon_dot") return k;
+  if (has.i8mm) {
+    k.name = "neon_i8mm";
+    use(k, neon_i8mm_int8);
+  }
+  if (requested_isa == "neon_i8mm") return k;
+  if (has.bf16) {
+    k.name = "neon_bf16";
+    use(k, neon_bf16);
+  }
+  return k;
 }
 #else
 Kernels choose() { return plain(); }

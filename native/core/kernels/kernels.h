@@ -145,7 +145,7 @@ struct Functions {
 };
 
 struct Kernels : Functions {
-  const char* name;               // "plain", "avx2", "avx512" ...
+  const char* name;               // "plain", "avx2", "neon" ...
   std::int32_t weight_max;        // The largest magnitude of an int8 weight: 127, or 63 if sums of pairs have 16 bits.
   GemmKernel gemms[kPrecisions];  // Indexed by Precision.
   Attend attention[2];            // Indexed by DType; null for bf16 if the linear layers do not take it.
@@ -153,7 +153,8 @@ struct Kernels : Functions {
 };
 
 // Returns the best table for this machine; never null, because plain C++ is the fallback without AVX2.
-// TORCHCLIP_ISA=avx2 | avx2_vnni | avx512 | avx512_bf16 | none limits the choice; none selects plain C++.
+// TORCHCLIP_ISA=avx2 | avx2_vnni | avx512 | avx512_bf16 | none, on ARM64 neon | neon_dot | neon_i8mm | none, limits the
+// choice; none selects plain C++.
 const Kernels* kernels();
 
 // Packs `rows` rows of w [rows, inner] (row stride ld) as panel `panel` of a packed matrix. For int8 a row w is stored

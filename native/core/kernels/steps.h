@@ -24,6 +24,8 @@ struct WholeWeights {
 
 #if defined(__AVX512F__)
 constexpr int kF32Rows = 14;
+#elif defined(TORCHCLIP_NEON)
+constexpr int kF32Rows = 8;
 #else
 constexpr int kF32Rows = 6;
 #endif
@@ -33,7 +35,15 @@ struct F32Fma {
   using Sum = Floats;
   static constexpr int kRows = kF32Rows, kOffset = 0;
   static Sum zero() { return all(0.0f); }
+#if defined(TORCHCLIP_NEON)  // The multiplication by one lane needs no register of equal lanes.
+  static Sum step(Sum s, const char* a, Ints w) {
+    float x;
+    std::memcpy(&x, a, sizeof x);
+    return vfmaq_n_f32(s, as_floats(w), x);
+  }
+#else
   static Sum step(Sum s, const char* a, Ints w) { return fma(as_floats(all_ints(four_bytes(a))), as_floats(w), s); }
+#endif
 };
 struct F32FmaStep : F32Fma, WholeWeights {};
 
@@ -103,7 +113,7 @@ struct Int8VnniStep : Int8Step<Int8VnniStep> {
   static Sum dot(Sum s, Ints w, Ints a) { return _mm256_dpbusd_avx_epi32(s, w, a); }
 };
 #endif
-#else
+#elif !defined(TORCHCLIP_NEON)  // For NEON, see steps_neon.h.
 // Multiplies unsigned bytes by signed ones. The products have 16 bits (255 * 127 fits) and are added in 32.
 struct Int8PlainStep : Int8Step<Int8PlainStep> {
   using Shorts = std::int16_t __attribute__((vector_size(16)));

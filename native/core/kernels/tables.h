@@ -21,5 +21,7 @@ struct DTypeKernels {
 
 extern const IsaKernels plain_kernels, avx2_kernels, avx512_kernels;
 extern const DTypeKernels avx2_f16c, avx2_vnni_int8, avx512_vnni_int8, avx512_bf16, amx_bf16, amx_int8;
+extern const IsaKernels neon_kernels;
+extern const DTypeKernels neon_dot_int8, neon_i8mm_int8, neon_bf16;
 
 }  // namespace torchclip::core

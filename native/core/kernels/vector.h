@@ -1,10 +1,12 @@
-// One register of floats, for the instruction set that this file is compiled for: AVX-512, AVX2, or the vector
+// One register of floats, for the instruction set that this file is compiled for: AVX-512, AVX2, NEON, or the vector
 // extension of GCC and Clang, which every machine supports. Only the kernel sources include this file. Everything is in
 // the unnamed namespace, so that no inline function of one instruction set is ever linked into another.
 #pragma once
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(TORCHCLIP_NEON)
+#include "kernels/vector_neon.h"
 #endif
 
 #include <cstdint>
@@ -147,7 +149,7 @@ inline void store_bf16(std::uint16_t* p, Floats a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1)));
 }
-#else
+#elif !defined(TORCHCLIP_NEON)
 constexpr int kLanes = 4;
 using Floats = float __attribute__((vector_size(16)));
 using Ints = std::int32_t __attribute__((vector_size(16)));

@@ -1,5 +1,6 @@
 #include "model/system.h"
 
+#include "base/arm64_features.h"
 #include "model/gpu_library.h"
 #include "model/torch_library.h"
 
@@ -31,6 +32,10 @@ std::vector<std::string> cpu_features() {
   }
 #elif defined(__aarch64__)
   found.push_back("neon");
+  const Arm64Features has = arm64_features();
+  if (has.dot_product) found.push_back("dotprod");
+  if (has.i8mm) found.push_back("i8mm");
+  if (has.bf16) found.push_back("bf16");
 #endif
   return found;
 }
