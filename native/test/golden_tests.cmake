@@ -1,0 +1,16 @@
+# The goldens of test/goldens in CTest. TORCHCLIP_GOLDENS: a folder that scripts/arm64-goldens.ts wrote.
+set(TORCHCLIP_GOLDENS "" CACHE PATH "artifacts of the model families, from scripts/arm64-goldens.ts; empty: none")
+set(_goldens ${PROJECT_SOURCE_DIR}/test/goldens)
+torchclip_plain_test(golden_test pixels ${_goldens}/transforms.json)
+torchclip_test_each_isa(golden_test pixels ${_goldens}/transforms.json)
+add_test(NAME golden_pixels COMMAND golden_test pixels ${_goldens}/preprocessing.json)
+add_test(NAME golden_tiny COMMAND golden_test embeddings ${_goldens}/tiny.json ${PROJECT_SOURCE_DIR}/models/tiny.pt)
+if(TORCHCLIP_GOLDENS)
+  add_test(NAME golden_processors COMMAND golden_test pixels ${TORCHCLIP_GOLDENS}/processors.json)
+  file(GLOB _artifacts ${TORCHCLIP_GOLDENS}/family-*.pt)
+  foreach(artifact ${_artifacts})
+    string(REGEX REPLACE "^.*family-([0-9]+)\\.pt$" "\\1" _number ${artifact})
+    add_test(NAME golden_family_${_number}
+      COMMAND golden_test embeddings ${_goldens}/families.json ${artifact} ${_number})
+  endforeach()
+endif()
