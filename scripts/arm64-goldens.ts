@@ -22,8 +22,8 @@ if (!folder) {
 mkdirSync(folder, { recursive: true });
 
 const { transforms } = golden<{ transforms: PreprocessingCase[] }>("configs");
-const processors = transforms.map(({ processor, ...rest }) => {
-  const hints = imageProcessorHints(processor!, false, rest.size, "preprocessor_config.json");
+const processors = transforms.map(({ processor = {}, ...rest }) => {
+  const hints = imageProcessorHints(processor, false, rest.size, "preprocessor_config.json");
   const { filter, ...transform } = nativeTransform(hints, rest.size);
   return { ...rest, ...transform, interpolation: filter };
 });

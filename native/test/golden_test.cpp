@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "base/json.h"
-#include "check.h"
 #include "image/preprocess.h"
 #include "kernels/kernels.h"
 #include "sha256.h"
@@ -22,6 +21,14 @@
 using namespace torchclip::core;
 
 namespace {
+
+int failures = 0;
+
+void expect(bool ok, const char* what) {
+  if (ok) return;
+  ++failures;
+  std::fprintf(stderr, "failed: %s\n", what);
+}
 
 Json read_json(const char* path) {
   std::ifstream file(path, std::ios::binary);
@@ -79,13 +86,13 @@ void check_pixels(const Json& cases, double limit) {
     std::vector<std::uint8_t> out(static_cast<std::size_t>(transform.size) * static_cast<std::size_t>(transform.size) *
                                   3);
     preprocess(input.image, transform, out.data());
-    const bool same = torchclip::test::sha256(out) == c["sha256"].text();
-    if (!same) std::fprintf(stderr, "%d x %d x %d to %d\n", width, height, input.image.channels, transform.size);
-    CHECK(same);
+    const std::string sizes = std::to_string(width) + " x " + std::to_string(height) + " x " +
+                              std::to_string(input.image.channels) + " to " + std::to_string(transform.size);
+    expect(torchclip::test::sha256(out) == c["sha256"].text(), sizes.c_str());
     ++compared;
   }
   std::printf("%d images have the bytes of Pillow\n", compared);
-  CHECK(compared > 0);
+  expect(compared > 0, "no image is small enough");
 }
 
 struct Agreement {
@@ -147,7 +154,7 @@ void check_embeddings(const Json& golden, const Json& images, const char* artifa
     const Agreement text = compare(encode_ids(clip, golden["ids"]), golden["text"]);
     std::printf("  %s: images differ by %.2g, cosine %.6f; texts by %.2g, %.6f\n", precision, image.difference,
                 image.cosine, text.difference, text.cosine);
-    for (const Agreement& a : {image, text}) CHECK(a.difference <= difference && a.cosine >= cosine);
+    for (const Agreement& a : {image, text}) expect(a.difference <= difference && a.cosine >= cosine, precision);
   }
 }
 
@@ -171,5 +178,5 @@ int main(int count, char** arguments) {
   } else {
     check_embeddings(goldens, goldens["images"], arguments[3]);
   }
-  return torchclip::test::failures();
+  return failures == 0 ? 0 : 1;
 }
