@@ -68,7 +68,7 @@ std::vector<float> expected(const Operands& o) {
   return out;
 }
 
-std::vector<float> multiplied(const ProductKernel& kernel, const Operands& o) {
+std::vector<float> multiplied(const GemmKernel& kernel, const Operands& o) {
   const std::int64_t panels = round_up(kColumns, kPanel) / kPanel, steps = kernel.format.steps(o.inner);
   std::vector<char> packed(static_cast<std::size_t>(panels * kPanel * steps * kernel.format.bytes()));
   std::vector<float> scales(static_cast<std::size_t>(panels * kPanel));
@@ -78,7 +78,7 @@ std::vector<float> multiplied(const ProductKernel& kernel, const Operands& o) {
                packed.data(), scales.data() + first);
   }
   std::vector<float> out(static_cast<std::size_t>(o.rows * kColumns), -1.0f);
-  Product p;
+  GemmArgs p;
   p.a = o.a.data();
   p.lda = o.stride;
   p.weights = packed.data();
@@ -89,12 +89,12 @@ std::vector<float> multiplied(const ProductKernel& kernel, const Operands& o) {
   p.row_sum = o.row_sum.data();
   p.out = out.data();
   p.ldo = kColumns;
-  kernel.multiply(p, 0, o.rows, 0, panels);
+  kernel.gemm(p, 0, o.rows, 0, panels);
   return out;
 }
 
 // Returns whether all results are right.
-bool check_products(const char* name, const ProductKernel& kernel) {
+bool check_products(const char* name, const GemmKernel& kernel) {
   bool right = true;
   for (const std::int64_t rows : {1, 2, 3, 5, 7, 8, 9, 21}) {
     for (const std::int64_t inner : {1, 3, 4, 8, 9, 12, 77, 1030}) {
@@ -115,9 +115,9 @@ bool check_products(const char* name, const ProductKernel& kernel) {
 int main() {
   const Arm64Features has = arm64_features();
   constexpr int kInt8 = static_cast<int>(Precision::int8);
-  bool right = check_products("plain", plain_part.products[kInt8]);
-  right = check_products("neon", neon_part.products[kInt8]) && right;
-  if (has.dot_product) right = check_products("neon_dot", neon_dot_int8.product) && right;
-  if (has.i8mm) right = check_products("neon_i8mm", neon_i8mm_int8.product) && right;
+  bool right = check_products("plain", plain_kernels.gemms[kInt8]);
+  right = check_products("neon", neon_kernels.gemms[kInt8]) && right;
+  if (has.dot_product) right = check_products("neon_dot", neon_dot_int8.gemm) && right;
+  if (has.i8mm) right = check_products("neon_i8mm", neon_i8mm_int8.gemm) && right;
   return right ? 0 : 1;
 }
