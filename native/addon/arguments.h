@@ -39,7 +39,7 @@ inline Napi::Error argument_error(Napi::Env env, const std::string& message) {
 // The memory of a typed array of `type`; throws E_ARGUMENT naming `what` otherwise, where it holds fewer than
 // `elements` elements (none, when its buffer was transferred), and where its buffer can shrink.
 template <typename T>
-T* elements_of(const Napi::Value& value, napi_typedarray_type type, std::size_t elements, const char* what) {
+T* elements_of(const Napi::Value& value, napi_typedarray_type type, std::int64_t elements, const char* what) {
   const Napi::Env env = value.Env();
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
     throw argument_error(env, std::string(what) + " is not a typed array of the expected type");
@@ -48,7 +48,7 @@ T* elements_of(const Napi::Value& value, napi_typedarray_type type, std::size_t 
   if (Environment::of(env).is_resizable(array)) {
     throw argument_error(env, std::string(what) + " is a view of a resizable ArrayBuffer: give a copy of it");
   }
-  if (array.ElementLength() < elements) {
+  if (static_cast<std::int64_t>(array.ElementLength()) < elements) {
     throw argument_error(env, std::string(what) + " holds " + std::to_string(array.ElementLength()) +
                                   " elements where " + std::to_string(elements) + " are needed");
   }

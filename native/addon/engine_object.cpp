@@ -58,12 +58,13 @@ EngineObject::~EngineObject() { engines_->erase(engine_); }
 // trustCode: boolean): Promise<NativeInfo>
 Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   auto& environment = Environment::of(info.Env());
-  core::RunnerOptions options{text(info[1], "device"),
-                              text(info[2], "precision"),
-                              static_cast<std::int32_t>(whole(info[3], 0, core::kMostThreads, "threads")),
-                              info[4].ToBoolean(),
-                              info[5].ToBoolean(),
-                              info[6].ToBoolean()};
+  core::RunnerOptions options;
+  options.device = text(info[1], "device");
+  options.precision = text(info[2], "precision");
+  options.threads = static_cast<std::int32_t>(whole(info[3], 0, core::kMostThreads, "threads"));
+  options.generic = info[4].ToBoolean();
+  options.deterministic = info[5].ToBoolean();
+  options.trust_code = info[6].ToBoolean();
   auto job = std::make_unique<LoadJob>(info.Env());
   job->keep(info.This());
   auto promise = job->promise();
@@ -131,7 +132,7 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
       images.push_back({{data, 0, 0, 0}, bytes.As<Napi::Uint8Array>().ByteLength()});
       continue;
     }
-    const auto needed = static_cast<std::size_t>(image.width) * image.height * image.channels;
+    const std::int64_t needed = std::int64_t{image.width} * image.height * image.channels;
     image.pixels = elements_of<std::uint8_t>(bytes, napi_uint8_array, needed, "data");
     images.push_back({image});
   }

@@ -34,10 +34,10 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
       static_cast<std::uint8_t>(whole(given.Get("fill"), 0, 255, "fill")),
       static_cast<std::int32_t>(whole(given.Get("resized"), 0, core::kMostPixels, "resized")),
       static_cast<core::Crop>(whole(given.Get("crop"), 0, 1, "crop"))};
-  const auto slot = static_cast<std::size_t>(whole(info[6], 0, 1 << 20, "slot"));
-  const std::size_t bytes = static_cast<std::size_t>(transform.size) * transform.size * 3;
-  const auto* pixels = elements_of<std::uint8_t>(info[0], napi_uint8_array,
-                                                 static_cast<std::size_t>(width) * height * channels, "pixels");
+  const auto slot = whole(info[6], 0, 1 << 20, "slot");
+  const std::int64_t bytes = std::int64_t{transform.size} * transform.size * 3;
+  const auto* pixels =
+      elements_of<std::uint8_t>(info[0], napi_uint8_array, std::int64_t{width} * height * channels, "pixels");
   auto* out = elements_of<std::uint8_t>(info[5], napi_uint8_array, (slot + 1) * bytes, "out") + slot * bytes;
   auto job = std::make_unique<Job>(info.Env());
   job->keep(info[0]);
@@ -73,7 +73,7 @@ Napi::Value top_k(const Napi::CallbackInfo& info) {
   auto* indices = elements_of<std::int32_t>(info[8], napi_int32_array, query_rows * k, "indices");
   auto* scores = elements_of<float>(info[9], napi_float32_array, query_rows * k, "scores");
   auto job = std::make_unique<Job>(info.Env());
-  for (const int i : {0, 2, 8, 9}) job->keep(info[i]);
+  for (const std::size_t i : {0u, 2u, 8u, 9u}) job->keep(info[i]);
   return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [=](Job&) {
     const core::BaseBlock block{base, base_rows, first_row};
     core::top_k_of_block(queries, query_rows, block, dim, k, device.c_str(), indices, scores);

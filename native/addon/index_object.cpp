@@ -58,7 +58,7 @@ Napi::Value IndexObject::search(const Napi::CallbackInfo& info) {
   }
   const core::Hits hits{elements_of<std::int32_t>(info[4], napi_int32_array, count * k, "indices"),
                         elements_of<float>(info[5], napi_float32_array, count * k, "scores")};
-  for (const int i : {0, 4, 5}) job->keep(info[i]);
+  for (const std::size_t i : {0u, 4u, 5u}) job->keep(info[i]);
   return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [=, index = index_](Job&) {
     index->search(query, hits);
   });

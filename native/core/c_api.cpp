@@ -244,7 +244,7 @@ torchclip_status torchclip_encode_texts(torchclip_engine* engine, const char* co
     const std::int32_t length = engine->engine.info().context_length;
     require_sizes({rows, length}, sizeof(std::int32_t), "rows and context_length");
     require_sizes({rows, engine->engine.info().embed_dim}, sizeof(float), "rows and embed_dim");
-    std::vector<std::int32_t> ids(static_cast<std::size_t>(rows) * length);
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(rows * length));
     tokenize(*engine, texts, rows, truncate != 0, ids.data());
     wait([&](Engine::Done done) {
       engine->engine.run([&](auto& runner) { runner.encode_tokens(ids.data(), rows, length, out, normalize != 0); },

@@ -50,15 +50,15 @@ void Blas::free(Plan& plan) {
   plan = {};
 }
 
-// cuBLASLt counts by columns: our row-major out [rows, columns] is its column-major [columns, rows], the product of the
-// weights, transposed, with the rows; its bias runs along our columns.
+// cuBLASLt counts by columns: our row-major out [rows, columns] is its column-major [columns, rows], the
+// multiplication of the transposed weights with the rows; its bias runs along our columns.
 bool Blas::propose(Plan& plan, const GemmArgs& p, int alignment,
                    std::vector<cublasLtMatmulHeuristicResult_t>& found) const {
   free(plan);
   // float32 is float32: TF32 is a compute type of its own that is never asked for.
-  check(cublasLtMatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a product's description");
+  check(cublasLtMatmulDescCreate(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a description of a GEMM");
   const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
-    check(cublasLtMatmulDescSetAttribute(plan.operation, attribute, &value, sizeof value), "a product's attribute");
+    check(cublasLtMatmulDescSetAttribute(plan.operation, attribute, &value, sizeof value), "an attribute of a GEMM");
   };
   set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
   set(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N);
@@ -69,23 +69,23 @@ bool Blas::propose(Plan& plan, const GemmArgs& p, int alignment,
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
     if (p.bias) {
       set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out_number));
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out_dtype));
     }
   }
-  const auto layout = [&](cublasLtMatrixLayout_t& to, DType number, std::int64_t rows, std::int64_t columns,
+  const auto layout = [&](cublasLtMatrixLayout_t& to, DType dtype, std::int64_t rows, std::int64_t columns,
                           std::int64_t stride) {
-    check(cublasLtMatrixLayoutCreate(&to, type_of(number), static_cast<std::uint64_t>(rows),
+    check(cublasLtMatrixLayoutCreate(&to, type_of(dtype), static_cast<std::uint64_t>(rows),
                                      static_cast<std::uint64_t>(columns), stride),
           "a matrix's layout");
   };
-  layout(plan.a, p.number, p.inner, p.columns, p.inner);
-  layout(plan.b, p.number, p.inner, p.rows, p.inner);
-  layout(plan.c, p.out_number, p.columns, p.rows, p.stride);
+  layout(plan.a, p.dtype, p.inner, p.columns, p.inner);
+  layout(plan.b, p.dtype, p.inner, p.rows, p.inner);
+  layout(plan.c, p.out_dtype, p.columns, p.rows, p.stride);
 
   cublasLtMatmulPreference_t preference = nullptr;
-  check(cublasLtMatmulPreferenceCreate(&preference), "a product's preferences");
+  check(cublasLtMatmulPreferenceCreate(&preference), "the preferences of a GEMM");
   const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
-    check(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "a product's preference");
+    check(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "a preference of a GEMM");
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
   const auto bytes = static_cast<std::uint32_t>(alignment);
@@ -119,15 +119,14 @@ Blas::Plan Blas::make(Device& device, const GemmArgs& p, int alignment, bool may
   if (!propose(plan, p, alignment, found)) {
     plan.epilogue = false;
     if (!propose(plan, p, alignment, found)) {
-      throw std::runtime_error("cuBLASLt has no product of " + std::to_string(p.rows) + " x " +
-                               std::to_string(p.inner) + " by " + std::to_string(p.inner) + " x " +
-                               std::to_string(p.columns));
+      throw std::runtime_error("cuBLASLt has no GEMM of " + std::to_string(p.rows) + " x " + std::to_string(p.inner) +
+                               " by " + std::to_string(p.inner) + " x " + std::to_string(p.columns));
     }
   }
   plan.algorithm = found.front().algo;
   if (!may_time || found.size() == 1) return plan;
-  // On scratch: an accumulating product must not run twice on its output.
-  const auto scratch = device.allocate(static_cast<std::size_t>(p.rows * p.stride * size_of(p.out_number)));
+  // On scratch: an accumulating GEMM must not run twice on its output.
+  const auto scratch = device.allocate(static_cast<std::size_t>(p.rows * p.stride * size_of(p.out_dtype)));
   float least = 0;
   for (const auto& proposal : found) {
     Timer timer(device.stream());
@@ -149,8 +148,8 @@ void Blas::gemm(Device& device, const GemmArgs& p, bool may_time) {
   if (p.rows == 0) return;
   if (!workspace_) workspace_ = device.allocate(kWorkspace);
   const int alignment = alignment_of(p);
-  const Key key{p.rows,       p.inner,           p.columns,    p.stride,    p.number,
-                p.out_number, p.bias != nullptr, p.accumulate, p.gelu_tanh, alignment};
+  const Key key{p.rows,      p.inner,           p.columns,    p.stride,    p.dtype,
+                p.out_dtype, p.bias != nullptr, p.accumulate, p.gelu_tanh, alignment};
   auto at = plans_.find(key);
   if (at == plans_.end()) {
     if (plans_.size() >= kPlans) {
@@ -162,11 +161,11 @@ void Blas::gemm(Device& device, const GemmArgs& p, bool may_time) {
   const Plan& plan = at->second;
   if (plan.epilogue && p.bias) {
     check(cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof p.bias),
-          "a product's bias");
+          "the bias of a GEMM");
   }
-  check(start(device, plan, plan.algorithm, p, p.out), "a product");
+  check(start(device, plan, plan.algorithm, p, p.out), "a GEMM");
   if (!plan.epilogue && (p.bias || p.gelu_tanh)) {
-    bias_activation(device.stream(), p.out, p.out_number, p.rows, p.columns, p.bias, p.out_number,
+    bias_activation(device.stream(), p.out, p.out_dtype, p.rows, p.columns, p.bias, p.out_dtype,
                     p.gelu_tanh ? Activation::gelu_tanh : Activation::none);
   }
 }

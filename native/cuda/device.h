@@ -1,5 +1,5 @@
 // The interface of a GPU that the model uses besides the kernels: memory, copies, matrix multiplication, attention and
-// recorded passes. gpu.cpp implements it with CUDA, and native/test/cuda/host_device.cpp on the host, for tests without
+// captured passes. gpu.cpp implements it with CUDA, and native/test/cuda/host_device.cpp on the host, for tests without
 // a GPU.
 #pragma once
 
@@ -21,26 +21,26 @@ struct GemmArgs {
   std::int64_t rows = 0, inner = 0;  // inner is a multiple of 8.
   const void* weights = nullptr;     // [columns, inner]
   std::int64_t columns = 0;
-  DType number = DType::f32;
+  DType dtype = DType::f32;
   const void* bias = nullptr;  // [columns] of the type of `out`, or null
   void* out = nullptr;         // [rows, columns], row stride `stride`
   std::int64_t stride = 0;     // elements
-  DType out_number = DType::f32;
+  DType out_dtype = DType::f32;
   bool accumulate = false;  // Adds to out.
   bool gelu_tanh = false;   // Applies the tanh form of GELU to the result; not with accumulate.
 };
 
 // Softmax attention over packed sequences; the queries are already scaled.
 struct Attention {
-  const void *q = nullptr, *k = nullptr, *v = nullptr;  // [tokens, heads, width], row strides below, of `number`
-  std::int64_t q_stride = 0, kStride = 0;               // The distance in elements from one token to the next.
-  DType number = DType::f32;
+  const void *q = nullptr, *k = nullptr, *v = nullptr;  // [tokens, heads, width], row strides below, of `dtype`
+  std::int64_t q_stride = 0, kv_stride = 0;             // The distance in elements from one token to the next.
+  DType dtype = DType::f32;
   std::int64_t heads = 0, width = 0;
   std::int64_t sequences = 0;
   std::int64_t query_tokens = 0, key_tokens = 0;                      // Of all sequences.
   const std::int32_t *query_starts = nullptr, *key_starts = nullptr;  // On the device, [sequences + 1].
-  std::int64_t most_queries = 0, most_keys = 0;                       // The maximum of one sequence.
-  bool uniform = false;                                               // Every sequence has most_queries and most_keys.
+  std::int64_t max_queries = 0, max_keys = 0;                         // The maximum of one sequence.
+  bool uniform = false;                                               // Every sequence has max_queries and max_keys.
   bool causal = false;                                                // Query i attends to keys 0 ... i.
 };
 
@@ -71,15 +71,15 @@ class Device {
   virtual void fill(void* to, std::uint8_t value, std::size_t bytes) = 0;  // Queued.
 
   // The input and output of a pass alternate between two slots, so that copies overlap with the previous pass.
-  // upload_room returns the slot's memory on the device. upload_ahead copies to it through pinned memory while the
-  // device computes, once the slot's last pass has finished. begin_pass makes the following work wait for that copy.
-  // end_pass copies the result to the host, where finish() writes it to `to`; finish() does nothing if no pass is in
+  // input_slot returns the slot's memory on the device. upload_async copies to it through pinned memory while the
+  // device computes, once the slot's last pass has finished. begin_batch makes the following work wait for that copy.
+  // end_batch copies the result to the host, where finish() writes it to `to`; finish() does nothing if no pass is in
   // progress.
   static constexpr int kSlots = 2;
-  virtual void* upload_room(int slot, std::size_t bytes) = 0;
-  virtual void upload_ahead(int slot, const void* from, std::size_t bytes) = 0;
-  virtual void begin_pass(int slot) = 0;
-  virtual void end_pass(int slot, void* to, const void* from, std::size_t bytes) = 0;
+  virtual void* input_slot(int slot, std::size_t bytes) = 0;
+  virtual void upload_async(int slot, const void* from, std::size_t bytes) = 0;
+  virtual void begin_batch(int slot) = 0;
+  virtual void end_batch(int slot, void* to, const void* from, std::size_t bytes) = 0;
   virtual void finish(int slot) = 0;
 
   virtual void gemm(const GemmArgs& args) = 0;
@@ -91,10 +91,10 @@ class Device {
   // Decodes the jobs and sets `done` of each. Later work on the stream sees the images.
   virtual void decode_jpegs(JpegJob* jobs, std::int64_t count) = 0;
 
-  // Runs `pass`, whose launches depend on `key` only. If passes are recorded, later calls with the same key replay it.
-  virtual void run(const std::string& key, const std::function<void()>& pass) = 0;
-  // Drops the recorded passes, because memory that they use has moved.
-  virtual void forget_passes() noexcept = 0;
+  // Runs `pass`, whose launches depend on `key` only. If passes are captured, later calls with the same key replay it.
+  virtual void run_captured(const std::string& key, const std::function<void()>& pass) = 0;
+  // Drops the captured passes, because memory that they use has moved.
+  virtual void invalidate_graphs() noexcept = 0;
   // Returns the time in seconds that the device takes for `work`, as the mean of `repeats` runs after unmeasured
   // warm-up runs.
   virtual double time(int repeats, const std::function<void()>& work) = 0;

@@ -25,7 +25,7 @@ namespace {
 
 namespace allocator = c10::cuda::CUDACachingAllocator;
 
-constexpr std::size_t kGraphs = 64;  // recorded passes that are kept
+constexpr std::size_t kMaxGraphs = 64;  // captured passes that are kept
 
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
@@ -33,7 +33,7 @@ void check(cudaError_t status, const char* what) {
   throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
 }
 
-bool wanted(const char* variable) { return core::environment(variable) != "0"; }
+bool enabled(const char* variable) { return core::environment(variable) != "0"; }
 
 cudaStream_t raw(Stream stream) { return static_cast<cudaStream_t>(stream); }
 
@@ -82,8 +82,8 @@ class Gpu final : public Device {
       : index_(static_cast<c10::DeviceIndex>(index)),
         stream_((enter(index_), c10::cuda::getStreamFromPool(false, index_))),
         copies_(c10::cuda::getStreamFromPool(false, index_)),
-        graphs_wanted_(wanted("TORCHCLIP_CUDA_GRAPHS")),
-        tune_(wanted("TORCHCLIP_CUDA_TUNE")) {
+        graphs_enabled_(enabled("TORCHCLIP_CUDA_GRAPHS")),
+        tune_(enabled("TORCHCLIP_CUDA_TUNE")) {
     c10::cuda::setCurrentCUDAStream(stream_);
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, index), "the GPU's properties");
@@ -108,7 +108,7 @@ class Gpu final : public Device {
   void free_cache() noexcept override {
     attended_ = at::Tensor();
     for (auto& slot : slots_) {
-      slot.room = nullptr;
+      slot.input = nullptr;
       slot.bytes = 0;
     }
     free_all_caches();
@@ -129,38 +129,38 @@ class Gpu final : public Device {
     check(cudaMemsetAsync(to, value, bytes, stream_.stream()), "filling memory");
   }
 
-  void* upload_room(int slot, std::size_t bytes) override {
+  void* input_slot(int slot, std::size_t bytes) override {
     here();
     auto& s = slots_[slot];
     if (bytes > s.bytes) {
-      forget_passes();
+      invalidate_graphs();
       synchronize();  // the slot's last pass, and whoever had the new memory before: the copies' stream waits for
                       // neither
-      s.room = nullptr;
+      s.input = nullptr;
       s.bytes = 0;
-      s.room = allocate(bytes);
+      s.input = allocate(bytes);
       s.bytes = bytes;
     }
-    return s.room.get();
+    return s.input.get();
   }
 
-  void upload_ahead(int slot, const void* from, std::size_t bytes) override {
+  void upload_async(int slot, const void* from, std::size_t bytes) override {
     auto& s = slots_[slot];
     if (s.used) s.copied.wait();  // the page-locked memory is free again
     std::memcpy(s.in.grow(bytes), from, bytes);
     if (s.used) s.consumed.hold(copies_.stream());
-    check(cudaMemcpyAsync(s.room.get(), s.in.data(), bytes, cudaMemcpyHostToDevice, copies_.stream()),
+    check(cudaMemcpyAsync(s.input.get(), s.in.data(), bytes, cudaMemcpyHostToDevice, copies_.stream()),
           "a copy to the GPU");
     s.copied.record(copies_.stream());
     s.used = true;
   }
 
-  void begin_pass(int slot) override {
+  void begin_batch(int slot) override {
     here();
     slots_[slot].copied.hold(stream_.stream());
   }
 
-  void end_pass(int slot, void* to, const void* from, std::size_t bytes) override {
+  void end_batch(int slot, void* to, const void* from, std::size_t bytes) override {
     auto& s = slots_[slot];
     if (bytes) {
       check(cudaMemcpyAsync(s.out.grow(bytes), from, bytes, cudaMemcpyDeviceToHost, stream_.stream()),
@@ -180,11 +180,11 @@ class Gpu final : public Device {
     if (s.out_bytes) std::memcpy(s.to, s.out.data(), s.out_bytes);
   }
 
-  void gemm(const GemmArgs& args) override { blas_.gemm(*this, args, tune_ && !recording_); }
+  void gemm(const GemmArgs& args) override { blas_.gemm(*this, args, tune_ && !capturing_); }
 
   const void* attend(const Attention& a) override {
     c10::InferenceMode inference;
-    const auto options = at::TensorOptions(type_of(a.number)).device(at::kCUDA, index_);
+    const auto options = at::TensorOptions(type_of(a.dtype)).device(at::kCUDA, index_);
     const auto view = [&](const void* data, std::int64_t tokens, std::int64_t each, std::int64_t stride, bool packed) {
       auto* from = const_cast<void*>(data);
       if (a.uniform) {
@@ -197,23 +197,23 @@ class Gpu final : public Device {
       if (a.uniform) return {};
       return at::from_blob(const_cast<std::int32_t*>(data), {a.sequences + 1}, options.dtype(at::kInt));
     };
-    const bool flash = flash_ && a.number != DType::f32;
-    const auto q = view(a.q, a.query_tokens, a.most_queries, a.q_stride, flash);
-    const auto k = view(a.k, a.key_tokens, a.most_keys, a.kStride, flash);
-    const auto v = view(a.v, a.key_tokens, a.most_keys, a.kStride, flash);
+    const bool flash = flash_ && a.dtype != DType::f32;
+    const auto q = view(a.q, a.query_tokens, a.max_queries, a.q_stride, flash);
+    const auto k = view(a.k, a.key_tokens, a.max_keys, a.kv_stride, flash);
+    const auto v = view(a.v, a.key_tokens, a.max_keys, a.kv_stride, flash);
     attended_ = at::Tensor();
     if (flash) {
       attended_ = std::get<0>(at::_flash_attention_forward(q, k, v, starts(a.query_starts), starts(a.key_starts),
-                                                           a.most_queries, a.most_keys, 0.0, a.causal, false, 1.0));
+                                                           a.max_queries, a.max_keys, 0.0, a.causal, false, 1.0));
     } else {
       constexpr std::int64_t kNoMask = 0, kCausalFromTopLeft = 1;  // CustomMaskType of libtorch's mem_eff_attention
-      std::optional<std::int64_t> most_queries, most_keys;
+      std::optional<std::int64_t> max_queries, max_keys;
       if (!a.uniform) {
-        most_queries = a.most_queries;
-        most_keys = a.most_keys;
+        max_queries = a.max_queries;
+        max_keys = a.max_keys;
       }
       attended_ = std::get<0>(at::_efficient_attention_forward(q, k, v, {}, starts(a.query_starts),
-                                                               starts(a.key_starts), most_queries, most_keys, 0.0,
+                                                               starts(a.key_starts), max_queries, max_keys, 0.0,
                                                                a.causal ? kCausalFromTopLeft : kNoMask, false, 1.0));
     }
     attended_ = attended_.contiguous();
@@ -229,24 +229,24 @@ class Gpu final : public Device {
     if (jpeg()) jpeg()->decode(jobs, count, stream());
   }
 
-  void run(const std::string& key, const std::function<void()>& pass) override {
+  void run_captured(const std::string& key, const std::function<void()>& pass) override {
     here();
-    if (!graphs_wanted_) return pass();
-    auto& recorded = passes_[key];
-    recorded.used = ++clock_;
-    if (recorded.graph) return recorded.graph->replay();
-    if (!recorded.seen || recorded.refused) {
-      recorded.seen = true;
-      return pass();  // memory grows, products are timed: nothing of that can be recorded
+    if (!graphs_enabled_) return pass();
+    auto& captured = passes_[key];
+    captured.used = ++clock_;
+    if (captured.graph) return captured.graph->replay();
+    if (!captured.seen || captured.refused) {
+      captured.seen = true;
+      return pass();  // memory grows, GEMMs are timed: nothing of that can be captured
     }
-    record(key, pass);
+    capture(key, pass);
   }
 
-  void forget_passes() noexcept override { passes_.clear(); }
+  void invalidate_graphs() noexcept override { passes_.clear(); }
 
   double time(int repeats, const std::function<void()>& work) override {
     here();
-    for (int i = 0; i < 3; ++i) work();  // grows and times, records, replays
+    for (int i = 0; i < 3; ++i) work();  // grows memory and times GEMMs, captures, replays
     Timer timer(stream());
     timer.begin();
     for (int i = 0; i < repeats; ++i) work();
@@ -272,10 +272,10 @@ class Gpu final : public Device {
     return jpeg_.get();
   }
 
-  void record(const std::string& key, const std::function<void()>& pass) {
+  void capture(const std::string& key, const std::function<void()>& pass) {
     auto graph = std::make_unique<at::cuda::CUDAGraph>();
     attended_ = at::Tensor();
-    recording_ = true;
+    capturing_ = true;
     bool good = false;
     try {
       graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
@@ -283,24 +283,24 @@ class Gpu final : public Device {
         pass();
         good = passes_.count(key) > 0;  // else memory moved
       } catch (const std::exception&) {
-        // Ended below, run unrecorded.
+        // The capture ends below, and the pass runs without a graph.
       }
       attended_ = at::Tensor();
       graph->capture_end();
     } catch (const std::exception&) {
       good = false;
     }
-    recording_ = false;
+    capturing_ = false;
     cudaGetLastError();
-    auto& recorded = passes_[key];
-    recorded.seen = true;
+    auto& captured = passes_[key];
+    captured.seen = true;
     if (!good) {
-      recorded.refused = true;
+      captured.refused = true;
       return pass();
     }
-    recorded.graph = std::move(graph);
-    recorded.graph->replay();
-    if (passes_.size() > kGraphs) {
+    captured.graph = std::move(graph);
+    captured.graph->replay();
+    if (passes_.size() > kMaxGraphs) {
       auto oldest = passes_.begin();
       for (auto at = passes_.begin(); at != passes_.end(); ++at) {
         if (at->second.used < oldest->second.used) oldest = at;
@@ -310,7 +310,7 @@ class Gpu final : public Device {
   }
 
   struct Slot {
-    Memory room;
+    Memory input;
     std::size_t bytes = 0;
     Pinned in, out;
     Event copied, consumed;
@@ -318,7 +318,7 @@ class Gpu final : public Device {
     std::size_t out_bytes = 0;
     bool used = false, pending = false;
   };
-  struct Pass {
+  struct CapturedPass {
     std::unique_ptr<at::cuda::CUDAGraph> graph;
     bool seen = false, refused = false;
     std::uint64_t used = 0;
@@ -326,7 +326,7 @@ class Gpu final : public Device {
 
   c10::DeviceIndex index_;
   c10::cuda::CUDAStream stream_, copies_;
-  bool graphs_wanted_, tune_, flash_ = false, recording_ = false;
+  bool graphs_enabled_, tune_, flash_ = false, capturing_ = false;
   std::string name_;
   Blas blas_;
   at::Tensor attended_;
@@ -334,7 +334,7 @@ class Gpu final : public Device {
   bool jpeg_asked_ = false;
   Slot slots_[kSlots];
   at::cuda::MempoolId_t pool_;
-  std::map<std::string, Pass> passes_;
+  std::map<std::string, CapturedPass> passes_;
   std::uint64_t clock_ = 0;
 };
 

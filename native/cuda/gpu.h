@@ -1,5 +1,5 @@
 // A Device on CUDA: memory from libtorch's caching allocator, matrix multiplication by cuBLASLt, attention by
-// libtorch's fused kernels, and passes recorded as CUDA graphs.
+// libtorch's fused kernels, and passes captured as CUDA graphs.
 #pragma once
 
 #include <memory>

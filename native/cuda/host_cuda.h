@@ -1,4 +1,4 @@
-// A small model of a GPU on the host, so that kernel files compile as C++ and run: blocks one after another, the
+// A small emulation of a GPU on the host, so that kernel files compile as C++ and run: blocks one after another, the
 // threads of a block as fibers that take turns at barriers and shuffles. It keeps CUDA's rules of meaning, not its
 // speed; what it cannot show is a missing barrier between warps that happen to run in order.
 #pragma once
@@ -35,9 +35,9 @@ inline Index3 thread, block, size;  // what the running fiber sees as threadIdx,
 // The fibers of one block.
 class Block {
  public:
-  Block(int threads, const std::function<void()>& body) : body_(body), fibers_(threads) {
-    slots_.resize(static_cast<std::size_t>(threads));
-    for (int i = 0; i < threads; ++i) {
+  Block(int threads, const std::function<void()>& body) : body_(body), fibers_(static_cast<std::size_t>(threads)) {
+    slots_.resize(fibers_.size());
+    for (std::size_t i = 0; i < fibers_.size(); ++i) {
       auto& f = fibers_[i];
       f.stack = stack(i);
       getcontext(&f.context);
@@ -77,8 +77,8 @@ class Block {
   }
 
   static Block*& current_block() {
-    static Block* block = nullptr;
-    return block;
+    static Block* current = nullptr;
+    return current;
   }
 
  private:
@@ -103,15 +103,15 @@ class Block {
   }
 
   static void enter() {
-    auto* block = current_block();
-    block->body_();
-    block->fibers_[block->at_].done = true;
+    auto* self = current_block();
+    self->body_();
+    self->fibers_[self->at_].done = true;
   }
 
-  static void* stack(int i) {  // kept for all blocks
+  static void* stack(std::size_t i) {  // kept for all blocks
     static std::vector<std::unique_ptr<char[]>> stacks;
-    while (static_cast<int>(stacks.size()) <= i) stacks.emplace_back(new char[kStack]);
-    return stacks[static_cast<std::size_t>(i)].get();
+    while (stacks.size() <= i) stacks.emplace_back(new char[kStack]);
+    return stacks[i].get();
   }
 
   const std::function<void()>& body_;

@@ -12,8 +12,8 @@ constexpr int kRowsOfBlock = 8;  // a warp for each
 
 // N numbers that are loaded and stored together.
 template <typename T, int N>
-struct alignas(sizeof(T) * N) Pack {
-  T v[N];
+struct alignas(sizeof(T) * static_cast<std::size_t>(N)) Pack {
+  T v[static_cast<std::size_t>(N)];
 };
 
 template <typename T, int N>
@@ -26,10 +26,10 @@ __device__ void store(T* to, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
-// work(T{}) with the type that `number` names.
+// work(T{}) with the type that `dtype` names.
 template <typename Work>
-void typed(DType number, Work&& work) {
-  switch (number) {
+void typed(DType dtype, Work&& work) {
+  switch (dtype) {
     case DType::f32:
       return work(float{});
     case DType::f16:
@@ -42,10 +42,12 @@ void typed(DType number, Work&& work) {
 }
 
 __device__ float sum_of_warp(float x) {
-#pragma unroll
+  UNROLL
   for (int lane = kWarp / 2; lane > 0; lane /= 2) x += __shfl_xor_sync(0xffffffffu, x, lane);
   return x;
 }
+
+__device__ int thread_of_block() { return static_cast<int>(threadIdx.x); }
 
 __device__ std::int64_t thread_of_grid() { return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 
@@ -56,14 +58,14 @@ template <typename T>
 __global__ void patches_kernel(const std::uint8_t* pixels, std::int64_t count, PatchShape shape, const float* table,
                                T* out) {
   __shared__ float values[3 * 256];
-  for (int i = threadIdx.x; i < 3 * 256; i += blockDim.x) values[i] = table[i];
+  for (int i = thread_of_block(); i < 3 * 256; i += static_cast<int>(blockDim.x)) values[i] = table[i];
   __syncthreads();
   const std::int64_t i = thread_of_grid();
   if (i >= count) return;
   const auto at = patch_pixel(shape, i);
   T* to = out + at.row * shape.stride + at.place;
   const std::int64_t plane = shape.patch * shape.patch;
-#pragma unroll
+  UNROLL
   for (int c = 0; c < 3; ++c) to[c * plane] = from_float<T>(values[c * 256 + pixels[at.pixel + c]]);
   // The first threads of a patch also write the zeros after it.
   const std::int64_t tail = 3 * plane + at.place;
@@ -74,12 +76,12 @@ __global__ void patches_kernel(const std::uint8_t* pixels, std::int64_t count, P
 // of four that a lane holds; 0: read again each time.
 template <int N, typename Read, typename Write>
 __device__ void normalize_row(std::int64_t width, const NormWeights& norm, Read&& read, Write&& write) {
-  constexpr int kHeld = N > 0 ? N : 1;
+  constexpr std::size_t kHeld = N > 0 ? static_cast<std::size_t>(N) : 1;
   Pack<float, 4> held[kHeld];
-  const int lane = threadIdx.x % kWarp;
+  const int lane = thread_of_block() % kWarp;
   const auto each = [&](auto&& work) {
     if constexpr (N > 0) {
-#pragma unroll
+      UNROLL
       for (int n = 0; n < N; ++n) {
         const std::int64_t i = (static_cast<std::int64_t>(n) * kWarp + lane) * 4;
         if (i < width) work(i, held[n]);
@@ -99,7 +101,7 @@ __device__ void normalize_row(std::int64_t width, const NormWeights& norm, Read&
     mean = sum_of_warp(sum) / static_cast<float>(width);
     float squares = 0;
     each([&](std::int64_t, Pack<float, 4>& x) {
-#pragma unroll
+      UNROLL
       for (float v : x.v) squares += (v - mean) * (v - mean);
     });
     scale = 1.0f / sqrtf(sum_of_warp(squares) / static_cast<float>(width) + norm.eps);
@@ -109,7 +111,7 @@ __device__ void normalize_row(std::int64_t width, const NormWeights& norm, Read&
       const auto gamma = load<float, 4>(norm.gamma + i);
       Pack<float, 4> beta{};
       if (norm.beta) beta = load<float, 4>(norm.beta + i);
-#pragma unroll
+      UNROLL
       for (int j = 0; j < 4; ++j) x.v[j] = (x.v[j] - mean) * scale * gamma.v[j] + beta.v[j];
     }
     write(i, x);
@@ -144,7 +146,7 @@ __global__ void assemble_kernel(const float* embedded, const float* positions, c
         if (place < 0) return load<float, 4>(token + i);
         auto sum = load<float, 4>(embedded + (image * patches + place) * width + i);
         const auto position = load<float, 4>(positions + place * width + i);
-#pragma unroll
+        UNROLL
         for (int j = 0; j < 4; ++j) sum.v[j] += position.v[j];
         return sum;
       },
@@ -172,7 +174,7 @@ __global__ void bias_activation_kernel(T* x, std::int64_t packs, std::int64_t co
   if (i >= packs) return;
   const std::int64_t column = i * N % columns;
   auto pack = load<T, N>(x + i * N);
-#pragma unroll
+  UNROLL
   for (int j = 0; j < N; ++j) {
     float v = to_float(pack.v[j]);
     if (bias) v += bias[column + j];
@@ -223,7 +225,7 @@ __device__ void sort_keys(std::uint64_t* keys) {
   for (int size = 2; size <= kKept; size *= 2) {
     for (int step = size / 2; step > 0; step /= 2) {
       __syncthreads();
-      for (int i = threadIdx.x; i < kKept / 2; i += kSelectThreads) {
+      for (int i = thread_of_block(); i < kKept / 2; i += kSelectThreads) {
         const auto pair = bitonic_pair(i, size, step);
         if ((keys[pair.low] < keys[pair.high]) == pair.falling) {
           const auto key = keys[pair.low];
@@ -244,7 +246,7 @@ __global__ void select_kernel(const float* scores, std::int64_t columns, std::in
   __shared__ int waiting;
   const float* row = scores + blockIdx.x * stride;
   std::uint64_t* own = best + static_cast<std::int64_t>(blockIdx.x) * k;
-  for (int i = threadIdx.x; i < kKept; i += kSelectThreads) keys[i] = i < k ? own[i] : 0;
+  for (int i = thread_of_block(); i < kKept; i += kSelectThreads) keys[i] = i < k ? own[i] : 0;
   if (threadIdx.x == 0) waiting = 0;
   __syncthreads();
   std::uint64_t least = keys[k - 1];
@@ -261,21 +263,21 @@ __global__ void select_kernel(const float* scores, std::int64_t columns, std::in
       continue;
     }
     sort_keys(keys);
-    for (int i = k + threadIdx.x; i < kKept; i += kSelectThreads) keys[i] = 0;
+    for (int i = k + thread_of_block(); i < kKept; i += kSelectThreads) keys[i] = 0;
     if (threadIdx.x == 0) waiting = 0;
     __syncthreads();
     least = keys[k - 1];
   }
-  for (int i = threadIdx.x; i < k; i += kSelectThreads) own[i] = keys[i];
+  for (int i = thread_of_block(); i < k; i += kSelectThreads) own[i] = keys[i];
 }
 
 }  // namespace
 
 void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
-             std::int64_t stride, const float* table, DType number, void* out) {
+             std::int64_t stride, const float* table, DType dtype, void* out) {
   const PatchShape shape{size, patch, size / patch, stride};
   const std::int64_t count = rows * shape.grid * shape.grid * patch * patch;
-  typed(number, [&](auto type) {
+  typed(dtype, [&](auto type) {
     using T = decltype(type);
     launch<Threads::together>(patches_kernel<T>, {blocks_for(count, kBlock)}, kBlock, 0, stream, pixels, count, shape,
                               table, static_cast<T*>(out));
@@ -292,8 +294,8 @@ void assemble(Stream stream, const float* embedded, const float* positions, cons
 }
 
 void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
-                std::int64_t width, const NormWeights& norm, DType number, void* out) {
-  typed(number, [&](auto type) {
+                std::int64_t width, const NormWeights& norm, DType dtype, void* out) {
+  typed(dtype, [&](auto type) {
     using T = decltype(type);
     held(width, [&](auto n) {
       launch<Threads::together>(layer_norm_kernel<decltype(n)::value, T>, {blocks_for(rows, kRowsOfBlock)},
@@ -304,11 +306,11 @@ void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::i
 }
 
 template <Activation A>
-static void bias_activation_of(Stream stream, void* x, DType number, std::int64_t rows, std::int64_t columns,
-                               const void* bias, DType bias_number) {
-  typed(number, [&](auto type) {
+static void bias_activation_of(Stream stream, void* x, DType dtype, std::int64_t rows, std::int64_t columns,
+                               const void* bias, DType bias_dtype) {
+  typed(dtype, [&](auto type) {
     using T = decltype(type);
-    const bool own = bias_number == number && number != DType::f32;
+    const bool own = bias_dtype == dtype && dtype != DType::f32;
     constexpr int kMany = 16 / sizeof(T);
     const auto run = [&](auto n) {
       constexpr int N = decltype(n)::value;
@@ -325,10 +327,10 @@ static void bias_activation_of(Stream stream, void* x, DType number, std::int64_
   });
 }
 
-void bias_activation(Stream stream, void* x, DType number, std::int64_t rows, std::int64_t columns, const void* bias,
-                     DType bias_number, Activation activation) {
+void bias_activation(Stream stream, void* x, DType dtype, std::int64_t rows, std::int64_t columns, const void* bias,
+                     DType bias_dtype, Activation activation) {
   const auto run = [&](auto a) {
-    bias_activation_of<decltype(a)::value>(stream, x, number, rows, columns, bias, bias_number);
+    bias_activation_of<decltype(a)::value>(stream, x, dtype, rows, columns, bias, bias_dtype);
   };
   switch (activation) {
     case Activation::none:
@@ -359,8 +361,8 @@ void average(Stream stream, const float* x, std::int64_t rows, std::int64_t leng
 }
 
 void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
-                  const void* embedding, DType number, const float* position, std::int64_t width, float* x) {
-  typed(number, [&](auto type) {
+                  const void* embedding, DType dtype, const float* position, std::int64_t width, float* x) {
+  typed(dtype, [&](auto type) {
     using T = decltype(type);
     launch<Threads::independent>(embed_tokens_kernel<T>, {blocks_for(tokens * width, kBlock)}, kBlock, 0, stream, ids,
                                  places, tokens * width, static_cast<const T*>(embedding), position, width, x);

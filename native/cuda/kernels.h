@@ -12,10 +12,10 @@ namespace torchclip::cuda {
 using core::Activation;
 
 // Converts images, uint8 [rows, size, size, 3], to the input of a linear layer: [rows * grid * grid, stride] elements
-// of `number`. Each row is a patch in the order channel, row, column, with zeros from 3 patch^2 to stride. table: float
+// of `dtype`. Each row is a patch in the order channel, row, column, with zeros from 3 patch^2 to stride. table: float
 // [3, 256], the value of each byte (core::PixelTable).
 void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
-             std::int64_t stride, const float* table, DType number, void* out);
+             std::int64_t stride, const float* table, DType dtype, void* out);
 
 struct NormWeights {
   const float* gamma = nullptr;
@@ -30,14 +30,14 @@ void assemble(Stream stream, const float* embedded, const float* positions, cons
               std::int64_t patches, std::int64_t width, const NormWeights& norm, float* x);
 
 // Layer norm (biased variance) of float rows of x with row stride `stride`; `index` selects the rows, or is null. The
-// output is packed, of `number`. If norm.gamma is null, it only converts.
+// output is packed, of `dtype`. If norm.gamma is null, it only converts.
 void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
-                std::int64_t width, const NormWeights& norm, DType number, void* out);
+                std::int64_t width, const NormWeights& norm, DType dtype, void* out);
 
-// Computes x = activation(x + bias) in place. x: [rows, columns] of `number`; bias: [columns], float or `number`, or
+// Computes x = activation(x + bias) in place. x: [rows, columns] of `dtype`; bias: [columns], float or `dtype`, or
 // null.
-void bias_activation(Stream stream, void* x, DType number, std::int64_t rows, std::int64_t columns, const void* bias,
-                     DType bias_number, Activation activation);
+void bias_activation(Stream stream, void* x, DType dtype, std::int64_t rows, std::int64_t columns, const void* bias,
+                     DType bias_dtype, Activation activation);
 
 // out[r] = x[index[r]], or row r of x if index is null: float [rows, width].
 void gather(Stream stream, const float* x, const std::int32_t* index, std::int64_t rows, std::int64_t width,
@@ -47,10 +47,10 @@ void gather(Stream stream, const float* x, const std::int32_t* index, std::int64
 void average(Stream stream, const float* x, std::int64_t rows, std::int64_t length, std::int64_t first,
              std::int64_t width, float* out);
 
-// x[t] = embedding[ids[t]] + position[places[t]], float [tokens, width]; embedding: [vocabulary, width] of `number`;
+// x[t] = embedding[ids[t]] + position[places[t]], float [tokens, width]; embedding: [vocabulary, width] of `dtype`;
 // position: float [context, width].
 void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
-                  const void* embedding, DType number, const float* position, std::int64_t width, float* x);
+                  const void* embedding, DType dtype, const float* position, std::int64_t width, float* x);
 
 // One image of a batch to resize: core::ResizePlan with its tables on the device.
 struct ResizeJob {

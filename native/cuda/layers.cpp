@@ -11,14 +11,14 @@ std::size_t Workspace::bytes() const {
 }
 
 void Workspace::release() noexcept {
-  device_.forget_passes();
+  device_.invalidate_graphs();
   for (auto& part : parts_) part = {};
 }
 
 void* Workspace::grown(Name name, std::size_t bytes) {
   auto& part = parts_[name];
   if (bytes > part.bytes) {
-    device_.forget_passes();
+    device_.invalidate_graphs();
     part = {};  // before the new memory is asked for
     part.memory = device_.allocate(bytes);
     part.bytes = bytes;
@@ -26,22 +26,22 @@ void* Workspace::grown(Name name, std::size_t bytes) {
   return part.memory.get();
 }
 
-void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_number,
+void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_dtype,
               bool accumulate, bool gelu_tanh) {
-  GemmArgs p;
-  p.a = a;
-  p.rows = rows;
-  p.inner = layer.inner;
-  p.weights = layer.weights.get();
-  p.columns = layer.columns;
-  p.number = layer.number;
-  p.bias = layer.bias.get();
-  p.out = out;
-  p.stride = layer.columns;
-  p.out_number = out_number;
-  p.accumulate = accumulate;
-  p.gelu_tanh = gelu_tanh;
-  device.gemm(p);
+  GemmArgs args;
+  args.a = a;
+  args.rows = rows;
+  args.inner = layer.inner;
+  args.weights = layer.weights.get();
+  args.columns = layer.columns;
+  args.dtype = layer.dtype;
+  args.bias = layer.bias.get();
+  args.out = out;
+  args.stride = layer.columns;
+  args.out_dtype = out_dtype;
+  args.accumulate = accumulate;
+  args.gelu_tanh = gelu_tanh;
+  device.gemm(args);
 }
 
 void project(Device& device, Workspace& workspace, const LayerNorm* norm, const Linear& projection, const float* rows,

@@ -1,4 +1,4 @@
-// Linear layers and layer norms on a device, the memory that the passes share, and sequences that are packed one after
+// Linear layers and layer norms on a device, the memory that passes share, and sequences that are packed one after
 // another.
 #pragma once
 
@@ -13,8 +13,8 @@ namespace torchclip::cuda {
 struct Linear {
   Memory weights, bias;
   std::int64_t columns = 0, inner = 0;  // inner is padded to a multiple of 8.
-  DType number = DType::f32, bias_number = DType::f32;
-  std::size_t bytes() const { return static_cast<std::size_t>(columns * inner * size_of(number)); }
+  DType dtype = DType::f32, bias_dtype = DType::f32;
+  std::size_t bytes() const { return static_cast<std::size_t>(columns * inner * size_of(dtype)); }
 };
 
 struct LayerNorm {
@@ -27,7 +27,7 @@ struct LayerNorm {
 class Workspace {
  public:
   explicit Workspace(Device& device) : device_(device) {}
-  enum Name { kStream, kInput, kQkv, kHidden, kFew, kQueries, kEmbedded, kPixels, kBetween, kDecoded, kNames };
+  enum Name { kStream, kInput, kQkv, kHidden, kPooled, kQueries, kEmbedded, kPixels, kBetween, kDecoded, kNames };
   template <typename T = void>
   T* grow(Name name, std::int64_t bytes) {
     return static_cast<T*>(grown(name, static_cast<std::size_t>(bytes)));
@@ -54,7 +54,7 @@ struct PackedSequences {
 };
 
 // out (+)= activation(a x layer + bias), for `rows` rows of a, in the layer's type.
-void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_number,
+void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_dtype,
               bool accumulate = false, bool gelu_tanh = false);
 
 // Norm (if any) and projection (if any) of pooled rows, to `out`.

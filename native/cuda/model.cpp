@@ -22,7 +22,7 @@ class Model final : public core::GpuModel {
         precision_(source.precision),
         dim_(source.embed_dim),
         deterministic_(source.deterministic) {
-    WeightLoader loader(*device_, source.weights, number_named(source.precision));
+    WeightLoader loader(*device_, source.weights, dtype_named(source.precision));
     if (const auto s = VitSettings::of(source.config["image"]);
         s && fits(*s) && s->stem.empty() && s->pool != VitSettings::Pool::queries &&
         (s->pool != VitSettings::Pool::map || fits(s->width, s->pool_heads))) {
@@ -43,8 +43,8 @@ class Model final : public core::GpuModel {
     const std::int64_t bytes = images_->pixels();
     passes(rows, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t count) {
       const auto* on =
-          static_cast<std::uint8_t*>(device_->upload_room(slot, static_cast<std::size_t>(padded(count) * bytes)));
-      device_->upload_ahead(slot, pixels + begin * bytes, static_cast<std::size_t>(count * bytes));
+          static_cast<std::uint8_t*>(device_->input_slot(slot, static_cast<std::size_t>(padded(count) * bytes)));
+      device_->upload_async(slot, pixels + begin * bytes, static_cast<std::size_t>(count * bytes));
       image_pass(slot, on, count, out + begin * dim_);
       return count;
     });
@@ -55,12 +55,12 @@ class Model final : public core::GpuModel {
     passes(rows, rows, cancel, [&](int slot, std::int64_t begin, std::int64_t most) {
       std::int64_t taken = 0;
       const auto packed = texts_->pack(ids + begin * length, rows - begin, length, most, taken);
-      const auto* on = static_cast<std::int32_t*>(device_->upload_room(slot, packed.data.size() * 4));
-      device_->upload_ahead(slot, packed.data.data(), packed.data.size() * 4);
+      const auto* on = static_cast<std::int32_t*>(device_->input_slot(slot, packed.data.size() * 4));
+      device_->upload_async(slot, packed.data.data(), packed.data.size() * 4);
       auto* result = result_of(slot, packed.rows);
-      device_->begin_pass(slot);
+      device_->begin_batch(slot);
       text_run(on, packed, result);
-      device_->end_pass(slot, out + begin * dim_, result, static_cast<std::size_t>(taken * dim_) * 4);
+      device_->end_batch(slot, out + begin * dim_, result, static_cast<std::size_t>(taken * dim_) * 4);
       return taken;
     });
   }
@@ -86,7 +86,7 @@ class Model final : public core::GpuModel {
 
   double time_texts(std::int64_t rows, std::int64_t length, int repeats) override {
     std::vector<std::int32_t> ids(static_cast<std::size_t>(rows * length), 1);
-    for (std::int64_t r = 0; r < rows; ++r) ids[(r + 1) * length - 1] = texts_->end_id();
+    for (std::int64_t r = 1; r <= rows; ++r) ids[static_cast<std::size_t>(r * length - 1)] = texts_->end_id();
     std::vector<PackedTexts> packed;
     std::vector<Memory> memory;
     for (std::int64_t begin = 0, taken = 0; begin < rows; begin += taken) {
@@ -103,49 +103,49 @@ class Model final : public core::GpuModel {
   }
 
  private:
-  // What the attention kernels take, in every number: heads of a multiple of 8, at most 256 wide.
+  // What the attention kernels take, in every dtype: heads of a multiple of 8, at most 256 wide.
   static bool fits(std::int64_t width, std::int64_t heads) {
     return heads > 0 && width % heads == 0 && width / heads % 8 == 0 && width / heads <= 256;
   }
   static bool fits(const BlockSettings& s) { return fits(s.width, s.heads) && s.mlp_width % 8 == 0; }
 
   static std::string key(const void* input, std::int64_t rows, const void* result) {
-    const auto number = [](const void* p) { return std::to_string(reinterpret_cast<std::uintptr_t>(p)); };
-    return number(input) + " " + std::to_string(rows) + " " + number(result);
+    const auto address = [](const void* p) { return std::to_string(reinterpret_cast<std::uintptr_t>(p)); };
+    return address(input) + " " + std::to_string(rows) + " " + address(result);
   }
 
   float* result_of(int slot, std::int64_t rows) {
     auto& [memory, bytes] = results_[slot];
     const auto needed = static_cast<std::size_t>(rows * dim_) * 4;
     if (needed > bytes) {
-      device_->forget_passes();
+      device_->invalidate_graphs();
       memory = device_->allocate(needed);
       bytes = needed;
     }
     return static_cast<float*>(memory.get());
   }
 
-  static std::int64_t padded(std::int64_t rows) { return rows <= kRecordedRows ? bucket(rows) : rows; }
+  static std::int64_t padded(std::int64_t rows) { return rows <= kCapturedRows ? bucket(rows) : rows; }
 
   void text_run(const std::int32_t* data, const PackedTexts& texts, float* result) {
     const auto pass = [&] { texts_->pass(data, texts.rows, texts.tokens, result); };
-    if (texts.rows > kRecordedRows) return pass();
-    device_->run("text " + key(data, texts.rows, result) + " " + std::to_string(texts.tokens), pass);
+    if (texts.rows > kCapturedRows) return pass();
+    device_->run_captured("text " + key(data, texts.rows, result) + " " + std::to_string(texts.tokens), pass);
   }
 
-  // Recorded where it is small: then `pixels` must have room for bucket(rows) images.
+  // Small batches are captured: then `pixels` must hold bucket(rows) images.
   void image_run(const std::uint8_t* pixels, std::int64_t rows, float* result) {
-    if (rows != padded(rows) || rows > kRecordedRows) return images_->pass(pixels, rows, result);
-    device_->run("image " + key(pixels, rows, result), [&] { images_->pass(pixels, rows, result); });
+    if (rows != padded(rows) || rows > kCapturedRows) return images_->pass(pixels, rows, result);
+    device_->run_captured("image " + key(pixels, rows, result), [&] { images_->pass(pixels, rows, result); });
   }
 
   void image_pass(int slot, const std::uint8_t* pixels, std::int64_t count, float* out) {
     const std::int64_t rows = padded(count);
     images_->reserve(bucket(std::max(rows, images_->pass_rows())));
     auto* result = result_of(slot, rows);
-    device_->begin_pass(slot);
+    device_->begin_batch(slot);
     image_run(pixels, rows, result);
-    device_->end_pass(slot, out, result, static_cast<std::size_t>(count * dim_) * 4);
+    device_->end_batch(slot, out, result, static_cast<std::size_t>(count * dim_) * 4);
   }
 
   // Calls pass(slot, first row, rows at most), which starts work and returns the rows taken, until all are done. Out of
@@ -175,6 +175,15 @@ class Model final : public core::GpuModel {
     for (int s = 0; s < Device::kSlots; ++s) device_->finish((slot + s) % Device::kSlots);
   }
 
+  // JPEG files that the device decodes, and the job of each image of the batch: kNoJob if it is no such file.
+  static constexpr auto kNoJob = static_cast<std::size_t>(-1);
+  struct DecodedJpegs {
+    std::vector<JpegJob> jobs;
+    std::vector<std::size_t> job_of;
+  };
+  DecodedJpegs decode_jpegs(const core::ImageInput* images, std::int64_t count);
+  ResizeBatch resize_batch_of(const core::ImageInput* images, const DecodedJpegs& decoded, std::uint8_t* failed);
+
   std::unique_ptr<Device> device_;
   Workspace workspace_;
   core::Transform transform_;
@@ -190,51 +199,62 @@ class Model final : public core::GpuModel {
   } results_[Device::kSlots];
 };
 
+// Lets the device decode the JPEG files among the images that it accepts, into memory of the workspace.
+Model::DecodedJpegs Model::decode_jpegs(const core::ImageInput* images, std::int64_t count) {
+  DecodedJpegs decoded;
+  decoded.job_of.assign(static_cast<std::size_t>(count), kNoJob);
+  std::vector<std::int64_t> offsets;
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < decoded.job_of.size(); ++i) {
+    const auto& input = images[i];
+    if (!input.encoded) continue;
+    JpegJob job{input.image.pixels, input.encoded, 0, 0, nullptr};
+    if (!device_->jpeg_size(job.data, job.bytes, job.width, job.height)) continue;
+    decoded.job_of[i] = decoded.jobs.size();
+    offsets.push_back(bytes);
+    bytes += round_up(std::int64_t{3} * job.width * job.height, 256);
+    decoded.jobs.push_back(job);
+  }
+  if (decoded.jobs.empty()) return decoded;
+  auto* memory = workspace_.grow<std::uint8_t>(Workspace::kDecoded, bytes);
+  for (std::size_t j = 0; j < decoded.jobs.size(); ++j) decoded.jobs[j].out = memory + offsets[j];
+  device_->decode_jpegs(decoded.jobs.data(), static_cast<std::int64_t>(decoded.jobs.size()));
+  return decoded;
+}
+
+// The images to resize together: raw pixels are sent, decoded files are on the device. A file that was not decoded is
+// marked in `failed`, and a black pixel takes its place.
+ResizeBatch Model::resize_batch_of(const core::ImageInput* images, const DecodedJpegs& decoded, std::uint8_t* failed) {
+  static constexpr std::uint8_t kBlack[3] = {};
+  ResizeBatch batch;
+  for (std::size_t i = 0; i < decoded.job_of.size(); ++i) {
+    const auto& input = images[i];
+    const auto* job = decoded.job_of[i] != kNoJob ? &decoded.jobs[decoded.job_of[i]] : nullptr;
+    if (!input.encoded) {
+      batch.add(input.image, transform_, nullptr);
+    } else if (job && job->done) {
+      batch.add({nullptr, job->width, job->height, 3}, transform_, job->out);
+    } else {
+      failed[i] = 1;
+      batch.add({kBlack, 1, 1, 3}, transform_, nullptr);
+    }
+  }
+  batch.close();
+  return batch;
+}
+
 void Model::encode_images(const core::ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
                           Cancel cancel) {
   const std::int64_t bytes = images_->pixels();
-  static constexpr std::uint8_t kBlank[3] = {};  // in the place of what is not decoded
   passes(count, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t rows) {
-    // What the device decodes first: it is resized with the rest.
-    std::vector<JpegJob> jobs;
-    std::vector<std::int64_t> job_of(static_cast<std::size_t>(rows), -1);
-    std::vector<std::int64_t> offsets;
-    std::int64_t decoded = 0;
-    for (std::int64_t i = 0; i < rows; ++i) {
-      const auto& p = images[begin + i];
-      if (!p.encoded) continue;
-      JpegJob job{p.image.pixels, p.encoded, 0, 0, nullptr};
-      if (!device_->jpeg_size(job.data, job.bytes, job.width, job.height)) continue;
-      job_of[i] = static_cast<std::int64_t>(jobs.size());
-      offsets.push_back(decoded);
-      decoded += round_up(std::int64_t{3} * job.width * job.height, 256);
-      jobs.push_back(job);
-    }
-    if (!jobs.empty()) {
-      auto* room = workspace_.grow<std::uint8_t>(Workspace::kDecoded, decoded);
-      for (std::size_t j = 0; j < jobs.size(); ++j) jobs[j].out = room + offsets[j];
-      device_->decode_jpegs(jobs.data(), static_cast<std::int64_t>(jobs.size()));
-    }
-    ResizeBatch batch;
-    for (std::int64_t i = 0; i < rows; ++i) {
-      const auto& p = images[begin + i];
-      const auto* job = job_of[i] >= 0 ? &jobs[job_of[i]] : nullptr;
-      if (!p.encoded) {
-        batch.add(p.image, transform_, nullptr);
-      } else if (job && job->done) {
-        batch.add({nullptr, job->width, job->height, 3}, transform_, job->out);
-      } else {
-        failed[begin + i] = 1;
-        batch.add({kBlank, 1, 1, 3}, transform_, nullptr);
-      }
-    }
-    batch.close();
+    const auto decoded = decode_jpegs(images + begin, rows);
+    auto batch = resize_batch_of(images + begin, decoded, failed + begin);
     auto* pixels = workspace_.grow<std::uint8_t>(Workspace::kPixels, padded(rows) * bytes);
     auto* between = workspace_.grow<std::uint8_t>(Workspace::kBetween, batch.between_bytes());
-    auto* base = static_cast<char*>(device_->upload_room(slot, batch.bytes()));
+    auto* base = static_cast<char*>(device_->input_slot(slot, batch.bytes()));
     batch.end(base, between, pixels);
-    device_->upload_ahead(slot, batch.data(), batch.bytes());
-    device_->begin_pass(slot);
+    device_->upload_async(slot, batch.data(), batch.bytes());
+    device_->begin_batch(slot);
     device_->fill(pixels, transform_.fill, static_cast<std::size_t>(rows * bytes));
     resize(device_->stream(), reinterpret_cast<const ResizeJob*>(base + batch.jobs_offset()), rows, batch.most());
     image_pass(slot, pixels, rows, out + begin * dim_);

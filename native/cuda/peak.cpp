@@ -15,15 +15,15 @@ double gemm_peak(Device& device, std::int64_t side) {
   const auto a = device.allocate(bytes), b = device.allocate(bytes), out = device.allocate(bytes);
   device.upload(a.get(), numbers.data(), bytes);
   device.upload(b.get(), numbers.data(), bytes);
-  GemmArgs p;
-  p.a = a.get();
-  p.weights = b.get();
-  p.rows = p.inner = p.columns = p.stride = side;
-  p.number = p.out_number = DType::bf16;
-  p.out = out.get();
+  GemmArgs args;
+  args.a = a.get();
+  args.weights = b.get();
+  args.rows = args.inner = args.columns = args.stride = side;
+  args.dtype = args.out_dtype = DType::bf16;
+  args.out = out.get();
   double best = 0;
   for (int round = 0; round < 3; ++round) {
-    const double seconds = device.time(10, [&] { device.gemm(p); });
+    const double seconds = device.time(10, [&] { device.gemm(args); });
     best = std::max(best, 2.0 * static_cast<double>(side) * static_cast<double>(side * side) / seconds);
   }
   return best;

@@ -21,6 +21,9 @@ enum class Threads { independent, together };
 
 #if defined(__CUDACC__)
 
+// Before a loop that nvcc unrolls completely, so that its arrays stay in registers.
+#define UNROLL _Pragma("unroll")
+
 #include <cuda_runtime.h>
 
 #include <stdexcept>
@@ -40,5 +43,6 @@ void launch(Kernel kernel, Grid grid, int threads, std::size_t shared, Stream st
 }  // namespace torchclip::cuda
 
 #else
+#define UNROLL
 #include "host_cuda.h"
 #endif

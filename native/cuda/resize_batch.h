@@ -19,8 +19,9 @@ class ResizeBatch {
     Item item;
     item.shape = plan.shape;
     item.on_device = on_device;
-    item.image =
-        on_device ? 0 : put(image.pixels, static_cast<std::size_t>(image.width) * image.height * image.channels);
+    item.image = on_device ? 0
+                           : put(image.pixels,
+                                 static_cast<std::size_t>(std::int64_t{image.width} * image.height * image.channels));
     item.x_taps = put(plan.x_taps.data(), plan.x_taps.size() * sizeof plan.x_taps[0]);
     item.y_taps = put(plan.y_taps.data(), plan.y_taps.size() * sizeof plan.y_taps[0]);
     item.x_weights = put(plan.x_weights.data(), plan.x_weights.size() * 4);

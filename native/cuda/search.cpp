@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kChunkBytes = 64 << 20;
 constexpr std::int64_t kQueries = 1024;  // bounds the scores that are held
 
-// Rows as the products take them: their length a multiple of 8. Copied where it is not.
+// Rows whose length is a multiple of 8, as the GEMM needs it; they are copied if it is not.
 class Rows {
  public:
   Rows(const float* data, std::int64_t dim) : data_(data), dim_(dim), padded_((dim + 7) / 8 * 8) {}
@@ -48,23 +48,23 @@ void each_block(Device& device, const float* queries, std::int64_t query_rows, c
   for (std::int64_t first = 0; first < base_rows; first += chunk_rows) {
     const std::int64_t rows = std::min(chunk_rows, base_rows - first);
     device.finish(slot);
-    const void* chunk = device.upload_room(slot, chunks.bytes(chunk_rows));
-    device.upload_ahead(slot, chunks.at(first, rows), chunks.bytes(rows));
-    device.begin_pass(slot);
+    const void* chunk = device.input_slot(slot, chunks.bytes(chunk_rows));
+    device.upload_async(slot, chunks.at(first, rows), chunks.bytes(rows));
+    device.begin_batch(slot);
     for (std::int64_t q = 0; q < query_rows; q += kQueries) {
       const std::int64_t count = std::min(kQueries, query_rows - q);
-      GemmArgs p;
-      p.a = static_cast<const float*>(on.get()) + q * length;
-      p.rows = count;
-      p.inner = length;
-      p.weights = chunk;
-      p.columns = rows;
-      p.out = scores.get();
-      p.stride = rows;
-      device.gemm(p);
+      GemmArgs args;
+      args.a = static_cast<const float*>(on.get()) + q * length;
+      args.rows = count;
+      args.inner = length;
+      args.weights = chunk;
+      args.columns = rows;
+      args.out = scores.get();
+      args.stride = rows;
+      device.gemm(args);
       work(first, rows, static_cast<const float*>(scores.get()), q, count);
     }
-    device.end_pass(slot, nullptr, nullptr, 0);
+    device.end_batch(slot, nullptr, nullptr, 0);
     slot = (slot + 1) % Device::kSlots;
   }
   for (int s = 0; s < Device::kSlots; ++s) device.finish(s);

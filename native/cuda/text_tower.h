@@ -24,7 +24,7 @@ class TextTower {
       : device_(device),
         w_(workspace),
         settings_(settings),
-        number_(loader.number()),
+        dtype_(loader.dtype()),
         context_(context),
         blocks_(loader, "text.transformer", settings, settings.causal) {
     const auto tokens = need(loader.weights(), "text.token_embedding.weight");
@@ -49,7 +49,7 @@ class TextTower {
       tokens += lengths.back();
     }
     PackedTexts p;
-    const bool recorded = taken <= kRecordedRows;
+    const bool recorded = taken <= kCapturedRows;
     p.rows = recorded ? bucket(taken) : taken;
     p.tokens = recorded ? std::max<std::int64_t>(16, bucket(tokens)) : tokens;
     p.data.assign(static_cast<std::size_t>(2 * p.tokens + 3 * p.rows + 2), 0);
@@ -60,8 +60,9 @@ class TextTower {
       starts[r] = at;
       ones[r + 1] = static_cast<std::int32_t>(r + 1);
       if (r >= taken) continue;  // an empty sequence
-      last[r] = at + static_cast<std::int32_t>(pooled[r]);
-      for (std::int64_t i = 0; i < lengths[r]; ++i, ++at) {
+      const auto text = static_cast<std::size_t>(r);
+      last[r] = at + static_cast<std::int32_t>(pooled[text]);
+      for (std::int64_t i = 0; i < lengths[text]; ++i, ++at) {
         id[at] = ids[r * length + i];
         place[at] = static_cast<std::int32_t>(i);
       }
@@ -73,20 +74,20 @@ class TextTower {
   void pass(const std::int32_t* data, std::int64_t rows, std::int64_t tokens, float* out) {
     const std::int64_t width = settings_.width;
     auto* x = w_.grow<float>(Workspace::kStream, tokens * width * 4);
-    embed_tokens(device_.stream(), data, data + tokens, tokens, tokens_.get(), number_,
+    embed_tokens(device_.stream(), data, data + tokens, tokens, tokens_.get(), dtype_,
                  static_cast<float*>(positions_.get()), width, x);
     PackedSequences packed{rows, tokens, context_, false, data + 2 * tokens, nullptr, nullptr};
     packed.pooled = packed.starts + rows + 1;
     packed.ones = packed.pooled + rows;
     blocks_.run(device_, w_, packed, x);
-    project(device_, w_, &norm_, projection_, w_.grow<float>(Workspace::kFew, rows * width * 4), rows, width, out);
+    project(device_, w_, &norm_, projection_, w_.grow<float>(Workspace::kPooled, rows * width * 4), rows, width, out);
   }
 
  private:
   Device& device_;
   Workspace& w_;
   TextSettings settings_;
-  DType number_;
+  DType dtype_;
   std::int64_t context_;
   Transformer blocks_;
   Memory tokens_, positions_;

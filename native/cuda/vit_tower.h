@@ -20,11 +20,11 @@ class VitTower {
       : device_(device),
         w_(workspace),
         settings_(settings),
-        number_(loader.number()),
+        dtype_(loader.dtype()),
         blocks_(loader, "visual.transformer", settings, false) {
     const auto& s = settings_;
     auto e = core::vit_embedding(s, loader.weights());
-    patches_ = loader.layer(e.patches.data, nullptr, s.width, s.patch_inner(), number_, DType::f32);
+    patches_ = loader.layer(e.patches.data, nullptr, s.width, s.patch_inner(), dtype_, DType::f32);
     positions_ = loader.floats(e.positions.data(), s.patches() * s.width);
     if (s.class_token) class_row_ = loader.floats(e.class_row.data(), s.width);
     table_ = loader.floats(&table.value[0][0], 3 * 256);
@@ -38,7 +38,7 @@ class VitTower {
       const auto in = need(loader.weights(), key + ".in_proj_weight", 3 * s.width, s.width);
       const auto bias = need(loader.weights(), key + ".in_proj_bias", 3 * s.width, 1);
       map_key_value_ =
-          loader.layer(in.data + s.width * s.width, bias.data + s.width, 2 * s.width, s.width, number_, number_);
+          loader.layer(in.data + s.width * s.width, bias.data + s.width, 2 * s.width, s.width, dtype_, dtype_);
       map_out_ = loader.layer(key + ".out_proj", s.width, s.width, DType::f32);
       map_norm_ = loader.norm(key + ".norm", s.width, s.eps);
       map_mlp_ = Mlp(loader, key + ".mlp.fc1", key + ".mlp.fc2", s, nullptr);
@@ -48,16 +48,17 @@ class VitTower {
   std::int64_t pixels() const { return settings_.bytes(); }  // bytes of an image
   std::int64_t pass_rows() const { return std::max<std::int64_t>(1, kPassTokens / settings_.length()); }
 
-  // Room for the starts of that many sequences; the device's recorded passes are forgotten where it moves.
+  // Makes the starts of that many sequences; the device's captured passes are dropped if their memory moves.
   void reserve(std::int64_t rows) {
     if (rows <= reserved_) return;
     const std::int64_t length = settings_.length();
     std::vector<std::int32_t> host(static_cast<std::size_t>(2 * (rows + 1)));
+    auto *starts = host.data(), *ones = starts + rows + 1;
     for (std::int64_t r = 0; r <= rows; ++r) {
-      host[r] = static_cast<std::int32_t>(r * length);
-      host[rows + 1 + r] = static_cast<std::int32_t>(r);
+      starts[r] = static_cast<std::int32_t>(r * length);
+      ones[r] = static_cast<std::int32_t>(r);
     }
-    device_.forget_passes();
+    device_.invalidate_graphs();
     starts_ = device_.allocate(host.size() * 4);
     device_.upload(starts_.get(), host.data(), host.size() * 4);
     reserved_ = rows;
@@ -68,10 +69,10 @@ class VitTower {
     const auto& s = settings_;
     const auto stream = device_.stream();
     const std::int64_t width = s.width, count = rows * s.patches(), tokens = rows * s.length();
-    void* input = w_.grow(Workspace::kInput, std::max(count * patches_.inner, tokens * width) * size_of(number_));
+    void* input = w_.grow(Workspace::kInput, std::max(count * patches_.inner, tokens * width) * size_of(dtype_));
     auto* embedded = w_.grow<float>(Workspace::kEmbedded, count * width * 4);
     auto* x = w_.grow<float>(Workspace::kStream, tokens * width * 4);
-    patches(stream, pixels, rows, s.size, s.patch, patches_.inner, static_cast<float*>(table_.get()), number_, input);
+    patches(stream, pixels, rows, s.size, s.patch, patches_.inner, static_cast<float*>(table_.get()), dtype_, input);
     multiply(device_, input, count, patches_, embedded, DType::f32);
     assemble(stream, embedded, static_cast<float*>(positions_.get()), static_cast<float*>(class_row_.get()), rows,
              s.patches(), width, s.pre_norm ? pre_norm_.weights() : NormWeights{}, x);
@@ -79,56 +80,55 @@ class VitTower {
     packed.ones = packed.starts + reserved_ + 1;
     if (s.pool == VitSettings::Pool::token) packed.pooled = packed.starts;
     blocks_.run(device_, w_, packed, x);
-    auto* few = w_.grow<float>(Workspace::kFew, rows * width * 4);
+    auto* pooled = w_.grow<float>(Workspace::kPooled, rows * width * 4);
     if (s.pool == VitSettings::Pool::token) {
-      return project(device_, w_, &final_norm_, projection_, few, rows, width, out);
+      return project(device_, w_, &final_norm_, projection_, pooled, rows, width, out);
     }
     const bool before = s.pool == VitSettings::Pool::map || !s.norm_after_pool;
     if (s.pool == VitSettings::Pool::map) {
-      pool_map(packed, x, few);
+      pool_map(packed, x, pooled);
     } else {
       if (before) layer_norm(stream, x, width, nullptr, tokens, width, final_norm_.weights(), DType::f32, x);
-      average(stream, x, rows, s.length(), s.length() - s.patches(), width, few);
+      average(stream, x, rows, s.length(), s.length() - s.patches(), width, pooled);
     }
-    project(device_, w_, before ? nullptr : &final_norm_, projection_, few, rows, width, out);
+    project(device_, w_, before ? nullptr : &final_norm_, projection_, pooled, rows, width, out);
   }
 
  private:
-  void pool_map(const PackedSequences& packed, const float* x, float* few) {
+  void pool_map(const PackedSequences& packed, const float* x, float* pooled) {
     const auto stream = device_.stream();
-    const std::int64_t width = settings_.width, rows = packed.sequences, tokens = packed.tokens,
-                       each = size_of(number_);
+    const std::int64_t width = settings_.width, rows = packed.sequences, tokens = packed.tokens, each = size_of(dtype_);
     void* input = w_.grow(Workspace::kInput, tokens * width * each);
     auto* kv = w_.grow<char>(Workspace::kQkv, tokens * 2 * width * each);
     void* queries = w_.grow(Workspace::kQueries, rows * width * each);
-    layer_norm(stream, x, width, nullptr, tokens, width, final_norm_.weights(), number_, input);
-    multiply(device_, input, tokens, map_key_value_, kv, number_);
-    layer_norm(stream, static_cast<float*>(map_query_.get()), 0, nullptr, rows, width, {}, number_, queries);
+    layer_norm(stream, x, width, nullptr, tokens, width, final_norm_.weights(), dtype_, input);
+    multiply(device_, input, tokens, map_key_value_, kv, dtype_);
+    layer_norm(stream, static_cast<float*>(map_query_.get()), 0, nullptr, rows, width, {}, dtype_, queries);
     Attention a;
     a.q = queries;
     a.k = kv;
     a.v = kv + width * each;
     a.q_stride = width;
-    a.kStride = 2 * width;
-    a.number = number_;
+    a.kv_stride = 2 * width;
+    a.dtype = dtype_;
     a.heads = settings_.pool_heads;
     a.width = width / settings_.pool_heads;
     a.sequences = a.query_tokens = rows;
     a.key_tokens = tokens;
     a.query_starts = packed.ones;
     a.key_starts = packed.starts;
-    a.most_queries = 1;
-    a.most_keys = packed.longest;
+    a.max_queries = 1;
+    a.max_keys = packed.longest;
     a.uniform = true;
-    multiply(device_, device_.attend(a), rows, map_out_, few, DType::f32);
-    layer_norm(stream, few, width, nullptr, rows, width, map_norm_.weights(), number_, input);
-    map_mlp_.run(device_, w_, input, rows, few);
+    multiply(device_, device_.attend(a), rows, map_out_, pooled, DType::f32);
+    layer_norm(stream, pooled, width, nullptr, rows, width, map_norm_.weights(), dtype_, input);
+    map_mlp_.run(device_, w_, input, rows, pooled);
   }
 
   Device& device_;
   Workspace& w_;
   VitSettings settings_;
-  DType number_;
+  DType dtype_;
   Transformer blocks_;
   Linear patches_, projection_, map_key_value_, map_out_;
   Memory positions_, class_row_, table_, map_query_, starts_;

@@ -14,7 +14,7 @@ using core::round_up;
 using core::Weights;
 
 // The element type of a precision: fp32, fp16 or bf16. Throws Error(E_ARGUMENT) for another one.
-inline DType number_named(const std::string& precision) {
+inline DType dtype_named(const std::string& precision) {
   if (precision == "fp32") return DType::f32;
   if (precision == "fp16") return DType::f16;
   if (precision == "bf16") return DType::bf16;
@@ -22,12 +22,12 @@ inline DType number_named(const std::string& precision) {
 }
 
 template <typename Convert>
-void convert(const float* from, std::int64_t n, DType number, void* to, Convert&& scaled) {
+void convert(const float* from, std::int64_t n, DType dtype, void* to, Convert&& scaled) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float x = scaled(from[i]);
-    if (number == DType::f32) {
+    if (dtype == DType::f32) {
       static_cast<float*>(to)[i] = x;
-    } else if (number == DType::f16) {
+    } else if (dtype == DType::f16) {
       static_cast<Half*>(to)[i] = from_float<Half>(x);
     } else {
       static_cast<Bf16*>(to)[i] = from_float<Bf16>(x);
@@ -38,31 +38,31 @@ void convert(const float* from, std::int64_t n, DType number, void* to, Convert&
 // Weights to the device.
 class WeightLoader {
  public:
-  WeightLoader(Device& device, const Weights& weights, DType number)
-      : device_(device), weights_(weights), number_(number) {}
+  WeightLoader(Device& device, const Weights& weights, DType dtype)
+      : device_(device), weights_(weights), dtype_(dtype) {}
 
-  DType number() const { return number_; }
+  DType dtype() const { return dtype_; }
   const Weights& weights() const { return weights_; }
 
   Memory floats(const float* data, std::int64_t n) { return put(data, static_cast<std::size_t>(n) * 4); }
 
   Memory numbers(const float* data, std::int64_t n) {
-    std::vector<char> bytes(static_cast<std::size_t>(n * size_of(number_)));
-    convert(data, n, number_, bytes.data(), [](float x) { return x; });
+    std::vector<char> bytes(static_cast<std::size_t>(n * size_of(dtype_)));
+    convert(data, n, dtype_, bytes.data(), [](float x) { return x; });
     return put(bytes.data(), bytes.size());
   }
 
-  // weight: [columns, inner]; bias: [columns] or null, kept as what the product writes. Column i and its bias are
+  // weight: [columns, inner]; bias: [columns] or null, kept in the type that the GEMM writes. Column i and its bias are
   // multiplied with scale[i], or with 1 where scale is null; the first `queries` columns with query_scale.
-  Linear layer(const float* weight, const float* bias, std::int64_t columns, std::int64_t inner, DType number,
-               DType bias_number, const float* scale = nullptr, std::int64_t queries = 0, float query_scale = 1) {
-    Linear l{nullptr, nullptr, columns, round_up(inner, 8), number, bias_number};
-    std::vector<char> bytes(l.bytes(), 0), biases(static_cast<std::size_t>(columns * size_of(bias_number)));
+  Linear layer(const float* weight, const float* bias, std::int64_t columns, std::int64_t inner, DType dtype,
+               DType bias_dtype, const float* scale = nullptr, std::int64_t queries = 0, float query_scale = 1) {
+    Linear l{nullptr, nullptr, columns, round_up(inner, 8), dtype, bias_dtype};
+    std::vector<char> bytes(l.bytes(), 0), biases(static_cast<std::size_t>(columns * size_of(bias_dtype)));
     for (std::int64_t c = 0; c < columns; ++c) {
       const float factor = c < queries ? query_scale : scale ? scale[c] : 1.0f;
       const auto scaled = [factor](float x) { return x * factor; };
-      convert(weight + c * inner, inner, number, bytes.data() + c * l.inner * size_of(number), scaled);
-      if (bias) convert(bias + c, 1, bias_number, biases.data() + c * size_of(bias_number), scaled);
+      convert(weight + c * inner, inner, dtype, bytes.data() + c * l.inner * size_of(dtype), scaled);
+      if (bias) convert(bias + c, 1, bias_dtype, biases.data() + c * size_of(bias_dtype), scaled);
     }
     l.weights = put(bytes.data(), bytes.size());
     if (bias) l.bias = put(biases.data(), biases.size());
@@ -70,10 +70,10 @@ class WeightLoader {
   }
 
   // By name, with its bias.
-  Linear layer(const std::string& key, std::int64_t columns, std::int64_t inner, DType bias_number,
+  Linear layer(const std::string& key, std::int64_t columns, std::int64_t inner, DType bias_dtype,
                const float* scale = nullptr) {
     const auto w = need(weights_, key + ".weight", columns, inner), b = need(weights_, key + ".bias", columns, 1);
-    return layer(w.data, b.data, columns, inner, number_, bias_number, scale);
+    return layer(w.data, b.data, columns, inner, dtype_, bias_dtype, scale);
   }
 
   // A matrix [inner, columns] that rows are multiplied with from the left, in float32; empty where there is none.
@@ -100,7 +100,7 @@ class WeightLoader {
 
   Device& device_;
   const Weights& weights_;
-  DType number_;
+  DType dtype_;
   std::uint64_t bytes_ = 0;
 };
 

@@ -85,7 +85,7 @@ void end_by_default(int signal, const siginfo_t* info) {
 
 void forward(int signal, siginfo_t* info, void* context) {
   const bool sent = info->si_code <= 0;
-  const bool gone = (previous.sa_flags & SA_RESETHAND) != 0 && previous_gone.exchange(true);
+  const bool gone = (static_cast<unsigned>(previous.sa_flags) & SA_RESETHAND) != 0 && previous_gone.exchange(true);
   if (!gone && (previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(signal, info, context);
   if (!gone && previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) return previous.sa_handler(signal);
   // An ignored fault ends the process all the same; only a signal that was sent can be ignored.

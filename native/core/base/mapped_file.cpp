@@ -11,7 +11,7 @@
 
 namespace torchclip::core {
 
-MappedFile::Region::Region(int descriptor, std::size_t bytes) : bytes(bytes) {
+MappedFile::Region::Region(int descriptor, std::size_t length) : bytes(length) {
   if (bytes == 0) return;
   void* mapped = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, descriptor, 0);
   if (mapped == MAP_FAILED) {

@@ -25,7 +25,7 @@ class MappedFile {
 
  private:
   struct Region {
-    Region(int descriptor, std::size_t bytes);
+    Region(int descriptor, std::size_t length);
     ~Region();
     Region(const Region&) = delete;
     Region& operator=(const Region&) = delete;

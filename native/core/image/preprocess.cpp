@@ -57,14 +57,17 @@ void preprocess(const Image& image, const Transform& t, std::uint8_t* out) {
                 "an image needs pixels and 1, 3 or 4 channels, not " + std::to_string(image.channels));
   }
   const auto g = geometry(image.width, image.height, t);
-  const auto [width, height] = std::pair(g.window.width, g.window.height);
-  if (width == t.size && height == t.size) return resize_window(image, g.width, g.height, g.window, t.filter, out);
-  std::vector<std::uint8_t> small(static_cast<std::size_t>(width) * height * 3);
+  if (g.window.width == t.size && g.window.height == t.size) {
+    return resize_window(image, g.width, g.height, g.window, t.filter, out);
+  }
+  const auto size = static_cast<std::size_t>(t.size), left = static_cast<std::size_t>(g.left);
+  const auto width = static_cast<std::size_t>(g.window.width), height = static_cast<std::size_t>(g.window.height);
+  std::vector<std::uint8_t> small(width * height * 3);
   resize_window(image, g.width, g.height, g.window, t.filter, small.data());
-  std::memset(out, t.fill, static_cast<std::size_t>(t.size) * t.size * 3);
-  for (std::int32_t y = 0; y < height; ++y) {
-    std::memcpy(out + (static_cast<std::size_t>(g.top + y) * t.size + g.left) * 3,
-                small.data() + static_cast<std::size_t>(y) * width * 3, static_cast<std::size_t>(width) * 3);
+  std::memset(out, t.fill, size * size * 3);
+  for (std::size_t y = 0; y < height; ++y) {
+    const std::size_t out_row = static_cast<std::size_t>(g.top) + y;
+    std::memcpy(out + (out_row * size + left) * 3, small.data() + y * width * 3, width * 3);
   }
 }
 

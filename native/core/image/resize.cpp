@@ -74,7 +74,16 @@ FilterShape shape_of(Filter filter) {
 struct Kernel {
   std::vector<Taps> taps;
   std::vector<std::int32_t> weights;  // [taps.size(), size]
-  std::int32_t size;
+  std::int32_t size = 0;
+
+  Kernel() = default;
+  Kernel(std::int32_t length, std::int32_t weights_each)
+      : taps(static_cast<std::size_t>(length)),
+        weights(static_cast<std::size_t>(length) * static_cast<std::size_t>(weights_each)),
+        size(weights_each) {}
+
+  const Taps& taps_of(std::int32_t i) const { return taps[static_cast<std::size_t>(i)]; }
+  const std::int32_t* weights_of(std::int32_t i) const { return weights.data() + std::ptrdiff_t{i} * size; }
 };
 
 // precompute_coeffs and normalize_coeffs_8bpc of Resample.c, for the outputs [begin, begin + length) alone.
@@ -84,11 +93,9 @@ Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::i
   const auto [weight, reach] = shape_of(filter);
   const double support = reach * filter_scale;
   const double inverse = 1.0 / filter_scale;
-  Kernel k;
-  k.size = static_cast<std::int32_t>(std::ceil(support)) * 2 + 1;
-  k.taps.resize(length);
-  k.weights.assign(static_cast<std::size_t>(length) * k.size, 0);
-  std::vector<double> w(k.size);
+  Kernel k(length, static_cast<std::int32_t>(std::ceil(support)) * 2 + 1);
+  std::vector<double> weights(static_cast<std::size_t>(k.size));
+  double* w = weights.data();
   for (std::int32_t i = 0; i < length; ++i) {
     const double center = (static_cast<double>(begin + i) + 0.5) * scale;
     const std::int32_t first = std::max(static_cast<std::int32_t>(center - support + 0.5), 0);
@@ -100,12 +107,12 @@ Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::i
       w[x] = weight(at);
       sum += w[x];
     }
-    std::int32_t* fixed = &k.weights[static_cast<std::size_t>(i) * k.size];
+    std::int32_t* fixed = k.weights.data() + std::ptrdiff_t{i} * k.size;
     for (std::int32_t x = 0; x < count; ++x) {
       const double v = (sum != 0.0 ? w[x] / sum : w[x]) * (1 << kPrecisionBits);
       fixed[x] = static_cast<std::int32_t>(v < 0 ? v - 0.5 : v + 0.5);
     }
-    k.taps[i] = {first, count};
+    k.taps[static_cast<std::size_t>(i)] = {first, count};
   }
   return k;
 }
@@ -133,9 +140,8 @@ template <int C>
 void horizontal_row(const std::uint8_t* in, const Kernel& k, std::uint8_t* out) {
   const auto n = static_cast<std::int32_t>(k.taps.size());
   for (std::int32_t i = 0; i < n; ++i) {
-    const auto [first, count] = k.taps[i];
-    horizontal_pixel<C>(in + static_cast<std::size_t>(first) * C, &k.weights[static_cast<std::size_t>(i) * k.size],
-                        count, out + 3 * i);
+    const auto [first, count] = k.taps_of(i);
+    horizontal_pixel<C>(in + std::ptrdiff_t{first} * C, k.weights_of(i), count, out + 3 * i);
   }
 }
 
@@ -182,9 +188,9 @@ __attribute__((target("avx2"))) void horizontal_rgb_avx2(const std::uint8_t* in,
   const __m256i both = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
   const auto n = static_cast<std::int32_t>(k.taps.size());
   for (std::int32_t i = 0; i < n; ++i) {
-    const auto [first, count] = k.taps[i];
-    const std::uint8_t* p = in + static_cast<std::size_t>(first) * 3;
-    const std::int32_t* w = &k.weights[static_cast<std::size_t>(i) * k.size];
+    const auto [first, count] = k.taps_of(i);
+    const std::uint8_t* p = in + std::ptrdiff_t{first} * 3;
+    const std::int32_t* w = k.weights_of(i);
     if (end - p < static_cast<std::ptrdiff_t>(count) * 3 + 2) {
       horizontal_pixel<3>(p, w, count, out + 3 * i);
       continue;
@@ -264,8 +270,8 @@ Range touched(const Kernel& k) {
 // Output row y of a vertical pass: `in` is the row at position `origin`, rows `stride` bytes apart, `bytes` wide.
 void vertical_row(const std::uint8_t* in, std::size_t stride, std::int32_t origin, std::size_t bytes, const Kernel& k,
                   std::int32_t y, std::uint8_t* out) {
-  const auto [first, count] = k.taps[y];
-  const std::int32_t* w = &k.weights[static_cast<std::size_t>(y) * k.size];
+  const auto [first, count] = k.taps_of(y);
+  const std::int32_t* w = k.weights_of(y);
   in += stride * static_cast<std::size_t>(first - origin);
 #if defined(TORCHCLIP_RESIZE_AVX2)
   if (kAvx2) return vertical_avx2(in, stride, bytes, w, count, out);
@@ -298,10 +304,15 @@ bool vertical_first(std::int64_t width, std::int64_t height, std::int64_t new_wi
   return less_width != 0 && less_height > 0 && less_height > 2 * less_width;
 }
 
+// The bytes of `count` rows or pixels.
+std::size_t times(std::int32_t count, std::size_t bytes) { return static_cast<std::size_t>(count) * bytes; }
+
 // Taps that copy: one of weight 1, which the fixed-point arithmetic keeps exactly.
 Kernel copying(std::int64_t begin, std::int32_t length) {
-  Kernel k{std::vector<Taps>(length), std::vector<std::int32_t>(length, 1 << kPrecisionBits), 1};
-  for (std::int32_t i = 0; i < length; ++i) k.taps[i] = {static_cast<std::int32_t>(begin) + i, 1};
+  Kernel k(length, 1);
+  k.weights.assign(k.weights.size(), 1 << kPrecisionBits);
+  auto position = static_cast<std::int32_t>(begin);
+  for (auto& taps : k.taps) taps = {position++, 1};
   return k;
 }
 
@@ -348,18 +359,19 @@ void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_
   Kernel kx, ky;
   if (scale_x) kx = make_kernel(image.width, new_width, window.left, window.width, filter);
   if (scale_y) ky = make_kernel(image.height, new_height, window.top, window.height, filter);
-  const std::size_t row = static_cast<std::size_t>(window.width) * 3;
-  const std::size_t stride = static_cast<std::size_t>(image.width) * image.channels;
+  const auto channels = static_cast<std::size_t>(image.channels);
+  const std::size_t row = times(window.width, 3);
+  const std::size_t stride = times(image.width, channels);
 
   if (vertical_first(image.width, image.height, new_width, new_height)) {
     const Range columns = touched(kx);
     for (auto& t : kx.taps) t.first -= columns.first;
-    const std::size_t bytes = static_cast<std::size_t>(columns.last - columns.first) * image.channels;
+    const std::size_t bytes = times(columns.last - columns.first, channels);
     std::vector<std::uint8_t> narrow(bytes);
-    const std::uint8_t* in = image.pixels + static_cast<std::size_t>(columns.first) * image.channels;
+    const std::uint8_t* in = image.pixels + times(columns.first, channels);
     for (std::int32_t y = 0; y < window.height; ++y) {
       vertical_row(in, stride, 0, bytes, ky, y, narrow.data());
-      horizontal(narrow.data(), narrow.data() + bytes, image.channels, kx, out + row * y);
+      horizontal(narrow.data(), narrow.data() + bytes, image.channels, kx, out + times(y, row));
     }
     return;
   }
@@ -370,20 +382,22 @@ void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_
   std::vector<std::uint8_t> between;
   std::uint8_t* narrow = out;
   if (scale_y) {
-    between.resize(row * (rows.last - rows.first));
+    between.resize(times(rows.last - rows.first, row));
     narrow = between.data();
   }
   for (std::int32_t y = rows.first; y < rows.last; ++y) {
-    const std::uint8_t* in = image.pixels + stride * y;
-    std::uint8_t* to = narrow + row * (y - rows.first);
+    const std::uint8_t* in = image.pixels + times(y, stride);
+    std::uint8_t* to = narrow + times(y - rows.first, row);
     if (scale_x) {
-      horizontal(in, image.pixels + stride * static_cast<std::size_t>(image.height), image.channels, kx, to);
+      horizontal(in, image.pixels + times(image.height, stride), image.channels, kx, to);
     } else {
       copy_row(in, image.channels, window.left, window.width, to);
     }
   }
   if (!scale_y) return;
-  for (std::int32_t y = 0; y < window.height; ++y) vertical_row(narrow, row, rows.first, row, ky, y, out + row * y);
+  for (std::int32_t y = 0; y < window.height; ++y) {
+    vertical_row(narrow, row, rows.first, row, ky, y, out + times(y, row));
+  }
 }
 
 }  // namespace torchclip::core

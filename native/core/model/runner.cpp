@@ -219,7 +219,7 @@ void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* o
     if (normalize) normalize_rows(out, rows, s.info.embed_dim);
     return;
   }
-  const auto bytes = static_cast<std::size_t>(s.info.image_size) * s.info.image_size * 3;
+  const auto size = static_cast<std::size_t>(s.info.image_size), bytes = size * size * 3;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows) * bytes);
   s.thread_pool().parallel_for(rows, [&](std::int64_t r) {
     if (images[r].encoded) {

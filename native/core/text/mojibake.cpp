@@ -52,7 +52,7 @@ char32_t number_of(char c) { return static_cast<unsigned char>(c); }
 template <class Text>
 bool stands_at(const Sequence& sequence, const Text& text, std::size_t at) {
   if ((sequence.at_start && at > 0) || text.size() - at < sequence.length) return false;
-  for (int i = 0; i < sequence.length; ++i)
+  for (std::size_t i = 0; i < sequence.length; ++i)
     if (!contains(tables::kSets[sequence.sets[i]], number_of(text[at + i]))) return false;
   return true;
 }

@@ -136,7 +136,7 @@ Tokenizer::Tokenizer(const std::string& tokenizer_json, const std::string& torch
   }
   // GPT-2's bytes_to_unicode: printable bytes are themselves, the others get letters from U+0100 on.
   char32_t other = 0x100;
-  for (int b = 0; b < 256; ++b) {
+  for (std::size_t b = 0; b < letters_.size(); ++b) {
     const bool printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
     const char32_t letter = printable ? static_cast<char32_t>(b) : other++;
     letters_[b] = to_utf8({&letter, 1});

@@ -41,21 +41,21 @@ class HostDevice final : public Device {
   void download(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
   void fill(void* to, std::uint8_t value, std::size_t bytes) override { std::memset(to, value, bytes); }
 
-  void* upload_room(int slot, std::size_t bytes) override {
+  void* input_slot(int slot, std::size_t bytes) override {
     auto& s = slots_[slot];
     if (bytes > s.bytes) {
-      forget_passes();
+      invalidate_graphs();
       s = {};
       s.room = allocate(bytes);
       s.bytes = bytes;
     }
     return s.room.get();
   }
-  void upload_ahead(int slot, const void* from, std::size_t bytes) override {
+  void upload_async(int slot, const void* from, std::size_t bytes) override {
     std::memcpy(slots_[slot].room.get(), from, bytes);
   }
-  void begin_pass(int) override {}
-  void end_pass(int slot, void* to, const void* from, std::size_t bytes) override {
+  void begin_batch(int) override {}
+  void end_batch(int slot, void* to, const void* from, std::size_t bytes) override {
     auto& s = slots_[slot];
     s.to = to;
     s.result.assign(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
@@ -69,32 +69,32 @@ class HostDevice final : public Device {
   void gemm(const GemmArgs& p) override {
     const auto floats = [&](const void* from, std::int64_t n) {
       std::vector<float> v(static_cast<std::size_t>(n));
-      for (std::int64_t i = 0; i < n; ++i) v[i] = reference::element(from, p.number, i);
+      for (std::int64_t i = 0; i < n; ++i) v[i] = reference::element(from, p.dtype, i);
       return v;
     };
     const auto a = floats(p.a, p.rows * p.inner), w = floats(p.weights, p.columns * p.inner);
     for (std::int64_t r = 0; r < p.rows; ++r) {
       for (std::int64_t c = 0; c < p.columns; ++c) {
-        double sums[4] = {p.bias ? reference::element(p.bias, p.out_number, c) : 0, 0, 0, 0};
+        double sums[4] = {p.bias ? reference::element(p.bias, p.out_dtype, c) : 0, 0, 0, 0};
         const float *x = &a[r * p.inner], *y = &w[c * p.inner];
         for (std::int64_t i = 0; i < p.inner; i += 4) {
           for (int j = 0; j < 4; ++j) sums[j] += static_cast<double>(x[i + j]) * y[i + j];
         }
         auto result = static_cast<float>(sums[0] + sums[1] + sums[2] + sums[3]);
         if (p.gelu_tanh) result = reference::activate(result, Activation::gelu_tanh);
-        if (p.accumulate) result += reference::element(p.out, p.out_number, r * p.stride + c);
-        reference::set(p.out, p.out_number, r * p.stride + c, result);
+        if (p.accumulate) result += reference::element(p.out, p.out_dtype, r * p.stride + c);
+        reference::set(p.out, p.out_dtype, r * p.stride + c, result);
       }
     }
   }
 
   const void* attend(const Attention& a) override {
-    attended_ = allocate(static_cast<std::size_t>(a.query_tokens * a.heads * a.width * size_of(a.number)));
+    attended_ = allocate(static_cast<std::size_t>(a.query_tokens * a.heads * a.width * size_of(a.dtype)));
     for (std::int64_t s = 0; s < a.sequences; ++s) {
       const std::int64_t first = a.query_starts[s], end = a.query_starts[s + 1];
       const std::int64_t key = a.key_starts[s], keys = a.key_starts[s + 1] - key;
-      if (end - first > a.most_queries || keys > a.most_keys || end > a.query_tokens || key + keys > a.key_tokens ||
-          (a.uniform && (end - first != a.most_queries || keys != a.most_keys))) {
+      if (end - first > a.max_queries || keys > a.max_keys || end > a.query_tokens || key + keys > a.key_tokens ||
+          (a.uniform && (end - first != a.max_queries || keys != a.max_keys))) {
         throw core::Error(TORCHCLIP_E_INTERNAL, "attention over sequences that are not as it was told");
       }
       for (std::int64_t q = first; q < end; ++q) {
@@ -119,16 +119,16 @@ class HostDevice final : public Device {
     }
   }
 
-  void run(const std::string& key, const std::function<void()>& pass) override {
+  void run_captured(const std::string& key, const std::function<void()>& pass) override {
     const bool again = !seen_.insert(key).second;
-    // What a recorded pass holds may not move: nothing is allocated the second time but what attention gives.
+    // What a captured pass holds may not move: nothing is allocated the second time but what attention gives.
     recording_ = again;
     pass();
     recording_ = false;
-    if (again && moved_) throw core::Error(TORCHCLIP_E_INTERNAL, "a recorded pass moved memory: " + key);
+    if (again && moved_) throw core::Error(TORCHCLIP_E_INTERNAL, "a captured pass moved memory: " + key);
     moved_ = false;
   }
-  void forget_passes() noexcept override {
+  void invalidate_graphs() noexcept override {
     moved_ = recording_;
     seen_.clear();
   }
@@ -146,8 +146,8 @@ class HostDevice final : public Device {
     for (std::int64_t k = 0; k < keys; ++k) {
       double dot = 0;
       for (std::int64_t i = 0; i < a.width; ++i) {
-        dot += static_cast<double>(reference::element(a.q, a.number, query * a.q_stride + column + i)) *
-               reference::element(a.k, a.number, (key + k) * a.kStride + column + i);
+        dot += static_cast<double>(reference::element(a.q, a.dtype, query * a.q_stride + column + i)) *
+               reference::element(a.k, a.dtype, (key + k) * a.kv_stride + column + i);
       }
       weights[k] = dot;
       most = std::max(most, dot);
@@ -156,9 +156,9 @@ class HostDevice final : public Device {
     for (std::int64_t i = 0; i < a.width; ++i) {
       double sum = 0;
       for (std::int64_t k = 0; k < keys; ++k) {
-        sum += weights[k] / total * reference::element(a.v, a.number, (key + k) * a.kStride + column + i);
+        sum += weights[k] / total * reference::element(a.v, a.dtype, (key + k) * a.kv_stride + column + i);
       }
-      reference::set(attended_.get(), a.number, (query * a.heads + head) * a.width + i, static_cast<float>(sum));
+      reference::set(attended_.get(), a.dtype, (query * a.heads + head) * a.width + i, static_cast<float>(sum));
     }
   }
 

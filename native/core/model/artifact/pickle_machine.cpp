@@ -304,7 +304,7 @@ void PickleMachine::reduce_tensor(std::uint32_t arguments) {
   if (items.size() < 5 || items.size() > 7) corrupt_pickle("a tensor has another form");
   expect(items[0], Kind::storage, "a tensor without a storage");
   expect(items[1], Kind::whole, "a tensor without an offset");
-  for (const int axis_list : {2, 3}) {
+  for (const std::size_t axis_list : {2u, 3u}) {
     const auto& axes = expect(items[axis_list], Kind::tuple, "a tensor without a shape").items;
     if (axes.size() > kMostAxes) corrupt_pickle("a tensor of more than 8 axes");
     for (const auto axis : axes) expect(axis, Kind::whole, "a tensor without a shape");

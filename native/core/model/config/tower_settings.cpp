@@ -89,13 +89,15 @@ VitEmbedding vit_embedding(const VitSettings& s, const Weights& weights) {
   }
   const auto bias = weights(conv + ".bias");
   e.positions.resize(static_cast<std::size_t>(s.patches() * width));
+  float* to = e.positions.data();
   for (std::int64_t i = 0; i < s.patches() * width; ++i) {
-    e.positions[i] = positions.data[extra * width + i] + (bias.data ? bias.data[i % width] : 0.0f);
+    to[i] = positions.data[extra * width + i] + (bias.data ? bias.data[i % width] : 0.0f);
   }
   if (s.class_token) {
     const auto token = need(weights, "visual.class_embedding");
     e.class_row.assign(token.data, token.data + width);
-    for (std::int64_t i = 0; extra && i < width; ++i) e.class_row[i] += positions.data[i];
+    float* row = e.class_row.data();
+    for (std::int64_t i = 0; extra && i < width; ++i) row[i] += positions.data[i];
   }
   return e;
 }
@@ -105,12 +107,12 @@ namespace {
 // A query of [dim] through its projection w [dim, dim] and b, divided by the square root of a head's width.
 std::vector<float> projected_query(const float* w, const float* b, const std::vector<double>& query,
                                    std::int64_t heads) {
-  const auto dim = static_cast<std::int64_t>(query.size());
+  const std::size_t dim = query.size();
   const double scale = 1.0 / std::sqrt(static_cast<double>(dim) / static_cast<double>(heads));
   std::vector<float> out(query.size());
-  for (std::int64_t i = 0; i < dim; ++i) {
+  for (std::size_t i = 0; i < dim; ++i) {
     double sum = b[i];
-    for (std::int64_t j = 0; j < dim; ++j) sum += w[i * dim + j] * query[j];
+    for (std::size_t j = 0; j < dim; ++j) sum += w[i * dim + j] * query[j];
     out[i] = static_cast<float>(sum * scale);
   }
   return out;
@@ -139,9 +141,9 @@ std::vector<float> first_query(const VitSettings& s, const Weights& weights, std
   for (std::int64_t i = 0; i < dim; ++i) {
     variance += (queries.data[i] - mean) * (queries.data[i] - mean) / static_cast<double>(dim);
   }
-  std::vector<double> normed(static_cast<std::size_t>(dim));
+  std::vector<double> normed;
   for (std::int64_t i = 0; i < dim; ++i) {
-    normed[i] = (queries.data[i] - mean) / std::sqrt(variance + s.eps) * gamma.data[i] + beta.data[i];
+    normed.push_back((queries.data[i] - mean) / std::sqrt(variance + s.eps) * gamma.data[i] + beta.data[i]);
   }
   return projected_query(w.data, b.data, normed, s.pool_heads);
 }

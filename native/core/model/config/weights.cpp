@@ -28,8 +28,9 @@ Tensor copied(const Tensor& tensor) {
 std::vector<float> transposed(const Tensor& matrix) {
   const std::int64_t inner = matrix.rows(), columns = matrix.inner();
   std::vector<float> out(static_cast<std::size_t>(inner * columns));
+  float* to = out.data();
   for (std::int64_t i = 0; i < inner; ++i) {
-    for (std::int64_t j = 0; j < columns; ++j) out[j * inner + i] = matrix.data[i * columns + j];
+    for (std::int64_t j = 0; j < columns; ++j) to[j * inner + i] = matrix.data[i * columns + j];
   }
   return out;
 }
