@@ -1,5 +1,4 @@
 import type { ClassifiedImage, Classifier } from "../clip/classifier.js";
-import { load } from "../clip/load.js";
 import type { ImageSource } from "../embed/sources.js";
 import { TorchclipError, withoutIndex } from "../errors.js";
 import { redactText } from "../redact.js";
@@ -7,6 +6,7 @@ import { topPredictions } from "../report/text.js";
 import { readLines } from "../util/text-file.js";
 import { imageArguments } from "./images.js";
 import { interruptSignal, list, note, progressBar, remark, setFailedItems } from "./io.js";
+import { loadForImages } from "./load-for-images.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
@@ -27,7 +27,7 @@ export async function run(given: string[], flags: Flags): Promise<void> {
   const labels = await labelsOf(flags);
   const signal = interruptSignal();
   const source = await imageArguments(given, signal);
-  const clip = await load(flags.model, loadOptions(flags, signal));
+  const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
     const { template: templates, multiLabel, negativeTemplate: negativeTemplates } = flags;
     const classifier = await clip.classifier(labels, { templates, multiLabel, negativeTemplates, signal });

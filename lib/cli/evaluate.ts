@@ -1,7 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
-import { load } from "../clip/load.js";
 import { loadDataset, type Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { runManifest, zeroShot } from "../eval/native.js";
@@ -12,6 +11,7 @@ import { datasetLines, metricsText, modelLines, ranked, timesText, topPrediction
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { readLines } from "../util/text-file.js";
 import { list, note, progressBar, remark } from "./io.js";
+import { loadForImages } from "./load-for-images.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
 /** The flags of `torchclip eval` that one evaluation takes. */
@@ -44,7 +44,7 @@ export async function evaluate(flags: EvalFlags, signal: AbortSignal, print?: Pr
   const data = await dataset(flags, classNames, signal);
   const prompts = await promptSet(flags);
   const shown = chosen(data, classNames, flags);
-  const clip = await load(flags.model, loadOptions(flags, signal));
+  const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
     if (!flags.json) print?.(`${modelLines(clip)}\n\n${datasetLines(shown)}\n`);
     const journal = join(flags.out, "evaluation.journal");

@@ -128,6 +128,11 @@ async function decodeBytes(
   }
 }
 
+/** Loads what decodes images, so that the first image does not wait for it. That image tells of a failure. */
+export async function prepareDecoder(): Promise<void> {
+  await loadSharp().catch(() => undefined);
+}
+
 let loadedSharp: typeof Sharp | undefined;
 
 /** sharp, which the first image that needs it loads. */

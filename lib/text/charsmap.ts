@@ -39,7 +39,7 @@ export class CharacterMap {
     // Every map that is in use maps these characters to themselves: saves the segmenter.
     if (/^[\x20-\x7e]*$/.test(text)) return text;
     let result = "";
-    for (const { segment } of graphemes.segment(text)) {
+    for (const { segment } of graphemes(text)) {
       const whole = utf8.encode(segment).length < 6 ? this.shortest(segment) : null;
       if (whole !== null) {
         result += whole;
@@ -88,7 +88,13 @@ export class CharacterMap {
 
 const CACHE_LIMIT = 65536;
 const utf8 = new TextEncoder();
-const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
+let segmenter: Intl.Segmenter | undefined;
+
+/** The segmenter is made when a text first needs it: that takes longer than to load a module. */
+function graphemes(text: string): Intl.Segments {
+  segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" });
+  return segmenter.segment(text);
+}
 
 /** Darts-clone: bits 10 to 30 of a unit, 8 bits further up where bit 9 is set. */
 function offsetOf(unit: number): number {
