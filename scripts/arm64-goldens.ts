@@ -21,7 +21,7 @@ if (!folder) {
 }
 mkdirSync(folder, { recursive: true });
 
-const { transforms } = golden<{ transforms: PreprocessingCase[] }>("configs");
+const { transforms } = golden("configs") as { transforms: PreprocessingCase[] };
 const processors = transforms.map(({ processor = {}, ...rest }) => {
   const hints = imageProcessorHints(processor, false, rest.size, "preprocessor_config.json");
   const { filter, ...transform } = nativeTransform(hints, rest.size);

@@ -39,7 +39,7 @@ function typeScriptSteps(fix) {
   return [
     { name: "types", command: types("test/tsconfig.json") },
     { name: "types of scripts and benches", command: types("scripts/tsconfig.json") },
-    // Further type checks of parts of lib/ stand here, each with its tsconfig.
+    { name: "types of what reads untrusted files", command: types("lib/tsconfig.untrusted.json") },
     { name: "lint", command: tool("eslint/bin/eslint.js", ...(fix ? ["--fix"] : []), ...SCRIPTED) },
     { name: "format of TypeScript", command: tool("prettier/bin/prettier.cjs", ...prettier) },
     { name: "layers", command: [process.execPath, "scripts/check-layers.mjs", ...(fix ? ["--write"] : [])] },
@@ -61,7 +61,6 @@ function otherLanguageSteps(fix) {
       command: ["shellcheck", "--severity=warning", ...shellScripts()],
     },
     { name: "format of C++", command: [...clangFormat, ...sources] },
-    // The strict build of C++ and clang-tidy stand here.
   ];
 }
 

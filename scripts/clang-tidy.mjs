@@ -11,6 +11,7 @@ import { root } from "./setup.mjs";
 const CHECKED = /^native\/(core|torch|addon|cuda)\//;
 /** Folders whose findings are not fixed yet; the list is to become empty. */
 const NOT_CHECKED = /^native\/core\/(kernels|linalg|model\/cpu)\//;
+/** @type {(...args: string[]) => string} */
 const git = (...args) => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
 
 function defaultBase() {
@@ -19,7 +20,11 @@ function defaultBase() {
   return fork === head ? "HEAD~1" : fork;
 }
 
-/** Of `files`, those that differ from `base` or include a header that does. */
+/**
+ * Of `files`, those that differ from `base` or include a header that does.
+ * @param {readonly import("./native/commands.mjs").Compilation[]} files
+ * @param {string} base
+ */
 function changed(files, base) {
   const names = new Set(git("diff", "--name-only", base).split("\n"));
   const headers = [...names].filter((name) => CHECKED.test(name) && name.endsWith(".h"));
@@ -33,9 +38,9 @@ function changed(files, base) {
 
 process.chdir(root);
 const start = performance.now();
-const argument = process.argv[2];
+const [, , argument = ""] = process.argv;
 const all = configure().filter(({ file }) => CHECKED.test(file) && !NOT_CHECKED.test(file));
-const files = argument === "--all" ? all : changed(all, argument ?? defaultBase());
+const files = argument === "--all" ? all : changed(all, argument || defaultBase());
 const build = relative(root, BUILD_FOLDER);
 const failed = await runAll(
   files.map(({ file }) => ({ command: `clang-tidy -p ${build} --quiet ${file}`, directory: root })),
