@@ -82,7 +82,9 @@ function report(ctest, runs) {
     count(ctest.output, /tests passed, \d+ tests failed out of (\d+)/) ||
     count(ctest.output, /tests failed out of (\d+)/);
   if (total === 0)
-    process.stderr.write("There are no native tests: install doctest (see CONTRIBUTING.md) and build again.\n");
+    process.stderr.write(
+      "There are no native tests: install doctest (see CONTRIBUTING.md) and build again.\n",
+    );
   const nativeFailed = count(ctest.output, /(\d+) tests failed out of/);
   /** @param {RegExp} pattern */
   const sum = (pattern) => runs.reduce((all, { output }) => all + count(output, pattern), 0);
