@@ -1,6 +1,5 @@
 import { stat } from "node:fs/promises";
 import { isAbsolute, join, sep } from "node:path";
-import { createInterface } from "node:readline";
 import { ARCHIVE_NAME, imageSource, LIST_NAME, listed, type ImageSource } from "../embed/sources.js";
 import { cannotRead, TorchclipError } from "../errors.js";
 import { IMAGE_NAME, LeftOut } from "../images/image-names.js";
@@ -101,6 +100,7 @@ function standardInput(signal: AbortSignal): ImageSource {
     count: undefined,
     notes: () => [],
     async *images() {
+      const { createInterface } = await import("node:readline");
       const lines = createInterface({ input: process.stdin, crlfDelay: Infinity, signal });
       for await (const line of lines) if (line.trim() !== "") yield { name: line, image: line };
     },

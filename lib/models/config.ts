@@ -3,7 +3,7 @@ import { TorchclipError } from "../errors.js";
 import { kindOf, Untrusted } from "../util/untrusted.js";
 import { checkConfig } from "./check-config.js";
 import { INTERPOLATIONS, type ModelConfig, type Preprocessing } from "./config-types.js";
-import { TorchArchive } from "./formats/index.js";
+import { TorchArchive } from "./formats/torch-zip.js";
 
 /** `size`: the model's image size, pixels. */
 export function nativeTransform(p: Preprocessing, size: number): NativeTransform {

@@ -1,8 +1,11 @@
-import { execFileSync } from "node:child_process";
+import type * as ChildProcess from "node:child_process";
 import { readFileSync, readlinkSync } from "node:fs";
+import { createRequire } from "node:module";
 import { hostname, uptime } from "node:os";
 import { pid as ownPid, platform } from "node:process";
 import { childEnvironment } from "../settings.js";
+
+const require = createRequire(import.meta.url);
 
 /** What tells one process from every other one: what a lock holds. */
 export interface ProcessIdentity {
@@ -67,6 +70,7 @@ function startOf(pid: number): string | undefined {
   if (platform === "linux") return statusOf(pid)?.[19];
   if (platform === "win32") return undefined;
   try {
+    const { execFileSync } = require("node:child_process") as typeof ChildProcess;
     const text = execFileSync("ps", ["-o", "lstart=", "-p", String(pid)], {
       encoding: "utf8",
       env: childEnvironment({ LC_ALL: "C", TZ: "UTC" }),

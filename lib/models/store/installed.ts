@@ -8,7 +8,7 @@ import { withLock } from "../../util/lock.js";
 import { packageRoot } from "../../util/package.js";
 import { namedOrigin } from "../catalog/lookup.js";
 import type { WeightsOrigin } from "../config-types.js";
-import { TorchArchive } from "../formats/index.js";
+import { TorchArchive } from "../formats/torch-zip.js";
 import { hashFromBlob } from "./hub.js";
 
 /** A model that was loaded by name once. */

@@ -9,7 +9,7 @@ import type { HubId } from "../catalog/hub-id.js";
 import { namedOrigin } from "../catalog/lookup.js";
 import { isPublishedHash, type ModelOrigin } from "../catalog/registry.js";
 import type { WeightsOrigin } from "../config-types.js";
-import { readWeightMap } from "../formats/index.js";
+import { readWeightMap } from "../formats/weight-index.js";
 import type { ImportOptions } from "../import/import.js";
 import {
   CONFIG_NAMES,
