@@ -80,7 +80,7 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
     return environment.channel.fail_now(info.Env(), std::move(job));
   }
   environment.channel.begin(info.Env());
-  job.release();
+  static_cast<void>(job.release());  // settled and deleted by the channel
   return promise;
 }
 
@@ -185,7 +185,7 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value&
     return environment.channel.fail_now(info.Env(), std::move(job));
   }
   environment.channel.begin(info.Env());
-  job.release();
+  static_cast<void>(job.release());  // settled and deleted by the channel
   return promise;
 }
 

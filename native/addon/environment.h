@@ -50,7 +50,7 @@ class Environment {
       return channel.fail_now(env, std::move(job));
     }
     channel.begin(env);
-    job.release();
+    static_cast<void>(job.release());  // settled and deleted by the channel
     return promise;
   }
 

@@ -162,7 +162,7 @@ std::optional<std::u32string> decoded(const std::string& bytes) {
     }
     const auto high = surrogate(i, 0xa0), low = surrogate(i + 3, 0xb0);
     if (high && low) {
-      out += 0x10000 + (*high << 10 | *low);
+      out += static_cast<char32_t>(0x10000 + (*high << 10 | *low));
       i += 6;
       continue;
     }

@@ -70,9 +70,10 @@ std::u32string decomposed(std::u32string_view text) {
   for (const char32_t c : text) {
     if (c >= kSyllables && c < kSyllables + kSyllableCount) {
       const char32_t i = c - kSyllables;
-      out += kLeading + i / (kVowelCount * kTrailingCount);
-      out += kVowels + i / kTrailingCount % kVowelCount;
-      if (i % kTrailingCount) out += kTrailing + i % kTrailingCount;
+      const auto add = [&](char32_t part) { out += part; };
+      add(kLeading + i / (kVowelCount * kTrailingCount));
+      add(kVowels + i / kTrailingCount % kVowelCount);
+      if (i % kTrailingCount) add(kTrailing + i % kTrailingCount);
     } else {
       out += mapped(tables::kDecomposed, {&c, 1});
     }

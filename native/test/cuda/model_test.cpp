@@ -32,9 +32,10 @@ std::span<const float> row_of_rows(const Rows& rows, std::size_t row, std::size_
 // A file that the tests' device decodes where it begins with "OK", and fails at where it begins with "NO".
 std::vector<std::uint8_t> test_jpeg(const char* begins, std::uint8_t width, std::uint8_t height,
                                     const std::vector<std::uint8_t>& pixels) {
-  std::vector<std::uint8_t> file{static_cast<std::uint8_t>(begins[0]), static_cast<std::uint8_t>(begins[1]), width,
+  const std::uint8_t header[] = {static_cast<std::uint8_t>(begins[0]), static_cast<std::uint8_t>(begins[1]), width,
                                  height};
-  file.insert(file.end(), pixels.begin(), pixels.end());
+  std::vector<std::uint8_t> file(sizeof header + pixels.size());
+  std::copy(pixels.begin(), pixels.end(), std::copy_n(header, sizeof header, file.begin()));
   return file;
 }
 

@@ -172,6 +172,7 @@ std::vector<ZipRecord> read_zip_directory(const File& file) {
   for (auto& entry : entries) find_data(file, directory, entry);
   check_overlaps(file, entries);
   std::vector<ZipRecord> records;
+  records.reserve(entries.size());
   for (auto& entry : entries) records.push_back(std::move(entry.record));
   return records;
 }

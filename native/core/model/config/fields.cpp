@@ -100,7 +100,7 @@ std::string Fields::text(const std::string& field) {
 }
 
 std::string Fields::choice(const std::string& field, std::initializer_list<const char*> choices) {
-  const auto found = member(field).text();
+  auto found = member(field).text();
   std::string all;
   for (const char* choice : choices) {
     if (found == choice) return found;

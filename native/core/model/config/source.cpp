@@ -15,13 +15,13 @@ std::string number_text(double number) {
   std::string digits = shortest.substr(0, 1);
   if (e > 2) digits += shortest.substr(2, e - 2);
   const auto count = static_cast<int>(digits.size());
+  const auto size = [](int n) { return static_cast<std::size_t>(n); };
   // ECMA-262, Number::toString: plain notation for 1e-7 < number < 1e21.
   if (exponent >= 0 && exponent < 21) {
-    if (count <= exponent + 1) return digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0');
-    return digits.substr(0, static_cast<std::size_t>(exponent + 1)) + "." +
-           digits.substr(static_cast<std::size_t>(exponent + 1));
+    if (count <= exponent + 1) return digits + std::string(size(exponent + 1 - count), '0');
+    return digits.substr(0, size(exponent + 1)) + "." + digits.substr(size(exponent + 1));
   }
-  if (exponent < 0 && exponent >= -6) return "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
+  if (exponent < 0 && exponent >= -6) return "0." + std::string(size(-exponent - 1), '0') + digits;
   const std::string sign = exponent < 0 ? "-" : "+";
   const std::string mantissa = count == 1 ? digits : digits.substr(0, 1) + "." + digits.substr(1);
   return mantissa + "e" + sign + std::to_string(std::abs(exponent));

@@ -8,7 +8,11 @@ namespace torchclip::gpu_check {
 
 class Row {
  public:
-  Row& text(const char* name, const std::string& value) { return put(name, "\"" + value + "\""); }
+  Row& text(const char* name, const std::string& value) {
+    std::ostringstream out;
+    out << '"' << value << '"';
+    return put(name, out.str());
+  }
   template <typename Number>
   Row& number(const char* name, Number value) {
     std::ostringstream out;
@@ -18,8 +22,10 @@ class Row {
   std::string json() const { return "{" + fields_ + "}"; }
 
  private:
-  Row& put(const char* name, const std::string& value) {
-    fields_ += (fields_.empty() ? "" : ",") + ("\"" + std::string(name) + "\":" + value);
+  Row& put(const char* name, const std::string& json) {
+    std::ostringstream out;
+    out << (fields_.empty() ? "" : ",") << '"' << name << "\":" << json;
+    fields_ += out.str();
     return *this;
   }
   std::string fields_;
@@ -29,7 +35,9 @@ class Row {
 class Report {
  public:
   void field(const char* name, const std::string& json) {
-    json_ += (json_.empty() ? "{" : ",\n") + ("\"" + std::string(name) + "\":" + json);
+    std::ostringstream out;
+    out << (json_.empty() ? "{" : ",\n") << '"' << name << "\":" << json;
+    json_ += out.str();
   }
   void begin_rows(const char* name) {
     field(name, "[");
