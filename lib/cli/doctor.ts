@@ -94,7 +94,7 @@ function describeNative({ system, problem }: Native) {
     libtorch: libtorch.problem ?? libtorch.info?.version,
     cpu: cpuName(),
     cpuFeatures: system.cpuFeatures,
-    libtorchKernels: libtorch.info?.cpuCapability,
+    ...(libtorch.info ? { libtorchKernels: libtorch.info.cpuCapability } : {}),
     cuda: system.cudaProblem || `${system.cudaDevices} device(s)`,
     ...(system.cudaProblem ? {} : { cudaKernels: system.fastCudaProblem || "torchclip's own" }),
   };
