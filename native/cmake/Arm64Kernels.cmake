@@ -1,4 +1,5 @@
 # The kernels of ARM64, one file for each extension of the instruction set; core/kernels/kernels.cpp chooses at run time.
+set(TORCHCLIP_ARM64_KERNELS ON)
 target_compile_definitions(torchclip_core PRIVATE TORCHCLIP_ARM64)
 # GCC contracts a * b + c to one rounding where the CPU has such an instruction, which every ARM64 has and the x86 that
 # the core is compiled for has not. The bits of the resampler's weights would differ.

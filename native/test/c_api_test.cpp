@@ -43,7 +43,7 @@ TEST_CASE("a model that cannot be opened is NULL with a status") {
   CHECK(error.status == TORCHCLIP_E_ARGUMENT);
 }
 
-TEST_CASE("images: embeddings of length 1, the same for the same image") {
+TEST_CASE("images have embeddings of length 1, and equal images have equal ones") {
   auto clip = open_artifact();
   const auto& info = clip.info();
   CHECK(info.image_size == 224);

@@ -17,6 +17,7 @@
 #include "kernels/kernels.h"
 #include "sha256.h"
 #include "torchclip/torchclip.hpp"
+#include "values.h"
 
 using namespace torchclip::core;
 
@@ -107,7 +108,7 @@ Agreement compare(const std::vector<float>& rows, const Json& expected) {
     double cosine = 0;
     for (const Json& value : row.items()) {
       const double x = at < rows.size() ? rows[at++] : NAN;
-      result.difference = std::max(result.difference, std::abs(x - value.number()));
+      result.difference = torchclip::test::larger_error(result.difference, std::abs(x - value.number()));
       cosine += x * value.number();
     }
     result.cosine = std::min(result.cosine, cosine);

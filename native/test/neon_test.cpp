@@ -6,20 +6,12 @@
 
 #include "base/arm64_features.h"
 #include "kernels/tables.h"
+#include "values.h"
 
 using namespace torchclip::core;
+using torchclip::test::values;
 
 namespace {
-
-// Repeatable numbers in [-1, 1).
-std::vector<float> values(std::int64_t count, std::uint32_t seed) {
-  std::vector<float> numbers;
-  for (std::int64_t i = 0; i < count; ++i) {
-    seed = seed * 1664525u + 1013904223u;
-    numbers.push_back(static_cast<float>(seed >> 8) / (1 << 23) - 1.0f);
-  }
-  return numbers;
-}
 
 constexpr std::int32_t kWeightMax = 127;
 constexpr std::int64_t kColumns = 45;  // a whole panel and a part of one
@@ -35,8 +27,8 @@ struct Operands {
   // `largest`: all products are +-127 * 127, and their signs are equal in a row.
   Operands(std::int64_t row_count, std::int64_t inner_size, bool largest)
       : rows(row_count), inner(inner_size), stride(round_up(inner_size, 4)) {
-    const auto random = values(rows * inner, 41);
-    weights = values(kColumns * inner, 42);
+    const auto random = values(static_cast<std::size_t>(rows * inner), 41);
+    weights = values(static_cast<std::size_t>(kColumns * inner), 42);
     for (auto& w : weights) w = largest ? (w < 0 ? -127.0f : 127.0f) : static_cast<float>(static_cast<int>(w * 127));
     for (std::int64_t c = 0; c < kColumns; ++c) weights[static_cast<std::size_t>(c * inner)] = 127;  // a scale of 1
     for (std::int64_t r = 0; r < rows; ++r) {

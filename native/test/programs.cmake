@@ -4,11 +4,12 @@ set(TORCHCLIP_GOLDENS "" CACHE PATH "artifacts of the model families, from scrip
 
 function(torchclip_program name)
   add_executable(${name} ${name}.cpp)
-  target_include_directories(${name} PRIVATE ../core ../include)
-  target_link_libraries(${name} PRIVATE torchclip_core_archive Threads::Threads ${CMAKE_DL_LIBS})
+  target_link_libraries(${name} PRIVATE torchclip_core_archive)
 endfunction()
 
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
+torchclip_program(tokenize)  # for test/text/native-tokenizer.test.ts
+
+if(TORCHCLIP_ARM64_KERNELS)
   torchclip_program(neon_test)
   add_test(NAME neon COMMAND neon_test)
 endif()

@@ -50,6 +50,13 @@ class FileReader final : public caffe2::serialize::ReadAdapterInterface {
   std::shared_ptr<const File> file_;
 };
 
+// A tensor of the artifact in the type in which it is stored.
+at::Tensor read_tensor(const Artifact& artifact, const StoredTensor& tensor) {
+  auto values = at::empty(tensor.shape, scalar_type(tensor.type));
+  artifact.read_bytes(tensor, values.mutable_data_ptr());
+  return values;
+}
+
 }  // namespace
 
 torch::jit::Module build_module(const std::vector<ModuleSource>& modules,
@@ -60,12 +67,6 @@ torch::jit::Module build_module(const std::vector<ModuleSource>& modules,
   auto module = make_module(module_tree(modules, shapes), tensors);
   module.eval();
   return module;
-}
-
-at::Tensor read_tensor(const Artifact& artifact, const StoredTensor& tensor) {
-  auto values = at::empty(tensor.shape, scalar_type(tensor.type));
-  artifact.read_bytes(tensor, values.mutable_data_ptr());
-  return values;
 }
 
 torch::jit::Module generate_tower(const Artifact& artifact, const std::string& tower, c10::Device device,

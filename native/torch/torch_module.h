@@ -20,9 +20,6 @@ using namespace core;
 torch::jit::Module build_module(const std::vector<ModuleSource>& modules,
                                 const std::map<std::string, at::Tensor>& tensors);
 
-// Reads a tensor of the artifact in the type in which it is stored.
-at::Tensor read_tensor(const Artifact& artifact, const StoredTensor& tensor);
-
 // Generates one tower ("visual" or "text") of an artifact from its settings, with its parameters in type `dtype` on
 // `device`. Its method forward() takes images [B, 3, S, S] or token ids [B, L].
 torch::jit::Module generate_tower(const Artifact& artifact, const std::string& tower, c10::Device device,

@@ -1,12 +1,11 @@
-#include <cerrno>
 #include <cmath>
-#include <fstream>
+#include <exception>
 #include <map>
 #include <sstream>
 #include <streambuf>
-#include <system_error>
 
 #include "base/error.h"
+#include "base/output_file.h"
 #include "functions.h"
 #include "libtorch.h"
 #include "model/config/model_config.h"
@@ -32,22 +31,22 @@ void set_attributes(torch::jit::Module& root, const std::map<std::string, Attrib
 // fails, on a full disk, and that ends the process; so it is told that all is written, and `close` says what happened.
 class PatientFile : public std::streambuf {
  public:
-  explicit PatientFile(const std::string& path) {
-    errno = 0;
-    check(file_.open(path, std::ios::out | std::ios::binary | std::ios::trunc) != nullptr);
-  }
+  explicit PatientFile(const std::string& path) : file_(path) {}
 
-  // The error number of the first failure; 0 where all bytes are written.
-  int close() {
-    errno = 0;
-    if (!reason_) check(file_.close() != nullptr);
-    return reason_;
+  // Throws the first failure.
+  void close() {
+    if (failure_) std::rethrow_exception(failure_);
+    file_.close();
   }
 
  protected:
   std::streamsize xsputn(const char* bytes, std::streamsize count) override {
-    errno = 0;
-    if (!reason_) check(file_.sputn(bytes, count) == count);
+    if (failure_) return count;
+    try {
+      file_.append(bytes, static_cast<std::size_t>(count));
+    } catch (...) {
+      failure_ = std::current_exception();
+    }
     return count;
   }
 
@@ -58,12 +57,8 @@ class PatientFile : public std::streambuf {
   }
 
  private:
-  void check(bool done) {
-    if (!done) reason_ = errno ? errno : EIO;
-  }
-
-  std::filebuf file_;
-  int reason_ = 0;
+  OutputFile file_;
+  std::exception_ptr failure_;
 };
 
 void save(torch::jit::Module& module, const std::string& config, const std::string& tokenizer,
@@ -77,9 +72,7 @@ void save(torch::jit::Module& module, const std::string& config, const std::stri
     const std::string text = e.what();
     throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + text.substr(0, text.find('\n')));
   }
-  if (const int reason = file.close()) {
-    throw Error(TORCHCLIP_E_WRITE, path + " could not be written: " + std::generic_category().message(reason));
-  }
+  file.close();
 }
 
 std::string shape_of(const at::Tensor& tensor) {

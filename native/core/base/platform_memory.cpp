@@ -20,19 +20,18 @@ namespace torchclip::core {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kLine = 64;
 
 }  // namespace
 
 std::shared_ptr<void> allocate_block(std::size_t bytes) {
 #if defined(_WIN32)
-  void* data = _aligned_malloc(std::max(bytes, kLine), kLine);
+  void* data = _aligned_malloc(std::max(bytes, kAlignment), kAlignment);
   if (!data) throw std::bad_alloc();
   return {data, _aligned_free};
 #else
   void* data = nullptr;
   const bool huge = bytes >= kHugePage;
-  if (posix_memalign(&data, huge ? kHugePage : kLine, std::max(bytes, kLine)) != 0) throw std::bad_alloc();
+  if (posix_memalign(&data, huge ? kHugePage : kAlignment, std::max(bytes, kAlignment)) != 0) throw std::bad_alloc();
 #if defined(__linux__)
   if (huge) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif

@@ -7,8 +7,11 @@
 
 namespace torchclip::core {
 
-// A block of at least `bytes` bytes, aligned to a cache line of 64 bytes; a large one lies in huge pages if the system
-// supports them. Throws std::bad_alloc.
+// The distance at which memory for the kernels is aligned: a line of the cache, and the widest register.
+constexpr std::size_t kAlignment = 64;
+
+// A block of at least `bytes` bytes, aligned to kAlignment; a large one lies in huge pages if the system supports them.
+// Throws std::bad_alloc.
 std::shared_ptr<void> allocate_block(std::size_t bytes);
 
 // The size of a core's second cache in bytes, or a common size if the system does not tell it.

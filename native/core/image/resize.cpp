@@ -86,6 +86,9 @@ struct Kernel {
   const std::int32_t* weights_of(std::int32_t i) const { return weights.data() + std::ptrdiff_t{i} * size; }
 };
 
+// C's conversion, with which Pillow rounds positions.
+std::int32_t truncated(double x) { return static_cast<std::int32_t>(x); }
+
 // precompute_coeffs and normalize_coeffs_8bpc of Resample.c, for the outputs [begin, begin + length) alone.
 Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::int32_t length, Filter filter) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
@@ -98,8 +101,8 @@ Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::i
   double* w = weights.data();
   for (std::int32_t i = 0; i < length; ++i) {
     const double center = (static_cast<double>(begin + i) + 0.5) * scale;
-    const std::int32_t first = std::max(static_cast<std::int32_t>(center - support + 0.5), 0);
-    const std::int32_t last = std::min(static_cast<std::int32_t>(center + support + 0.5), in);
+    const std::int32_t first = std::max(truncated(center - support + 0.5), 0);
+    const std::int32_t last = std::min(truncated(center + support + 0.5), in);
     const std::int32_t count = last - first;
     double sum = 0.0;
     for (std::int32_t x = 0; x < count; ++x) {
@@ -227,9 +230,9 @@ const bool kAvx2 = [] { return __builtin_cpu_supports("avx2") && environment("TO
 void horizontal_rgb_neon_row(const std::uint8_t* in, const std::uint8_t* end, const Kernel& k, std::uint8_t* out) {
   const auto n = static_cast<std::int32_t>(k.taps.size());
   for (std::int32_t i = 0; i < n; ++i) {
-    const auto [first, count] = k.taps[i];
-    const std::uint8_t* p = in + static_cast<std::size_t>(first) * 3;
-    const std::int32_t* w = &k.weights[static_cast<std::size_t>(i) * k.size];
+    const auto [first, count] = k.taps_of(i);
+    const std::uint8_t* p = in + std::ptrdiff_t{first} * 3;
+    const std::int32_t* w = k.weights_of(i);
     const bool readable = end - p >= static_cast<std::ptrdiff_t>(count) * 3 + kNeonBeyond;
     (readable ? horizontal_rgb_neon : horizontal_pixel<3>)(p, w, count, out + 3 * i);
   }

@@ -115,6 +115,16 @@ struct F32Attention : F32FmaStep {
   }
 };
 
+// The scores of attention in bf16.
+struct Bf16Rows {
+  using Value = std::uint16_t;
+  static constexpr std::int64_t kGroup = 2;  // The elements of a 4-byte unit.
+  static void put(float* row, std::int64_t i, Floats v) { store_bf16(reinterpret_cast<std::uint16_t*>(row) + i, v); }
+  static void clear(float* row, std::int64_t from, std::int64_t to) {
+    for (std::int64_t i = from; i < to; ++i) reinterpret_cast<std::uint16_t*>(row)[i] = 0;
+  }
+};
+
 #if defined(__AVX512BF16__)
 static_assert(kStrip == kPanel);
 // The source indices of the elements of two interleaved rows of 32.
@@ -126,13 +136,7 @@ struct Pairs {
 };
 constexpr Pairs kPairs;
 
-struct Bf16Attention : Bf16Step {
-  using Value = std::uint16_t;
-  static constexpr std::int64_t kGroup = 2;
-  static void put(float* row, std::int64_t i, Floats v) { store_bf16(reinterpret_cast<std::uint16_t*>(row) + i, v); }
-  static void clear(float* row, std::int64_t from, std::int64_t to) {
-    for (std::int64_t i = from; i < to; ++i) reinterpret_cast<std::uint16_t*>(row)[i] = 0;
-  }
+struct Bf16Attention : Bf16Step, Bf16Rows {
   // Packs a strip of 32 columns as pairs of keys, [keys / 2][32][2].
   static void pack_values(const Rows& v, std::int64_t keys, std::int64_t columns, char* to) {
     const Ints low = _mm512_load_si512(kPairs.at), high = _mm512_load_si512(kPairs.at + kPanel);

@@ -6,13 +6,7 @@
 
 namespace {
 
-struct Bf16BfdotAttention : Bf16BfdotStep {
-  using Value = std::uint16_t;
-  static constexpr std::int64_t kGroup = 2;  // The elements of a 4-byte unit.
-  static void put(float* row, std::int64_t i, Floats v) { store_bf16(reinterpret_cast<std::uint16_t*>(row) + i, v); }
-  static void clear(float* row, std::int64_t from, std::int64_t to) {
-    for (std::int64_t i = from; i < to; ++i) reinterpret_cast<std::uint16_t*>(row)[i] = 0;
-  }
+struct Bf16BfdotAttention : Bf16BfdotStep, Bf16Rows {
   // The first `columns` of a strip of one row, and zeros after them.
   static uint16x8_t strip_of(const char* row, std::int64_t columns) {
     std::uint16_t some[kStrip] = {};

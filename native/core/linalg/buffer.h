@@ -4,10 +4,9 @@
 #include <cstddef>
 #include <memory>
 
-namespace torchclip::core {
+#include "base/platform_memory.h"
 
-// The distance at which memory for the kernels is aligned: a line of the cache, and the widest register.
-constexpr std::size_t kAlignment = 64;
+namespace torchclip::core {
 
 // A memory block, aligned for the kernels and in huge pages if the system supports them.
 class Buffer {

@@ -28,8 +28,6 @@ struct MatrixView {
     return {data, rows, columns, columns, type};
   }
 
-  explicit operator bool() const noexcept { return data != nullptr; }
-
   operator MatrixView<false>() const noexcept requires kWritable {
     return {data, rows, columns, stride, type, scales, sums};
   }

@@ -159,8 +159,10 @@ std::vector<std::string> devices_of(const RunnerOptions& options) {
   if (const auto& problem = cuda_problem(); !problem.empty()) {
     throw Error(TORCHCLIP_E_CUDA_UNAVAILABLE, "cuda:all is not available: " + problem);
   }
+  const int count = cuda_device_count();
   std::vector<std::string> devices;
-  for (int i = 0; i < cuda_device_count(); ++i) devices.push_back(Device{true, i}.name());
+  devices.reserve(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) devices.push_back(Device{true, i}.name());
   return devices;
 }
 

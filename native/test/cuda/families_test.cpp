@@ -1,5 +1,5 @@
-// Artifacts of any families: whatever CUDA towers there are of them against TorchScript in float32. A test of mocha,
-// test/models/families.test.ts, writes the artifacts.
+// Artifacts of any families: each tower that CUDA has for them is compared with TorchScript in float32. A test of
+// mocha, test/models/families.test.ts, writes the artifacts.
 //   cuda_families_test ARTIFACT...
 #include "check.h"
 #include "model_check.h"

@@ -1,19 +1,15 @@
 #include "model/artifact/artifact.h"
 
-#include <algorithm>
-#include <cstring>
 #include <mutex>
 #include <set>
 
 #include "base/error.h"
-#include "kernels/kernels.h"
+#include "model/artifact/number_type.h"
 
 namespace torchclip::core {
 namespace {
 
 constexpr std::uint64_t kMostSettings = 1 << 20, kMostTokenizer = 64 << 20, kMostPickle = 8 << 20, kMostSmall = 1024;
-
-constexpr std::size_t kWidenedAtOnce = 2048;
 
 [[noreturn]] void corrupt(const File& file, const std::string& what) {
   throw Error(TORCHCLIP_E_MODEL_CORRUPT, file.path() + " is not a whole torchclip artifact: " + what);
@@ -183,13 +179,7 @@ void Artifact::read_floats(const StoredTensor& tensor, float* to) const {
   // bytes 4i to 4i + 3 and read from 2n + 2i, which is never before them.
   char* halves = reinterpret_cast<char*>(to) + 2 * elements;
   read_bytes(tensor, halves);
-  const auto widen = tensor.type == StoredType::f16 ? kernels()->widen_fp16 : kernels()->widen_bf16;
-  std::uint16_t block[kWidenedAtOnce];
-  for (std::size_t first = 0; first < elements; first += kWidenedAtOnce) {
-    const std::size_t count = std::min(kWidenedAtOnce, elements - first);
-    std::memcpy(block, halves + 2 * first, 2 * count);
-    widen(block, static_cast<std::int64_t>(count), to + first);
-  }
+  widen(tensor.type, halves, elements, to);
 }
 
 float Artifact::scalar(const std::string& name) const {

@@ -24,21 +24,15 @@ void narrow(const char* values, std::size_t count, float* out) {
   }
 }
 
-void widen(Widen kernel, const char* values, std::size_t count, float* out) {
-  std::uint16_t numbers[kAtOnce];
-  std::memcpy(numbers, values, count * sizeof numbers[0]);
-  kernel(numbers, static_cast<std::int64_t>(count), out);
-}
-
 void to_floats(NumberType from, const char* values, std::size_t count, float* out) {
   switch (from) {
     case NumberType::f32:
       std::memcpy(out, values, count * sizeof(float));
       return;
     case NumberType::f16:
-      return widen(kernels()->widen_fp16, values, count, out);
+      return widen(StoredType::f16, values, count, out);
     case NumberType::bf16:
-      return widen(kernels()->widen_bf16, values, count, out);
+      return widen(StoredType::bf16, values, count, out);
     case NumberType::f64:
       return narrow<double>(values, count, out);
     case NumberType::i64:
@@ -94,18 +88,27 @@ bool is_same(NumberType from, StoredType to) {
   }
 }
 
-void convert(NumberType from, const char* values, std::size_t count, StoredType to, std::vector<char>& out) {
+void widen(StoredType type, const char* values, std::size_t count, float* out) {
+  const auto kernel = type == StoredType::f16 ? kernels()->widen_fp16 : kernels()->widen_bf16;
+  std::uint16_t numbers[kAtOnce];
+  for (std::size_t first = 0; first < count; first += kAtOnce) {
+    const std::size_t now = std::min(kAtOnce, count - first);
+    std::memcpy(numbers, values + first * sizeof numbers[0], now * sizeof numbers[0]);
+    kernel(numbers, static_cast<std::int64_t>(now), out + first);
+  }
+}
+
+std::vector<char> converted(NumberType from, const char* values, std::size_t count, StoredType to) {
   const auto from_bytes = static_cast<std::size_t>(element_bytes(from));
   const auto to_bytes = static_cast<std::size_t>(element_bytes(to));
-  std::size_t at = out.size();
-  out.resize(at + count * to_bytes);
+  std::vector<char> out(count * to_bytes);
   float numbers[kAtOnce];
   for (std::size_t first = 0; first < count; first += kAtOnce) {
     const std::size_t now = std::min(kAtOnce, count - first);
     to_floats(from, values + first * from_bytes, now, numbers);
-    store(numbers, now, to, out.data() + at);
-    at += now * to_bytes;
+    store(numbers, now, to, out.data() + first * to_bytes);
   }
+  return out;
 }
 
 }  // namespace torchclip::core

@@ -20,8 +20,12 @@ StoredType stored_type(const std::string& name);
 std::uint64_t element_bytes(NumberType type);
 bool is_same(NumberType from, StoredType to);
 
-// Appends `count` numbers of `values` to `out` in the type `to`. They are rounded to the nearest, ties to even; numbers
-// of 64 bits are rounded to float32 first, as libtorch's Tensor::to does.
-void convert(NumberType from, const char* values, std::size_t count, StoredType to, std::vector<char>& out);
+// Widens `count` numbers of 16 bits, f16 or bf16, to float32. `values` needs no alignment, and may lie in the memory of
+// `out` where no number is written before it is read.
+void widen(StoredType type, const char* values, std::size_t count, float* out);
+
+// `count` numbers of `values` in the type `to`. They are rounded to the nearest, ties to even; numbers of 64 bits are
+// rounded to float32 first, as libtorch's Tensor::to does.
+std::vector<char> converted(NumberType from, const char* values, std::size_t count, StoredType to);
 
 }  // namespace torchclip::core

@@ -119,9 +119,9 @@ void TensorSource::read_transposed(const Part& part, const Take& take) const {
 
 void TensorSource::pass_on(NumberType from, const std::vector<char>& values, const Take& take) const {
   if (is_same(from, type_)) return take(values.data(), values.size());
-  std::vector<char> converted;
-  convert(from, values.data(), values.size() / static_cast<std::size_t>(element_bytes(from)), type_, converted);
-  take(converted.data(), converted.size());
+  const std::size_t count = values.size() / static_cast<std::size_t>(element_bytes(from));
+  const auto stored = converted(from, values.data(), count, type_);
+  take(stored.data(), stored.size());
 }
 
 }  // namespace torchclip::core

@@ -5,15 +5,14 @@
 
 #include "base/error.h"
 #include "model/artifact/crc32.h"
+#include "model/artifact/zip_format.h"
 
 namespace torchclip::core {
 namespace {
 
-constexpr std::uint32_t kEndSignature = 0x06054b50, kEnd64Signature = 0x06064b50, kLocatorSignature = 0x07064b50;
-constexpr std::uint32_t kDirectorySignature = 0x02014b50, kLocalSignature = 0x04034b50;
-constexpr std::size_t kEndBytes = 22, kLocatorBytes = 20, kEnd64Bytes = 56, kDirectoryBytes = 46, kLocalBytes = 30;
+constexpr std::size_t kEndBytes = 22, kLocatorBytes = 20, kEnd64Bytes = 56, kDirectoryBytes = 46;
 constexpr std::size_t kLongestComment = 65535;
-constexpr std::uint16_t kZip64Extra = 1, kStored = 0, kEncrypted = 1;
+constexpr std::uint16_t kEncrypted = 1;
 // The largest published CLIP has about 3,000 tensors.
 constexpr std::uint64_t kMostRecords = 1 << 16, kMostDirectoryBytes = 32 << 20;
 
@@ -53,7 +52,7 @@ Directory find_directory(const File& file) {
     if (at + kEndBytes + number(tail, at + 20, 2) != tail_bytes) continue;
     if (number(tail, at + 4, 2) != 0 || number(tail, at + 6, 2) != 0) corrupt(file, "it has several volumes");
     Directory found{number(tail, at + 10, 2), number(tail, at + 12, 4), number(tail, at + 16, 4)};
-    const bool zip64 = found.records == 0xFFFF || found.bytes == 0xFFFFFFFF || found.offset == 0xFFFFFFFF;
+    const bool zip64 = found.records == kMost16 || found.bytes == kMost32 || found.offset == kMost32;
     const std::uint64_t end_at = tail_at + at;
     if (zip64) {
       if (end_at < kLocatorBytes) corrupt(file, "its zip64 locator is missing");
@@ -82,7 +81,7 @@ void read_zip64_fields(const File& file, const std::string& extra, std::uint64_t
       std::size_t field = at + 4;
       const std::size_t end = field + size;
       for (std::uint64_t* value : {&whole, &bytes, &header}) {
-        if (*value != 0xFFFFFFFF) continue;
+        if (*value != kMost32) continue;
         if (end - field < 8) corrupt(file, "a record's zip64 field is cut");
         *value = number(extra, field, 8);
         field += 8;

@@ -2,17 +2,16 @@
 
 #include <utility>
 
+#include "model/artifact/zip_format.h"
+
 namespace torchclip::core {
 namespace {
 
-constexpr std::uint32_t kEndSignature = 0x06054b50, kEnd64Signature = 0x06064b50, kLocatorSignature = 0x07064b50;
-constexpr std::uint32_t kDirectorySignature = 0x02014b50, kLocalSignature = 0x04034b50;
-constexpr std::uint64_t kLocalBytes = 30, kCrcOffset = 14;  // Of a local header, and of the CRC in it.
-constexpr std::uint64_t kMost16 = 0xFFFF, kMost32 = 0xFFFFFFFF;
+constexpr std::uint64_t kCrcOffset = 14;                 // Of the CRC in a record's own header.
 constexpr std::uint64_t kVersion = 20, kVersion64 = 45;  // 2.0 and 4.5: what a reader must know; 4.5 has zip64.
-constexpr std::uint64_t kStored = 0, kNoFlags = 0, kMidnight = 0;
-constexpr std::uint64_t kDate = 0x0021;  // 1 January 1980, the first date that a zip archive can hold.
-constexpr std::uint64_t kZip64Extra = 1, kEnd64Rest = 44;  // The bytes of the zip64 end after its size.
+constexpr std::uint64_t kNoFlags = 0, kMidnight = 0;
+constexpr std::uint64_t kDate = 0x0021;   // 1 January 1980, the first date that a zip archive can hold.
+constexpr std::uint64_t kEnd64Rest = 44;  // The bytes of the zip64 end after its size.
 // libtorch's padding: an extra field with the id "FB", so that the data can be mapped as vectors.
 constexpr std::uint64_t kPaddingExtra = 0x4246, kAlignment = 64, kExtraHeader = 4;
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "linalg/matrix.h"
 #include "model/config/tower_settings.h"
 
 namespace torchclip::core {
@@ -12,14 +13,15 @@ namespace torchclip::core {
 // and determines the size of the arena.
 constexpr std::int64_t kChunkTokens = 2048;
 
-// Calls work(begin, count) for chunks of nearly equal numbers of images, where `begin` is the index of the first image.
+// Calls work(pixels, out) for chunks of nearly equal numbers of images: the pixels of the chunk and its rows of `out`.
 template <typename Work>
-void in_chunks(const VitSettings& settings, std::int64_t rows, Work&& work) {
+void in_chunks(const VitSettings& settings, const std::uint8_t* pixels, const Matrix& out, Work&& work) {
+  const std::int64_t rows = out.rows;
   const std::int64_t most_images = std::max<std::int64_t>(1, kChunkTokens / settings.length());
   const std::int64_t chunks = (rows + most_images - 1) / most_images;
   for (std::int64_t i = 0; i < chunks; ++i) {
     const std::int64_t begin = i * rows / chunks;
-    work(begin, (i + 1) * rows / chunks - begin);
+    work(pixels + begin * settings.bytes(), out.row_slice(begin, (i + 1) * rows / chunks - begin));
   }
 }
 

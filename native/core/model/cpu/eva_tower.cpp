@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "model/cpu/attention.h"
 #include "model/cpu/chunking.h"
@@ -25,11 +24,10 @@ VitSettings settings_of(const Json& config) {
 }  // namespace
 
 EvaTower::EvaTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
-                   std::int64_t embed_dim, const PixelTable& pixels)
+                   const PixelTable& pixels)
     : precision_(precision),
       type_(input_type(context, precision)),
       settings_(settings_of(config)),
-      embed_dim_(embed_dim),
       rotary_(config["rotary"].boolean()),
       inner_norm_(config["innerNorm"].boolean()),
       post_norm_(config["postNorm"].boolean()),
@@ -91,8 +89,8 @@ std::size_t EvaTower::bytes() const {
 
 void EvaTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
                       Cancel cancel) const {
-  in_chunks(settings_, out.rows, [&](std::int64_t begin, std::int64_t count) {
-    encode_chunk(context, arena, pixels + begin * settings_.bytes(), out.row_slice(begin, count), cancel);
+  in_chunks(settings_, pixels, out, [&](const std::uint8_t* chunk, const Matrix& embeddings) {
+    encode_chunk(context, arena, chunk, embeddings, cancel);
   });
 }
 

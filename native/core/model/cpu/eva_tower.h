@@ -15,7 +15,7 @@ namespace torchclip::core {
 class EvaTower : public ImageTower {
  public:
   EvaTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
-           std::int64_t embed_dim, const PixelTable& pixels);
+           const PixelTable& pixels);
   void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
@@ -48,7 +48,6 @@ class EvaTower : public ImageTower {
   Precision precision_ = Precision::fp32;
   DType type_ = DType::f32;  // The element type of the linear layers' input.
   VitSettings settings_;
-  std::int64_t embed_dim_ = 0;
   bool rotary_ = false, inner_norm_ = false, post_norm_ = false;
   std::vector<float> sines_, cosines_;  // [patches, head width]
   PatchEmbedding embedding_;

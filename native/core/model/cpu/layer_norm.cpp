@@ -30,10 +30,6 @@ void LayerNorm::normalize(const Context& context, const ConstMatrix& in, const M
   normalize_rows(context, in, this, out);
 }
 
-void convert(const Context& context, const ConstMatrix& in, const Matrix& out) {
-  normalize_rows(context, in, nullptr, out);
-}
-
 Matrix linear_input(const Context& context, Arena& arena, const ConstMatrix& in, const LayerNorm* norm, DType type) {
   const Matrix input = arena.matrix(in.rows, in.columns, type);
   normalize_rows(context, in, norm, input);

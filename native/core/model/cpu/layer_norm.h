@@ -19,11 +19,8 @@ struct LayerNorm {
   void normalize(const Context& context, const ConstMatrix& in, const Matrix& out) const;
 };
 
-// Converts the rows of `in` (f32) to the element type of `out`. An s8 row is scaled so that its largest element is 127.
-void convert(const Context& context, const ConstMatrix& in, const Matrix& out);
-
 // Returns the rows of `in` (f32) as input of linear layers that take `type`: a new matrix, normalised if `norm` is not
-// null.
+// null. An s8 row is scaled so that its largest element is 127.
 Matrix linear_input(const Context& context, Arena& arena, const ConstMatrix& in, const LayerNorm* norm, DType type);
 
 // Returns `in` (f32) itself if linear layers take it as it is, and otherwise converted.

@@ -95,13 +95,12 @@ Matrix halved(const Context& context, Arena& arena, const ConstMatrix& in, std::
 }  // namespace
 
 ResnetTower::ResnetTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
-                         std::int64_t embed_dim, const PixelTable& pixels)
+                         const PixelTable& pixels)
     : precision_(without_int8(precision)),
       type_(input_type(context, precision_)),
       size_(static_cast<std::int64_t>(config["imageSize"].number())),
       width_(static_cast<std::int64_t>(config["width"].number())),
       heads_(static_cast<std::int64_t>(config["heads"].number())),
-      embed_dim_(embed_dim),
       table_(pixels) {
   stem_ = convolution(context, precision_, weights, "visual.conv1", "visual.bn1");
   stem2_ = Convolution(context, precision_, weights, "visual.conv2", "visual.bn2");

@@ -15,7 +15,7 @@ namespace torchclip::core {
 class ResnetTower : public ImageTower {
  public:
   ResnetTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
-              std::int64_t embed_dim, const PixelTable& pixels);
+              const PixelTable& pixels);
   void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
@@ -62,7 +62,7 @@ class ResnetTower : public ImageTower {
 
   Precision precision_ = Precision::fp32;
   DType type_ = DType::f32;  // The element type of the linear layers' input.
-  std::int64_t size_ = 0, width_ = 0, heads_ = 0, embed_dim_ = 0;
+  std::int64_t size_ = 0, width_ = 0, heads_ = 0;
   PixelTable table_;
   Linear stem_;
   Convolution stem2_, stem3_;

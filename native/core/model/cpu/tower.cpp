@@ -15,10 +15,10 @@ std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Precision p
     return std::make_unique<VitTower>(context, precision, weights, *vit, embed_dim, pixels);
   }
   if (config["kind"].text() == "eva") {
-    return std::make_unique<EvaTower>(context, precision, weights, config, embed_dim, pixels);
+    return std::make_unique<EvaTower>(context, precision, weights, config, pixels);
   }
   if (config["kind"].text() == "resnet") {
-    return std::make_unique<ResnetTower>(context, precision, weights, config, embed_dim, pixels);
+    return std::make_unique<ResnetTower>(context, precision, weights, config, pixels);
   }
   return nullptr;
 }

@@ -31,7 +31,6 @@ class Transformer {
   void run_pooled(const Context& context, Arena& arena, const PackedSequences& sequences, const Matrix& x,
                   const std::vector<std::int64_t>& pooled, const Matrix& out, Cancel cancel) const;
 
-  std::int64_t width() const noexcept { return width_; }
   std::size_t bytes() const;
 
  private:

@@ -64,8 +64,8 @@ std::size_t VitTower::bytes() const {
 
 void VitTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
                       Cancel cancel) const {
-  in_chunks(settings_, out.rows, [&](std::int64_t begin, std::int64_t count) {
-    encode_chunk(context, arena, pixels + begin * settings_.bytes(), out.row_slice(begin, count), cancel);
+  in_chunks(settings_, pixels, out, [&](const std::uint8_t* chunk, const Matrix& embeddings) {
+    encode_chunk(context, arena, chunk, embeddings, cancel);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "measure.h"
+#include "model_inputs.h"
 #include "values.h"
 
 namespace torchclip::gpu_check {
@@ -57,20 +58,6 @@ std::int64_t first_label(const Embeddings& e, std::int64_t image) {
   return best;
 }
 
-double largest_difference(const Rows& a, const Rows& b) {
-  double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) largest = test::larger_error(largest, std::abs(a[i] - b[i]));
-  return largest;
-}
-
-double least_cosine(const Rows& a, const Rows& b, std::int64_t dim) {
-  double least = 1;
-  for (std::size_t row = 0; row < a.size(); row += static_cast<std::size_t>(dim)) {
-    least = std::min(least, dot(&a[row], &b[row], dim));
-  }
-  return least;
-}
-
 double top1_agreement(const Embeddings& a, const Embeddings& b) {
   std::int64_t same = 0;
   for (std::int64_t image = 0; image < a.image_count(); ++image) {
@@ -106,10 +93,10 @@ void measure_accuracy(const Subject& subject, Report& report) {
   const Embeddings expected = on_cpu(subject);
   for (const char* precision : {"fp32", "fp16", "bf16"}) {
     const Embeddings got = on_gpu(subject, precision);
-    const double largest =
-        std::max(largest_difference(expected.images, got.images), largest_difference(expected.texts, got.texts));
-    const double images = least_cosine(expected.images, got.images, dim);
-    const double texts = least_cosine(expected.texts, got.texts, dim);
+    const double largest = std::max(test::largest_difference(expected.images, got.images),
+                                    test::largest_difference(expected.texts, got.texts));
+    const double images = test::least_cosine(expected.images, got.images, dim);
+    const double texts = test::least_cosine(expected.texts, got.texts, dim);
     const double agreement = top1_agreement(expected, got);
     std::printf("%-9s %s  largest difference %.1e  least cosine: images %.6f, texts %.6f  same top-1 %3.0f %%\n",
                 subject.shape.name, precision, largest, images, texts, 100 * agreement);

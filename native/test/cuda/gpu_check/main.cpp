@@ -2,8 +2,8 @@
 // label), images and texts a second, share of the device's own matrix speed, latency with and without recorded passes,
 // memory.
 //   gpu_check [--quick] [--dry-run] [--torch FILE] [--json FILE]
-// --torch: what scripts/gpu-check.py wrote, for the columns of PyTorch. --dry-run: a small model on whatever device
-// this is built for, to prove the program; its numbers mean nothing.
+// --torch: what scripts/gpu-check.py wrote, for the columns of PyTorch. --dry-run: a small model on the device
+// that this is built for, to prove the program; its numbers mean nothing.
 #include <cstdio>
 #include <exception>
 #include <fstream>

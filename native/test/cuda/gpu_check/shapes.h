@@ -28,7 +28,7 @@ constexpr std::int64_t kContext = 77, kVocabulary = 49408;
 
 core::Json config_of(const Shape& shape);
 
-// Random weights with the deviations that CLIP is initialised with, the same for a name wherever they are asked for.
+// Random weights with the deviations that CLIP is initialised with. A name always gives the same weights.
 core::Weights weights_of(const Shape& shape);
 
 struct Sample {
