@@ -1,4 +1,3 @@
-import { cpus } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { addon } from "../addon.js";
 import type { Clip } from "../clip/clip.js";
@@ -6,6 +5,7 @@ import { load } from "../clip/load.js";
 import type { Device, Precision, Preprocessed } from "../clip/options.js";
 import { toTorchclipError } from "../errors.js";
 import type { ModelConfig } from "../models/config-types.js";
+import { cpuName } from "../setup/machine.js";
 import type { Tokens } from "../text/tokenize.js";
 import { writeFileWhole } from "../util/files.js";
 import { seededRandom } from "../util/random.js";
@@ -60,7 +60,7 @@ const PRODUCT_TYPES: ReadonlyMap<string, 0 | 1 | 2 | 3> = new Map([
 export async function run(flags: Flags): Promise<void> {
   const rows = await measureAll(flags, interruptSignal());
   const machine = {
-    cpu: `${cpus().at(0)?.model.trim() ?? "unknown"}, ${cpus().length} cores`,
+    cpu: cpuName(),
     features: addon().systemInfo().cpuFeatures,
     libtorch: addon().libtorchInfo().version,
   };

@@ -4,13 +4,12 @@ import { interruptSignal, list as items, progressBar, remark } from "./io.js";
 import type { DownloadFlags } from "./options.js";
 
 /** What `torchclip datasets list` does. */
-export function list(flags: { json?: boolean }): Promise<void> {
+export function list(flags: { json?: boolean }): void {
   const shown = DATASETS.map(({ name, splits, description }) => ({ name, splits, description }));
   const lines = shown.map(
     ({ name, splits, description }) => `${name.padEnd(14)} ${description} (${splits})\n`,
   );
   process.stdout.write(flags.json ? `${JSON.stringify(shown, null, 2)}\n` : lines.join(""));
-  return Promise.resolve();
 }
 
 interface ShowFlags extends DownloadFlags {

@@ -30,7 +30,7 @@ const BUILD_DISK = 2e9;
 
 /** What was found, also where the addon is missing or does not load: then above all what its build needs. */
 async function describeMachine(json: boolean): Promise<void> {
-  const { cacheDir } = settings();
+  const { cacheDir, offline } = settings();
   const native = nativeSystem();
   const [tools, disk] = await Promise.all([buildTools(), freeDisk(cacheDir)]);
   const { total, free, limit } = memory();
@@ -44,7 +44,7 @@ async function describeMachine(json: boolean): Promise<void> {
     memory: `${gigabytes(total)}, ${gigabytes(free)} free${limited}`,
     disk: disk === undefined ? "unknown" : `${gigabytes(disk)} free for the cache`,
     cache: `${cacheDir}${existsSync(cacheDir) ? "" : " (not there yet)"}`,
-    offline: settings().offline,
+    offline,
     compiler: tools.compiler.version ?? "not found",
     cmake: tools.cmake.version ?? "not found",
     python: tools.python.version ?? "not found",

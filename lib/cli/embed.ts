@@ -27,7 +27,7 @@ export async function run(input: string | undefined, flags: Flags): Promise<void
   const signal = interruptSignal();
   const work = await workOf(input, flags);
   const clip = await load(flags.model, loadOptions(flags, signal));
-  const bar = progressBar("embed", work.unit);
+  const bar = progressBar("embed", `${work.kind}/s`);
   try {
     const options = {
       input: work.input,
@@ -59,7 +59,6 @@ interface Work {
   /** As the command line names it. */
   input: string;
   kind: "images" | "texts";
-  unit: "images/s" | "texts/s";
   embed: (clip: Clip, out: string, options: EmbedOptions) => Promise<EmbedResult>;
   /** What was left out, when all is done. */
   notes: () => string[];
@@ -72,7 +71,6 @@ async function workOf(input: string | undefined, { texts: file }: Flags): Promis
     return {
       input,
       kind: "images",
-      unit: "images/s",
       embed: (clip, out, options) => embedImages(clip, source, out, options),
       notes: () => source.notes(),
     };
@@ -82,7 +80,6 @@ async function workOf(input: string | undefined, { texts: file }: Flags): Promis
     return {
       input: file,
       kind: "texts",
-      unit: "texts/s",
       embed: (clip, out, options) => embedTexts(clip, texts, out, options),
       notes: () => [],
     };
@@ -111,7 +108,7 @@ function summary(result: EmbedResult, { info }: Clip, out: string) {
 const MOST_ERRORS = 10;
 
 /** What is printed without --json. */
-function report(result: EmbedResult, { info }: Clip, out: string, { kind, unit }: Work): void {
+function report(result: EmbedResult, { info }: Clip, out: string, { kind }: Work): void {
   const { rows, errors, resumed: taken, times } = result;
   const { embedDim, device, precision } = info;
   for (const { index, code, message } of errors.slice(0, MOST_ERRORS))
@@ -123,6 +120,6 @@ function report(result: EmbedResult, { info }: Clip, out: string, { kind, unit }
   const slowest = kind === "images" ? `; slowest stage: ${slowestStage(times)}` : "";
   process.stdout.write(
     `${rows} rows of ${embedDim} in ${out}${failed}${resumed}; ` +
-      `${perSecond(result).toFixed(1)} ${unit} on ${device}, ${precision}${slowest}\n`,
+      `${perSecond(result).toFixed(1)} ${kind}/s on ${device}, ${precision}${slowest}\n`,
   );
 }

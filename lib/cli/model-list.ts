@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { TorchclipError } from "../errors.js";
 import { MODELS, type ModelEntry } from "../models/catalog/registry.js";
-import { modelSize, sizeText, type ModelSize } from "../models/catalog/size.js";
+import { millions, modelSize, sizeText, type ModelSize } from "../models/catalog/size.js";
 import { countParameters } from "../models/parameters.js";
 import { installedModel, installedModels } from "../models/store/installed.js";
 import { modelSettings } from "../models/store/resolve.js";
@@ -128,7 +128,7 @@ function cells(row: Row): string[] {
   const percent = (x: number | undefined) => x?.toFixed(1) ?? "";
   return [
     `${row.artifact ? "*" : " "} ${row.name}`,
-    row.parameters === undefined ? "" : millions(row.parameters),
+    millions(row.parameters),
     diskText(row),
     row.imageSize === undefined ? "" : `${row.imageSize} px`,
     percent(row.published?.imagenet),
@@ -136,8 +136,4 @@ function cells(row: Row): string[] {
     row.licence,
     row.aliases.length > 0 ? `also ${row.aliases.join(", ")}` : "",
   ];
-}
-
-function millions(parameters: number): string {
-  return `${(parameters / 1e6).toFixed(parameters < 1e7 ? 1 : 0)} M`;
 }

@@ -26,6 +26,9 @@ export interface ImageFlags {
   allowPrivate?: boolean;
 }
 
+/** The option --auto-rotate of commands that read images. */
+export const AUTO_ROTATE = "turn images as their EXIF orientation says (CLIP's reference does not)";
+
 /** The option --root of commands that read a data set. */
 export const ROOT =
   "for a data set by name: the folder with its own files, unpacked, instead of the download";

@@ -88,7 +88,7 @@ export class ImageDecoder {
 }
 
 /** What was read of a batch. */
-export interface ReadBatch {
+interface ReadBatch {
   /** What was read, so that nothing is read twice, else the input. */
   images: ReadableImage[];
   /** The bytes of the JPEG files. */

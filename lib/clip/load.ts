@@ -23,8 +23,11 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   const { artifact: path, origin } = await locateModel(model, options);
   checkAborted(options.signal);
   const requested = options.precision ?? "fp32";
-  const choice = await measuredChoice(path, requested, options);
-  const { engine, info } = await open(path, choice?.chosen ?? unmeasured(requested, options), options);
+  const autoOnCpu = requested === "auto" && isOnCpu(options);
+  const choice = autoOnCpu ? await measuredChoice(path, options) : undefined;
+  // A GPU computes everything in fp16 well.
+  const unmeasured = requested === "auto" && !autoOnCpu ? "fp16" : requested;
+  const { engine, info } = await open(path, choice?.chosen ?? unmeasured, options);
   try {
     const clip = new Clip(engine, path, info, requested, choice, mergeLimits(options), origin);
     checkAborted(options.signal);
@@ -49,12 +52,8 @@ async function open(path: string, precision: Precision, options: LoadOptions) {
 }
 
 /** What "auto" measures on a CPU; undefined where nothing is to be measured. */
-async function measuredChoice(
-  path: string,
-  requested: Precision,
-  options: LoadOptions,
-): Promise<PrecisionChoice | undefined> {
-  if (requested !== "auto" || options.runner === "generic" || !isOnCpu(options)) return undefined;
+async function measuredChoice(path: string, options: LoadOptions): Promise<PrecisionChoice | undefined> {
+  if (options.runner === "generic") return undefined;
   const { source } = await readArtifactConfig(path);
   return choosePrecision(
     (precision) => open(path, precision, options),
@@ -62,11 +61,6 @@ async function measuredChoice(
     options.threads ?? 0,
     settings(options).cacheDir,
   );
-}
-
-/** A GPU computes everything in fp16 well. */
-function unmeasured(requested: Precision, options: LoadOptions): Precision {
-  return requested === "auto" && !isOnCpu(options) ? "fp16" : requested;
 }
 
 function isOnCpu({ device }: LoadOptions): boolean {

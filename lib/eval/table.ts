@@ -1,5 +1,6 @@
 import { encode } from "html-entities";
 import { findModel } from "../models/catalog/registry.js";
+import { millions } from "../models/catalog/size.js";
 import { csvCell } from "../util/csv.js";
 import type { Metrics } from "./metrics.js";
 import type { RunManifest } from "./run-manifest.js";
@@ -97,16 +98,15 @@ function grid(cells: readonly TableCell[]): Grid {
   const columns = datasets.map((dataset) => cells.filter((cell) => cell.dataset === dataset));
   const heads = columns.map(([{ dataset, images }]) => `${dataset} (${images})`);
   const summaries = models.map((model) => summaryOf(model, columns));
-  const isBest = (value: number | undefined, among: readonly number[]) =>
-    models.length > 1 && value === largest(among);
+  const highest = columns.map((column) => largest(column.map(({ accuracy }) => accuracy)));
+  const bestMean = largest(summaries.map((summary) => summary.mean));
+  const bestSpeed = largest(summaries.map((summary) => summary.speed));
+  const isBest = (value: number | undefined, best: number) => models.length > 1 && value === best;
   const rows = summaries.map(({ model, own, mean, speed, shownSpeed }): Row => {
     const shown = own.map((cell, i) => ({
       cell,
       text: cell ? accuracyText(cell) : "",
-      best: isBest(
-        cell?.accuracy,
-        columns[i].map(({ accuracy }) => accuracy),
-      ),
+      best: isBest(cell?.accuracy, highest[i]),
     }));
     return {
       model,
@@ -114,17 +114,11 @@ function grid(cells: readonly TableCell[]): Grid {
       cells: shown,
       mean: {
         text: Number.isNaN(mean) ? "" : percent(mean),
-        best: isBest(
-          mean,
-          summaries.map((summary) => summary.mean),
-        ),
+        best: isBest(mean, bestMean),
       },
       speed: {
         text: shownSpeed.toFixed(1),
-        best: isBest(
-          speed,
-          summaries.map((summary) => summary.speed),
-        ),
+        best: isBest(speed, bestSpeed),
       },
     };
   });
@@ -158,10 +152,6 @@ function summaryOf(model: string, columns: readonly TableCell[][]): Summary {
     speed: isComplete ? shownSpeed : NaN,
     shownSpeed,
   };
-}
-
-function millions(parameters: number | undefined): string {
-  return parameters === undefined ? "" : `${(parameters / 1e6).toFixed(parameters < 1e7 ? 1 : 0)} M`;
 }
 
 /** The largest of the values that are numbers. */

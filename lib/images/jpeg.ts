@@ -1,3 +1,5 @@
+import { viewOf } from "./formats/plan.js";
+
 /** What a JPEG file's frame header says. */
 export interface JpegHeader {
   width: number;
@@ -18,7 +20,7 @@ const isFrame = (marker: number) =>
  */
 export function readJpegHeader(bytes: Uint8Array): JpegHeader | undefined {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   for (let at = 2; at + 9 < bytes.length;) {
     if (view.getUint8(at) !== 0xff) return undefined;
     const marker = view.getUint8(at + 1);

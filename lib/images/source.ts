@@ -1,5 +1,6 @@
 import { open, type FileHandle } from "node:fs/promises";
 import { cannotRead, TorchclipError } from "../errors.js";
+import { messageOf } from "../options.js";
 import { isRemote, isUrl, localPath, redactUrl } from "../redact.js";
 import { untilAborted } from "../util/abort.js";
 import { READ_AT_ONCE } from "../util/untrusted.js";
@@ -20,7 +21,7 @@ export class EncodedImage {
     readonly name: string,
     readonly bytes: Promise<Uint8Array>,
   ) {
-    bytes.catch(() => undefined); // whoever decodes it meets the error
+    bytes.catch(() => undefined); // decoding reports the error
   }
 }
 
@@ -85,14 +86,15 @@ const isSide = (value: unknown): value is number =>
 const isChannels = (value: unknown): value is RawImage["channels"] =>
   value === 1 || value === 3 || value === 4;
 
-/** The fields of an image that a caller gave, whatever they are. */
+/** The fields of an image that a caller gave, not checked yet. */
 function readRaw(image: RawImage): Record<keyof RawImage, unknown> {
   try {
     const { data, width, height, channels } = image;
     return { data, width, height, channels };
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new TorchclipError("E_ARGUMENT", `${WANTED}; this one cannot be read: ${why}`, { cause });
+    throw new TorchclipError("E_ARGUMENT", `${WANTED}; this one cannot be read: ${messageOf(cause)}`, {
+      cause,
+    });
   }
 }
 

@@ -1,9 +1,8 @@
-import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
 import type { AsyncBuffer, FileMetaData } from "hyparquet";
 import { checkAborted, systemReason, TorchclipError, toTorchclipError } from "../errors.js";
-import { readExactly, Untrusted, type JsonObject } from "../util/untrusted.js";
+import { READ_AT_ONCE, readExactly, Untrusted, type JsonObject } from "../util/untrusted.js";
 import { EmbeddingIndex, type IndexOptions } from "./embedding-index.js";
 import { checkPages } from "./parquet-pages.js";
 
@@ -61,15 +60,10 @@ interface OpenFile {
   size: number;
 }
 
-/** Without O_NONBLOCK, which Windows lacks, opening a FIFO would wait for its writer. */
-function readingFlags({ O_RDONLY, O_NONBLOCK = 0 }: { O_RDONLY: number; O_NONBLOCK?: number }): number {
-  return O_RDONLY | O_NONBLOCK;
-}
-
 async function openIndexFile(path: string, check: Untrusted): Promise<OpenFile> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(path, readingFlags(constants));
+    handle = await open(path, READ_AT_ONCE);
     const found = await handle.stat();
     if (found.isFile()) return { handle, size: found.size };
   } catch (cause) {

@@ -72,13 +72,13 @@ class Word {
       if (Math.floor(least / POSITIONS) !== rank) break;
       removeLeast(this.queue);
       const left = least % POSITIONS;
-      if (this.rank[left] === rank) changed.push(...this.joinPair(left));
+      if (this.rank[left] === rank) this.joinPair(left, changed);
     }
     for (const position of changed) this.enqueue(position);
   }
 
-  /** Joins a token with the next one; gives the places where pairs may begin that there were not. */
-  private joinPair(left: number): number[] {
+  /** Joins a token with the next one, and adds the places where a new pair may begin to `changed`. */
+  private joinPair(left: number, changed: number[]): void {
     const right = this.next[left] ?? NONE;
     const after = this.next[right] ?? NONE;
     const before = this.previous[left] ?? NONE;
@@ -87,9 +87,11 @@ class Word {
     this.rank[left] = NONE;
     this.rank[right] = NONE;
     if (after !== NONE) this.previous[after] = left;
-    if (before === NONE) return [left];
-    this.rank[before] = NONE;
-    return [before, left];
+    if (before !== NONE) {
+      this.rank[before] = NONE;
+      changed.push(before);
+    }
+    changed.push(left);
   }
 
   private at(position: number): string {

@@ -126,7 +126,7 @@ export function kindOf(value: unknown): string {
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
-// Windows has no such flag, whatever the types say.
+// Windows has no such flag, although the types have it.
 const flags: Partial<typeof constants> = constants;
 
 /** Flags to open a file for reading. Without O_NONBLOCK the opening of a pipe waits for a writer. */

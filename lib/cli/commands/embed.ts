@@ -1,5 +1,5 @@
 import { Argument, Option, type Command } from "commander";
-import { batchSizeOption, imageOptions, modelOptions } from "../options.js";
+import { AUTO_ROTATE, batchSizeOption, imageOptions, modelOptions } from "../options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = [
@@ -9,7 +9,6 @@ const DESCRIPTION = [
 ].join("; ");
 const INPUT = "a folder, a .tar, or a list of images: .csv, .tsv, .jsonl (column path or image), .txt";
 const OUT = "OUT.npy (float32 [rows, dim], names in OUT.npy.json) or OUT.parquet (name, embedding, error)";
-const AUTO_ROTATE = "turn images as their EXIF orientation says (CLIP's reference does not)";
 const FAST_DECODE =
   "let the JPEG decoder leave out detail that the resize throws away; faster, not bit-exact";
 const RESIZE_ON = "device: images are resized where the model runs, with the same bits";

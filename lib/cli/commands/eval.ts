@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import { batchSizeOption, imageOptions, modelOptions, ROOT, whole } from "../options.js";
+import { AUTO_ROTATE, batchSizeOption, imageOptions, modelOptions, ROOT, whole } from "../options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "zero-shot accuracy, precision and recall on a labelled data set";
@@ -13,7 +13,6 @@ const OUT = "where results.json, predictions.csv, images and report.html go";
 const LIMIT = "only n images, the first ones of each class";
 const SEED = "seed of sampling and of bootstrap intervals";
 const ON_ERROR = "an image that cannot be read: skip it and count it, or fail";
-const AUTO_ROTATE = "turn images as their EXIF orientation says (CLIP's reference does not)";
 const KEEP_UNDERSCORES = 'put "_" of class names into the prompts as it is, instead of a space';
 /** The article's image. */
 const DEFAULT_EXAMPLE = 250;

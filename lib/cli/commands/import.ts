@@ -20,6 +20,10 @@ export function importCommand(program: Command): void {
     .addOption(new Option("--activation <name>", "where the checkpoint does not say it").choices(ACTIVATIONS))
     .option("--trust-code", TRUST_CODE)
     .addOption(new Option("--image-size <n>", IMAGE_SIZE).argParser(whole(1, 4096)))
-    .addOption(new Option("--context-length <n>", "the same for its texts").argParser(whole(1, 65536)))
+    .addOption(
+      new Option("--context-length <n>", "context length of such an export, in tokens").argParser(
+        whole(1, 65536),
+      ),
+    )
     .action(loaded(async () => (await import("../import.js")).run));
 }

@@ -5,7 +5,7 @@
  * command.action(loaded(async () => (await import("../classify.js")).run));
  */
 export function loaded<Arguments extends unknown[]>(
-  load: () => Promise<(...given: Arguments) => Promise<void>>,
+  load: () => Promise<(...given: Arguments) => void | Promise<void>>,
 ): (...given: Arguments) => Promise<void> {
   return async (...given) => {
     const run = await load();

@@ -58,3 +58,8 @@ export function modelSize({
 export function sizeText(bytes: number): string {
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
+
+/** A number of parameters as text: "8.5 M", "151 M"; empty where it is not known. */
+export function millions(parameters: number | undefined): string {
+  return parameters === undefined ? "" : `${(parameters / 1e6).toFixed(parameters < 1e7 ? 1 : 0)} M`;
+}

@@ -1,4 +1,3 @@
 export { readWeights } from "./read.js";
 export { TorchArchive } from "./torch-zip.js";
 export type { StoredTensor, WeightFile } from "./types.js";
-export { readWeightMap } from "./weight-index.js";

@@ -12,7 +12,7 @@ import { CLIP_PREPROCESSING, type ForeignTextConfig, type ModelConfig } from "..
 import { readWeights, type WeightFile } from "../formats/index.js";
 import { huggingFaceHints, openClipHints, ownHints, type Hints } from "./checkpoint-config.js";
 import { checkFields } from "./fields.js";
-import { artifactTensors, recognise, type Recognised } from "./recognise.js";
+import { artifactTensors, orientedShape, recognise, type Recognised } from "./recognise.js";
 import { nameOf, type ImportSource } from "./source.js";
 import { readTokenizer } from "./tokenizer.js";
 import { foreignSizes, untrusted, wrapForeign } from "./torchscript-export.js";
@@ -164,7 +164,7 @@ function embeddingDimension(found: Recognised, image: ImageTowerConfig, text: Te
     for (const name of names) {
       const part = tensors.get(name)?.parts.at(0);
       if (!part) continue;
-      const [rows, columns] = part.transpose ? part.shape.toReversed() : part.shape;
+      const [rows, columns] = orientedShape(part);
       return name.endsWith("proj") || name.endsWith("text_projection") ? columns : rows;
     }
     return undefined;

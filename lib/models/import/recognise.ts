@@ -172,7 +172,8 @@ function joinedShape({ parts }: MappedTensor): number[] {
   return [rows, ...first.slice(1)];
 }
 
-const orientedShape = ({ shape, transpose }: TensorPart): number[] =>
+/** The shape of a part as it is joined to the others. */
+export const orientedShape = ({ shape, transpose }: TensorPart): number[] =>
   transpose ? shape.toReversed() : shape;
 
 function shapesOf(tensors: Map<string, MappedTensor>, file: string): Shapes {

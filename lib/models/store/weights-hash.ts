@@ -8,7 +8,7 @@ interface KnownHash {
   sha256: string;
 }
 
-/** What the file holds, which somebody may have changed. */
+/** The content of the file, which another program may have changed. */
 type KnownHashes = Record<string, Partial<Record<keyof KnownHash, unknown>> | null>;
 
 /** SHA-256 of a file, remembered by its path, size and time of change: hashing gigabytes takes seconds. */
