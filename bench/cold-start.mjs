@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { machine, median } from "./rounds.mjs";
+import { inTurn, machine, median } from "./rounds.mjs";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
@@ -51,14 +51,8 @@ async function run(args) {
   return { milliseconds: performance.now() - start, mebibytes: Number(written) / 1024 };
 }
 
-/** @type {Record<string, { milliseconds: number, mebibytes: number }[]>} */
-const results = Object.fromEntries(Object.keys(CASES).map((name) => [name, []]));
-for (let round = -1; round < Number(values.runs); round++) {
-  for (const [name, args] of Object.entries(CASES)) {
-    const result = await run(args);
-    if (round >= 0) results[name].push(result);
-  }
-}
+const measurements = Object.fromEntries(Object.entries(CASES).map(([name, args]) => [name, () => run(args)]));
+const results = await inTurn(measurements, Number(values.runs));
 console.log("| cold start | time | resident |\n|---|---:|---:|");
 for (const [name, runs] of Object.entries(results)) {
   const milliseconds = median(runs.map((one) => one.milliseconds));

@@ -88,13 +88,13 @@ export async function speedOf(work, seconds) {
 }
 
 /**
- * Measures all contenders in turn, `rounds` times after one round that does not count. Gives each one's
- * median, and for a ratio the rounds' own ratios, so that what else the machine does falls on both sides.
- * @param {Record<string, Measure>} measurements
+ * Takes all measurements in turn, `rounds` times after one round that does not count; gives the results of each.
+ * @template T
+ * @param {Record<string, () => Promise<T>>} measurements
  * @param {number} rounds
  */
-export async function interleaved(measurements, rounds) {
-  /** @type {Record<string, number[]>} */
+export async function inTurn(measurements, rounds) {
+  /** @type {Record<string, T[]>} */
   const results = {};
   for (const name of Object.keys(measurements)) results[name] = [];
   for (let round = -1; round < rounds; round++) {
@@ -103,6 +103,17 @@ export async function interleaved(measurements, rounds) {
       if (round >= 0) results[name].push(result);
     }
   }
+  return results;
+}
+
+/**
+ * Measures all contenders in turn. Gives each one's median, and for a ratio the rounds' own ratios, so that
+ * what else the machine does falls on both sides.
+ * @param {Record<string, Measure>} measurements
+ * @param {number} rounds
+ */
+export async function interleaved(measurements, rounds) {
+  const results = await inTurn(measurements, rounds);
   return {
     /** @param {string} name */
     median: (name) => median(results[name]),

@@ -6,12 +6,13 @@
 // --libtorch: an unpacked libtorch for the stage libtorch-versions; may stand several times.
 // The output of a stage goes to build/check-all/NAME.log. Its row in docs/check-all.md is replaced; the rows
 // of other stages stay as their last run left them.
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { resultsFile } from "./check-all/results.mjs";
 import { selected, stages } from "./check-all/stages.mjs";
+import { git } from "./git.mjs";
 import { root } from "./setup.mjs";
 
 /** @import { Stage } from "./check-all/stages.mjs" */
@@ -21,8 +22,6 @@ const SHOWN_LINES = 20;
 
 /** The commit that is checked out, and whether files differ from it. */
 function commitOf() {
-  /** @type {(...args: string[]) => string} */
-  const git = (...args) => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
   const changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!docs/check-all.md") !== "";
   return `${git("rev-parse", "--short", "HEAD")}${changed ? " with changes" : ""}`;
 }

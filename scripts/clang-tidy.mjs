@@ -2,17 +2,15 @@
 // a header that differs.
 //   node scripts/clang-tidy.mjs [BASE]     default: where this branch left main, or the commit before
 //   node scripts/clang-tidy.mjs --all      all files
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
+import { git } from "./git.mjs";
 import { BUILD_FOLDER, configure, runAll } from "./native/commands.mjs";
 import { root } from "./setup.mjs";
 
 const CHECKED = /^native\/(core|torch|addon|cuda)\//;
 /** Folders whose findings are not fixed yet; the list is to become empty. */
 const NOT_CHECKED = /^native\/core\/(kernels|linalg|model\/cpu)\//;
-/** @type {(...args: string[]) => string} */
-const git = (...args) => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
 
 function defaultBase() {
   const head = git("rev-parse", "HEAD");
@@ -28,7 +26,7 @@ function defaultBase() {
 function changed(files, base) {
   const names = new Set(git("diff", "--name-only", base).split("\n"));
   const headers = [...names].filter((name) => CHECKED.test(name) && name.endsWith(".h"));
-  const includes = headers.map((name) => `"${name.replace(/^native\/(core|torch|addon|cuda)\//, "")}"`);
+  const includes = headers.map((name) => `"${name.replace(CHECKED, "")}"`);
   return files.filter(({ file }) => {
     if (names.has(file)) return true;
     const text = readFileSync(file, "utf8");

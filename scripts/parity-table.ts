@@ -131,12 +131,7 @@ async function realSizes(folders: string[]): Promise<void> {
     writeTokenizer(from, reference.name);
     const artifact = join(folder, "model.pt");
     const memory = peak([from, artifact]) - rest;
-    const tokens = {
-      data: Int32Array.from(reference.ids.flat()),
-      rows: reference.ids.length,
-      length: reference.ids[0].length,
-      truncated: [],
-    };
+    const tokens = familyTokens(reference);
     const cells = await compare(artifact, reference.image, reference.text, tokens, ["fp32", "bf16"]);
     const weights = statSync(join(from, "model.safetensors")).size / 2 ** 20;
     const parameters = `${Math.round(reference.parameters / 1e6)} M`;

@@ -13,7 +13,7 @@ import {
 import { loadDataset, type Dataset } from "../lib/datasets/index.js";
 import { zeroShot, type ZeroShotResult } from "../lib/eval/index.js";
 
-/** A conditional type over a type that is not known yet is the same for the same types alone. */
+/** Two conditional types over a type that is not known yet are equal only if they test equal types. */
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- T is not known yet
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 type Is<T extends true> = T;

@@ -1,6 +1,7 @@
 // Hostile model artifacts, each made of a whole one by changing one thing.
 import { add, addMany, replace, type Edit, type HostileArtifact, type Make } from "./edits.js";
-import { int, pickleAttacks, text } from "./pickles.js";
+import { pickledText } from "../../test/support/containers.js";
+import { int, pickleAttacks } from "./pickles.js";
 import { readZip, writeZip, type Entry } from "./zip.js";
 
 const SOURCE = "code/__torch__/torchclip.py";
@@ -158,7 +159,7 @@ function attributeAttacks(make: Make): HostileArtifact[] {
   ]) {
     for (const value of [-7, -1, 1, 8, 2_000_000_000]) {
       const edit = replace("data.pkl", (pickle) => {
-        const at = pickle.indexOf(text(name)) + 5 + name.length + 2; // its name, and the memo's two bytes
+        const at = pickle.indexOf(pickledText(name)) + 5 + name.length + 2; // its name, and the memo's two bytes
         const bytes = { K: 2, M: 3, J: 5 }[String.fromCharCode(pickle[at])] ?? 0;
         return Buffer.concat([pickle.subarray(0, at), int(value), pickle.subarray(at + bytes)]);
       });

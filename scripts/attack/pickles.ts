@@ -1,4 +1,5 @@
 // Hostile pickles: calls, objects without end, and tensors that contradict their records.
+import { pickledText } from "../../test/support/containers.js";
 import { add, both, replace, type Edit, type HostileArtifact, type Make } from "./edits.js";
 
 export const int = (n: number) => {
@@ -7,19 +8,13 @@ export const int = (n: number) => {
   b.writeInt32LE(n, 1);
   return b;
 };
-export const text = (s: string) => {
-  const b = Buffer.alloc(5);
-  b.write("X", "latin1");
-  b.writeUInt32LE(s.length, 1);
-  return Buffer.concat([b, Buffer.from(s, "latin1")]);
-};
 const raw = (s: string) => Buffer.from(s, "latin1");
 
 /** One more attribute of the root module, before the end of data.pkl. */
 function withAttribute(value: Buffer): Edit {
   return replace("data.pkl", (pickle) => {
     const end = pickle.lastIndexOf(raw("ub")); // SETITEMS and BUILD of the root
-    return Buffer.concat([pickle.subarray(0, end), text("zz"), value, pickle.subarray(end)]);
+    return Buffer.concat([pickle.subarray(0, end), pickledText("zz"), value, pickle.subarray(end)]);
   });
 }
 
@@ -39,10 +34,10 @@ function tensor(fields: TensorFields): Buffer {
   return Buffer.concat([
     raw("ctorch._utils\n_rebuild_tensor_v2\n(("),
     ...[
-      text("storage"),
+      pickledText("storage"),
       raw(`ctorch\n${kind}\n`),
-      text(key),
-      text("cpu"),
+      pickledText(key),
+      pickledText("cpu"),
       int(numel),
       raw("tQ"),
       int(offset),
@@ -78,7 +73,7 @@ function objectAttacks(): NamedEdit[] {
       "modules nested 5,000 deep",
       withAttribute(
         Buffer.concat([
-          ...Array.from({ length: 5000 }, () => Buffer.concat([object, raw("}("), text("a")])),
+          ...Array.from({ length: 5000 }, () => Buffer.concat([object, raw("}("), pickledText("a")])),
           raw("N"),
           raw("ub".repeat(5000)),
         ]),
@@ -86,11 +81,13 @@ function objectAttacks(): NamedEdit[] {
     ],
     [
       "an object that holds itself",
-      wholePickle(Buffer.concat([raw("\u0080\u0002"), object, raw("q\0}("), text("a"), raw("h\0ub.")])),
+      wholePickle(
+        Buffer.concat([raw("\u0080\u0002"), object, raw("q\0}("), pickledText("a"), raw("h\0ub.")]),
+      ),
     ],
     [
       "one module reached twice",
-      withAttribute(Buffer.concat([object, raw("q\u00f0"), text("yy"), raw("h\u00f0")])),
+      withAttribute(Buffer.concat([object, raw("q\u00f0"), pickledText("yy"), raw("h\u00f0")])),
     ],
   ];
 }

@@ -7,14 +7,14 @@ import type { Answers, Reply, Request } from "./protocol.js";
 export class Build {
   private readonly child: ChildProcess;
 
-  /** `isa`: the value of TORCHCLIP_ISA; "" leaves the choice to the CPU. */
-  constructor(tree: string, isa = "") {
+  /** `isa`: the value of TORCHCLIP_ISA; "best" leaves the choice to the CPU. */
+  constructor(tree: string, isa = "best") {
     const env = { ...process.env };
     delete env.TORCHCLIP_ISA;
     this.child = fork(join(root, "scripts/compare/worker.ts"), [tree], {
       cwd: root,
       execArgv: ["--import", "tsx"],
-      env: isa ? { ...env, TORCHCLIP_ISA: isa } : env,
+      env: isa === "best" ? env : { ...env, TORCHCLIP_ISA: isa },
     });
   }
 

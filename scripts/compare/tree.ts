@@ -3,10 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../test/support/index.js";
-
-function git(...args: string[]): string {
-  return execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
-}
+import { git } from "../git.mjs";
 
 /** Whether the tree has the same dependencies as the working tree, and may use its installed packages. */
 function sharesPackages(tree: string): boolean {

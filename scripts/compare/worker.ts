@@ -2,11 +2,11 @@
  * Runs one of the two builds: `node --import tsx scripts/compare/worker.ts TREE`, with requests of protocol.ts
  * as messages from its parent.
  */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { machine, sampleImages, speedOf } from "../../bench/rounds.mjs";
 import type { Clip } from "../../lib/index.js";
+import { sha256 } from "../../test/support/index.js";
 import { noiseImage } from "../../test/support/noise.js";
 import type { Answers, Reply, Request } from "./protocol.js";
 
@@ -15,6 +15,7 @@ const torchclip = (await import(
   pathToFileURL(join(tree, "dist/index.js")).href
 )) as typeof import("../../lib/index.js");
 
+const cacheDir = join(tree, "build", "compare-cache");
 const MOST_ROWS = 32;
 const INDEX_ROWS = 100_000;
 const images = Array.from({ length: MOST_ROWS }, (_, i) => noiseImage(40 + i, 64 + 7 * i, 90 - i, 3));
@@ -23,14 +24,15 @@ const texts = Array.from(
   (_, i) => `a photo of ${"a very ".repeat(i % 5)}large number ${i}`,
 );
 
+const codeOf = (error: unknown) => String((error as { code?: unknown }).code ?? error);
+
 /** The hash of the bytes that `encode` resolves with, or the code of its error. */
 async function hashOf(encode: () => Promise<{ data: Float32Array }>): Promise<string> {
   try {
     const { data } = await encode();
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    return createHash("sha256").update(bytes).digest("hex");
+    return sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   } catch (error) {
-    return String((error as { code?: unknown }).code ?? error);
+    return codeOf(error);
   }
 }
 
@@ -42,10 +44,10 @@ async function embeddings(request: Extract<Request, { kind: "embeddings" }>): Pr
     clip = await torchclip.load(model.folder, {
       device: "cpu",
       precision,
-      cacheDir: join(tree, "build", "compare-cache"),
+      cacheDir,
     });
   } catch (error) {
-    return { load: String((error as { code?: unknown }).code ?? error) };
+    return { load: codeOf(error) };
   }
   for (const batchSize of batches) {
     const tokens = model.ids?.slice(0, batchSize);
@@ -72,7 +74,6 @@ let cases: Cases = {};
 
 async function modelCases(folder: string): Promise<Cases> {
   const made: Cases = {};
-  const cacheDir = join(tree, "build", "compare-cache");
   for (const precision of ["fp32", "bf16", "int8"] as const) {
     const clip = await torchclip.load(folder, { device: "cpu", precision, cacheDir });
     for (const batchSize of precision === "fp32" ? [1, 8, 32] : [1, 32]) {

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { fixture, root, temporaryFolder } from "../support/index.js";
+import { MAIN, printedBy, runNode } from "../support/process.js";
 
-const main = join(root, "dist/cli/main.js");
 const logger = pathToFileURL(join(root, "test/support/log-modules.mjs")).href;
 
 /** What sharp is made of. */
@@ -18,12 +17,7 @@ describe("a cold start", () => {
   function modulesOf(...args: string[]): string[] {
     const log = join(folder, "modules.log");
     rmSync(log, { force: true });
-    const { status, stderr } = spawnSync(process.execPath, ["--import", logger, ...args], {
-      encoding: "utf8",
-      cwd: root,
-      env: { ...process.env, MODULE_LOG: log },
-    });
-    assert.equal(status, 0, stderr);
+    printedBy(runNode(["--import", logger, ...args], { cwd: root, env: { MODULE_LOG: log } }));
     return readFileSync(log, "utf8").split("\n").filter(Boolean);
   }
 
@@ -44,7 +38,7 @@ describe("a cold start", () => {
     ["models", "--help"],
   ]) {
     it(`of \`torchclip ${args.join(" ")}\` loads the parser of the command line alone`, () => {
-      const modules = modulesOf(main, ...args);
+      const modules = modulesOf(MAIN, ...args);
       assert.deepEqual(packagesOf(modules), ["commander"]);
       assert.ok(!modules.some(isAddon));
       const others = modules.filter((url) => /\/dist\/(clip|models|datasets|eval|report)\//.test(url));
@@ -61,7 +55,7 @@ describe("a cold start", () => {
 
   it("of `torchclip classify` loads what decodes an image, and nothing of other commands", () => {
     const args = ["classify", fixture("images/rgb420.jpg"), "--labels", "a,b", "--model", "tiny"];
-    const modules = modulesOf(main, ...args);
+    const modules = modulesOf(MAIN, ...args);
     const packages = packagesOf(modules).filter((name) => !SHARP.test(name));
     assert.deepEqual(packages, ["commander"]);
     assert.ok(modules.some(isAddon));

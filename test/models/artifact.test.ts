@@ -9,7 +9,7 @@ import { findSource } from "../../lib/models/import/source.js";
 import { readArtifactConfig } from "../../lib/models/config.js";
 import { families, writeFamilyFolder } from "../support/families.js";
 import { readZip, writeZip } from "../../scripts/attack/zip.js";
-import { errorOf, sha256, temporaryFolder, tinyModel } from "../support/index.js";
+import { assertMissing, rejectsWith, sha256, temporaryFolder, tinyModel } from "../support/index.js";
 import { tinyTokenizer } from "../support/tiny.js";
 
 function tensorOf(weights: WeightFile, name: string): StoredTensor {
@@ -160,8 +160,7 @@ describe("the writer of artifacts", () => {
         [/has no parts/, []],
       ];
       for (const [message, parts] of cases) {
-        const error = await errorOf(() => stored(parts, "F32"));
-        assert.equal(error.code, "E_MODEL_CORRUPT", String(message));
+        const error = await rejectsWith("E_MODEL_CORRUPT", () => stored(parts, "F32"), String(message));
         assert.match(error.message, message);
       }
     });
@@ -171,10 +170,11 @@ describe("the writer of artifacts", () => {
     const spec = await tinySpec();
     const output = join(folder, "never.pt");
     const refused = async (tensors: ArtifactSpec["tensors"], message: RegExp) => {
-      const error = await errorOf(() => addon().writeArtifact({ ...spec, tensors }, output));
-      assert.equal(error.code, "E_MODEL_CORRUPT");
+      const error = await rejectsWith("E_MODEL_CORRUPT", () =>
+        addon().writeArtifact({ ...spec, tensors }, output),
+      );
       assert.match(error.message, message);
-      assert.ok(!existsSync(output));
+      assertMissing(output);
     };
     const without = spec.tensors.filter(({ name }) => name !== "visual.proj");
     await refused(without, /visual\.proj is missing/);
@@ -187,8 +187,7 @@ describe("the writer of artifacts", () => {
     const failures: [string, RegExp][] = [[join(folder, "no-folder", "a.pt"), /No such file or directory/]];
     if (existsSync("/dev/full")) failures.push(["/dev/full", /No space left on device/]);
     for (const [output, reason] of failures) {
-      const error = await errorOf(() => addon().writeArtifact(spec, output));
-      assert.equal(error.code, "E_WRITE");
+      const error = await rejectsWith("E_WRITE", () => addon().writeArtifact(spec, output));
       assert.match(error.message, /could not be written: /);
       assert.match(error.message, reason);
     }
@@ -211,7 +210,7 @@ describe("the writer of artifacts", () => {
         return { ...entry, data: Buffer.from(text.replace(from, to)) };
       });
       writeFileSync(changed, writeZip(entries));
-      assert.equal((await errorOf(() => addon().verifyArtifact(changed))).code, "E_MODEL_UNSAFE", to);
+      await rejectsWith("E_MODEL_UNSAFE", () => addon().verifyArtifact(changed), to);
     }
   });
 });

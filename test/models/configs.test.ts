@@ -8,7 +8,13 @@ import { huggingFaceHints, openClipHints } from "../../lib/models/import/checkpo
 import { imageProcessorHints } from "../../lib/models/import/image-processor.js";
 import { importModel } from "../../lib/models/import/import.js";
 import { findSource } from "../../lib/models/import/source.js";
-import { familyImages, familyTokens, writeFamilyFolder, type FamilyCase } from "../support/families.js";
+import {
+  families,
+  familyImages,
+  familyTokens,
+  writeFamilyFolder,
+  type FamilyCase,
+} from "../support/families.js";
 import { largestDifference } from "../support/compare.js";
 import { golden, rejectsWith, temporaryFolder } from "../support/index.js";
 
@@ -118,9 +124,7 @@ describe("image processors of transformers", () => {
 
 describe("processor_config.json, beside preprocessor_config.json or alone (transformers 5)", () => {
   const folder = temporaryFolder();
-  const clip = (golden("families") as { cases: FamilyCase[] }).cases.find(
-    (c) => c.name === "transformers CLIP",
-  )!;
+  const clip = families.cases.find((c) => c.name === "transformers CLIP")!;
   const usual = clip.files["preprocessor_config.json"] as Json;
   const other: Json = { ...usual, image_mean: [0.1, 0.2, 0.3], image_std: [0.4, 0.5, 0.6], resample: 2 };
   let count = 0;
@@ -267,9 +271,7 @@ describe("config fields that change the model", () => {
 
 describe("the tokenizer's own config", () => {
   const folder = temporaryFolder();
-  const siglip = (golden("families") as { cases: FamilyCase[] }).cases.find(
-    (c) => c.name === "transformers SigLIP",
-  )!;
+  const siglip = families.cases.find((c) => c.name === "transformers SigLIP")!;
   let count = 0;
 
   /**

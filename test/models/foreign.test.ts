@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { load } from "../../lib/index.js";
 import { importModel } from "../../lib/models/import/import.js";
 import { assertClose, assertNear } from "../support/compare.js";
+import { families } from "../support/families.js";
 import {
   assertMissing,
   errorOf,
@@ -25,9 +26,7 @@ interface Foreign {
 describe("third-party TorchScript exports (scripts/goldens/foreign.py)", () => {
   const folder = temporaryFolder();
   const g = golden("foreign") as Foreign;
-  const tokenizer = (golden("families") as { tokenizers: (object | string | null)[] }).tokenizers.find(
-    (t) => t && typeof t === "object",
-  );
+  const tokenizer = families.tokenizers.find((t) => t && typeof t === "object");
 
   function source(kind: string): string {
     const at = join(folder, kind);

@@ -34,7 +34,9 @@ describe("pages on a phone and in the dark", () => {
   const folder = temporaryFolder();
   const PHONE = 390 - 2 * 16; // pixels between the page's margins
 
-  async function pages(): Promise<[name: string, html: string][]> {
+  let pages: [name: string, html: string][];
+
+  before(async () => {
     const image = join(folder, "a.png");
     await sharp({ create: { width: 900, height: 80, channels: 3, background: "red" } })
       .png()
@@ -42,7 +44,7 @@ describe("pages on a phone and in the dark", () => {
     const interval = { low: 0.4, high: 0.6, method: "wilson" as const };
     const metrics = { accuracy: 0.5, accuracyInterval: interval, topK: [], macro: { recall: 0.5 } };
     const cells = [tableCell("a", "b", { metrics, manifest } as unknown as SavedResults, "a/b/results.json")];
-    return [
+    pages = [
       ["report", await page(Array.from({ length: 30 }, (_, i) => `a class with a rather long name ${i}`))],
       [
         "contact sheet",
@@ -50,14 +52,18 @@ describe("pages on a phone and in the dark", () => {
       ],
       ["table", await tablePage(cells)],
     ];
-  }
+  });
 
-  it("are as wide as the screen", async () => {
-    for (const [name, html] of await pages())
+  /** The style sheet of a page without its fonts. */
+  const cssOf = (html: string) =>
+    /<style>([^]*?)<\/style>/.exec(html)![1].replace(/@font-face \{[^}]*\}/g, "");
+
+  it("are as wide as the screen", () => {
+    for (const [name, html] of pages)
       assert.match(html, /<meta name="viewport" content="width=device-width, initial-scale=1">/, name);
   });
 
-  it("have no width beyond 390 pixels outside of what scrolls", async () => {
+  it("have no width beyond 390 pixels outside of what scrolls", () => {
     assert.deepEqual(
       wideRules(
         ".a { width: 391px; } .b { grid-template-columns: repeat(2, minmax(min(440px, 100%), 1fr)); }",
@@ -65,8 +71,8 @@ describe("pages on a phone and in the dark", () => {
       ),
       [" width: 391px"],
     );
-    for (const [name, html] of await pages()) {
-      const css = /<style>([^]*?)<\/style>/.exec(html)![1].replace(/@font-face \{[^}]*\}/g, "");
+    for (const [name, html] of pages) {
+      const css = cssOf(html);
       assert.deepEqual(wideRules(css, PHONE), [], name);
       assert.match(css, /img \{ max-width: 100%;/, name);
       assert.match(css, /pre \{[^}]*overflow-x: auto;/, name);
@@ -93,9 +99,9 @@ describe("pages on a phone and in the dark", () => {
     }
   });
 
-  it("have each of their colours once for light and once for dark, and no other in their rules", async () => {
-    for (const [name, html] of await pages()) {
-      const css = /<style>([^]*?)<\/style>/.exec(html)![1].replace(/@font-face \{[^}]*\}/g, "");
+  it("have each of their colours once for light and once for dark, and no other in their rules", () => {
+    for (const [name, html] of pages) {
+      const css = cssOf(html);
       const [, light] = /^\s*:root \{ color-scheme: light dark;([^}]*)\}/.exec(css)!;
       const [dark, inDark] = /@media \(prefers-color-scheme: dark\) \{ :root \{([^}]*)\} \}/.exec(css)!;
       const names = (rules: string) => [...rules.matchAll(/(--[\w-]+):/g)].map((m) => m[1]);

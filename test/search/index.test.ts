@@ -34,7 +34,7 @@ function bruteForce(
 }
 
 describe("embedding index", () => {
-  it("by the int8 prefilter, for few queries from their second search on and for many: the same rows and bits as by the whole scan", async () => {
+  it("the int8 prefilter finds the whole scan's rows and bits: few queries, once repeated, and many", async () => {
     const [rows, dim] = [20_000, 48];
     const base = vectors(rows, dim, 3);
     // Equal rows, rows near each other, lengths from 0.01 to 100: all that could fool a bound.

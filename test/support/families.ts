@@ -27,7 +27,7 @@ export const families = golden("families") as Families;
 export const familyImages = families.images.map(([seed, w, h]) => noiseImage(seed, w, h, 3));
 
 /** Its token ids, as encodeTokens takes them. */
-export const familyTokens = (c: FamilyCase) => ({
+export const familyTokens = (c: Pick<FamilyCase, "ids">) => ({
   data: Int32Array.from(c.ids.flat()),
   rows: c.ids.length,
   length: c.ids[0].length,
