@@ -2,7 +2,7 @@
 // searched and saved, models that are loaded and closed, calls that are aborted, and damaged files. Prints a
 // line for each minute.
 //   node --expose-gc bench/soak.mjs [--minutes 15] [--model tiny]
-// The exit status is 1 where an unexpected error came, memory grew by more than 5 % after the first minute,
+// The exit status is 1 where an unexpected error came, memory grew by more than 5 % from the first minute to the last,
 // or the 99th percentile of the event loop's delay reached 5 ms.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -161,6 +161,8 @@ async function watch() {
   return minutes;
 }
 
+// It records the times between two calls of a timer of 1 ms: an idle loop shows 1 ms.
+const TIMER_NS = 1e6;
 const delay = monitorEventLoopDelay({ resolution: 1 });
 delay.enable();
 const [minutes] = await Promise.all([
@@ -179,10 +181,10 @@ await rm(folder, { recursive: true });
 const growth = minutes.length > 1 ? minutes[minutes.length - 1].native / minutes[0].native - 1 : 0;
 /** @type {(nanoseconds: number, digits: number) => string} */
 const ms = (nanoseconds, digits) => `${(nanoseconds / 1e6).toFixed(digits)} ms`;
-const [p50, p99] = [50, 99].map((percent) => delay.percentile(percent));
+const [p50, p99] = [50, 99].map((percent) => delay.percentile(percent) - TIMER_NS);
 const different = [...new Set(problems)].slice(0, 10);
 console.log(machine());
 console.log(`memory without V8's heap, last minute against the first: ${(100 * growth).toFixed(1)} %`);
-console.log(`event loop's delay: p50 ${ms(p50, 2)}, p99 ${ms(p99, 2)}, max ${ms(delay.max, 1)}`);
+console.log(`event loop's delay: p50 ${ms(p50, 2)}, p99 ${ms(p99, 2)}, max ${ms(delay.max - TIMER_NS, 1)}`);
 console.log(`unexpected errors: ${[problems.length, ...different].join("; ")}`);
 process.exitCode = problems.length > 0 || growth > MOST_GROWTH || p99 / 1e6 >= MOST_DELAY_MS ? 1 : 0;

@@ -101,6 +101,8 @@ export interface NativeEngine {
     generic: boolean,
     deterministic: boolean,
     trustCode: boolean,
+    /** 0 both, 1 image, 2 text. */
+    towers: 0 | 1 | 2,
   ): Promise<NativeInfo>;
   /**
    * Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends
@@ -181,7 +183,10 @@ export interface LoadedModel {
   replicas: number;
   /** What is computed in. */
   precision: "fp32" | "bf16" | "fp16" | "int8";
-  /** Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" … */
+  /**
+   * Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" …; "not loaded" where
+   * `load` was told to leave the tower out.
+   */
   imageRunner: string;
   textRunner: string;
   /** Why `auto` chose the CPU; empty where the CPU was asked for. */

@@ -59,6 +59,29 @@ describe("Clip", () => {
     assertClose(e.data.subarray(4 * e.dim), alone.data, 1e-6);
   });
 
+  for (const runner of ["auto", "generic"] as const) {
+    it(`one tower alone gives the same embeddings; the other is E_ARGUMENT (runner "${runner}")`, async () => {
+      await using whole = await load(tinyModel, { device: "cpu", runner });
+      await using images = await load(tinyModel, { device: "cpu", runner, towers: "image" });
+      await using texts = await load(tinyModel, { device: "cpu", runner, towers: "text" });
+      assert.deepEqual(await images.encodeImages([good]), await whole.encodeImages([good]));
+      assert.deepEqual(await texts.encodeTexts(["a cat"]), await whole.encodeTexts(["a cat"]));
+      const weights = [whole, images, texts].map((model) => model.memoryUsage().weights);
+      assert.equal(weights[0], weights[1] + weights[2]);
+      const pixels = await texts.preprocess([good]);
+      for (const work of [
+        () => images.encodeTexts(["a cat"]),
+        () => images.encodeTokens(images.tokenize(["a cat"])),
+        () => images.classify(good, ["a cat"]),
+        () => texts.encodeImages([good]),
+        () => texts.encodePixels(pixels),
+      ]) {
+        const { code, subject } = await errorOf(work);
+        assert.deepEqual([code, subject], ["E_ARGUMENT", "towers"]);
+      }
+    });
+  }
+
   it("batches of every size give the same rows", async () => {
     const images = Array.from({ length: 7 }, (_, i) => noiseImage(i, 50 + i, 40, 3));
     const one = await clip.encodeImages(images, { batchSize: 1 });

@@ -71,7 +71,7 @@ async function againstTorchScript(path: string, device: Device): Promise<Row[]> 
   const run = async (on: Device, precision: CheckedPrecision, generic: boolean) => {
     const engine = new (addon().Engine)();
     try {
-      const info = await engine.load(path, on, precision, 0, generic, false, false);
+      const info = await engine.load(path, on, precision, 0, generic, false, false, 0);
       return { info, embeddings: (await check(engine, info)).embeddings };
     } finally {
       await engine.close();

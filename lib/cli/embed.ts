@@ -26,7 +26,8 @@ interface Flags extends ModelFlags, ImageFlags {
 export async function run(input: string | undefined, flags: Flags): Promise<void> {
   const signal = interruptSignal();
   const work = await workOf(input, flags);
-  const clip = await load(flags.model, loadOptions(flags, signal));
+  const towers = work.kind === "images" ? "image" : "text";
+  const clip = await load(flags.model, { ...loadOptions(flags, signal), towers });
   const bar = progressBar("embed", `${work.kind}/s`);
   try {
     const options = {

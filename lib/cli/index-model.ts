@@ -1,5 +1,6 @@
 import type { Clip } from "../clip/clip.js";
 import { load } from "../clip/load.js";
+import type { TowerChoice } from "../clip/towers.js";
 import { TorchclipError } from "../errors.js";
 import type { IndexModel, StoredIndex } from "../search/stored.js";
 import { shown } from "../util/untrusted.js";
@@ -10,6 +11,8 @@ export interface IndexFlags extends ModelFlags, ImageFlags {
   /** Whether --model stands on the command line: `model` has a default in any case. */
   isModelGiven: boolean;
   force?: boolean;
+  /** The towers that the queries need. */
+  towers?: TowerChoice;
 }
 
 /**
@@ -23,9 +26,11 @@ export async function loadForIndex(
   signal: AbortSignal,
 ): Promise<Clip> {
   const name = flags.isModelGiven ? flags.model : ownModel(stored, flags);
-  const clip = await load(name, loadOptions(flags, signal)).catch((error: unknown) => {
-    throw flags.isModelGiven ? error : withHint(error, stored);
-  });
+  const clip = await load(name, { ...loadOptions(flags, signal), towers: flags.towers }).catch(
+    (error: unknown) => {
+      throw flags.isModelGiven ? error : withHint(error, stored);
+    },
+  );
   try {
     checkWeights(stored, { name, sha256: clip.info.config.source.sha256 }, flags.force);
     checkDim(stored, clip, name);

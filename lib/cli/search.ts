@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Command } from "commander";
 import type { Clip } from "../clip/clip.js";
+import type { TowerChoice } from "../clip/towers.js";
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import type { IndexPrecision } from "../search/embedding-index.js";
@@ -40,7 +41,7 @@ export async function run(file: string, given: string[], flags: Flags, command: 
   const stored = await openStored(file, { precision: flags.indexPrecision, signal });
   try {
     const isModelGiven = command.getOptionValueSource("model") === "cli";
-    const clip = await loadForIndex(stored, { ...flags, isModelGiven }, signal);
+    const clip = await loadForIndex(stored, { ...flags, isModelGiven, towers: towersFor(queries) }, signal);
     try {
       const found: Found[] = [];
       for (const query of queries) found.push(await search(clip, stored, query, { ...flags, signal }));
@@ -57,6 +58,12 @@ async function readQueries(given: readonly string[], areTexts = false): Promise<
   const queries: Query[] = [];
   for (const query of given) queries.push({ query, isImage: !areTexts && (await isImageQuery(query)) });
   return queries;
+}
+
+/** The towers that the queries need. */
+function towersFor(queries: readonly Query[]): TowerChoice {
+  if (queries.every(({ isImage }) => !isImage)) return "text";
+  return queries.every(({ isImage }) => isImage) ? "image" : "both";
 }
 
 type SearchFlags = Pick<Flags, "topK" | "autoRotate"> & { signal: AbortSignal };

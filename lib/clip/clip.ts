@@ -31,6 +31,7 @@ import {
 } from "./options.js";
 import type { PrecisionChoice } from "./precision.js";
 import { TextPipeline } from "./text-pipeline.js";
+import { checkTower } from "./towers.js";
 
 /** A loaded model. Made by `load`; frees its memory on `close`. */
 export class Clip {
@@ -95,16 +96,14 @@ export class Clip {
   async encodeTexts(texts: readonly string[], given: EncodeTextOptions = {}): Promise<EncodedTexts> {
     const options = readOptions(given, TEXT_CHECKS);
     checkList(texts, "texts");
-    this.images.checkOpen();
-    checkAborted(options.signal);
+    this.checkTexts(options.signal);
     return this.encodeTokens(this.tokenize(texts, options), options);
   }
 
   /** What `encodeTexts` gives, for token ids as `tokenize` makes them. */
   async encodeTokens(tokens: Tokens, given: Omit<EncodeTextOptions, "truncate"> = {}): Promise<EncodedTexts> {
     const options = readOptions(given, TEXT_CHECKS);
-    this.images.checkOpen();
-    checkAborted(options.signal);
+    this.checkTexts(options.signal);
     return this.texts.encodeTokens(tokens, options);
   }
 
@@ -180,6 +179,13 @@ export class Clip {
   /** Bytes that the weights and the workspace hold, and how many batches wait for the device. */
   memoryUsage(): { weights: number; workspace: number; waiting: number } {
     return this.images.engine.memory();
+  }
+
+  /** Throws where no text can be encoded: after `close`, without the text tower, after the signal. */
+  private checkTexts(signal: AbortSignal | undefined): void {
+    this.images.checkOpen();
+    checkTower("text", this.info.textRunner);
+    checkAborted(signal);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -19,6 +19,7 @@ import {
   type EncodedImages,
   type Preprocessed,
 } from "./options.js";
+import { checkTower } from "./towers.js";
 
 /** A batch that is in the engine. Its promise is wrapped: an async function would wait for a bare one. */
 interface StartedBatch {
@@ -36,7 +37,7 @@ export class ImagePipeline {
   constructor(
     readonly engine: NativeEngine,
     transform: NativeTransform,
-    private readonly info: Pick<ClipInfo, "imageSize" | "embedDim" | "replicas">,
+    private readonly info: Pick<ClipInfo, "imageSize" | "embedDim" | "replicas" | "imageRunner">,
     /** The model's limits, for calls that have none of their own. */
     private readonly limits: CheckedLimits,
   ) {
@@ -62,6 +63,7 @@ export class ImagePipeline {
     const options = this.imageOptions(given);
     const { batchSize = DEFAULT_BATCH, signal } = options;
     this.checkOpen();
+    checkTower("image", this.info.imageRunner);
     const cancel = new Int32Array(1);
     const source = chunks(images, batchSize, listError);
     const stop = () => Atomics.store(cancel, 0, 1);
@@ -164,6 +166,7 @@ export class ImagePipeline {
     const options: BatchOptions = readOptions(given, IMAGE_CHECKS);
     const { batchSize = DEFAULT_BATCH } = options;
     this.checkOpen();
+    checkTower("image", this.info.imageRunner);
     checkAborted(options.signal);
     const { data: images, rows } = this.checkPixels(pixels);
     const dim = this.info.embedDim;

@@ -8,6 +8,7 @@ import { settings } from "../settings.js";
 import { Clip } from "./clip.js";
 import { LOAD_CHECKS, type LoadOptions, type Precision } from "./options.js";
 import { choosePrecision, type PrecisionChoice } from "./precision.js";
+import { TOWERS } from "./towers.js";
 
 /** Loads a model by name, alias or path. See LoadOptions. */
 export async function load(model: string, given: LoadOptions = {}): Promise<Clip> {
@@ -41,9 +42,19 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
 async function open(path: string, precision: Precision, options: LoadOptions) {
   const { device = "auto", threads = 0, runner, deterministic = false, trustCode = false } = options;
   const isGeneric = runner === "generic";
+  const towers = TOWERS[options.towers ?? "both"];
   const engine = new (addon().Engine)();
   try {
-    const info = await engine.load(path, device, precision, threads, isGeneric, deterministic, trustCode);
+    const info = await engine.load(
+      path,
+      device,
+      precision,
+      threads,
+      isGeneric,
+      deterministic,
+      trustCode,
+      towers,
+    );
     return { engine, info };
   } catch (error) {
     await engine.close();
@@ -51,12 +62,12 @@ async function open(path: string, precision: Precision, options: LoadOptions) {
   }
 }
 
-/** What "auto" measures on a CPU; undefined where nothing is to be measured. */
+/** What "auto" measures on a CPU, with both towers; undefined where nothing is to be measured. */
 async function measuredChoice(path: string, options: LoadOptions): Promise<PrecisionChoice | undefined> {
   if (options.runner === "generic") return undefined;
   const { source } = await readArtifactConfig(path);
   return choosePrecision(
-    (precision) => open(path, precision, options),
+    (precision) => open(path, precision, { ...options, towers: "both" }),
     source.sha256,
     options.threads ?? 0,
     settings(options).cacheDir,

@@ -16,6 +16,7 @@ import {
 } from "../options.js";
 import type { TokenizeOptions } from "../text/tokenize.js";
 import type { PrecisionChoice } from "./precision.js";
+import type { TowerChoice } from "./towers.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
 
@@ -38,6 +39,11 @@ export interface LoadOptions extends ResolveOptions, ImageLimits {
   precision?: Precision;
   /** Compute threads on a CPU. Default 0: one a core. */
   threads?: number;
+  /**
+   * The towers to load. Default "both". A tower that is left out needs no time and no memory. Calls that need it
+   * reject with E_ARGUMENT; `preprocess` and `tokenize` work in any case.
+   */
+  towers?: TowerChoice;
   /**
    * "auto" (default): the fast runner for the towers that it knows. "generic": the artifact's TorchScript for
    * both.
@@ -148,6 +154,7 @@ export const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
   device: isDevice,
   precision: oneOf("auto", "fp32", "bf16", "fp16", "int8"),
+  towers: oneOf("both", "image", "text"),
   runner: oneOf("auto", "generic"),
   threads: wholeIn(0, 1024),
   deterministic: isBoolean,

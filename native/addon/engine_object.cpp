@@ -55,7 +55,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info)
 EngineObject::~EngineObject() { engines_->erase(engine_); }
 
 // load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean,
-// trustCode: boolean): Promise<NativeInfo>
+// trustCode: boolean, towers: 0 | 1 | 2): Promise<NativeInfo>
 Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   auto& environment = Environment::of(info.Env());
   core::RunnerOptions options;
@@ -65,6 +65,7 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   options.generic = info[4].ToBoolean();
   options.deterministic = info[5].ToBoolean();
   options.trust_code = info[6].ToBoolean();
+  options.towers = static_cast<core::TowerChoice>(whole(info[7], 0, 2, "towers"));
   auto job = std::make_unique<LoadJob>(info.Env());
   job->keep(info.This());
   auto promise = job->promise();

@@ -163,6 +163,9 @@ torchclip_engine* torchclip_open(const char* path, const torchclip_options* opti
     if (options && options->precision) chosen.precision = options->precision;
     if (options) chosen.threads = options->threads;
     if (options) chosen.trust_code = options->trust_code != 0;
+    const auto towers = options ? options->towers : 0;
+    require(towers >= 0 && towers <= 2, "towers must be 0 (both), 1 (image) or 2 (text)");
+    chosen.towers = static_cast<torchclip::core::TowerChoice>(towers);
     require(chosen.threads >= 0 && chosen.threads <= kMostThreads, "threads must be in 0 to 1024");
     engine = std::make_unique<torchclip_engine>();
     wait([&](Engine::Done done) { engine->engine.load(path, chosen, std::move(done)); });

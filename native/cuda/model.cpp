@@ -24,11 +24,11 @@ class Model final : public core::GpuModel {
         deterministic_(source.deterministic) {
     WeightLoader loader(*device_, source.weights, dtype_named(source.precision));
     if (const auto s = VitSettings::of(source.config["image"]);
-        s && fits(*s) && s->stem.empty() && s->pool != VitSettings::Pool::queries &&
+        source.images && s && fits(*s) && s->stem.empty() && s->pool != VitSettings::Pool::queries &&
         (s->pool != VitSettings::Pool::map || fits(s->width, s->pool_heads))) {
       images_ = std::make_unique<VitTower>(*device_, workspace_, loader, *s, source.pixels);
     }
-    if (const auto s = TextSettings::of(source.config["text"]); s && fits(*s) && !s->appended_token) {
+    if (const auto s = TextSettings::of(source.config["text"]); source.texts && s && fits(*s) && !s->appended_token) {
       texts_ = std::make_unique<TextTower>(*device_, workspace_, loader, *s, source.context_length);
     }
     weight_bytes_ = loader.bytes();

@@ -38,9 +38,30 @@ TEST_CASE("a model that cannot be opened is NULL with a status") {
   CHECK(error.status == TORCHCLIP_E_MODEL_NOT_FOUND);
   CAPTURE(std::string(error.message));
   CHECK(contains(error.message, "/nowhere.pt"));
-  const torchclip_options odd{"abacus", nullptr, 0, 0};
+  const torchclip_options odd{"abacus", nullptr, 0, 0, 0};
   CHECK(torchclip_open(artifact(), &odd, &error) == nullptr);
   CHECK(error.status == TORCHCLIP_E_ARGUMENT);
+}
+
+TEST_CASE("one tower alone: calls that need the other are E_ARGUMENT, as is a tower that there is not") {
+  torchclip_options options{};
+  torchclip_error error{};
+  for (const std::int32_t towers : {-1, 3}) {
+    options.towers = towers;
+    CHECK(torchclip_open(artifact(), &options, &error) == nullptr);
+    CHECK(error.status == TORCHCLIP_E_ARGUMENT);
+  }
+  options.towers = 2;
+  torchclip::Clip texts(artifact(), options);
+  CHECK(texts.encode_texts({"a cat"}).size() == static_cast<std::size_t>(texts.info().embed_dim));
+  const std::vector<std::uint8_t> pixels(224 * 224 * 3, 90);
+  CHECK_THROWS_WITH_AS(texts.encode_pixels(pixels.data(), 1), "the model was loaded without its image tower",
+                       torchclip::Exception);
+  options.towers = 1;
+  torchclip::Clip images(artifact(), options);
+  CHECK(images.encode_pixels(pixels.data(), 1).size() == static_cast<std::size_t>(images.info().embed_dim));
+  CHECK_THROWS_WITH_AS(images.encode_texts({"a cat"}), "the model was loaded without its text tower",
+                       torchclip::Exception);
 }
 
 TEST_CASE("images have embeddings of length 1, and equal images have equal ones") {

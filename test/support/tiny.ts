@@ -31,7 +31,7 @@ export async function tinySafetensors(metadata = true): Promise<Buffer> {
 
 export async function tinyTokenizer(): Promise<string> {
   const engine = new (addon().Engine)();
-  const { extra } = await engine.load(tinyModel, "cpu", "fp32", 0, false, false, false);
+  const { extra } = await engine.load(tinyModel, "cpu", "fp32", 0, false, false, false, 0);
   await engine.close();
   return extra["tokenizer.json"];
 }

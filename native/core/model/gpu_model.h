@@ -21,7 +21,8 @@ struct GpuModelSource {
   std::int64_t embed_dim = 0, context_length = 0;
   Transform transform;
   const PixelTable& pixels;
-  bool deterministic = false;  // Runs one row at a time, for any batch.
+  bool deterministic = false;        // Runs one row at a time, for any batch.
+  bool images = true, texts = true;  // The towers to load.
 };
 
 class GpuModel {

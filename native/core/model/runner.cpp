@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "model/artifact/artifact.h"
-#include "model/cpu/shared_towers.h"
+#include "model/cpu/shared_tower.h"
 #include "model/device.h"
 #include "model/generic_runner.h"
 #include "model/gpu_library.h"
@@ -56,7 +56,9 @@ struct Runner::State {
   explicit State(const RunnerOptions& options)
       : device(choose_device(options.device, info.device_note)),
         precision(precision_named(options.precision)),
-        threads(threads_of(options)) {}
+        threads(threads_of(options)),
+        images(options.towers != TowerChoice::text),
+        texts(options.towers != TowerChoice::image) {}
 
   ModelInfo info;
   Device device;
@@ -64,10 +66,10 @@ struct Runner::State {
   int threads;
   std::unique_ptr<PixelTable> table;
 
-  std::unique_ptr<ThreadPool> pool;      // made when it is first needed
-  std::shared_ptr<const Towers> towers;  // on the CPU
-  const ImageTower* image = nullptr;     // of `towers`
-  const TextTower* text = nullptr;
+  bool images, texts;                       // The towers that are loaded.
+  std::unique_ptr<ThreadPool> pool;         // made when it is first needed
+  std::shared_ptr<const ImageTower> image;  // on the CPU
+  std::shared_ptr<const TextTower> text;
   Arena arena;  // of the towers on the CPU
   std::unique_ptr<GpuModel> gpu;
   std::unique_ptr<GenericRunner> generic;
@@ -79,6 +81,14 @@ struct Runner::State {
   Context context() { return {*kernels(), thread_pool()}; }
   bool fast_images() const { return image || (gpu && gpu->has_images()); }
   bool fast_texts() const { return text || (gpu && gpu->has_texts()); }
+  bool generic_images() const { return images && !fast_images(); }
+  bool generic_texts() const { return texts && !fast_texts(); }
+  void need_images() const {
+    if (!images) throw Error(TORCHCLIP_E_ARGUMENT, "the model was loaded without its image tower");
+  }
+  void need_texts() const {
+    if (!texts) throw Error(TORCHCLIP_E_ARGUMENT, "the model was loaded without its text tower");
+  }
 
   void read_config(const Artifact& artifact);
   void build(const RunnerOptions& options, const Artifact& artifact);
@@ -111,32 +121,42 @@ void Runner::State::build(const RunnerOptions& options, const Artifact& artifact
       build_on_cpu(artifact);
     }
   }
-  if (!fast_images() || !fast_texts()) build_generic(options, artifact);
+  if (generic_images() || generic_texts()) build_generic(options, artifact);
   info.device = device.name();
   info.precision = name_of(image || text ? precision : float_precision(precision));
 }
 
 void Runner::State::build_on_cpu(const Artifact& artifact) {
-  const auto weights = artifact.weights();
+  const auto weights = artifact.weights([this](std::int64_t count, const std::function<void(std::int64_t)>& work) {
+    thread_pool().parallel_for(count, [&work](std::int64_t i) { work(i); });
+  });
   const auto& config = artifact.config().json;
   const auto key = artifact.file().identity() + " " + name_of(precision) + " " + kernels()->name;
-  towers = shared_towers(key, [&] {
-    return Towers{ImageTower::make(context(), precision, weights, config["image"], info.embed_dim, *table),
-                  TextTower::make(context(), precision, weights, config["text"], info.embed_dim)};
-  });
-  image = towers->image.get();
-  text = towers->text.get();
+  if (images) {
+    image = shared_tower<ImageTower>(
+        key, [&] { return ImageTower::make(context(), precision, weights, config["image"], info.embed_dim, *table); });
+  }
+  if (texts) {
+    text = shared_tower<TextTower>(
+        key, [&] { return TextTower::make(context(), precision, weights, config["text"], info.embed_dim); });
+  }
   const auto name = [](Precision of) { return std::string("fast ") + name_of(of) + " (" + kernels()->name + ")"; };
   if (image) info.image_runner = name(image->precision());
   if (text) info.text_runner = name(precision);
 }
 
 void Runner::State::build_on_gpu(const RunnerOptions& options, const Artifact& artifact) {
-  const GpuModelSource source{device.index,         name_of(float_precision(precision)),
-                              artifact.weights(),   artifact.config().json,
-                              info.embed_dim,       info.context_length,
-                              info.transform,       *table,
-                              options.deterministic};
+  const GpuModelSource source{device.index,
+                              name_of(float_precision(precision)),
+                              artifact.weights(),
+                              artifact.config().json,
+                              info.embed_dim,
+                              info.context_length,
+                              info.transform,
+                              *table,
+                              options.deterministic,
+                              images,
+                              texts};
   gpu = options.make_model ? options.make_model(source) : make_cuda_model(source);
   if (gpu && gpu->has_images()) info.image_runner = "fast " + gpu->name();
   if (gpu && gpu->has_texts()) info.text_runner = "fast " + gpu->name();
@@ -145,11 +165,11 @@ void Runner::State::build_on_gpu(const RunnerOptions& options, const Artifact& a
 void Runner::State::build_generic(const RunnerOptions& options, const Artifact& artifact) {
   const auto used = float_precision(precision);
   generic = make_generic_runner(artifact, *table,
-                                {device, used, threads, options.deterministic, !fast_images(), !fast_texts()});
+                                {device, used, threads, options.deterministic, generic_images(), generic_texts()});
   if (info.third_party) info.logit_scale = generic->logit_scale();
   const auto name = std::string("generic ") + name_of(used) + " (TorchScript)";
-  if (!fast_images()) info.image_runner = name;
-  if (!fast_texts()) info.text_runner = name;
+  if (generic_images()) info.image_runner = name;
+  if (generic_texts()) info.text_runner = name;
 }
 
 std::vector<std::string> devices_of(const RunnerOptions& options) {
@@ -199,6 +219,7 @@ MemoryUse Runner::memory() const {
 
 void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
   auto& s = *state_;
+  s.need_images();
   if (s.image) {
     s.image->encode(s.context(), s.arena, pixels, Matrix::dense(out, rows, s.info.embed_dim), cancel);
   } else if (s.fast_images()) {
@@ -212,6 +233,7 @@ void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float*
 void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* out, std::uint8_t* failed,
                            bool normalize, Cancel cancel) {
   auto& s = *state_;
+  s.need_images();
   if (failed) std::fill_n(failed, rows, std::uint8_t{0});
   for (std::int64_t r = 0; r < rows && !failed; ++r) {
     if (images[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded images need room for what fails");
@@ -236,6 +258,7 @@ void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* o
 void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
                            Cancel cancel) {
   auto& s = *state_;
+  s.need_texts();
   for (std::int64_t i = 0; i < rows * length; ++i) {
     if (ids[i] < 0 || ids[i] >= s.info.vocab_size) {
       throw Error(TORCHCLIP_E_ARGUMENT, "token id " + std::to_string(ids[i]) + " of text " +

@@ -28,11 +28,16 @@ struct ImageInput {
 
 constexpr std::int32_t kMostThreads = 1024;
 
+// The towers of a model that are loaded.
+enum class TowerChoice { both, image, text };
+
 struct RunnerOptions {
   std::string device = "auto";     // auto | cpu | cuda | cuda:N; an engine also accepts cuda:all
   std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8
   std::int32_t threads = 0;        // Compute threads on a CPU, up to kMostThreads; 0: one per core.
   bool generic = false;            // Uses TorchScript for both towers on every machine.
+  // A tower that is not loaded needs no time and no memory; calls that need it throw Error(E_ARGUMENT).
+  TowerChoice towers = TowerChoice::both;
   // Gives an image or a text the same bits for any batch that contains it. The fast CPU runner always does; a GPU and
   // the generic runner then run one row at a time.
   bool deterministic = false;
@@ -56,8 +61,9 @@ struct ModelInfo {
   bool third_party = false;                    // Whether its own TorchScript code runs.
   std::int32_t replicas = 1;                   // The number of copies that share the engine's queue.
   std::string device, precision, device_note;  // What is used; device_note says why `auto` is not CUDA, or is empty.
-  std::string image_runner, text_runner;       // "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" ...
-  std::map<std::string, std::string> extra;    // The artifact's extra files: torchclip.json, tokenizer.json.
+  // "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)", "not loaded" ...
+  std::string image_runner = "not loaded", text_runner = "not loaded";
+  std::map<std::string, std::string> extra;  // The artifact's extra files: torchclip.json, tokenizer.json.
 };
 
 struct MemoryUse {

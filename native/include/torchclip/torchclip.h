@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Incremented when a struct or a signature below changes incompatibly. */
-#define TORCHCLIP_ABI_VERSION 3
+#define TORCHCLIP_ABI_VERSION 4
 
 typedef enum torchclip_status {
   TORCHCLIP_OK = 0,
@@ -57,6 +57,7 @@ typedef struct torchclip_options {
   const char* precision; /* "fp32", "bf16", "fp16", "int8" (CPU), "auto" (= fp32 here); NULL: "auto" */
   int32_t threads;       /* compute threads of this engine on a CPU, 0 to 1024; 0: one per core */
   int32_t trust_code;    /* nonzero: a third-party export may run its own code with the rights of this process */
+  int32_t towers;        /* the towers to load: 0 both, 1 image, 2 text; calls that need the other: E_ARGUMENT */
 } torchclip_options;
 
 typedef struct torchclip_model_info {

@@ -3,6 +3,7 @@
 // loaded.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -41,15 +42,18 @@ class Artifact {
 
   // The tensors by dotted path. Empty for a third-party export, whose pickle is not read.
   const std::map<std::string, StoredTensor>& tensors() const noexcept { return tensors_; }
-  // Reads the values of a tensor as float32 into `to`, which must be large enough for all of them.
-  void read_floats(const StoredTensor& tensor, float* to) const;
+  // Reads `count` values of a tensor from value `first` on, as float32.
+  void read_floats(const StoredTensor& tensor, std::int64_t first, std::int64_t count, float* to) const;
   // Reads the bytes of a tensor as they are stored.
   void read_bytes(const StoredTensor& tensor, void* to) const;
   // Returns the only element of the scalar with that name.
   float scalar(const std::string& name) const;
 
   // Reads tensors for the CPU and CUDA towers. Each call reads from the file into its own buffer, which lives as long
-  // as the Tensor; buffers of destroyed tensors are reused. Keeps a reference to this artifact.
+  // as the Tensor; buffers of destroyed tensors are reused. Keeps a reference to this artifact. With `parallel_for`,
+  // the threads that it has read a tensor together; it calls work(i) for each i in [0, count).
+  using ParallelFor = std::function<void(std::int64_t count, const std::function<void(std::int64_t)>& work)>;
+  Weights weights(const ParallelFor& parallel_for) const;
   Weights weights() const;
 
  private:

@@ -22,7 +22,7 @@ RobertaTower::RobertaTower(const Context& context, Precision precision, const We
     : settings_(settings_of(config)),
       pad_id_(static_cast<std::int32_t>(config["padId"].number(1))),
       first_(config["pool"].text() == "cls"),
-      tokens_(precision, need(weights, "text.embeddings.word")),
+      tokens_(context, precision, need(weights, "text.embeddings.word")),
       positions_(copied(need(weights, "text.embeddings.position"))),
       kind_(copied(need(weights, "text.embeddings.token_type"))),
       norm_(weights, "text.embeddings.norm", settings_.eps),

@@ -25,7 +25,7 @@ ClipTextTower::ClipTextTower(const Context& context, Precision precision, const 
                              const TextSettings& settings, std::int64_t embed_dim)
     : settings_(settings),
       embed_dim_(embed_dim),
-      tokens_(precision, need(weights, "text.token_embedding.weight")),
+      tokens_(context, precision, need(weights, "text.token_embedding.weight")),
       positions_(copied(need(weights, "text.positional_embedding"))),
       norm_(weights, "text.ln_final", settings.eps),
       transformer_(context, precision, weights, "text.transformer.resblocks.", settings, settings.causal, true) {

@@ -4,17 +4,28 @@
 
 namespace torchclip::core {
 
-TokenTable::TokenTable(Precision precision, const Tensor& vectors)
+namespace {
+
+constexpr std::int64_t kRowsPerTask = 256;
+
+}  // namespace
+
+TokenTable::TokenTable(const Context& context, Precision precision, const Tensor& vectors)
     : stored_(precision == Precision::int8 ? Precision::fp16 : precision), inner_(vectors.inner()) {
   const std::int64_t count = vectors.rows() * inner_;
   vectors_ =
       Buffer(static_cast<std::size_t>(count) * (stored_ == Precision::fp32 ? sizeof(float) : sizeof(std::uint16_t)));
-  if (stored_ == Precision::fp32) {
-    std::copy_n(vectors.data, count, vectors_.as<float>());
-  } else {
-    std::uint16_t (*const stored_as)(float) = stored_ == Precision::bf16 ? to_bf16 : to_fp16;
-    std::transform(vectors.data, vectors.data + count, vectors_.as<std::uint16_t>(), stored_as);
-  }
+  std::uint16_t (*const stored_as)(float) = stored_ == Precision::bf16 ? to_bf16 : to_fp16;
+  const std::int64_t block = kRowsPerTask * inner_;
+  context.pool.parallel_for((count + block - 1) / block, [&](std::int64_t task) {
+    const std::int64_t first = task * block, values = std::min(block, count - first);
+    const float* from = vectors.data + first;
+    if (stored_ == Precision::fp32) {
+      std::copy_n(from, values, vectors_.as<float>() + first);
+    } else {
+      std::transform(from, from + values, vectors_.as<std::uint16_t>() + first, stored_as);
+    }
+  });
 }
 
 void TokenTable::read(const Kernels& kernels, std::int64_t id, float* to) const {

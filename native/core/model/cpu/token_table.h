@@ -12,7 +12,7 @@ namespace torchclip::core {
 // float32 (int8 uses fp16).
 class TokenTable {
  public:
-  TokenTable(Precision precision, const Tensor& vectors);
+  TokenTable(const Context& context, Precision precision, const Tensor& vectors);
   std::int64_t inner() const noexcept { return inner_; }
   std::size_t bytes() const noexcept { return vectors_.bytes(); }
   // Reads the vector of one token: [inner].
