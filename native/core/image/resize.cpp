@@ -1,8 +1,6 @@
 #include "image/resize.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -10,6 +8,7 @@
 #endif
 
 #include "base/environment.h"
+#include "image/resize_kernel.h"
 #include "image/resize_neon.h"
 #include "image/resize_plan.h"
 
@@ -17,108 +16,6 @@ namespace torchclip::core {
 namespace {
 
 constexpr int kPrecisionBits = kResizeBits;
-constexpr double kPi = 3.14159265358979323846;
-
-double bilinear(double x) {
-  x = std::abs(x);
-  return x < 1.0 ? 1.0 - x : 0.0;
-}
-
-double bicubic(double x) {
-  constexpr double a = -0.5;
-  x = std::abs(x);
-  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
-  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
-  return 0.0;
-}
-
-double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
-
-double hamming(double x) {
-  x = std::abs(x);
-  if (x == 0.0) return 1.0;
-  if (x >= 1.0) return 0.0;
-  x *= kPi;
-  return std::sin(x) / x * (0.54f + 0.46f * std::cos(x));  // Pillow's constants are floats
-}
-
-double sinc(double x) {
-  if (x == 0.0) return 1.0;
-  x *= kPi;
-  return std::sin(x) / x;
-}
-
-double lanczos(double x) { return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
-
-// A filter's weight at a distance, and how far it reaches, in pixels of the smaller image.
-struct FilterShape {
-  double (*weight)(double);
-  double support;
-};
-
-FilterShape shape_of(Filter filter) {
-  switch (filter) {
-    case Filter::kBilinear:
-      return {bilinear, 1.0};
-    case Filter::kBox:
-      return {box, 0.5};
-    case Filter::kHamming:
-      return {hamming, 1.0};
-    case Filter::kLanczos:
-      return {lanczos, 3.0};
-    default:
-      return {bicubic, 2.0};
-  }
-}
-
-struct Kernel {
-  std::vector<Taps> taps;
-  std::vector<std::int32_t> weights;  // [taps.size(), size]
-  std::int32_t size = 0;
-
-  Kernel() = default;
-  Kernel(std::int32_t length, std::int32_t weights_each)
-      : taps(static_cast<std::size_t>(length)),
-        weights(static_cast<std::size_t>(length) * static_cast<std::size_t>(weights_each)),
-        size(weights_each) {}
-
-  const Taps& taps_of(std::int32_t i) const { return taps[static_cast<std::size_t>(i)]; }
-  const std::int32_t* weights_of(std::int32_t i) const { return weights.data() + std::ptrdiff_t{i} * size; }
-};
-
-// C's conversion, with which Pillow rounds positions.
-std::int32_t truncated(double x) { return static_cast<std::int32_t>(x); }
-
-// precompute_coeffs and normalize_coeffs_8bpc of Resample.c, for the outputs [begin, begin + length) alone.
-Kernel make_kernel(std::int32_t in, std::int64_t out, std::int64_t begin, std::int32_t length, Filter filter) {
-  const double scale = static_cast<double>(in) / static_cast<double>(out);
-  const double filter_scale = std::max(scale, 1.0);
-  const auto [weight, reach] = shape_of(filter);
-  const double support = reach * filter_scale;
-  const double inverse = 1.0 / filter_scale;
-  Kernel k(length, static_cast<std::int32_t>(std::ceil(support)) * 2 + 1);
-  std::vector<double> weights(static_cast<std::size_t>(k.size));
-  double* w = weights.data();
-  for (std::int32_t i = 0; i < length; ++i) {
-    const double center = (static_cast<double>(begin + i) + 0.5) * scale;
-    const std::int32_t first = std::max(truncated(center - support + 0.5), 0);
-    const std::int32_t last = std::min(truncated(center + support + 0.5), in);
-    const std::int32_t count = last - first;
-    double sum = 0.0;
-    for (std::int32_t x = 0; x < count; ++x) {
-      const double at = (x + first - center + 0.5) * inverse;
-      w[x] = weight(at);
-      sum += w[x];
-    }
-    std::int32_t* fixed = k.weights.data() + std::ptrdiff_t{i} * k.size;
-    for (std::int32_t x = 0; x < count; ++x) {
-      const double v = (sum != 0.0 ? w[x] / sum : w[x]) * (1 << kPrecisionBits);
-      fixed[x] = static_cast<std::int32_t>(v < 0 ? v - 0.5 : v + 0.5);
-    }
-    k.taps[static_cast<std::size_t>(i)] = {first, count};
-  }
-  return k;
-}
 
 inline std::uint8_t clip8(std::int32_t v) { return static_cast<std::uint8_t>(std::clamp(v >> kPrecisionBits, 0, 255)); }
 
@@ -140,7 +37,7 @@ inline void horizontal_pixel(const std::uint8_t* p, const std::int32_t* w, std::
 }
 
 template <int C>
-void horizontal_row(const std::uint8_t* in, const Kernel& k, std::uint8_t* out) {
+void horizontal_row(const std::uint8_t* in, const ResizeKernel& k, std::uint8_t* out) {
   const auto n = static_cast<std::int32_t>(k.taps.size());
   for (std::int32_t i = 0; i < n; ++i) {
     const auto [first, count] = k.taps_of(i);
@@ -186,7 +83,7 @@ __attribute__((target("avx2"))) void vertical_avx2(const std::uint8_t* in, std::
 
 // Two taps of an RGB pixel at a time. `end`: of memory that may be read; loads reach two bytes beyond the taps.
 __attribute__((target("avx2"))) void horizontal_rgb_avx2(const std::uint8_t* in, const std::uint8_t* end,
-                                                         const Kernel& k, std::uint8_t* out) {
+                                                         const ResizeKernel& k, std::uint8_t* out) {
   const __m128i apart = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, -1, -1, -1, -1, -1, -1, -1, -1);
   const __m256i both = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
   const auto n = static_cast<std::int32_t>(k.taps.size());
@@ -227,7 +124,8 @@ const bool kAvx2 = [] { return __builtin_cpu_supports("avx2") && environment("TO
 
 #if defined(TORCHCLIP_RESIZE_NEON)
 // `end`: of memory that may be read.
-void horizontal_rgb_neon_row(const std::uint8_t* in, const std::uint8_t* end, const Kernel& k, std::uint8_t* out) {
+void horizontal_rgb_neon_row(const std::uint8_t* in, const std::uint8_t* end, const ResizeKernel& k,
+                             std::uint8_t* out) {
   const auto n = static_cast<std::int32_t>(k.taps.size());
   for (std::int32_t i = 0; i < n; ++i) {
     const auto [first, count] = k.taps_of(i);
@@ -256,23 +154,9 @@ void copy_row(const std::uint8_t* in, int channels, std::int64_t left, std::int3
 
 namespace {
 
-// Input positions [first, last) that the taps touch.
-struct Range {
-  std::int32_t first, last;
-};
-
-Range touched(const Kernel& k) {
-  Range r{k.taps.front().first, 0};
-  for (const auto& t : k.taps) {
-    r.first = std::min(r.first, t.first);
-    r.last = std::max(r.last, t.first + t.count);
-  }
-  return r;
-}
-
 // Output row y of a vertical pass: `in` is the row at position `origin`, rows `stride` bytes apart, `bytes` wide.
-void vertical_row(const std::uint8_t* in, std::size_t stride, std::int32_t origin, std::size_t bytes, const Kernel& k,
-                  std::int32_t y, std::uint8_t* out) {
+void vertical_row(const std::uint8_t* in, std::size_t stride, std::int32_t origin, std::size_t bytes,
+                  const ResizeKernel& k, std::int32_t y, std::uint8_t* out) {
   const auto [first, count] = k.taps_of(y);
   const std::int32_t* w = k.weights_of(y);
   in += stride * static_cast<std::size_t>(first - origin);
@@ -283,7 +167,8 @@ void vertical_row(const std::uint8_t* in, std::size_t stride, std::int32_t origi
 }
 
 // `end`: of the memory that `in` lies in.
-void horizontal(const std::uint8_t* in, const std::uint8_t* end, int channels, const Kernel& k, std::uint8_t* out) {
+void horizontal(const std::uint8_t* in, const std::uint8_t* end, int channels, const ResizeKernel& k,
+                std::uint8_t* out) {
 #if defined(TORCHCLIP_RESIZE_AVX2)
   if (kAvx2 && channels == 3) return horizontal_rgb_avx2(in, end, k, out);
 #elif defined(TORCHCLIP_RESIZE_NEON)
@@ -300,66 +185,15 @@ void horizontal(const std::uint8_t* in, const std::uint8_t* end, int channels, c
   }
 }
 
-// Since Pillow 13 (Resample.c, ImagingResampleInner): where the height shrinks by more than twice what the width does,
-// the vertical pass comes first. The order shows in the rounding between the passes.
-bool vertical_first(std::int64_t width, std::int64_t height, std::int64_t new_width, std::int64_t new_height) {
-  const std::int64_t less_height = height - new_height, less_width = width - new_width;
-  return less_width != 0 && less_height > 0 && less_height > 2 * less_width;
-}
-
 // The bytes of `count` rows or pixels.
 std::size_t times(std::int32_t count, std::size_t bytes) { return static_cast<std::size_t>(count) * bytes; }
 
-// Taps that copy: one of weight 1, which the fixed-point arithmetic keeps exactly.
-Kernel copying(std::int64_t begin, std::int32_t length) {
-  Kernel k(length, 1);
-  k.weights.assign(k.weights.size(), 1 << kPrecisionBits);
-  auto position = static_cast<std::int32_t>(begin);
-  for (auto& taps : k.taps) taps = {position++, 1};
-  return k;
-}
-
 }  // namespace
-
-ResizePlan plan_resize(std::int32_t width, std::int32_t height, std::int32_t channels, const Transform& transform) {
-  const auto g = geometry(width, height, transform);
-  const auto kernel = [&](std::int32_t in, std::int64_t out, std::int64_t begin, std::int32_t length) {
-    return in == out ? copying(begin, length) : make_kernel(in, out, begin, length, transform.filter);
-  };
-  Kernel kx = kernel(width, g.width, g.window.left, g.window.width);
-  Kernel ky = kernel(height, g.height, g.window.top, g.window.height);
-  ResizePlan plan;
-  auto& s = plan.shape;
-  s = {width,
-       height,
-       channels,
-       transform.size,
-       g.window.width,
-       g.window.height,
-       g.left,
-       g.top,
-       0,
-       0,
-       kx.size,
-       ky.size,
-       vertical_first(width, height, g.width, g.height)};
-  Kernel& second = s.vertical_first ? kx : ky;
-  const Range range = touched(second);
-  s.first = range.first;
-  s.count = range.last - range.first;
-  for (auto& t : second.taps) t.first -= range.first;
-  plan.x_taps = std::move(kx.taps);
-  plan.y_taps = std::move(ky.taps);
-  plan.x_weights = std::move(kx.weights);
-  plan.y_weights = std::move(ky.weights);
-  plan.fill = transform.fill;
-  return plan;
-}
 
 void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_height, const Window& window,
                    Filter filter, std::uint8_t* out) {
   const bool scale_x = new_width != image.width, scale_y = new_height != image.height;
-  Kernel kx, ky;
+  ResizeKernel kx, ky;
   if (scale_x) kx = make_kernel(image.width, new_width, window.left, window.width, filter);
   if (scale_y) ky = make_kernel(image.height, new_height, window.top, window.height, filter);
   const auto channels = static_cast<std::size_t>(image.channels);
@@ -367,7 +201,7 @@ void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_
   const std::size_t stride = times(image.width, channels);
 
   if (vertical_first(image.width, image.height, new_width, new_height)) {
-    const Range columns = touched(kx);
+    const TouchedRange columns = touched(kx);
     for (auto& t : kx.taps) t.first -= columns.first;
     const std::size_t bytes = times(columns.last - columns.first, channels);
     std::vector<std::uint8_t> narrow(bytes);
@@ -379,9 +213,9 @@ void resize_window(const Image& image, std::int64_t new_width, std::int64_t new_
     return;
   }
 
-  const Range rows =
-      scale_y ? touched(ky)
-              : Range{static_cast<std::int32_t>(window.top), static_cast<std::int32_t>(window.top) + window.height};
+  const TouchedRange rows = scale_y ? touched(ky)
+                                    : TouchedRange{static_cast<std::int32_t>(window.top),
+                                                   static_cast<std::int32_t>(window.top) + window.height};
   std::vector<std::uint8_t> between;
   std::uint8_t* narrow = out;
   if (scale_y) {
