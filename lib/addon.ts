@@ -65,10 +65,16 @@ export interface Addon {
   productSpeed(precision: 0 | 1 | 2 | 3, seconds: number): Promise<number>;
   /** ftfy.fix_encoding: text that was decoded by a wrong encoding, repaired. */
   fixEncoding(text: string): string;
+  /**
+   * Where backends (libtorchclip_torch, libtorchclip_cuda) are looked for before the addon's own folder, and the
+   * folder that holds libtorch's lib/; "": the one that is recorded beside the backend. For backends that are
+   * opened later. TORCHCLIP_BACKENDS and TORCHCLIP_LIBTORCH come before both.
+   */
+  setBackendPlaces(folders: readonly string[], libtorch: string): void;
   /** Opens libtorch only where there is an NVIDIA driver. */
   systemInfo(): NativeSystem;
   /**
-   * The libtorch that is used, and the kernels that it chose. Opens it; E_INTERNAL where it does not load.
+   * The libtorch that is used, and the kernels that it chose. Opens it; E_ADDON where it does not load.
    */
   libtorchInfo(): NativeLibtorch;
   /**

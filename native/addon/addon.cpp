@@ -23,6 +23,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("wrapTorchScript", Napi::Function::New(env, wrap_torchscript));
   exports.Set("productSpeed", Napi::Function::New(env, product_speed));
   exports.Set("fixEncoding", Napi::Function::New(env, fix_encoding));
+  exports.Set("setBackendPlaces", Napi::Function::New(env, set_backend_places));
   exports.Set("systemInfo", Napi::Function::New(env, system_info));
   exports.Set("libtorchInfo", Napi::Function::New(env, libtorch_info));
   exports.Set("shutdown", Napi::Function::New(env, shutdown));

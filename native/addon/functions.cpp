@@ -10,6 +10,7 @@
 #include "image/preprocess.h"
 #include "model/artifact/writer.h"
 #include "model/artifact_verifier.h"
+#include "model/backend_library.h"
 #include "model/config/fields.h"
 #include "model/config/model_config.h"
 #include "model/system.h"
@@ -196,6 +197,15 @@ Napi::Value fix_encoding(const Napi::CallbackInfo& info) {
   if (!info[0].IsString()) throw argument_error(info.Env(), "text is not a string");
   const auto fixed = core::fix_encoding(core::from_utf16(info[0].As<Napi::String>().Utf16Value()));
   return Napi::String::New(info.Env(), core::to_utf16(fixed));
+}
+
+// setBackendPlaces(folders: string[], libtorch: string): void
+Napi::Value set_backend_places(const Napi::CallbackInfo& info) {
+  core::BackendPlaces places{{}, path(info[1], "libtorch")};
+  const auto folders = list(info[0], "folders");
+  for (std::uint32_t i = 0; i < folders.Length(); ++i) places.folders.push_back(path(folders.Get(i), "a folder"));
+  core::set_backend_places(std::move(places));
+  return info.Env().Undefined();
 }
 
 // systemInfo(): NativeSystem

@@ -15,6 +15,7 @@ Napi::Value probe_torchscript(const Napi::CallbackInfo& info);
 Napi::Value wrap_torchscript(const Napi::CallbackInfo& info);
 Napi::Value product_speed(const Napi::CallbackInfo& info);
 Napi::Value fix_encoding(const Napi::CallbackInfo& info);
+Napi::Value set_backend_places(const Napi::CallbackInfo& info);
 Napi::Value system_info(const Napi::CallbackInfo& info);
 Napi::Value libtorch_info(const Napi::CallbackInfo& info);
 Napi::Value shutdown(const Napi::CallbackInfo& info);

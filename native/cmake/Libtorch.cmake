@@ -28,7 +28,10 @@ foreach(name torch_cpu c10)
   target_link_libraries(libtorch INTERFACE "${TORCHCLIP_LIB_${name}}")
 endforeach()
 target_link_libraries(libtorch INTERFACE ${CMAKE_DL_LIBS})
-target_link_options(libtorch INTERFACE "-Wl,-rpath,${TORCHCLIP_LIBTORCH}/lib")
+if(NOT APPLE)
+  # For the linker alone: nothing that is linked gets a RUNPATH.
+  target_link_options(libtorch INTERFACE "-Wl,-rpath-link,${TORCHCLIP_LIBTORCH}/lib")
+endif()
 
 # The CUDA half, for native/cuda alone: libtorch's own, NVIDIA's headers from the toolkit or from the packages that a
 # Python torch brings (beside torch/, in nvidia/), and cuBLASLt of the same.
@@ -51,7 +54,7 @@ function(torchclip_add_libtorch_cuda)
       list(GET _found 0 _found)
       list(APPEND _libraries "${_found}")
       get_filename_component(_folder "${_found}" DIRECTORY)
-      list(APPEND _rpaths "-Wl,-rpath,${_folder}")
+      list(APPEND _folders "${_folder}")
     endif()
   endforeach()
   list(LENGTH _libraries _count)
@@ -63,7 +66,9 @@ function(torchclip_add_libtorch_cuda)
   # The toolkit's own headers come first: nvcc and they are of one version.
   target_include_directories(libtorch_cuda SYSTEM INTERFACE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} "${TORCHCLIP_CUBLAS_INCLUDE}")
   # What libtorch_cuda itself needs of NVIDIA's is found by its own rpath when it is loaded.
-  target_link_options(libtorch_cuda INTERFACE -Wl,--allow-shlib-undefined ${_rpaths})
+  target_link_options(libtorch_cuda INTERFACE -Wl,--allow-shlib-undefined)
+  # For programs that are linked with it, which are tests.
+  set_target_properties(libtorch_cuda PROPERTIES torchclip_rpath "${TORCHCLIP_LIBTORCH}/lib;${_folders}")
   foreach(name torch_cuda c10_cuda)
     find_library(TORCHCLIP_LIB_${name} ${name} PATHS "${TORCHCLIP_LIBTORCH}/lib" NO_DEFAULT_PATH REQUIRED)
     target_link_libraries(libtorch_cuda INTERFACE "${TORCHCLIP_LIB_${name}}")

@@ -1,11 +1,11 @@
 // The C ABI (torchclip.h) over core::Engine: arguments checked, exceptions transposed into statuses.
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <future>
 #include <initializer_list>
 #include <mutex>
 
+#include "base/copied_text.h"
 #include "engine.h"
 #include "image/preprocess.h"
 #include "model/runner.h"
@@ -22,6 +22,7 @@ struct torchclip_engine {
 
 namespace {
 
+using torchclip::core::copy_text;
 using torchclip::core::Engine;
 using torchclip::core::Error;
 using torchclip::core::Failure;
@@ -29,15 +30,6 @@ using torchclip::core::kMostDim;
 using torchclip::core::kMostRows;
 using torchclip::core::kMostSide;
 using torchclip::core::kMostThreads;
-
-// At most size - 1 bytes and a NUL; a UTF-8 character that does not fit is left out whole.
-void copy_text(char* to, std::size_t size, const std::string& text) {
-  std::size_t length = std::min(text.size(), size - 1);
-  const auto continues = [&](std::size_t i) { return (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80; };
-  while (length < text.size() && length > 0 && continues(length)) --length;
-  std::memcpy(to, text.data(), length);
-  to[length] = '\0';
-}
 
 torchclip_status report(const Failure& failure, torchclip_error* error) {
   if (error) {
@@ -148,6 +140,8 @@ const char* torchclip_status_name(torchclip_status status) {
       return "E_INDEX_NOT_FOUND";
     case TORCHCLIP_E_INDEX_CORRUPT:
       return "E_INDEX_CORRUPT";
+    case TORCHCLIP_E_ADDON:
+      return "E_ADDON";
     case TORCHCLIP_E_INTERNAL:
       break;
   }

@@ -1,20 +1,18 @@
-// What libtorchclip_cuda.so shows: one function that gives its table (core/model/gpu_library.h).
-#include <cuda_runtime.h>
-
-#include <cstring>
+// What libtorchclip_cuda shows: one function that gives its table.
 #include <map>
 #include <mutex>
 
+#include "backend/edge.h"
 #include "gpu.h"
-#include "model.h"
-#include "model/gpu_library.h"
 #include "search.h"
+#include "table.h"
 
 namespace torchclip::cuda {
 namespace {
 
-core::GpuModel* make(const core::GpuModelSource& source) {
-  return make_model(make_gpu(source.device), source).release();
+int32_t make_model_on_gpu(const torchclip_cuda_source* source, torchclip_cuda_model** model,
+                          torchclip_backend_error* error) {
+  return core::guarded(error, [&] { *model = model_on(make_gpu(source->device), *source); });
 }
 
 // One device for searches, made when first asked for; searches of several threads take turns.
@@ -34,22 +32,32 @@ void with_device(int index, Work&& work) {
   }
 }
 
-void similarity_on(int device, const float* a, std::int64_t a_rows, const float* b, std::int64_t b_rows,
-                   std::int32_t dim, float* out) {
-  with_device(device, [&](Device& d) { similarity(d, a, a_rows, b, b_rows, dim, out); });
+int32_t similarity_on(int32_t device, const float* a, int64_t a_rows, const float* b, int64_t b_rows, int32_t dim,
+                      float* out, torchclip_backend_error* error) {
+  return core::guarded(error,
+                       [&] { with_device(device, [&](Device& d) { similarity(d, a, a_rows, b, b_rows, dim, out); }); });
 }
 
-void top_k_on(int device, const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows,
-              std::int32_t dim, std::int32_t k, std::int32_t* indices, float* scores) {
-  with_device(device, [&](Device& d) { top_k(d, queries, query_rows, base, base_rows, dim, k, indices, scores); });
+int32_t top_k_on(int32_t device, const float* queries, int64_t query_rows, const float* base, int64_t base_rows,
+                 int32_t dim, int32_t k, int32_t* indices, float* scores, torchclip_backend_error* error) {
+  return core::guarded(error, [&] {
+    with_device(device, [&](Device& d) { top_k(d, queries, query_rows, base, base_rows, dim, k, indices, scores); });
+  });
+}
+
+torchclip_cuda_table table_of_gpus() {
+  auto table = model_table();
+  table.make_model = make_model_on_gpu;
+  table.free_cache = free_all_caches;
+  table.similarity = similarity_on;
+  table.top_k = top_k_on;
+  return table;
 }
 
 }  // namespace
 }  // namespace torchclip::cuda
 
-extern "C" __attribute__((visibility("default"))) const torchclip::core::CudaFunctions* torchclip_cuda_functions(
-    const char* version) {
-  using namespace torchclip;
-  static const core::CudaFunctions functions{cuda::make, cuda::free_all_caches, cuda::similarity_on, cuda::top_k_on};
-  return std::strcmp(version, TORCHCLIP_VERSION) == 0 ? &functions : nullptr;
+extern "C" __attribute__((visibility("default"))) const torchclip_cuda_table* torchclip_cuda(void) {
+  static const torchclip_cuda_table table = torchclip::cuda::table_of_gpus();
+  return &table;
 }

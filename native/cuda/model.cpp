@@ -13,9 +13,9 @@ namespace {
 
 bool out_of_memory() { return core::current_failure().status == TORCHCLIP_E_OUT_OF_MEMORY; }
 
-class Model final : public core::GpuModel {
+class DeviceModel final : public Model {
  public:
-  Model(std::unique_ptr<Device> device, const core::GpuModelSource& source)
+  DeviceModel(std::unique_ptr<Device> device, const ModelSource& source)
       : device_(std::move(device)),
         workspace_(*device_),
         transform_(source.transform),
@@ -37,7 +37,7 @@ class Model final : public core::GpuModel {
   bool has_images() const override { return images_ != nullptr; }
   bool has_texts() const override { return texts_ != nullptr; }
   std::string name() const override { return precision_ + " (" + device_->name() + ")"; }
-  core::MemoryUse memory() const override { return {weight_bytes_, workspace_.bytes()}; }
+  MemoryUse memory() const override { return {weight_bytes_, workspace_.bytes()}; }
 
   void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
     const std::int64_t bytes = images_->pixels();
@@ -65,7 +65,7 @@ class Model final : public core::GpuModel {
     });
   }
 
-  void encode_images(const core::ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
+  void encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
                      Cancel cancel) override;
 
   double time_images(std::int64_t rows, int repeats) override {
@@ -181,8 +181,8 @@ class Model final : public core::GpuModel {
     std::vector<JpegJob> jobs;
     std::vector<std::size_t> job_of;
   };
-  DecodedJpegs decode_jpegs(const core::ImageInput* images, std::int64_t count);
-  ResizeBatch resize_batch_of(const core::ImageInput* images, const DecodedJpegs& decoded, std::uint8_t* failed);
+  DecodedJpegs decode_jpegs(const torchclip_image* images, std::int64_t count);
+  ResizeBatch resize_batch_of(const torchclip_image* images, const DecodedJpegs& decoded, std::uint8_t* failed);
 
   std::unique_ptr<Device> device_;
   Workspace workspace_;
@@ -200,15 +200,15 @@ class Model final : public core::GpuModel {
 };
 
 // Lets the device decode the JPEG files among the images that it accepts, into memory of the workspace.
-Model::DecodedJpegs Model::decode_jpegs(const core::ImageInput* images, std::int64_t count) {
+DeviceModel::DecodedJpegs DeviceModel::decode_jpegs(const torchclip_image* images, std::int64_t count) {
   DecodedJpegs decoded;
   decoded.job_of.assign(static_cast<std::size_t>(count), kNoJob);
   std::vector<std::int64_t> offsets;
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < decoded.job_of.size(); ++i) {
     const auto& input = images[i];
-    if (!input.encoded) continue;
-    JpegJob job{input.image.pixels, input.encoded, 0, 0, nullptr};
+    if (!input.file_bytes) continue;
+    JpegJob job{input.data, static_cast<std::size_t>(input.file_bytes), 0, 0, nullptr};
     if (!device_->jpeg_size(job.data, job.bytes, job.width, job.height)) continue;
     decoded.job_of[i] = decoded.jobs.size();
     offsets.push_back(bytes);
@@ -224,14 +224,15 @@ Model::DecodedJpegs Model::decode_jpegs(const core::ImageInput* images, std::int
 
 // The images to resize together: raw pixels are sent, decoded files are on the device. A file that was not decoded is
 // marked in `failed`, and a black pixel takes its place.
-ResizeBatch Model::resize_batch_of(const core::ImageInput* images, const DecodedJpegs& decoded, std::uint8_t* failed) {
+ResizeBatch DeviceModel::resize_batch_of(const torchclip_image* images, const DecodedJpegs& decoded,
+                                         std::uint8_t* failed) {
   static constexpr std::uint8_t kBlack[3] = {};
   ResizeBatch batch;
   for (std::size_t i = 0; i < decoded.job_of.size(); ++i) {
     const auto& input = images[i];
     const auto* job = decoded.job_of[i] != kNoJob ? &decoded.jobs[decoded.job_of[i]] : nullptr;
-    if (!input.encoded) {
-      batch.add(input.image, transform_, nullptr);
+    if (!input.file_bytes) {
+      batch.add({input.data, input.width, input.height, input.channels}, transform_, nullptr);
     } else if (job && job->done) {
       batch.add({nullptr, job->width, job->height, 3}, transform_, job->out);
     } else {
@@ -243,8 +244,8 @@ ResizeBatch Model::resize_batch_of(const core::ImageInput* images, const Decoded
   return batch;
 }
 
-void Model::encode_images(const core::ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
-                          Cancel cancel) {
+void DeviceModel::encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
+                                Cancel cancel) {
   const std::int64_t bytes = images_->pixels();
   passes(count, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t rows) {
     const auto decoded = decode_jpegs(images + begin, rows);
@@ -264,8 +265,8 @@ void Model::encode_images(const core::ImageInput* images, std::int64_t count, fl
 
 }  // namespace
 
-std::unique_ptr<core::GpuModel> make_model(std::unique_ptr<Device> device, const core::GpuModelSource& source) {
-  return std::make_unique<Model>(std::move(device), source);
+std::unique_ptr<Model> make_model(std::unique_ptr<Device> device, const ModelSource& source) {
+  return std::make_unique<DeviceModel>(std::move(device), source);
 }
 
 }  // namespace torchclip::cuda

@@ -3,15 +3,57 @@
 // multiplication and attention use the model's element type, and the last layer runs for the pooled tokens only.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <string>
 
+#include "backend/cuda_table.h"
+#include "base/cancel.h"
+#include "base/json.h"
 #include "device.h"
-#include "model/gpu_model.h"
+#include "image/preprocess.h"
+#include "model/config/weights.h"
 
 namespace torchclip::cuda {
 
 using core::Cancel;
 
-std::unique_ptr<core::GpuModel> make_model(std::unique_ptr<Device> device, const core::GpuModelSource& source);
+struct ModelSource {
+  std::string precision;  // fp32 | fp16 | bf16
+  core::Weights weights;
+  const core::Json& config;  // torchclip.json
+  std::int64_t embed_dim = 0, context_length = 0;
+  core::Transform transform;
+  const float* pixels = nullptr;     // float [3, 256]: what each byte of each channel becomes.
+  bool deterministic = false;        // Runs one row at a time, for any batch.
+  bool images = true, texts = true;  // The towers to load.
+};
+
+struct MemoryUse {
+  std::uint64_t weights = 0, workspace = 0;  // bytes
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual bool has_images() const = 0;
+  virtual bool has_texts() const = 0;
+  virtual std::string name() const = 0;  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"
+  virtual MemoryUse memory() const = 0;
+
+  // As the functions of torchclip_cuda_table.
+  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
+  virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
+                             Cancel cancel) = 0;
+  virtual void encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
+                             Cancel cancel) = 0;
+
+  // The time in seconds of one pass over `rows` images (or texts of `length` tokens) that are already on the device, as
+  // the mean of `repeats` passes. For benchmarks.
+  virtual double time_images(std::int64_t rows, int repeats) = 0;
+  virtual double time_texts(std::int64_t rows, std::int64_t length, int repeats) = 0;
+};
+
+std::unique_ptr<Model> make_model(std::unique_ptr<Device> device, const ModelSource& source);
 
 }  // namespace torchclip::cuda

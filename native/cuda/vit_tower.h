@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "model/config/pixel_table.h"
 #include "passes.h"
 #include "transformer.h"
 
@@ -15,8 +14,8 @@ using core::VitSettings;
 
 class VitTower {
  public:
-  VitTower(Device& device, Workspace& workspace, WeightLoader& loader, const VitSettings& settings,
-           const core::PixelTable& table)
+  // pixels: float [3, 256], what each byte of each channel becomes.
+  VitTower(Device& device, Workspace& workspace, WeightLoader& loader, const VitSettings& settings, const float* pixels)
       : device_(device),
         w_(workspace),
         settings_(settings),
@@ -27,7 +26,7 @@ class VitTower {
     patches_ = loader.layer(e.patches.data, nullptr, s.width, s.patch_inner(), dtype_, DType::f32);
     positions_ = loader.floats(e.positions.data(), s.patches() * s.width);
     if (s.class_token) class_row_ = loader.floats(e.class_row.data(), s.width);
-    table_ = loader.floats(&table.value[0][0], 3 * 256);
+    table_ = loader.floats(pixels, 3 * 256);
     if (s.pre_norm) pre_norm_ = loader.norm("visual.ln_pre", s.width, s.eps);
     final_norm_ = loader.norm("visual.ln_post", s.width, s.eps);
     projection_ = loader.projection("visual.proj", "visual.proj_bias");

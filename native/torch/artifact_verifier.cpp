@@ -1,4 +1,4 @@
-#include "model/artifact_verifier.h"
+#include "artifact_verifier.h"
 
 #include <torch/csrc/jit/passes/canonicalize.h>
 #include <torch/csrc/jit/passes/common_subexpression_elimination.h>
@@ -10,11 +10,9 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "functions.h"
 #include "libtorch.h"
-#include "model/artifact/artifact.h"
-#include "model/artifact/module_code.h"
 #include "model/artifact/module_tree.h"
+#include "program.h"
 #include "torch_module.h"
 
 namespace torchclip::libtorch {
@@ -96,12 +94,13 @@ class Code {
 };
 
 // The module that the settings generate, its parameters empty.
-torch::jit::Module generated(const ModelConfig& config) {
+torch::jit::Module generated(const torchclip_program& program) {
   std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, shape] : config.shapes()) {
-    tensors.emplace(name, shape.empty() ? at::zeros({}) : at::zeros({1}));
+  for (std::uint64_t i = 0; i < program.tensor_count; ++i) {
+    const auto& tensor = program.tensors[i];
+    tensors.emplace(tensor.name, tensor.axes == 0 ? at::zeros({}) : at::zeros({1}));
   }
-  return build_module(config.modules(), tensors);
+  return build_module(modules_of(program), tensors);
 }
 
 // The code of our classes in one text.
@@ -112,10 +111,10 @@ Code code_of(std::shared_ptr<torch::jit::Source> source, std::uint64_t operator_
   return {find, operator_version};
 }
 
-// The code that the writer of artifacts writes (model/artifact/writer.h).
-Code written_code(const ModelConfig& config) {
-  auto text = module_code(module_tree(config.modules(), config.shapes()), config.attributes());
-  return code_of(std::make_shared<torch::jit::Source>(std::move(text), "torchclip.py", 1), kOperatorVersion);
+// The code that the core's writer of artifacts writes.
+Code written_code(const torchclip_torch_code& code) {
+  std::string text(code.written, code.written_bytes);
+  return code_of(std::make_shared<torch::jit::Source>(std::move(text), "torchclip.py", 1), code.operator_version);
 }
 
 // The code that libtorch writes for the same modules, as in the artifacts of former versions. It computes the same, in
@@ -145,15 +144,12 @@ void compare(const std::string& class_name, const Code::Graphs& written, const C
 
 }  // namespace
 
-void verify_artifact(const std::string& path) {
-  const Artifact artifact(path);
-  if (artifact.config().third_party) {
-    throw Error(TORCHCLIP_E_ARGUMENT, path + " has code of its own, which nothing can be compared with");
-  }
+void verify_code(const torchclip_torch_code& code) {
+  const std::string path = code.file.path;
   try {
-    const auto module = generated(artifact.config());
-    auto written = written_code(artifact.config()), printed = printed_code(module);
-    Code found(std::make_shared<PyTorchStreamReader>(file_reader(artifact.shared_file())));
+    const auto module = generated(code.program);
+    auto written = written_code(code), printed = printed_code(module);
+    Code found(std::make_shared<PyTorchStreamReader>(file_reader(code.file)));
     for (const auto& part : module.modules()) {
       const auto name = part.type()->name()->qualifiedName();
       compare(name, written.methods(name), printed.methods(name), found.methods(name));

@@ -1,25 +1,27 @@
+#include "torchscript_export.h"
+
 #include <cmath>
 #include <exception>
-#include <map>
 #include <sstream>
 #include <streambuf>
 
 #include "base/error.h"
 #include "base/output_file.h"
-#include "functions.h"
 #include "libtorch.h"
-#include "model/config/model_config.h"
 #include "torch_module.h"
 
 namespace torchclip::libtorch {
 namespace {
 
-void set_attributes(torch::jit::Module& root, const std::map<std::string, Attribute>& attributes) {
-  for (const auto& [name, value] : attributes) {
-    const auto* whole = std::get_if<std::int64_t>(&value);
-    const c10::IValue given = whole ? c10::IValue(*whole) : c10::IValue(std::get<std::vector<double>>(value));
+void set_attributes(torch::jit::Module& root, const torchclip_torch_wrapping& wrapping) {
+  for (std::uint64_t i = 0; i < wrapping.attribute_count; ++i) {
+    const auto& attribute = wrapping.attributes[i];
+    const std::string name = attribute.name;
+    const std::vector<double> numbers(attribute.numbers, attribute.numbers + attribute.count);
+    const c10::IValue given = attribute.whole ? c10::IValue(*attribute.whole) : c10::IValue(numbers);
     if (!root.hasattr(name)) {
-      const c10::TypePtr type = whole ? c10::TypePtr(c10::IntType::get()) : c10::TypePtr(c10::ListType::ofFloats());
+      const c10::TypePtr type =
+          attribute.whole ? c10::TypePtr(c10::IntType::get()) : c10::TypePtr(c10::ListType::ofFloats());
       root.register_attribute(name, type, given);
     } else if (root.attr(name) != given) {
       throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model has an attribute " + name + " of another value");
@@ -91,8 +93,9 @@ std::string last_line(const std::string& text) {
 
 }  // namespace
 
-std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size, std::int64_t context_length) {
-  auto module = load_trusted(std::make_shared<File>(path));
+std::int64_t probe_export(const torchclip_file& file, std::int64_t image_size, std::int64_t context_length) {
+  const std::string path = file.path;
+  auto module = load_trusted(file);
   module.to(at::kFloat);
   c10::InferenceMode inference;
   const auto width = [&](const char* method, const at::Tensor& input) {
@@ -118,14 +121,13 @@ std::int64_t probe_torchscript(const std::string& path, std::int64_t image_size,
   return image;
 }
 
-void wrap_torchscript(const std::string& path, const std::string& config, const std::string& tokenizer,
-                      const std::string& output) {
-  const auto settings = ModelConfig::parse(config);
-  auto module = load_trusted(std::make_shared<File>(path));
+void wrap_export(const torchclip_torch_wrapping& wrapping) {
+  auto module = load_trusted(wrapping.file);
   module.to(at::kFloat);
-  set_attributes(module, settings.attributes());
+  set_attributes(module, wrapping);
   if (!module.hasattr("logit_scale")) module.register_buffer("logit_scale", at::full({}, std::log(100.0f)));
-  save(module, config, tokenizer, output);
+  save(module, {wrapping.config, wrapping.config_bytes}, {wrapping.tokenizer, wrapping.tokenizer_bytes},
+       wrapping.output);
 }
 
 }  // namespace torchclip::libtorch

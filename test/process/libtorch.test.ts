@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { execFileSync } from "node:child_process";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { root, temporaryFolder, tinyModel } from "../support/index.js";
 import { printedBy, runScript } from "../support/process.js";
 import { tinySafetensors, tinyTokenizer } from "../support/tiny.js";
+
+const addonFile = process.env.TORCHCLIP_ADDON ?? join(root, "build/Release/torchclip.node");
+/** The folder of the addon, with the backends that were built with it. */
+const built = dirname(addonFile);
 
 /** What a process prints that loads `tiny`, encodes an image and a text, and looks at its libraries. */
 function mapped(options: object): { torch: boolean; runner: string } {
@@ -41,12 +46,10 @@ describe("an addon without libtorchclip_torch beside it", () => {
   const folder = temporaryFolder();
   // The addon finds the library in its own folder alone.
   const alone = join(folder, "torchclip.node");
-  before(() =>
-    copyFileSync(process.env.TORCHCLIP_ADDON ?? join(root, "build/Release/torchclip.node"), alone),
-  );
+  before(() => copyFileSync(addonFile, alone));
 
-  /** Runs a module with this addon; what it gives to `out`. */
-  function run(script: string): unknown {
+  /** Runs a module with this addon; what it gives to `out`. TORCHCLIP_LIBTORCH is not set otherwise. */
+  function run(script: string, environment: Record<string, string> = {}): unknown {
     const lines = [
       `import { load } from ${JSON.stringify(join(root, "dist/index.js"))};`,
       `import { addon } from ${JSON.stringify(join(root, "dist/addon.js"))};`,
@@ -54,9 +57,15 @@ describe("an addon without libtorchclip_torch beside it", () => {
       "const out = (value) => process.stdout.write(JSON.stringify(value));",
       script,
     ];
-    const printed = printedBy(runScript(lines.join("\n"), [], { env: { TORCHCLIP_ADDON: alone } }));
+    const env = { TORCHCLIP_ADDON: alone, TORCHCLIP_LIBTORCH: "", ...environment };
+    const printed = printedBy(runScript(lines.join("\n"), [], { env }));
     return JSON.parse(printed);
   }
+  const verifyTiny = `
+    out(await addon().verifyArtifact(${JSON.stringify(tinyModel)}).then(
+      () => "the same",
+      (error) => error.code + " " + error.message,
+    ));`;
   const embeddings = (model: string) => `
     const clip = await load(${JSON.stringify(model)}, { device: "cpu" });
     const images = await clip.encodeImages([{ data: new Uint8Array(48), width: 4, height: 4, channels: 3 }]);
@@ -74,9 +83,47 @@ describe("an addon without libtorchclip_torch beside it", () => {
   });
 
   it("says what is missing where libtorch is needed", () => {
-    const message = run(
-      `out(await addon().verifyArtifact(${JSON.stringify(tinyModel)}).catch((error) => error.message));`,
+    const message = run(verifyTiny);
+    assert.match(
+      String(message),
+      /^E_ADDON comparing the code of an artifact needs libtorch, and libtorchclip_torch\.so is missing \(looked for in /,
     );
-    assert.match(String(message), /this needs libtorch, and libtorchclip_torch\.so does not load/);
+    assert.match(String(message), /npx torchclip setup torch; in a clone of the repository: npm run build$/);
+  });
+
+  it("finds the library in a folder that the program names, with the libtorch recorded there", () => {
+    const places = `addon().setBackendPlaces([${JSON.stringify(built)}], "");`;
+    assert.equal(run(places + verifyTiny), "the same");
+  });
+
+  it("opens the libtorch that the program names", () => {
+    const places = `addon().setBackendPlaces([${JSON.stringify(built)}], "/no/such/libtorch");`;
+    assert.match(String(run(places + verifyTiny)), /does not load: \/no\/such\/libtorch\/lib\/libc10/);
+  });
+
+  it("prefers what the environment names", () => {
+    const places = `addon().setBackendPlaces([${JSON.stringify(built)}], "/no/such/libtorch");`;
+    const libtorch = readFileSync(join(built, "libtorchclip_torch.libtorch.txt"), "utf8").trim();
+    assert.equal(run(places + verifyTiny, { TORCHCLIP_LIBTORCH: libtorch }), "the same");
+    assert.equal(run(verifyTiny, { TORCHCLIP_BACKENDS: built }), "the same");
+  });
+});
+
+describe("the libraries of torchclip", () => {
+  it("have no search path of their own", function () {
+    if (process.platform !== "linux") this.skip();
+    for (const name of ["libtorchclip_torch.so", "libtorchclip.so", "torchclip.node"]) {
+      const dynamic = execFileSync("readelf", ["-d", join(built, name)], { encoding: "utf8" });
+      assert.match(dynamic, /NEEDED/);
+      assert.doesNotMatch(dynamic, /RUNPATH|RPATH/, name);
+    }
+  });
+
+  it("the core needs neither libtorch nor OpenMP", function () {
+    if (process.platform !== "linux") this.skip();
+    for (const name of ["libtorchclip.so", "torchclip.node"]) {
+      const dynamic = execFileSync("readelf", ["-d", join(built, name)], { encoding: "utf8" });
+      assert.doesNotMatch(dynamic, /torch_cpu|c10|gomp/, name);
+    }
   });
 });

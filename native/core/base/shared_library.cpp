@@ -2,19 +2,25 @@
 
 #include <dlfcn.h>
 
+#include <filesystem>
+
 namespace torchclip::core {
 
-std::string library_error() {
+void* open_library(const std::string& file, Symbols symbols, std::string& problem) {
+  void* library = dlopen(file.c_str(), RTLD_NOW | (symbols == Symbols::global ? RTLD_GLOBAL : RTLD_LOCAL));
+  if (library) return library;
   const char* text = dlerror();
-  return text ? text : "unknown error";
+  problem = text ? text : file + " does not load";
+  return nullptr;
 }
 
-void* open_library(const char* name, std::string& problem) {
-  void* library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-  if (!library) problem = library_error();
-  return library;
-}
+void* library_function(void* library, const char* name) { return dlsym(library, name); }
 
-void* library_function(void* library, const char* name) { return library ? dlsym(library, name) : nullptr; }
+std::string own_folder() {
+  Dl_info here{};
+  if (!dladdr(reinterpret_cast<const void*>(&own_folder), &here) || !here.dli_fname) return {};
+  std::error_code ignored;
+  return std::filesystem::absolute(here.dli_fname, ignored).parent_path().string();
+}
 
 }  // namespace torchclip::core

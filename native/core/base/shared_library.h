@@ -1,35 +1,21 @@
-// Libraries that are opened while the program runs.
+// Libraries that are opened while the program runs. They stay open until the process ends.
 #pragma once
 
 #include <string>
 
 namespace torchclip::core {
 
-// The reason why dlopen() or dlsym() failed last.
-std::string library_error();
+// Who finds the symbols of a library: the libraries that are linked with it, or all that are opened later.
+enum class Symbols { local, global };
 
-// Opens a library of torchclip by its bare name: the rpath of the file that holds this code leads to its own folder,
-// where the others lie. Null where that fails; `problem` then says why.
-void* open_library(const char* name, std::string& problem);
+// Opens a library by its absolute path, or by its bare name where the system has it. Returns null if that fails;
+// `problem` then says why.
+void* open_library(const std::string& file, Symbols symbols, std::string& problem);
 
 // The address of a function, or null.
 void* library_function(void* library, const char* name);
 
-// A library of torchclip whose entry point entry(version) gives a table of functions to callers of its own version.
-template <typename Functions>
-struct FunctionLibrary {
-  const Functions* functions = nullptr;
-  std::string problem;  // Why it does not open; empty without functions: it is of another version.
-};
-
-template <typename Functions>
-FunctionLibrary<Functions> open_functions(const char* name, const char* entry) {
-  using Entry = const Functions* (*)(const char* version);
-  FunctionLibrary<Functions> library;
-  void* handle = open_library(name, library.problem);
-  const auto found = reinterpret_cast<Entry>(library_function(handle, entry));
-  if (found) library.functions = found(TORCHCLIP_VERSION);
-  return library;
-}
+// The absolute path of the folder of the file that holds this code: torchclip.node, libtorchclip or a program.
+std::string own_folder();
 
 }  // namespace torchclip::core

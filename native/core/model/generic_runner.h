@@ -1,10 +1,11 @@
-// Towers that TorchScript runs: those that torchclip has no kernels for, and the reference for tests. The core knows
-// only this interface; native/torch implements it with libtorch.
+// Towers that TorchScript runs: those that torchclip has no kernels for, and the reference for tests. They run behind a
+// table of functions (backend/torch_table.h; native/torch implements it with libtorch).
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
+#include "backend/torch_table.h"
 #include "base/cancel.h"
 #include "kernels/kernels.h"
 #include "model/artifact/artifact.h"
@@ -23,21 +24,25 @@ struct GenericOptions {
 
 class GenericRunner {
  public:
-  virtual ~GenericRunner() = default;
+  // Generates the TorchScript of the towers from the artifact's settings. A third-party export runs its own code and
+  // must be trusted by the caller. Call it on the thread that will run the model. `table` must outlive the runner.
+  // Throws Error(E_MODEL_CORRUPT).
+  GenericRunner(const torchclip_torch_table& table, const Artifact& artifact, const PixelTable& pixels,
+                const GenericOptions& options);
+
   // The size of parameters and buffers in bytes.
-  virtual std::uint64_t bytes() const = 0;
+  std::uint64_t bytes() const { return info_.bytes; }
   // exp of the logit_scale parameter of a third-party export. For other models the artifact holds it.
-  virtual float logit_scale() const = 0;
+  float logit_scale() const { return info_.logit_scale; }
 
   // As the methods of Runner, but without normalisation. When memory runs out, the rows are halved and tried again.
-  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
-  virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
-                             Cancel cancel) = 0;
-};
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel);
+  void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out, Cancel cancel);
 
-// Generates the TorchScript of the towers from the artifact's settings. A third-party export runs its own code and must
-// be trusted by the caller. Call it on the thread that will run the model. Throws Error(E_MODEL_CORRUPT).
-std::unique_ptr<GenericRunner> make_generic_runner(const Artifact& artifact, const PixelTable& pixels,
-                                                   const GenericOptions& options);
+ private:
+  const torchclip_torch_table& table_;
+  std::unique_ptr<torchclip_torch_runner, void (*)(torchclip_torch_runner*)> runner_;
+  torchclip_torch_runner_info info_{};
+};
 
 }  // namespace torchclip::core

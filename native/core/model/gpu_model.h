@@ -1,11 +1,11 @@
-// A model on a device other than the CPU, as the library of that device provides it (native/cuda). The interface does
-// not expose CUDA.
+// A model on a GPU, which runs behind a table of functions (backend/cuda_table.h; native/cuda implements it).
 #pragma once
 
+#include <memory>
 #include <string>
 
+#include "backend/cuda_table.h"
 #include "base/cancel.h"
-#include "base/json.h"
 #include "image/preprocess.h"
 #include "model/config/pixel_table.h"
 #include "model/config/weights.h"
@@ -17,7 +17,7 @@ struct GpuModelSource {
   int device = 0;         // CUDA device N
   std::string precision;  // fp32 | fp16 | bf16
   Weights weights;
-  const Json& config;  // torchclip.json
+  const std::string& config;  // torchclip.json
   std::int64_t embed_dim = 0, context_length = 0;
   Transform transform;
   const PixelTable& pixels;
@@ -27,25 +27,25 @@ struct GpuModelSource {
 
 class GpuModel {
  public:
-  virtual ~GpuModel() = default;
-  virtual bool has_images() const = 0;
-  virtual bool has_texts() const = 0;
-  virtual std::string name() const = 0;  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"
-  virtual MemoryUse memory() const = 0;
+  // `table` must outlive the model. Throws what the backend reports.
+  GpuModel(const torchclip_cuda_table& table, const GpuModelSource& source);
+
+  bool has_images() const { return info_.has_images != 0; }
+  bool has_texts() const { return info_.has_texts != 0; }
+  std::string name() const { return info_.name; }  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"
+  MemoryUse memory() const;
 
   // As the methods of Runner, but without normalisation.
-  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
-  virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
-                             Cancel cancel) = 0;
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel);
+  void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out, Cancel cancel);
   // Encodes images of any size and JPEG files as Runner does. They are resized and cropped on the device, with the same
   // bytes as preprocess().
-  virtual void encode_images(const ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
-                             Cancel cancel) = 0;
+  void encode_images(const ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed, Cancel cancel);
 
-  // The time in seconds of one pass over `rows` images (or texts of `length` tokens) that are already on the device, as
-  // the mean of `repeats` passes. For benchmarks.
-  virtual double time_images(std::int64_t rows, int repeats) = 0;
-  virtual double time_texts(std::int64_t rows, std::int64_t length, int repeats) = 0;
+ private:
+  const torchclip_cuda_table& table_;
+  std::unique_ptr<torchclip_cuda_model, void (*)(torchclip_cuda_model*)> model_;
+  torchclip_cuda_model_info info_{};
 };
 
 }  // namespace torchclip::core

@@ -11,6 +11,7 @@
 #include "model/generic_runner.h"
 #include "model/gpu_library.h"
 #include "model/gpu_model.h"
+#include "model/torch_library.h"
 
 namespace torchclip::core {
 namespace {
@@ -38,6 +39,13 @@ void normalize_rows(float* out, std::int64_t rows, std::int64_t dim) {
     const auto norm = static_cast<float>(std::sqrt(squares));
     for (std::int64_t i = 0; i < dim; ++i) out[i] /= norm;
   }
+}
+
+// What needs libtorch, for the message where it is missing.
+std::string generic_feature(const RunnerOptions& options, const ModelInfo& info) {
+  if (info.third_party) return "a third-party TorchScript export";
+  if (options.generic) return "the generic runner (TorchScript)";
+  return "this model, which has a tower that torchclip has no kernels of its own for (TorchScript),";
 }
 
 void check_trust(const std::string& path, bool third_party, bool trusted) {
@@ -149,7 +157,7 @@ void Runner::State::build_on_gpu(const RunnerOptions& options, const Artifact& a
   const GpuModelSource source{device.index,
                               name_of(float_precision(precision)),
                               artifact.weights(),
-                              artifact.config().json,
+                              artifact.config_json(),
                               info.embed_dim,
                               info.context_length,
                               info.transform,
@@ -164,8 +172,9 @@ void Runner::State::build_on_gpu(const RunnerOptions& options, const Artifact& a
 
 void Runner::State::build_generic(const RunnerOptions& options, const Artifact& artifact) {
   const auto used = float_precision(precision);
-  generic = make_generic_runner(artifact, *table,
-                                {device, used, threads, options.deterministic, generic_images(), generic_texts()});
+  const GenericOptions generic_options{device, used, threads, options.deterministic, generic_images(), generic_texts()};
+  generic =
+      std::make_unique<GenericRunner>(torch_table(generic_feature(options, info)), artifact, *table, generic_options);
   if (info.third_party) info.logit_scale = generic->logit_scale();
   const auto name = std::string("generic ") + name_of(used) + " (TorchScript)";
   if (generic_images()) info.image_runner = name;
@@ -194,9 +203,9 @@ Runner::Runner(const std::string& path, const RunnerOptions& options) : state_(s
     state_->build(options, artifact);
   } catch (const std::exception& e) {
     const auto failure = current_failure();
-    // libtorch's own errors have no code. An internal error of torchclip is not about the file: libtorch does not load.
-    const bool of_libtorch = failure.status == TORCHCLIP_E_INTERNAL && !dynamic_cast<const Error*>(&e);
-    const bool about_file = failure.status == TORCHCLIP_E_MODEL_CORRUPT || of_libtorch;
+    // Exceptions of the standard library have no code. An internal error of torchclip is not about the file.
+    const bool has_no_code = failure.status == TORCHCLIP_E_INTERNAL && !dynamic_cast<const Error*>(&e);
+    const bool about_file = failure.status == TORCHCLIP_E_MODEL_CORRUPT || has_no_code;
     if (!about_file || failure.message.rfind(path, 0) == 0) throw;
     const std::string text = failure.message.substr(0, failure.message.find('\n'));
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, path + " is not a whole torchclip artifact: " + text);

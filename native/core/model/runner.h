@@ -2,7 +2,7 @@
 // generic runner calls TorchScript that is generated from the artifact's settings and is the reference for tests; it
 // also runs third-party exports with their own code if the caller trusts them. The fast runners run the towers that
 // torchclip itself exports: model/cpu on a CPU, native/cuda on a GPU. Each tower uses a fast runner if there is one for
-// it. libtorch is hidden behind a pointer, so that including files compile without it.
+// it. libtorch and CUDA work behind tables of functions (backend/backend.h).
 #pragma once
 
 #include <cstdint>

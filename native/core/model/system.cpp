@@ -51,6 +51,9 @@ SystemInfo system_info() {
   return s;
 }
 
-LibtorchInfo libtorch_info() { return {torch_functions().version, torch_functions().cpu_capability}; }
+LibtorchInfo libtorch_info() {
+  const auto& table = torch_table("this");
+  return {table.libtorch_version, table.cpu_capability};
+}
 
 }  // namespace torchclip::core

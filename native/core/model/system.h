@@ -21,7 +21,7 @@ struct LibtorchInfo {
   std::string cpu_capability;  // The kernels that libtorch chose: "AVX2", "AVX512", "DEFAULT" ...
 };
 
-// Opens libtorch. Throws Error(E_INTERNAL) if it does not load.
+// Opens libtorch. Throws Error(E_ADDON) if it is missing or does not load.
 LibtorchInfo libtorch_info();
 
 }  // namespace torchclip::core

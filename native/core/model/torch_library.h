@@ -1,41 +1,30 @@
-// The library libtorchclip_torch.so, which holds all that needs libtorch (native/torch). It is opened when something
-// first needs it, so that a process which runs torchclip's own kernels never maps libtorch.
+// libtorch and the library libtorchclip_torch, which holds all that needs it (native/torch). They are opened when
+// something first needs them, so that a process which runs torchclip's own kernels never maps libtorch.
 #pragma once
 
-#include <cstdint>
-#include <memory>
 #include <string>
 
-#include "model/device.h"
-#include "model/generic_runner.h"
+#include "backend/torch_table.h"
+#include "model/backend_library.h"
 
 namespace torchclip::core {
 
-class DeviceRows;
-
-// What the library gives. The core finds it by torchclip_torch_functions(version), which returns null to the caller of
-// another version. Errors are thrown as Error or std::exception.
-struct TorchFunctions {
-  std::string version;         // of libtorch
-  std::string cpu_capability;  // the kernels that libtorch chose: "AVX2", "AVX512", "DEFAULT" ...
-
-  // Loads libtorch's CUDA library. Empty where CUDA devices can be used; else the reason and what to install. Call it
-  // before anything asks libtorch about CUDA, as libtorch remembers the first answer.
-  std::string (*load_cuda)();
-  int (*cuda_device_count)();
-
-  std::unique_ptr<GenericRunner> (*make_generic_runner)(const Artifact& artifact, const PixelTable& pixels,
-                                                        const GenericOptions& options);
-  std::unique_ptr<DeviceRows> (*rows_on_device)(const Device& device, const float* rows, std::int64_t count,
-                                                std::int32_t dim);
-  void (*verify_artifact)(const std::string& path);
-  std::int64_t (*probe_torchscript)(const std::string& path, std::int64_t image_size, std::int64_t context_length);
-  void (*wrap_torchscript)(const std::string& path, const std::string& config, const std::string& tokenizer,
-                           const std::string& output);
+struct TorchLibrary {
+  const torchclip_torch_table* table = nullptr;
+  std::string libtorch;  // The folder that holds lib/ with the libraries that were opened.
 };
-constexpr const char* kTorchEntry = "torchclip_torch_functions";
 
-// Opens the library. Throws Error(E_INTERNAL) with the reason where it is missing or does not load.
-const TorchFunctions& torch_functions();
+// Opens libc10, libtorch_cpu and the backend by their absolute paths, so that none of them needs a search path. The
+// folder of libtorch is that of `places`, or the one that the build recorded in the file kLibtorchRecord beside the
+// backend. Throws Error(E_ADDON) with what is missing.
+TorchLibrary open_torch(const BackendPlaces& places);
+constexpr const char* kLibtorchRecord = "libtorchclip_torch.libtorch.txt";
+
+// The library of this process, opened once. `feature` begins the message of the error and is the subject of its first
+// sentence: "the generic runner". Throws Error(E_ADDON) with the feature, what is missing, and the command that
+// installs it.
+const TorchLibrary& torch_library(const std::string& feature);
+
+inline const torchclip_torch_table& torch_table(const std::string& feature) { return *torch_library(feature).table; }
 
 }  // namespace torchclip::core

@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "backend/edge.h"
 #include "base/error.h"
 #include "linalg/packed.h"
 #include "model/device.h"
 #include "model/device_rows.h"
 #include "model/gpu_library.h"
+#include "model/torch_library.h"
 #include "search/index.h"
 
 namespace torchclip::core {
@@ -42,6 +44,10 @@ void similarity_on_cpu(const float* a, std::int64_t a_rows, const float* b, std:
   return multiply(alone);
 }
 
+DeviceRows rows_on_device(const Device& device, const float* rows, std::int64_t count, std::int32_t dim) {
+  return {torch_table("a search on a GPU"), device, rows, count, dim};
+}
+
 // The k best of each query out of all inner products, a few queries at a time.
 void top_k_by_inner_products(const DeviceRows& rows, const float* queries, std::int64_t query_rows,
                              std::int64_t base_rows, std::int32_t dim, std::int32_t k, std::int32_t* indices,
@@ -68,8 +74,8 @@ void similarity(const float* a, std::int64_t a_rows, const float* b, std::int64_
                 const char* device, float* out) {
   const auto on = usable_device(device);
   if (!on.cuda) return similarity_on_cpu(a, a_rows, b, b_rows, dim, out);
-  if (const auto* cuda = cuda_functions()) return cuda->similarity(on.index, a, a_rows, b, b_rows, dim, out);
-  rows_on_device(on, b, b_rows, dim)->inner_products(a, a_rows, out);
+  if (const auto* cuda = cuda_table()) return call(cuda->similarity, on.index, a, a_rows, b, b_rows, dim, out);
+  rows_on_device(on, b, b_rows, dim).inner_products(a, a_rows, out);
 }
 
 void top_k(const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows, std::int32_t dim,
@@ -77,11 +83,11 @@ void top_k(const float* queries, std::int64_t query_rows, const float* base, std
   check_k(k, base_rows);
   const auto on = usable_device(device);
   if (!on.cuda) return Index::search_rows(base, base_rows, dim, {queries, query_rows, k, {}}, {indices, scores});
-  if (const auto* cuda = k <= kMostK ? cuda_functions() : nullptr) {
-    return cuda->top_k(on.index, queries, query_rows, base, base_rows, dim, k, indices, scores);
+  if (const auto* cuda = k <= kMostK ? cuda_table() : nullptr) {
+    return call(cuda->top_k, on.index, queries, query_rows, base, base_rows, dim, k, indices, scores);
   }
   const auto rows = rows_on_device(on, base, base_rows, dim);
-  top_k_by_inner_products(*rows, queries, query_rows, base_rows, dim, k, indices, scores);
+  top_k_by_inner_products(rows, queries, query_rows, base_rows, dim, k, indices, scores);
 }
 
 void top_k_of_block(const float* queries, std::int64_t query_rows, const BaseBlock& block, std::int32_t dim,

@@ -5,6 +5,11 @@
  * failure in `error` if it is not NULL. No function prints, aborts or throws.
  * Embeddings are row-major float32, [rows, embedding dimension].
  *
+ * Models with a tower that torchclip has no kernels for, third-party exports and GPUs need libtorch and a further
+ * library of torchclip, which are opened when they are first needed. The library is looked for in the folder that the
+ * environment variable TORCHCLIP_BACKENDS names and beside this one; TORCHCLIP_LIBTORCH names the folder of libtorch.
+ * What is missing is TORCHCLIP_E_ADDON, with what needs it.
+ *
  * Each function checks pointers for NULL, every number against its documented range, and that the resulting sizes
  * (rows * dim * 4 and similar) can be addressed. TORCHCLIP_E_ARGUMENT names the wrong argument. The caller must ensure
  * that each pointer refers to memory of the documented size, that this memory is not changed or freed before the call
@@ -44,7 +49,8 @@ typedef enum torchclip_status {
   TORCHCLIP_E_READ = 12,    /* an existing file cannot be read: permission, no free file handles, a failing disk */
   TORCHCLIP_E_TIMEOUT = 13, /* an operation did not finish within its time limit */
   TORCHCLIP_E_INDEX_NOT_FOUND = 14, /* no such index file; only from the addon, since the C ABI opens none */
-  TORCHCLIP_E_INDEX_CORRUPT = 15    /* not a float32 [rows, dim] .npy, or shortened while open; only from the addon */
+  TORCHCLIP_E_INDEX_CORRUPT = 15,   /* not a float32 [rows, dim] .npy, or shortened while open; only from the addon */
+  TORCHCLIP_E_ADDON = 16 /* libtorch or a backend of torchclip (docs/how-it-works.md) is missing or does not load */
 } torchclip_status;
 
 typedef struct torchclip_error {

@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <string>
 
 #include "check.h"
-#include "model.h"
+#include "model/gpu_model.h"
 #include "model/runner.h"
 #include "model_inputs.h"
-#include "test_device.h"
+#include "test_table.h"
 
 namespace torchclip::cuda {
 
@@ -22,7 +23,9 @@ inline core::RunnerOptions on_device(const std::string& precision, std::uint64_t
   core::RunnerOptions options;
   options.device = "cpu";
   options.precision = precision;
-  options.make_model = [bytes](const core::GpuModelSource& source) { return make_model(test_device(bytes), source); };
+  options.make_model = [bytes](const core::GpuModelSource& source) {
+    return std::make_unique<core::GpuModel>(test_table(bytes), source);
+  };
   return options;
 }
 

@@ -1,7 +1,5 @@
 // The CUDA towers on the tests' device (the host's model of a GPU, or the GPU) through the runner.
 //   cuda_model_test ARTIFACT
-#include "model.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -15,6 +13,7 @@
 #include "image/preprocess.h"
 #include "model_check.h"
 #include "model_inputs.h"
+#include "test_device.h"
 
 using namespace torchclip::cuda;
 using namespace torchclip::test;

@@ -9,9 +9,9 @@
 #include "base/json.h"
 #include "linalg/arena.h"
 #include "linalg/matrix.h"
+#include "model.h"
 #include "model/config/pixel_table.h"
 #include "model/cpu/tower.h"
-#include "model/gpu_model.h"
 #include "report.h"
 #include "shapes.h"
 
@@ -28,7 +28,7 @@ struct Subject {
       : shape(s), config(config_of(s)), table(pixel_table), sample(sample_of(s, small)) {}
 
   // On the device that this program is built for.
-  std::unique_ptr<core::GpuModel> on_gpu(const std::string& precision) const;
+  std::unique_ptr<cuda::Model> on_gpu(const std::string& precision) const;
 
   const Shape& shape;
   const core::Json config;

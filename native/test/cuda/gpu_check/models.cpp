@@ -2,16 +2,15 @@
 #include <thread>
 
 #include "measure.h"
-#include "model.h"
 #include "test_device.h"
 
 namespace torchclip::gpu_check {
 
-std::unique_ptr<core::GpuModel> Subject::on_gpu(const std::string& precision) const {
+std::unique_ptr<cuda::Model> Subject::on_gpu(const std::string& precision) const {
   const auto weights = weights_of(shape);
   const core::Transform transform{static_cast<std::int32_t>(shape.size)};
-  return cuda::make_model(cuda::test_device(),
-                          {0, precision, weights, config, shape.embed, kContext, transform, table});
+  const float* pixels = &table.value[0][0];
+  return cuda::make_model(cuda::test_device(), {precision, weights, config, shape.embed, kContext, transform, pixels});
 }
 
 CpuModel::CpuModel(const Subject& subject, core::Precision precision)

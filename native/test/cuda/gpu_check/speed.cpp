@@ -45,7 +45,7 @@ std::string ratio(double ours, double theirs) {
 }
 
 // Images a second from the host's memory to the host's memory.
-double speed_from_host(const Subject& subject, core::GpuModel& model, std::int64_t batch, const Options& options) {
+double speed_from_host(const Subject& subject, cuda::Model& model, std::int64_t batch, const Options& options) {
   const std::int64_t bytes = subject.shape.size * subject.shape.size * 3;
   std::vector<std::uint8_t> pixels;
   for (std::int64_t i = 0; i < batch; ++i) {
@@ -69,7 +69,7 @@ struct Batch {
   double eager, compiled;           // PyTorch's images a second; 0: not measured
 };
 
-Batch measure_batch(const Subject& subject, core::GpuModel& model, const std::string& precision, std::int64_t size,
+Batch measure_batch(const Subject& subject, cuda::Model& model, const std::string& precision, std::int64_t size,
                     const Options& options, double peak, const core::Json& torch) {
   const int repeats = repeats_of(options, size);
   Batch out{};
@@ -105,7 +105,7 @@ void print(const Subject& subject, const Batch& batch, Report& report) {
                  .number("compiled", batch.compiled));
 }
 
-void print_memory(const Subject& subject, const core::GpuModel& model, const std::string& precision, Report& report) {
+void print_memory(const Subject& subject, const cuda::Model& model, const std::string& precision, Report& report) {
   const auto memory = model.memory();
   std::printf("%-9s %s  weights %.0f MB, workspace %.0f MB\n", subject.shape.name, precision.c_str(),
               static_cast<double>(memory.weights) / 1e6, static_cast<double>(memory.workspace) / 1e6);

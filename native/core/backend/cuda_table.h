@@ -1,0 +1,104 @@
+/* What libtorchclip_cuda gives the core: models and searches on a GPU by torchclip's own kernels. backend.h states the
+ * rules of the boundary. */
+#ifndef TORCHCLIP_CUDA_TABLE_H
+#define TORCHCLIP_CUDA_TABLE_H
+
+#include "backend/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A tensor as float32, in memory of the core. */
+typedef struct torchclip_floats {
+  const float* values;  /* row-major; NULL: the model has no tensor of that name */
+  const int64_t* shape; /* [axes] */
+  uint32_t axes;
+  void* owner; /* for release_tensor */
+} torchclip_floats;
+
+/* The transform of an image up to uint8; the numbers are those of core::Transform (core/image/preprocess.h). */
+typedef struct torchclip_transform {
+  int32_t size;    /* side of the square output, pixels */
+  int32_t resize;  /* 0 shorter side and crop, 1 squash and crop, 2 longer side and fill */
+  int32_t resized; /* side that it is resized to before the crop, pixels; 0: size */
+  int32_t crop;    /* rounding of the crop's origin: 0 half to even, 1 down */
+  int32_t filter;  /* 0 bicubic, 1 bilinear, 2 box, 3 hamming, 4 lanczos */
+  int32_t fill;    /* grey level of the rest, 0 to 255 */
+} torchclip_transform;
+
+typedef struct torchclip_cuda_source {
+  uint32_t size;
+  int32_t device;        /* CUDA device N */
+  const char* precision; /* "fp32", "fp16" or "bf16" */
+  const char* config;    /* torchclip.json */
+  uint64_t config_bytes;
+  int64_t embed_dim;      /* floats of one embedding */
+  int64_t context_length; /* token ids of one text */
+  torchclip_transform transform;
+  const float* pixels;   /* float [3, 256]: what each byte of each channel becomes, (v / 255 - mean) / std */
+  int32_t deterministic; /* nonzero: one row at a time, for any batch */
+  int32_t images, texts; /* nonzero: that tower is loaded, if the kernels know it */
+  void* context;         /* for the functions below */
+  /* Gives a tensor by its dotted path. Whatever has values is released once; several may be held at a time. */
+  int32_t (*take_tensor)(void* context, const char* name, torchclip_floats* tensor, torchclip_backend_error* error);
+  void (*release_tensor)(void* context, void* owner);
+} torchclip_cuda_source;
+
+typedef struct torchclip_cuda_model torchclip_cuda_model;
+
+typedef struct torchclip_cuda_model_info {
+  int32_t has_images; /* whether it runs the image tower */
+  int32_t has_texts;  /* whether it runs the text tower */
+  char name[256];     /* "bf16 (NVIDIA H100, cuBLASLt, flash attention)" */
+} torchclip_cuda_model_info;
+
+/* A decoded image, or a JPEG file. */
+typedef struct torchclip_image {
+  const uint8_t* data;             /* uint8 [height, width, channels], or the bytes of the file */
+  int32_t width, height, channels; /* 0 for a file */
+  uint64_t file_bytes;             /* 0 for a decoded image */
+} torchclip_image;
+
+typedef struct torchclip_cuda_table {
+  torchclip_table_header header;
+
+  /* Loads the towers that are asked for and that the kernels know. Called on the thread that will run the model. */
+  int32_t (*make_model)(const torchclip_cuda_source* source, torchclip_cuda_model** model,
+                        torchclip_backend_error* error);
+  void (*destroy_model)(torchclip_cuda_model* model);
+  void (*model_info)(const torchclip_cuda_model* model, torchclip_cuda_model_info* info);
+  /* The current size of the weights and of the workspace, bytes. */
+  void (*model_memory)(const torchclip_cuda_model* model, uint64_t* weights, uint64_t* workspace);
+  /* pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], not normalised. */
+  int32_t (*encode_pixels)(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
+                           const torchclip_encode_options* options, float* out, torchclip_backend_error* error);
+  /* Images of any size, resized and cropped on the device, and JPEG files, decoded there. failed: uint8 [rows], zeros;
+   * becomes 1 for a file that the decoder does not accept or fails at, whose row of `out` is undefined. NULL if there
+   * is no file. */
+  int32_t (*encode_images)(torchclip_cuda_model* model, const torchclip_image* images, int64_t rows,
+                           const torchclip_encode_options* options, float* out, uint8_t* failed,
+                           torchclip_backend_error* error);
+  /* ids: int32 [rows, length]; out: as above. */
+  int32_t (*encode_tokens)(torchclip_cuda_model* model, const int32_t* ids, int64_t rows, int64_t length,
+                           const torchclip_encode_options* options, float* out, torchclip_backend_error* error);
+
+  /* Returns the cached memory of all devices to the driver. */
+  void (*free_cache)(void);
+
+  /* As torchclip_similarity and torchclip_top_k (torchclip.h), on CUDA device `device`; k <= 1,024. Called by any
+   * thread. */
+  int32_t (*similarity)(int32_t device, const float* a, int64_t a_rows, const float* b, int64_t b_rows, int32_t dim,
+                        float* out, torchclip_backend_error* error);
+  int32_t (*top_k)(int32_t device, const float* queries, int64_t query_rows, const float* base, int64_t base_rows,
+                   int32_t dim, int32_t k, int32_t* indices, float* scores, torchclip_backend_error* error);
+} torchclip_cuda_table;
+
+/* The function that the library exports, and its name. */
+typedef const torchclip_cuda_table* (*torchclip_cuda_entry)(void);
+#define TORCHCLIP_CUDA_ENTRY "torchclip_cuda"
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,32 @@
+// Models and files of the core as the structs of the table that the libtorch backend takes (backend/torch_table.h).
+#pragma once
+
+#include <vector>
+
+#include "backend/torch_table.h"
+#include "base/file.h"
+#include "model/artifact/artifact.h"
+#include "model/config/layout.h"
+
+namespace torchclip::core {
+
+// Modules and tensors; refers to what it is made of, which must outlive it.
+class ProgramView {
+ public:
+  ProgramView() = default;  // Without modules.
+  // Tensors without types.
+  ProgramView(const std::vector<ModuleSource>& modules, const Shapes& shapes);
+  // A tower, its tensors as `artifact` stores them.
+  ProgramView(const TowerLayout& tower, const Artifact& artifact);
+
+  torchclip_program view() const { return {modules_.data(), modules_.size(), tensors_.data(), tensors_.size()}; }
+
+ private:
+  std::vector<torchclip_module> modules_;
+  std::vector<torchclip_tensor> tensors_;
+};
+
+// A file whose `read` throws nothing and reports what File throws.
+torchclip_file file_view(const File& file);
+
+}  // namespace torchclip::core

@@ -1,0 +1,110 @@
+#include "table.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/edge.h"
+#include "base/copied_text.h"
+#include "base/json.h"
+#include "model.h"
+
+struct torchclip_cuda_model {
+  std::unique_ptr<torchclip::cuda::Model> model;
+};
+
+namespace torchclip::cuda {
+namespace {
+
+core::Tensor tensor_of(const torchclip_cuda_source& source, const std::string& name) {
+  torchclip_floats found{};
+  core::call(source.take_tensor, source.context, name.c_str(), &found);
+  if (!found.values) return {};
+  const auto release = [context = source.context, give_back = source.release_tensor](const void* owner) {
+    give_back(context, const_cast<void*>(owner));
+  };
+  const std::shared_ptr<const void> keep(static_cast<const void*>(found.owner), release);
+  return {found.values, {found.shape, found.shape + found.axes}, keep};
+}
+
+core::Transform transform_of(const torchclip_transform& from) {
+  core::Transform transform;
+  transform.size = from.size;
+  transform.resize = static_cast<core::Resize>(from.resize);
+  transform.filter = static_cast<core::Filter>(from.filter);
+  transform.fill = static_cast<std::uint8_t>(from.fill);
+  transform.resized = from.resized;
+  transform.crop = static_cast<core::Crop>(from.crop);
+  return transform;
+}
+
+void destroy_model(torchclip_cuda_model* model) { delete model; }
+
+void model_info(const torchclip_cuda_model* model, torchclip_cuda_model_info* info) {
+  info->has_images = model->model->has_images();
+  info->has_texts = model->model->has_texts();
+  core::copy_text(info->name, sizeof info->name, model->model->name());
+}
+
+void model_memory(const torchclip_cuda_model* model, uint64_t* weights, uint64_t* workspace) {
+  const auto use = model->model->memory();
+  *weights = use.weights;
+  *workspace = use.workspace;
+}
+
+int32_t encode_pixels(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
+                      const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
+  return core::guarded(error, [&] {
+    core::require_whole(*options);
+    model->model->encode_pixels(pixels, rows, out, options->cancel);
+  });
+}
+
+int32_t encode_images(torchclip_cuda_model* model, const torchclip_image* images, int64_t rows,
+                      const torchclip_encode_options* options, float* out, uint8_t* failed,
+                      torchclip_backend_error* error) {
+  return core::guarded(error, [&] {
+    core::require_whole(*options);
+    model->model->encode_images(images, rows, out, failed, options->cancel);
+  });
+}
+
+int32_t encode_tokens(torchclip_cuda_model* model, const int32_t* ids, int64_t rows, int64_t length,
+                      const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
+  return core::guarded(error, [&] {
+    core::require_whole(*options);
+    model->model->encode_tokens(ids, rows, length, out, options->cancel);
+  });
+}
+
+}  // namespace
+
+torchclip_cuda_model* model_on(std::unique_ptr<Device> device, const torchclip_cuda_source& source) {
+  core::require_whole(source);
+  const auto config = core::Json::parse(std::string_view(source.config, source.config_bytes));
+  ModelSource model{source.precision,
+                    [&source](const std::string& name) { return tensor_of(source, name); },
+                    config,
+                    source.embed_dim,
+                    source.context_length,
+                    transform_of(source.transform),
+                    source.pixels,
+                    source.deterministic != 0,
+                    source.images != 0,
+                    source.texts != 0};
+  return new torchclip_cuda_model{make_model(std::move(device), model)};
+}
+
+torchclip_cuda_table model_table() {
+  torchclip_cuda_table table{};
+  table.header = {sizeof table, TORCHCLIP_TABLE_VERSION, TORCHCLIP_VERSION};
+  table.destroy_model = destroy_model;
+  table.model_info = model_info;
+  table.model_memory = model_memory;
+  table.encode_pixels = encode_pixels;
+  table.encode_images = encode_images;
+  table.encode_tokens = encode_tokens;
+  return table;
+}
+
+}  // namespace torchclip::cuda

@@ -1,0 +1,18 @@
+// The functions of torchclip_cuda_table over the C++ of this folder. They know no CUDA, so that tests run them on a
+// model of a GPU; library.cpp adds the devices.
+#pragma once
+
+#include <memory>
+
+#include "backend/cuda_table.h"
+#include "device.h"
+
+namespace torchclip::cuda {
+
+// Makes the model of `source` on a device. Throws Error.
+torchclip_cuda_model* model_on(std::unique_ptr<Device> device, const torchclip_cuda_source& source);
+
+// A table with the functions of models but make_model; those of searches and free_cache are missing, too.
+torchclip_cuda_table model_table();
+
+}  // namespace torchclip::cuda

@@ -1,0 +1,169 @@
+#include "script_runner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include "base/error.h"
+#include "torch_module.h"
+
+namespace torchclip::libtorch {
+namespace {
+
+c10::Device torch_device(int cuda_device) {
+  if (cuda_device < 0) return {c10::kCPU};
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(cuda_device)};
+}
+
+c10::ScalarType scalar_type(std::string_view precision) {
+  if (precision == "bf16") return at::kBFloat16;
+  if (precision == "fp16") return at::kHalf;
+  return at::kFloat;
+}
+
+std::uint64_t bytes_of(const torch::jit::Module& module) {
+  std::uint64_t bytes = 0;
+  for (const auto& p : module.parameters()) bytes += p.nbytes();
+  for (const auto& p : module.buffers()) bytes += p.nbytes();
+  return bytes;
+}
+
+}  // namespace
+
+ScriptRunner::ScriptRunner(const torchclip_torch_model& model, const torchclip_torch_options& options)
+    : device_(torch_device(options.cuda_device)),
+      dtype_(scalar_type(options.precision)),
+      deterministic_(options.deterministic != 0),
+      image_size_(model.image_size),
+      embed_dim_(model.embed_dim),
+      pad_id_(model.pad_id),
+      trims_(model.trims != 0),
+      free_cuda_cache_(options.free_cuda_cache) {
+  for (std::size_t c = 0; c < pixels_.size(); ++c) std::copy_n(model.pixels + 256 * c, 256, pixels_[c].begin());
+  at::set_num_threads(options.threads);
+  if (model.third_party) {
+    take_third_party(model.file);
+  } else {
+    generate(model);
+  }
+}
+
+void ScriptRunner::generate(const torchclip_torch_model& model) {
+  if (model.visual.module_count > 0) encode_image_ = forward_of(model, model.visual, "visual");
+  if (model.text.module_count > 0) encode_text_ = forward_of(model, model.text, "text");
+}
+
+torch::jit::Method ScriptRunner::forward_of(const torchclip_torch_model& model, const torchclip_program& program,
+                                            const char* tower) {
+  const auto module = generate_tower(model, program, tower, device_, dtype_);
+  bytes_ += bytes_of(module);
+  return module.get_method("forward");
+}
+
+void ScriptRunner::take_third_party(const torchclip_file& file) {
+  auto module = load_trusted(file);
+  const auto scale = module.attr("logit_scale");
+  if (!scale.isTensor() || scale.toTensor().numel() != 1) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "its logit_scale is no single number");
+  }
+  logit_scale_ = std::exp(scale.toTensor().to(at::kFloat).item<float>());
+  module.to(device_, dtype_);
+  bytes_ = bytes_of(module);
+  encode_image_ = module.get_method("encode_image");
+  encode_text_ = module.get_method("encode_text");
+}
+
+// work(first, count) over all rows; where memory runs out, with half of them at a time.
+template <typename Work>
+void ScriptRunner::in_chunks(std::int64_t rows, Cancel cancel, Work&& work) const {
+  std::int64_t chunk_rows = deterministic_ ? 1 : rows;
+  for (std::int64_t first = 0; first < rows;) {
+    check_cancel(cancel);
+    const std::int64_t count = std::min(chunk_rows, rows - first);
+    try {
+      work(first, count);
+      first += count;
+    } catch (...) {
+      if (count == 1 || current_failure().status != TORCHCLIP_E_OUT_OF_MEMORY) throw;
+      chunk_rows = (count + 1) / 2;
+      if (device_.is_cuda()) free_cuda_cache_();
+    }
+  }
+}
+
+void ScriptRunner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) {
+  c10::InferenceMode inference;
+  const std::int64_t image_bytes = image_size_ * image_size_ * 3;
+  in_chunks(rows, cancel, [&](std::int64_t first, std::int64_t count) {
+    run(*encode_image_, input_of(pixels + first * image_bytes, count), count, out + first * embed_dim_);
+  });
+}
+
+void ScriptRunner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
+                                 Cancel cancel) {
+  c10::InferenceMode inference;
+  in_chunks(rows, cancel, [&](std::int64_t first, std::int64_t count) {
+    std::int64_t used_length = length;
+    if (deterministic_ && trims_) {  // the padding that other rows of the batch need must not matter
+      while (used_length > 1 && ids[first * length + used_length - 1] == pad_id_) --used_length;
+    }
+    auto input = at::empty({count, used_length}, at::kLong);
+    std::copy_n(ids + first * length, count * used_length, input.mutable_data_ptr<std::int64_t>());
+    run(*encode_text_, input.to(device_), count, out + first * embed_dim_);
+  });
+}
+
+// Runs a method on `count` rows and writes its embeddings to `out`. What a third-party method returns is checked at
+// every call: float [count, embed_dim], or Error(E_MODEL_CORRUPT).
+void ScriptRunner::run(torch::jit::Method& method, at::Tensor input, std::int64_t count, float* out) const {
+  torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // no re-specialisation for each batch size
+  const auto value = method({std::move(input)});
+  if (!value.isTensor() || !value.toTensor().defined() || !value.toTensor().is_floating_point() ||
+      value.toTensor().sizes() != at::IntArrayRef({count, embed_dim_})) {
+    throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model's method " + method.name() + " does not give float [" +
+                                               std::to_string(count) + ", " + std::to_string(embed_dim_) + "]");
+  }
+  const auto rows = value.toTensor().to(at::kFloat).to(c10::kCPU).contiguous();
+  std::copy_n(rows.const_data_ptr<float>(), count * embed_dim_, out);
+}
+
+// Images as the methods take them: [rows, 3, S, S] of type dtype_.
+at::Tensor ScriptRunner::input_of(const std::uint8_t* pixels, std::int64_t rows) const {
+  return device_.is_cpu() ? input_on_cpu(pixels, rows) : input_on_device(pixels, rows);
+}
+
+// A quarter of the bytes to copy, and the same arithmetic there.
+at::Tensor ScriptRunner::input_on_device(const std::uint8_t* pixels, std::int64_t rows) const {
+  const std::int64_t side = image_size_;
+  auto batch = at::from_blob(const_cast<std::uint8_t*>(pixels), {rows, side, side, 3}, at::kByte)
+                   .to(device_)
+                   .permute({0, 3, 1, 2});
+  auto out = at::empty({rows, 3, side, side}, at::TensorOptions(dtype_).device(device_));
+  for (std::size_t c = 0; c < pixels_.size(); ++c) {
+    const auto values = at::from_blob(const_cast<float*>(pixels_[c].data()), {256}, at::kFloat).to(device_);
+    const auto channel = static_cast<std::int64_t>(c);
+    out.select(1, channel)
+        .copy_(values.index_select(0, batch.select(1, channel).reshape({-1}).to(at::kInt)).view({rows, side, side}));
+  }
+  return out;
+}
+
+at::Tensor ScriptRunner::input_on_cpu(const std::uint8_t* pixels, std::int64_t rows) const {
+  const std::int64_t side = image_size_, plane = side * side;
+  auto input = at::empty({rows, 3, side, side}, at::kFloat);
+  float* to = input.mutable_data_ptr<float>();
+  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const std::uint8_t* from = pixels + r * plane * 3;
+      float* row = to + r * plane * 3;
+      for (std::int64_t i = 0; i < plane; ++i) {
+        for (std::int64_t c = 0; c < 3; ++c) {
+          row[c * plane + i] = pixels_[static_cast<std::size_t>(c)][from[3 * i + c]];
+        }
+      }
+    }
+  });
+  return input.to(dtype_);
+}
+
+}  // namespace torchclip::libtorch
