@@ -13,6 +13,7 @@ namespace {
 constexpr std::int64_t kChunkImages = 8;
 constexpr Window kStem{4, 4, 0};
 constexpr std::int64_t kBlockKernel = 7;
+constexpr std::size_t kEarlyStages = 2;
 
 // A convolution with a bias, as a Linear layer over its taps.
 Linear whole_convolution(const Context& context, Precision precision, const Weights& weights, const std::string& key) {
@@ -100,8 +101,8 @@ void ConvnextTower::encode(const Context& context, Arena& arena, const std::uint
 void ConvnextTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
                                  Cancel cancel) const {
   const Arena::Scope scope(arena);
-  Features x = run_stem(context, arena, pixels, out.rows);
-  for (const Stage& stage : stages_) x = run_stage(context, arena, stage, x, cancel);
+  Features x = run_early(context, arena, pixels, out.rows, cancel);
+  for (std::size_t s = kEarlyStages; s < stages_.size(); ++s) x = run_stage(context, arena, stages_[s], x, cancel);
   const Matrix pooled = arena.dense(out.rows, x.pixels.columns);
   mean_pixels(context, x.pixels, pooled);
   head_norm_.normalize(context, pooled, pooled);
@@ -109,6 +110,18 @@ void ConvnextTower::encode_chunk(const Context& context, Arena& arena, const std
   const Matrix hidden = arena.dense(out.rows, hidden_.columns());
   hidden_.multiply(context, pooled, hidden, {.activation = Activation::gelu});
   projection_.multiply(context, hidden, out);
+}
+
+Features ConvnextTower::run_early(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images,
+                                  Cancel cancel) const {
+  const std::int64_t side = kStem.side(size_) / 2;  // Of the features after the second stage.
+  const Features all{arena.dense(images * side * side, stages_[1].downsample.columns()), side};
+  in_image_groups(context, arena, all, [&](std::int64_t begin, std::int64_t count) {
+    Features x = run_stem(context, arena, pixels + begin * size_ * size_ * 3, count);
+    for (std::size_t s = 0; s < kEarlyStages; ++s) x = run_stage(context, arena, stages_[s], x, cancel);
+    return x;
+  });
+  return all;
 }
 
 Features ConvnextTower::run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels,

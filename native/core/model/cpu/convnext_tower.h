@@ -34,7 +34,9 @@ class ConvnextTower : public ImageTower {
   void make_head(const Context& context, const Weights& weights, bool mlp);
   void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
                     Cancel cancel) const;
-  // Returns the features after the stem, or after a stage, in the arena.
+  // Returns the features after the stem and the first stages, after the stem, or after a stage, in the arena.
+  Features run_early(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images,
+                     Cancel cancel) const;
   Features run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images) const;
   Features run_stage(const Context& context, Arena& arena, const Stage& stage, const Features& in, Cancel cancel) const;
   // Normalises the features and halves their side. out: f32 [images * (side / 2)^2, columns].

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::int64_t kChunkImages = 8;
 constexpr Window kStem{3, 2, 1};
+constexpr std::size_t kEarlyStages = 2;
 
 std::int64_t number_at(const Json& list, std::size_t i) { return static_cast<std::int64_t>(list.items()[i].number()); }
 
@@ -73,6 +74,7 @@ FastvitTower::FastvitTower(const Context& context, Precision precision, const We
   make_stem(context, weights, number_at(config["widths"], 0), config["stemScale"].boolean());
   const std::size_t stages = config["widths"].items().size();
   for (std::size_t s = 0; s < stages; ++s) stages_.push_back(make_stage(context, weights, config, s));
+  early_stages_ = std::min(kEarlyStages, stages);
   make_head(context, weights, number_at(config["widths"], stages - 1), config["projection"].boolean());
 }
 
@@ -80,9 +82,9 @@ void FastvitTower::make_stem(const Context& context, const Weights& weights, std
   const auto first = merged_block(weights, "visual.stem.0", 3, kStem.kernel, {.scale = scale});
   const auto second = merged_block(weights, "visual.stem.1", 1, 3, {.scale = scale});
   const auto third = merged_block(weights, "visual.stem.2", width, 1, {.identity = true});
-  stem_ = first.linear(context, precision_);
+  stem_ = first.linear(context, Precision::fp32);
   second_stem_.large = ConvGelu(DepthwiseConvolution(second, width, 2), {});
-  second_stem_.point = third.linear(context, precision_);
+  second_stem_.point = third.linear(context, Precision::fp32);
 }
 
 FastvitTower::Stage FastvitTower::make_stage(const Context& context, const Weights& weights, const Json& config,
@@ -118,7 +120,7 @@ FastvitTower::Downsample FastvitTower::make_downsample(const Context& context, c
   Downsample down;
   const DepthwiseConvolution conv(merged, channels, 2);
   down.large = ConvGelu(conv, squeeze ? SqueezeExcite(context, weights, key + ".0.se", conv.order()) : SqueezeExcite());
-  down.point = point.linear(context, precision_, conv.order());
+  down.point = point.linear(context, Precision::fp32, conv.order());
   return down;
 }
 
@@ -172,10 +174,29 @@ void FastvitTower::encode(const Context& context, Arena& arena, const std::uint8
 void FastvitTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
                                 Cancel cancel) const {
   const Arena::Scope scope(arena);
-  Features x = run_stem(context, arena, pixels, out.rows);
-  for (const Stage& stage : stages_) x = run_stage(context, arena, stage, x, cancel);
+  Features x = run_early(context, arena, pixels, out.rows, cancel);
+  for (std::size_t s = early_stages_; s < stages_.size(); ++s) x = run_stage(context, arena, stages_[s], x, cancel);
   check_cancel(cancel);
   run_head(context, arena, x, out);
+}
+
+Features FastvitTower::run_early(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images,
+                                 Cancel cancel) const {
+  std::int64_t side = second_stem_.large.convolution().side(kStem.side(size_));
+  std::int64_t width = second_stem_.point.columns();
+  for (std::size_t s = 0; s < early_stages_; ++s) {
+    const Downsample& downsample = stages_[s].downsample;
+    if (!downsample) continue;
+    side = downsample.large.convolution().side(side);
+    width = downsample.point.columns();
+  }
+  const Features all{arena.dense(images * side * side, width), side};
+  in_image_groups(context, arena, all, [&](std::int64_t begin, std::int64_t count) {
+    Features x = run_stem(context, arena, pixels + begin * size_ * size_ * 3, count);
+    for (std::size_t s = 0; s < early_stages_; ++s) x = run_stage(context, arena, stages_[s], x, cancel);
+    return x;
+  });
+  return all;
 }
 
 Features FastvitTower::run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels,

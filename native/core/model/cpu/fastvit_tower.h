@@ -52,7 +52,9 @@ class FastvitTower : public ImageTower {
 
   void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
                     Cancel cancel) const;
-  // Returns the features after the stem, or after a stage, in the arena.
+  // Returns the features after the stem and the first stages, after the stem, or after a stage, in the arena.
+  Features run_early(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images,
+                     Cancel cancel) const;
   Features run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images) const;
   Features run_stage(const Context& context, Arena& arena, const Stage& stage, const Features& in, Cancel cancel) const;
   // out: f32 [images * side^2, columns] for half the side.
@@ -67,6 +69,7 @@ class FastvitTower : public ImageTower {
   Linear stem_;  // Over 3 x 3 pixels.
   Downsample second_stem_;
   std::vector<Stage> stages_;
+  std::size_t early_stages_ = 0;  // The stages that run for a few images at a time.
   ConvGelu final_;
   Linear projection_;  // Without one, the means of the features are the embeddings.
 };

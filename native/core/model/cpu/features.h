@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "linalg/arena.h"
 #include "linalg/packed.h"
@@ -34,6 +35,24 @@ void in_lines(const Context& context, std::int64_t lines, std::int64_t side, Wor
     const std::int64_t begin = task * group;
     work(begin, std::min(group, lines - begin), thread);
   });
+}
+
+// The first layers of a tower have few weights and large features. They run for a few images at a time, whose features
+// then stay in the caches: work(begin, count) returns those of `count` images from `begin` on, in the arena. They are
+// copied to `all`.
+template <typename Work>
+void in_image_groups(const Context& context, Arena& arena, const Features& all, Work&& work) {
+  const std::int64_t group = (context.pool.size() + 3) / 4, images = all.images();
+  for (std::int64_t begin = 0; begin < images; begin += group) {
+    const Arena::Scope scope(arena);
+    const std::int64_t count = std::min(group, images - begin), lines = count * all.side;
+    const Matrix from = work(begin, count).pixels;
+    const Matrix to = all.pixels.row_slice(begin * all.side * all.side, from.rows);
+    const auto line_bytes = static_cast<std::size_t>(all.side * to.stride_bytes());
+    context.pool.parallel_for(lines, [&](std::int64_t i) {
+      std::memcpy(to.row<char>(i * all.side), from.row<char>(i * all.side), line_bytes);
+    });
+  }
 }
 
 // Writes the mean of the pixels of each image to means: f32 [images, channels].
