@@ -98,13 +98,19 @@ function convnext({ depths, widths, dim, size, mlp = false }) {
       const block = `${stage}.blocks.${b}`;
       shapes.push([`${block}.gamma`, [width]], [`${block}.conv_dw.weight`, [width, 1, KERNEL, KERNEL]]);
       shapes.push([`${block}.conv_dw.bias`, [width]], ...layerNorm(`${block}.norm`, width));
-      shapes.push(...linear(`${block}.mlp.fc1`, 4 * width, width), ...linear(`${block}.mlp.fc2`, width, 4 * width));
+      shapes.push(
+        ...linear(`${block}.mlp.fc1`, 4 * width, width),
+        ...linear(`${block}.mlp.fc2`, width, 4 * width),
+      );
     }
   }
   const last = widths[3];
   shapes.push(...layerNorm("visual.trunk.head.norm", last));
   if (mlp) {
-    shapes.push(...linear("visual.head.mlp.fc1", 2 * dim, last), ["visual.head.mlp.fc2.weight", [dim, 2 * dim]]);
+    shapes.push(...linear("visual.head.mlp.fc1", 2 * dim, last), [
+      "visual.head.mlp.fc2.weight",
+      [dim, 2 * dim],
+    ]);
   } else {
     shapes.push(["visual.head.proj.weight", [dim, last]]);
   }
@@ -131,7 +137,10 @@ function fastvitBlock(block, width, hidden, attends, layerNorms) {
     gamma("layer_scale_1");
     gamma("layer_scale_2");
   } else {
-    shapes.push(...batchNorm(`${mixer}.norm.identity`, width), ...batchNorm(`${mixer}.mixer.identity`, width));
+    shapes.push(
+      ...batchNorm(`${mixer}.norm.identity`, width),
+      ...batchNorm(`${mixer}.mixer.identity`, width),
+    );
     shapes.push(...normedConvolution(`${mixer}.mixer.conv_kxk.0`, width, 1, 3));
     shapes.push(...normedConvolution(`${mixer}.mixer.conv_scale`, width, 1, 1));
     gamma("token_mixer.layer_scale");

@@ -19,7 +19,9 @@ const { values, positionals } = parseArgs({
     precisions: { type: "string", default: "fp32,bf16" },
   },
 });
-const names = positionals.length ? positionals : ["convnext_base", "convnext_base_w", "MobileCLIP-S0", "MobileCLIP-S2"];
+const names = positionals.length
+  ? positionals
+  : ["convnext_base", "convnext_base_w", "MobileCLIP-S0", "MobileCLIP-S2"];
 const precisions = /** @type {import("torchclip").Precision[]} */ (values.precisions.split(","));
 const folder = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 

@@ -277,15 +277,17 @@ double block_error(const BlockSize& size, Precision precision, int threads) {
 }  // namespace
 
 // Weights that stay in the cache and such that do not; widths that fill no register.
-TEST_CASE("blocks of a convolution and an MLP agree with double: float32 to 1e-5, bf16 to 1e-2") {
-  for (const auto& size : {BlockSize{2, 9, 32, 96, true}, BlockSize{1, 16, 22, 50, false},
-                           BlockSize{3, 4, 300, 900, true}, BlockSize{2, 3, 304, 912, false}}) {
+TEST_CASE("blocks of a convolution and an MLP agree with double: float32 to 1e-5, bf16 to 1e-2, int8 to 4e-2") {
+  for (const auto& size :
+       {BlockSize{2, 9, 32, 96, true}, BlockSize{1, 16, 22, 50, false}, BlockSize{3, 4, 300, 900, true},
+        BlockSize{2, 3, 640, 2100, true}, BlockSize{2, 3, 304, 912, false}}) {
     for (const int threads : kThreadCounts) {
       CAPTURE(kernels_name());
       CAPTURE(threads);
       CAPTURE(size.width);
       CHECK(block_error(size, Precision::fp32, threads) <= 1e-5);
       CHECK(block_error(size, Precision::bf16, threads) <= 1e-2);
+      CHECK(block_error(size, Precision::int8, threads) <= 4e-2);
     }
   }
 }

@@ -49,11 +49,9 @@ bool ConvnextTower::supports(const Json& config) {
 
 ConvnextTower::ConvnextTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
                              const PixelTable& pixels)
-    : precision_(without_int8(precision)),
-      size_(static_cast<std::int64_t>(config["imageSize"].number())),
-      table_(pixels) {
+    : precision_(precision), size_(static_cast<std::int64_t>(config["imageSize"].number())), table_(pixels) {
   const auto eps = static_cast<float>(config["eps"].number());
-  stem_ = whole_convolution(context, precision_, weights, "visual.stem.0");
+  stem_ = whole_convolution(context, without_int8(precision_), weights, "visual.stem.0");
   stem_norm_ = LayerNorm(weights, "visual.stem.1", eps);
   const auto& depths = config["depths"].items();
   for (std::size_t s = 0; s < depths.size(); ++s) {
@@ -69,7 +67,7 @@ ConvnextTower::Stage ConvnextTower::make_stage(const Context& context, const Wei
   Stage stage;
   if (number > 0) {
     stage.norm = LayerNorm(weights, key + ".downsample.0", eps);
-    stage.downsample = whole_convolution(context, precision_, weights, key + ".downsample.1");
+    stage.downsample = whole_convolution(context, without_int8(precision_), weights, key + ".downsample.1");
   }
   for (std::int64_t b = 0; b < depth; ++b) {
     stage.blocks.push_back(make_block(context, precision_, weights, key + ".blocks." + std::to_string(b), eps));

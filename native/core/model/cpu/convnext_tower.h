@@ -11,7 +11,8 @@
 namespace torchclip::core {
 
 // The convolutions of the stem and between stages, whose kernels are as large as their strides, are matrix
-// multiplications over pixels, as are the MLPs of the blocks. int8 runs as bf16, and the head as float32.
+// multiplications over pixels, as are the MLPs of the blocks. With int8 only the MLPs are quantised, and these
+// convolutions run as bf16; the head is float32.
 class ConvnextTower : public ImageTower {
  public:
   // Returns whether the tower can run these settings: widths must be even.

@@ -68,9 +68,7 @@ ConvFeedForward feed_forward(const Context& context, Precision precision, const 
 
 FastvitTower::FastvitTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
                            const PixelTable& pixels)
-    : precision_(without_int8(precision)),
-      size_(static_cast<std::int64_t>(config["imageSize"].number())),
-      table_(pixels) {
+    : precision_(precision), size_(static_cast<std::int64_t>(config["imageSize"].number())), table_(pixels) {
   make_stem(context, weights, number_at(config["widths"], 0), config["stemScale"].boolean());
   const std::size_t stages = config["widths"].items().size();
   for (std::size_t s = 0; s < stages; ++s) stages_.push_back(make_stage(context, weights, config, s));
@@ -128,7 +126,7 @@ FastvitTower::Block FastvitTower::make_block(const Context& context, const Weigh
                                              bool attends, bool batch_norm) const {
   Block block;
   if (attends) {
-    block.attention = PixelAttention(context, precision_, weights, key, batch_norm);
+    block.attention = PixelAttention(context, without_int8(precision_), weights, key, batch_norm);
     block.feed_forward = feed_forward(context, precision_, weights, key, ".layer_scale_2.gamma");
   } else {
     block.mixer = rep_mixer(weights, key + ".token_mixer", columns_of(weights, key + ".mlp.conv.conv"));

@@ -13,7 +13,8 @@
 namespace torchclip::core {
 
 // The parallel branches of each convolution, with their batch norms, become one convolution when the weights are
-// loaded. int8 runs as bf16; squeeze-and-excitation and the projection as float32.
+// loaded. The convolutions of the stem and between stages, which no residual goes around, squeeze-and-excitation and
+// the projection are float32 in every precision. With int8 only the MLPs are quantised, and attention runs as bf16.
 class FastvitTower : public ImageTower {
  public:
   FastvitTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
