@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync } from "node:fs";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { load } from "../../lib/index.js";
+import { addon } from "../../lib/addon.js";
+import { load, type Preprocessed } from "../../lib/index.js";
 import {
   families,
   familyImages,
@@ -12,8 +13,34 @@ import {
 } from "../support/families.js";
 import { assertClose, assertCosine } from "../support/compare.js";
 import { fixture, root, temporaryFolder } from "../support/index.js";
+import { printedBy, runScript } from "../support/process.js";
 
 const TOLERANCE = 1e-5;
+
+/**
+ * The embeddings of preprocessed images in a file, computed in a process of its own with the kernels of one
+ * instruction set.
+ */
+function encodedWith(isa: string, model: string, file: string, pixels: Preprocessed) {
+  const { rows, height, width } = pixels;
+  const script = `
+    import { readFileSync } from "node:fs";
+    import { load } from "torchclip";
+    const data = new Uint8Array(readFileSync(${JSON.stringify(file)}));
+    const out = {};
+    for (const precision of ["fp32", "bf16"]) {
+      const clip = await load(${JSON.stringify(model)}, { device: "cpu", precision });
+      const images = await clip.encodePixels({ data, rows: ${rows}, height: ${height}, width: ${width} });
+      out[precision] = Array.from(images.data);
+      out.runner = clip.info.imageRunner;
+      await clip.close();
+    }
+    process.stdout.write(JSON.stringify(out));`;
+  const run = runScript(script, [], { cwd: root, env: { TORCHCLIP_ISA: isa } });
+  const out = JSON.parse(printedBy(run)) as { runner: string; fp32: number[]; bf16: number[] };
+  assert.match(out.runner, new RegExp(`^fast bf16 \\(${isa === "none" ? "plain" : isa}`));
+  return out;
+}
 
 describe("architecture families against open_clip and transformers (scripts/goldens/families.py)", () => {
   const folder = temporaryFolder();
@@ -21,6 +48,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
     const clip = await load(at, { cacheDir: folder, device: "cpu" });
     artifacts.push(clip.info.path);
     try {
+      for (const runner of [clip.info.imageRunner, clip.info.textRunner]) assert.match(runner, /^fast fp32/);
       const image = await clip.encodeImages(familyImages);
       assertClose(image.data, c.image.flat(), TOLERANCE, "images:");
       if (families.tokenizers[c.tokenizer])
@@ -104,6 +132,41 @@ describe("architecture families against open_clip and transformers (scripts/gold
         for (const [fast, mine, theirs] of rows) {
           if (fast) assertCosine(mine, theirs.flat(), embedDim, least, `${c.name} ${precision}`);
         }
+      }
+    }
+  });
+
+  it("ConvNeXt and FastViT with every instruction set of this machine: fp32 ≤ 1e-5, bf16 cosine ≥ 0.9995", async function () {
+    this.timeout(600_000); // kernels without vector instructions are slow
+    if (artifacts.length < families.cases.length) this.skip();
+    const features = addon().systemInfo().cpuFeatures;
+    const sets = ["avx2", ...(features.includes("avx512f") ? ["avx512"] : []), "none"];
+    for (const [i, c] of families.cases.entries()) {
+      if (!/ConvNeXt|FastViT/.test(c.name)) continue;
+      const clip = await load(artifacts[i], { cacheDir: folder, device: "cpu" });
+      const pixels = await clip.preprocess(familyImages);
+      await clip.close();
+      const file = join(folder, "pixels.bin");
+      writeFileSync(file, pixels.data);
+      for (const isa of sets) {
+        const { fp32, bf16 } = encodedWith(isa, artifacts[i], file, pixels);
+        assertClose(fp32, c.image.flat(), TOLERANCE, `${c.name}, ${isa}:`);
+        assertCosine(bf16, c.image.flat(), c.image[0].length, 0.9995, `${c.name}, ${isa}`);
+      }
+    }
+  });
+
+  it("ConvNeXt and FastViT give an image the same bits in any batch, in fp32 and bf16", async function () {
+    if (artifacts.length < families.cases.length) this.skip();
+    for (const [i, c] of families.cases.entries()) {
+      if (!/ConvNeXt|FastViT/.test(c.name)) continue;
+      for (const precision of ["fp32", "bf16"] as const) {
+        const clip = await load(artifacts[i], { cacheDir: folder, device: "cpu", precision });
+        const many = Array.from({ length: 11 }, (_, k) => familyImages[k % familyImages.length]);
+        const together = await clip.encodeImages(many, { batchSize: many.length });
+        const alone = await clip.encodeImages([familyImages[1]]);
+        assert.deepEqual(alone.data, together.data.slice(9 * together.dim, 10 * together.dim), c.name);
+        await clip.close();
       }
     }
   });

@@ -1,4 +1,5 @@
 #include "kernels/attention.h"
+#include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/int8_dots.h"
 #include "kernels/tables.h"
@@ -11,7 +12,7 @@ const IsaKernels avx512_kernels = {
      gemm_kernel<WidenedFp16Step>(Precision::fp16, DType::f32),
      gemm_kernel<Int8MaddubsStep>(Precision::int8, DType::s8)},
     attention<F32Attention>,
-    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<Int8MaddubsStep>, widen_all_bf16,
-     widen_all_fp16}};
+    {layer_norm, winograd_input, winograd_output, depthwise, gated_gelu, scan, dots, int8_dots<Int8MaddubsStep>,
+     widen_all_bf16, widen_all_fp16}};
 
 }  // namespace torchclip::core

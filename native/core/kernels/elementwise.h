@@ -100,6 +100,40 @@ void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_
   }
 }
 
+// out = gelu(x * gates) of one row.
+template <bool Bf16>
+void gated_gelu_row(const float* x, std::int64_t width, const float* gates, void* out) {
+  auto* floats = static_cast<float*>(out);
+  auto* halves = static_cast<std::uint16_t*>(out);
+  const std::int64_t whole = width / kLanes * kLanes;
+  for (std::int64_t i = 0; i < whole; i += kLanes) {
+    const Floats y = gelu(gates ? load(x + i) * load(gates + i) : load(x + i));
+    if constexpr (Bf16) {
+      store_bf16(halves + i, y);
+    } else {
+      store(floats + i, y);
+    }
+  }
+  for (std::int64_t i = whole; i < width; ++i) {
+    const Floats y = gelu(all(gates ? x[i] * gates[i] : x[i]));
+    if constexpr (Bf16) {
+      std::uint16_t lanes[kLanes];
+      store_bf16(lanes, y);
+      halves[i] = lanes[0];
+    } else {
+      float lanes[kLanes];
+      store(lanes, y);
+      floats[i] = lanes[0];
+    }
+  }
+}
+
+void gated_gelu(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gates, DType type,
+                void* out, std::int64_t ldo) {
+  const auto row = type == DType::f32 ? gated_gelu_row<false> : gated_gelu_row<true>;
+  for (std::int64_t r = 0; r < rows; ++r) row(x + r * ldx, width, gates, static_cast<char*>(out) + r * ldo);
+}
+
 // Widens 16-bit numbers to float32.
 template <typename Widen>
 void widen_all(const std::uint16_t* from, std::int64_t count, float* to, Widen&& widen) {

@@ -107,6 +107,19 @@ struct Int8Dots {
   float* out = nullptr;
 };
 
+// One line of the result of a depthwise convolution, which has one filter for each channel. The image is surrounded by
+// kernel / 2 zeros. Features hold the channels of a pixel side by side.
+struct DepthwiseLine {
+  std::int64_t kernel = 0, stride = 0;  // 3 or 7; 1 or 2
+  const float* const* lines = nullptr;  // The `kernel` lines that are read, [width, channels]; null: outside the image.
+  std::int64_t width = 0, channels = 0;  // Of the input.
+  const float* weights = nullptr;        // [kernel * kernel, channels]
+  const float* bias = nullptr;           // [channels]
+  float* out = nullptr;                  // [depthwise_side(width, stride), channels]
+  std::int64_t ldo = 0;                  // elements
+};
+constexpr std::int64_t depthwise_side(std::int64_t side, std::int64_t stride) { return (side - 1) / stride + 1; }
+
 using Gemm = void (*)(const GemmArgs&, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
                       std::int64_t panel_end);
 struct GemmKernel {
@@ -132,6 +145,11 @@ struct Functions {
   // image.
   void (*winograd_output)(const float* products, std::int64_t distance, std::int64_t channels, const float* bias,
                           float* const* pixels);
+  void (*depthwise)(const DepthwiseLine&);
+  // out = gelu(x * gates) for rows of x [rows, width] (stride ldx), as f32 or bf16 with row stride ldo in bytes. gates:
+  // [width], or null for ones.
+  void (*gated_gelu)(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gates,
+                     DType type, void* out, std::int64_t ldo);
   // Passes each score of scores[rows][32] that is at least its column's limit to `found`, which may raise the limits.
   void (*scan)(const float* scores, std::int64_t rows, const float* limits, void* state,
                void (*found)(void* state, std::int64_t row, int column, float score));

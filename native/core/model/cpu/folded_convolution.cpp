@@ -5,11 +5,6 @@
 #include "base/error.h"
 
 namespace torchclip::core {
-namespace {
-
-constexpr float kBatchNormEps = 1e-5f;
-
-}  // namespace
 
 FoldedConvolution folded(const Weights& weights, const std::string& conv, const std::string& norm) {
   const auto w = need(weights, conv + ".weight");

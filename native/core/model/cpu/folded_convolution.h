@@ -10,6 +10,8 @@
 
 namespace torchclip::core {
 
+constexpr float kBatchNormEps = 1e-5f;  // As every batch norm of these models has it.
+
 // The weights of a convolution as [columns, taps, channels] (taps by row and column), with the batch norm that follows
 // it (by name; empty: none) folded in. The convolution's own bias is ignored.
 struct FoldedConvolution {

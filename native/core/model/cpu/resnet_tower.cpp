@@ -5,14 +5,17 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "model/cpu/chunking.h"
 #include "model/cpu/folded_convolution.h"
 #include "model/cpu/layer_norm.h"
+#include "model/cpu/pixel_taps.h"
 #include "model/cpu/projection.h"
 
 namespace torchclip::core {
 namespace {
 
 constexpr std::int64_t kChunkImages = 8;
+constexpr Window kStem{3, 2, 1};
 constexpr std::int64_t kTaps = 9, kHeadWidth = 64;
 // Neighbourhoods of pixels are gathered by each task into its own core's cache where this many rows fit there, else
 // for all pixels before the product.
@@ -155,11 +158,9 @@ void ResnetTower::Convolution::run(const Context& context, Arena& arena, const C
 
 void ResnetTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
                          Cancel cancel) const {
-  const std::int64_t chunks = (out.rows + kChunkImages - 1) / kChunkImages;
-  for (std::int64_t i = 0; i < chunks; ++i) {
-    const std::int64_t begin = i * out.rows / chunks, end = (i + 1) * out.rows / chunks;
-    encode_chunk(context, arena, pixels + begin * size_ * size_ * 3, out.row_slice(begin, end - begin), cancel);
-  }
+  in_image_chunks(pixels, size_, out, kChunkImages, [&](const std::uint8_t* chunk, const Matrix& embeddings) {
+    encode_chunk(context, arena, chunk, embeddings, cancel);
+  });
 }
 
 void ResnetTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
@@ -175,31 +176,6 @@ void ResnetTower::encode_chunk(const Context& context, Arena& arena, const std::
   pool(context, arena, x.pixels, out);
 }
 
-void ResnetTower::stem_taps(const Context& context, const std::uint8_t* pixels, const Matrix& taps) const {
-  const std::int64_t side = size_ / 2, images = taps.rows / (side * side), row_size = taps.stride_bytes();
-  context.pool.parallel_for(images * side, [&](std::int64_t task) {
-    const std::int64_t image = task / side, y = task % side;
-    const std::uint8_t* from = pixels + image * size_ * size_ * 3;
-    for (std::int64_t x = 0; x < side; ++x) {
-      float values[32] = {};
-      std::int64_t n = 0;
-      for (std::int64_t dy = -1; dy <= 1; ++dy) {
-        for (std::int64_t dx = -1; dx <= 1; ++dx, n += 3) {
-          const std::int64_t sy = 2 * y + dy, sx = 2 * x + dx;
-          if (sy < 0 || sy >= size_ || sx < 0 || sx >= size_) continue;
-          for (int c = 0; c < 3; ++c) values[n + c] = table_.value[c][from[(sy * size_ + sx) * 3 + c]];
-        }
-      }
-      if (type_ == DType::f32) {
-        std::memcpy(taps.row<float>(task * side + x), values, static_cast<std::size_t>(row_size));
-      } else {
-        auto* row = taps.row<std::uint16_t>(task * side + x);
-        for (std::int64_t i = 0; i < row_size / 2; ++i) row[i] = to_bf16(values[i]);
-      }
-    }
-  });
-}
-
 void ResnetTower::run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out) const {
   const Arena::Scope scope(arena);
   const std::int64_t side = size_ / 2, rows = out.rows / ((size_ / 4) * (size_ / 4)) * side * side;
@@ -207,7 +183,7 @@ void ResnetTower::run_stem(const Context& context, Arena& arena, const std::uint
   {
     const Arena::Scope first_scope(arena);
     const Matrix taps = arena.matrix(rows, stem_.inner(), type_);
-    stem_taps(context, pixels, taps);
+    pixel_taps(context, table_, pixels, size_, kStem, taps);
     const Matrix first = arena.dense(rows, stem_.columns(), type_);
     stem_.multiply(context, taps, first, {.activation = Activation::relu});
     stem2_.run(context, arena, first, side, second);

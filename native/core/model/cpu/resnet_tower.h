@@ -53,8 +53,6 @@ class ResnetTower : public ImageTower {
                     Cancel cancel) const;
   // Writes the features after the stem, f32 [images * (size / 4)^2, width], to `out`.
   void run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out) const;
-  // Writes the neighbourhoods of the pixels that the stem's first convolution, of stride 2, reads.
-  void stem_taps(const Context& context, const std::uint8_t* pixels, const Matrix& taps) const;
   // Returns the features after a block: x itself, which is overwritten, or new features in the arena.
   Features run_block(const Context& context, Arena& arena, const Block& block, const Features& x) const;
   // Attention pooling of x, whose query is the mean of all pixels.

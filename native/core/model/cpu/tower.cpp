@@ -1,7 +1,9 @@
 #include "model/cpu/tower.h"
 
 #include "model/config/tower_settings.h"
+#include "model/cpu/convnext_tower.h"
 #include "model/cpu/eva_tower.h"
+#include "model/cpu/fastvit_tower.h"
 #include "model/cpu/resnet_tower.h"
 #include "model/cpu/roberta_tower.h"
 #include "model/cpu/text_tower.h"
@@ -19,6 +21,12 @@ std::unique_ptr<ImageTower> ImageTower::make(const Context& context, Precision p
   }
   if (config["kind"].text() == "resnet") {
     return std::make_unique<ResnetTower>(context, precision, weights, config, pixels);
+  }
+  if (config["kind"].text() == "convnext" && ConvnextTower::supports(config)) {
+    return std::make_unique<ConvnextTower>(context, precision, weights, config, pixels);
+  }
+  if (config["kind"].text() == "fastvit") {
+    return std::make_unique<FastvitTower>(context, precision, weights, config, pixels);
   }
   return nullptr;
 }
