@@ -1,3 +1,5 @@
+export { compareClassifiers, mcnemar } from "./compare.js";
+export type { Classified, Comparison, McNemar } from "./compare.js";
 export { argmax, averagePrecision, computeMetrics, rocAuc, rocCurve, wilson } from "./metrics.js";
 export type { ClassMetrics, Interval, Metrics, Scored } from "./metrics.js";
 export { countParameters } from "../models/parameters.js";

@@ -288,7 +288,7 @@ export function wilson(hits: number, n: number): Interval {
 }
 
 /** Percentile bootstrap, 95 %, over images. */
-function percentile(values: readonly number[]): Interval {
+export function percentile(values: readonly number[]): Interval {
   const sorted = values.toSorted((a, b) => a - b);
   const quantile = (q: number) => sorted.at(Math.round(q * Math.max(0, sorted.length - 1))) ?? 0;
   return { low: quantile(0.025), high: quantile(0.975), method: "bootstrap" };
