@@ -92,3 +92,21 @@ summary { cursor: pointer; font-size: 1.2rem; font-weight: 600; }
 .pair img { width: 300px; }
 .pair pre { font-size: .9rem; margin: 0; max-width: 100%; }
 `;
+
+/** The report of a retrieval. */
+export const RETRIEVAL_STYLE = `
+td small { display: block; color: var(--soft); font-size: .75rem; }
+.queries, .captions { display: grid; gap: 16px; }
+.query, .caption { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 14px; }
+.query { display: grid; grid-template-columns: minmax(90px, 200px) minmax(0, 1fr); gap: 16px; }
+.query p, .caption p { margin: 0 0 8px; }
+.query ol { margin: 0; padding-left: 1.4em; }
+.query small, .caption small { color: var(--soft); font-variant-numeric: tabular-nums; }
+.query img, .hits img { width: 100%; aspect-ratio: 1; object-fit: contain; }
+p.rank { color: var(--bad); font-weight: 600; }
+.query .right { color: var(--good); }
+.hits { display: grid; grid-template-columns: repeat(4, minmax(0, 180px)); gap: 12px; }
+.hits .right img { border-width: 2px; }
+.missing { color: var(--soft); font-size: .85rem; }
+@media (max-width: 600px) { .hits { gap: 6px; } .query { gap: 10px; } }
+`;

@@ -26,10 +26,8 @@ export interface ListRow {
  * line of what is wrong.
  */
 export async function readList(file: string): Promise<ListRow[]> {
-  const text = await readText(file);
-  const ending = extname(file).toLowerCase();
-  const records = recordsOf(text, ending, file);
-  return records.map(({ columns, line }) => {
+  const rows = await readRows(file);
+  return rows.map(({ columns, line }) => {
     const path = columns.path ?? columns.image ?? columns.file;
     if (typeof path !== "string" || path.trim() === "") {
       throw new TorchclipError(
@@ -42,9 +40,17 @@ export async function readList(file: string): Promise<ListRow[]> {
   });
 }
 
-interface ParsedRow {
+/** A row as it stands in the file. */
+export interface ParsedRow {
+  /** By name. */
   columns: Record<string, unknown>;
+  /** From 1: the last one of a row that has several. */
   line: number;
+}
+
+/** The rows of a .csv, .tsv, .jsonl or .txt file. Throws E_DATASET_FORMAT with the line of what is wrong. */
+export async function readRows(file: string): Promise<ParsedRow[]> {
+  return recordsOf(await readText(file), extname(file).toLowerCase(), file);
 }
 
 interface CsvRow {
