@@ -24,7 +24,7 @@ export async function compare(files: readonly string[], flags: { seed: number; j
   const second = await savedRun(files[1]);
   const comparison = compareClassifiers(first.images, second.images, flags.seed);
   const text = flags.json
-    ? JSON.stringify({ first: about(first), second: about(second), ...comparison }, null, 2)
+    ? JSON.stringify({ runs: [about(first), about(second)], ...comparison }, null, 2)
     : comparisonText(first, second, comparison);
   process.stdout.write(`${text}\n`);
 }
