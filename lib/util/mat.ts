@@ -53,20 +53,21 @@ export interface MatBytes {
 }
 
 /**
- * A variable of unsigned bytes; undefined where the file has none of this name. `most`: bytes that are unpacked for a
- * variable. Throws where the file is damaged.
+ * All variables of unsigned bytes by their names. `most`: bytes that are unpacked for a variable. Throws where the
+ * file is damaged.
  */
-export function readMatBytes(file: Buffer, name: string, most: number): MatBytes | undefined {
+export function readMatBytes(file: Buffer, most: number): Map<string, MatBytes> {
+  const found = new Map<string, MatBytes>();
   for (const { matrix, little } of matrices(file, most)) {
-    const head = headOf(matrix, little);
-    if (head.name !== name || head.kind !== KIND.uint8) continue;
-    const values = elementAt(matrix, head.next, little, true);
-    const count = head.sizes.reduce((a, b) => a * b, 1);
+    const { kind, name, sizes, next } = headOf(matrix, little);
+    if (kind !== KIND.uint8) continue;
+    const values = elementAt(matrix, next, little, true);
+    const count = sizes.reduce((a, b) => a * b, 1);
     if (values.type !== 2 || values.data.length !== count)
-      throw new Error(`${shown(name)} has ${values.data.length} bytes for ${head.sizes.join(" × ")}`);
-    return { sizes: head.sizes, data: values.data };
+      throw new Error(`${shown(name)} has ${values.data.length} bytes for ${sizes.join(" × ")}`);
+    found.set(name, { sizes, data: values.data });
   }
-  return undefined;
+  return found;
 }
 
 /** The texts of a cell array; undefined where the file has none of this name. Throws where it is damaged. */

@@ -4,8 +4,8 @@ scikit-learn and torchmetrics; metrics by scikit-learn, CLIP_benchmark, torchmet
     python scripts/goldens/evaluation.py CLIP_benchmark open_clip
 
 CLIP_benchmark and open_clip are checkouts of github.com/LAION-AI/CLIP_benchmark and github.com/mlfoundations/open_clip.
-Besides requirements.txt it needs (pip install --no-deps): torchmetrics==1.9.0 lightning-utilities==0.15.2
-statsmodels==0.15.0 patsy==1.0.2 pandas==3.0.3.
+Besides requirements.txt it needs (pip install --no-deps): torchmetrics==1.9.0 lightning-utilities==0.15.3
+statsmodels==0.15.0 patsy==1.0.3 pandas==3.1.1.
 """
 
 import importlib.util

@@ -74,7 +74,7 @@ describe("data sets of DataComp's evaluation", () => {
 
   it("ImageNet-Sketch: 1000 folders of WordNet ids; ImageNet-V2: folders of numbers in their own order", async () => {
     const { classes, folders: ids } = CLIP_PROMPTS.imagenet;
-    const sketch = await open("imagenet-sketch", write(folders(ids.map((id) => `sketch/${id}`), "JPEG".toLowerCase())));
+    const sketch = await open("imagenet-sketch", write(folders(ids.map((id) => `sketch/${id}`), "jpeg")));
     assert.equal(labels(sketch)[`${ids[999]}/1.jpeg`], classes[999]);
     const numbers = Array.from({ length: 1000 }, (_, i) => `imagenetv2-matched-frequency-format-val/${i}`);
     const v2 = await open("imagenet-v2", write(folders(numbers, "jpeg")));
@@ -325,6 +325,8 @@ describe("data sets of DataComp's evaluation", () => {
     assert.deepEqual(pcam.prompts[0].templates, CLIP_PROMPTS.pcam.templates);
     for (const name of ["svhn", "caltech101", "kitti-distance", "clevr-counts", "resisc45", "voc2007"] as const)
       assert.equal(labels(await open(name, root)).s0, CLIP_PROMPTS[name].classes[1], name);
+    write({ "test/1.tar": await shard({ "s1.cls": "3", "s1.webp": image }) }, root);
+    assert.equal(labels(await open("clevr-counts", root)).s1, "6", "3 is an id, not the class called 3");
     const hdf5 = write({ "camelyonpatch_level_2_split_test_x.h5": "" });
     assert.match(await refused("pcam", hdf5), /no shards.*HDF5 files are not read/);
     const gap = write({ "test/0.tar": "", "test/2.tar": "" });

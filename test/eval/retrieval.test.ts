@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Embeddings } from "../../lib/index.js";
 import { retrievalMetrics, type DirectionMetrics } from "../../lib/eval/index.js";
 import { measureRetrieval } from "../../lib/eval/retrieval-metrics.js";
 import { assertNear } from "../support/compare.js";
@@ -17,7 +18,7 @@ interface Case {
 
 const DIRECTIONS = ["imageToText", "textToImage"] as const;
 
-function embeddings(rows: number[][]) {
+function embeddings(rows: number[][]): Embeddings {
   return { data: Float32Array.from(rows.flat()), rows: rows.length, dim: rows[0].length };
 }
 
@@ -30,7 +31,7 @@ function assertFigures(found: Figures, expected: Figures, what: string): void {
 }
 
 /** Cosines in double precision, as a plain loop. */
-function products(a: ReturnType<typeof embeddings>, b: ReturnType<typeof embeddings>): Float32Array {
+function products(a: Embeddings, b: Embeddings): Float32Array {
   const out = new Float32Array(a.rows * b.rows);
   for (let i = 0; i < a.rows; i++) {
     for (let j = 0; j < b.rows; j++) {
@@ -142,7 +143,7 @@ describe("retrieval metrics", () => {
     const captions = rows(3400);
     const imageOf = Array.from({ length: 3400 }, (_, i) => i % 1700);
     let calls = 0;
-    const counted = (a: typeof images, b: typeof images) => {
+    const counted = (a: Embeddings, b: Embeddings) => {
       calls++;
       return products(a, b);
     };
@@ -160,7 +161,7 @@ describe("retrieval metrics", () => {
     const rows = () => embeddings(Array.from({ length: 3 }, () => [1, 0]));
     const bad = rows();
     bad.data[3] = NaN;
-    const run = (images: typeof bad, captions: typeof bad, of: number[]) => () =>
+    const run = (images: Embeddings, captions: Embeddings, of: number[]) => () =>
       retrievalMetrics(images, captions, of);
     const image = await rejectsWith("E_ARGUMENT", run(bad, rows(), [0, 1, 2]));
     assert.match(image.message, /embedding of image 1 holds NaN/);

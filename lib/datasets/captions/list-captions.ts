@@ -64,7 +64,7 @@ function wantedSplit(file: string, found: ReadonlySet<string | undefined>, wante
     checkNoSplit(file, wanted);
     return "all";
   }
-  const split = wanted ?? names.find((name) => name === "test") ?? names[0];
+  const split = wanted ?? names.find((name) => name === "test") ?? names[0] ?? "all";
   if (names.some((name) => splitNames(split).includes(name))) return split;
   throw new TorchclipError(
     "E_DATASET_NOT_FOUND",
@@ -93,7 +93,7 @@ function firstOf({ columns }: ParsedRow, keys: readonly string[]): unknown {
 }
 
 function lineError(row: ParsedRow, file: string, what: string, keys: readonly string[]): TorchclipError {
-  const [first, ...others] = keys;
+  const [first = "", ...others] = keys;
   const column = others.length > 0 ? `${first} (or ${others.join(", ")})` : first;
   const why = `no ${what} in the column ${column}; the row has ${describe(row.columns)}`;
   return new TorchclipError("E_DATASET_FORMAT", `${file}:${row.line}: ${why}`, {

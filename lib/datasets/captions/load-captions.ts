@@ -64,10 +64,10 @@ async function present(
   problems: Problems,
 ): Promise<CaptionedImage[]> {
   const paths = await mapLimited(listed, AT_ONCE, (image) => pathOf(image, root));
-  const isAllMissing = listed.length > 0 && paths.every((path) => path === undefined);
-  if (isAllMissing) {
+  const first = listed.at(0);
+  if (first && paths.every((path) => path === undefined)) {
     const message =
-      `none of the ${listed.length} images is in ${root} (the first is ${listed[0].name}); ` +
+      `none of the ${listed.length} images is in ${root} (the first is ${first.name}); ` +
       "give their folder as root (--root)";
     throw new TorchclipError("E_DATASET_NOT_FOUND", message, { subject: root });
   }

@@ -111,7 +111,7 @@ function vehicleDistance(text: string, file: string): number {
     const depth = Number(columns[KITTI_DEPTH]);
     if (columns.length < KITTI_COLUMNS || !Number.isFinite(depth))
       throw bad(file, `line ${i + 1}: ${columns.length} columns, and no depth in the 14th of 15`);
-    if (VEHICLES.includes(columns[0])) distances.push(depth);
+    if (VEHICLES.includes(columns[0] ?? "")) distances.push(depth);
   }
   return intervalOf(Math.min(...distances), KITTI_DISTANCES);
 }

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { TorchclipError } from "../../errors.js";
 import type { Origin } from "../../util/origin.js";
 import { Dataset, type Sample } from "../dataset.js";
@@ -107,7 +107,7 @@ export async function caltech101(o: DatasetOptions): Promise<Dataset> {
     const unknown = found.find((folder) => !own.includes(folder));
     if (unknown !== undefined || found.length !== own.length)
       throw bad(root, `${found.length} class folders${unknown ? `, among them ${unknown}` : ""}; Caltech-101 has 102`);
-    return found.map((folder) => classes[own.indexOf(folder)]);
+    return found.map((folder) => classes[own.indexOf(folder)] ?? folder);
   };
   return folders("caltech101", root, o, names, atRoot(given).origin);
 }
@@ -128,7 +128,7 @@ export async function sun397(o: DatasetOptions): Promise<Dataset> {
   if (paths.length !== expected) throw bad(list, `${paths.length} classes; SUN397 has ${expected}`);
   const samples: Sample[] = [];
   for (const [label, path] of paths.entries()) {
-    const { images } = await imagesBelow(join(root, path));
+    const images = (await imagesBelow(join(root, path))).images.filter(({ name }) => !name.includes(sep));
     if (images.length === 0) throw bad(join(root, path), "it holds no image of its class");
     for (const { name, read } of images) samples.push({ read, label, name: join(path.slice(1), name) });
   }

@@ -35,7 +35,7 @@ async function inOrder({ name, root, folders }: FolderSet): Promise<Dataset> {
   if (missing !== undefined)
     throw bad(root, `${data.classes.length} class folders, without ${missing}; ${name} has ${folders.size}`);
   const places = data.classes.map((folder) => order.indexOf(folder));
-  const samples = [...data].map((sample): Sample => ({ ...sample, label: places[sample.label] }));
+  const samples = [...data].map((sample): Sample => ({ ...sample, label: places[sample.label] ?? sample.label }));
   const { origin } = atRoot(root);
   const { notes } = data;
   return new Dataset({
@@ -57,7 +57,7 @@ async function innerFolder(root: string, inner: string): Promise<string> {
 
 /** WordNet ids with the names of ImageNet's prompts. */
 function byId(ids: readonly string[]): Map<string, string> {
-  return new Map(ids.map((id) => [id, NAMES[IDS.indexOf(id)]]));
+  return new Map(ids.map((id) => [id, NAMES[IDS.indexOf(id)] ?? id]));
 }
 
 /** ImageNet-A, -R and -O (Hendrycks et al.): 200 of ImageNet's classes each. */
@@ -105,7 +105,7 @@ export async function objectnet(o: DatasetOptions): Promise<Dataset> {
   if (missing !== undefined) throw bad(images, `no folder ${missing}, which is one of ImageNet's classes`);
   const all = await folderDataset(images, undefined, "objectnet");
   const samples = [...all].flatMap((sample): Sample[] => {
-    const label = folders.indexOf(all.classes[sample.label]);
+    const label = folders.indexOf(all.classes[sample.label] ?? "");
     return label < 0 ? [] : [{ ...sample, label }];
   });
   return new Dataset({

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { TorchclipError } from "../../errors.js";
 import type { RawImage } from "../../images/types.js";
-import { readMat, readMatBytes, readMatRecords, readMatTexts } from "../../util/mat.js";
+import { readMatBytes, readMatRecords, readMatTexts } from "../../util/mat.js";
 import { Dataset, type Sample } from "../dataset.js";
 import type { DatasetOptions } from "../types.js";
 import { atRoot, exists, unpacked } from "./archive.js";
@@ -43,14 +43,15 @@ export async function svhn(o: DatasetOptions): Promise<Dataset> {
   const { folder, origin } = await unpacked("svhn", { ...publisher, kind: "file" }, o);
   const file = join(folder, publisher.probe);
   const bytes = await bytesOf(file);
-  const { sizes, data } = matPart(file, "bytes named X", () => readMatBytes(bytes, "X", MOST_BYTES));
-  const labels = matPart(file, "numbers named y", () => readMat(bytes).get("y"));
+  const variables = matPart(file, "variables", () => readMatBytes(bytes, MOST_BYTES));
+  const { sizes, data } = matPart(file, "bytes named X", () => variables.get("X"));
+  const labels = [...matPart(file, "bytes named y", () => variables.get("y")).data];
   const [height, width, channels, images = 1] = sizes;
   if (height !== SVHN_SIDE || width !== SVHN_SIDE || channels !== 3)
     throw bad(file, `X is ${sizes.join(" × ")}; SVHN's is 32 × 32 × 3 × images`);
   if (labels.length !== images) throw bad(file, `${labels.length} labels for ${images} images`);
   const samples = labels.map((digit, i): Sample => {
-    if (!Number.isInteger(digit) || digit < 1 || digit > 10)
+    if (digit < 1 || digit > 10)
       throw bad(file, `image ${i} has the label ${digit} of 1 to 10`);
     const pixels = SVHN_SIDE * SVHN_SIDE * 3;
     const read = () => rowsFirst(data.subarray(i * pixels, (i + 1) * pixels));

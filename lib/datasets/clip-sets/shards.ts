@@ -25,11 +25,9 @@ export async function shardedSet(
     const shards = (await readdir(folder).catch(() => [])).filter((file) => /^\d+\.tar$/.test(file));
     if (shards.length === 0) continue;
     checkWhole(folder, shards);
-    const data = await webDataset(join(folder, `{0..${shards.length - 1}}.tar`), {
-      ...o,
-      split,
-      classes: [...classes],
-    });
+    // Ids alone: of some sets the classes are called 3, 4, … themselves.
+    const ids = classes.map((_, id) => String(id));
+    const data = await webDataset(join(folder, `{0..${shards.length - 1}}.tar`), { ...o, split, classes: ids });
     const { origin: source } = atRoot(o.root);
     return make(name, { split, classes: [...classes], samples: [...data], source, notes: data.notes });
   }
