@@ -15,7 +15,10 @@ interface SavedRun {
 }
 
 /** What `torchclip eval --compare` does: two results of the same images, by their results.json. */
-export async function compare(files: readonly string[], flags: { seed: number; json?: boolean }): Promise<void> {
+export async function compare(
+  files: readonly string[],
+  flags: { seed: number; json?: boolean },
+): Promise<void> {
   if (files.length !== 2)
     throw new TorchclipError("E_ARGUMENT", `--compare takes two results.json, not ${files.length}`, {
       subject: "compare",

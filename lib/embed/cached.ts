@@ -56,7 +56,11 @@ async function cached<T extends Identity>(
   const state = new Partial(folder, dim);
   try {
     const stored = await state.begin(settings);
-    const { order, resumed } = await embedRows(job, { state, held, stored, wholeBatches }, options.onProgress);
+    const { order, resumed } = await embedRows(
+      job,
+      { state, held, stored, wholeBatches },
+      options.onProgress,
+    );
     if (order.length === 0)
       throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, {
         subject: options.input,

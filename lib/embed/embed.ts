@@ -87,11 +87,7 @@ export async function embedTexts(
 }
 
 /** How a model embeds the images of a source. */
-export function imageJob(
-  clip: Clip,
-  source: ImageSource,
-  options: EmbedOptions,
-): Job<NamedImage & Identity> {
+export function imageJob(clip: Clip, source: ImageSource, options: EmbedOptions): Job<NamedImage & Identity> {
   const times = { read: 0, decode: 0, resize: 0, forward: 0 };
   const { batchSize = IMAGE_BATCH, autoRotate, fastDecode, resizeOn, decodeOn, signal } = options;
   const how = { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal, times };
@@ -178,7 +174,11 @@ async function run<T extends Identity>(
 }
 
 /** What is recorded of a run, what must be equal for its rows to be taken over, and how many at once. */
-export function settingsOf(clip: Clip, job: Pick<Job<Identity>, "kind" | "runner" | "batchSize">, options: EmbedOptions) {
+export function settingsOf(
+  clip: Clip,
+  job: Pick<Job<Identity>, "kind" | "runner" | "batchSize">,
+  options: EmbedOptions,
+) {
   const about = runAbout(clip, job, options);
   const wholeBatches = wholeBatchesOf(job.runner, job.batchSize);
   const changing = { input: undefined, runner: job.runner, batchSize: wholeBatches };

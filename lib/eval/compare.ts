@@ -121,10 +121,11 @@ export function compareClassifiers(
 /** Means of resamples with replacement (Efron 1979). */
 function resampledMeans(values: Int8Array, seed: number): number[] {
   const random = seededRandom(seed);
+  const count = values.length;
   return Array.from({ length: ROUNDS }, () => {
     let sum = 0;
-    for (let i = 0; i < values.length; i++) sum += values[below(random, values.length)];
-    return sum / values.length;
+    for (let drawn = 0; drawn < count; drawn++) sum += values[below(random, count)];
+    return sum / count;
   });
 }
 

@@ -43,7 +43,9 @@ export function jaccardScores(items: readonly Association[]): JaccardScores {
 
 function jaccard({ scores, answers }: Association, index: number): number {
   const right = new Set(answers);
-  const isWithin = answers.every((answer) => Number.isInteger(answer) && answer >= 0 && answer < scores.length);
+  const isWithin = answers.every(
+    (answer) => Number.isInteger(answer) && answer >= 0 && answer < scores.length,
+  );
   if (!isWithin || right.size !== answers.length || right.size === 0) {
     const message = `question ${index} has ${scores.length} candidates and the answers ${answers.join(", ")}`;
     throw new TorchclipError("E_ARGUMENT", message, { index });

@@ -4,7 +4,11 @@ import type { Clip } from "../clip/clip.js";
 import type { CaptionSet } from "../datasets/captions/caption-set.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { similarity, type Embeddings } from "../embeddings.js";
-import { measureRetrieval, type RetrievalMetrics, type RetrievalMetricsOptions } from "./retrieval-metrics.js";
+import {
+  measureRetrieval,
+  type RetrievalMetrics,
+  type RetrievalMetricsOptions,
+} from "./retrieval-metrics.js";
 import { retrieve, type RetrievalOptions, type RetrievalResult } from "./retrieval.js";
 import {
   manifestOf,

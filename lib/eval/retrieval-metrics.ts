@@ -94,7 +94,10 @@ export async function measureRetrieval(
     textToImage: direction(toImage, oneEach(owners), owners, seed, true),
   };
 
-  const firstCaptions = gatherRows(captions, own.map((image) => captionsOf.rows[captionsOf.starts[image]]));
+  const firstCaptions = gatherRows(
+    captions,
+    own.map((image) => captionsOf.rows[captionsOf.starts[image]]),
+  );
   const pairs = oneEach(own);
   const pairToText = await ranksOf(images, firstCaptions, pairs, how);
   const pairToImage = await ranksOf(firstCaptions, images, pairs, how);
@@ -125,7 +128,7 @@ function captionsOfImages(imageOf: ArrayLike<number>, images: number, captions: 
   const lists = Array.from({ length: images }, (): number[] => []);
   for (let caption = 0; caption < captions; caption++) {
     const image = imageOf[caption];
-    if (lists[image] === undefined) {
+    if (!Number.isInteger(image) || image < 0 || image >= images) {
       const message = `caption ${caption} is of image ${image}, and there are ${images}`;
       throw new TorchclipError("E_ARGUMENT", message, { index: caption });
     }
@@ -253,12 +256,7 @@ function dot(a: Int32Array, b: Float64Array): number {
 }
 
 /** floor(median) of sorted values, each taken as often as its image is drawn; `total` of them together. */
-function weightedMedian(
-  sorted: Float64Array,
-  imageOf: Int32Array,
-  times: Int32Array,
-  total: number,
-): number {
+function weightedMedian(sorted: Float64Array, imageOf: Int32Array, times: Int32Array, total: number): number {
   const [lower, upper] = [Math.floor((total - 1) / 2), Math.floor(total / 2)];
   let passed = 0;
   let below = NaN;

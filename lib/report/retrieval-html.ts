@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { encode } from "html-entities";
 import type { CaptionSet } from "../datasets/captions/caption-set.js";
 import type { BothDirections, DirectionMetrics, Estimate } from "../eval/retrieval-metrics.js";
@@ -18,7 +19,7 @@ export async function retrievalHtml(
   result: RetrievalResult,
   manifest: RetrievalManifest,
 ): Promise<string> {
-  const title = `Retrieval: ${encode(manifest.model.name)} on ${encode(data.name)}`;
+  const title = `Retrieval: ${encode(manifest.model.name)} on ${encode(basename(data.name))}`;
   const thumbnails = await thumbnailsOf(result, manifest.preprocessing.exifOrientation === "applied");
   const body = bodyHtml(title, data, result, manifest, thumbnails);
   const style = `<style>${STYLE}${REPORT_STYLE}${RETRIEVAL_STYLE}${await fontFaces(body)}</style>`;
@@ -71,11 +72,11 @@ function bodyHtml(
     `<h1>${title}</h1>`,
     `<p class="sub">${runText(data, result, manifest)}</p>`,
     `<div class="figures">${leadingFigures(metrics.anyPositive)}</div>`,
-    ...DEFINITIONS.map(
-      ([key, name, meaning]) =>
-        `<h2>${name}</h2><p class="sub">${meaning}</p>${definitionTable(metrics[key])}`,
-    ),
+    `<h2>Both definitions of Recall@K</h2>`,
     `<p class="sub">${NOTES}${tiesText(metrics.anyPositive)}</p>`,
+    `<div class="definitions">${DEFINITIONS.map(([key, name, meaning]) =>
+      definitionHtml(name, meaning, metrics[key]),
+    ).join("")}</div>`,
     `<h2>Worst queries: image → text</h2><p class="sub">${WORST_IMAGES}</p>`,
     worstImages(result, thumbnails),
     `<h2>Worst queries: text → image</h2><p class="sub">${WORST_CAPTIONS}</p>`,
@@ -90,12 +91,17 @@ const NOTES =
   "Small: 95 % intervals, bootstrap over images with all their captions. " +
   "Median and mean are of the rank of the best right answer; 1 is the first place.";
 const WORST_IMAGES =
-  "The ten images whose best caption came latest: its rank, and the captions that came first instead.";
+  "The ten images whose best caption (green) came latest: its rank and cosine, and the three captions that came first.";
 const WORST_CAPTIONS =
-  "The ten captions whose image came latest: its rank, and the images that came first instead.";
+  "The ten captions whose image (green frame) came latest: its rank and cosine, and the three images that came first.";
 
-function runText(data: CaptionSet, { metrics, truncated }: RetrievalResult, manifest: RetrievalManifest): string {
+function runText(
+  data: CaptionSet,
+  { metrics, truncated }: RetrievalResult,
+  manifest: RetrievalManifest,
+): string {
   return [
+    encode(data.name),
     `split ${encode(data.split)}, ${metrics.images} images, ${metrics.captions} captions`,
     `${encode(manifest.device)}, ${encode(manifest.precision)}`,
     ...(truncated > 0 ? [`${truncated} captions cut at the model's context`] : []),
@@ -114,22 +120,43 @@ function leadingFigures(found: BothDirections): string {
   }).join("");
 }
 
-function definitionTable(found: BothDirections): string {
-  const { recall, ndcg10 } = found.imageToText;
-  const heads = ["", ...recall.map(({ k }) => `R@${k}`), ...(ndcg10 ? ["nDCG@10"] : []), "median", "mean rank"];
-  const head = heads.map((text) => `<th>${text}</th>`).join("");
-  const rows = DIRECTIONS.map(([direction, name]) => `<tr><td>${name}</td>${directionCells(found[direction])}</tr>`);
-  return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+/** A definition in both directions: a row for each metric, so that it fits a phone. */
+function definitionHtml(name: string, meaning: string, found: BothDirections): string {
+  const heads = DIRECTIONS.map(([, direction]) => `<th>${direction}</th>`).join("");
+  const rows = metricRows(found).map(([metric, ...cells]) => `<tr><td>${metric}</td>${cells.join("")}</tr>`);
+  const table = `<table><thead><tr><th></th>${heads}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
+  return `<div class="definition"><h3>${name}</h3><p class="sub">${meaning}</p>${table}</div>`;
 }
 
-function directionCells({ recall, ndcg10, medianRank, meanRank }: DirectionMetrics): string {
-  const shares = [...recall, ...(ndcg10 ? [ndcg10] : [])].map((one) => estimateCell(one, percent));
-  const whole = (x: number) => String(x);
-  return [...shares, estimateCell(medianRank, whole), estimateCell(meanRank, (x) => x.toFixed(1))].join("");
+/** The name of each metric, and a cell for each direction. */
+function metricRows(found: BothDirections): string[][] {
+  const cells = (pick: (of: DirectionMetrics) => Estimate | undefined, cell: (of: Estimate) => string) =>
+    DIRECTIONS.map(([direction]) => {
+      const estimate = pick(found[direction]);
+      return estimate ? cell(estimate) : "<td></td>";
+    });
+  const recalls = found.imageToText.recall.map(({ k }, i) => [
+    `Recall@${k}`,
+    ...cells(({ recall }) => recall[i], shareCell),
+  ]);
+  const gain = ["nDCG@10", ...cells(({ ndcg10 }) => ndcg10, shareCell)];
+  return [
+    ...recalls,
+    ...(found.imageToText.ndcg10 ? [gain] : []),
+    ["median rank", ...cells(({ medianRank }) => medianRank, rankCell)],
+    ["mean rank", ...cells(({ meanRank }) => meanRank, rankCell)],
+  ];
 }
 
-function estimateCell({ value, interval: { low, high } }: Estimate, show: (x: number) => string): string {
-  return `<td>${show(value)}<small>${show(low)} – ${show(high)}</small></td>`;
+/** A share with its interval, which is short enough for a phone. */
+function shareCell({ value, interval: { low, high } }: Estimate): string {
+  const short = (x: number) => (100 * x).toFixed(1);
+  return `<td>${percent(value)}<small>${short(low)} to ${short(high)}\u00a0%</small></td>`;
+}
+
+function rankCell({ value, interval: { low, high } }: Estimate): string {
+  const short = (x: number) => (Number.isInteger(x) ? String(x) : x.toFixed(1));
+  return `<td>${short(value)}<small>${short(low)} to ${short(high)}</small></td>`;
 }
 
 function tiesText(found: BothDirections): string {
@@ -148,7 +175,7 @@ function worstImages({ worst, images, captions }: RetrievalResult, thumbnails: T
     const lines = query.hits.map((hit) => captionLine(hit, captions, query));
     return (
       `<article class="query">${pictureHtml(query.query, images, thumbnails)}` +
-      `<div>${rankHtml(query)}<p><b class="right">${encode(captions[query.answer.row])}</b> ${cosine(query.answer)}</p>` +
+      `<div>${rankHtml(query, captions.length)}<p><b class="right">${encode(captions[query.answer.row])}</b> ${cosine(query.answer)}</p>` +
       `<ol>${lines.join("")}</ol></div></article>`
     );
   });
@@ -173,18 +200,18 @@ function worstCaptions({ worst, images, captions }: RetrievalResult, thumbnails:
       ),
     ];
     return (
-      `<article class="caption">${rankHtml(query)}<p><b>${encode(captions[query.query])}</b></p>` +
+      `<article class="caption">${rankHtml(query, images.length)}<p><b>${encode(captions[query.query])}</b></p>` +
       `<div class="hits">${figures.join("")}</div></article>`
     );
   });
   return `<div class="captions">${items.join("\n")}</div>`;
 }
 
-function rankHtml({ rank }: WorstQuery): string {
-  return `<p class="rank">rank ${rank}</p>`;
+function rankHtml({ rank }: WorstQuery, among: number): string {
+  return `<p class="rank">rank ${rank} of ${among}</p>`;
 }
 
-const cosine = ({ score }: RetrievedRow) => `<small>${score.toFixed(3)}</small>`;
+const cosine = ({ score }: RetrievedRow) => `<small>${score.toFixed(3).replace("-", "−")}</small>`;
 
 function pictureHtml(row: number, images: RetrievalResult["images"], thumbnails: Thumbnails): string {
   const url = thumbnails.get(row);

@@ -33,7 +33,7 @@ export function captionLines(data: CaptionSet): string {
 export function retrievalText({ metrics, skipped, truncated }: RetrievalResult): string {
   const tables = DEFINITIONS.map(([key, title, meaning]) => {
     const rows = DIRECTIONS.map(([direction, name]) => directionLine(name, metrics[key][direction]));
-    return [`${title}: ${meaning}`, headLine(key === "anyPositive"), ...rows].join("\n");
+    return [title, meaning, headLine(key === "anyPositive"), ...rows].join("\n");
   });
   const ties = DIRECTIONS.map(([direction, name]) => [metrics.anyPositive[direction].ties, name] as const);
   return [

@@ -67,7 +67,10 @@ describe("torchclip retrieve", function () {
     for (let i = 0; i < 23; i++) copyFileSync(join(folder, "images", `${i}.png`), join(some, `${i}.png`));
     const noted = run("--root", some);
     assert.equal(noted.status, 0, noted.stderr);
-    assert.match(noted.stderr, /^Note: .*1 images are not there and are left out with their captions: 23\.png/m);
+    assert.match(
+      noted.stderr,
+      /^Note: .*1 images are not there and are left out with their captions: 23\.png/m,
+    );
     assert.match(results().manifest.dataset.notes.join(), /23\.png/);
     const strict = run("--root", some, "--strict");
     assert.equal(strict.status, 1);
@@ -98,7 +101,18 @@ describe("torchclip eval --compare", function () {
   const cli = commandLine(join(folder, "cache"));
   const evaluate = (name: string, ...args: string[]) => {
     const out = join(folder, name);
-    const { status, stderr } = cli("eval", "-m", "tiny", "-s", "scenes", "--split", "valid", "-o", out, ...args);
+    const { status, stderr } = cli(
+      "eval",
+      "-m",
+      "tiny",
+      "-s",
+      "scenes",
+      "--split",
+      "valid",
+      "-o",
+      out,
+      ...args,
+    );
     assert.equal(status, 0, stderr);
     return join(out, "results.json");
   };

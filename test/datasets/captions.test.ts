@@ -49,7 +49,8 @@ describe("Karpathy's dataset_coco.json and dataset_flickr30k.json", () => {
     ],
   };
   const images = ["val2014/1.jpg", "val2014/2.jpg", "train2014/3.jpg", "val2014/4.jpg", "val2014/5.jpg"];
-  const root = () => files({ "dataset_coco.json": coco, ...Object.fromEntries(images.map((name) => [name, ""])) });
+  const root = () =>
+    files({ "dataset_coco.json": coco, ...Object.fromEntries(images.map((name) => [name, ""])) });
 
   it("the test split with the first five captions, images below their filepath", async () => {
     const folder = root();
@@ -91,7 +92,11 @@ describe("Karpathy's dataset_coco.json and dataset_flickr30k.json", () => {
   it("damaged entries are named by their index", async () => {
     const broken = async (change: object) => {
       const image = { ...karpathy(1, "test", ["a"]), ...change };
-      const root = files({ "c.json": { images: [karpathy(0, "test", ["x"]), image] }, "0.jpg": "", "1.jpg": "" });
+      const root = files({
+        "c.json": { images: [karpathy(0, "test", ["x"]), image] },
+        "0.jpg": "",
+        "1.jpg": "",
+      });
       return (await rejectsWith("E_DATASET_FORMAT", () => read(join(root, "c.json")))).message;
     };
     assert.match(await broken({ filename: 3 }), /c\.json: images\[1\]\.filename must be a string/);
@@ -118,7 +123,10 @@ describe("COCO's captions, and CLIP_benchmark's coco_test_karpathy.json", () => 
   };
   const names = coco.images.map((image) => image.file_name);
   const made = (change: object, ...images: string[]) =>
-    files({ "captions.json": { ...coco, ...change }, ...Object.fromEntries(images.map((name) => [name, ""])) });
+    files({
+      "captions.json": { ...coco, ...change },
+      ...Object.fromEntries(images.map((name) => [name, ""])),
+    });
 
   it("all captions of each image, in the order of the images", async () => {
     const file = join(made({}, ...names), "captions.json");
@@ -158,15 +166,21 @@ describe("COCO's captions, and CLIP_benchmark's coco_test_karpathy.json", () => 
       const file = join(made(change, ...names), "captions.json");
       return (await rejectsWith("E_DATASET_FORMAT", () => read(file))).message;
     };
-    assert.match(await broken({ annotations: [{ image_id: 9 }] }), /annotations\[0\]\.caption must be a string/);
+    assert.match(
+      await broken({ annotations: [{ image_id: 9 }] }),
+      /annotations\[0\]\.caption must be a string/,
+    );
     assert.match(await broken({ annotations: [{ caption: "a" }] }), /annotations\[0\]\.image_id/);
     assert.match(await broken({ annotations: ["a"] }), /annotations\[0\] must be an object/);
     assert.match(await broken({ images: [{ id: 1 }] }), /images\[0\]\.file_name/);
     const twice = [coco.images[0], coco.images[0]];
     assert.match(await broken({ images: twice }), /images\[1\]\.id is 9, as an image before it has/);
     assert.match(await broken({ images: {} }), /images must be a list/);
-    const text = join(files({ "c.json": "{ \"images\": [" }), "c.json");
-    assert.match((await rejectsWith("E_DATASET_FORMAT", () => read(text))).message, /c\.json: it is not JSON/);
+    const text = join(files({ "c.json": '{ "images": [' }), "c.json");
+    assert.match(
+      (await rejectsWith("E_DATASET_FORMAT", () => read(text))).message,
+      /c\.json: it is not JSON/,
+    );
   });
 
   it("where all images are missing, the folder and the option are named", async () => {
@@ -176,7 +190,7 @@ describe("COCO's captions, and CLIP_benchmark's coco_test_karpathy.json", () => 
 });
 
 describe("CLIP_benchmark's flickr30k_test_karpathy.txt", () => {
-  const lines = ["image,caption", "1.jpg,A man, a plan .", "1.jpg,Another one .", "2.jpg,\"A quote\" here", ""];
+  const lines = ["image,caption", "1.jpg,A man, a plan .", "1.jpg,Another one .", '2.jpg,"A quote" here', ""];
 
   it("the name ends at its ending; captions hold commas and quotes", async () => {
     const root = files({ "f.txt": lines.join("\n"), "1.jpg": "", "2.jpg": "" });
@@ -198,7 +212,7 @@ describe("lists of image and caption", () => {
   it("open_clip's columns, several captions an image, and columns of other names", async () => {
     const root = files({
       "a.csv": 'filepath,title\n1.png,"one, two"\n2.png,three\n1.png,four\n',
-      "b.tsv": "picture\ttext in it\n1.png\tone \"quoted\"\n",
+      "b.tsv": 'picture\ttext in it\n1.png\tone "quoted"\n',
       "c.jsonl": '{"image":"1.png","caption":"a"}\n\n{"image":"2.png","captions":["b","c"]}\n',
       "1.png": "",
       "2.png": "",
@@ -230,13 +244,19 @@ describe("lists of image and caption", () => {
       return rejectsWith("E_DATASET_FORMAT", () => read(join(root, name), options));
     };
     const none = await broken("a.csv", "path,label\n1.png,cat\n");
-    assert.match(none.message, /a\.csv:2: no caption in the column title \(or caption, captions, text\); the row has/);
+    assert.match(
+      none.message,
+      /a\.csv:2: no caption in the column title \(or caption, captions, text\); the row has/,
+    );
     assert.equal(none.index, 2);
     const image = await broken("a.csv", "path,caption\n1.png,a\n,b\n");
     assert.match(image.message, /a\.csv:3: no image in the column filepath/);
     const key = await broken("a.csv", "path,caption\n1.png,a\n", { captionKey: "title" });
     assert.match(key.message, /no caption in the column title; the row has path, caption/);
-    assert.match((await broken("a.jsonl", '{"path":"1.png","captions":[1]}')).message, /a\.jsonl:1: no caption/);
+    assert.match(
+      (await broken("a.jsonl", '{"path":"1.png","captions":[1]}')).message,
+      /a\.jsonl:1: no caption/,
+    );
     assert.match((await broken("a.jsonl", "{")).message, /a\.jsonl:1/);
     await broken("a.parquet", "");
   });

@@ -18,11 +18,14 @@ function write(files: Files, root = temporaryFolder()): string {
   return root;
 }
 
-const open = (name: string, root: string, options: DatasetOptions = {}) => loadDataset(name, { root, ...options });
+const open = (name: string, root: string, options: DatasetOptions = {}) =>
+  loadDataset(name, { root, ...options });
 
 /** The class of each image by the image's name. */
 function labels(data: Dataset): Record<string, string> {
-  return Object.fromEntries([...data].map(({ name, label }) => [name.replaceAll("\\", "/"), data.classes[label]]));
+  return Object.fromEntries(
+    [...data].map(({ name, label }) => [name.replaceAll("\\", "/"), data.classes[label]]),
+  );
 }
 
 async function refused(name: string, root: string, options: DatasetOptions = {}): Promise<string> {
@@ -69,12 +72,23 @@ describe("data sets of DataComp's evaluation", () => {
     const other = write(folders([...IMAGENET_SUBSETS["imagenet-a"].slice(1), "n00000001"]));
     assert.match(await refused("imagenet-a", other), /the folder n00000001 is none of the 200/);
     const fewer = write(folders(IMAGENET_SUBSETS["imagenet-a"].slice(1)));
-    assert.match(await refused("imagenet-a", fewer), new RegExp(`without ${IMAGENET_SUBSETS["imagenet-a"][0]}`));
+    assert.match(
+      await refused("imagenet-a", fewer),
+      new RegExp(`without ${IMAGENET_SUBSETS["imagenet-a"][0]}`),
+    );
   });
 
   it("ImageNet-Sketch: 1000 folders of WordNet ids; ImageNet-V2: folders of numbers in their own order", async () => {
     const { classes, folders: ids } = CLIP_PROMPTS.imagenet;
-    const sketch = await open("imagenet-sketch", write(folders(ids.map((id) => `sketch/${id}`), "jpeg")));
+    const sketch = await open(
+      "imagenet-sketch",
+      write(
+        folders(
+          ids.map((id) => `sketch/${id}`),
+          "jpeg",
+        ),
+      ),
+    );
     assert.equal(labels(sketch)[`${ids[999]}/1.jpeg`], classes[999]);
     const numbers = Array.from({ length: 1000 }, (_, i) => `imagenetv2-matched-frequency-format-val/${i}`);
     const v2 = await open("imagenet-v2", write(folders(numbers, "jpeg")));
@@ -107,7 +121,12 @@ describe("data sets of DataComp's evaluation", () => {
 
   it("Caltech-101: folders in upper and lower case, the background among them", async () => {
     const { folders: own } = CLIP_PROMPTS.caltech101;
-    const root = write(folders(own.map((name) => `101_ObjectCategories/${name}`), "jpg"));
+    const root = write(
+      folders(
+        own.map((name) => `101_ObjectCategories/${name}`),
+        "jpg",
+      ),
+    );
     const data = await open("caltech101", root);
     const found = labels(data);
     assert.deepEqual([data.length, data.classes.length], [102, 102]);
@@ -120,12 +139,20 @@ describe("data sets of DataComp's evaluation", () => {
       yin_yang: "yin and yang symbol",
     };
     for (const [folder, name] of Object.entries(expected)) assert.equal(found[`${folder}/1.jpg`], name);
-    assert.match(await refused("caltech101", write(folders(own.slice(1)))), /101 class folders; Caltech-101 has 102/);
+    assert.match(
+      await refused("caltech101", write(folders(own.slice(1)))),
+      /101 class folders; Caltech-101 has 102/,
+    );
   });
 
   it("RESISC45: folders with underscores", async () => {
     const { classes } = CLIP_PROMPTS.resisc45;
-    const root = write(folders(classes.map((name) => `NWPU-RESISC45/${name.replaceAll(" ", "_")}`), "jpg"));
+    const root = write(
+      folders(
+        classes.map((name) => `NWPU-RESISC45/${name.replaceAll(" ", "_")}`),
+        "jpg",
+      ),
+    );
     assert.equal(labels(await open("resisc45", root))["sea_ice/1.jpg"], "sea ice");
     await refused("resisc45", write(folders(["a", "b"])));
   });
@@ -178,7 +205,13 @@ describe("data sets of DataComp's evaluation", () => {
       assert.deepEqual(labels(data), { "test#0": "zero", "test#1": "three", "test#2": "one" });
       const { data: pixels, width, height, channels } = (await data.at(2).read()) as RawImage;
       assert.deepEqual([width, height, channels], [32, 32, 3]);
-      for (const [y, x, c] of [[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 9, 2], [31, 31, 1]])
+      for (const [y, x, c] of [
+        [0, 0, 0],
+        [1, 0, 0],
+        [0, 1, 0],
+        [5, 9, 2],
+        [31, 31, 1],
+      ])
         assert.equal(pixels[(y * 32 + x) * 3 + c], (3 * y + 5 * x + 7 * c + 22) % 256, `${y} ${x} ${c}`);
       write({ "test_32x32.mat": Buffer.from(mats.carsMeta[form], "base64") }, root);
       assert.match(await refused("svhn", root), /no bytes named X/);
@@ -190,14 +223,19 @@ describe("data sets of DataComp's evaluation", () => {
     const list = (line: string) => `${line}\n`;
     const root = write({
       "fgvc-aircraft-2013b/data/variants.txt": `${classes.join("\n")}\n`,
-      "fgvc-aircraft-2013b/data/images_variant_test.txt": list(`1514522 ${classes[0]}`) + list("0747029 DC-3"),
+      "fgvc-aircraft-2013b/data/images_variant_test.txt":
+        list(`1514522 ${classes[0]}`) + list("0747029 DC-3"),
       "fgvc-aircraft-2013b/data/images_variant_val.txt": list("1 Cessna 172"),
       "fgvc-aircraft-2013b/data/images_variant_trainval.txt": list("2 Cessna 172"),
     });
     const data = await open("fgvc-aircraft", root);
     assert.deepEqual(labels(data), { "1514522.jpg": classes[0], "0747029.jpg": "DC-3" });
-    assert.deepEqual(labels(await open("fgvc-aircraft", root, { split: "valid" })), { "1.jpg": "Cessna 172" });
-    assert.deepEqual(labels(await open("fgvc-aircraft", root, { split: "trainval" })), { "2.jpg": "Cessna 172" });
+    assert.deepEqual(labels(await open("fgvc-aircraft", root, { split: "valid" })), {
+      "1.jpg": "Cessna 172",
+    });
+    assert.deepEqual(labels(await open("fgvc-aircraft", root, { split: "trainval" })), {
+      "2.jpg": "Cessna 172",
+    });
     write({ "fgvc-aircraft-2013b/data/images_variant_test.txt": list("1 No such plane") }, root);
     assert.match(await refused("fgvc-aircraft", root), /images_variant_test\.txt: line 1: "1 No such plane"/);
   });
@@ -224,7 +262,9 @@ describe("data sets of DataComp's evaluation", () => {
 
   it("VOC 2007: every annotated box cut out, difficult ones too, without their parts", async () => {
     const pixels = Buffer.from(Array.from({ length: 6 * 4 * 3 }, (_, i) => 3 * i));
-    const whole = await sharp(pixels, { raw: { width: 6, height: 4, channels: 3 } }).png().toBuffer();
+    const whole = await sharp(pixels, { raw: { width: 6, height: 4, channels: 3 } })
+      .png()
+      .toBuffer();
     const object = (name: string, box: number[], more = "") => {
       const [xmin, ymin, xmax, ymax] = box.map(String);
       const bounds = `<xmin>${xmin}</xmin><ymin>${ymin}</ymin><xmax>${xmax}</xmax><ymax>${ymax}</ymax>`;
@@ -247,7 +287,11 @@ describe("data sets of DataComp's evaluation", () => {
     const expected = [1, 2, 3].flatMap((x) => at(x, 2)).concat([1, 2, 3].flatMap((x) => at(x, 3)));
     assert.deepEqual([...dog.data], expected);
     const person = (await data.at(1).read()) as RawImage;
-    assert.deepEqual([...person.data], [...at(4, 0), ...at(5, 0), 0, 0, 0, 0, 0, 0], "black outside the image");
+    assert.deepEqual(
+      [...person.data],
+      [...at(4, 0), ...at(5, 0), 0, 0, 0, 0, 0, 0],
+      "black outside the image",
+    );
     write({ "VOCdevkit/VOC2007/Annotations/000001.xml": xml(object("unicorn", [1, 2, 4, 4])) }, root);
     assert.match(await refused("voc2007", root), /object 0 is a "unicorn"/);
     write({ "VOCdevkit/VOC2007/Annotations/000001.xml": xml(object("dog", [4, 2, 1, 4])) }, root);
@@ -255,7 +299,8 @@ describe("data sets of DataComp's evaluation", () => {
   });
 
   it("CLEVR: counts and the depth of the closest object, of CLEVR's val", async () => {
-    const objects = (depths: number[]) => depths.map((depth) => ({ shape: "cube", pixel_coords: [10, 20, depth] }));
+    const objects = (depths: number[]) =>
+      depths.map((depth) => ({ shape: "cube", pixel_coords: [10, 20, depth] }));
     const scenes = [
       { image_filename: "CLEVR_val_000000.png", objects: objects([8.1, 12, 9]) },
       { image_filename: "CLEVR_val_000001.png", objects: objects([11, 12, 13, 10.5]) },
@@ -288,14 +333,11 @@ describe("data sets of DataComp's evaluation", () => {
       ["000002", [line("Car", 69)]],
       ["000003", [line("Cyclist", 5)]],
     ];
-    const root = write(
-      Object.fromEntries(
-        files.flatMap(([name, lines]) => [
-          [`training/image_2/${name}.png`, image],
-          [`training/label_2/${name}.txt`, `${lines.join("\n")}\n`],
-        ]),
-      ),
-    );
+    const content = files.flatMap(([name, lines]): [string, Uint8Array | string][] => [
+      [`training/image_2/${name}.png`, image],
+      [`training/label_2/${name}.txt`, `${lines.join("\n")}\n`],
+    ]);
+    const root = write(Object.fromEntries(content));
     const data = await open("kitti-distance", root);
     assert.deepEqual(
       [...data].map(({ label }) => label),
@@ -323,7 +365,14 @@ describe("data sets of DataComp's evaluation", () => {
     const pcam = await open("pcam", root);
     assert.deepEqual(labels(pcam), { s0: CLIP_PROMPTS.pcam.classes[1], s1: CLIP_PROMPTS.pcam.classes[0] });
     assert.deepEqual(pcam.prompts[0].templates, CLIP_PROMPTS.pcam.templates);
-    for (const name of ["svhn", "caltech101", "kitti-distance", "clevr-counts", "resisc45", "voc2007"] as const)
+    for (const name of [
+      "svhn",
+      "caltech101",
+      "kitti-distance",
+      "clevr-counts",
+      "resisc45",
+      "voc2007",
+    ] as const)
       assert.equal(labels(await open(name, root)).s0, CLIP_PROMPTS[name].classes[1], name);
     write({ "test/1.tar": await shard({ "s1.cls": "3", "s1.webp": image }) }, root);
     assert.equal(labels(await open("clevr-counts", root)).s1, "6", "3 is an id, not the class called 3");

@@ -106,7 +106,10 @@ describe("evaluateRetrieval", function () {
     const { worst, captions, images } = await evaluateRetrieval(clip, swapped);
     assert.deepEqual([worst.imageToText.length, worst.textToImage.length], [10, 10]);
     const [first, second, third] = worst.imageToText;
-    assert.deepEqual([first.query, second.query].sort((a, b) => a - b), [0, 9]);
+    assert.deepEqual(
+      [first.query, second.query].sort((a, b) => a - b),
+      [0, 9],
+    );
     assert.ok(first.rank >= second.rank && second.rank > 1, `${first.rank} ${second.rank}`);
     assert.ok(third.rank <= second.rank);
     assert.equal(captions[first.hits[0].row].includes(data.images[first.query].captions[1].slice(2)), true);

@@ -27,7 +27,8 @@ function recallsOf({ recall }: DirectionMetrics): Figures {
 }
 
 function assertFigures(found: Figures, expected: Figures, what: string): void {
-  for (const [name, value] of Object.entries(expected)) assertNear(found[name], value, 1e-12, `${what} ${name}`);
+  for (const [name, value] of Object.entries(expected))
+    assertNear(found[name], value, 1e-12, `${what} ${name}`);
 }
 
 /** Cosines in double precision, as a plain loop. */
@@ -108,14 +109,18 @@ describe("retrieval metrics", () => {
 
   it("intervals hold their value, are the same for one seed and others for another", async () => {
     const { images, captions, imageOf } = cases[2];
-    const run = (seed: number) => retrievalMetrics(embeddings(images), embeddings(captions), imageOf, { seed });
+    const run = (seed: number) =>
+      retrievalMetrics(embeddings(images), embeddings(captions), imageOf, { seed });
     const [first, again, other] = [await run(3), await run(3), await run(4)];
     assert.deepEqual(first, again);
     assert.notDeepEqual(first.anyPositive.imageToText, other.anyPositive.imageToText);
     for (const direction of DIRECTIONS) {
       const { recall, medianRank, meanRank, ndcg10 } = first.anyPositive[direction];
       for (const { value, interval } of [...recall, medianRank, meanRank, ndcg10!]) {
-        assert.ok(interval.low <= value && value <= interval.high, `${interval.low} ${value} ${interval.high}`);
+        assert.ok(
+          interval.low <= value && value <= interval.high,
+          `${interval.low} ${value} ${interval.high}`,
+        );
         assert.equal(interval.method, "bootstrap");
       }
     }

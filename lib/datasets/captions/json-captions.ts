@@ -110,7 +110,10 @@ function sentencesOf(image: JsonObject, place: number, check: Untrusted, problem
 
 type CocoFile = JsonFile & { annotations: readonly unknown[] };
 
-function cocoImages({ images, annotations, check, problems }: CocoFile, options: CaptionOptions): ListedImage[] {
+function cocoImages(
+  { images, annotations, check, problems }: CocoFile,
+  options: CaptionOptions,
+): ListedImage[] {
   const byId = new Map<string, ListedImage>();
   for (const [i, image] of images.entries()) {
     const id = idOf(image.id, `images[${i}].id`, check);

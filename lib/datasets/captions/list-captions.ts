@@ -58,7 +58,11 @@ function splitOf({ columns: { split } }: ParsedRow): string | undefined {
 }
 
 /** The split that is asked for; without a name "test", else the first. */
-function wantedSplit(file: string, found: ReadonlySet<string | undefined>, wanted: string | undefined): string {
+function wantedSplit(
+  file: string,
+  found: ReadonlySet<string | undefined>,
+  wanted: string | undefined,
+): string {
   const names = [...found].filter((name) => name !== undefined);
   if (names.length === 0) {
     checkNoSplit(file, wanted);

@@ -37,17 +37,25 @@ const AT_ONCE = 64;
 export async function loadCaptions(file: string, options: CaptionOptions = {}): Promise<CaptionSet> {
   const read = READERS[extname(file).toLowerCase()];
   if (!read)
-    throw new TorchclipError("E_DATASET_FORMAT", `${file} is no .json, .csv, .tsv, .jsonl or .txt of captions`, {
-      subject: file,
-    });
+    throw new TorchclipError(
+      "E_DATASET_FORMAT",
+      `${file} is no .json, .csv, .tsv, .jsonl or .txt of captions`,
+      {
+        subject: file,
+      },
+    );
   const problems = new Problems();
   const listed = await read(file, options, problems);
   const images = await present(listed.images, options.root ?? dirname(file), problems);
   const notes = problems.report(file, options.strict ?? false);
   if (images.length === 0)
-    throw new TorchclipError("E_DATASET_EMPTY", [`${file} has no image with a caption`, ...notes].join(". "), {
-      subject: file,
-    });
+    throw new TorchclipError(
+      "E_DATASET_EMPTY",
+      [`${file} has no image with a caption`, ...notes].join(". "),
+      {
+        subject: file,
+      },
+    );
   return {
     name: file,
     split: listed.split,

@@ -44,7 +44,9 @@ export async function clevr(name: "clevr-counts" | "clevr-distance", o: DatasetO
     const image = check.text(scene.image_filename, `scenes[${i}].image_filename`);
     const objects = check.array(scene.objects, `scenes[${i}].objects`);
     const label =
-      name === "clevr-counts" ? objects.length - CLEVR_LEAST : closest(objects, `scenes[${i}].objects`, check);
+      name === "clevr-counts"
+        ? objects.length - CLEVR_LEAST
+        : closest(objects, `scenes[${i}].objects`, check);
     if (!(label in classes)) throw check.error(`scenes[${i}] is of none of the ${classes.length} classes`);
     const path = join(root, "images", own, image);
     return { read: () => path, label, name: image };
@@ -123,6 +125,10 @@ function vehicleDistance(text: string, file: string): number {
 export async function pcam(o: DatasetOptions): Promise<Dataset> {
   const data = await shardedSet("pcam", CLIP_PROMPTS.pcam.classes, o);
   if (data) return data;
-  const root = needRoot("pcam", o, "test/0.tar … of clip-benchmark/wds_vtab-pcam (its HDF5 files are not read)");
+  const root = needRoot(
+    "pcam",
+    o,
+    "test/0.tar … of clip-benchmark/wds_vtab-pcam (its HDF5 files are not read)",
+  );
   throw bad(root, `it holds no shards ${join(o.split ?? "test", "0.tar")} …; PCam's HDF5 files are not read`);
 }

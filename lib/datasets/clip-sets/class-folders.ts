@@ -84,7 +84,11 @@ export async function resisc45(o: DatasetOptions): Promise<Dataset> {
   const { classes } = CLIP_PROMPTS.resisc45;
   const shards = await shardedSet("resisc45", classes, o);
   if (shards) return shards;
-  const given = needRoot("resisc45", o, "NWPU-RESISC45/airplane/…, or test/0.tar of clip-benchmark/wds_vtab-resisc45");
+  const given = needRoot(
+    "resisc45",
+    o,
+    "NWPU-RESISC45/airplane/…, or test/0.tar of clip-benchmark/wds_vtab-resisc45",
+  );
   const inner = join(given, "NWPU-RESISC45");
   const root = (await exists(inner)) ? inner : given;
   const names = (own: readonly string[]) => promptClasses(own, CLIP_PROMPTS.resisc45, root);
@@ -106,7 +110,10 @@ export async function caltech101(o: DatasetOptions): Promise<Dataset> {
   const names = (found: readonly string[]) => {
     const unknown = found.find((folder) => !own.includes(folder));
     if (unknown !== undefined || found.length !== own.length)
-      throw bad(root, `${found.length} class folders${unknown ? `, among them ${unknown}` : ""}; Caltech-101 has 102`);
+      throw bad(
+        root,
+        `${found.length} class folders${unknown ? `, among them ${unknown}` : ""}; Caltech-101 has 102`,
+      );
     return found.map((folder) => classes[own.indexOf(folder)] ?? folder);
   };
   return folders("caltech101", root, o, names, atRoot(given).origin);

@@ -29,13 +29,17 @@ interface FolderSet {
 async function inOrder({ name, root, folders }: FolderSet): Promise<Dataset> {
   const data = await folderDataset(root, undefined, name);
   const unknown = data.classes.find((folder) => !folders.has(folder));
-  if (unknown !== undefined) throw bad(root, `the folder ${unknown} is none of the ${folders.size} of ${name}`);
+  if (unknown !== undefined)
+    throw bad(root, `the folder ${unknown} is none of the ${folders.size} of ${name}`);
   const order = [...folders.keys()];
   const missing = order.find((folder) => !data.classes.includes(folder));
   if (missing !== undefined)
     throw bad(root, `${data.classes.length} class folders, without ${missing}; ${name} has ${folders.size}`);
   const places = data.classes.map((folder) => order.indexOf(folder));
-  const samples = [...data].map((sample): Sample => ({ ...sample, label: places[sample.label] ?? sample.label }));
+  const samples = [...data].map((sample): Sample => ({
+    ...sample,
+    label: places[sample.label] ?? sample.label,
+  }));
   const { origin } = atRoot(root);
   const { notes } = data;
   return new Dataset({

@@ -51,8 +51,7 @@ export async function svhn(o: DatasetOptions): Promise<Dataset> {
     throw bad(file, `X is ${sizes.join(" × ")}; SVHN's is 32 × 32 × 3 × images`);
   if (labels.length !== images) throw bad(file, `${labels.length} labels for ${images} images`);
   const samples = labels.map((digit, i): Sample => {
-    if (digit < 1 || digit > 10)
-      throw bad(file, `image ${i} has the label ${digit} of 1 to 10`);
+    if (digit < 1 || digit > 10) throw bad(file, `image ${i} has the label ${digit} of 1 to 10`);
     const pixels = SVHN_SIDE * SVHN_SIDE * 3;
     const read = () => rowsFirst(data.subarray(i * pixels, (i + 1) * pixels));
     return { name: `${split}#${i}`, label: digit % 10, read };
@@ -93,7 +92,8 @@ export async function stanfordCars(o: DatasetOptions): Promise<Dataset> {
   const metaBytes = await bytesOf(meta);
   const classes = matPart(meta, "texts named class_names", () => readMatTexts(metaBytes, "class_names"));
   const expected = CLIP_PROMPTS[name].classes.length;
-  if (classes.length !== expected) throw bad(meta, `${classes.length} classes; Stanford Cars has ${expected}`);
+  if (classes.length !== expected)
+    throw bad(meta, `${classes.length} classes; Stanford Cars has ${expected}`);
   const list = join(root, CARS[split].list);
   const listBytes = await bytesOf(list);
   const records = matPart(list, "records named annotations", () => readMatRecords(listBytes, "annotations"));

@@ -27,7 +27,11 @@ export async function shardedSet(
     checkWhole(folder, shards);
     // Ids alone: of some sets the classes are called 3, 4, … themselves.
     const ids = classes.map((_, id) => String(id));
-    const data = await webDataset(join(folder, `{0..${shards.length - 1}}.tar`), { ...o, split, classes: ids });
+    const data = await webDataset(join(folder, `{0..${shards.length - 1}}.tar`), {
+      ...o,
+      split,
+      classes: ids,
+    });
     const { origin: source } = atRoot(o.root);
     return make(name, { split, classes: [...classes], samples: [...data], source, notes: data.notes });
   }
@@ -38,7 +42,11 @@ export async function shardedSet(
 function checkWhole(folder: string, shards: readonly string[]): void {
   const missing = shards.findIndex((_, i) => !shards.includes(`${i}.tar`));
   if (missing < 0) return;
-  throw new TorchclipError("E_DATASET_FORMAT", `${folder}: ${missing}.tar of ${shards.length} shards is missing`, {
-    subject: folder,
-  });
+  throw new TorchclipError(
+    "E_DATASET_FORMAT",
+    `${folder}: ${missing}.tar of ${shards.length} shards is missing`,
+    {
+      subject: folder,
+    },
+  );
 }

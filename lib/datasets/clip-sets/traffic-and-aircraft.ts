@@ -83,7 +83,8 @@ export async function fgvcAircraft(o: DatasetOptions): Promise<Dataset> {
   const variants = join(root, "variants.txt");
   const classes = await linesOf(variants);
   const expected = CLIP_PROMPTS[name].classes.length;
-  if (classes.length !== expected) throw bad(variants, `${classes.length} variants; FGVC Aircraft has ${expected}`);
+  if (classes.length !== expected)
+    throw bad(variants, `${classes.length} variants; FGVC Aircraft has ${expected}`);
   const list = join(root, `images_variant_${split}.txt`);
   const samples = (await linesOf(list)).map((line, i): Sample => {
     const [id, variant] = [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)];

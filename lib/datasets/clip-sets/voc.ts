@@ -62,7 +62,9 @@ function boxesOf(xml: string, file: string): Box[] {
   return objects.map((object, i) => {
     const text = (tag: string) => new RegExp(`<${tag}>\\s*([^<]*?)\\s*</${tag}>`).exec(object)?.[1];
     const name = text("name");
-    const [left = NaN, top = NaN, right = NaN, bottom = NaN] = ["xmin", "ymin", "xmax", "ymax"].map((tag) => Number(text(tag)));
+    const [left = NaN, top = NaN, right = NaN, bottom = NaN] = ["xmin", "ymin", "xmax", "ymax"].map((tag) =>
+      Number(text(tag)),
+    );
     const isBox = [left, top, right, bottom].every(Number.isInteger) && right > left && bottom > top;
     if (name === undefined || !isBox) throw bad(file, `object ${i} has no name and box`);
     return { name, left, top, right, bottom };
