@@ -39,7 +39,7 @@ def any_positive(benchmark, scores, positive):
         recall = benchmark.batchify(benchmark.recall_at_k, scores, positive, 7, "cpu", k=k)
         found[str(k)] = (recall > 0).double().mean().item()
     gain = sk.ndcg_score(positive.numpy(), scores.double().numpy(), k=10)
-    other = np.mean([retrieval_normalized_dcg(s, p, top_k=10).item() for s, p in zip(scores, positive)])
+    other = np.mean([retrieval_normalized_dcg(s, p, top_k=10).item() for s, p in zip(scores, positive, strict=True)])
     assert abs(gain - other) < 1e-6, (gain, other)
     found["ndcg10"] = gain
     return found
@@ -91,8 +91,8 @@ def macro_f1_cases():
     cases = []
     for classes, n, true_in, predicted_in in ((4, 40, (0, 4), (0, 4)), (6, 50, (0, 4), (1, 5)), (9, 30, (2, 5), (0, 9))):
         truth, predicted = rng.integers(*true_in, n), rng.integers(*predicted_in, n)
-        score = lambda labels=None: sk.f1_score(truth, predicted, average="macro", labels=labels, zero_division=0)
-        cases.append(dict(classes=classes, truth=truth.tolist(), predicted=predicted.tolist(), occurring=score(), true=score(np.unique(truth)), all=score(range(classes))))
+        scores = {over: sk.f1_score(truth, predicted, average="macro", labels=labels, zero_division=0) for over, labels in (("occurring", None), ("true", np.unique(truth)), ("all", range(classes)))}
+        cases.append(dict(classes=classes, truth=truth.tolist(), predicted=predicted.tolist(), **scores))
     return cases
 
 
