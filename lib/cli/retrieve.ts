@@ -18,6 +18,7 @@ interface Flags extends ModelFlags, ImageFlags {
   maxCaptions?: number;
   csvImgKey?: string;
   csvCaptionKey?: string;
+  csvSeparator?: string;
   out: string;
   batchSize: number;
   limit?: number;
@@ -45,7 +46,7 @@ export async function run(file: string, flags: Flags): Promise<void> {
     const manifest = retrievalManifest(clip, data, result, { seed, batchSize, autoRotate, parameters });
     const { saveRetrieval } = await import("../report/save-retrieval.js");
     const files = await saveRetrieval(flags.out, data, result, manifest);
-    print(`${retrievalText(result)}\n\n${timesText(result.times)}`);
+    print(`${retrievalText(result)}\n${resumedText(result)}\n${timesText(result.times)}`);
     print(`Saved: ${Object.values(files).join(", ")}`);
     if (flags.json) process.stdout.write(await readFile(files.results, "utf8"));
   } catch (error) {
@@ -56,9 +57,18 @@ export async function run(file: string, flags: Flags): Promise<void> {
   }
 }
 
+/** What an earlier run had computed, in a line; empty where that is nothing. */
+function resumedText({ resumed: { images, captions } }: RetrievalResult): string {
+  return images + captions > 0
+    ? `\nTaken over from an earlier run: ${images} images, ${captions} captions.`
+    : "";
+}
+
 async function captions(file: string, flags: Flags): Promise<CaptionSet> {
-  const { split, root, maxCaptions, csvImgKey: imageKey, csvCaptionKey: captionKey, strict } = flags;
-  const data = await loadCaptions(file, { split, root, maxCaptions, imageKey, captionKey, strict });
+  const { split, root, maxCaptions, strict } = flags;
+  const separator = flags.csvSeparator?.replaceAll("\\t", "\t");
+  const columns = { imageKey: flags.csvImgKey, captionKey: flags.csvCaptionKey, separator };
+  const data = await loadCaptions(file, { split, root, maxCaptions, strict, ...columns });
   data.notes?.forEach(remark);
   return flags.limit === undefined ? data : limitCaptions(data, flags.limit);
 }

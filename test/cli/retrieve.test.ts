@@ -59,6 +59,17 @@ describe("torchclip retrieve", function () {
     assert.equal(status, 0, stderr);
     assert.equal(stdout, readFileSync(join(out, "results.json"), "utf8"));
     assert.deepEqual(results().manifest.resumed, { images: 24, captions: 48 });
+    const text = run("--root", join(folder, "images"));
+    assert.match(text.stdout, /Taken over from an earlier run: 24 images, 48 captions\./);
+  });
+
+  it("open_clip's CSV files have tabs between their columns", () => {
+    const file = join(folder, "open_clip.csv");
+    writeFileSync(file, "filepath\ttitle\nimages/0.png\ta photo of a shape\nimages/1.png\tanother\n");
+    const args = ["-m", "tiny", "-o", join(folder, "tabs"), "--json"];
+    const { status, stdout, stderr } = cli("retrieve", file, "--csv-separator", "\\t", ...args);
+    assert.equal(status, 0, stderr);
+    assert.equal((JSON.parse(stdout) as Results).metrics.images, 2);
   });
 
   it("a missing image is a note, with --strict an error; without --root all are missing", () => {

@@ -213,6 +213,7 @@ describe("lists of image and caption", () => {
     const root = files({
       "a.csv": 'filepath,title\n1.png,"one, two"\n2.png,three\n1.png,four\n',
       "b.tsv": 'picture\ttext in it\n1.png\tone "quoted"\n',
+      "tabs.csv": 'filepath\ttitle\n1.png\t"one\ttwo"\n',
       "c.jsonl": '{"image":"1.png","caption":"a"}\n\n{"image":"2.png","captions":["b","c"]}\n',
       "1.png": "",
       "2.png": "",
@@ -223,6 +224,7 @@ describe("lists of image and caption", () => {
     ]);
     const keys = { imageKey: "picture", captionKey: "text in it" };
     assert.deepEqual(await read(join(root, "b.tsv"), keys), [["1.png", ['one "quoted"']]]);
+    assert.deepEqual(await read(join(root, "tabs.csv"), { separator: "\t" }), [["1.png", ["one\ttwo"]]]);
     assert.deepEqual(await read(join(root, "c.jsonl")), [
       ["1.png", ["a"]],
       ["2.png", ["b", "c"]],

@@ -13,6 +13,7 @@ const ROOT = "the folder that the names of the images are relative to; default t
 const MOST = "captions of an image that are used; default 5 of Karpathy's files, else all";
 const IMAGE_KEY = "column of a list with the images; default filepath, path, image or file";
 const CAPTION_KEY = "column of a list with the captions; default title, caption, captions or text";
+const SEPARATOR = "what stands between the columns of a .csv or .tsv; \\t is a tab; default by the ending";
 const OUT = "where results.json, queries.csv, report.html and the embeddings go";
 const STRICT = "fail where images have no caption, or captions no image, instead of leaving them out";
 const ON_ERROR = "an image that cannot be read: leave it out and count it, or fail";
@@ -26,6 +27,7 @@ export function retrieveCommand(program: Command): void {
     .addOption(new Option("--max-captions <n>", MOST).argParser(whole(1)))
     .option("--csv-img-key <column>", IMAGE_KEY)
     .option("--csv-caption-key <column>", CAPTION_KEY)
+    .option("--csv-separator <text>", SEPARATOR)
     .option("-o, --out <folder>", OUT, "torchclip-retrieve")
     .addOption(batchSizeOption("images in one forward pass").default(32))
     .addOption(new Option("--limit <n>", "only the first n images, with their captions").argParser(whole(1)))

@@ -49,6 +49,8 @@ export interface CaptionOptions {
   imageKey?: string;
   /** Of a list: the column with the captions. Default: title, caption, captions or text. */
   captionKey?: string;
+  /** Of a .csv or .tsv: what stands between the columns. Default: a comma, in .tsv a tab. */
+  separator?: string;
   /**
    * Images without a caption, captions without an image and captions that are empty are E_DATASET_FORMAT. Default
    * false: they are left out, which the notes say.

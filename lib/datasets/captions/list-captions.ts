@@ -37,7 +37,7 @@ export async function readListCaptions(
   options: CaptionOptions,
   problems: Problems,
 ): Promise<Listed> {
-  const rows = await readRows(file);
+  const rows = await readRows(file, options.separator);
   const splits = new Set(rows.map(splitOf));
   const split = wantedSplit(file, splits, options.split);
   const grouped = new Grouped();

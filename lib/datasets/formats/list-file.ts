@@ -48,9 +48,12 @@ export interface ParsedRow {
   line: number;
 }
 
-/** The rows of a .csv, .tsv, .jsonl or .txt file. Throws E_DATASET_FORMAT with the line of what is wrong. */
-export async function readRows(file: string): Promise<ParsedRow[]> {
-  return recordsOf(await readText(file), extname(file).toLowerCase(), file);
+/**
+ * The rows of a .csv, .tsv, .jsonl or .txt file. `separator`: what stands between the columns, where that is not what
+ * the ending says. Throws E_DATASET_FORMAT with the line of what is wrong.
+ */
+export async function readRows(file: string, separator?: string): Promise<ParsedRow[]> {
+  return recordsOf(await readText(file), extname(file).toLowerCase(), file, separator);
 }
 
 interface CsvRow {
@@ -58,7 +61,7 @@ interface CsvRow {
   info: { lines: number };
 }
 
-function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
+function recordsOf(text: string, ending: string, file: string, separator?: string): ParsedRow[] {
   if (ending === ".txt" || ending === ".jsonl") {
     const lines = text.split(/\r?\n/).map((content, i) => ({ content, line: i + 1 }));
     const filled = lines.filter(({ content }) => content.trim() !== "");
@@ -71,7 +74,7 @@ function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
   try {
     const options = {
       columns: true,
-      delimiter: tabs ? "\t" : ",",
+      delimiter: separator ?? (tabs ? "\t" : ","),
       skip_empty_lines: true,
       quote: tabs ? null : '"',
       info: true,
