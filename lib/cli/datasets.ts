@@ -6,8 +6,9 @@ import type { DownloadFlags } from "./options.js";
 /** What `torchclip datasets list` does. */
 export function list(flags: { json?: boolean }): void {
   const shown = DATASETS.map(({ name, splits, description }) => ({ name, splits, description }));
+  const width = Math.max(...shown.map(({ name }) => name.length));
   const lines = shown.map(
-    ({ name, splits, description }) => `${name.padEnd(14)} ${description} (${splits})\n`,
+    ({ name, splits, description }) => `${name.padEnd(width)} ${description} (${splits})\n`,
   );
   process.stdout.write(flags.json ? `${JSON.stringify(shown, null, 2)}\n` : lines.join(""));
 }

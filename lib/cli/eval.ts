@@ -8,10 +8,16 @@ import { interruptSignal, list, note } from "./io.js";
 interface Flags extends EvalFlags {
   models?: string;
   datasets?: string;
+  compare?: string[];
 }
 
 /** What `torchclip eval` does. */
 export async function run(flags: Flags): Promise<void> {
+  if (flags.compare) {
+    const { compare } = await import("./compare.js");
+    await compare(flags.compare, flags);
+    return;
+  }
   const signal = interruptSignal();
   if (flags.models || flags.datasets) await table(flags, signal);
   else await evaluate(flags, signal, (text) => process.stdout.write(`${text}\n`));

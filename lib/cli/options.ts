@@ -119,13 +119,14 @@ const TINY_NOTE =
 
 /**
  * Says which model is used, where the command line names none. Not for a command that finds its model
- * elsewhere: by --models, or by what it describes as its default.
+ * elsewhere (by --models, or by what it describes as its default) or that needs none (--compare).
  */
 function noteDefaultModel(command: Command): void {
   const isDefault = command.getOptionValueSource("model") === "default";
   const option = command.options.find((candidate) => candidate.attributeName() === "model");
   const isElsewhere =
-    command.getOptionValue("models") !== undefined || option?.defaultValueDescription !== undefined;
+    ["models", "compare"].some((name) => command.getOptionValue(name) !== undefined) ||
+    option?.defaultValueDescription !== undefined;
   if (isDefault && !isElsewhere) remark(TINY_NOTE);
 }
 

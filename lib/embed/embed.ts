@@ -33,13 +33,13 @@ export interface EmbedResult {
 }
 
 /** Embeddings of some items, in their order. */
-interface Batch {
+export interface Batch {
   data: Float32Array;
   errors: (TorchclipError | undefined)[];
 }
 
 /** What is embedded, and how. */
-interface Job<T extends Identity> {
+export interface Job<T extends Identity> {
   kind: "images" | "texts";
   total: number | undefined;
   batchSize: number;
@@ -73,24 +73,7 @@ export async function embedImages(
   out: string,
   options: EmbedOptions,
 ): Promise<EmbedResult> {
-  const times = { read: 0, decode: 0, resize: 0, forward: 0 };
-  const { batchSize = IMAGE_BATCH, autoRotate, fastDecode, resizeOn, decodeOn, signal } = options;
-  const how = { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal, times };
-  const encode = async function* (items: AsyncIterable<NamedImage>): AsyncGenerator<Batch> {
-    const images = async function* () {
-      for await (const { image } of items) yield image;
-    };
-    yield* clip.streamImages(images(), { ...how, onError: "collect" });
-  };
-  return run(clip, out, options, {
-    kind: "images",
-    total: source.count,
-    batchSize,
-    runner: clip.info.imageRunner,
-    items: identified(source.images(0)),
-    encode,
-    times,
-  });
+  return run(clip, out, options, imageJob(clip, source, options));
 }
 
 /** Embeds texts into a file as `embedImages` does images; the names are the texts. */
@@ -100,6 +83,33 @@ export async function embedTexts(
   out: string,
   options: EmbedOptions,
 ): Promise<EmbedResult> {
+  return run(clip, out, options, textJob(clip, texts, options));
+}
+
+/** How a model embeds the images of a source. */
+export function imageJob(clip: Clip, source: ImageSource, options: EmbedOptions): Job<NamedImage & Identity> {
+  const times = { read: 0, decode: 0, resize: 0, forward: 0 };
+  const { batchSize = IMAGE_BATCH, autoRotate, fastDecode, resizeOn, decodeOn, signal } = options;
+  const how = { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal, times };
+  const encode = async function* (items: AsyncIterable<NamedImage>): AsyncGenerator<Batch> {
+    const images = async function* () {
+      for await (const { image } of items) yield image;
+    };
+    yield* clip.streamImages(images(), { ...how, onError: "collect" });
+  };
+  return {
+    kind: "images",
+    total: source.count,
+    batchSize,
+    runner: clip.info.imageRunner,
+    items: identified(source.images(0)),
+    encode,
+    times,
+  };
+}
+
+/** How a model embeds texts. */
+export function textJob(clip: Clip, texts: readonly string[], options: EmbedOptions): Job<Identity> {
   const times = { read: 0, decode: 0, resize: 0, forward: 0 };
   const { batchSize = TEXT_BATCH, truncate, signal } = options;
   const encode = async function* (items: AsyncIterable<Identity>): AsyncGenerator<Batch> {
@@ -111,7 +121,7 @@ export async function embedTexts(
       yield { data, errors: names.map(() => undefined) };
     }
   };
-  return run(clip, out, options, {
+  return {
     kind: "texts",
     total: texts.length,
     batchSize,
@@ -119,7 +129,7 @@ export async function embedTexts(
     items: textItems(texts),
     encode,
     times,
-  });
+  };
 }
 
 async function* textItems(texts: readonly string[]): AsyncGenerator<Identity> {
@@ -135,10 +145,7 @@ async function run<T extends Identity>(
 ): Promise<EmbedResult> {
   const save = await saver(out);
   const started = performance.now();
-  const about = runAbout(clip, job, options);
-  const wholeBatches = wholeBatchesOf(job.runner, job.batchSize);
-  const changing = { input: undefined, runner: job.runner, batchSize: wholeBatches };
-  const settings = JSON.stringify({ ...about, ...changing });
+  const { about, settings, wholeBatches } = settingsOf(clip, job, options);
   // Not among the settings: another name of the same weights goes on with the same partial.
   const record = { ...about, model: { requested: options.model, ...about.model } };
   const held = await lock(`${out}.partial.lock`);
@@ -166,6 +173,18 @@ async function run<T extends Identity>(
   }
 }
 
+/** What is recorded of a run, what must be equal for its rows to be taken over, and how many at once. */
+export function settingsOf(
+  clip: Clip,
+  job: Pick<Job<Identity>, "kind" | "runner" | "batchSize">,
+  options: EmbedOptions,
+) {
+  const about = runAbout(clip, job, options);
+  const wholeBatches = wholeBatchesOf(job.runner, job.batchSize);
+  const changing = { input: undefined, runner: job.runner, batchSize: wholeBatches };
+  return { about, settings: JSON.stringify({ ...about, ...changing }), wholeBatches };
+}
+
 /** What writes a file of this name. */
 async function saver(out: string): Promise<(out: string, finished: Finished) => Promise<void>> {
   if (/\.npy$/i.test(out)) return saveNpy;
@@ -176,7 +195,7 @@ async function saver(out: string): Promise<(out: string, finished: Finished) => 
 }
 
 /** Where the rows of a run are kept until all of them are there. */
-interface Kept {
+export interface Kept {
   state: Partial;
   held: Lock;
   /** What an earlier run left, and how it may be taken over. */
@@ -187,7 +206,7 @@ interface Kept {
 /**
  * Embeds what an earlier run did not leave. `order`: the row of the partial that each row of the output is.
  */
-async function embedRows<T extends Identity>(
+export async function embedRows<T extends Identity>(
   { items, encode, total }: Job<T>,
   { state, held, stored, wholeBatches }: Kept,
   onProgress: EmbedOptions["onProgress"],

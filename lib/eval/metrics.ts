@@ -143,7 +143,7 @@ function bootstrap({ truth, predicted, scores }: Outcomes, classes: number, seed
     for (let i = 0; i < images; i++) rows[i] = below(random, images);
     const pick = (values: readonly number[]) => Array.from(rows, (row) => values[row]);
     const labels = pick(truth);
-    resampled.f1.push(macroF1(confusionMatrix(labels, pick(predicted), classes)));
+    resampled.f1.push(f1OfConfusion(confusionMatrix(labels, pick(predicted), classes), "occurring"));
     if (!scores) continue;
     const picked = pick(scores);
     const auc = rocAuc(labels, picked);
@@ -188,12 +188,38 @@ function classMetrics(name: string, c: number, confusion: number[][]): ClassMetr
   };
 }
 
-function macroF1(confusion: number[][]): number {
+/**
+ * Which classes a macro F1 goes over. "occurring": those among the true or the predicted labels (scikit-learn's
+ * default). "true": those among the true labels (WILDS; DataComp's main score of iWildCam, `F1-macro_all`). "all":
+ * all of the set; one that occurs nowhere counts 0 (scikit-learn with `labels=range(classes)`).
+ */
+export type MacroOver = "occurring" | "true" | "all";
+
+/**
+ * Mean of the F1 of classes (f1_score with average="macro", zero_division=0).
+ *
+ * @param truth the class id of each image
+ * @param predicted the predicted one
+ * @param classes how many classes there are
+ * @example
+ * macroF1([0, 0, 2], [0, 1, 2], 4, "all"); // (2/3 + 0 + 1 + 0) / 4
+ */
+export function macroF1(
+  truth: readonly number[],
+  predicted: readonly number[],
+  classes: number,
+  over: MacroOver = "occurring",
+): number {
+  return f1OfConfusion(confusionMatrix(truth, predicted, classes), over);
+}
+
+function f1OfConfusion(confusion: number[][], over: MacroOver): number {
   const f1s: number[] = [];
   for (const [c, row] of confusion.entries()) {
     const support = row.reduce((a, b) => a + b, 0);
     const predicted = confusion.reduce((a, other) => a + other[c], 0);
-    if (support + predicted > 0) f1s.push((2 * row[c]) / (support + predicted));
+    const weight = { occurring: support + predicted, true: support, all: 1 }[over];
+    if (weight > 0) f1s.push(ratio(2 * row[c], support + predicted));
   }
   return mean(f1s);
 }
@@ -288,7 +314,7 @@ export function wilson(hits: number, n: number): Interval {
 }
 
 /** Percentile bootstrap, 95 %, over images. */
-function percentile(values: readonly number[]): Interval {
+export function percentile(values: readonly number[]): Interval {
   const sorted = values.toSorted((a, b) => a - b);
   const quantile = (q: number) => sorted.at(Math.round(q * Math.max(0, sorted.length - 1))) ?? 0;
   return { low: quantile(0.025), high: quantile(0.975), method: "bootstrap" };

@@ -1,9 +1,11 @@
 import { cpus } from "node:os";
 import type { NativeLibtorch } from "../addon.js";
 import type { Clip } from "../clip/clip.js";
+import type { CaptionSet } from "../datasets/captions/caption-set.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { isFast } from "../models/runner.js";
 import { packageVersion, versionOf } from "../util/package.js";
+import type { RetrievalResult } from "./retrieval.js";
 import type { ZeroShotResult } from "./zero-shot.js";
 
 /** How an evaluation was run. */
@@ -30,8 +32,54 @@ export function manifestOf(
   run: RunSettings,
   system: SystemDescription,
 ) {
+  return {
+    ...modelOf(clip, run),
+    prompts: { ...result.prompts, classNames: result.classNames },
+    dataset: {
+      name: data.name,
+      split: data.split,
+      source: data.source,
+      notes: data.notes,
+      classes: data.classes,
+      splits: data.splits,
+    },
+    counts: { images: data.length, evaluated: result.predictions.length, skipped: result.skipped.length },
+    seed: run.seed,
+    batchSize: run.batchSize,
+    seconds: result.times,
+    ...machineOf(clip, system),
+  };
+}
+
+/** What `retrievalManifest` gives, with the machine described by `system`. */
+export function retrievalManifestOf(
+  clip: Clip,
+  data: CaptionSet,
+  result: RetrievalResult,
+  run: RunSettings,
+  system: SystemDescription,
+) {
+  return {
+    ...modelOf(clip, run),
+    dataset: { name: data.name, split: data.split, source: data.source, notes: data.notes ?? [] },
+    counts: {
+      images: data.images.length,
+      evaluated: result.images.length,
+      captions: result.captions.length,
+      truncated: result.truncated,
+      skipped: result.skipped.length,
+    },
+    resumed: result.resumed,
+    seed: run.seed,
+    batchSize: run.batchSize,
+    seconds: result.times,
+    ...machineOf(clip, system),
+  };
+}
+
+/** The model, and how it was run. */
+function modelOf(clip: Clip, run: RunSettings) {
   const { config, origin, device, deviceNote, precision, logitScale } = clip.info;
-  const libtorch = libtorchOf(clip, system);
   return {
     model: {
       name: config.name,
@@ -50,19 +98,12 @@ export function manifestOf(
       imageSize: config.image.imageSize,
       exifOrientation: run.autoRotate ? "applied" : "ignored",
     },
-    prompts: { ...result.prompts, classNames: result.classNames },
-    dataset: {
-      name: data.name,
-      split: data.split,
-      source: data.source,
-      notes: data.notes,
-      classes: data.classes,
-      splits: data.splits,
-    },
-    counts: { images: data.length, evaluated: result.predictions.length, skipped: result.skipped.length },
-    seed: run.seed,
-    batchSize: run.batchSize,
-    seconds: result.times,
+  };
+}
+
+function machineOf(clip: Clip, system: SystemDescription) {
+  const libtorch = libtorchOf(clip, system);
+  return {
     machine: {
       cpu: cpus().at(0)?.model.trim() ?? "unknown",
       cores: cpus().length,
@@ -86,3 +127,5 @@ function libtorchOf(clip: Clip, system: SystemDescription): NativeLibtorch | und
 }
 
 export type RunManifest = ReturnType<typeof manifestOf>;
+
+export type RetrievalManifest = ReturnType<typeof retrievalManifestOf>;

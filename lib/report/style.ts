@@ -92,3 +92,32 @@ summary { cursor: pointer; font-size: 1.2rem; font-weight: 600; }
 .pair img { width: 300px; }
 .pair pre { font-size: .9rem; margin: 0; max-width: 100%; }
 `;
+
+/** The report of a retrieval. */
+export const RETRIEVAL_STYLE = `
+td small { display: block; color: var(--soft); font-size: .75rem; }
+.definitions, .queries, .captions { display: grid; gap: 16px;
+  grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
+.definition, .query, .caption { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: 14px; min-width: 0; }
+.definition h3 { margin: 0 0 4px; font-size: 1rem; }
+.definition p.sub { font-size: .85rem; }
+@media (min-width: 960px) { .definition p.sub { min-height: 4.5em; } }
+.definition table { width: 100%; }
+.definition tr:last-child td { border-bottom: 0; }
+.query { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: 14px; }
+.query p, .caption p { margin: 0 0 8px; }
+.query ol { margin: 0; padding-left: 1.4em; font-size: .9rem; }
+.query small, .caption small { color: var(--soft); font-variant-numeric: tabular-nums; }
+.query img, .hits img { width: 100%; aspect-ratio: 1; object-fit: contain; }
+p.rank { color: var(--bad); font-weight: 600; font-size: .9rem; }
+.query .right { color: var(--good); }
+.caption { display: flex; flex-direction: column; justify-content: space-between; }
+.hits { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 8px; }
+.hits .right img { border-width: 2px; }
+.missing { color: var(--soft); font-size: .85rem; }
+@media (max-width: 600px) {
+  .definition th, .definition td { padding: 6px 3px; font-size: .85rem; white-space: normal; }
+  .query { gap: 10px; }
+}
+`;

@@ -1,5 +1,6 @@
 import type { Prediction } from "../clip/classifier.js";
 import type { Clip } from "../clip/clip.js";
+import type { StageTimes } from "../clip/options.js";
 import type { Dataset } from "../datasets/dataset.js";
 import type { ClassMetrics, Interval, Metrics } from "../eval/metrics.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
@@ -139,8 +140,8 @@ export function slowestStage(times: object): string {
 }
 
 /** The stage times with the slowest stage named. */
-export function timesText({ total, ...stages }: ZeroShotResult["times"]): string {
-  const seconds = Object.entries(stages).map(([stage, time]) => `${stage} ${time.toFixed(1)}`);
+export function timesText({ total, ...stages }: StageTimes & { total: number }): string {
+  const seconds = Object.entries<number>(stages).map(([stage, time]) => `${stage} ${time.toFixed(1)}`);
   return (
     `Time: ${total.toFixed(1)} s (${seconds.join(", ")}; read, decode and resize overlap with forward). ` +
     `Slowest: ${slowestStage(stages)}.`

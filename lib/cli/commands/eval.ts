@@ -5,6 +5,9 @@ import { loaded } from "./loaded.js";
 const DESCRIPTION = "zero-shot accuracy, precision and recall on a labelled data set";
 const DATASET = "data set: a name, a folder with a class a folder, or a .csv/.tsv/.jsonl list";
 const MODELS = "several models: one table of models × data sets, results of each cell below --out";
+const COMPARE =
+  "evaluates nothing: the difference in accuracy of two results on the same images, with its interval and " +
+  "McNemar's exact p";
 const CLASSES =
   "class names, found by name or in the order of class ids, and put into the prompts: " +
   "a,b,… or a file with one a line";
@@ -23,6 +26,7 @@ export function evalCommand(program: Command): void {
     .option("-s, --dataset <name|path>", DATASET, "rendered-demo")
     .option("--models <a,b,…>", MODELS)
     .option("--datasets <c,d,…>", "several data sets for the table")
+    .option("--compare <results.json...>", COMPARE)
     .option("--split <split>", "train, valid or test")
     .option("--root <folder>", ROOT)
     .option("--classes <names|file>", CLASSES)

@@ -7,6 +7,7 @@ import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
 import { importCommand } from "./import.js";
 import { modelsCommand } from "./models.js";
+import { retrieveCommand } from "./retrieve.js";
 import { searchCommand } from "./search.js";
 
 /**
@@ -17,6 +18,7 @@ import { searchCommand } from "./search.js";
 export const COMMANDS: readonly ((program: Command) => void)[] = [
   classifyCommand,
   evalCommand,
+  retrieveCommand,
   embedCommand,
   searchCommand,
   benchCommand,

@@ -1,13 +1,15 @@
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { TorchclipError } from "../../errors.js";
 import type { Origin } from "../../util/origin.js";
-import { Dataset } from "../dataset.js";
+import { Dataset, type Sample } from "../dataset.js";
 import { folderDataset } from "../formats/folder.js";
+import { imagesBelow } from "../formats/walk.js";
 import type { DatasetOptions } from "../types.js";
 import { atRoot, exists, unpacked } from "./archive.js";
-import { bad, make } from "./common.js";
+import { bad, checkSplit, linesOf, make, promptClasses } from "./common.js";
 import { CLIP_PROMPTS, type ClipSetName } from "./prompts.js";
 import { ARCHIVES } from "./publishers.js";
+import { shardedSet } from "./shards.js";
 
 /** The set's own folders, in their order, for the names of CLIP's prompts (whose order is another). */
 const EUROSAT: Record<string, string | undefined> = {
@@ -36,7 +38,8 @@ async function folders(
   return make(name, { split, classes: names(data.classes), samples: [...data], source, splits, notes });
 }
 
-function needRoot(name: string, o: DatasetOptions, what: string): string {
+/** The folder of a set that is not downloaded. */
+export function needRoot(name: string, o: DatasetOptions, what: string): string {
   if (o.root) return o.root;
   throw new TorchclipError(
     "E_DATASET_NOT_FOUND",
@@ -74,6 +77,70 @@ export async function country211(o: DatasetOptions): Promise<Dataset> {
     return classes; // in the order of the codes
   };
   return folders("country211", folder, o, names, origin);
+}
+
+/** RESISC45 (Cheng et al. 2017): `NWPU-RESISC45/airplane/airplane_001.jpg`, 700 images a class. */
+export async function resisc45(o: DatasetOptions): Promise<Dataset> {
+  const { classes } = CLIP_PROMPTS.resisc45;
+  const shards = await shardedSet("resisc45", classes, o);
+  if (shards) return shards;
+  const given = needRoot(
+    "resisc45",
+    o,
+    "NWPU-RESISC45/airplane/…, or test/0.tar of clip-benchmark/wds_vtab-resisc45",
+  );
+  const inner = join(given, "NWPU-RESISC45");
+  const root = (await exists(inner)) ? inner : given;
+  const names = (own: readonly string[]) => promptClasses(own, CLIP_PROMPTS.resisc45, root);
+  return folders("resisc45", root, o, names, atRoot(given).origin);
+}
+
+/**
+ * Caltech-101 (Fei-Fei et al. 2004): `101_ObjectCategories/accordion/…`, the background among the 102 classes. All of
+ * its images; VTAB's test split, by which papers report, is that of the shards.
+ */
+export async function caltech101(o: DatasetOptions): Promise<Dataset> {
+  const { classes, folders: own } = CLIP_PROMPTS.caltech101;
+  const shards = await shardedSet("caltech101", classes, o);
+  if (shards) return shards;
+  const what = "101_ObjectCategories/accordion/…, or test/0.tar of clip-benchmark/wds_vtab-caltech101";
+  const given = needRoot("caltech101", o, what);
+  const inner = join(given, "101_ObjectCategories");
+  const root = (await exists(inner)) ? inner : given;
+  const names = (found: readonly string[]) => {
+    const unknown = found.find((folder) => !own.includes(folder));
+    if (unknown !== undefined || found.length !== own.length)
+      throw bad(
+        root,
+        `${found.length} class folders${unknown ? `, among them ${unknown}` : ""}; Caltech-101 has 102`,
+      );
+    return found.map((folder) => classes[own.indexOf(folder)] ?? folder);
+  };
+  return folders("caltech101", root, o, names, atRoot(given).origin);
+}
+
+/**
+ * SUN397 (Xiao et al. 2010): `SUN397/ClassName.txt` names the classes, `/a/abbey`, whose images are in the folder of
+ * that path. All of its images, as CLIP_benchmark.
+ */
+export async function sun397(o: DatasetOptions): Promise<Dataset> {
+  const shards = await shardedSet("sun397", CLIP_PROMPTS.sun397.classes, o);
+  if (shards) return shards;
+  checkSplit("sun397", o, ["all"]);
+  const { folder: given, origin } = await unpacked("sun397", ARCHIVES.sun397, o);
+  const root = join(given, "SUN397");
+  const list = join(root, "ClassName.txt");
+  const paths = await linesOf(list);
+  const expected = CLIP_PROMPTS.sun397.classes.length;
+  if (paths.length !== expected) throw bad(list, `${paths.length} classes; SUN397 has ${expected}`);
+  const samples: Sample[] = [];
+  for (const [label, path] of paths.entries()) {
+    const images = (await imagesBelow(join(root, path))).images.filter(({ name }) => !name.includes(sep));
+    if (images.length === 0) throw bad(join(root, path), "it holds no image of its class");
+    for (const { name, read } of images) samples.push({ read, label, name: join(path.slice(1), name) });
+  }
+  const classes = paths.map((path) => path.replace(/^\/.\//, "").replace(/[_/]/g, " "));
+  return make("sun397", { split: "all", classes, samples, source: origin });
 }
 
 export async function imagenet(o: DatasetOptions): Promise<Dataset> {

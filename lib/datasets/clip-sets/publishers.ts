@@ -32,6 +32,11 @@ export const ARCHIVES = {
     md5: "84988d7644798601126c29e9877aab6a",
     probe: "country211",
   },
+  sun397: {
+    url: "http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",
+    md5: "8ca2778205c41d23104230ba66911c7a",
+    probe: "SUN397",
+  },
   // torchgeo's copy: the first address (madm.dfki.de) is gone.
   eurosat: {
     url: `${HUB}/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip`,
@@ -84,4 +89,11 @@ export const MNIST_FILES = {
   "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
   "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
   "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+};
+
+const SVHN = "http://ufldl.stanford.edu/housenumbers/";
+
+export const SVHN_FILES = {
+  train: { url: `${SVHN}train_32x32.mat`, md5: "e26dedcc434d2e4c54c9b2d4a06d8373", probe: "train_32x32.mat" },
+  test: { url: `${SVHN}test_32x32.mat`, md5: "eb5a983be6a315427106f1b164d9cef3", probe: "test_32x32.mat" },
 };

@@ -26,10 +26,8 @@ export interface ListRow {
  * line of what is wrong.
  */
 export async function readList(file: string): Promise<ListRow[]> {
-  const text = await readText(file);
-  const ending = extname(file).toLowerCase();
-  const records = recordsOf(text, ending, file);
-  return records.map(({ columns, line }) => {
+  const rows = await readRows(file);
+  return rows.map(({ columns, line }) => {
     const path = columns.path ?? columns.image ?? columns.file;
     if (typeof path !== "string" || path.trim() === "") {
       throw new TorchclipError(
@@ -42,9 +40,20 @@ export async function readList(file: string): Promise<ListRow[]> {
   });
 }
 
-interface ParsedRow {
+/** A row as it stands in the file. */
+export interface ParsedRow {
+  /** By name. */
   columns: Record<string, unknown>;
+  /** From 1: the last one of a row that has several. */
   line: number;
+}
+
+/**
+ * The rows of a .csv, .tsv, .jsonl or .txt file. `separator`: what stands between the columns, where that is not what
+ * the ending says. Throws E_DATASET_FORMAT with the line of what is wrong.
+ */
+export async function readRows(file: string, separator?: string): Promise<ParsedRow[]> {
+  return recordsOf(await readText(file), extname(file).toLowerCase(), file, separator);
 }
 
 interface CsvRow {
@@ -52,7 +61,7 @@ interface CsvRow {
   info: { lines: number };
 }
 
-function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
+function recordsOf(text: string, ending: string, file: string, separator?: string): ParsedRow[] {
   if (ending === ".txt" || ending === ".jsonl") {
     const lines = text.split(/\r?\n/).map((content, i) => ({ content, line: i + 1 }));
     const filled = lines.filter(({ content }) => content.trim() !== "");
@@ -65,7 +74,7 @@ function recordsOf(text: string, ending: string, file: string): ParsedRow[] {
   try {
     const options = {
       columns: true,
-      delimiter: tabs ? "\t" : ",",
+      delimiter: separator ?? (tabs ? "\t" : ","),
       skip_empty_lines: true,
       quote: tabs ? null : '"',
       info: true,

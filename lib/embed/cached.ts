@@ -1,0 +1,81 @@
+import type { Clip } from "../clip/clip.js";
+import type { StageTimes } from "../clip/options.js";
+import { TorchclipError, toTorchclipError } from "../errors.js";
+import { lock } from "../util/lock.js";
+import { embedRows, imageJob, settingsOf, textJob, type EmbedOptions, type Job } from "./embed.js";
+import type { Identity } from "./identity.js";
+import { Partial } from "./partial.js";
+import { errorsOf, type RowError } from "./save-npy.js";
+import type { ImageSource } from "./sources.js";
+
+/** Embeddings in memory, float32 [rows, dim], of which a folder keeps a copy. */
+export interface CachedRows {
+  data: Float32Array;
+  rows: number;
+  dim: number;
+  /** Of the rows that are NaN. */
+  errors: RowError[];
+  /** Rows that were in the folder already. */
+  resumed: number;
+  times: StageTimes;
+}
+
+/**
+ * Embeddings of the images of a source. What is computed stays in `folder`, and a later call takes over the rows
+ * of the images whose name and content are there; the rows of another model or of other settings are begun anew.
+ * Throws E_LOCKED while another process uses the folder, E_WRITE where it cannot be written, E_DATASET_EMPTY.
+ */
+export async function cachedImages(
+  clip: Clip,
+  source: ImageSource,
+  folder: string,
+  options: EmbedOptions,
+): Promise<CachedRows> {
+  return cached(clip, folder, options, imageJob(clip, source, options));
+}
+
+/** Embeddings of texts, kept as those of `cachedImages`. */
+export async function cachedTexts(
+  clip: Clip,
+  texts: readonly string[],
+  folder: string,
+  options: EmbedOptions,
+): Promise<CachedRows> {
+  return cached(clip, folder, options, textJob(clip, texts, options));
+}
+
+async function cached<T extends Identity>(
+  clip: Clip,
+  folder: string,
+  options: EmbedOptions,
+  job: Job<T>,
+): Promise<CachedRows> {
+  const { settings, wholeBatches } = settingsOf(clip, job, options);
+  const dim = clip.info.embedDim;
+  const held = await lock(`${folder}.lock`);
+  const state = new Partial(folder, dim);
+  try {
+    const stored = await state.begin(settings);
+    const { order, resumed } = await embedRows(
+      job,
+      { state, held, stored, wholeBatches },
+      options.onProgress,
+    );
+    if (order.length === 0)
+      throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, {
+        subject: options.input,
+      });
+    const data = new Float32Array(order.length * dim);
+    let at = 0;
+    for await (const part of state.parts(order)) {
+      data.set(part, at);
+      at += part.length;
+    }
+    return { data, rows: order.length, dim, errors: errorsOf({ state, order }), resumed, times: job.times };
+  } catch (error) {
+    throw toTorchclipError(error, "E_INTERNAL", { subject: folder });
+  } finally {
+    await state.close();
+    await held.release();
+  }
+}
