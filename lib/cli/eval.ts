@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { TorchclipError } from "../errors.js";
 import { tableCell, tableCsv, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
 import { writeFileWhole } from "../util/files.js";
 import { evaluate, type EvalFlags } from "./evaluate.js";
@@ -8,12 +9,14 @@ import { interruptSignal, list, note } from "./io.js";
 interface Flags extends EvalFlags {
   models?: string;
   datasets?: string;
+  probe?: string;
 }
 
 /** What `torchclip eval` does. */
 export async function run(flags: Flags): Promise<void> {
   const signal = interruptSignal();
   if (flags.models || flags.datasets) await table(flags, signal);
+  else if (flags.probe) await (await import("./eval-probe.js")).evaluateProbe(flags, flags.probe, signal);
   else await evaluate(flags, signal, (text) => process.stdout.write(`${text}\n`));
 }
 
@@ -22,6 +25,10 @@ export async function run(flags: Flags): Promise<void> {
  * written after each cell, so that a stopped run has what is done.
  */
 async function table(flags: Flags, signal: AbortSignal): Promise<void> {
+  if (flags.probe) {
+    const message = "--probe belongs to one model: give --model and --dataset, not --models or --datasets";
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "probe" });
+  }
   const models = list(flags.models) ?? [flags.model];
   const datasets = list(flags.datasets) ?? [flags.dataset];
   const cells: TableCell[] = [];

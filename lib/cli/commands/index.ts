@@ -7,7 +7,9 @@ import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
 import { importCommand } from "./import.js";
 import { modelsCommand } from "./models.js";
+import { probeCommand } from "./probe.js";
 import { searchCommand } from "./search.js";
+import { teachCommand } from "./teach.js";
 
 /**
  * The commands in the order of `torchclip --help`: names, arguments, options and help. What a command does is
@@ -17,6 +19,8 @@ import { searchCommand } from "./search.js";
 export const COMMANDS: readonly ((program: Command) => void)[] = [
   classifyCommand,
   evalCommand,
+  probeCommand,
+  teachCommand,
   embedCommand,
   searchCommand,
   benchCommand,

@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/int8_dots.h"
+#include "kernels/products.h"
 #include "kernels/steps_neon.h"
 #include "kernels/tables.h"
 #include "kernels/winograd.h"
@@ -11,7 +12,7 @@ const IsaKernels neon_kernels = {
     {gemm_kernel<F32FmaStep>(Precision::fp32, DType::f32), gemm_kernel<WidenedBf16Step>(Precision::bf16, DType::f32),
      gemm_kernel<WidenedFp16Step>(Precision::fp16, DType::f32), gemm_kernel<Int8SmullStep>(Precision::int8, DType::s8)},
     attention<F32Attention>,
-    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<Int8SmullStep>, widen_all_bf16,
-     widen_all_fp16}};
+    {layer_norm, winograd_input, winograd_output, scan, dots, int8_dots<Int8SmullStep>, widen_all_bf16, widen_all_fp16,
+     product<float>, product<double>}};
 
 }  // namespace torchclip::core
