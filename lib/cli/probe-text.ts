@@ -13,7 +13,8 @@ export function searchText(search: LambdaSearch | undefined, heldOut: boolean): 
   const on = heldOut ? "a fifth of the training images" : "the validation split";
   const rows = tried.map((one) => {
     const mark = one.lambda === lambda ? "  chosen" : "";
-    return `  λ ${short(one.lambda).padStart(9)}  ${percent(one.accuracy).padStart(7)}${mark}`;
+    const loss = `loss ${one.loss.toFixed(4)}`;
+    return `  λ ${short(one.lambda).padStart(9)}  ${percent(one.accuracy).padStart(7)}  ${loss}${mark}`;
   });
   return [
     `λ on ${on}: ${short(lambda)} (${percent(accuracy)}), ${tried.length} fits in ${seconds.toFixed(1)} s`,

@@ -1,4 +1,4 @@
-import { argmaxRows } from "./solver/linear-probe.js";
+import { scoresOf } from "./lambda-search.js";
 import { fitLinearProbe, type FitOptions } from "./solver/fit.js";
 import { pickRows, rowsByClass, type LabelledFeatures } from "./labelled.js";
 
@@ -41,7 +41,6 @@ async function validate(
   folds: number,
   options: FitOptions & { classes: readonly string[]; lambda: number },
 ): Promise<CrossValidation> {
-  const width = options.classes.length;
   let [hits, loss] = [0, 0];
   for (let fold = 0; fold < folds; fold++) {
     const rows = [...foldOf.keys()];
@@ -54,12 +53,9 @@ async function validate(
       rows.filter((row) => foldOf[row] === fold),
     );
     const probe = await fitLinearProbe(train.features, train.labels, { ...options, tolerance: TOLERANCE });
-    const probabilities = await probe.probabilities(held.features, options.threads);
-    const predicted = argmaxRows(probabilities, width);
-    held.labels.forEach((label, i) => {
-      loss -= Math.log(probabilities[i * width + label]);
-      if (predicted[i] === label) hits++;
-    });
+    const scores = await scoresOf(probe, held, options.threads);
+    hits += scores.accuracy * held.labels.length;
+    loss += scores.loss * held.labels.length;
   }
   const count = data.labels.length;
   return { lambda: options.lambda, accuracy: hits / count, loss: loss / count, folds };

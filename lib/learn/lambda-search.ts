@@ -1,6 +1,6 @@
 import { accuracyOf, joinRows, type LabelledFeatures } from "./labelled.js";
 import { fitLinearProbe, type FitOptions } from "./solver/fit.js";
-import type { FitReport, LinearProbe } from "./solver/linear-probe.js";
+import { argmaxRows, type FitReport, type LinearProbe } from "./solver/linear-probe.js";
 
 /**
  * The sweep of the CLIP paper (Radford et al. 2021, arXiv:2103.00020, appendix A.3): λ of 96 logarithmic steps
@@ -23,12 +23,14 @@ export interface TriedLambda {
   lambda: number;
   /** Accuracy on the validation split. */
   accuracy: number;
+  /** Mean of -log probability of the true class there. */
+  loss: number;
   /** Whether the fit reached the tolerance of the search. */
   converged: boolean;
 }
 
 export interface LambdaSearch {
-  /** The one with the highest accuracy; of equal ones the largest, whose classifier is the simplest. */
+  /** The one with the highest accuracy; of equal ones, of which the paper says nothing, that of the least loss. */
   lambda: number;
   /** Its accuracy on the validation split. */
   accuracy: number;
@@ -70,13 +72,9 @@ export async function searchLambda(
     const start = nearest(probes, step);
     const settings = { ...how, lambda, start, tolerance: SEARCH_TOLERANCE };
     const probe = await fitLinearProbe(train.features, train.labels, settings);
-    const predicted = await probe.predict(valid.features, how.threads);
+    const scores = await scoresOf(probe, valid, how.threads);
     probes.set(step, probe);
-    tried.set(step, {
-      lambda,
-      accuracy: accuracyOf(predicted, valid.labels),
-      converged: probe.fit.converged,
-    });
+    tried.set(step, { lambda, ...scores, converged: probe.fit.converged });
   };
   // From the strongest penalty on: its fit is the fastest, and each is a good start for the next one.
   for (let step = STEPS; step >= 0; step -= COARSE) await attempt(step);
@@ -97,8 +95,21 @@ function nearest<T>(probes: ReadonlyMap<number, T>, step: number): T | undefined
 }
 
 function bestStep(tried: ReadonlyMap<number, TriedLambda>): number {
-  const [[best]] = [...tried].sort(([i, a], [k, b]) => b.accuracy - a.accuracy || k - i);
+  const [[best]] = [...tried].sort(([, a], [, b]) => b.accuracy - a.accuracy || a.loss - b.loss);
   return best;
+}
+
+/** Accuracy and loss of a probe on labelled rows. */
+export async function scoresOf(
+  probe: LinearProbe,
+  { features, labels }: LabelledFeatures,
+  threads?: number,
+): Promise<{ accuracy: number; loss: number }> {
+  const width = probe.classes.length;
+  const probabilities = await probe.probabilities(features, threads);
+  let loss = 0;
+  labels.forEach((label, row) => (loss -= Math.log(probabilities[row * width + label])));
+  return { accuracy: accuracyOf(argmaxRows(probabilities, width), labels), loss: loss / labels.length };
 }
 
 export interface ProtocolOptions extends SearchOptions {

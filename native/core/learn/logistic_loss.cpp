@@ -48,6 +48,7 @@ LogisticLoss::LogisticLoss(const Context& context, const Features& features, con
   direction_ = Buffer(values * sizeof(double));
   probabilities_ = Buffer(values * sizeof(float));
   products_ = Buffer(values * sizeof(float));
+  std::fill_n(direction_.as<double>(), values, 0.0);  // along(0) may come before the first direction
   std::fill_n(probabilities_.as<float>(), values, 0.0f);
   row_curvature_.resize(static_cast<std::size_t>(features.rows()));
   head_curvature_.resize(static_cast<std::size_t>(heads));
