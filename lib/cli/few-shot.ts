@@ -50,7 +50,7 @@ export async function compareFewShot(
     classes: test.classes,
     texts,
     logitScale: clip.info.logitScale,
-    methods: (list(flags.methods) ?? []).map(fewShotMethod),
+    methods: list(flags.methods).map(fewShotMethod),
     shots: flags.shots ?? [],
     seeds: flags.seeds,
     threads: flags.threads,

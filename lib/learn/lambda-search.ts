@@ -1,3 +1,4 @@
+import { TorchclipError } from "../errors.js";
 import { accuracyOf, joinRows, type LabelledFeatures } from "./labelled.js";
 import { fitLinearProbe, type FitOptions } from "./solver/fit.js";
 import { argmaxRows, type FitReport, type LinearProbe } from "./solver/linear-probe.js";
@@ -79,11 +80,11 @@ export async function searchLambda(
   // From the strongest penalty on: its fit is the fastest, and each is a good start for the next one.
   for (let step = STEPS; step >= 0; step -= COARSE) await attempt(step);
   for (const distance of FINER) {
-    const best = bestStep(tried);
+    const [best] = bestOf(tried);
     await attempt(best + distance);
     await attempt(best - distance);
   }
-  const { lambda, accuracy } = tried.get(bestStep(tried)) as TriedLambda;
+  const [, { lambda, accuracy }] = bestOf(tried);
   const all = [...tried.values()].sort((a, b) => a.lambda - b.lambda);
   return { lambda, accuracy, tried: all, seconds: (performance.now() - started) / 1000 };
 }
@@ -94,8 +95,9 @@ function nearest<T>(probes: ReadonlyMap<number, T>, step: number): T | undefined
   return probes.get(steps[0]);
 }
 
-function bestStep(tried: ReadonlyMap<number, TriedLambda>): number {
-  const [[best]] = [...tried].sort(([, a], [, b]) => b.accuracy - a.accuracy || a.loss - b.loss);
+/** The best of those that were tried, behind its step. */
+function bestOf(tried: ReadonlyMap<number, TriedLambda>): [step: number, tried: TriedLambda] {
+  const [best] = [...tried].sort(([, a], [, b]) => b.accuracy - a.accuracy || a.loss - b.loss);
   return best;
 }
 
@@ -128,18 +130,22 @@ export interface ProtocolResult {
 
 /**
  * The linear probe of the CLIP paper: λ by `searchLambda`, then a fit on train and validation together. The
- * test split has no part in it. Without a validation split, λ must be given.
+ * test split has no part in it. Throws E_ARGUMENT where there is neither λ nor a validation split.
  */
 export async function fitByProtocol(
   train: LabelledFeatures,
   valid: LabelledFeatures | undefined,
   options: ProtocolOptions,
 ): Promise<ProtocolResult> {
-  const { lambda: fixed, tolerance, onProgress, ...how } = options;
-  const search = fixed === undefined && valid ? await searchLambda(train, valid, how) : undefined;
+  const { lambda: fixed, tolerance, onProgress, onTry, ...how } = options;
+  if (fixed === undefined && !valid) {
+    const message = "without a validation split there is nothing to choose λ on: give lambda";
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "lambda" });
+  }
+  const search =
+    fixed === undefined && valid ? await searchLambda(train, valid, { ...how, onTry }) : undefined;
   const all = valid ? joinRows(train, valid) : train;
-  const { onTry: _onTry, ...fitHow } = how;
   const lambda = fixed ?? search?.lambda;
-  const probe = await fitLinearProbe(all.features, all.labels, { ...fitHow, lambda, tolerance, onProgress });
+  const probe = await fitLinearProbe(all.features, all.labels, { ...how, lambda, tolerance, onProgress });
   return { probe, ...(search ? { search } : {}) };
 }

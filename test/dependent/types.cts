@@ -13,4 +13,5 @@ export const encode = (clip: Clip, path: string): Promise<EncodedImages> => clip
 export const open = (file: string): Promise<EmbeddingIndex> => EmbeddingIndex.open(file);
 export const code = (error: unknown): string | undefined =>
   error instanceof TorchclipError ? error.code : undefined;
-export const fit = (images: EncodedImages, labels: number[]): Promise<LinearProbe> => fitLinearProbe(images, labels);
+export const fit = (images: EncodedImages, labels: number[]): Promise<LinearProbe> =>
+  fitLinearProbe(images, labels);

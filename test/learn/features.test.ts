@@ -26,9 +26,9 @@ describe("datasetFeatures", () => {
 
   before(async () => {
     clip = await load("tiny", { device: "cpu" });
-    const { streamImages } = clip;
+    const stream = clip.streamImages.bind(clip);
     clip.streamImages = async function* (images, options) {
-      for await (const batch of streamImages.call(clip, images, options)) {
+      for await (const batch of stream(images, options)) {
         encoded += batch.rows;
         yield batch;
       }

@@ -61,11 +61,13 @@ describe("the protocol of a linear probe", () => {
     assert.deepEqual(probe.coefficients, again.coefficients);
     const fixed = await fitByProtocol(train, undefined, { classes, lambda: 2 });
     assert.deepEqual([fixed.probe.lambda, fixed.search], [2, undefined]);
+    await rejectsWith("E_ARGUMENT", () => fitByProtocol(train, undefined, { classes }));
   });
 
   it("cross-validation takes the λ whose held-out rows are most probable", async () => {
     const choice = await chooseLambda(train, { classes });
-    assert.ok(choice && choice.folds === 5 && choice.accuracy > 0.5 && choice.loss < Math.log(3));
+    assert.equal(choice?.folds, 5);
+    assert.ok(choice.accuracy > 0.5 && choice.loss < Math.log(3));
     const single = problem({ seed: 31, rows: 3, dim: 12, classes: 3 });
     assert.equal(await chooseLambda(single, { classes }), undefined);
   });

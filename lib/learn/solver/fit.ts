@@ -146,7 +146,7 @@ function classNames(given: FitOptions["classes"], labels: ArrayLike<number>): re
 
 function largest(labels: ArrayLike<number>): number {
   let most = 0;
-  for (let i = 0; i < labels.length; i++) if (labels[i] > most) most = labels[i];
+  for (const label of Array.from(labels)) if (label > most) most = label;
   return Number.isInteger(most) && most < 1 << 20 ? most : 0;
 }
 
