@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { fitLinearProbe, LinearProbe, type FitOptions } from "../../lib/learn/index.js";
-import { golden, rejectsWith } from "../support/index.js";
+import { golden, rejectsWith, root } from "../support/index.js";
+import { runScript } from "../support/process.js";
 import { problem, type ProblemSize } from "./problems.js";
 
 interface Case extends ProblemSize {
@@ -86,6 +89,26 @@ describe("fitLinearProbe", () => {
     const endless = { signal, lambda: 1e-6, tolerance: 1e-300 };
     await rejectsWith("E_ABORTED", () => fitLinearProbe(features, labels, endless));
     assert.ok(performance.now() - started < 5000);
+  });
+
+  it("a process that exits, and a worker that is ended, do not wait for a fit", () => {
+    const fit = `
+      import { fitLinearProbe } from ${JSON.stringify(pathToFileURL(join(root, "dist/learn/index.js")).href)};
+      import { parentPort } from "node:worker_threads";
+      const [rows, dim, classes] = [20_000, 256, 60];
+      const data = Float32Array.from({ length: rows * dim }, Math.random);
+      const labels = Int32Array.from({ length: rows }, (_, i) => i % classes);
+      const options = { lambda: 1e-6, tolerance: 1e-300 };
+      fitLinearProbe({ data, rows, dim }, labels, options).finally(() => console.log("done"));
+      setTimeout(() => parentPort?.postMessage("runs"), 300);`;
+    const exited = runScript(`${fit}\nsetTimeout(() => process.exit(7), 400);`);
+    assert.deepEqual([exited.status, exited.signal, exited.stdout], [7, null, ""], exited.stderr);
+    const url = `data:text/javascript,${encodeURIComponent(fit)}`;
+    const ended = runScript(`
+      import { Worker } from "node:worker_threads";
+      const worker = new Worker(new URL(${JSON.stringify(url)}));
+      worker.once("message", async () => { await worker.terminate(); console.log("ended"); });`);
+    assert.deepEqual([ended.status, ended.stdout.trim()], [0, "ended"], ended.stderr);
   });
 
   it("reports its progress", async () => {
