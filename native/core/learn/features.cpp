@@ -1,8 +1,8 @@
 #include "learn/features.h"
+#include "learn/numbers.h"
 
 #include <algorithm>
 #include <type_traits>
-#include <vector>
 
 namespace torchclip::core {
 namespace {
@@ -46,9 +46,9 @@ Range block(std::int64_t i, std::int64_t of, std::int64_t rows) { return {i * of
 // The transpose of weights [heads, stride] in panels of kPanelColumns heads: [stride, columns of the panel], zero for
 // heads that do not exist.
 template <typename T>
-std::vector<T> transposed_panels(const T* weights, std::int64_t heads, std::int64_t stride) {
+Numbers<T> transposed_panels(const T* weights, std::int64_t heads, std::int64_t stride) {
   const std::int64_t width = padded_heads(heads);
-  std::vector<T> packed(static_cast<std::size_t>(width * stride), T{});
+  Numbers<T> packed(static_cast<std::size_t>(width * stride), T{});
   for (std::int64_t head = 0; head < heads; ++head) {
     const std::int64_t first = head / kPanelColumns * kPanelColumns;
     const std::int64_t columns = std::min(kPanelColumns, width - first);
@@ -60,7 +60,7 @@ std::vector<T> transposed_panels(const T* weights, std::int64_t heads, std::int6
 
 // Rows of features in the element type of a product: where they lie, or widened into `scratch`.
 template <typename T>
-ProductArgs<T> rows_as(const Features& features, Range rows, std::vector<T>& scratch) {
+ProductArgs<T> rows_as(const Features& features, Range rows, Numbers<T>& scratch) {
   const std::int64_t stride = features.stride();
   ProductArgs<T> args;
   args.a_row = stride;
@@ -78,7 +78,7 @@ ProductArgs<T> rows_as(const Features& features, Range rows, std::vector<T>& scr
 
 // A block of rows and columns of the features as the right operand of a product.
 template <typename T>
-void set_block(const Features& features, Range rows, Range columns, std::vector<T>& scratch, ProductArgs<T>& args) {
+void set_block(const Features& features, Range rows, Range columns, Numbers<T>& scratch, ProductArgs<T>& args) {
   args.inner = rows.size();
   args.columns = columns.size();
   if constexpr (std::is_same_v<T, float>) {
@@ -113,7 +113,7 @@ template <typename T>
 void multiply(const Context& context, const Features& features, const T* weights, std::int64_t heads, T* out) {
   const std::int64_t stride = features.stride(), width = padded_heads(heads);
   const auto packed = transposed_panels(weights, heads, stride);
-  std::vector<std::vector<T>> scratch(static_cast<std::size_t>(context.pool.size()));
+  Numbers<Numbers<T>> scratch(static_cast<std::size_t>(context.pool.size()));
   context.pool.parallel_for(blocks_of(features.rows(), kForwardRows), [&](std::int64_t i, int thread) {
     const Range rows = block(i, kForwardRows, features.rows());
     ProductArgs<T> args = rows_as(features, rows, scratch[static_cast<std::size_t>(thread)]);
@@ -132,7 +132,7 @@ void multiply_transposed(const Context& context, const Features& features, const
                          T* out) {
   const std::int64_t width = padded_heads(heads);
   const ColumnParts parts(features.stride(), context.pool.size());
-  std::vector<std::vector<T>> scratch(static_cast<std::size_t>(context.pool.size()));
+  Numbers<Numbers<T>> scratch(static_cast<std::size_t>(context.pool.size()));
   context.pool.parallel_for(parts.count(), [&](std::int64_t part, int thread) {
     const Range columns = parts.at(part);
     ProductArgs<T> args;
@@ -158,11 +158,11 @@ template void multiply_transposed(const Context&, const Features&, const double*
 
 void weighted_gram(const Context& context, const Features& features, const float* weights, double* out) {
   const std::int64_t stride = features.stride();
-  std::vector<float> upper(static_cast<std::size_t>(stride * stride));
+  Numbers<float> upper(static_cast<std::size_t>(stride * stride));
   const ColumnParts parts(stride, 2 * context.pool.size());
   context.pool.parallel_for(parts.count(), [&](std::int64_t task, int) {
     const Range columns = parts.at(parts.count() - 1 - task);  // The longest columns first.
-    std::vector<float> weighted(static_cast<std::size_t>(kBackwardRows * columns.end)), unused;
+    Numbers<float> weighted(static_cast<std::size_t>(kBackwardRows * columns.end)), unused;
     ProductArgs<float> args;
     args.a = weighted.data();
     args.a_row = 1;

@@ -6,17 +6,17 @@
 #include <algorithm>
 #include <cmath>
 #include <thread>
-#include <vector>
 
 #include "learn/features.h"
 #include "learn/logistic_loss.h"
+#include "learn/numbers.h"
 #include "learn/preconditioner.h"
 #include "linalg/thread_pool.h"
 
 namespace torchclip::core {
 namespace {
 
-using Vector = std::vector<double>;
+using Vector = Numbers<double>;
 
 constexpr int kMostInner = 250;       // Steps of conjugate gradients for one direction.
 constexpr int kFewInner = 8;          // With so few of them the preconditioner is good enough.
@@ -28,7 +28,7 @@ constexpr int kMostTrials = 40;
 
 double dot(const Vector& a, const Vector& b) {
   double sum = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  for (std::int64_t i = 0; i < a.count(); ++i) sum += a[i] * b[i];
   return sum;
 }
 
@@ -139,8 +139,8 @@ void Fit::report() const {
 
 Vector Fit::hessian_product(const Vector& v) {
   check();
-  const std::vector<float> narrow(v.begin(), v.end());
-  std::vector<float> product(narrow.size());
+  const Numbers<float> narrow(v.begin(), v.end());
+  Numbers<float> product(narrow.size());
   loss_.hessian_product(narrow.data(), product.data());
   result_.products += 2;
   spent_inner_ += product_cost();
@@ -167,7 +167,7 @@ void Fit::choose_preconditioner() {
 Vector Fit::direction() {
   choose_preconditioner();
   Vector solution(gradient_.size()), rest(gradient_.size()), preconditioned(gradient_.size());
-  for (std::size_t i = 0; i < rest.size(); ++i) rest[i] = -gradient_[i];
+  for (std::int64_t i = 0; i < rest.count(); ++i) rest[i] = -gradient_[i];
   preconditioner_.apply(rest.data(), preconditioned.data());
   double norm = dot(rest, preconditioned);
   if (first_rest_ == 0) first_rest_ = norm;
@@ -179,7 +179,7 @@ Vector Fit::direction() {
     const double curvature = dot(search, product);
     if (!(curvature > 0)) break;
     const double step = norm / curvature;
-    for (std::size_t i = 0; i < rest.size(); ++i) {
+    for (std::int64_t i = 0; i < rest.count(); ++i) {
       solution[i] += step * search[i];
       rest[i] -= step * product[i];
     }
@@ -191,7 +191,7 @@ Vector Fit::direction() {
     const double next = dot(rest, preconditioned);
     const double ratio = next / norm;
     norm = next;
-    for (std::size_t i = 0; i < search.size(); ++i) search[i] = preconditioned[i] + ratio * search[i];
+    for (std::int64_t i = 0; i < search.count(); ++i) search[i] = preconditioned[i] + ratio * search[i];
   }
   return last_inner_ > 0 ? solution : search;
 }
@@ -216,7 +216,7 @@ bool Fit::step_along(const Vector& direction) {
         value <= start + kRounding * std::abs(start) && std::abs(slope_there) <= 0.9 * std::abs(slope);
     if (decreases || flattens) {
       loss_.move(step);
-      for (std::size_t i = 0; i < weights_.size(); ++i) weights_[i] += step * direction[i];
+      for (std::int64_t i = 0; i < weights_.count(); ++i) weights_[i] += step * direction[i];
       result_.objective = value;
       return true;
     }

@@ -1,4 +1,5 @@
 #include "learn/logistic_loss.h"
+#include "learn/numbers.h"
 
 #include <algorithm>
 #include <cmath>
@@ -73,9 +74,9 @@ void LogisticLoss::set_direction(const double* direction) {
 }
 
 LogisticLoss::Along LogisticLoss::along(double step) const {
-  std::vector<Along> parts(static_cast<std::size_t>(blocks()));
+  Numbers<Along> parts(static_cast<std::size_t>(blocks()));
   each_block([&](std::int64_t block, std::int64_t first, std::int64_t end) {
-    std::vector<double> z(static_cast<std::size_t>(heads_)), p(z.size());
+    Numbers<double> z(static_cast<std::size_t>(heads_)), p(z.size());
     Along sum;
     for (std::int64_t i = first; i < end; ++i) {
       const double* at = logits_.as<double>() + i * width_;
@@ -104,9 +105,9 @@ void LogisticLoss::move(double step) {
 }
 
 void LogisticLoss::gradient(double* out) {
-  std::vector<std::vector<double>> parts(static_cast<std::size_t>(blocks()));
+  Numbers<Numbers<double>> parts(static_cast<std::size_t>(blocks()));
   each_block([&](std::int64_t block, std::int64_t first, std::int64_t end) {
-    std::vector<double> p(static_cast<std::size_t>(heads_));
+    Numbers<double> p(static_cast<std::size_t>(heads_));
     auto& of_heads = parts[block];
     of_heads.resize(p.size());
     for (std::int64_t i = first; i < end; ++i) {

@@ -8,9 +8,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "learn/features.h"
+#include "learn/numbers.h"
 #include "linalg/buffer.h"
 
 namespace torchclip::core {
@@ -41,9 +41,9 @@ class LogisticLoss {
   void hessian_product(const float* v, float* out);
 
   // The mean over the heads of p (1 - p), for each row: [rows].
-  const std::vector<float>& row_curvature() const { return row_curvature_; }
+  const Numbers<float>& row_curvature() const { return row_curvature_; }
   // The mean over the rows of p (1 - p) of each head, divided by the mean of row_curvature(): [heads].
-  const std::vector<double>& head_curvature() const { return head_curvature_; }
+  const Numbers<double>& head_curvature() const { return head_curvature_; }
 
  private:
   template <typename Work>
@@ -58,8 +58,8 @@ class LogisticLoss {
   Buffer direction_;      // float64 [rows, width]: the direction's logits, or the residuals p - y
   Buffer probabilities_;  // float32 [rows, width]; of one head, 1 - p follows p
   Buffer products_;       // float32 [rows, width]
-  std::vector<float> row_curvature_;
-  std::vector<double> head_curvature_;
+  Numbers<float> row_curvature_;
+  Numbers<double> head_curvature_;
 };
 
 }  // namespace torchclip::core

@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <thread>
-#include <vector>
 
 #include "learn/features.h"
+#include "learn/numbers.h"
 #include "linalg/thread_pool.h"
 
 namespace torchclip::core {
 namespace {
 
-using Vector = std::vector<double>;
+using Vector = Numbers<double>;
 
 // The constants of the authors' code (github.com/FereshteShakeri/FewShot-CLIP-Strong-Baseline).
 constexpr double kFirstAlpha = 250;  // alpha begins at so many times the mean cosine of images with their own texts.
@@ -139,7 +139,7 @@ void Fit::run() {
     check();
     set_residuals();
     multiply_transposed(context_, features_, residuals_.data(), classes_, gradient.data());
-    for (std::size_t i = 0; i < weights_.size(); ++i) {
+    for (std::int64_t i = 0; i < weights_.count(); ++i) {
       velocity[i] = kMomentum * velocity[i] + gradient[i];
       weights_[i] -= weight_step_ * velocity[i];
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "learn/numbers.h"
 #include "learn/spd.h"
 
 namespace torchclip::core {
@@ -36,7 +37,7 @@ void Preconditioner::use_gram(const LogisticLoss& loss) {
   shares_ = loss.head_curvature();
   inverses_.clear();
   const std::int64_t stride = features_.stride();
-  std::vector<double> gram(static_cast<std::size_t>(stride * stride));
+  Numbers<double> gram(static_cast<std::size_t>(stride * stride));
   weighted_gram(context_, features_, loss.row_curvature().data(), gram.data());
   for (double& x : gram) x /= static_cast<double>(features_.rows());
   for (const double share : shares_) {
@@ -46,12 +47,12 @@ void Preconditioner::use_gram(const LogisticLoss& loss) {
 }
 
 // The inverse of share x gram + penalty, with as much more on the diagonal as the rounding of the sums needs.
-std::vector<double> Preconditioner::damped(const std::vector<double>& gram, double share) const {
+Numbers<double> Preconditioner::damped(const Numbers<double>& gram, double share) const {
   const std::int64_t stride = features_.stride(), dim = features_.dim();
   double largest = 0;
   for (std::int64_t i = 0; i <= dim; ++i) largest = std::max(largest, share * gram[i * stride + i]);
   for (double damping = kDamping * largest;; damping = std::max(damping * 10, 1e-30)) {
-    std::vector<double> matrix(gram);
+    Numbers<double> matrix(gram);
     for (double& x : matrix) x *= share;
     for (std::int64_t i = 0; i < stride; ++i) {
       double& x = matrix[i * stride + i];
@@ -75,12 +76,12 @@ void Preconditioner::apply(const double* in, double* out) const {
     return project(out);
   }
   for (const auto& [bucket, inverse] : inverses_) {
-    std::vector<std::int64_t> members;
+    Numbers<std::int64_t> members;
     for (std::int64_t k = 0; k < heads_; ++k) {
       if (bucket_of(shares_[k]) == bucket) members.push_back(k);
     }
     const auto count = static_cast<std::int64_t>(members.size());
-    std::vector<double> rows(static_cast<std::size_t>(count * stride)), results(rows.size());
+    Numbers<double> rows(static_cast<std::size_t>(count * stride)), results(rows.size());
     for (std::int64_t i = 0; i < count; ++i) std::copy_n(in + members[i] * stride, stride, rows.data() + i * stride);
     constexpr std::int64_t kColumns = 96;
     context_.pool.parallel_for((stride + kColumns - 1) / kColumns, [&](std::int64_t task) {

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <map>
-#include <vector>
 
 #include "learn/logistic_loss.h"
+#include "learn/numbers.h"
 
 namespace torchclip::core {
 
@@ -28,16 +28,16 @@ class Preconditioner {
   void apply(const double* in, double* out) const;
 
  private:
-  std::vector<double> damped(const std::vector<double>& gram, double share) const;
+  Numbers<double> damped(const Numbers<double>& gram, double share) const;
   void project(double* rows) const;
 
   const Context& context_;
   const Features& features_;
   std::int64_t heads_;
   double penalty_;
-  std::vector<double> shares_;                   // c_k
-  std::vector<double> diagonal_;                 // [stride]; used while there are no inverses
-  std::map<int, std::vector<double>> inverses_;  // by round(log2 c_k): [stride, stride]
+  Numbers<double> shares_;                   // c_k
+  Numbers<double> diagonal_;                 // [stride]; used while there are no inverses
+  std::map<int, Numbers<double>> inverses_;  // by round(log2 c_k): [stride, stride]
 };
 
 }  // namespace torchclip::core

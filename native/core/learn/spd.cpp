@@ -1,8 +1,8 @@
 #include "learn/spd.h"
+#include "learn/numbers.h"
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 namespace torchclip::core {
 namespace {
@@ -29,7 +29,7 @@ bool factor_rows(double* a, std::int64_t n, std::int64_t first, std::int64_t end
 
 // Subtracts the products of rows [first, end) of U from the rows below them.
 void update_below(const Context& context, double* a, std::int64_t n, std::int64_t first, std::int64_t end) {
-  std::vector<double> negative(a + first * n, a + end * n);
+  Numbers<double> negative(a + first * n, a + end * n);
   for (double& x : negative) x = -x;
   const std::int64_t parts = (n - end + kBlock - 1) / kBlock;
   context.pool.parallel_for(parts, [&](std::int64_t task) {
@@ -86,7 +86,7 @@ bool invert_spd(const Context& context, double* a, std::int64_t n) {
     if (!factor_rows(a, n, first, end)) return false;
     if (end < n) update_below(context, a, n, first, end);
   }
-  std::vector<double> v(static_cast<std::size_t>(n * n)), transposed(v.size());
+  Numbers<double> v(static_cast<std::size_t>(n * n)), transposed(v.size());
   invert_upper(context, a, n, v.data());
   transpose(v.data(), n, transposed.data());
   context.pool.parallel_for((n + kBlock - 1) / kBlock, [&](std::int64_t task) {
