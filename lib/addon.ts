@@ -51,6 +51,41 @@ export interface Addon {
     indices: Int32Array,
     scores: Float32Array,
   ): Promise<void>;
+  /**
+   * Logistic regression. `coefficients` (float64 [heads, dim], one head for two classes) and `intercepts` are
+   * the start, and become the result. `cancel[0] = 1` ends it with E_ABORTED. `report` follows the work:
+   * iterations, products with the features, objective / rows, max |gradient| / rows; at the end also 1 where it
+   * converged.
+   */
+  fitLinearProbe(
+    problem: NativeProbeProblem,
+    coefficients: Float64Array,
+    intercepts: Float64Array,
+    cancel: Int32Array,
+    report: Float64Array,
+  ): Promise<void>;
+  /**
+   * LP++: writes w + α t (float64 [classes, dim]), the intercepts and α ([classes]). `cancel[0] = 1` ends it
+   * with E_ABORTED.
+   */
+  fitLpPlusPlus(
+    problem: NativeFewShotProblem,
+    coefficients: Float64Array,
+    intercepts: Float64Array,
+    alphas: Float64Array,
+    cancel: Int32Array,
+  ): Promise<void>;
+  /** logits (float64 [rows, heads]) = features × coefficients^T + intercepts, in float64. */
+  probeLogits(
+    features: Float32Array,
+    rows: number,
+    dim: number,
+    coefficients: Float64Array,
+    intercepts: Float64Array,
+    heads: number,
+    threads: number,
+    logits: Float64Array,
+  ): Promise<void>;
   /** The tensors and the TorchScript that the settings of an artifact (torchclip.json) call for. */
   modelLayout(config: string): NativeLayout;
   /** Writes to `path` directly, without libtorch. The same specification gives the same bytes. */
@@ -96,6 +131,39 @@ export interface NativeTransform {
   /** 0 bicubic, 1 bilinear, 2 box, 3 hamming, 4 lanczos. */
   filter: number;
   fill: number;
+}
+
+/** See native/core/learn/linear_probe.h. */
+export interface NativeProbeProblem {
+  /** float32 [rows, dim], finite. */
+  features: Float32Array;
+  /** int32 [rows], each in 0 to classes - 1. */
+  labels: Int32Array;
+  rows: number;
+  dim: number;
+  classes: number;
+  lambda: number;
+  /** The largest element of the gradient of objective / rows at which it ends. */
+  tolerance: number;
+  maxIterations: number;
+  /** 0: one a core. */
+  threads: number;
+}
+
+/** See native/core/learn/lp_plus_plus.h. */
+export interface NativeFewShotProblem {
+  /** float32 [rows, dim], of length 1. */
+  features: Float32Array;
+  /** int32 [rows], each in 0 to classes - 1. */
+  labels: Int32Array;
+  /** float32 [classes, dim], of length 1. */
+  texts: Float32Array;
+  rows: number;
+  dim: number;
+  classes: number;
+  steps: number;
+  /** 0: one a core. */
+  threads: number;
 }
 
 export interface NativeEngine {

@@ -142,7 +142,7 @@ describe("the package", function () {
   });
 
   it("require and import give the same instance and the same names", () => {
-    const names = ["torchclip", "torchclip/eval", "torchclip/datasets"];
+    const names = ["torchclip", "torchclip/eval", "torchclip/datasets", "torchclip/learn"];
     const code = `
       const { createRequire } = await import("node:module");
       const require = createRequire(import.meta.url);
@@ -152,7 +152,7 @@ describe("the package", function () {
         for (const key of Object.keys(esm)) if (esm[key] !== cjs[key]) throw new Error(name + ": " + key);
       }
       const fallback = require("./dist/commonjs.cjs");
-      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval"]; // e0, e1, e2
+      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval", "torchclip/learn"]; // e0 to e3
       const entries = await Promise.all(bundled.map((name) => import(name)));
       entries.forEach((esm, i) => {
         const missing = Object.keys(esm).filter((key) => !(key in fallback["e" + i]));

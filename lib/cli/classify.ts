@@ -1,4 +1,5 @@
-import type { ClassifiedImage, Classifier } from "../clip/classifier.js";
+import type { Clip } from "../clip/clip.js";
+import type { ClassifyBatchOptions, ImageInputs, Prediction } from "../clip/classifier.js";
 import type { ImageSource } from "../embed/sources.js";
 import { TorchclipError, withoutIndex } from "../errors.js";
 import { redactText } from "../redact.js";
@@ -12,6 +13,7 @@ import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 interface Flags extends ModelFlags, ImageFlags {
   labels?: string;
   labelsFile?: string;
+  probe?: string;
   template: string[];
   multiLabel?: boolean;
   negativeTemplate?: string[];
@@ -24,18 +26,56 @@ interface Flags extends ModelFlags, ImageFlags {
 
 /** What `torchclip classify` does. */
 export async function run(given: string[], flags: Flags): Promise<void> {
-  const labels = await labelsOf(flags);
+  const probe = flags.probe === undefined ? undefined : await storedProbe(flags);
+  const labels = probe ? [] : await labelsOf(flags);
   const signal = interruptSignal();
   const source = await imageArguments(given, signal);
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
-    const { template: templates, multiLabel, negativeTemplate: negativeTemplates } = flags;
-    const classifier = await clip.classifier(labels, { templates, multiLabel, negativeTemplates, signal });
+    const classifier = probe?.(clip) ?? (await labelClassifier(clip, labels, flags, signal));
     const output = flags.json ? new JsonOutput() : new TextOutput(given);
     await classifyEach(classifier, source, output, { ...flags, signal });
   } finally {
     await clip.close();
   }
+}
+
+/** What names classes of images, whichever way. */
+interface ImageClassifier {
+  stream(images: ImageInputs, options: ClassifyBatchOptions): AsyncGenerator<ClassifiedImage>;
+}
+
+/** The classes that were found in one image. */
+interface ClassifiedImage {
+  index: number;
+  predictions: Pick<Prediction, "label" | "index" | "logit" | "probability">[];
+  error?: TorchclipError;
+}
+
+async function labelClassifier(
+  clip: Clip,
+  labels: readonly string[],
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<ImageClassifier> {
+  const { template: templates, multiLabel, negativeTemplate: negativeTemplates } = flags;
+  return clip.classifier(labels, { templates, multiLabel, negativeTemplates, signal });
+}
+
+/** The probe of --probe, read before the model is loaded; it stands for labels and prompts. */
+async function storedProbe(flags: Flags): Promise<(clip: Clip) => ImageClassifier> {
+  const { probe: file = "", labels, labelsFile, multiLabel, negativeTemplate } = flags;
+  const others = { "--labels": labels, "--labels-file": labelsFile, "--multi-label": multiLabel };
+  const all = { ...others, "--negative-template": negativeTemplate };
+  const given = Object.entries(all).find(([, value]) => value !== undefined);
+  if (given) {
+    const message = `--probe names the classes itself and cannot be given with ${given[0]}`;
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "probe" });
+  }
+  const { ProbeClassifier } = await import("../learn/probe-classifier.js");
+  const { readProbe } = await import("../learn/probe-file.js");
+  const stored = await readProbe(file);
+  return (clip) => new ProbeClassifier(clip, stored, file);
 }
 
 async function labelsOf({ labels, labelsFile }: Flags): Promise<string[]> {
@@ -54,7 +94,12 @@ function noLabels(message: string): TorchclipError {
 type EachFlags = Flags & { signal: AbortSignal };
 
 /** Prints the labels of each image as it is done; what failed is told on standard error too. */
-async function classifyEach(classifier: Classifier, source: ImageSource, output: Output, flags: EachFlags) {
+async function classifyEach(
+  classifier: ImageClassifier,
+  source: ImageSource,
+  output: Output,
+  flags: EachFlags,
+) {
   const { topK, threshold, batchSize, autoRotate, signal } = flags;
   const names: string[] = []; // of the images that are in work
   const images = async function* () {

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { TorchclipError } from "../errors.js";
 import { tableCell, tableCsv, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
 import { writeFileWhole } from "../util/files.js";
 import { evaluate, type EvalFlags } from "./evaluate.js";
@@ -9,6 +10,7 @@ interface Flags extends EvalFlags {
   models?: string;
   datasets?: string;
   compare?: string[];
+  probe?: string;
 }
 
 /** What `torchclip eval` does. */
@@ -20,6 +22,7 @@ export async function run(flags: Flags): Promise<void> {
   }
   const signal = interruptSignal();
   if (flags.models || flags.datasets) await table(flags, signal);
+  else if (flags.probe) await (await import("./eval-probe.js")).evaluateProbe(flags, flags.probe, signal);
   else await evaluate(flags, signal, (text) => process.stdout.write(`${text}\n`));
 }
 
@@ -28,6 +31,10 @@ export async function run(flags: Flags): Promise<void> {
  * written after each cell, so that a stopped run has what is done.
  */
 async function table(flags: Flags, signal: AbortSignal): Promise<void> {
+  if (flags.probe) {
+    const message = "--probe belongs to one model: give --model and --dataset, not --models or --datasets";
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "probe" });
+  }
   const models = list(flags.models) ?? [flags.model];
   const datasets = list(flags.datasets) ?? [flags.dataset];
   const cells: TableCell[] = [];

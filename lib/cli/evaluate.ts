@@ -61,7 +61,8 @@ export async function evaluate(flags: EvalFlags, signal: AbortSignal, print?: Pr
   }
 }
 
-async function dataset(
+/** The data set that is asked for; its notes are shown. */
+export async function dataset(
   flags: EvalFlags,
   classes: string[] | undefined,
   signal: AbortSignal,
@@ -88,7 +89,7 @@ async function dataset(
  * The images that are asked for. Class names that are the set's own are found by name, ids are places in
  * --classes; other names stand for the set's, by place.
  */
-function chosen(given: Dataset, classNames: string[] | undefined, flags: EvalFlags): Dataset {
+export function chosen(given: Dataset, classNames: string[] | undefined, flags: EvalFlags): Dataset {
   let data = (classNames && given.withClasses(classNames)) ?? given;
   if (flags.sample) data = data.sample(flags.sample, flags.seed);
   return flags.limit ? limited(data, flags.limit) : data;
@@ -134,12 +135,19 @@ async function evaluateInto(
 }
 
 /** One image with its most likely classes, the metrics, the times, and where the files are. */
-function resultText(result: ZeroShotResult, data: Dataset, files: SavedFiles, example: number): string {
+export function resultText(
+  result: ZeroShotResult,
+  data: Dataset,
+  files: SavedFiles,
+  example: number,
+): string {
   const { prompts, predictions } = result;
   const shown = predictions.find(({ index }) => index === example) ?? predictions[0];
   return [
     `Image ${shown.index} (${shown.name}), true class: ${data.classes[shown.label]}`,
-    `Prompt: "${prompts.templates[0]}" (${prompts.source})\n`,
+    prompts.templates.length > 0
+      ? `Prompt: "${prompts.templates[0]}" (${prompts.source})\n`
+      : `Classifier: ${prompts.source}\n`,
     `${topPredictions(ranked(result.classNames, shown.probabilities, 5))}\n`,
     `${metricsText(result, data.classes)}\n`,
     timesText(result.times),
@@ -159,7 +167,8 @@ function limited(data: Dataset, count: number): Dataset {
   return fewer;
 }
 
-async function promptSet({ template, templates: file }: EvalFlags): Promise<PromptSet | undefined> {
+/** The prompts of --template or --templates. */
+export async function promptSet({ template, templates: file }: EvalFlags): Promise<PromptSet | undefined> {
   if (template) return checked({ templates: template, source: "--template" });
   return file ? checked({ templates: await readLines(file, "E_READ"), source: file }) : undefined;
 }
@@ -169,7 +178,8 @@ function checked(prompts: PromptSet): PromptSet {
   return prompts;
 }
 
-async function classList(value: string | undefined): Promise<string[] | undefined> {
+/** The names of --classes. */
+export async function classList(value: string | undefined): Promise<string[] | undefined> {
   if (!value || value.includes(",")) return list(value);
   const isFile = await stat(value).then(
     (found) => found.isFile(),

@@ -48,10 +48,23 @@ export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: str
   };
 }
 
+/** Parses whole numbers of at least `least`, separated by commas. */
+export function wholeList(least: number): (text: string) => number[] {
+  const one = whole(least);
+  return (text) => text.split(",").map((item) => one(item.trim() === "" ? "-1" : item));
+}
+
 /** Parses a number in 0 to 1. */
 export function probability(text: string): number {
   const value = text.trim() === "" ? NaN : Number(text);
   if (!(value >= 0 && value <= 1)) throw new InvalidArgumentError("it must be a number in 0 to 1.");
+  return value;
+}
+
+/** Parses a positive number. */
+export function positive(text: string): number {
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (!(value > 0 && value < Infinity)) throw new InvalidArgumentError("it must be a positive number.");
   return value;
 }
 

@@ -57,6 +57,8 @@ export interface ImagePrediction {
 }
 
 export interface ZeroShotResult {
+  /** How the images were classified, where it was not zero-shot: "Linear probe". */
+  method?: string;
   prompts: PromptSet;
   classNames: string[];
   predictions: ImagePrediction[];

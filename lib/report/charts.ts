@@ -6,6 +6,8 @@ import type { ZeroShotResult } from "../eval/zero-shot.js";
 const BLUE = "#3b82f6";
 const GREY = "#8b949e";
 const RED = "#ef4444";
+/** Of series side by side. */
+const COLOURS = [BLUE, "#f59e0b", "#10b981", RED, "#8b5cf6", GREY];
 const CONFIG = {
   background: "transparent",
   font: "system-ui, sans-serif",
@@ -211,13 +213,66 @@ export function barChart(
             type: "nominal",
             sort: series,
             title: null,
-            scale: { range: [BLUE, "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", GREY] },
+            scale: { range: COLOURS },
           },
         },
       },
       {
         mark: { type: "text", dy: -6, fontSize: 10, color: GREY },
         encoding: { text: { field: "value", type: "quantitative", format: ".0f" } },
+      },
+    ],
+  });
+}
+
+/** The accuracy of a method with so many training images of each class. */
+export interface FewShotPoint {
+  name: string;
+  shots: number;
+  mean: number;
+  deviation: number;
+}
+
+/** Accuracy against shots, a line a method with its deviation; dashed: without training images. */
+export function fewShotChart(points: readonly FewShotPoint[], zeroShot: number): Promise<string> {
+  const names = [...new Set(points.map(({ name }) => name))];
+  const values = points.map((point) => ({
+    ...point,
+    low: point.mean - point.deviation,
+    high: point.mean + point.deviation,
+  }));
+  const accuracy = (field: string) => ({
+    field,
+    type: "quantitative",
+    title: "accuracy",
+    axis: { format: "%" },
+  });
+  const shots = [...new Set(points.map((point) => point.shots))].sort((a, b) => a - b);
+  return svg({
+    width: 520,
+    height: 320,
+    data: { values },
+    encoding: {
+      x: {
+        field: "shots",
+        type: "ordinal",
+        sort: shots,
+        title: "images of each class",
+        axis: { labelAngle: 0 },
+      },
+      color: { field: "name", type: "nominal", sort: names, title: null, scale: { range: COLOURS } },
+    },
+    layer: [
+      {
+        mark: { type: "line", strokeWidth: 2 },
+        encoding: { y: { ...accuracy("mean"), scale: { zero: false } } },
+      },
+      { mark: { type: "point", filled: true, size: 40 }, encoding: { y: accuracy("mean") } },
+      { mark: { type: "rule" }, encoding: { y: accuracy("low"), y2: { field: "high" } } },
+      {
+        data: { values: [{ zeroShot }] },
+        mark: { type: "rule", strokeDash: [4, 4], color: GREY },
+        encoding: { x: null, color: null, y: accuracy("zeroShot") },
       },
     ],
   });

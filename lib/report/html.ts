@@ -73,10 +73,11 @@ const ONE_IMAGE = "With the classes' probabilities, as the command prints them."
 /** How the evaluation was run, in a line. */
 function runHtml({ data, result, manifest }: ReportParts): string {
   const prompts = result.prompts.templates.map((template) => `“${encode(template)}”`).join(", ");
+  const method = encode(result.method ?? "Zero-shot");
   return [
-    `Zero-shot, split ${encode(data.split)}, ${result.metrics.count} images, ${data.classes.length} classes`,
+    `${method}, split ${encode(data.split)}, ${result.metrics.count} images, ${data.classes.length} classes`,
     `${encode(manifest.device)}, ${encode(manifest.precision)}`,
-    `prompts ${prompts}`,
+    ...(prompts ? [`prompts ${prompts}`] : []),
   ].join(" · ");
 }
 

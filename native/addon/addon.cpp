@@ -16,6 +16,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("preprocess", Napi::Function::New(env, preprocess));
   exports.Set("similarity", Napi::Function::New(env, similarity));
   exports.Set("topK", Napi::Function::New(env, top_k));
+  exports.Set("fitLinearProbe", Napi::Function::New(env, fit_linear_probe));
+  exports.Set("fitLpPlusPlus", Napi::Function::New(env, fit_lp_plus_plus));
+  exports.Set("probeLogits", Napi::Function::New(env, probe_logits));
   exports.Set("modelLayout", Napi::Function::New(env, model_layout));
   exports.Set("verifyArtifact", Napi::Function::New(env, verify_artifact));
   exports.Set("writeArtifact", Napi::Function::New(env, write_artifact));

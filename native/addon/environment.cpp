@@ -65,6 +65,7 @@ Environment::~Environment() {
 }
 
 bool Environment::stop() {
+  *ending_ = 1;
   // Work of the pool ends by itself, but for third-party code that is tried at import.
   bool ended = !pool_ || pool_->stop_within(core::Engine::kPatience);
   if (!ended) {

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <cstdint>
 #include <memory>
 #include <set>
 
@@ -27,6 +28,8 @@ class Environment {
 
   Channel channel;
   core::JobQueue& pool();
+  // Becomes 1 when `stop` is called, for long work of the pool that looks at it. Work keeps the pointer.
+  std::shared_ptr<const volatile std::int32_t> ending() const { return ending_; }
   const std::shared_ptr<EngineSet>& engines() const { return engines_; }
   // Whether the memory under a typed array can shrink while it is in use. That of a SharedArrayBuffer can only grow.
   bool is_resizable(const Napi::TypedArray& array) const;
@@ -61,6 +64,7 @@ class Environment {
   Napi::FunctionReference resizable_;
   std::shared_ptr<EngineSet> engines_ = std::make_shared<EngineSet>();
   std::unique_ptr<core::JobQueue> pool_;
+  std::shared_ptr<volatile std::int32_t> ending_ = std::make_shared<volatile std::int32_t>(0);
   // True when this environment no longer waits for work that does not end.
   std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
 };

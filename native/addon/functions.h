@@ -8,6 +8,9 @@ namespace torchclip::addon {
 Napi::Value preprocess(const Napi::CallbackInfo& info);
 Napi::Value similarity(const Napi::CallbackInfo& info);
 Napi::Value top_k(const Napi::CallbackInfo& info);
+Napi::Value fit_linear_probe(const Napi::CallbackInfo& info);
+Napi::Value fit_lp_plus_plus(const Napi::CallbackInfo& info);
+Napi::Value probe_logits(const Napi::CallbackInfo& info);
 Napi::Value model_layout(const Napi::CallbackInfo& info);
 Napi::Value verify_artifact(const Napi::CallbackInfo& info);
 Napi::Value write_artifact(const Napi::CallbackInfo& info);

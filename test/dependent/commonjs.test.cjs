@@ -26,4 +26,5 @@ test("require: images, texts, search, errors", async () => {
 test("require: the other entry points", () => {
   expect(typeof require("torchclip/eval").zeroShot).toBe("function");
   expect(typeof require("torchclip/datasets").loadDataset).toBe("function");
+  expect(typeof require("torchclip/learn").fitLinearProbe).toBe("function");
 });

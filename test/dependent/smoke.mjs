@@ -2,6 +2,7 @@
 import { load, similarity, TorchclipError } from "torchclip";
 import { loadDataset } from "torchclip/datasets";
 import { zeroShot } from "torchclip/eval";
+import { fitLinearProbe } from "torchclip/learn";
 
 const [image] = process.argv.slice(2);
 const clip = await load("tiny");
@@ -15,6 +16,6 @@ const right =
   best.label === "a red circle" &&
   error instanceof TorchclipError &&
   error.code === "E_IMAGE_READ" &&
-  [loadDataset, zeroShot].every((f) => typeof f === "function");
+  [loadDataset, zeroShot, fitLinearProbe].every((f) => typeof f === "function");
 console.log(`${best.label} ${best.probability.toFixed(3)}`);
 if (!right) throw new Error("not what it should be");

@@ -2,6 +2,7 @@
 import { load, EmbeddingIndex, TorchclipError, type Clip, type EncodedImages } from "torchclip";
 import { loadDataset, Dataset } from "torchclip/datasets";
 import { zeroShot, type ZeroShotResult } from "torchclip/eval";
+import { fitLinearProbe, type LinearProbe } from "torchclip/learn";
 
 export async function evaluate(folder: string): Promise<ZeroShotResult> {
   const clip: Clip = await load("tiny", { device: "cpu" });
@@ -12,3 +13,5 @@ export const encode = (clip: Clip, path: string): Promise<EncodedImages> => clip
 export const open = (file: string): Promise<EmbeddingIndex> => EmbeddingIndex.open(file);
 export const code = (error: unknown): string | undefined =>
   error instanceof TorchclipError ? error.code : undefined;
+export const fit = (images: EncodedImages, labels: number[]): Promise<LinearProbe> =>
+  fitLinearProbe(images, labels);

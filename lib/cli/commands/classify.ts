@@ -14,6 +14,7 @@ const MULTI_LABEL = [
   "a model with the softmax loss (CLIP) needs --negative-template for it, one with the sigmoid loss does not",
 ].join("; ");
 const NEGATIVE = 'what stands against each label, with {} for it or without, e.g. "a photo without a {}"';
+const PROBE = "a probe that `torchclip teach` or `torchclip probe` wrote, instead of labels and prompts";
 const THRESHOLD = "least probability of a label that is shown";
 const TOP = "labels shown; default 5, with --threshold or --multi-label all";
 
@@ -22,6 +23,7 @@ export function classifyCommand(program: Command): void {
     .addArgument(new Argument("<image...>", IMAGES))
     .option("-l, --labels <a,b,…>", "labels, separated by commas")
     .option("--labels-file <file>", "labels from a file, one a line; after those of --labels")
+    .option("--probe <file>", PROBE)
     .option("--template <text...>", "prompt template with {} for the label", ARTICLE_PROMPTS.templates)
     .option("--multi-label", MULTI_LABEL)
     .option("--negative-template <text...>", NEGATIVE)

@@ -12,6 +12,7 @@ const CLASSES =
   "class names, found by name or in the order of class ids, and put into the prompts: " +
   "a,b,… or a file with one a line";
 const TEMPLATE = 'prompt template with {} for the class, e.g. "a {} review of a movie."';
+const PROBE = "evaluate this probe (of `torchclip probe` or `teach`), beside zero-shot with McNemar's test";
 const OUT = "where results.json, predictions.csv, images and report.html go";
 const LIMIT = "only n images, the first ones of each class";
 const SEED = "seed of sampling and of bootstrap intervals";
@@ -32,6 +33,7 @@ export function evalCommand(program: Command): void {
     .option("--classes <names|file>", CLASSES)
     .option("--template <text...>", TEMPLATE)
     .option("--templates <file>", "prompt templates from a file, one a line")
+    .option("--probe <file>", PROBE)
     .option("-o, --out <folder>", OUT, "torchclip-eval")
     .addOption(batchSizeOption("images in one forward pass").default(32))
     .addOption(new Option("--limit <n>", LIMIT).argParser(whole(1)))

@@ -7,8 +7,11 @@ import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
 import { importCommand } from "./import.js";
 import { modelsCommand } from "./models.js";
+import { probeCommand } from "./probe.js";
 import { retrieveCommand } from "./retrieve.js";
 import { searchCommand } from "./search.js";
+import { setupCommand } from "./setup.js";
+import { teachCommand } from "./teach.js";
 
 /**
  * The commands in the order of `torchclip --help`: names, arguments, options and help. What a command does is
@@ -19,11 +22,14 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   classifyCommand,
   evalCommand,
   retrieveCommand,
+  probeCommand,
+  teachCommand,
   embedCommand,
   searchCommand,
   benchCommand,
   modelsCommand,
   datasetsCommand,
   importCommand,
+  setupCommand,
   doctorCommand,
 ];

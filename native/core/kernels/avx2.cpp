@@ -2,17 +2,19 @@
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/int8_dots.h"
+#include "kernels/products.h"
 #include "kernels/tables.h"
 #include "kernels/winograd.h"
 
 namespace torchclip::core {
 
-const IsaKernels avx2_kernels = {{gemm_kernel<F32FmaStep>(Precision::fp32, DType::f32),
-                                  gemm_kernel<WidenedBf16Step>(Precision::bf16, DType::f32),
-                                  {},
-                                  gemm_kernel<Int8MaddubsStep>(Precision::int8, DType::s8)},
-                                 attention<F32Attention>,
-                                 {layer_norm, winograd_input, winograd_output, depthwise, gated_gelu, scan, dots,
-                                  int8_dots<Int8MaddubsStep>, widen_all_bf16, nullptr}};
+const IsaKernels avx2_kernels = {
+    {gemm_kernel<F32FmaStep>(Precision::fp32, DType::f32),
+     gemm_kernel<WidenedBf16Step>(Precision::bf16, DType::f32),
+     {},
+     gemm_kernel<Int8MaddubsStep>(Precision::int8, DType::s8)},
+    attention<F32Attention>,
+    {layer_norm, winograd_input, winograd_output, depthwise, gated_gelu, scan, dots, int8_dots<Int8MaddubsStep>,
+     widen_all_bf16, nullptr, product<float>, product<double>}};
 
 }  // namespace torchclip::core

@@ -120,6 +120,21 @@ struct DepthwiseLine {
 };
 constexpr std::int64_t depthwise_side(std::int64_t side, std::int64_t stride) { return (side - 1) / stride + 1; }
 
+// A product of row-major matrices that are read where they lie: out[r][c] = sum over k of a[r][k] b[k][c], where
+// element [r][k] of A stands at a + r * a_row + k * a_inner; a_row = 1 reads a transposed matrix.
+constexpr std::int64_t kProductColumns = 16;  // `columns` is a multiple of it; the caller pads with zeros.
+template <typename T>
+struct ProductArgs {
+  const T* a = nullptr;
+  std::int64_t a_row = 0, a_inner = 1;  // elements
+  const T* b = nullptr;                 // [inner, columns]
+  std::int64_t ldb = 0;                 // elements
+  T* out = nullptr;                     // [rows, columns]
+  std::int64_t ldo = 0;                 // elements
+  std::int64_t rows = 0, columns = 0, inner = 0;
+  bool add = false;  // Adds to `out` instead of replacing it.
+};
+
 using Gemm = void (*)(const GemmArgs&, std::int64_t row_begin, std::int64_t row_end, std::int64_t panel_begin,
                       std::int64_t panel_end);
 struct GemmKernel {
@@ -160,6 +175,8 @@ struct Functions {
   void (*int8_dots)(const Int8Dots&);
   // Widen 16-bit numbers to float32.
   Widen widen_bf16, widen_fp16;
+  void (*product_f32)(const ProductArgs<float>&);
+  void (*product_f64)(const ProductArgs<double>&);
 };
 
 struct Kernels : Functions {

@@ -3,6 +3,7 @@
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/int8_dots.h"
+#include "kernels/products.h"
 #include "kernels/tables.h"
 #include "kernels/winograd.h"
 
@@ -13,6 +14,6 @@ const IsaKernels plain_kernels = {
      gemm_kernel<WidenedFp16Step>(Precision::fp16, DType::f32), gemm_kernel<Int8PlainStep>(Precision::int8, DType::s8)},
     attention<F32Attention>,
     {layer_norm, winograd_input, winograd_output, depthwise, gated_gelu, scan, dots, int8_dots<Int8PlainStep>,
-     widen_all_bf16, widen_all_fp16}};
+     widen_all_bf16, widen_all_fp16, product<float>, product<double>}};
 
 }  // namespace torchclip::core

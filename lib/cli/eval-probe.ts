@@ -1,0 +1,62 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Dataset } from "../datasets/index.js";
+import { TorchclipError } from "../errors.js";
+import { runManifest } from "../eval/native.js";
+import { compareResults, scoredResult, zeroShotOfFeatures } from "../learn/evaluate.js";
+import { checkProbeModel, readProbe, type StoredProbe } from "../learn/probe-file.js";
+import { countParameters } from "../models/parameters.js";
+import { datasetLines, modelLines } from "../report/text.js";
+import { settings } from "../settings.js";
+import { chosen, classList, dataset, promptSet, resultText, type EvalFlags } from "./evaluate.js";
+import { loadForImages } from "./load-for-images.js";
+import { loadOptions } from "./options.js";
+import { featuresOf } from "./probe-data.js";
+import { comparisonText } from "./probe-text.js";
+
+/** Evaluates a probe, and zero-shot on the same images; writes the results of the probe into `flags.out`. */
+export async function evaluateProbe(flags: EvalFlags, file: string, signal: AbortSignal): Promise<void> {
+  const stored = await readProbe(file);
+  const classNames = await classList(flags.classes);
+  const given = chosen(await dataset(flags, classNames, signal), classNames, flags);
+  const data = inOrderOf(given, stored, file);
+  const clip = await loadForImages(flags.model, loadOptions(flags, signal));
+  try {
+    checkProbeModel(file, stored, clip.info);
+    if (!flags.json) process.stdout.write(`${modelLines(clip)}\n\n${datasetLines(data)}\n\n`);
+    const { seed, batchSize, autoRotate = false, onError } = flags;
+    const cache = join(settings(flags).cacheDir, "features");
+    const features = await featuresOf(clip, data, { cache, batchSize, autoRotate, onError, signal });
+    const { probe } = stored;
+    const scores = await probe.logits(features.features);
+    const probabilities = await probe.probabilities(features.features);
+    const result = scoredResult(data, features, "Linear probe", scores, probabilities, seed);
+    const prompts = await promptSet(flags);
+    const zeroShot = await zeroShotOfFeatures(clip, data, features, { prompts, seed, signal });
+    const comparison = compareResults(zeroShot, result);
+    const parameters = await countParameters(clip.info.path).catch(() => undefined);
+    const manifest = {
+      ...runManifest(clip, data, result, { seed, batchSize, autoRotate, parameters }),
+      classifier: { method: "probe", file, features: stored.model.features, lambda: probe.lambda },
+      zeroShot: { prompts: zeroShot.prompts, metrics: zeroShot.metrics },
+      comparison,
+    };
+    const { saveResults } = await import("../report/save.js");
+    const files = await saveResults(flags.out, data, result, manifest, flags.example);
+    const text = [resultText(result, data, files, flags.example), "", ...comparisonText(comparison, result)];
+    process.stdout.write(flags.json ? await readFile(files.results, "utf8") : text.join("\n"));
+  } finally {
+    await clip.close();
+  }
+}
+
+/** The data set with its classes in the order of the probe's. E_ARGUMENT where they are others. */
+function inOrderOf(data: Dataset, { probe }: StoredProbe, file: string): Dataset {
+  const unknown = data.classes.find((name) => !probe.classes.includes(name));
+  const ordered = unknown === undefined ? data.withClasses(probe.classes) : undefined;
+  if (ordered) return ordered;
+  const message =
+    `${file} has the classes ${probe.classes.slice(0, 5).join(", ")}, ` +
+    `and ${data.name} has ${JSON.stringify(unknown)}, which is none of them`;
+  throw new TorchclipError("E_ARGUMENT", message, { subject: file });
+}

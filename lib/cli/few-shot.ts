@@ -1,0 +1,158 @@
+import { join } from "node:path";
+import type { Clip } from "../clip/clip.js";
+import { readList } from "../datasets/formats/list-file.js";
+import { TorchclipError } from "../errors.js";
+import { promptNames } from "../eval/zero-shot.js";
+import { zeroShotOfFeatures } from "../learn/evaluate.js";
+import type { DatasetFeatures } from "../learn/features.js";
+import {
+  FEW_SHOT_NAMES,
+  fewShot,
+  fewShotMethod,
+  predictBy,
+  summarize,
+  type FewShotOptions,
+  type FewShotRun,
+  type FewShotSummary,
+} from "../learn/few-shot.js";
+import { accuracyOf, pickRows, rowsByClass } from "../learn/labelled.js";
+import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
+import { csvCell } from "../util/csv.js";
+import { writeFileWhole } from "../util/files.js";
+import { list, progressBar } from "./io.js";
+import type { ProbeDataFlags, SplitFeatures, Splits } from "./probe-data.js";
+
+/** The flags of few-shot learning. */
+export interface FewShotFlags extends ProbeDataFlags {
+  shots?: number[];
+  seeds: number[];
+  methods: string;
+  splitFile?: string;
+  template?: string[];
+  threads: number;
+  out: string;
+  json?: boolean;
+}
+
+/** What `torchclip probe --shots` does, with the model loaded and the features there. */
+export async function compareFewShot(
+  clip: Clip,
+  { train, test }: Splits,
+  features: SplitFeatures,
+  flags: FewShotFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const prompts = promptsOf(flags, test.prompts);
+  const names = promptNames(test.classes);
+  const texts = await clip.encodeClasses(names, prompts.templates, { signal });
+  const bar = progressBar("few-shot");
+  const options: FewShotOptions = {
+    classes: test.classes,
+    texts,
+    logitScale: clip.info.logitScale,
+    methods: list(flags.methods).map(fewShotMethod),
+    shots: flags.shots ?? [],
+    seeds: flags.seeds,
+    threads: flags.threads,
+    signal,
+    onRun: bar.update,
+  };
+  const work = flags.splitFile
+    ? ofSplitFile(flags.splitFile, features, options)
+    : fewShot(features.wholeTrain, features.test, options);
+  const runs = await work.finally(() => bar.stop());
+  const zeroShot = await zeroShotOfFeatures(clip, test, features.test, { prompts, seed: flags.seed, signal });
+  const { accuracy } = zeroShot.metrics;
+  const title = `${clip.info.config.name} on ${test.name}`;
+  const about = `split ${test.split}, ${features.test.features.rows} images, ${test.classes.length} classes; drawn from ${train.split}; prompt "${prompts.templates[0]}"`;
+  await save({ title, about, prompts, zeroShot: accuracy, runs, flags });
+}
+
+function promptsOf({ template }: FewShotFlags, ofData: readonly PromptSet[]): PromptSet {
+  return template ? { templates: template, source: "--template" } : (ofData.at(0) ?? ARTICLE_PROMPTS);
+}
+
+interface Finished {
+  title: string;
+  about: string;
+  prompts: PromptSet;
+  zeroShot: number;
+  runs: FewShotRun[];
+  flags: FewShotFlags;
+}
+
+/** Writes few-shot.json, .csv, .md and .html, and prints the table. */
+async function save({ title, about, prompts, zeroShot, runs, flags }: Finished): Promise<void> {
+  const { fewShotMarkdown, fewShotPage } = await import("../report/few-shot.js");
+  const summary = summarize(runs);
+  const points = summary.map((one) => ({ ...one, name: FEW_SHOT_NAMES[one.method].name }));
+  const file = (ending: string) => join(flags.out, `few-shot.${ending}`);
+  const methods = [...new Set(runs.map(({ method }) => method))].map((method) => FEW_SHOT_NAMES[method]);
+  const json = `${JSON.stringify({ title, about, prompts, zeroShot, summary, runs, methods }, null, 2)}\n`;
+  const table = fewShotMarkdown(points, zeroShot);
+  await writeFileWhole(file("json"), json);
+  await writeFileWhole(file("csv"), csvOf(summary));
+  await writeFileWhole(file("md"), table);
+  await writeFileWhole(file("html"), await fewShotPage({ title, about, points, zeroShot, methods }));
+  if (flags.json) {
+    process.stdout.write(json);
+    return;
+  }
+  const saved = ["json", "csv", "md", "html"].map(file).join(", ");
+  const meaning = "Accuracy in percent, mean and standard deviation of the draws.";
+  process.stdout.write(`${title}: ${about}\n\n${table}\n${meaning}\nSaved: ${saved}\n`);
+}
+
+function csvOf(summary: readonly FewShotSummary[]): string {
+  const columns = ["method", "shots", "draws", "mean", "deviation"] as const;
+  const rows = summary.map((one) => columns.map((column) => csvCell(one[column])).join(","));
+  return [columns.join(","), ...rows, ""].join("\n");
+}
+
+/** The methods on the training images that a list names, as one draw. */
+async function ofSplitFile(
+  file: string,
+  features: SplitFeatures,
+  options: FewShotOptions,
+): Promise<FewShotRun[]> {
+  const drawn = pickRows(features.wholeTrain, await rowsOfList(file, features.wholeTrain));
+  const counts = rowsByClass(drawn.labels, options.classes.length).map((rows) => rows.length);
+  const without = counts.indexOf(0);
+  if (without >= 0) {
+    const message = `${file} has no image of the class ${JSON.stringify(options.classes[without])}`;
+    throw new TorchclipError("E_DATASET_FORMAT", message, { subject: file });
+  }
+  const shots = Math.min(...counts);
+  const runs: FewShotRun[] = [];
+  for (const method of options.methods) {
+    const started = performance.now();
+    const predicted = await predictBy(method, drawn, features.test.features, options);
+    const accuracy = accuracyOf(predicted, features.test.labels);
+    runs.push({ method, shots, seed: 0, accuracy, seconds: (performance.now() - started) / 1000 });
+  }
+  return runs;
+}
+
+/** The rows of the training images that a list names, by the end of their paths. */
+async function rowsOfList(file: string, train: DatasetFeatures): Promise<number[]> {
+  const slashed = (path: string) => path.replaceAll("\\", "/");
+  const names = train.names.map(slashed);
+  return (await readList(file)).map(({ path, line }) => {
+    const wanted = slashed(path);
+    const found = names.flatMap((name, row) =>
+      endsWithPath(wanted, name) || endsWithPath(name, wanted) ? [row] : [],
+    );
+    if (found.length === 1) return found[0];
+    const why =
+      found.length === 0 ? "is no image of the training split" : "fits several images of the training split";
+    throw new TorchclipError("E_DATASET_FORMAT", `${file}:${line}: ${path} ${why}`, {
+      subject: file,
+      index: line,
+    });
+  });
+}
+
+/** Whether a path ends with another, at a folder's border. */
+function endsWithPath(path: string, end: string): boolean {
+  return path === end || path.endsWith(`/${end}`);
+}

@@ -1,0 +1,150 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clip } from "../clip/clip.js";
+import { runManifest } from "../eval/native.js";
+import type { ZeroShotResult } from "../eval/zero-shot.js";
+import { compareResults, scoredResult, zeroShotOfFeatures } from "../learn/evaluate.js";
+import { nearestNeighbours } from "../learn/knn.js";
+import { joinRows } from "../learn/labelled.js";
+import { fitByProtocol, type ProtocolResult } from "../learn/lambda-search.js";
+import { probeModel, writeProbe } from "../learn/probe-file.js";
+import { countParameters } from "../models/parameters.js";
+import { datasetLines, metricsText, modelLines } from "../report/text.js";
+import type { FewShotFlags } from "./few-shot.js";
+import { interruptSignal, note, progressBar } from "./io.js";
+import { loadForImages } from "./load-for-images.js";
+import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { loadSplits, splitFeatures, type SplitFeatures, type Splits } from "./probe-data.js";
+import { comparisonText, fitText, searchText } from "./probe-text.js";
+
+export interface ProbeFlags extends FewShotFlags, ModelFlags, ImageFlags {
+  method: "probe" | "knn";
+  lambda?: number;
+  standardize?: boolean;
+  neighbours: number;
+  temperature: number;
+  example: number;
+}
+
+/** What `torchclip probe` does. */
+export async function run(flags: ProbeFlags): Promise<void> {
+  const signal = interruptSignal();
+  const splits = await loadSplits(flags, signal);
+  const clip = await loadForImages(flags.model, loadOptions(flags, signal));
+  try {
+    if (!flags.json) process.stdout.write(`${modelLines(clip)}\n\n${datasetLines(splits.test)}\n\n`);
+    const features = await splitFeatures(clip, splits, flags, signal);
+    if (flags.shots ?? flags.splitFile) {
+      await (await import("./few-shot.js")).compareFewShot(clip, splits, features, flags, signal);
+      return;
+    }
+    const work = { clip, splits, features, flags, signal };
+    const outcome = flags.method === "knn" ? await byNeighbours(work) : await byProbe(work);
+    await report(work, outcome);
+  } finally {
+    await clip.close();
+  }
+}
+
+interface Work {
+  clip: Clip;
+  splits: Splits;
+  features: SplitFeatures;
+  flags: ProbeFlags;
+  signal: AbortSignal;
+}
+
+interface Outcome {
+  result: ZeroShotResult;
+  /** What the manifest says of the method. */
+  about: object;
+  /** What is shown of the fit. */
+  text: string[];
+}
+
+async function byProbe({ clip, splits, features, flags, signal }: Work): Promise<Outcome> {
+  const { test } = splits;
+  const { lambda, standardize, seed } = flags;
+  const protocol = await fitWithBar({ clip, splits, features, flags, signal });
+  const { probe, search } = protocol;
+  const file = join(flags.out, "probe.safetensors");
+  const model = probeModel(clip.info);
+  await writeProbe(file, { probe, model });
+  const scores = await probe.logits(features.test.features);
+  const probabilities = await probe.probabilities(features.test.features);
+  const result = scoredResult(test, features.test, "Linear probe", scores, probabilities, seed);
+  const images = features.train.features.rows + features.valid.features.rows;
+  return {
+    result,
+    about: {
+      method: "probe",
+      features: model.features,
+      lambda: probe.lambda,
+      standardize: standardize ?? false,
+      fit: probe.fit,
+      search: lambda === undefined ? search : undefined,
+      fitted: {
+        images,
+        train: splits.train.split,
+        valid: features.heldOut ? "held out" : splits.valid?.split,
+      },
+    },
+    text: [...searchText(search, features.heldOut), fitText(protocol.probe, images), `Probe: ${file}`],
+  };
+}
+
+async function fitWithBar({ splits, features, flags, signal }: Work): Promise<ProtocolResult> {
+  const bar = progressBar("λ");
+  const { lambda, standardize, threads } = flags;
+  return fitByProtocol(features.train, features.valid, {
+    classes: splits.train.classes,
+    lambda,
+    standardize,
+    threads,
+    signal,
+    onTry: (_lambda, done, total) => bar.update(done, total),
+  }).finally(() => bar.stop());
+}
+
+async function byNeighbours({ splits, features, flags }: Work): Promise<Outcome> {
+  const { neighbours: k, temperature } = flags;
+  const all = joinRows(features.train, features.valid);
+  const classes = splits.test.classes.length;
+  const shares = await nearestNeighbours(all, features.test.features, classes, { k, temperature });
+  const result = scoredResult(splits.test, features.test, "Nearest neighbours", shares, shares, flags.seed);
+  const images = all.features.rows;
+  return {
+    result,
+    about: { method: "knn", k, temperature, fitted: { images } },
+    text: [`k-NN: the ${Math.min(k, images)} nearest of ${images} images vote, temperature ${temperature}`],
+  };
+}
+
+/** Saves the results and shows them beside zero-shot. */
+async function report({ clip, splits, features, flags, signal }: Work, outcome: Outcome): Promise<void> {
+  const { test } = splits;
+  const { result, about, text } = outcome;
+  const { seed, batchSize, autoRotate = false } = flags;
+  const comparison = compareResults(
+    await zeroShotOfFeatures(clip, test, features.test, { seed, signal }),
+    result,
+  );
+  const parameters = await countParameters(clip.info.path).catch(() => undefined);
+  const manifest = {
+    ...runManifest(clip, test, result, { seed, batchSize, autoRotate, parameters }),
+    classifier: about,
+    comparison,
+  };
+  const { saveResults } = await import("../report/save.js");
+  const files = await saveResults(flags.out, test, result, manifest, flags.example);
+  if (flags.json) {
+    process.stdout.write(await readFile(files.results, "utf8"));
+    return;
+  }
+  const all = [...text, "", metricsText(result, test.classes), "", ...comparisonText(comparison, result)];
+  process.stdout.write(`${all.join("\n")}\n`);
+  const cached =
+    features.train.cached + features.test.cached + (features.heldOut ? 0 : features.valid.cached);
+  note(`Features of ${cached} images came from the cache.`);
+  process.stdout.write(`Saved: ${Object.values(files).join(", ")}\n`);
+}

@@ -1,0 +1,89 @@
+import { TorchclipError } from "../errors.js";
+import type { ImageInput } from "../images/types.js";
+import { chooseLambda } from "../learn/cross-validate.js";
+import { probeModel, writeProbe } from "../learn/probe-file.js";
+import { fitLinearProbe } from "../learn/solver/fit.js";
+import { imageArguments } from "./images.js";
+import { interruptSignal, list } from "./io.js";
+import { loadForImages } from "./load-for-images.js";
+import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+
+interface Flags extends ModelFlags, ImageFlags {
+  class: string[];
+  lambda?: number;
+  batchSize: number;
+  autoRotate?: boolean;
+  json?: boolean;
+}
+
+/** What `torchclip teach` does. */
+export async function run(file: string, flags: Flags): Promise<void> {
+  const signal = interruptSignal();
+  const classes = namesAndImages(flags.class);
+  const images: ImageInput[] = [];
+  const labels: number[] = [];
+  for (const [label, { given }] of classes.entries()) {
+    const source = await imageArguments(given, signal);
+    for await (const { image } of source.images(0)) {
+      images.push(image);
+      labels.push(label);
+    }
+  }
+  const names = classes.map(({ name }) => name);
+  const clip = await loadForImages(flags.model, loadOptions(flags, signal));
+  try {
+    const { batchSize, autoRotate, threads } = flags;
+    const features = await clip.encodeImages(images, { batchSize, autoRotate, signal });
+    const data = { features, labels: Int32Array.from(labels) };
+    const options = { classes: names, threads, signal };
+    const choice = flags.lambda === undefined ? await chooseLambda(data, options) : undefined;
+    const lambda = flags.lambda ?? choice?.lambda;
+    const probe = await fitLinearProbe(features, labels, { ...options, lambda });
+    await writeProbe(file, { probe, model: probeModel(clip.info) });
+    const counts = names.map((name, label) => ({
+      name,
+      images: labels.filter((one) => one === label).length,
+    }));
+    const summary = { file, classes: counts, lambda: probe.lambda, crossValidation: choice };
+    process.stdout.write(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : textOf(summary));
+  } finally {
+    await clip.close();
+  }
+}
+
+interface Summary {
+  file: string;
+  classes: { name: string; images: number }[];
+  lambda: number;
+  crossValidation: Awaited<ReturnType<typeof chooseLambda>>;
+}
+
+function textOf({ file, classes, lambda, crossValidation }: Summary): string {
+  const counts = classes.map(({ name, images }) => `${name} (${images})`).join(", ");
+  const shown = Number(lambda.toPrecision(3));
+  const accuracy = crossValidation
+    ? `${(100 * crossValidation.accuracy).toFixed(1)}% of the images are right when they are held out ` +
+      `(${crossValidation.folds} folds), λ ${shown}`
+    : `λ ${shown}; a class with one image leaves none to check with`;
+  return `Classes: ${counts}\n${accuracy}\nSaved: ${file}\n`;
+}
+
+/** The classes of --class. */
+function namesAndImages(values: readonly string[]): { name: string; given: string[] }[] {
+  const classes = values.map((value) => {
+    const at = value.indexOf("=");
+    const name = value.slice(0, Math.max(0, at)).trim();
+    const given = list(value.slice(at + 1));
+    if (name !== "" && given.length > 0) return { name, given };
+    throw classError(`--class ${JSON.stringify(value)} is not of the form name=image,image,…`);
+  });
+  const names = classes.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw classError(`--class names ${JSON.stringify(twice)} twice`);
+  if (classes.length < 2) throw classError("a classifier needs at least two classes: give --class twice");
+  return classes;
+}
+
+function classError(message: string): TorchclipError {
+  return new TorchclipError("E_ARGUMENT", message, { subject: "class" });
+}

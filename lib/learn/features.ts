@@ -1,0 +1,204 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import type { Clip } from "../clip/clip.js";
+import type { Dataset } from "../datasets/dataset.js";
+import { identified, type Identity } from "../embed/identity.js";
+import { Partial, type Row } from "../embed/partial.js";
+import { Resume } from "../embed/resume.js";
+import type { NamedImage } from "../embed/sources.js";
+import { TorchclipError, withoutIndex } from "../errors.js";
+import { lock } from "../util/lock.js";
+import type { LabelledFeatures } from "./labelled.js";
+import { probeModel } from "./probe-file.js";
+
+export interface FeatureOptions {
+  /**
+   * Folder that keeps the features of images by their content, for the next run. A call waits while another
+   * process uses it for the same model.
+   */
+  cache: string;
+  /** Images in one forward pass. Default 32. */
+  batchSize?: number;
+  autoRotate?: boolean;
+  /** An image that cannot be read: leave it out, or stop. Default "skip". */
+  onError?: "skip" | "fail";
+  signal?: AbortSignal;
+  /** Called with 0 before the first image and then after each batch. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** An image without features. */
+export interface SkippedImage {
+  /** Place in the data set. */
+  index: number;
+  name: string;
+  code: string;
+  message: string;
+}
+
+/** Features of a data set: a row for each image that could be read. */
+export interface DatasetFeatures extends LabelledFeatures {
+  /** The place of each row's image in the data set. */
+  indices: number[];
+  /** Its name. */
+  names: string[];
+  /** Hash of its content; empty where that is not known. */
+  contents: string[];
+  skipped: SkippedImage[];
+  /** Images whose features were taken from the cache, without decoding them. */
+  cached: number;
+}
+
+type Item = NamedImage & Identity & { shown: string };
+
+/**
+ * The features of every image of a data set. Those of images that were seen before, by the same model with the
+ * same settings and under any name, come from the cache; their files are read for the hash of their content
+ * alone.
+ */
+export async function datasetFeatures(
+  clip: Clip,
+  data: Dataset,
+  options: FeatureOptions,
+): Promise<DatasetFeatures> {
+  const settings = settingsOf(clip, options);
+  const key = createHash("sha256").update(settings).digest("hex").slice(0, 24);
+  const folder = join(options.cache, key);
+  const held = await lock(`${folder}.lock`, { wait: true, signal: options.signal });
+  const store = new Partial(folder, clip.info.embedDim);
+  try {
+    const { order, items, cached } = await computeMissing(clip, data, store, settings, options);
+    return await collect(data, store, clip.info.embedDim, order, items, cached, options);
+  } finally {
+    await store.close();
+    await held.release();
+  }
+}
+
+/** What must be equal for features to be the same. */
+function settingsOf(clip: Clip, { autoRotate = false }: FeatureOptions): string {
+  const { precision, device, imageRunner, embedDim } = clip.info;
+  const { fingerprint, features } = probeModel(clip.info);
+  const place = device === "cpu" ? "cpu" : "cuda";
+  return JSON.stringify({
+    fingerprint,
+    features,
+    precision,
+    place,
+    runner: imageRunner,
+    autoRotate,
+    embedDim,
+  });
+}
+
+/** Encodes what the store does not have. `order`: the row of the store of each image. */
+async function computeMissing(
+  clip: Clip,
+  data: Dataset,
+  store: Partial,
+  settings: string,
+  { batchSize = 32, autoRotate, signal, onProgress }: FeatureOptions,
+) {
+  const order: number[] = [];
+  const items: Identity[] = [];
+  const stored = await store.begin(settings);
+  const work = new Resume<Item>({
+    items: byContent(data, items),
+    stored,
+    wholeBatches: undefined,
+    take: (position, row) => {
+      order[position] = row;
+    },
+    onProgress: (done) => onProgress?.(done, data.length),
+  });
+  const images = async function* () {
+    for await (const { image } of work.missing()) yield image;
+  };
+  const how = { batchSize, autoRotate, signal, onError: "collect" } as const;
+  for await (const batch of clip.streamImages(images(), how)) {
+    const done = work.next(batch.rows);
+    const rows = done.map(({ item: { name, content } }, i): Row => {
+      const error = batch.errors[i];
+      if (!error) return { name, content };
+      return { name, content, error: { code: error.code, message: withoutIndex(error) } };
+    });
+    const first = await store.add(batch.data, rows);
+    done.forEach(({ position }, i) => {
+      order[position] = first + i;
+    });
+    work.finished(done.length);
+  }
+  return { order, items, cached: work.taken };
+}
+
+/** The images with their content as their identity; `items` gets each one's name and content. */
+async function* byContent(data: Dataset, items: Identity[]): AsyncGenerator<Item> {
+  for await (const { name, image, content } of identified(data.images())) {
+    items.push({ name, content: content === "url" ? "" : content });
+    // The content of a URL is not read for its identity: its address stands for it.
+    yield { name: content === "url" ? name : "", content, image, shown: name };
+  }
+}
+
+/** The rows of the images that could be read, in the order of the data set. */
+async function collect(
+  data: Dataset,
+  store: Partial,
+  dim: number,
+  order: readonly number[],
+  items: readonly Identity[],
+  cached: number,
+  { onError = "skip" }: FeatureOptions,
+): Promise<DatasetFeatures> {
+  const samples = [...data];
+  const skipped: SkippedImage[] = [];
+  const indices: number[] = [];
+  for (const [index, row] of order.entries()) {
+    const { error } = store.at(row);
+    if (!error) {
+      indices.push(index);
+      continue;
+    }
+    const { name } = samples[index];
+    if (onError === "fail") {
+      const code = error.code as TorchclipError["code"];
+      throw new TorchclipError(code, `${name}: ${error.message}`, { index, subject: name });
+    }
+    skipped.push({ index, name, ...error });
+  }
+  const rows = new Float32Array(indices.length * dim);
+  let at = 0;
+  for await (const part of store.parts(indices.map((index) => order[index]))) {
+    rows.set(part, at);
+    at += part.length;
+  }
+  return {
+    features: { data: rows, rows: indices.length, dim },
+    labels: Int32Array.from(indices, (index) => samples[index].label),
+    indices,
+    names: indices.map((index) => samples[index].name),
+    contents: indices.map((index) => items[index].content),
+    skipped,
+    cached,
+  };
+}
+
+/** Two images with the same content. */
+export interface Overlap {
+  /** Names in the first and in the second set. */
+  first: string;
+  second: string;
+}
+
+/** Images of the second set whose content is also in the first. */
+export function overlaps(
+  first: Pick<DatasetFeatures, "contents" | "names">,
+  second: Pick<DatasetFeatures, "contents" | "names">,
+): Overlap[] {
+  const names = new Map<string, string>();
+  first.contents.forEach((content, i) => content && names.set(content, first.names[i]));
+  return second.contents.flatMap((content, i) => {
+    const name = names.get(content);
+    return name === undefined ? [] : [{ first: name, second: second.names[i] }];
+  });
+}

@@ -1,0 +1,136 @@
+import type { Embeddings } from "../embeddings.js";
+import { checkAborted, TorchclipError } from "../errors.js";
+import { chooseLambda } from "./cross-validate.js";
+import { accuracyOf, pickRows, type LabelledFeatures } from "./labelled.js";
+import { fitLinearProbe } from "./solver/fit.js";
+import { argmaxRows } from "./solver/linear-probe.js";
+import { fitLpPlusPlus } from "./solver/lp-plus-plus.js";
+import { drawShots } from "./split.js";
+import { tipAdapter } from "./tip-adapter.js";
+
+/** Methods that learn from a few images of each class. */
+export const FEW_SHOT_METHODS = ["probe", "tip-adapter", "lp++"] as const;
+
+export type FewShotMethod = (typeof FEW_SHOT_METHODS)[number];
+
+/** What stands for a method in tables, with its paper. */
+export const FEW_SHOT_NAMES: Readonly<Record<FewShotMethod, { name: string; paper: string }>> = {
+  probe: {
+    name: "Linear probe",
+    paper: "Radford et al. 2021, arXiv:2103.00020; λ by cross-validation on the shots, 1 with one shot",
+  },
+  "tip-adapter": {
+    name: "Tip-Adapter",
+    paper: "Zhang et al. 2022, arXiv:2207.09519; training-free, α 1 and β 5.5",
+  },
+  "lp++": { name: "LP++", paper: "Huang et al. 2024, arXiv:2404.02285; 300 steps" },
+};
+
+/** One method on one draw. */
+export interface FewShotRun {
+  method: FewShotMethod;
+  /** Training images of each class. */
+  shots: number;
+  seed: number;
+  /** Accuracy on the test split. */
+  accuracy: number;
+  /** Wall time of fit and test. */
+  seconds: number;
+}
+
+/** A method over the draws of so many shots. */
+export interface FewShotSummary {
+  method: FewShotMethod;
+  shots: number;
+  draws: number;
+  mean: number;
+  /** Standard deviation of the draws (of the sample); 0 for one draw. */
+  deviation: number;
+}
+
+export interface FewShotOptions {
+  classes: readonly string[];
+  /** float32 [classes, dim]: embeddings of the classes' prompts. */
+  texts: Embeddings;
+  /** exp of the model's learned scale: `clip.info.logitScale`. */
+  logitScale: number;
+  methods: readonly FewShotMethod[];
+  shots: readonly number[];
+  /** Seeds of the draws; the same seed draws the same images, and more shots contain those of fewer. */
+  seeds: readonly number[];
+  threads?: number;
+  signal?: AbortSignal;
+  onRun?: (done: number, total: number) => void;
+}
+
+/**
+ * The accuracy of each method for each number of shots and each seed: the images are drawn from `train`, as many
+ * of each class, and all of `test` is classified. Throws E_ARGUMENT where a class has fewer images than shots.
+ */
+export async function fewShot(
+  train: LabelledFeatures,
+  test: LabelledFeatures,
+  options: FewShotOptions,
+): Promise<FewShotRun[]> {
+  const { classes, methods, shots, seeds, signal, onRun } = options;
+  const total = methods.length * shots.length * seeds.length;
+  const draws = shots.flatMap((count) =>
+    seeds.map((seed) => ({ shots: count, seed, rows: drawShots(train.labels, classes, count, seed).kept })),
+  );
+  const runs: FewShotRun[] = [];
+  for (const { rows, ...draw } of draws) {
+    const drawn = pickRows(train, rows);
+    for (const method of methods) {
+      onRun?.(runs.length, total);
+      checkAborted(signal);
+      const started = performance.now();
+      const accuracy = accuracyOf(await predictBy(method, drawn, test.features, options), test.labels);
+      runs.push({ method, ...draw, accuracy, seconds: (performance.now() - started) / 1000 });
+    }
+  }
+  onRun?.(total, total);
+  return runs;
+}
+
+/** The classes that a method predicts, having seen the drawn images. */
+export async function predictBy(
+  method: FewShotMethod,
+  drawn: LabelledFeatures,
+  features: Embeddings,
+  { classes, texts, logitScale, threads, signal }: FewShotOptions,
+): Promise<Int32Array> {
+  if (method === "tip-adapter") {
+    return argmaxRows(tipAdapter(drawn, texts, features, { logitScale }), classes.length);
+  }
+  if (method === "lp++") {
+    const probe = await fitLpPlusPlus(drawn.features, drawn.labels, texts, { classes, threads, signal });
+    return probe.predict(features, threads);
+  }
+  const lambda = (await chooseLambda(drawn, { classes, threads, signal }))?.lambda;
+  const probe = await fitLinearProbe(drawn.features, drawn.labels, { classes, lambda, threads, signal });
+  return probe.predict(features, threads);
+}
+
+/** Mean and deviation over the draws, by method and number of shots. */
+export function summarize(runs: readonly FewShotRun[]): FewShotSummary[] {
+  const groups = new Map<string, FewShotRun[]>();
+  for (const run of runs) {
+    const key = `${run.method} ${run.shots}`;
+    groups.set(key, [...(groups.get(key) ?? []), run]);
+  }
+  return [...groups.values()].map((group) => {
+    const [{ method, shots }] = group;
+    const draws = group.length;
+    const mean = group.reduce((sum, { accuracy }) => sum + accuracy, 0) / draws;
+    const squares = group.reduce((sum, { accuracy }) => sum + (accuracy - mean) ** 2, 0);
+    return { method, shots, draws, mean, deviation: draws > 1 ? Math.sqrt(squares / (draws - 1)) : 0 };
+  });
+}
+
+/** The method of a name. Throws E_ARGUMENT for another. */
+export function fewShotMethod(name: string): FewShotMethod {
+  const found = FEW_SHOT_METHODS.find((method) => method === name);
+  if (found) return found;
+  const message = `"${name}" is no few-shot method: ${FEW_SHOT_METHODS.join(", ")}`;
+  throw new TorchclipError("E_ARGUMENT", message, { subject: "methods" });
+}

@@ -1,0 +1,51 @@
+import type { Embeddings } from "../embeddings.js";
+import { TorchclipError } from "../errors.js";
+
+/** Features of labelled images. */
+export interface LabelledFeatures {
+  /** float32 [rows, dim] */
+  features: Embeddings;
+  /** Class ids, one a row. */
+  labels: Int32Array;
+}
+
+/** Some rows, in the order of their numbers. */
+export function pickRows({ features, labels }: LabelledFeatures, rows: readonly number[]): LabelledFeatures {
+  const { dim } = features;
+  const data = new Float32Array(rows.length * dim);
+  rows.forEach((row, i) => data.set(features.data.subarray(row * dim, (row + 1) * dim), i * dim));
+  return {
+    features: { data, rows: rows.length, dim },
+    labels: Int32Array.from(rows, (row) => labels[row]),
+  };
+}
+
+/** The rows of both, one after the other. Throws E_ARGUMENT for different dimensions. */
+export function joinRows(a: LabelledFeatures, b: LabelledFeatures): LabelledFeatures {
+  const { dim } = a.features;
+  if (b.features.dim !== dim) {
+    const message = `features of different dimension: ${dim} and ${b.features.dim}`;
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "features" });
+  }
+  const data = new Float32Array(a.features.data.length + b.features.data.length);
+  data.set(a.features.data);
+  data.set(b.features.data, a.features.data.length);
+  return {
+    features: { data, rows: a.features.rows + b.features.rows, dim },
+    labels: Int32Array.from([...a.labels, ...b.labels]),
+  };
+}
+
+/** The rows of each class, in their order. */
+export function rowsByClass(labels: Int32Array, classes: number): number[][] {
+  const rows = Array.from({ length: classes }, (): number[] => []);
+  labels.forEach((label, row) => rows[label].push(row));
+  return rows;
+}
+
+/** The share of labels that were predicted. */
+export function accuracyOf(predicted: Int32Array, labels: Int32Array): number {
+  let hits = 0;
+  labels.forEach((label, i) => (hits += predicted[i] === label ? 1 : 0));
+  return labels.length > 0 ? hits / labels.length : NaN;
+}

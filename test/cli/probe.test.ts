@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { loadDataset } from "../../lib/datasets/index.js";
+import { readProbe, writeProbe } from "../../lib/learn/index.js";
+import { temporaryFolder } from "../support/index.js";
+import { commandLine } from "../support/process.js";
+
+const folder = temporaryFolder();
+const cacheDir = join(folder, "cache");
+const cli = commandLine(cacheDir);
+const out = join(folder, "probe");
+const probeFile = join(out, "probe.safetensors");
+
+interface Results {
+  manifest: {
+    classifier: { lambda: number; search?: { tried: unknown[] }; fit: { converged: boolean } };
+    comparison: { images: number; first: number; second: number; p: number };
+    prompts: { source: string };
+  };
+  metrics: { accuracy: number; count: number };
+}
+
+const resultsIn = (place: string) => JSON.parse(readFileSync(join(place, "results.json"), "utf8")) as Results;
+
+/** Paths of the images of a split of scenes, by class. */
+async function scenes(split: string): Promise<Map<string, string[]>> {
+  const data = await loadDataset("scenes", { cacheDir, split });
+  const paths = new Map<string, string[]>();
+  for (const sample of data) {
+    const name = data.classes[sample.label];
+    paths.set(name, [...(paths.get(name) ?? []), (await sample.read()) as string]);
+  }
+  return paths;
+}
+
+/** A folder data set of links to images: SPLIT/CLASS/NAME. */
+function tree(name: string, files: Record<string, string>): string {
+  for (const [path, source] of Object.entries(files)) {
+    const file = join(folder, name, path);
+    mkdirSync(join(file, ".."), { recursive: true });
+    copyFileSync(source, file);
+  }
+  return join(folder, name);
+}
+
+describe("torchclip probe, eval --probe, teach and classify --probe", function () {
+  this.timeout(240_000);
+
+  it("probe: λ by the protocol, the results of the test split beside zero-shot, a file of the probe", () => {
+    const run = cli("probe", "-m", "tiny", "-s", "scenes", "-o", out);
+    assert.equal(run.status, 0, run.stderr);
+    assert.match(run.stdout, /λ on the validation split: .*fits/);
+    assert.match(run.stdout, /Fit: 360 images × 192 features, 24 classes/);
+    assert.match(run.stdout, /McNemar: /);
+    assert.match(run.stderr, /Features of 0 images came from the cache/);
+    const { manifest, metrics } = resultsIn(out);
+    assert.ok(manifest.classifier.fit.converged);
+    assert.equal(manifest.comparison.images, metrics.count);
+    assert.equal(manifest.comparison.second, metrics.accuracy);
+    assert.equal(manifest.prompts.source, "Linear probe");
+    assert.match(readFileSync(join(out, "report.html"), "utf8"), /Linear probe, split test/);
+    for (const file of ["predictions.csv", "grid.png", "example.png"]) assert.ok(existsSync(join(out, file)));
+  });
+
+  it("a second probe takes all features from the cache; λ can be given; k-NN on the same features", () => {
+    const again = join(folder, "again");
+    const fixed = cli("probe", "-m", "tiny", "-s", "scenes", "--lambda", "0.5", "--standardize", "-o", again);
+    assert.equal(fixed.status, 0, fixed.stderr);
+    assert.match(fixed.stderr, /Features of 840 images came from the cache/);
+    const { classifier } = resultsIn(again).manifest;
+    assert.deepEqual([classifier.lambda, classifier.search], [0.5, undefined]);
+    const knn = cli("probe", "-m", "tiny", "-s", "scenes", "--method", "knn", "-k", "5", "-o", again);
+    assert.equal(knn.status, 0, knn.stderr);
+    assert.match(knn.stdout, /k-NN: the 5 nearest of 360 images vote/);
+    assert.equal(cli("probe", "--lambda", "0", "-o", again).status, 2);
+  });
+
+  it("eval --probe: the same accuracy as when it was fitted, whatever the order of the classes", () => {
+    const evaluated = join(folder, "evaluated");
+    const run = cli("eval", "-m", "tiny", "-s", "scenes", "--probe", probeFile, "-o", evaluated);
+    assert.equal(run.status, 0, run.stderr);
+    assert.equal(resultsIn(evaluated).metrics.accuracy, resultsIn(out).metrics.accuracy);
+    assert.equal(resultsIn(evaluated).manifest.comparison.first, resultsIn(out).manifest.comparison.first);
+    assert.match(run.stdout, /Zero-shot: .*\nLinear probe: /);
+  });
+
+  it("a probe of another model is refused, by both names; other classes and files too", async () => {
+    const stored = await readProbe(probeFile);
+    const other = join(folder, "other.safetensors");
+    await writeProbe(other, {
+      ...stored,
+      model: { ...stored.model, name: "ViT-X", fingerprint: "0".repeat(32) },
+    });
+    const [image] = [...(await scenes("test")).values()][0];
+    for (const args of [
+      ["eval", "-s", "scenes", "-o", folder],
+      ["classify", image],
+    ]) {
+      const run = cli(...args, "-m", "tiny", "--probe", other);
+      assert.equal(run.status, 2, run.stderr);
+      assert.match(run.stderr, /was fitted on features of ViT-X, and the model is tiny/);
+    }
+    const demo = cli("eval", "-m", "tiny", "-s", "rendered-demo", "--probe", probeFile, "-o", folder);
+    assert.equal(demo.status, 2);
+    assert.match(demo.stderr, /which is none of them/);
+    const labels = cli("classify", image, "-m", "tiny", "--probe", probeFile, "--labels", "a,b");
+    assert.equal(labels.status, 2);
+    assert.match(labels.stderr, /--probe names the classes itself and cannot be given with --labels/);
+    const models = cli("eval", "--models", "tiny", "--probe", probeFile, "-o", folder);
+    assert.match(models.stderr, /--probe belongs to one model/);
+  });
+
+  it("teach: five images of each class in one command, then classify --probe", async () => {
+    const train = await scenes("train");
+    const test = await scenes("test");
+    const names = [...train.keys()].slice(0, 3);
+    const file = join(folder, "scenes.probe");
+    const flags = names.flatMap((name) => ["--class", `${name}=${train.get(name)?.slice(0, 5).join(",")}`]);
+    const taught = cli("teach", file, "-m", "tiny", ...flags);
+    assert.equal(taught.status, 0, taught.stderr);
+    assert.match(taught.stdout, /\(5\).*\n.*% of the images are right when they are held out \(5 folds\)/);
+    const images = names.flatMap((name) => test.get(name)?.slice(0, 5) ?? []);
+    const run = cli("classify", ...images, "-m", "tiny", "--probe", file, "--json");
+    assert.equal(run.status, 0, run.stderr);
+    const found = JSON.parse(run.stdout) as { predictions: { label: string; probability: number }[] }[];
+    const right = found.filter(({ predictions }, i) => predictions[0].label === names[Math.floor(i / 5)]);
+    assert.ok(right.length >= 13, `${right.length} of 15 are right`);
+    const sums = found.map(({ predictions }) => predictions.reduce((sum, one) => sum + one.probability, 0));
+    assert.ok(sums.every((sum) => Math.abs(sum - 1) < 1e-9));
+  });
+
+  it("teach: wrong classes are told apart", async () => {
+    const [image] = [...(await scenes("train")).values()][0];
+    const file = join(folder, "bad.probe");
+    const cases: [string[], RegExp][] = [
+      [["--class", `a=${image}`], /at least two classes/],
+      [["--class", image, "--class", `b=${image}`], /not of the form name=image/],
+      [["--class", `a=${image}`, "--class", `a=${image}`], /names "a" twice/],
+    ];
+    for (const [args, message] of cases) {
+      const run = cli("teach", file, "-m", "tiny", ...args);
+      assert.equal(run.status, 2, run.stderr);
+      assert.match(run.stderr, message);
+    }
+    assert.equal(cli("teach", file, "-m", "tiny").status, 2);
+    const missing = cli("teach", file, "-m", "tiny", "--class", "a=none.jpg", "--class", `b=${image}`);
+    assert.match(missing.stderr, /E_IMAGE_READ.*none\.jpg/);
+    assert.ok(!existsSync(file));
+  });
+
+  it("few-shot: a table of methods and shots, and too many shots are refused by the class", () => {
+    const few = join(folder, "few");
+    const run = cli("probe", "-m", "tiny", "-s", "scenes", "--shots", "1,4", "--seeds", "1,2", "-o", few);
+    assert.equal(run.status, 0, run.stderr);
+    assert.match(run.stdout, /\| method \| 1 shot \| 4 shots \|/);
+    for (const name of ["Zero-shot", "Linear probe", "Tip-Adapter", "LP\\+\\+"]) {
+      assert.match(run.stdout, new RegExp(`^\\| ${name} \\|`, "m"));
+    }
+    const saved = JSON.parse(readFileSync(join(few, "few-shot.json"), "utf8")) as { runs: unknown[] };
+    assert.equal(saved.runs.length, 12);
+    assert.match(
+      readFileSync(join(few, "few-shot.html"), "utf8"),
+      /<svg[^]*images of each class[^]*arXiv:2404\.02285/,
+    );
+    assert.equal(readFileSync(join(few, "few-shot.csv"), "utf8").trim().split("\n").length, 7);
+    const many = cli("probe", "-m", "tiny", "-s", "scenes", "--shots", "11", "-o", few);
+    assert.equal(many.status, 2);
+    assert.match(many.stderr, /the class ".*" has 10 training images, fewer than 11 shots/);
+    const unknown = cli("probe", "-m", "tiny", "--shots", "1", "--methods", "coop", "-o", few);
+    assert.match(unknown.stderr, /"coop" is no few-shot method/);
+  });
+
+  it("few-shot: the images of a .jsonl list, found by the end of their paths", async () => {
+    const train = await scenes("train");
+    const file = join(folder, "draw.jsonl");
+    const lines = [...train.values()]
+      .flatMap((paths) => paths.slice(0, 2))
+      .map((path) => {
+        return JSON.stringify({ path: path.split("/").slice(-2).join("/") });
+      });
+    writeFileSync(file, `${lines.join("\n")}\n`);
+    const few = join(folder, "listed");
+    const options = ["-m", "tiny", "-s", "scenes", "--split-file", file, "--methods", "probe", "-o", few];
+    const run = cli("probe", ...options);
+    assert.equal(run.status, 0, run.stderr);
+    assert.match(run.stdout, /\| method \| 2 shots \|/);
+    writeFileSync(file, `${lines.slice(2).join("\n")}\n`);
+    assert.match(cli("probe", ...options).stderr, /has no image of the class/);
+    writeFileSync(file, `${JSON.stringify({ path: "nowhere.png" })}\n`);
+    assert.match(
+      cli("probe", ...options).stderr,
+      /draw\.jsonl:1: nowhere\.png is no image of the training split/,
+    );
+  });
+
+  it("an image in two splits is a note with its names, and an error with --strict", async () => {
+    const [first, second] = [...(await scenes("train")).values()];
+    const data = tree("overlap", {
+      "train/a/1.png": first[0],
+      "train/a/2.png": first[1],
+      "train/b/1.png": second[0],
+      "train/b/2.png": second[1],
+      "test/a/copy.png": first[1],
+      "test/b/3.png": second[2],
+    });
+    const run = cli("probe", "-m", "tiny", "-s", data, "--lambda", "1", "-o", join(folder, "overlap-out"));
+    assert.equal(run.status, 0, run.stderr);
+    assert.match(run.stderr, /an image is in train and in test: a.2\.png = a.copy\.png/);
+    const strict = cli("probe", "-m", "tiny", "-s", data, "--strict", "-o", join(folder, "strict-out"));
+    assert.equal(strict.status, 1);
+    assert.match(strict.stderr, /E_DATASET_FORMAT.*an image is in train and in test/);
+  });
+
+  it("a data set without splits says what is missing", async () => {
+    const [first, second] = [...(await scenes("train")).values()];
+    const data = tree("plain", { "a/1.png": first[0], "b/1.png": second[0] });
+    const run = cli("probe", "-m", "tiny", "-s", data, "-o", join(folder, "plain-out"));
+    assert.notEqual(run.status, 0);
+    assert.match(run.stderr, /split/);
+  });
+});
