@@ -8,6 +8,7 @@ import { evalCommand } from "./eval.js";
 import { importCommand } from "./import.js";
 import { modelsCommand } from "./models.js";
 import { searchCommand } from "./search.js";
+import { setupCommand } from "./setup.js";
 
 /**
  * The commands in the order of `torchclip --help`: names, arguments, options and help. What a command does is
@@ -23,5 +24,6 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   modelsCommand,
   datasetsCommand,
   importCommand,
+  setupCommand,
   doctorCommand,
 ];
