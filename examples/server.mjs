@@ -1,5 +1,5 @@
 // An HTTP server: POST an image to /image or a text to /text, and get its embedding as JSON. Requests that
-// arrive together share a forward pass.
+// arrive together share a forward pass. GET /health says that the server works.
 //   node examples/server.mjs [PORT] [MODEL]
 //   curl --data-binary @cat.jpg localhost:8080/image
 import { createServer } from "node:http";
@@ -34,6 +34,10 @@ async function respond(request, response) {
     response.end(JSON.stringify(value));
   };
   try {
+    if (request.method === "GET" && request.url === "/health") {
+      answer(200, { status: "ok", ...batcher.metrics() });
+      return;
+    }
     const body = await readBody(request);
     if (request.method === "POST" && request.url === "/image") {
       answer(200, { embedding: Array.from(await batcher.encodeImage(body)) });

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { arch, platform } from "node:process";
 import { join } from "node:path";
+import { addonProblem, thisMachine } from "./addon-problem.js";
 import { TorchclipError } from "./errors.js";
 import { settings } from "./settings.js";
 import { packageRoot } from "./util/package.js";
+import { platformPackages } from "./util/platform.js";
 
 /**
  * The native boundary: everything that the .node file exports, once. Memory is checked there, meaning here.
@@ -325,7 +326,7 @@ let loaded: Addon | undefined;
 /** Loads the addon on first use, so that what needs no engine works without it. */
 export function addon(): Addon {
   if (!loaded) {
-    const native = loadAddon(candidates());
+    const { native } = loadAddon(addonPlaces());
     // exit() destroys what the engines' threads still use: they end first, with the batch that runs.
     process.once("exit", (code) => native.shutdown(code & 255));
     loaded = native;
@@ -333,57 +334,55 @@ export function addon(): Addon {
   return loaded;
 }
 
-function candidates(): string[] {
+/** A place where the addon may be. */
+export interface AddonPlace {
+  /** What the place is, for the error that lists it. */
+  what: string;
+  /** Where its file should be; undefined for a package that is not installed. */
+  file: string | undefined;
+}
+
+/** In their order: the file that TORCHCLIP_ADDON names, alone; the local build; the package of the platform. */
+export function addonPlaces(): AddonPlace[] {
   const { addonFile } = settings();
-  if (addonFile) return [addonFile];
-  return [
-    join(packageRoot, "build", "Release", "torchclip.node"),
-    join(packageRoot, "prebuilds", `${platform}-${arch}`, "torchclip.node"),
-  ];
+  if (addonFile) return [{ what: "TORCHCLIP_ADDON", file: addonFile }];
+  const local = { what: "local build", file: join(packageRoot, "build", "Release", "torchclip.node") };
+  const packages = platformPackages().map((name) => ({ what: name, file: fileOf(name) }));
+  return [local, ...packages];
+}
+
+/** The addon of an installed package. */
+function fileOf(packageName: string): string | undefined {
+  try {
+    return require.resolve(`${packageName}/torchclip.node`);
+  } catch {
+    return undefined;
+  }
 }
 
 /**
- * Exported for tests: tries the files in order; the error says what was found, what is needed, and what mends
- * it.
+ * Exported for tests: the first addon that is there and loads, with its file. The error says why there is
+ * none, what was found, and the command that mends it.
  */
-export function loadAddon(files: string[]): Addon {
+export function loadAddon(places: readonly AddonPlace[]): { native: Addon; file: string } {
   const tried: string[] = [];
   let cause: unknown;
-  for (const file of files) {
+  for (const { what, file } of places) {
+    if (file === undefined) {
+      tried.push(`${what}: not installed`);
+      continue;
+    }
     if (!existsSync(file)) {
-      tried.push(`${file}: no such file`);
+      tried.push(`${what}: ${file}: no such file`);
       continue;
     }
     try {
-      return require(file) as Addon;
+      return { native: require(file) as Addon, file };
     } catch (error) {
       cause = error;
-      tried.push(`${file}: ${(error as Error).message.split("\n")[0]}`);
+      tried.push(`${what}: ${file}: ${(error as Error).message.split("\n")[0]}`);
     }
   }
-  throw new TorchclipError("E_ADDON", explain(tried, cause), { cause });
-}
-
-function explain(tried: string[], cause: unknown): string {
-  return [
-    `torchclip cannot start: ${reasonOf(cause)}.`,
-    `Found: Node ${process.version} on ${platform}-${arch}; tried`,
-    ...tried.map((t) => `  ${t}`),
-    "Needed: the addon built here, with CMake >= 3.22, a C++20 compiler and libtorch 2.11 to 2.14.",
-    `To mend it: npm --prefix ${JSON.stringify(packageRoot)} run build`,
-  ].join("\n");
-}
-
-/** Why the addon does not load, by the error of the file that was tried last; none was there without one. */
-function reasonOf(cause: unknown): string {
-  if (!cause) return "the native addon has not been built on this machine";
-  const { message } = cause as Error;
-  const library = /lib(torch|c10)[\w.]*\.so|torch_cpu\.dll|libtorch[\w.]*\.dylib/.exec(message);
-  if (library)
-    return `the addon needs ${library[0]} of libtorch, which was moved or removed since it was built`;
-  if (/GLIBCXX|GLIBC_/.test(message))
-    return "the addon was built with a newer C++ library than this system has";
-  if (/NODE_MODULE_VERSION|different Node\.js/.test(message))
-    return "the addon was built for another Node.js";
-  return "the addon does not load";
+  const error = (cause as Error | undefined)?.message;
+  throw new TorchclipError("E_ADDON", addonProblem(tried, error, thisMachine()), { cause });
 }

@@ -148,6 +148,11 @@ export function buildSettings(): BuildSettings {
   };
 }
 
+/** npm_config_registry, which npm and npx set: the registry that backends come from. */
+export function registryUrl(): string {
+  return baseUrl(filled(env.npm_config_registry) ?? "https://registry.npmjs.org");
+}
+
 /** The environment of a child process: that of this one, with `changed` in it. */
 export function childEnvironment(changed: Record<string, string>): NodeJS.ProcessEnv {
   return { ...env, ...changed };

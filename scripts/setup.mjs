@@ -30,7 +30,7 @@ function prepack() {
 
 function packages() {
   const lock = join(root, "package-lock.json");
-  if (!existsSync(lock)) return; // an installed package: its dependencies came with it
+  if (!existsSync(lock)) return; // a copy of the sources beside packages that are there
   once("packages", "node_modules/.torchclip-packages", [lock], "npm ci", () =>
     npm(["ci", "--no-audit", "--no-fund"]),
   );
@@ -38,7 +38,7 @@ function packages() {
 
 function typescript() {
   const folder = join(root, "lib");
-  if (!existsSync(folder)) return; // an installed package holds dist/ only
+  if (!existsSync(folder)) return; // a copy with dist/ only
   const sources = readdirSync(folder, { recursive: true, encoding: "utf8" })
     .map((f) => join(folder, f))
     .filter((f) => statSync(f).isFile());

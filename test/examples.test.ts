@@ -55,6 +55,9 @@ describe("examples", () => {
       const port = /\d+$/.exec(String(line))![0];
       const post = (path: string, body: BodyInit) =>
         fetch(`http://127.0.0.1:${port}${path}`, { method: "POST", body });
+      const health = await fetch(`http://127.0.0.1:${port}/health`);
+      assert.equal(health.status, 200);
+      assert.equal(((await health.json()) as { status: string }).status, "ok");
       const image = await post("/image", readFileSync(fixture("images/rgb420.jpg")));
       const text = await post("/text", "a red square");
       for (const response of [image, text]) {

@@ -3,7 +3,7 @@ import { addon, type NativeLibtorch, type NativeSystem } from "../addon.js";
 import { TorchclipError } from "../errors.js";
 import { settings } from "../settings.js";
 import { buildTools, cpuName, freeDisk, instructionSets, memory, type Tools } from "../setup/machine.js";
-import { packageVersion, versionOf } from "../util/package.js";
+import { isClone, packageVersion, versionOf } from "../util/package.js";
 import type { CheckFlags } from "./check-model.js";
 
 interface Flags extends CheckFlags {
@@ -28,11 +28,14 @@ async function runModel(model: string, flags: Flags): Promise<void> {
 /** Free disk that a build from nothing takes: libtorch's archive, unpacked beside it, and the objects. */
 const BUILD_DISK = 2e9;
 
-/** What was found, also where the addon is missing or does not load: then above all what its build needs. */
+/**
+ * What was found, also where the addon is missing or does not load. In a clone, which is built here, that
+ * includes what the build needs.
+ */
 async function describeMachine(json: boolean): Promise<void> {
   const { cacheDir, offline } = settings();
   const native = nativeSystem();
-  const [tools, disk] = await Promise.all([buildTools(), freeDisk(cacheDir)]);
+  const [tools, disk] = await Promise.all([isClone() ? buildTools() : undefined, freeDisk(cacheDir)]);
   const { total, free, limit } = memory();
   const limited = limit ? `, limited to ${gigabytes(limit)} here` : "";
   const found = {
@@ -45,12 +48,11 @@ async function describeMachine(json: boolean): Promise<void> {
     disk: disk === undefined ? "unknown" : `${gigabytes(disk)} free for the cache`,
     cache: `${cacheDir}${existsSync(cacheDir) ? "" : " (not there yet)"}`,
     offline,
-    compiler: tools.compiler.version ?? "not found",
-    cmake: tools.cmake.version ?? "not found",
-    python: tools.python.version ?? "not found",
+    ...(tools ? describeTools(tools) : {}),
   };
   const advice = [
-    ...(native.explanation ? buildAdvice(native.explanation, tools, disk) : []),
+    ...(native.explanation ? [native.explanation] : []),
+    ...(native.explanation && tools ? buildAdvice(tools, disk) : []),
     ...(native.system ? gpuAdvice(native.system) : []),
     ...cpuAdvice(found.cpuFeatures),
   ];
@@ -62,6 +64,14 @@ async function describeMachine(json: boolean): Promise<void> {
   for (const [name, value] of Object.entries(found))
     process.stdout.write(`${name.padEnd(16)} ${text(value)}\n`);
   for (const line of advice) process.stdout.write(`\n${line}\n`);
+}
+
+function describeTools({ compiler, cmake, python }: Tools) {
+  return {
+    compiler: compiler.version ?? "not found",
+    cmake: cmake.version ?? "not found",
+    python: python.version ?? "not found",
+  };
 }
 
 function text(value: string | boolean | string[] | undefined): string {
@@ -109,9 +119,9 @@ function libtorchHere(): { info?: NativeLibtorch; problem?: string } {
   }
 }
 
-/** Where something must be compiled: why, and what its build lacks. */
-function buildAdvice(explanation: string, tools: Tools, disk: number | undefined): string[] {
-  const advice = [explanation];
+/** Where the addon must be compiled: what its build lacks. */
+function buildAdvice(tools: Tools, disk: number | undefined): string[] {
+  const advice: string[] = [];
   for (const { problem } of Object.values(tools)) if (problem) advice.push(`${problem}.`);
   if (disk !== undefined && disk < BUILD_DISK)
     advice.push(`A build needs about ${gigabytes(BUILD_DISK)} of disk; ${gigabytes(disk)} are free.`);

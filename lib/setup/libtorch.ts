@@ -44,7 +44,15 @@ const ARCHIVES: Record<string, { url: string; sha256: string } | undefined> = {
   },
 };
 
+/**
+ * "cpu"; "cuda", with NVIDIA's libraries; or the CUDA of an official archive ("cu130"), which brings none of
+ * them.
+ */
+export type Flavour = "cpu" | "cuda" | `cu${number}`;
+
 export interface FindOptions {
+  /** Which libtorch. Default: the one that TORCHCLIP_CUDA asks for. */
+  flavour?: Flavour;
   note?: (text: string) => void;
   onProgress?: (done: number, total: number | undefined) => void;
   signal?: AbortSignal;
@@ -90,6 +98,10 @@ export async function findLibtorch(options: FindOptions = {}): Promise<string> {
 
 const firstLine = (text: string): string => text.split("\n")[0];
 
+const CACHE: Source = { name: "cache", find: (options) => Promise.resolve(cacheFolder(options)) };
+const ARCHIVE: Source = { name: "official archive", find: officialArchive };
+const PIP: Source = { name: "pip download", find: pipDownload };
+
 const SOURCES: readonly Source[] = [
   {
     name: "TORCHCLIP_LIBTORCH",
@@ -98,29 +110,35 @@ const SOURCES: readonly Source[] = [
       return libtorch ? Promise.resolve(libtorch) : Promise.reject(new Error("not set"));
     },
   },
-  { name: "cache", find: () => Promise.resolve(cacheFolder()) },
+  CACHE,
   { name: "installed Python torch", find: pythonTorch },
-  { name: "official archive", find: officialArchive },
-  { name: "pip download", find: pipDownload },
+  ARCHIVE,
+  PIP,
 ];
 
-/**
- * "cpu"; "cuda" by TORCHCLIP_CUDA=1; or the CUDA of an official archive ("cu130"), which brings no NVIDIA
- * libraries.
- */
-function flavour(): string {
+/** The sources that end in the cache: what is there is of one version, for which backends are compiled. */
+export const PINNED_SOURCES: readonly Source[] = [CACHE, ARCHIVE, PIP];
+
+function flavourOf({ flavour }: FindOptions): Flavour {
+  if (flavour) return flavour;
   const { cuda: wanted } = buildSettings();
   if (wanted === "" || wanted === "0") return "cpu";
-  return /^cu\d+$/.test(wanted) ? wanted : "cuda";
+  return /^cu\d+$/.test(wanted) ? (wanted as Flavour) : "cuda";
 }
 
-function wantedVersion(): string {
-  return flavour() === "cuda" ? CUDA_LIBTORCH_VERSION : LIBTORCH_VERSION;
+function wantedVersion(options: FindOptions): string {
+  return flavourOf(options) === "cuda" ? CUDA_LIBTORCH_VERSION : LIBTORCH_VERSION;
 }
+
+/** The folder of the cache that holds all that was fetched of libtorch. */
+export const libtorchCache = (): string => join(settings().cacheDir, "libtorch");
+
+/** The name of a libtorch in the cache: "2.13.0-cpu". */
+const cacheName = (options: FindOptions): string => `${wantedVersion(options)}-${flavourOf(options)}`;
 
 /** NVIDIA's libraries lie beside `torch/`, as in Python's site-packages: libtorch looks for them there. */
-function cacheFolder(): string {
-  return join(settings().cacheDir, "libtorch", `${wantedVersion()}-${flavour()}`, "torch");
+export function cacheFolder(options: FindOptions = {}): string {
+  return join(libtorchCache(), cacheName(options), "torch");
 }
 
 /** Headers, libraries and a version in range; throws with what is missing. */
@@ -163,10 +181,10 @@ async function pythonTorch(): Promise<string> {
 }
 
 async function officialArchive(options: FindOptions): Promise<string> {
-  const key = `${platform}-${arch}-${flavour()}`;
+  const key = `${platform}-${arch}-${flavourOf(options)}`;
   const archive = ARCHIVES[key];
   if (!archive) throw new Error(`no archive with a known SHA-256 for ${key}`);
-  const file = join(settings().cacheDir, "libtorch", `${wantedVersion()}-${flavour()}.zip`);
+  const file = join(libtorchCache(), `${cacheName(options)}.zip`);
   options.note?.(`libtorch: fetching ${archive.url}`);
   await download({
     urls: [archive.url],
@@ -182,7 +200,7 @@ async function officialArchive(options: FindOptions): Promise<string> {
 /** The package registry's own wheels: pip checks their hashes. */
 async function pipDownload(options: FindOptions): Promise<string> {
   if (settings().offline) throw new Error("the network is off (TORCHCLIP_OFFLINE)");
-  const folder = join(settings().cacheDir, "libtorch", `pip-${process.pid}`);
+  const folder = join(libtorchCache(), `pip-${process.pid}`);
   await mkdir(folder, { recursive: true });
   const pip = async (...args: string[]): Promise<string[]> => {
     options.note?.(`libtorch: pip download ${args.join(" ")}`);
@@ -195,12 +213,12 @@ async function pipDownload(options: FindOptions): Promise<string> {
       .map((f) => join(folder, f));
   };
   try {
-    const [wheel] = await pip("--no-deps", `torch==${wantedVersion()}`);
+    const [wheel] = await pip("--no-deps", `torch==${wantedVersion(options)}`);
     if (!wheel) throw new Error("pip fetched no wheel");
     const archives: Archive[] = [{ file: wheel, prefix: /^torch\/(?=(lib|include)\/)/, to: "torch" }];
     // A registry may serve a CUDA build under the plain name: its CPU half, too, needs two small NVIDIA
     // libraries.
-    const needed = nvidiaPackages(await wheelMetadata(wheel), flavour() === "cpu");
+    const needed = nvidiaPackages(await wheelMetadata(wheel), flavourOf(options) === "cpu");
     if (needed.length) {
       for (const file of await pip(...needed)) archives.push({ file, prefix: /^nvidia\//, to: "nvidia" });
     }
@@ -244,7 +262,7 @@ interface Archive {
 
 /** Entries of zips, into the cache; the folder appears under its name when it is whole. */
 async function unpack(archives: Archive[], options: FindOptions): Promise<string> {
-  const target = cacheFolder();
+  const target = cacheFolder(options);
   await rm(dirname(target), { recursive: true, force: true });
   await writeFolderWhole(dirname(target), async (temporary) => {
     for (const { file, prefix, to } of archives) {

@@ -1,10 +1,15 @@
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { join, dirname } from "node:path";
 
 /** The folder of this package: that of package.json. */
 export const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+/** Whether this is a clone of the repository, which is built here; a package has no sources to build from. */
+export function isClone(): boolean {
+  return existsSync(join(packageRoot, "CMakeLists.txt"));
+}
 
 /** The version in package.json. */
 export function packageVersion(): string {

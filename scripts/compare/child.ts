@@ -7,10 +7,14 @@ import type { Answers, Reply, Request } from "./protocol.js";
 export class Build {
   private readonly child: ChildProcess;
 
-  /** `isa`: the value of TORCHCLIP_ISA; "best" leaves the choice to the CPU. */
-  constructor(tree: string, isa = "best") {
+  /**
+   * `isa`: the value of TORCHCLIP_ISA; "best" leaves the choice to the CPU. `addon`: an addon in place of the
+   * tree's own.
+   */
+  constructor(tree: string, isa = "best", addon?: string) {
     const env = { ...process.env };
     delete env.TORCHCLIP_ISA;
+    if (addon) env.TORCHCLIP_ADDON = addon;
     this.child = fork(join(root, "scripts/compare/worker.ts"), [tree], {
       cwd: root,
       execArgv: ["--import", "tsx"],

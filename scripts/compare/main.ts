@@ -6,6 +6,8 @@
  *     scripts/compare-builds BASE                     # embeddings; exit status 1 where a byte differs
  *     scripts/compare-builds BASE --speed             # exit status 1 where a case is more than 5 % slower
  *
+ *     scripts/compare-builds --addon FILE [--speed]   # the addon of a package against the local build
+ *
  * `--isa avx2,none` names the instruction sets (default: the CPU's best, avx2 and none; for the speed the best alone).
  * `--only TEXT` takes the families whose names contain TEXT; `--rounds 9`, `--seconds 0.5` and `--tolerance 5` (per cent) are for the
  * speed. The build of BASE stays in build/compare for the next time.
@@ -18,11 +20,16 @@ import { PRECISIONS, type ComparedModel } from "./protocol.js";
 import { builtTree, workingTree } from "./tree.js";
 
 const BATCHES = [1, 3, 32];
+/** What loading a model gives that has a tower for TorchScript, with an addon that has no libtorch. */
+const NEEDS_LIBTORCH = "E_INTERNAL";
+/** Results that were not compared, because the addon of a package has no libtorch. */
+let withoutLibtorch = 0;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     speed: { type: "boolean", default: false },
+    addon: { type: "string" },
     isa: { type: "string" },
     only: { type: "string", default: "" },
     rounds: { type: "string", default: "9" },
@@ -38,6 +45,10 @@ async function compareModel(model: ComparedModel, before: Build, after: Build) {
   for (const precision of PRECISIONS) {
     const request = { kind: "embeddings", model, precision, batches: BATCHES } as const;
     const [old, now] = [await before.ask(request), await after.ask(request)];
+    if (values.addon && now.load === NEEDS_LIBTORCH) {
+      withoutLibtorch += Object.keys(old).length;
+      continue;
+    }
     for (const name of new Set([...Object.keys(old), ...Object.keys(now)])) {
       compared++;
       if (old[name] === now[name]) continue;
@@ -54,7 +65,7 @@ async function compareEmbeddings(base: string, head: string): Promise<boolean> {
   let same = true;
   for (const isa of (values.isa ?? "best,avx2,none").split(",")) {
     const before = new Build(base, isa);
-    const after = new Build(head, isa);
+    const after = new Build(head, isa, values.addon);
     const problems: string[] = [];
     let compared = 0;
     for (const model of models) {
@@ -74,7 +85,7 @@ async function compareEmbeddings(base: string, head: string): Promise<boolean> {
 /** The speed of both builds, `before` against `after`: above 1 the working tree is faster. */
 async function compareSpeed(base: string, head: string, isa: string, folder: string): Promise<boolean> {
   console.log(`${isa}:`);
-  const [before, after] = [new Build(base, isa), new Build(head, isa)];
+  const [before, after] = [new Build(base, isa), new Build(head, isa, values.addon)];
   const cases = await before.ask({ kind: "open", folder });
   await after.ask({ kind: "open", folder });
   const seconds = Number(values.seconds);
@@ -107,12 +118,15 @@ async function compareSpeeds(base: string, head: string): Promise<boolean> {
 }
 
 const [commit] = positionals;
-if (!commit) {
-  console.error("usage: scripts/compare-builds BASE [--speed] [--isa best,avx2,none] [--only TEXT]");
+if (!commit && !values.addon) {
+  console.error(
+    "usage: scripts/compare-builds BASE | --addon FILE [--speed] [--isa best,avx2,none] [--only TEXT]",
+  );
   process.exit(2);
 }
-const { tree, name } = builtTree(commit);
 const head = workingTree();
-console.log(`${name.slice(0, 12)} → working tree; ${machine()}`);
+const { tree, name } = commit ? builtTree(commit) : { tree: head, name: "local build" };
+console.log(`${name.slice(0, 12)} → ${values.addon ?? "working tree"}; ${machine()}`);
 const passed = values.speed ? await compareSpeeds(tree, head) : await compareEmbeddings(tree, head);
+if (withoutLibtorch > 0) console.log(`${withoutLibtorch} results need libtorch and were not compared`);
 process.exit(passed ? 0 : 1);

@@ -148,6 +148,14 @@ describe("torchclip", () => {
     JSON.parse(cli("doctor", "--json").stdout);
   });
 
+  it("setup --list shows the addon and its size, and setup refuses what it does not know", () => {
+    assert.match(cli("setup", "--list").stdout, /^addon +\d+\.\d MB +.*torchclip\.node$/m);
+    const parts = JSON.parse(cli("setup", "--json").stdout) as { name: string; bytes: number }[];
+    assert.ok(parts.some(({ name, bytes }) => name === "addon" && bytes > 1e6));
+    assert.equal(cli("setup", "tensorflow").status, 2);
+    assert.equal(cli("setup", "torch", "--list").status, 2);
+  });
+
   it("datasets render makes images of a TSV", () => {
     const tsv = join(folder, "s.tsv");
     writeFileSync(tsv, "a great film\t1\nso bad\t0\n");
