@@ -1,12 +1,12 @@
 import type { Clip } from "../clip/clip.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { similarity } from "../embeddings.js";
+import { mcnemar } from "../eval/compare.js";
 import { argmax, computeMetrics } from "../eval/metrics.js";
 import { promptNames, type ImagePrediction, type ZeroShotResult } from "../eval/zero-shot.js";
 import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
 import { softmax } from "../util/softmax.js";
 import type { DatasetFeatures } from "./features.js";
-import { mcnemar } from "./mcnemar.js";
 
 /** The times of a result whose features were made before. */
 function timesSince(started: number): ZeroShotResult["times"] {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "check.h"
-#include "learn/features.h"
+#include "learn/probe_features.h"
 #include "learn/spd.h"
 #include "machine.h"
 #include "values.h"

@@ -11,7 +11,6 @@ import {
   searchLambda,
   writeProbe,
 } from "../../lib/learn/index.js";
-import { mcnemar } from "../../lib/learn/mcnemar.js";
 import { holdOut } from "../../lib/learn/split.js";
 import { errorOf, rejectsWith, temporaryFolder } from "../support/index.js";
 import { problem } from "./problems.js";
@@ -94,20 +93,6 @@ describe("nearest neighbours", () => {
     assert.ok(all[0] > 0.999);
     await rejectsWith("E_ARGUMENT", () => nearestNeighbours(given, query, 2, { k: 0 }));
     await rejectsWith("E_ARGUMENT", () => nearestNeighbours(given, query, 2, { temperature: 0 }));
-  });
-});
-
-describe("McNemar's test", () => {
-  it("is the two-sided binomial test of the pairs that differ", () => {
-    // statsmodels.stats.contingency_tables.mcnemar([[0, b], [c, 0]], exact=True).pvalue
-    const expected: [number, number, number][] = [
-      [0, 0, 1],
-      [5, 5, 1],
-      [1, 9, 0.021484375],
-      [10, 2, 0.03857421875],
-    ];
-    for (const [b, c, p] of expected) assert.ok(Math.abs(mcnemar(b, c).p - p) < 1e-12, `${b}, ${c}`);
-    assert.ok(mcnemar(900, 1100).p < 1e-4);
   });
 });
 

@@ -7,10 +7,10 @@
 #include <cmath>
 #include <thread>
 
-#include "learn/features.h"
 #include "learn/logistic_loss.h"
 #include "learn/numbers.h"
 #include "learn/preconditioner.h"
+#include "learn/probe_features.h"
 #include "linalg/thread_pool.h"
 
 namespace torchclip::core {
@@ -70,7 +70,7 @@ class Fit {
   double product_cost() const { return 4.0 * static_cast<double>(features_.rows() * stride_ * padded_heads(heads_)); }
 
   const LinearProbeOptions& options_;
-  Features features_;
+  ProbeFeatures features_;
   LogisticLoss loss_;
   double penalty_;
   Preconditioner preconditioner_;
@@ -265,7 +265,7 @@ void probe_logits(const float* features, std::int64_t rows, std::int64_t dim, co
   const std::int64_t width = padded_heads(heads);
   Vector weights, padded;
   for (std::int64_t first = 0; first < rows; first += kRowsAtOnce) {
-    const Features block(features + first * dim, std::min(kRowsAtOnce, rows - first), dim);
+    const ProbeFeatures block(features + first * dim, std::min(kRowsAtOnce, rows - first), dim);
     if (weights.empty()) {
       weights.resize(static_cast<std::size_t>(heads * block.stride()));
       for (std::int64_t k = 0; k < heads; ++k) {

@@ -41,7 +41,7 @@ double target(std::int64_t heads, std::int32_t label, std::int64_t head) {
 
 }  // namespace
 
-LogisticLoss::LogisticLoss(const Context& context, const Features& features, const std::int32_t* labels,
+LogisticLoss::LogisticLoss(const Context& context, const ProbeFeatures& features, const std::int32_t* labels,
                            std::int64_t heads)
     : context_(context), features_(features), labels_(labels), heads_(heads), width_(padded_heads(heads)) {
   const auto values = static_cast<std::size_t>(features.rows() * width_);

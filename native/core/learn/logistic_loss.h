@@ -9,8 +9,8 @@
 
 #include <cstdint>
 
-#include "learn/features.h"
 #include "learn/numbers.h"
+#include "learn/probe_features.h"
 #include "linalg/buffer.h"
 
 namespace torchclip::core {
@@ -18,7 +18,7 @@ namespace torchclip::core {
 class LogisticLoss {
  public:
   // labels: [rows], each below max(heads, 2). Keeps the references.
-  LogisticLoss(const Context& context, const Features& features, const std::int32_t* labels, std::int64_t heads);
+  LogisticLoss(const Context& context, const ProbeFeatures& features, const std::int32_t* labels, std::int64_t heads);
 
   // Computes the logits of weights [heads, stride].
   void set_weights(const double* weights);
@@ -51,7 +51,7 @@ class LogisticLoss {
   std::int64_t blocks() const;
 
   const Context& context_;
-  const Features& features_;
+  const ProbeFeatures& features_;
   const std::int32_t* labels_;
   std::int64_t heads_, width_;
   Buffer logits_;         // float64 [rows, width]

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <thread>
 
-#include "learn/features.h"
 #include "learn/numbers.h"
+#include "learn/probe_features.h"
 #include "linalg/thread_pool.h"
 
 namespace torchclip::core {
@@ -51,7 +51,7 @@ class Fit {
   const Context& context_;
   const LpPlusPlusProblem& problem_;
   const LpPlusPlusOptions& options_;
-  Features features_;
+  ProbeFeatures features_;
   std::int64_t classes_, stride_, width_;
   Vector weights_;             // [classes, stride]
   Vector alphas_;              // [classes]

@@ -17,7 +17,8 @@ int bucket_of(double share) { return static_cast<int>(std::lround(std::log2(std:
 
 }  // namespace
 
-Preconditioner::Preconditioner(const Context& context, const Features& features, std::int64_t heads, double penalty)
+Preconditioner::Preconditioner(const Context& context, const ProbeFeatures& features, std::int64_t heads,
+                               double penalty)
     : context_(context), features_(features), heads_(heads), penalty_(penalty) {}
 
 double Preconditioner::building_cost() const {

@@ -16,7 +16,7 @@ namespace torchclip::core {
 class Preconditioner {
  public:
   // penalty: of each weight but the intercept, on the scale of the mean loss.
-  Preconditioner(const Context& context, const Features& features, std::int64_t heads, double penalty);
+  Preconditioner(const Context& context, const ProbeFeatures& features, std::int64_t heads, double penalty);
 
   // Takes the diagonal of S alone.
   void use_diagonal(const LogisticLoss& loss);
@@ -32,7 +32,7 @@ class Preconditioner {
   void project(double* rows) const;
 
   const Context& context_;
-  const Features& features_;
+  const ProbeFeatures& features_;
   std::int64_t heads_;
   double penalty_;
   Numbers<double> shares_;                   // c_k

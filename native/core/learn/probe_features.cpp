@@ -1,4 +1,4 @@
-#include "learn/features.h"
+#include "learn/probe_features.h"
 #include "learn/numbers.h"
 
 #include <algorithm>
@@ -60,7 +60,7 @@ Numbers<T> transposed_panels(const T* weights, std::int64_t heads, std::int64_t 
 
 // Rows of features in the element type of a product: where they lie, or widened into `scratch`.
 template <typename T>
-ProductArgs<T> rows_as(const Features& features, Range rows, Numbers<T>& scratch) {
+ProductArgs<T> rows_as(const ProbeFeatures& features, Range rows, Numbers<T>& scratch) {
   const std::int64_t stride = features.stride();
   ProductArgs<T> args;
   args.a_row = stride;
@@ -78,7 +78,7 @@ ProductArgs<T> rows_as(const Features& features, Range rows, Numbers<T>& scratch
 
 // A block of rows and columns of the features as the right operand of a product.
 template <typename T>
-void set_block(const Features& features, Range rows, Range columns, Numbers<T>& scratch, ProductArgs<T>& args) {
+void set_block(const ProbeFeatures& features, Range rows, Range columns, Numbers<T>& scratch, ProductArgs<T>& args) {
   args.inner = rows.size();
   args.columns = columns.size();
   if constexpr (std::is_same_v<T, float>) {
@@ -96,7 +96,7 @@ void set_block(const Features& features, Range rows, Range columns, Numbers<T>& 
 
 }  // namespace
 
-Features::Features(const float* rows, std::int64_t count, std::int64_t dim)
+ProbeFeatures::ProbeFeatures(const float* rows, std::int64_t count, std::int64_t dim)
     : rows_(count),
       dim_(dim),
       stride_(round_up(dim + 1, kProductColumns)),
@@ -110,7 +110,7 @@ Features::Features(const float* rows, std::int64_t count, std::int64_t dim)
 }
 
 template <typename T>
-void multiply(const Context& context, const Features& features, const T* weights, std::int64_t heads, T* out) {
+void multiply(const Context& context, const ProbeFeatures& features, const T* weights, std::int64_t heads, T* out) {
   const std::int64_t stride = features.stride(), width = padded_heads(heads);
   const auto packed = transposed_panels(weights, heads, stride);
   Numbers<Numbers<T>> scratch(static_cast<std::size_t>(context.pool.size()));
@@ -128,8 +128,8 @@ void multiply(const Context& context, const Features& features, const T* weights
 }
 
 template <typename T>
-void multiply_transposed(const Context& context, const Features& features, const T* coefficients, std::int64_t heads,
-                         T* out) {
+void multiply_transposed(const Context& context, const ProbeFeatures& features, const T* coefficients,
+                         std::int64_t heads, T* out) {
   const std::int64_t width = padded_heads(heads);
   const ColumnParts parts(features.stride(), context.pool.size());
   Numbers<Numbers<T>> scratch(static_cast<std::size_t>(context.pool.size()));
@@ -151,12 +151,12 @@ void multiply_transposed(const Context& context, const Features& features, const
   });
 }
 
-template void multiply(const Context&, const Features&, const float*, std::int64_t, float*);
-template void multiply(const Context&, const Features&, const double*, std::int64_t, double*);
-template void multiply_transposed(const Context&, const Features&, const float*, std::int64_t, float*);
-template void multiply_transposed(const Context&, const Features&, const double*, std::int64_t, double*);
+template void multiply(const Context&, const ProbeFeatures&, const float*, std::int64_t, float*);
+template void multiply(const Context&, const ProbeFeatures&, const double*, std::int64_t, double*);
+template void multiply_transposed(const Context&, const ProbeFeatures&, const float*, std::int64_t, float*);
+template void multiply_transposed(const Context&, const ProbeFeatures&, const double*, std::int64_t, double*);
 
-void weighted_gram(const Context& context, const Features& features, const float* weights, double* out) {
+void weighted_gram(const Context& context, const ProbeFeatures& features, const float* weights, double* out) {
   const std::int64_t stride = features.stride();
   Numbers<float> upper(static_cast<std::size_t>(stride * stride));
   const ColumnParts parts(stride, 2 * context.pool.size());
@@ -186,7 +186,7 @@ void weighted_gram(const Context& context, const Features& features, const float
   }
 }
 
-void weighted_squares(const Context& context, const Features& features, const float* weights, double* out) {
+void weighted_squares(const Context& context, const ProbeFeatures& features, const float* weights, double* out) {
   const ColumnParts parts(features.stride(), context.pool.size());
   context.pool.parallel_for(parts.count(), [&](std::int64_t part) {
     const Range columns = parts.at(part);
