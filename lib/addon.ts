@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { addonProblem, thisMachine } from "./addon-problem.js";
 import { TorchclipError } from "./errors.js";
 import { settings } from "./settings.js";
+import { BACKENDS, backendFolder } from "./util/backend-folders.js";
 import { packageRoot } from "./util/package.js";
 import { platformPackages } from "./util/platform.js";
 
@@ -326,7 +327,8 @@ let loaded: Addon | undefined;
 /** Loads the addon on first use, so that what needs no engine works without it. */
 export function addon(): Addon {
   if (!loaded) {
-    const { native } = loadAddon(addonPlaces());
+    const { native, file } = loadAddon(addonPlaces());
+    native.setBackendPlaces([dirname(file), ...BACKENDS.map(backendFolder)], "");
     // exit() destroys what the engines' threads still use: they end first, with the batch that runs.
     process.once("exit", (code) => native.shutdown(code & 255));
     loaded = native;

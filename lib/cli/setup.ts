@@ -1,7 +1,8 @@
 import { addonPlaces, loadAddon } from "../addon.js";
 import { TorchclipError } from "../errors.js";
-import { setupBackend, type BackendName } from "../setup/backends.js";
+import { setupBackend } from "../setup/backends.js";
 import { installedParts, type InstalledPart } from "../setup/installed.js";
+import type { BackendName } from "../util/backend-folders.js";
 import { interruptSignal, note, progressBar } from "./io.js";
 
 interface Flags {

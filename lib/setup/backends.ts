@@ -5,16 +5,12 @@ import { arch, platform } from "node:process";
 import { extract } from "tar";
 import { TorchclipError } from "../errors.js";
 import { registryUrl, settings } from "../settings.js";
+import { backendFolder, type BackendName } from "../util/backend-folders.js";
 import { download } from "../util/download.js";
-import { writeFolderWhole } from "../util/files.js";
+import { writeFileWhole, writeFolderWhole } from "../util/files.js";
 import { packageRoot, packageVersion } from "../util/package.js";
 import { SCOPE } from "../util/platform.js";
-import { cacheFolder, checkLibtorch, findLibtorch, PINNED_SOURCES, type FindOptions } from "./libtorch.js";
-
-/** What `torchclip setup` installs: libtorch, and the part of torchclip that uses it. */
-export type BackendName = "torch" | "cuda";
-
-export const BACKENDS: readonly BackendName[] = ["torch", "cuda"];
+import { checkLibtorch, findLibtorch, PINNED_SOURCES, type FindOptions } from "./libtorch.js";
 
 /** The library of each backend that the core opens, beside the addon or in the backend's folder. */
 const LIBRARIES: Record<BackendName, string> = {
@@ -33,63 +29,64 @@ export interface BackendPaths {
   library: string;
 }
 
-/**
- * Where a backend is, for what opens it: the local build first, then what `torchclip setup` installed;
- * undefined where a part of it is missing. This is the place at which the core learns of both paths.
- *
- * @example
- * backendPaths("torch")?.libtorch; // "/home/me/.cache/torchclip/libtorch/2.13.0-cpu/torch"
- */
-export function backendPaths(name: BackendName): BackendPaths | undefined {
-  const libtorch = cacheFolder({ flavour: flavourOf(name) });
-  const library = backendFiles(name).find((file) => existsSync(file));
-  return library && existsSync(join(libtorch, "lib")) ? { libtorch, library } : undefined;
-}
-
 const flavourOf = (name: BackendName): "cpu" | "cuda" => (name === "cuda" ? "cuda" : "cpu");
 
-/** The files that may be a backend's library, in their order. */
-export function backendFiles(name: BackendName): string[] {
-  const library = LIBRARIES[name];
-  return [join(packageRoot, "build", "Release", library), join(backendFolder(name), library)];
+/** Where a local build of the repository puts the addon and its backends. */
+const BUILT = join(packageRoot, "build", "Release");
+
+/** The library of a backend: that of the local build first, then what `torchclip setup` installed. */
+export function backendLibrary(name: BackendName, built = BUILT): string | undefined {
+  const files = [built, backendFolder(name)].map((folder) => join(folder, LIBRARIES[name]));
+  return files.find((file) => existsSync(file));
 }
 
-/** The folder of the cache for a backend of this version of torchclip. */
-const backendFolder = (name: BackendName): string =>
-  join(settings().cacheDir, "backends", `${name}-${packageVersion()}`);
+/** The backends that are needed for each: the one for GPUs uses the one for libtorch. */
+const NEEDED: Record<BackendName, readonly BackendName[]> = { torch: ["torch"], cuda: ["torch", "cuda"] };
+
+/** The file beside the torch backend that names its libtorch, for the core that opens both. */
+const LIBTORCH_RECORD = "libtorchclip_torch.libtorch.txt";
 
 /** What a release knows about its backends: `backends.json` of the package, by the names of their packages. */
 type Pins = Record<string, { sha256: string } | undefined>;
 
-function pinOf(packageName: string, file: string): { sha256: string } | undefined {
-  if (!existsSync(file)) return undefined;
-  return (JSON.parse(readFileSync(file, "utf8")) as Pins)[packageName];
+function readPins(file: string): Pins {
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Pins) : {};
 }
 
 export interface SetupOptions extends Omit<FindOptions, "flavour"> {
   /** `backends.json` with the SHA-256 of each backend's package; for tests. */
   pins?: string;
+  /** The folder of a local build; for tests. */
+  built?: string;
 }
 
 /**
- * Installs a backend into the cache: libtorch (about 200 MB, with CUDA 3 GB) and torchclip's library for it.
- * What is there is not fetched again. Throws E_DOWNLOAD where there is no backend for this platform and
- * version, before anything is fetched.
+ * Installs a backend into the cache: libtorch (about 200 MB, with CUDA 3 GB) and torchclip's libraries for it.
+ * What is there is not fetched again. `load` finds them from then on. Throws E_DOWNLOAD where there is no
+ * backend for this platform and version, before anything is fetched.
  *
  * @example
  * const { libtorch } = await setupBackend("torch");
  */
 export async function setupBackend(name: BackendName, options: SetupOptions = {}): Promise<BackendPaths> {
-  const [built, installed] = backendFiles(name);
-  const packageName = backendPackage(name);
-  const pin = pinOf(packageName, options.pins ?? join(packageRoot, "backends.json"));
-  if (!existsSync(built) && !existsSync(installed) && !pin) throw notPublished(packageName);
+  const pins = readPins(options.pins ?? join(packageRoot, "backends.json"));
+  const missing: { part: BackendName; sha256: string }[] = [];
+  for (const part of NEEDED[name]) {
+    if (backendLibrary(part, options.built)) continue;
+    const pin = pins[backendPackage(part)];
+    if (!pin) throw notPublished(backendPackage(part));
+    missing.push({ part, sha256: pin.sha256 });
+  }
   const sources = options.sources ?? PINNED_SOURCES;
   const libtorch = await findLibtorch({ ...options, sources, flavour: flavourOf(name) });
   await checkLibtorch(libtorch);
-  if (existsSync(built)) return { libtorch, library: built };
-  if (!existsSync(installed) && pin) await fetchBackend(name, pin.sha256, options);
-  return { libtorch, library: installed };
+  for (const { part, sha256 } of missing) await fetchBackend(part, sha256, options);
+  // A local build has recorded its own libtorch.
+  if (existsSync(backendFolder("torch")))
+    await writeFileWhole(join(backendFolder("torch"), LIBTORCH_RECORD), `${libtorch}\n`);
+  const library = backendLibrary(name, options.built);
+  if (!library) throw new TorchclipError("E_INTERNAL", `${LIBRARIES[name]} is not where it was installed`);
+  return { libtorch, library };
 }
 
 function notPublished(packageName: string): TorchclipError {

@@ -1,7 +1,7 @@
-import { existsSync } from "node:fs";
 import { lstat, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { backendFiles, BACKENDS, backendsCache } from "./backends.js";
+import { BACKENDS } from "../util/backend-folders.js";
+import { backendLibrary, backendsCache } from "./backends.js";
 import { libtorchCache } from "./libtorch.js";
 
 /** A native part of torchclip that is on this machine. */
@@ -17,8 +17,9 @@ export interface InstalledPart {
 export async function installedParts(addonFile: string | undefined): Promise<InstalledPart[]> {
   const parts = addonFile === undefined ? [] : [{ name: "addon", path: addonFile }];
   for (const backend of BACKENDS) {
-    const built = backendFiles(backend)[0];
-    if (existsSync(built)) parts.push({ name: `${backend} backend`, path: built });
+    const path = backendLibrary(backend);
+    if (path !== undefined && !path.startsWith(backendsCache()))
+      parts.push({ name: `${backend} backend`, path });
   }
   for (const path of await foldersOf(backendsCache()))
     parts.push({ name: `backend ${basename(path)}`, path });

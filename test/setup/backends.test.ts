@@ -1,20 +1,22 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
-import { env } from "node:process";
+import { env, execPath } from "node:process";
+import { promisify } from "node:util";
 import { create } from "tar";
-import { backendPackage, backendPaths, setupBackend } from "../../lib/setup/backends.js";
+import { backendLibrary, backendPackage, setupBackend } from "../../lib/setup/backends.js";
 import { installedParts } from "../../lib/setup/installed.js";
 import { cacheFolder } from "../../lib/setup/libtorch.js";
+import { backendFolder } from "../../lib/util/backend-folders.js";
 import { packageVersion } from "../../lib/util/package.js";
-import { assertMissing, rejectsWith, temporaryFolder } from "../support/index.js";
+import { assertMissing, rejectsWith, root, temporaryFolder } from "../support/index.js";
 
-/** CUDA's, because a local build has the other one. */
-const NAME = backendPackage("cuda");
-const LIBRARY = "libtorchclip_cuda.so";
+const NAMES = [backendPackage("torch"), backendPackage("cuda")];
+const LIBRARIES = ["libtorchclip_torch.so", "libtorchclip_cuda.so"];
 
 describe("torchclip setup", () => {
   const folder = temporaryFolder();
@@ -26,7 +28,7 @@ describe("torchclip setup", () => {
 
   before(async () => {
     mkdirSync(join(folder, "package"));
-    writeFileSync(join(folder, "package", LIBRARY), "a library");
+    for (const name of LIBRARIES) writeFileSync(join(folder, "package", name), "a library");
     await create({ file: join(folder, "backend.tgz"), gzip: true, cwd: folder }, ["package"]);
     tarball = readFileSync(join(folder, "backend.tgz"));
     server = createServer((request, response) => {
@@ -61,40 +63,67 @@ describe("torchclip setup", () => {
       return Promise.resolve(at);
     },
   };
-  const setup = () => setupBackend("cuda", { sources: [libtorch], pins });
+  const built = join(folder, "no-build");
+  const setup = () => setupBackend("cuda", { sources: [libtorch], pins, built });
+  const pinAll = (sha256: string) =>
+    writeFileSync(pins, JSON.stringify(Object.fromEntries(NAMES.map((name) => [name, { sha256 }]))));
 
   it("fetches nothing where no backend is published for this version", async () => {
     const error = await rejectsWith("E_DOWNLOAD", setup);
-    assert.match(error.message, new RegExp(`has no ${NAME}: no backend is published for this version`));
-    assert.equal(error.subject, NAME);
+    assert.match(error.message, new RegExp(`has no ${NAMES[0]}: no backend is published for this version`));
+    assert.equal(error.subject, NAMES[0]);
     assert.deepEqual(asked, []);
-    assert.equal(backendPaths("cuda"), undefined);
+    assert.equal(backendLibrary("cuda", built), undefined);
   });
 
   it("keeps nothing of a backend with another hash", async () => {
-    writeFileSync(pins, JSON.stringify({ [NAME]: { sha256: "0".repeat(64) } }));
+    pinAll("0".repeat(64));
     await rejectsWith("E_HASH_MISMATCH", setup);
-    assertMissing(join(folder, "cache/backends", `cuda-${packageVersion()}`));
+    assertMissing(join(folder, "cache/backends", `torch-${packageVersion()}`));
   });
 
-  it("installs the backend that the release pins, once, and lists it with its size", async () => {
-    const sha256 = createHash("sha256").update(tarball).digest("hex");
-    writeFileSync(pins, JSON.stringify({ [NAME]: { sha256 } }));
+  it("installs the backends that the release pins, once, and lists them with their sizes", async () => {
+    pinAll(createHash("sha256").update(tarball).digest("hex"));
     asked.length = 0;
     const paths = await setup();
-    const file = NAME.replace("@torchclip/", "");
-    assert.deepEqual(asked, [`/${NAME}/-/${file}-${packageVersion()}.tgz`]);
+    const urlOf = (name: string) => `/${name}/-/${name.replace("@torchclip/", "")}-${packageVersion()}.tgz`;
+    assert.deepEqual(asked, NAMES.map(urlOf));
     assert.equal(readFileSync(paths.library, "utf8"), "a library");
+    assert.equal(paths.library, backendLibrary("cuda", built));
     assert.deepEqual(await setup(), paths);
-    assert.equal(asked.length, 1, "what is there is not fetched again");
-    assert.deepEqual(backendPaths("cuda"), paths);
+    assert.equal(asked.length, 2, "what is there is not fetched again");
+    const record = join(backendFolder("torch"), "libtorchclip_torch.libtorch.txt");
+    assert.equal(readFileSync(record, "utf8"), `${paths.libtorch}\n`);
     const parts = (await installedParts(undefined)).filter(({ path }) => path.startsWith(folder));
+    const libraries = 2 * "a library".length;
     assert.deepEqual(
       parts.map(({ name, bytes }) => [name, bytes]),
       [
-        [`backend cuda-${packageVersion()}`, "a library".length],
+        [`backend cuda-${packageVersion()}`, libraries],
+        [`backend torch-${packageVersion()}`, libraries + paths.libtorch.length + 1],
         ["libtorch 2.14.1-cuda", 61],
       ],
     );
+  });
+
+  it("the addon opens the libtorch and the backend that setup installed", async () => {
+    const places = [backendFolder("torch")];
+    const script = `
+      const { addon } = await import("${new URL("../../lib/addon.ts", import.meta.url).href}");
+      console.log(addon().libtorchInfo().version);`;
+    const builtFolder = join(root, "build/Release");
+    const backend = join(places[0], LIBRARIES[0]);
+    cpSync(join(builtFolder, LIBRARIES[0]), backend);
+    const libtorchFolder = readFileSync(join(builtFolder, "libtorchclip_torch.libtorch.txt"), "utf8");
+    writeFileSync(join(places[0], "libtorchclip_torch.libtorch.txt"), libtorchFolder);
+    const addonFolder = join(folder, "addon alone");
+    mkdirSync(addonFolder);
+    cpSync(join(builtFolder, "torchclip.node"), join(addonFolder, "torchclip.node"));
+    const { stdout } = await promisify(execFile)(
+      execPath,
+      ["--import", "tsx", "--input-type=module", "--eval", script],
+      { cwd: root, env: { ...env, TORCHCLIP_ADDON: join(addonFolder, "torchclip.node") } },
+    );
+    assert.match(stdout, /^2\.\d+\.\d+/);
   });
 });
