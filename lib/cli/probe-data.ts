@@ -41,10 +41,14 @@ export async function loadSplits(flags: ProbeDataFlags, signal: AbortSignal): Pr
     if (isMissing && flags.validSplit === "valid") return undefined;
     throw error;
   });
-  if (train.split === test.split) {
-    const names = [...has].join(", ");
-    const message = `${flags.dataset} gives the same split to train and to test (${train.split}); it has ${names}`;
-    throw new TorchclipError("E_ARGUMENT", message, { subject: flags.dataset });
+  const used = { train, test, ...(valid ? { validation: valid } : {}) };
+  for (const [a, first] of Object.entries(used)) {
+    for (const [b, second] of Object.entries(used)) {
+      if (a === b || first.split !== second.split) continue;
+      const names = [...has].join(", ");
+      const message = `${flags.dataset} gives the same split to ${a} and to ${b} (${first.split}); it has ${names}`;
+      throw new TorchclipError("E_ARGUMENT", message, { subject: flags.dataset });
+    }
   }
   for (const other of [valid, test]) if (other) checkClasses(train, other);
   train.notes.forEach(remark);

@@ -113,7 +113,7 @@ const LABEL_CHECKS: Partial<Record<keyof ClassifierOptions, OptionCheck>> = {
   signal: isSignal,
 };
 
-const RANK_CHECKS: Record<keyof RankOptions | "normalize", OptionCheck> = {
+export const RANK_CHECKS: Record<keyof RankOptions | "normalize", OptionCheck> = {
   topK: wholeIn(1, Infinity),
   threshold: isProbability,
   normalize: (value) => (value === true ? undefined : "true: cosines are those of normalised embeddings"),

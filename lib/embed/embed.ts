@@ -240,7 +240,14 @@ function runAbout(clip: Clip, { kind }: { kind: Job<Identity>["kind"] }, options
   const { config, precision, device, embedDim } = clip.info;
   return {
     torchclip: packageVersion(),
-    model: { name: config.name, weights: config.source },
+    model: {
+      name: config.name,
+      weights: config.source,
+      image: config.image,
+      text: config.text,
+      preprocessing: config.preprocessing,
+      tokenizer: config.tokenizer,
+    },
     device,
     precision,
     kind,

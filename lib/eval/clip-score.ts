@@ -54,8 +54,17 @@ export function refClipScore(
       `${scores.length} scores and references of ${referencesOf.length} for ${captions.rows} captions`,
       { subject: "scores" },
     );
+  if (references.dim !== captions.dim) {
+    const message = `references of ${references.dim} dimensions for captions of ${captions.dim}`;
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "references" });
+  }
   return Float64Array.from(scores, (score, row) => {
     const own = referencesOf[row];
+    const isRow = (at: number) => Number.isInteger(at) && at >= 0 && at < references.rows;
+    if (!own.every(isRow)) {
+      const message = `a reference of caption ${row} is none of the ${references.rows} rows`;
+      throw new TorchclipError("E_ARGUMENT", message, { index: row });
+    }
     if (own.length === 0)
       throw new TorchclipError("E_ARGUMENT", `caption ${row} has no reference`, { index: row });
     const closest = Math.max(0, ...own.map((reference) => dot(captions, row, references, reference)));

@@ -7,7 +7,8 @@ import { Partial, type Row } from "../embed/partial.js";
 import { Resume } from "../embed/resume.js";
 import type { NamedImage } from "../embed/sources.js";
 import { TorchclipError, withoutIndex } from "../errors.js";
-import { lock } from "../util/lock.js";
+import { lock, type Lock } from "../util/lock.js";
+import { packageVersion } from "../util/package.js";
 import type { LabelledFeatures } from "./labelled.js";
 import { probeModel } from "./probe-file.js";
 
@@ -67,7 +68,7 @@ export async function datasetFeatures(
   const held = await lock(`${folder}.lock`, { wait: true, signal: options.signal });
   const store = new Partial(folder, clip.info.embedDim);
   try {
-    const { order, items, cached } = await computeMissing(clip, data, store, settings, options);
+    const { order, items, cached } = await computeMissing(clip, data, { store, held, settings }, options);
     return await collect(data, store, clip.info.embedDim, order, items, cached, options);
   } finally {
     await store.close();
@@ -77,11 +78,13 @@ export async function datasetFeatures(
 
 /** What must be equal for features to be the same. */
 function settingsOf(clip: Clip, { autoRotate = false }: FeatureOptions): string {
-  const { precision, device, imageRunner, embedDim } = clip.info;
+  const { precision, device, imageRunner, embedDim, config } = clip.info;
   const { fingerprint, features } = probeModel(clip.info);
   const place = device === "cpu" ? "cpu" : "cuda";
   return JSON.stringify({
+    torchclip: packageVersion(),
     fingerprint,
+    storedDtype: config.storedDtype,
     features,
     precision,
     place,
@@ -95,8 +98,7 @@ function settingsOf(clip: Clip, { autoRotate = false }: FeatureOptions): string 
 async function computeMissing(
   clip: Clip,
   data: Dataset,
-  store: Partial,
-  settings: string,
+  { store, held, settings }: { store: Partial; held: Lock; settings: string },
   { batchSize = 32, autoRotate, signal, onProgress }: FeatureOptions,
 ) {
   const order: number[] = [];
@@ -116,6 +118,7 @@ async function computeMissing(
   };
   const how = { batchSize, autoRotate, signal, onError: "collect" } as const;
   for await (const batch of clip.streamImages(images(), how)) {
+    await held.check();
     const done = work.next(batch.rows);
     const rows = done.map(({ item: { name, content } }, i): Row => {
       const error = batch.errors[i];

@@ -1,7 +1,7 @@
 import type { Embeddings } from "../embeddings.js";
 import { topK } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
-import type { LabelledFeatures } from "./labelled.js";
+import { checkClassIds, type LabelledFeatures } from "./labelled.js";
 
 export interface NeighbourOptions {
   /** Nearest training images that vote. Default 20, lowered to the number of training images. */
@@ -18,7 +18,7 @@ export const TEMPERATURE = 0.07;
  * section 3.4; Caron et al. 2021, arXiv:2104.14294): the share of each class in the votes of the k nearest,
  * float64 [rows, classes]. Features must be normalised, so that inner products are cosines.
  *
- * Throws E_ARGUMENT for k below 1 and a temperature that is not positive.
+ * Throws E_ARGUMENT for a label that is no class id, for k below 1 and a temperature that is not positive.
  */
 export async function nearestNeighbours(
   train: LabelledFeatures,
@@ -30,6 +30,7 @@ export async function nearestNeighbours(
     const message = `temperature must be a positive number, not ${temperature}`;
     throw new TorchclipError("E_ARGUMENT", message, { subject: "temperature" });
   }
+  checkClassIds(train.labels, classes);
   const found = await topK(features, train.features, k);
   const votes = new Float64Array(features.rows * classes);
   for (let row = 0; row < features.rows; row++) {

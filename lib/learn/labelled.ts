@@ -36,8 +36,17 @@ export function joinRows(a: LabelledFeatures, b: LabelledFeatures): LabelledFeat
   };
 }
 
-/** The rows of each class, in their order. */
+/** Throws E_ARGUMENT, with the row as its index, for a label that is no class id. */
+export function checkClassIds(labels: Int32Array, classes: number): void {
+  const row = labels.findIndex((label) => label < 0 || label >= classes);
+  if (row < 0) return;
+  const message = `row ${row} has the label ${labels[row]}, and there are ${classes} classes`;
+  throw new TorchclipError("E_ARGUMENT", message, { subject: "labels", index: row });
+}
+
+/** The rows of each class, in their order. Throws E_ARGUMENT for a label that is no class id. */
 export function rowsByClass(labels: Int32Array, classes: number): number[][] {
+  checkClassIds(labels, classes);
   const rows = Array.from({ length: classes }, (): number[] => []);
   labels.forEach((label, row) => rows[label].push(row));
   return rows;

@@ -1,6 +1,12 @@
 import type { Clip } from "../clip/clip.js";
-import type { ClassifyBatchOptions, ImageInputs, Prediction } from "../clip/classifier.js";
+import {
+  RANK_CHECKS,
+  type ClassifyBatchOptions,
+  type ImageInputs,
+  type Prediction,
+} from "../clip/classifier.js";
 import type { TorchclipError } from "../errors.js";
+import { readOptions } from "../options.js";
 import { softmax } from "../util/softmax.js";
 import { checkProbeModel, type StoredProbe } from "./probe-file.js";
 
@@ -42,7 +48,7 @@ export class ProbeClassifier {
    * the batches are done. Options and errors are those of `Classifier.stream`.
    */
   async *stream(images: ImageInputs, given: ClassifyBatchOptions = {}): AsyncGenerator<ProbedImage> {
-    const { topK, threshold, ...options } = given;
+    const { topK, threshold, ...options } = readOptions(given, RANK_CHECKS);
     const { probe } = this.stored;
     const { length } = probe.classes;
     let index = 0;

@@ -17,7 +17,7 @@ export type FeatureKind = (typeof FEATURE_KINDS)[number];
 /** The model whose features a probe takes. */
 export interface ProbeModel {
   name: string;
-  /** Hash of the weights and the preprocessing. */
+  /** Hash of the weights, the settings of the image tower and the preprocessing. */
   fingerprint: string;
   features: FeatureKind;
 }
@@ -28,9 +28,9 @@ export interface StoredProbe {
   model: ProbeModel;
 }
 
-/** The model of a probe: the same weights with the same preprocessing give the same features. */
+/** The model of a probe: the same weights, settings of the image tower and preprocessing give the same features. */
 export function probeModel({ config }: ClipInfo): ProbeModel {
-  const text = JSON.stringify([config.source.sha256, config.preprocessing]);
+  const text = JSON.stringify([config.source.sha256, config.image, config.preprocessing]);
   const fingerprint = createHash("sha256").update(text).digest("hex").slice(0, 32);
   return { name: config.name, fingerprint, features: "embedding" };
 }
@@ -107,6 +107,8 @@ export async function readProbe(file: string): Promise<StoredProbe> {
   const standardization = tensors.has("mean")
     ? { mean: read("mean", [dim]), deviation: read("deviation", [dim]) }
     : undefined;
+  if (standardization && !standardization.deviation.every((value) => value > 0))
+    throw check.error("deviation holds a value that is not positive");
   const lambda = Number(field("lambda"));
   const features = check.choice(field("features"), FEATURE_KINDS, "its kind of features");
   return {

@@ -1,5 +1,5 @@
 import { similarity, type Embeddings } from "../embeddings.js";
-import type { LabelledFeatures } from "./labelled.js";
+import { checkClassIds, type LabelledFeatures } from "./labelled.js";
 
 export interface TipAdapterOptions {
   /** exp of the model's learned scale: `clip.info.logitScale`. */
@@ -33,6 +33,7 @@ export function tipAdapter(
   const { rows, dim } = features;
   const classes = texts.rows;
   const images = train.features.rows;
+  checkClassIds(train.labels, classes);
   const logits = new Float64Array(rows * classes);
   for (let first = 0; first < rows; first += ROWS_AT_ONCE) {
     const count = Math.min(ROWS_AT_ONCE, rows - first);

@@ -8,14 +8,18 @@ import { registryUrl, settings } from "../settings.js";
 import { backendFolder, type BackendName } from "../util/backend-folders.js";
 import { download } from "../util/download.js";
 import { writeFileWhole, writeFolderWhole } from "../util/files.js";
+import { withLock } from "../util/lock.js";
 import { packageRoot, packageVersion } from "../util/package.js";
 import { SCOPE } from "../util/platform.js";
 import { checkLibtorch, findLibtorch, PINNED_SOURCES, type FindOptions } from "./libtorch.js";
 
+/** As the core's `kLibrarySuffix`. */
+const SUFFIX = platform === "darwin" ? "dylib" : "so";
+
 /** The library of each backend that the core opens, beside the addon or in the backend's folder. */
 const LIBRARIES: Record<BackendName, string> = {
-  torch: "libtorchclip_torch.so",
-  cuda: "libtorchclip_cuda.so",
+  torch: `libtorchclip_torch.${SUFFIX}`,
+  cuda: `libtorchclip_cuda.${SUFFIX}`,
 };
 
 /** The npm package of a backend for this platform: "@torchclip/torch-linux-x64". */
@@ -80,13 +84,26 @@ export async function setupBackend(name: BackendName, options: SetupOptions = {}
   const sources = options.sources ?? PINNED_SOURCES;
   const libtorch = await findLibtorch({ ...options, sources, flavour: flavourOf(name) });
   await checkLibtorch(libtorch);
-  for (const { part, sha256 } of missing) await fetchBackend(part, sha256, options);
+  for (const { part, sha256 } of missing) {
+    const fetch = async () => {
+      if (!backendLibrary(part, options.built)) await fetchBackend(part, sha256, options);
+    };
+    await withLock(`${backendFolder(part)}.lock`, fetch, { signal: options.signal });
+  }
   // A local build has recorded its own libtorch.
-  if (existsSync(backendFolder("torch")))
-    await writeFileWhole(join(backendFolder("torch"), LIBTORCH_RECORD), `${libtorch}\n`);
+  if (existsSync(backendFolder("torch"))) await recordLibtorch(name, libtorch);
   const library = backendLibrary(name, options.built);
   if (!library) throw new TorchclipError("E_INTERNAL", `${LIBRARIES[name]} is not where it was installed`);
   return { libtorch, library };
+}
+
+/** Names the libtorch for the torch backend; one with CUDA, which runs on the CPU as well, is kept. */
+async function recordLibtorch(name: BackendName, libtorch: string): Promise<void> {
+  const file = join(backendFolder("torch"), LIBTORCH_RECORD);
+  const known = existsSync(file) ? readFileSync(file, "utf8").trim() : "";
+  const hasCuda = existsSync(join(known, "lib", `libtorch_cuda.${SUFFIX}`));
+  if (name === "torch" && known !== "" && hasCuda) return;
+  await writeFileWhole(file, `${libtorch}\n`);
 }
 
 function notPublished(packageName: string): TorchclipError {

@@ -110,12 +110,17 @@ export function readMatRecords(file: Buffer, name: string): MatRecord[] | undefi
   return undefined;
 }
 
+/** MATLAB's names have at most 63 characters; the files that are read here have few fields. */
+const MOST_NAME = 64;
+const MOST_NAMES = 64 << 10;
+
 /** Names of the fields of a struct array: of one length, filled up with zeros. */
 function fieldsOf(matrix: Buffer, at: number, little: boolean): { fields: string[]; next: number } {
   const length = elementAt(matrix, at, little, true);
   const names = elementAt(matrix, length.next, little, true);
   const size = little ? length.data.readInt32LE(0) : length.data.readInt32BE(0);
-  if (size < 1 || names.data.length === 0 || names.data.length % size !== 0)
+  const isOfNames = size >= 1 && size <= MOST_NAME && names.data.length % size === 0;
+  if (!isOfNames || names.data.length === 0 || names.data.length > MOST_NAMES)
     throw new Error("the names of a struct's fields are damaged");
   const fields = Array.from({ length: names.data.length / size }, (_, i) =>
     names.data.toString("latin1", i * size, (i + 1) * size).replace(/\0.*$/s, ""),

@@ -16,7 +16,7 @@ namespace {
 
 const char* artifact() { return arguments().at(0).c_str(); }
 
-torchclip::Clip open_artifact() { return torchclip::Clip(artifact(), torchclip_options{"cpu", "fp32", 1, 0}); }
+torchclip::Clip open_artifact() { return torchclip::Clip(artifact(), torchclip_options{"cpu", "fp32", 1, 0, 0}); }
 
 // What is wrong with a call that ought to be refused because of the argument `name`; empty where nothing is.
 std::string not_refused(torchclip_status status, const torchclip_error& error, const char* name) {
@@ -160,7 +160,7 @@ TEST_CASE("numbers of threads outside of their range are refused") {
   torchclip_error error{};
   for (const std::int32_t threads : {-7, -1, 1025, INT32_MIN, INT32_MAX}) {
     CAPTURE(threads);
-    const torchclip_options options{"cpu", "fp32", threads, 0};
+    const torchclip_options options{"cpu", "fp32", threads, 0, 0};
     CHECK(torchclip_open(artifact(), &options, &error) == nullptr);
     CHECK(not_refused(error.status, error, "threads") == "");
   }

@@ -148,7 +148,7 @@ constexpr Tolerance kTolerances[] = {
 
 void check_embeddings(const Json& golden, const Json& images, const char* artifact) {
   for (const auto& [precision, difference, cosine] : kTolerances) {
-    torchclip::Clip clip(artifact, torchclip_options{"cpu", precision, 1, 0});
+    torchclip::Clip clip(artifact, torchclip_options{"cpu", precision, 1, 0, 0});
     const auto batch = pixels_of(clip, images);
     const auto count = static_cast<std::int64_t>(images.items().size());
     const Agreement image = compare(clip.encode_pixels(batch.data(), count), golden["image"]);

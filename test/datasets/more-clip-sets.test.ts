@@ -296,6 +296,19 @@ describe("data sets of DataComp's evaluation", () => {
     assert.match(await refused("voc2007", root), /object 0 is a "unicorn"/);
     write({ "VOCdevkit/VOC2007/Annotations/000001.xml": xml(object("dog", [4, 2, 1, 4])) }, root);
     assert.match(await refused("voc2007", root), /object 0 has no name and box/);
+    const huge = xml(object("dog", [0, 0, 40_000, 40_000]));
+    write({ "VOCdevkit/VOC2007/Annotations/000001.xml": huge }, root);
+    const outside = await open("voc2007", root);
+    await rejectsWith("E_DATASET_FORMAT", () => Promise.resolve(outside.at(0).read()));
+    const endless = xml(`${"<object>".repeat(40_000)}<name>${" ".repeat(40_000)}`);
+    write({ "VOCdevkit/VOC2007/Annotations/000001.xml": endless }, root);
+    const started = performance.now();
+    await rejectsWith("E_DATASET_EMPTY", () => open("voc2007", root));
+    assert.ok(performance.now() - started < 2000, "an annotation is read in linear time");
+    write({ "VOCdevkit/VOC2007/Annotations/000001.xml": xml(object("dog", [1, 2, 4, 4])) }, root);
+    write({ "VOCdevkit/VOC2007/JPEGImages/000001.jpg": "no image" }, root);
+    const damaged = await open("voc2007", root);
+    assert.equal(typeof (await damaged.at(0).read()), "string", "it fails where images are decoded");
   });
 
   it("CLEVR: counts and the depth of the closest object, of CLEVR's val", async () => {

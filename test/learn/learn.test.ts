@@ -92,6 +92,9 @@ describe("nearest neighbours", () => {
     const all = await nearestNeighbours(given, query, 2, { k: 100, temperature: 1e-3 });
     assert.ok(all[0] > 0.999);
     await rejectsWith("E_ARGUMENT", () => nearestNeighbours(given, query, 2, { k: 0 }));
+    const odd = { features: rows, labels: Int32Array.of(0, 1, 2) };
+    const { index } = await rejectsWith("E_ARGUMENT", () => nearestNeighbours(odd, query, 2));
+    assert.equal(index, 2);
     await rejectsWith("E_ARGUMENT", () => nearestNeighbours(given, query, 2, { temperature: 0 }));
   });
 });

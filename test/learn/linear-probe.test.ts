@@ -43,6 +43,43 @@ describe("fitLinearProbe", () => {
 
   const size = { seed: 1, rows: 90, dim: 6, classes: 3 };
 
+  it("a signal that is aborted while the features are copied ends the fit", async () => {
+    const { features, labels } = problem(size);
+    const controller = new AbortController();
+    const fit = fitLinearProbe(features, labels, { signal: controller.signal });
+    controller.abort();
+    await rejectsWith("E_ABORTED", () => fit);
+  });
+
+  it("very large features, whose float32 products overflow, end the fit", async () => {
+    const { features, labels } = problem(size);
+    const data = features.data.map((value) => value * 1e19);
+    const { coefficients } = await fitLinearProbe({ ...features, data }, labels, { maxIterations: 100 });
+    assert.ok(coefficients.every(Number.isFinite));
+  });
+
+  it("a constant feature, whose mean is rounded, is standardized to zero", async () => {
+    const { features, labels } = problem(size);
+    const data = features.data.map((value, i) => (i % size.dim === 2 ? 0.1 : value));
+    const probe = await fitLinearProbe({ ...features, data }, labels, { standardize: true });
+    assert.deepEqual(
+      [probe.standardization?.mean[2], probe.standardization?.deviation[2]],
+      [Math.fround(0.1), 1],
+    );
+    const other = data.map((value, i) => (i % size.dim === 2 ? 0.101 : value));
+    const predicted = await probe.predict({ ...features, data: other });
+    assert.deepEqual(predicted, await probe.predict({ ...features, data }));
+  });
+
+  it("logits are those of the weights at the call, whatever becomes of the probe's arrays", async () => {
+    const { features, labels } = problem(size);
+    const probe = await fitLinearProbe(features, labels);
+    const expected = await probe.logits(features);
+    const logits = probe.logits(features);
+    structuredClone(0, { transfer: [probe.intercepts.buffer] });
+    assert.deepEqual(await logits, expected);
+  });
+
   it("ends at the tolerance, and says so where the iterations end before", async () => {
     const { features, labels } = problem(size);
     const { fit } = await fitLinearProbe(features, labels);

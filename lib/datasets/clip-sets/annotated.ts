@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { readText } from "../../util/text-file.js";
-import { Untrusted } from "../../util/untrusted.js";
+import { shown, Untrusted } from "../../util/untrusted.js";
 import { Dataset, type Sample } from "../dataset.js";
 import { imagesBelow } from "../formats/walk.js";
 import type { DatasetOptions } from "../types.js";
@@ -61,15 +61,18 @@ function closest(objects: readonly unknown[], where: string, check: Untrusted): 
     const coordinates = check.array(check.object(value, `${where}[${i}]`).pixel_coords, place);
     return check.number(coordinates[2], `${place}[2]`);
   });
-  return intervalOf(Math.min(...depths), CLEVR_DISTANCES);
+  return intervalOf(least(depths), CLEVR_DISTANCES);
 }
+
+/** The least of any number of values, which may be more than a call takes arguments. */
+const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity);
 
 /** Without the limit of `Untrusted.json`: the scenes of CLEVR's training split hold more values. */
 function parse(text: string, check: Untrusted): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
-    throw check.error(`it is not JSON: ${(cause as Error).message}`, cause);
+    throw check.error(`it is not JSON: ${shown((cause as Error).message)}`, cause);
   }
 }
 
@@ -115,7 +118,7 @@ function vehicleDistance(text: string, file: string): number {
       throw bad(file, `line ${i + 1}: ${columns.length} columns, and no depth in the 14th of 15`);
     if (VEHICLES.includes(columns[0] ?? "")) distances.push(depth);
   }
-  return intervalOf(Math.min(...distances), KITTI_DISTANCES);
+  return intervalOf(least(distances), KITTI_DISTANCES);
 }
 
 /**

@@ -49,6 +49,9 @@ export async function svhn(o: DatasetOptions): Promise<Dataset> {
   const [height, width, channels, images = 1] = sizes;
   if (height !== SVHN_SIDE || width !== SVHN_SIDE || channels !== 3)
     throw bad(file, `X is ${sizes.join(" × ")}; SVHN's is 32 × 32 × 3 × images`);
+  const bytesOfImages = images * SVHN_SIDE * SVHN_SIDE * 3;
+  if (sizes.length > 4 || data.length !== bytesOfImages)
+    throw bad(file, `X holds ${data.length} bytes of ${bytesOfImages}`);
   if (labels.length !== images) throw bad(file, `${labels.length} labels for ${images} images`);
   const samples = labels.map((digit, i): Sample => {
     if (digit < 1 || digit > 10) throw bad(file, `image ${i} has the label ${digit} of 1 to 10`);

@@ -50,7 +50,7 @@ async function testSigns(root: string, classes: readonly string[]): Promise<Samp
     throw bad(file, (cause as Error).message);
   }
   return rows.map(({ Filename: name, ClassId: id }, i): Sample => {
-    const label = Number(id);
+    const label = /^\d+$/.test(id ?? "") ? Number(id) : -1;
     if (!name || !(label in classes)) throw bad(file, `line ${i + 2}: no Filename and ClassId of 0 to 42`);
     const image = join(root, "GTSRB", "Final_Test", "Images", name);
     return { read: () => image, label, name };

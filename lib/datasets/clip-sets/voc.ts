@@ -19,6 +19,9 @@ interface Box {
   bottom: number;
 }
 
+/** Pixels by which a box may be larger than its image. */
+const MARGIN = 16;
+
 /** Our splits by those of VOC's lists. */
 const SPLITS: Record<string, string | undefined> = {
   train: "train",
@@ -50,17 +53,33 @@ export async function voc2007(o: DatasetOptions): Promise<Dataset> {
     for (const [i, box] of boxesOf(await readText(file), file).entries()) {
       const label = classes.indexOf(box.name);
       if (label < 0) throw bad(file, `object ${i} is a "${shown(box.name)}", which is none of VOC's classes`);
-      samples.push({ name: `${id}.jpg#${i}`, label, read: () => cropped(image, box) });
+      samples.push({ name: `${id}.jpg#${i}`, label, read: () => cropped(image, box, file) });
     }
   }
   return make("voc2007", { split, classes, samples, source: atRoot(given).origin });
 }
 
+/** The texts between `<tag>` and `</tag>`, and what is left of `xml` without them. */
+function elementsOf(xml: string, tag: string): { inside: string[]; outside: string } {
+  const [start, end] = [`<${tag}>`, `</${tag}>`];
+  const inside: string[] = [];
+  let outside = "";
+  let at = 0;
+  for (;;) {
+    const from = xml.indexOf(start, at);
+    const to = from < 0 ? -1 : xml.indexOf(end, from);
+    if (to < 0) return { inside, outside: outside + xml.slice(at) };
+    inside.push(xml.slice(from + start.length, to));
+    outside += xml.slice(at, from);
+    at = to + end.length;
+  }
+}
+
 /** The objects of an annotation, without their parts. */
 function boxesOf(xml: string, file: string): Box[] {
-  const objects = xml.replace(/<part>.*?<\/part>/gs, "").match(/<object>.*?<\/object>/gs) ?? [];
+  const objects = elementsOf(elementsOf(xml, "part").outside, "object").inside;
   return objects.map((object, i) => {
-    const text = (tag: string) => new RegExp(`<${tag}>\\s*([^<]*?)\\s*</${tag}>`).exec(object)?.[1];
+    const text = (tag: string) => elementsOf(object, tag).inside[0]?.trim();
     const name = text("name");
     const [left = NaN, top = NaN, right = NaN, bottom = NaN] = ["xmin", "ymin", "xmax", "ymax"].map((tag) =>
       Number(text(tag)),
@@ -72,9 +91,18 @@ function boxesOf(xml: string, file: string): Box[] {
 }
 
 /** The pixels of a box, black outside the image, as Pillow's `crop`. */
-async function cropped(path: string, { left, top, right, bottom }: Box): Promise<RawImage> {
+async function cropped(
+  path: string,
+  { left, top, right, bottom }: Box,
+  annotation: string,
+): Promise<RawImage | string> {
   const { decodeImage } = await import("../../images/decode.js");
-  const { data, width, height, channels } = await decodeImage(path);
+  const decoded = await decodeImage(path).catch(() => undefined);
+  if (!decoded) return path; // It fails again where images are decoded, with its name.
+  const { data, width, height, channels } = decoded;
+  // A box may lie one pixel outside; memory for it must not follow from the annotation alone.
+  if (left < -MARGIN || top < -MARGIN || right > width + MARGIN || bottom > height + MARGIN)
+    throw bad(annotation, `a box lies outside the image of ${width} × ${height}`);
   const size = { width: right - left, height: bottom - top };
   const out = new Uint8Array(size.width * size.height * channels);
   const from = Math.max(0, left);

@@ -117,6 +117,7 @@ async function solve(
   intercepts: Float64Array,
   { signal, onProgress }: FitOptions,
 ): Promise<FitReport> {
+  checkAborted(signal); // A signal that was aborted while the features were copied calls no listener.
   const cancel = new Int32Array(1);
   const report = new Float64Array(5);
   const abort = () => (cancel[0] = 1);

@@ -15,7 +15,7 @@ export interface Standardization {
 /** What a fit reached. */
 export interface FitReport {
   iterations: number;
-  /** Passes over the features; an iteration of L-BFGS takes two. */
+  /** Passes over the features: two for each step of conjugate gradients, two for each iteration. */
   products: number;
   /** The objective divided by the number of rows. */
   objective: number;
@@ -87,11 +87,12 @@ export class LinearProbe implements LinearProbeInit {
     const heads = headsOf(this.classes.length);
     const out = new Float64Array(rows * heads);
     if (rows === 0) return out;
+    // Copies: a caller may transfer the probe's own arrays while a thread reads them.
+    const [coefficients, intercepts] = [this.coefficients.slice(), this.intercepts.slice()];
     const { standardization } = this;
     const data = standardization ? features.data.slice() : await own(features.data, "features");
     if (standardization) standardizeInPlace({ data, rows, dim }, standardization);
     try {
-      const { coefficients, intercepts } = this;
       await addon().probeLogits(data, rows, dim, coefficients, intercepts, heads, threads, out);
     } catch (error) {
       throw toTorchclipError(error);
@@ -149,13 +150,23 @@ export function checkFeatures(features: Embeddings): void {
   }
 }
 
-/** Mean and deviation (of the population) of each feature. */
+/** Whether a feature is the same in all rows. */
+function isConstant(feature: number, { data, dim }: Embeddings): boolean {
+  for (let i = feature + dim; i < data.length; i += dim) if (data[i] !== data[feature]) return false;
+  return true;
+}
+
+/** Mean and deviation (of the population) of each feature; the deviation of a constant feature is 1. */
 export function standardizationOf({ data, rows, dim }: Embeddings): Standardization {
   const mean = new Float64Array(dim);
   const deviation = new Float64Array(dim);
   for (let i = 0; i < data.length; i++) mean[i % dim] += data[i] / rows;
   for (let i = 0; i < data.length; i++) deviation[i % dim] += (data[i] - mean[i % dim]) ** 2 / rows;
-  for (let i = 0; i < dim; i++) deviation[i] = Math.sqrt(deviation[i]) || 1;
+  for (let i = 0; i < dim; i++) {
+    // Rounding of the mean would leave a constant feature a tiny deviation.
+    if (isConstant(i, { data, rows, dim })) [mean[i], deviation[i]] = [data[i], 1];
+    else deviation[i] = Math.sqrt(deviation[i]) || 1;
+  }
   return { mean, deviation };
 }
 

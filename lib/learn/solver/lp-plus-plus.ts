@@ -36,6 +36,7 @@ export async function fitLpPlusPlus(
   { classes, steps = STEPS, threads = 0, signal }: LpPlusPlusOptions,
 ): Promise<LinearProbe> {
   checkFeatures(features);
+  checkFeatures(texts);
   checkAborted(signal);
   checkTexts(features, labels, texts, classes);
   const { rows, dim } = features;

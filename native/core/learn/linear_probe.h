@@ -36,7 +36,7 @@ struct LinearProbeOptions {
 
 struct LinearProbeResult {
   std::int64_t iterations = 0;
-  std::int64_t products = 0;  // Passes over the features: two of them are an iteration of L-BFGS.
+  std::int64_t products = 0;  // Passes over the features.
   double objective = 0;       // Divided by the number of rows.
   double gradient = 0;        // max |gradient| / rows
   bool converged = false;

@@ -63,7 +63,8 @@ class Fit {
 // The largest eigenvalue of features^T features, by power iteration.
 double Fit::largest_eigenvalue() const {
   Vector v(static_cast<std::size_t>(stride_)), product(static_cast<std::size_t>(features_.rows() * padded_heads(1)));
-  for (std::int64_t i = 0; i < problem_.dim; ++i) v[i] = features_.row(0)[i];
+  // Any vector that no eigenvector is orthogonal to, other than by chance.
+  for (std::int64_t i = 0; i < problem_.dim; ++i) v[i] = 1 + 0.5 * std::sin(static_cast<double>(i + 1));
   double eigenvalue = 0;
   for (int step = 0; step < kMostPowerSteps; ++step) {
     check();

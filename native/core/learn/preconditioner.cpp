@@ -41,6 +41,8 @@ void Preconditioner::use_gram(const LogisticLoss& loss) {
   Numbers<double> gram(static_cast<std::size_t>(stride * stride));
   weighted_gram(context_, features_, loss.row_curvature().data(), gram.data());
   for (double& x : gram) x /= static_cast<double>(features_.rows());
+  const bool fits = std::all_of(gram.begin(), gram.end(), [](double x) { return std::isfinite(x); });
+  if (!fits) return use_diagonal(loss);  // The float32 sums of very large features overflow.
   for (const double share : shares_) {
     const int bucket = bucket_of(share);
     if (!inverses_.contains(bucket)) inverses_[bucket] = damped(gram, std::exp2(bucket));

@@ -14,8 +14,7 @@ namespace {
 constexpr const char* kFeature = "a CUDA device";
 constexpr const char* kRemedy =
     "; to install torchclip's CUDA kernels: npx torchclip setup cuda; in a clone of the repository: TORCHCLIP_CUDA=1 "
-    "npm "
-    "run build";
+    "npm run build";
 
 // What is wrong with libtorch's CUDA half; empty: nothing. Opens it.
 std::string open_libtorch_cuda(const TorchLibrary& torch) {
