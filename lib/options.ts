@@ -25,6 +25,18 @@ export function wholeIn(least: number, most: number): OptionCheck {
 export const BATCH_SIZE = wholeIn(1, 65536);
 export const IS_TRUNCATE = oneOf("error", "end");
 
+const isProbability: OptionCheck = (value) => {
+  const fits = typeof value === "number" && value >= 0 && value <= 1;
+  return fits ? undefined : "a probability, a number in 0 to 1";
+};
+
+/** How predictions are cut, of classifiers by texts and by probes. */
+export const RANK_CHECKS: Record<"topK" | "threshold" | "normalize", OptionCheck> = {
+  topK: wholeIn(1, Infinity),
+  threshold: isProbability,
+  normalize: (value) => (value === true ? undefined : "true: cosines are those of normalised embeddings"),
+};
+
 /**
  * A copy of options in which each was read once and checked, so that a getter cannot give another value
  * later. Options that are undefined are left out; those without a check are copied as they are. Throws

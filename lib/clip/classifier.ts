@@ -1,7 +1,7 @@
 import { similarity, type Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import type { DecodeOptions, ImageInput } from "../images/types.js";
-import { isBoolean, isSignal, readOptions, wholeIn, type OptionCheck } from "../options.js";
+import { isBoolean, isSignal, RANK_CHECKS, readOptions, type OptionCheck } from "../options.js";
 import { checkTemplates, fillTemplate } from "../text/prompts.js";
 import { softmax } from "../util/softmax.js";
 import { checkList } from "./lists.js";
@@ -101,22 +101,11 @@ const isTemplates: OptionCheck = (value) => {
   return list.every((template) => typeof template === "string") ? undefined : "a text or a list of texts";
 };
 
-const isProbability: OptionCheck = (value) => {
-  const fits = typeof value === "number" && value >= 0 && value <= 1;
-  return fits ? undefined : "a probability, a number in 0 to 1";
-};
-
 const LABEL_CHECKS: Partial<Record<keyof ClassifierOptions, OptionCheck>> = {
   templates: isTemplates,
   multiLabel: isBoolean,
   negativeTemplates: isTemplates,
   signal: isSignal,
-};
-
-export const RANK_CHECKS: Record<keyof RankOptions | "normalize", OptionCheck> = {
-  topK: wholeIn(1, Infinity),
-  threshold: isProbability,
-  normalize: (value) => (value === true ? undefined : "true: cosines are those of normalised embeddings"),
 };
 
 /**

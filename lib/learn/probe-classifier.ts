@@ -1,12 +1,7 @@
 import type { Clip } from "../clip/clip.js";
-import {
-  RANK_CHECKS,
-  type ClassifyBatchOptions,
-  type ImageInputs,
-  type Prediction,
-} from "../clip/classifier.js";
+import type { ClassifyBatchOptions, ImageInputs, Prediction } from "../clip/classifier.js";
 import type { TorchclipError } from "../errors.js";
-import { readOptions } from "../options.js";
+import { RANK_CHECKS, readOptions } from "../options.js";
 import { softmax } from "../util/softmax.js";
 import { checkProbeModel, type StoredProbe } from "./probe-file.js";
 
