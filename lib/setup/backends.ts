@@ -50,15 +50,25 @@ const NEEDED: Record<BackendName, readonly BackendName[]> = { torch: ["torch"], 
 /** The file beside the torch backend that names its libtorch, for the core that opens both. */
 const LIBTORCH_RECORD = "libtorchclip_torch.libtorch.txt";
 
-/** What a release knows about its backends: `backends.json` of the package, by the names of their packages. */
-type Pins = Record<string, { sha256: string } | undefined>;
+/** What a release knows about a backend: an entry of `backends.json`, which scripts/package writes. */
+interface Pin {
+  /** The version of the backend's package. */
+  version: string;
+  /** The libtorch that it is compiled for: "2.13.0". */
+  libtorch: string;
+  /** Of the package's tarball. */
+  sha256: string;
+}
+
+/** By the names of the packages. */
+type Pins = Record<string, Pin | undefined>;
 
 function readPins(file: string): Pins {
   return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Pins) : {};
 }
 
 export interface SetupOptions extends Omit<FindOptions, "flavour"> {
-  /** `backends.json` with the SHA-256 of each backend's package; for tests. */
+  /** Another `backends.json`; for tests. */
   pins?: string;
   /** The folder of a local build; for tests. */
   built?: string;
@@ -74,19 +84,19 @@ export interface SetupOptions extends Omit<FindOptions, "flavour"> {
  */
 export async function setupBackend(name: BackendName, options: SetupOptions = {}): Promise<BackendPaths> {
   const pins = readPins(options.pins ?? join(packageRoot, "backends.json"));
-  const missing: { part: BackendName; sha256: string }[] = [];
+  const missing: { part: BackendName; pin: Pin }[] = [];
   for (const part of NEEDED[name]) {
     if (backendLibrary(part, options.built)) continue;
     const pin = pins[backendPackage(part)];
     if (!pin) throw notPublished(backendPackage(part));
-    missing.push({ part, sha256: pin.sha256 });
+    missing.push({ part, pin });
   }
   const sources = options.sources ?? PINNED_SOURCES;
   const libtorch = await findLibtorch({ ...options, sources, flavour: flavourOf(name) });
   await checkLibtorch(libtorch);
-  for (const { part, sha256 } of missing) {
+  for (const { part, pin } of missing) {
     const fetch = async () => {
-      if (!backendLibrary(part, options.built)) await fetchBackend(part, sha256, options);
+      if (!backendLibrary(part, options.built)) await fetchBackend(part, pin, options);
     };
     await withLock(`${backendFolder(part)}.lock`, fetch, { signal: options.signal });
   }
@@ -116,16 +126,15 @@ function notPublished(packageName: string): TorchclipError {
 }
 
 /** The package from the registry, checked by its SHA-256, unpacked into the cache. */
-async function fetchBackend(name: BackendName, sha256: string, options: SetupOptions): Promise<void> {
+async function fetchBackend(name: BackendName, pin: Pin, options: SetupOptions): Promise<void> {
   const packageName = backendPackage(name);
-  const version = packageVersion();
   const target = backendFolder(name);
   const tarball = `${target}.tgz`;
-  const url = `${registryUrl()}/${packageName}/-/${packageName.slice(SCOPE.length + 1)}-${version}.tgz`;
-  options.note?.(`${packageName}: fetching ${url}`);
+  const url = `${registryUrl()}/${packageName}/-/${packageName.slice(SCOPE.length + 1)}-${pin.version}.tgz`;
+  options.note?.(`${packageName} for libtorch ${pin.libtorch}: fetching ${url}`);
   const { onProgress, signal } = options;
   const { offline } = settings();
-  await download({ urls: [url], target: tarball, hash: sha256, offline, onProgress, signal });
+  await download({ urls: [url], target: tarball, hash: pin.sha256, offline, onProgress, signal });
   await rm(target, { recursive: true, force: true });
   await writeFolderWhole(target, (temporary) =>
     extract({ file: tarball, cwd: temporary, strip: 1, strict: true }),

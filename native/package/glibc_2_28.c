@@ -33,6 +33,7 @@
 FORWARD(void*, dlopen, (const char* file, int mode), (file, mode))
 FORWARD(void*, dlsym, (void* library, const char* name), (library, name))
 FORWARD(char*, dlerror, (void), ())
+FORWARD(int, dladdr, (const void* address, Dl_info* information), (address, information))
 FORWARD(int, pthread_create,
         (pthread_t * thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument),
         (thread, attributes, start, argument))
@@ -49,11 +50,23 @@ FORWARD(int, pthread_rwlock_rdlock, (pthread_rwlock_t * lock), (lock))
 FORWARD(int, pthread_rwlock_wrlock, (pthread_rwlock_t * lock), (lock))
 FORWARD(int, pthread_rwlock_unlock, (pthread_rwlock_t * lock), (lock))
 
-// Since glibc 2.33 functions; inline calls of __fxstat() before.
+// Since glibc 2.29 they report errors in errno alone. The values are those of the same code.
+FORWARD(double, exp, (double x), (x))
+FORWARD(double, exp2, (double x), (x))
+FORWARD(double, log, (double x), (x))
+FORWARD(double, log2, (double x), (x))
+
+// Since glibc 2.33 functions; inline calls of __fxstat(), __xstat() and __lxstat() before.
 int base_fxstat(int version, int file, struct stat* status);
+int base_xstat(int version, const char* path, struct stat* status);
+int base_lxstat(int version, const char* path, struct stat* status);
 __asm__(".symver base_fxstat,__fxstat@" BASE_VERSION);
+__asm__(".symver base_xstat,__xstat@" BASE_VERSION);
+__asm__(".symver base_lxstat,__lxstat@" BASE_VERSION);
 int fstat(int file, struct stat* status) { return base_fxstat(STAT_VERSION, file, status); }
 int fstat64(int file, struct stat64* status) { return base_fxstat(STAT_VERSION, file, (struct stat*)status); }
+int stat(const char* path, struct stat* status) { return base_xstat(STAT_VERSION, path, status); }
+int lstat(const char* path, struct stat* status) { return base_lxstat(STAT_VERSION, path, status); }
 
 // Since glibc 2.36, for std::random_device, which ends the process too where the system has no random numbers.
 uint32_t arc4random(void) {

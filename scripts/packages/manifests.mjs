@@ -1,5 +1,6 @@
 // package.json of the packages that are published, made from the one of the repository.
-import { packageName, platformOf } from "./platforms.mjs";
+import { createHash } from "node:crypto";
+import { backendOf, packageName, platformOf } from "./platforms.mjs";
 
 /** @typedef {Record<string, unknown> & { version: string }} Manifest */
 
@@ -32,23 +33,61 @@ export function mainManifest(repository, platforms) {
  * @returns {Manifest}
  */
 export function platformManifest(repository, name) {
-  const { os, cpu, libc } = platformOf(name);
-  const { version, license, homepage, repository: source, bugs, engines } = repository;
-  const where = libc === "glibc" ? `${name} (glibc 2.28 or later)` : name;
+  const where = platformOf(name).libc === "glibc" ? `${name} (glibc 2.28 or later)` : name;
   return {
-    name: packageName(name),
-    version,
+    ...shared(repository, name),
     description: `The native files of torchclip for ${where}: the Node.js addon, the C library and its headers`,
-    license,
-    homepage,
-    repository: source,
-    bugs,
-    engines,
     preferUnplugged: true,
     main: "torchclip.node",
     files: ["torchclip.node", "lib", "include"],
-    os: [os],
-    cpu: [cpu],
-    ...(libc ? { libc: [libc] } : {}),
+    ...machineOf(name),
   };
+}
+
+/**
+ * The package of a backend: its library alone. `torchclip setup` downloads it, so nothing depends on it.
+ * @param {Manifest} repository
+ * @param {string} name "torch-linux-x64"
+ * @param {string} libtorch the version that the library is compiled for
+ * @returns {Manifest}
+ */
+export function backendManifest(repository, name, libtorch) {
+  const { platform, library } = backendOf(name);
+  return {
+    ...shared(repository, name),
+    description: `The library of torchclip for libtorch ${libtorch} on ${platform}: npx torchclip setup installs it`,
+    files: [library],
+    ...machineOf(platform),
+  };
+}
+
+/** @typedef {{ version: string, libtorch: string, sha256: string }} Pin what `torchclip setup` checks */
+
+/**
+ * `backends.json` of `torchclip`: the packages of backends that this release has been packed with.
+ * @param {readonly { name: string, version: string, libtorch: string, tarball: Uint8Array }[]} backends
+ * @returns {Record<string, Pin>} by the names of the packages
+ */
+export function pinsOf(backends) {
+  const pins = backends.map(({ name, version, libtorch, tarball }) => {
+    const sha256 = createHash("sha256").update(tarball).digest("hex");
+    return /** @type {const} */ ([packageName(name), { version, libtorch, sha256 }]);
+  });
+  return Object.fromEntries(pins);
+}
+
+/**
+ * What the manifests of all native packages have in common.
+ * @param {Manifest} repository
+ * @param {string} name
+ */
+function shared(repository, name) {
+  const { version, license, homepage, repository: source, bugs, engines } = repository;
+  return { name: packageName(name), version, license, homepage, repository: source, bugs, engines };
+}
+
+/** @param {string} platform */
+function machineOf(platform) {
+  const { os, cpu, libc } = platformOf(platform);
+  return { os: [os], cpu: [cpu], ...(libc ? { libc: [libc] } : {}) };
 }

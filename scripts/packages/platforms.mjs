@@ -23,3 +23,21 @@ export function platformOf(name) {
   if (!platform) throw new Error(`${name} is none of ${Object.keys(PLATFORMS).join(", ")}`);
   return platform;
 }
+
+/** @typedef {{ platform: string, library: string }} Backend `platform`: whose build holds the library */
+
+/**
+ * Packages with a library that uses libtorch, `@torchclip/NAME`. `torchclip setup` installs them; they are no
+ * dependencies.
+ * @type {Partial<Record<string, Backend>>}
+ */
+export const BACKENDS = {
+  "torch-linux-x64": { platform: "linux-x64", library: "libtorchclip_torch.so" },
+};
+
+/** @param {string} name */
+export function backendOf(name) {
+  const backend = BACKENDS[name];
+  if (!backend) throw new Error(`${name} is none of ${Object.keys(BACKENDS).join(", ")}`);
+  return backend;
+}

@@ -17,6 +17,8 @@ import { assertMissing, rejectsWith, root, temporaryFolder } from "../support/in
 
 const NAMES = [backendPackage("torch"), backendPackage("cuda")];
 const LIBRARIES = ["libtorchclip_torch.so", "libtorchclip_cuda.so"];
+/** The version of the backends' packages in backends.json. */
+const PINNED = "1.2.3";
 
 describe("torchclip setup", () => {
   const folder = temporaryFolder();
@@ -65,8 +67,10 @@ describe("torchclip setup", () => {
   };
   const built = join(folder, "no-build");
   const setup = () => setupBackend("cuda", { sources: [libtorch], pins, built });
-  const pinAll = (sha256: string) =>
-    writeFileSync(pins, JSON.stringify(Object.fromEntries(NAMES.map((name) => [name, { sha256 }]))));
+  const pinAll = (sha256: string) => {
+    const pin = { version: PINNED, libtorch: "2.14.1", sha256 };
+    writeFileSync(pins, JSON.stringify(Object.fromEntries(NAMES.map((name) => [name, pin]))));
+  };
 
   it("fetches nothing where no backend is published for this version", async () => {
     const error = await rejectsWith("E_DOWNLOAD", setup);
@@ -86,7 +90,7 @@ describe("torchclip setup", () => {
     pinAll(createHash("sha256").update(tarball).digest("hex"));
     asked.length = 0;
     const paths = await setup();
-    const urlOf = (name: string) => `/${name}/-/${name.replace("@torchclip/", "")}-${packageVersion()}.tgz`;
+    const urlOf = (name: string) => `/${name}/-/${name.replace("@torchclip/", "")}-${PINNED}.tgz`;
     assert.deepEqual(asked, NAMES.map(urlOf));
     assert.equal(readFileSync(paths.library, "utf8"), "a library");
     assert.equal(paths.library, backendLibrary("cuda", built));

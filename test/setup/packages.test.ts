@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { arch, platform } from "node:process";
 import { PREBUILT, RESERVED, SCOPE } from "../../lib/util/platform.js";
-import { problemsOf } from "../../scripts/packages/binary.mjs";
-import { mainManifest, platformManifest, type Manifest } from "../../scripts/packages/manifests.mjs";
-import { PLATFORMS } from "../../scripts/packages/platforms.mjs";
+import { backendPackage } from "../../lib/setup/backends.js";
+import { floorOf, problemsOf } from "../../scripts/packages/binary.mjs";
+import {
+  backendManifest,
+  mainManifest,
+  pinsOf,
+  platformManifest,
+  type Manifest,
+} from "../../scripts/packages/manifests.mjs";
+import { BACKENDS, packageName, PLATFORMS } from "../../scripts/packages/platforms.mjs";
 import { root } from "../support/index.js";
 
 const repository = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Manifest;
@@ -37,6 +45,23 @@ describe("the check of a package's binary", () => {
     ]);
     assert.equal(problemsOf("", "").length, 1, "readelf printed nothing");
   });
+
+  it("lets the backend alone use libtorch and the system's libstdc++, that of GCC 8 or later", () => {
+    const libraries = dynamic("libtorch_cpu.so", "libc10.so", "libstdc++.so.6", "libc.so.6");
+    const symbols = ["_Znwm@GLIBCXX_3.4", "uncaught@GLIBCXX_3.4.25", "__cxa@CXXABI_1.3.11"]
+      .map(symbol)
+      .join("");
+    const floor = floorOf("build/native/libtorchclip_torch.so");
+    assert.deepEqual(problemsOf(libraries, symbols, floor), []);
+    assert.equal(problemsOf(libraries, symbols, floorOf("build/native/libtorchclip.so.1")).length, 6);
+    const newer = ["wait@GLIBCXX_3.4.30", "__cxa@CXXABI_1.3.13", "dlopen@GLIBC_2.34"].map(symbol).join("");
+    assert.deepEqual(problemsOf(dynamic("libgomp.so.1"), newer, floor), [
+      "it needs libgomp.so.1",
+      "it needs wait of GLIBCXX_3.4.30",
+      "it needs __cxa of CXXABI_1.3.13",
+      "it needs dlopen of GLIBC_2.34",
+    ]);
+  });
 });
 
 describe("the manifests of the packages", () => {
@@ -68,6 +93,32 @@ describe("the manifests of the packages", () => {
     assert.equal(manifest.version, repository.version);
     assert.deepEqual([manifest.os, manifest.cpu, manifest.libc], [["linux"], ["arm64"], ["glibc"]]);
     assert.throws(() => platformManifest(repository, "plan9-x64"), /plan9-x64 is none of linux-x64/);
+  });
+
+  it("the package of a backend holds its library, is for one platform, and is no dependency of torchclip", () => {
+    const manifest = backendManifest(repository, "torch-linux-x64", "2.13.0");
+    assert.equal(manifest.name, "@torchclip/torch-linux-x64");
+    assert.equal(manifest.version, repository.version);
+    assert.deepEqual(manifest.files, ["libtorchclip_torch.so"]);
+    assert.deepEqual([manifest.os, manifest.cpu, manifest.libc], [["linux"], ["x64"], ["glibc"]]);
+    assert.match(String(manifest.description), /for libtorch 2\.13\.0 on linux-x64/);
+    assert.ok(!("@torchclip/torch-linux-x64" in (main.optionalDependencies as object)));
+    assert.throws(
+      () => backendManifest(repository, "torch-plan9", "2.13.0"),
+      /torch-plan9 is none of torch-linux-x64/,
+    );
+  });
+
+  it("backends.json pins each backend's tarball under the name that setup looks for", () => {
+    const backend = { name: "torch-linux-x64", version: "1.2.3", libtorch: "2.13.0" };
+    const pins = pinsOf([{ ...backend, tarball: Buffer.from("abc") }]);
+    // The SHA-256 of "abc" in FIPS 180-2.
+    const sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const pin = { version: "1.2.3", libtorch: "2.13.0", sha256 };
+    assert.deepEqual(pins, { "@torchclip/torch-linux-x64": pin });
+    assert.ok((main.files as string[]).includes("backends.json"), "torchclip packs it");
+    const looksFor = backendPackage("torch").replace(`${platform}-${arch}`, "linux-x64");
+    assert.deepEqual(Object.keys(BACKENDS).map(packageName), [looksFor]);
   });
 
   it("the names that lib looks for are those that are packed", () => {

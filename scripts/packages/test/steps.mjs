@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from "
 import { join } from "node:path";
 import { readJson } from "../../read-json.mjs";
 import { root } from "../../setup.mjs";
+import { backendSteps } from "./backend.mjs";
 import { debian, inDebian, useNode } from "./chroot.mjs";
 import { downloads } from "./sizes.mjs";
 import { tool } from "./tools.mjs";
@@ -72,6 +73,7 @@ export function debianSteps({ url, storage }) {
     ...programSteps(shell),
     ...runtimeSteps(shell),
     ...dockerSteps(shell),
+    ...backendSteps(shell, url),
   ];
 }
 
