@@ -1,7 +1,5 @@
 #include "environment.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -29,7 +27,7 @@ void Environment::stop_all() {
   }
   if (ended) return;
   std::fflush(nullptr);
-  _exit(EXIT_FAILURE);
+  std::_Exit(EXIT_FAILURE);
 }
 
 Environment::Environment(Napi::Env env) : channel(env) {

@@ -1,9 +1,8 @@
 #include "functions.h"
 
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 #include "arguments.h"
 #include "environment.h"
@@ -237,7 +236,7 @@ Napi::Value shutdown(const Napi::CallbackInfo& info) {
   environment.channel.mute();
   if (!environment.stop()) {
     std::fflush(nullptr);
-    _exit(static_cast<int>(whole(info[0], 0, 255, "code")));
+    std::_Exit(static_cast<int>(whole(info[0], 0, 255, "code")));
   }
   return info.Env().Undefined();
 }

@@ -1,6 +1,6 @@
 // A mapped file that is shortened: the read goes on with zeros and is reported; every other SIGBUS goes to whoever was
 // there before. What ends a process is tried in a child, which reports what it finds by its exit status.
-#include "base/bus_guard.h"
+#include "base/platform_bus_guard.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "base/arm64_features.h"
+#include "base/platform_cpu.h"
 #include "kernels/tables.h"
 #include "values.h"
 

@@ -45,6 +45,7 @@ export function stages({ seconds, libtorch }) {
       ...stage("libtorch-versions", "scripts/libtorch-versions", ...libtorch),
       missing: libtorch.length > 0 ? undefined : "needs --libtorch FOLDER",
     },
+    stage("other-systems", "node", "scripts/other-systems.mjs"),
     stage("dependents", "node", "scripts/dependents.mjs"),
     stage("soak", "node", "--expose-gc", "bench/soak.mjs", "--minutes", "15"),
   ];

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/platform_number.h"
 
 namespace torchclip::core {
 
@@ -74,11 +75,10 @@ class JsonReader {
     } else if (word("false")) {
       value.kind_ = Json::Kind::boolean;
     } else if (!word("null")) {
-      const char* end = text_.data() + text_.size();
-      const auto [stop, error] = std::from_chars(text_.data() + at_, end, value.number_);
-      if (error != std::errc{}) fail("no value");
+      const std::size_t length = read_double(text_.substr(at_), value.number_);
+      if (length == 0) fail("no value");
       value.kind_ = Json::Kind::number;
-      at_ = static_cast<std::size_t>(stop - text_.data());
+      at_ += length;
     }
     return value;
   }

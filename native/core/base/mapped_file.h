@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "base/bus_guard.h"
 #include "base/file.h"
+#include "base/platform_bus_guard.h"
 
 namespace torchclip::core {
 

@@ -1,30 +1,27 @@
 #include "base/output_file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/platform_file.h"
 
 namespace torchclip::core {
 namespace {
 
 // Linux writes at most 2 GiB - 4096 bytes at once.
 constexpr std::size_t kMostAtOnce = std::size_t{1} << 30;
-constexpr mode_t kMode = 0666;  // The process's umask applies.
 
 }  // namespace
 
 OutputFile::OutputFile(const std::string& path) : path_(path) {
-  descriptor_ = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kMode);
+  descriptor_ = create_for_writing(path);
   if (descriptor_ < 0) fail(errno);
 }
 
 OutputFile::~OutputFile() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  if (descriptor_ >= 0) close_descriptor(descriptor_);
 }
 
 void OutputFile::append(const void* from, std::size_t bytes) {
@@ -37,13 +34,13 @@ void OutputFile::replace(std::uint64_t offset, const void* from, std::size_t byt
 void OutputFile::close() {
   const int descriptor = descriptor_;
   descriptor_ = -1;  // Linux closes the descriptor even if close() fails.
-  if (::close(descriptor) != 0 && errno != EINTR) fail(errno);
+  if (close_descriptor(descriptor) != 0 && errno != EINTR) fail(errno);
 }
 
 void OutputFile::write(std::uint64_t offset, const void* from, std::size_t bytes) {
   const auto* at = static_cast<const char*>(from);
   while (bytes > 0) {
-    const ssize_t done = pwrite(descriptor_, at, std::min(bytes, kMostAtOnce), static_cast<off_t>(offset));
+    const std::int64_t done = write_at(descriptor_, at, std::min(bytes, kMostAtOnce), offset);
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail(errno);
     if (done == 0) fail(EIO);

@@ -6,16 +6,12 @@
 #include <cstring>
 #include <string>
 
-#include "base/arm64_features.h"
 #include "base/environment.h"
+#include "base/platform_cpu.h"
 #include "kernels/tables.h"
 
 #if defined(TORCHCLIP_X86)
 #include <cpuid.h>
-#endif
-#if defined(TORCHCLIP_AMX)
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace torchclip::core {
@@ -52,14 +48,11 @@ bool has_avx_vnni() {
 }
 
 #if defined(TORCHCLIP_AMX)
-// CPUID leaf 7, EDX bits 22 (AMX-BF16), 24 (tiles), 25 (AMX-INT8); and Linux lends the tiles to those who ask
-// (ARCH_REQ_XCOMP_PERM for state 18, Documentation/arch/x86/xstate.rst).
+// CPUID leaf 7, EDX bits 22 (AMX-BF16), 24 (tiles), 25 (AMX-INT8); and the system must lend the tiles.
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kAll = 1u << 22 | 1u << 24 | 1u << 25;
-  constexpr long kRequest = 0x1023, kTileData = 18;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAll) == kAll &&
-         syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAll) == kAll && request_amx_tiles();
 }
 
 #endif

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "base/bus_guard.h"
+#include "base/platform_bus_guard.h"
 #include "base/platform_thread.h"
 
 namespace torchclip::core {

@@ -6,7 +6,7 @@
 
 #include "base/environment.h"
 #include "base/error.h"
-#include "base/shared_library.h"
+#include "base/platform_library.h"
 
 namespace torchclip::core {
 namespace {

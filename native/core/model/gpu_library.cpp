@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "backend/edge.h"
-#include "base/shared_library.h"
+#include "base/platform_library.h"
 #include "model/backend_library.h"
 #include "model/gpu_model.h"
 #include "model/torch_library.h"

@@ -1,6 +1,6 @@
 #include "model/system.h"
 
-#include "base/arm64_features.h"
+#include "base/platform_cpu.h"
 #include "model/gpu_library.h"
 #include "model/torch_library.h"
 

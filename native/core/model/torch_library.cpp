@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "base/error.h"
-#include "base/shared_library.h"
+#include "base/platform_library.h"
 
 namespace torchclip::core {
 namespace {

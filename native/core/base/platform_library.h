@@ -5,7 +5,8 @@
 
 namespace torchclip::core {
 
-// Who finds the symbols of a library: the libraries that are linked with it, or all that are opened later.
+// Who finds the symbols of a library: the libraries that are linked with it, or all that are opened later. Windows
+// knows no difference.
 enum class Symbols { local, global };
 
 // Opens a library by its absolute path, or by its bare name where the system has it. Returns null if that fails;

@@ -1,9 +1,9 @@
-#include "base/arm64_features.h"
-
-#if defined(__aarch64__)
+#include "base/platform_cpu.h"
 
 #if defined(__linux__)
 #include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
 
@@ -12,6 +12,17 @@
 
 namespace torchclip::core {
 
+bool request_amx_tiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  // ARCH_REQ_XCOMP_PERM for state 18, Documentation/arch/x86/xstate.rst of Linux.
+  constexpr long kRequest = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+#if defined(__aarch64__)
 #if defined(__linux__)
 
 Arm64Features arm64_features() {
@@ -38,7 +49,6 @@ Arm64Features arm64_features() {
 Arm64Features arm64_features() { return {}; }
 
 #endif
+#endif
 
 }  // namespace torchclip::core
-
-#endif

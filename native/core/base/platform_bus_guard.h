@@ -2,7 +2,7 @@
 // thread that reads a page beyond its new end receives SIGBUS. The guard's handler maps zero pages over the rest of
 // that region, records the fault and returns, so that the read continues. The reader then calls `faulted` and reports
 // an error. A SIGBUS anywhere else is passed to the handler that was installed before. The handler never jumps, never
-// allocates and takes no lock.
+// allocates and takes no lock. On Windows it does nothing: the system refuses to shorten a mapped file.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,6 @@
-#include "base/bus_guard.h"
+#include "base/platform_bus_guard.h"
+
+#if !defined(_WIN32)
 
 #include <sys/mman.h>
 #if defined(__linux__)
@@ -145,3 +147,17 @@ void BusGuard::allow_in_this_thread() noexcept {
 }
 
 }  // namespace torchclip::core
+
+#else
+
+// Windows refuses to shorten a file that is mapped, so there is nothing to guard.
+namespace torchclip::core {
+
+BusGuard::BusGuard(const void*, std::size_t) {}
+BusGuard::~BusGuard() = default;
+bool BusGuard::faulted() const noexcept { return slot_ >= 0; }
+void BusGuard::allow_in_this_thread() noexcept {}
+
+}  // namespace torchclip::core
+
+#endif
