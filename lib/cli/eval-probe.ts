@@ -10,13 +10,23 @@ import { datasetLines, modelLines } from "../report/text.js";
 import { settings } from "../settings.js";
 import { chosen, classList, dataset, promptSet, resultText, type EvalFlags } from "./evaluate.js";
 import { loadForImages } from "./load-for-images.js";
-import { loadOptions } from "./options.js";
+import { imageLimits, loadOptions } from "./options.js";
 import { featuresOf } from "./probe-data.js";
 import { comparisonText } from "./probe-text.js";
 
+/** Throws E_ARGUMENT for an option of `eval` that has no meaning with --probe. */
+function checkFlags({ resume, keepUnderscores }: EvalFlags): void {
+  const given = Object.entries({ "--resume": resume, "--keep-underscores": keepUnderscores });
+  const option = given.find(([, value]) => value)?.[0];
+  if (option === undefined) return;
+  throw new TorchclipError("E_ARGUMENT", `${option} cannot be given with --probe`, { subject: "probe" });
+}
+
 /** Evaluates a probe, and zero-shot on the same images; writes the results of the probe into `flags.out`. */
 export async function evaluateProbe(flags: EvalFlags, file: string, signal: AbortSignal): Promise<void> {
+  checkFlags(flags);
   const stored = await readProbe(file);
+  const prompts = await promptSet(flags);
   const classNames = await classList(flags.classes);
   const given = chosen(await dataset(flags, classNames, signal), classNames, flags);
   const data = inOrderOf(given, stored, file);
@@ -31,7 +41,6 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
     const scores = await probe.logits(features.features);
     const probabilities = await probe.probabilities(features.features);
     const result = scoredResult(data, features, "Linear probe", scores, probabilities, seed);
-    const prompts = await promptSet(flags);
     const zeroShot = await zeroShotOfFeatures(clip, data, features, { prompts, seed, signal });
     const comparison = compareResults(zeroShot, result);
     const parameters = await countParameters(clip.info.path).catch(() => undefined);
@@ -42,7 +51,7 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
       comparison,
     };
     const { saveResults } = await import("../report/save.js");
-    const files = await saveResults(flags.out, data, result, manifest, flags.example);
+    const files = await saveResults(flags.out, data, result, manifest, flags.example, imageLimits(flags));
     const text = [resultText(result, data, files, flags.example), "", ...comparisonText(comparison, result)];
     process.stdout.write(flags.json ? await readFile(files.results, "utf8") : text.join("\n"));
   } finally {

@@ -22,7 +22,8 @@ export async function run(flags: Flags): Promise<void> {
   }
   const signal = interruptSignal();
   if (flags.models || flags.datasets) await table(flags, signal);
-  else if (flags.probe) await (await import("./eval-probe.js")).evaluateProbe(flags, flags.probe, signal);
+  else if (flags.probe !== undefined)
+    await (await import("./eval-probe.js")).evaluateProbe(flags, flags.probe, signal);
   else await evaluate(flags, signal, (text) => process.stdout.write(`${text}\n`));
 }
 
@@ -31,7 +32,7 @@ export async function run(flags: Flags): Promise<void> {
  * written after each cell, so that a stopped run has what is done.
  */
 async function table(flags: Flags, signal: AbortSignal): Promise<void> {
-  if (flags.probe) {
+  if (flags.probe !== undefined) {
     const message = "--probe belongs to one model: give --model and --dataset, not --models or --datasets";
     throw new TorchclipError("E_ARGUMENT", message, { subject: "probe" });
   }

@@ -12,7 +12,7 @@ import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { readLines } from "../util/text-file.js";
 import { list, note, progressBar, remark } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
-import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
 /** The flags of `torchclip eval` that one evaluation takes. */
 export interface EvalFlags extends ModelFlags, ImageFlags {
@@ -131,7 +131,7 @@ async function evaluateInto(
   const parameters = await countParameters(clip.info.path).catch(() => undefined);
   const manifest = runManifest(clip, data, result, { seed, batchSize, autoRotate, parameters });
   const { saveResults } = await import("../report/save.js");
-  return { result, files: await saveResults(how.out, data, result, manifest, how.example) };
+  return { result, files: await saveResults(how.out, data, result, manifest, how.example, imageLimits(how)) };
 }
 
 /** One image with its most likely classes, the metrics, the times, and where the files are. */

@@ -1,3 +1,4 @@
+import type { ImageLimits } from "../images/types.js";
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { Device, LoadOptions, Precision } from "../clip/options.js";
 import type { ResolveOptions } from "../models/store/resolve.js";
@@ -143,6 +144,11 @@ function noteDefaultModel(command: Command): void {
   if (isDefault && !isElsewhere) remark(TINY_NOTE);
 }
 
+/** The limits of images, for what reads them again after the model. */
+export function imageLimits(flags: ImageFlags): ImageLimits {
+  return { maxPixels: flags.maxPixels, sources: { url: flags.urls, allowPrivate: flags.allowPrivate } };
+}
+
 export function loadOptions(flags: ModelFlags & ImageFlags, signal: AbortSignal): LoadOptions {
   return {
     ...shownDownload("download"),
@@ -154,8 +160,7 @@ export function loadOptions(flags: ModelFlags & ImageFlags, signal: AbortSignal)
     mirror: flags.mirror,
     mirrorFallback: flags.mirrorFallback,
     trustCode: flags.trustCode,
-    maxPixels: flags.maxPixels,
-    sources: { url: flags.urls, allowPrivate: flags.allowPrivate },
+    ...imageLimits(flags),
     signal,
   };
 }

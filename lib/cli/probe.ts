@@ -13,7 +13,7 @@ import { datasetLines, metricsText, modelLines } from "../report/text.js";
 import type { FewShotFlags } from "./few-shot.js";
 import { interruptSignal, note, progressBar } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
-import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 import { loadSplits, splitFeatures, type SplitFeatures, type Splits } from "./probe-data.js";
 import { comparisonText, fitText, searchText } from "./probe-text.js";
 
@@ -136,7 +136,7 @@ async function report({ clip, splits, features, flags, signal }: Work, outcome: 
     comparison,
   };
   const { saveResults } = await import("../report/save.js");
-  const files = await saveResults(flags.out, test, result, manifest, flags.example);
+  const files = await saveResults(flags.out, test, result, manifest, flags.example, imageLimits(flags));
   if (flags.json) {
     process.stdout.write(await readFile(files.results, "utf8"));
     return;

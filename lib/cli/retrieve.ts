@@ -10,7 +10,7 @@ import { captionLines, retrievalText } from "../report/retrieval-text.js";
 import { modelLines, timesText } from "../report/text.js";
 import { interruptSignal, note, progressBar, remark, type ProgressBar } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
-import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
   split?: string;
@@ -45,7 +45,7 @@ export async function run(file: string, flags: Flags): Promise<void> {
     const parameters = await countParameters(clip.info.path).catch(() => undefined);
     const manifest = retrievalManifest(clip, data, result, { seed, batchSize, autoRotate, parameters });
     const { saveRetrieval } = await import("../report/save-retrieval.js");
-    const files = await saveRetrieval(flags.out, data, result, manifest);
+    const files = await saveRetrieval(flags.out, data, result, manifest, imageLimits(flags));
     print(`${retrievalText(result)}\n${resumedText(result)}\n${timesText(result.times)}`);
     print(`Saved: ${Object.values(files).join(", ")}`);
     if (flags.json) process.stdout.write(await readFile(files.results, "utf8"));

@@ -22,12 +22,14 @@ export async function run(file: string, flags: Flags): Promise<void> {
   const classes = namesAndImages(flags.class);
   const images: ImageInput[] = [];
   const labels: number[] = [];
-  for (const [label, { given }] of classes.entries()) {
+  for (const [label, { name, given }] of classes.entries()) {
     const source = await imageArguments(given, signal);
+    const before = images.length;
     for await (const { image } of source.images(0)) {
       images.push(image);
       labels.push(label);
     }
+    if (images.length === before) throw classError(`--class ${JSON.stringify(name)} has no images`);
   }
   const names = classes.map(({ name }) => name);
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
@@ -80,6 +82,8 @@ function namesAndImages(values: readonly string[]): { name: string; given: strin
   const names = classes.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw classError(`--class names ${JSON.stringify(twice)} twice`);
+  const fromInput = classes.flatMap(({ given }) => given).filter((argument) => argument === "-");
+  if (fromInput.length > 1) throw classError("standard input (-) can be read only once, for one class");
   if (classes.length < 2) throw classError("a classifier needs at least two classes: give --class twice");
   return classes;
 }

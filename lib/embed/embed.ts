@@ -181,7 +181,9 @@ export function settingsOf(
 ) {
   const about = runAbout(clip, job, options);
   const wholeBatches = wholeBatchesOf(job.runner, job.batchSize);
-  const changing = { input: undefined, runner: job.runner, batchSize: wholeBatches };
+  const { image, text, preprocessing, tokenizer } = clip.info.config;
+  const ofModel = { image, text, preprocessing, tokenizer };
+  const changing = { input: undefined, runner: job.runner, batchSize: wholeBatches, ofModel };
   return { about, settings: JSON.stringify({ ...about, ...changing }), wholeBatches };
 }
 
@@ -240,14 +242,7 @@ function runAbout(clip: Clip, { kind }: { kind: Job<Identity>["kind"] }, options
   const { config, precision, device, embedDim } = clip.info;
   return {
     torchclip: packageVersion(),
-    model: {
-      name: config.name,
-      weights: config.source,
-      image: config.image,
-      text: config.text,
-      preprocessing: config.preprocessing,
-      tokenizer: config.tokenizer,
-    },
+    model: { name: config.name, weights: config.source },
     device,
     precision,
     kind,

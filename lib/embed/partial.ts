@@ -19,10 +19,10 @@ interface StoredRow extends Row {
 
 const COPY_ROWS = 4096;
 /**
- * Errors that come back for the same content; others (a file that could not be read, a time limit) are tried
- * again.
+ * Errors that come back for the same content; others (a file that could not be read, a limit of time or of
+ * pixels, which the next run may raise) are tried again.
  */
-const LASTING = new Set(["E_IMAGE_DECODE", "E_IMAGE_TOO_LARGE"]);
+const LASTING = new Set(["E_IMAGE_DECODE"]);
 
 /**
  * What a run has done so far, in a folder beside the output: rows.f32 with the embeddings in the order in

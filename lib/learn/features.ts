@@ -120,10 +120,13 @@ async function computeMissing(
   for await (const batch of clip.streamImages(images(), how)) {
     await held.check();
     const done = work.next(batch.rows);
-    const rows = done.map(({ item: { name, content } }, i): Row => {
+    const rows = done.map(({ item: { name, content, image } }, i): Row => {
       const error = batch.errors[i];
       if (!error) return { name, content };
-      return { name, content, error: { code: error.code, message: withoutIndex(error) } };
+      // The row is found by its content, under whatever path it lies then.
+      const message =
+        typeof image === "string" ? withoutIndex(error).replaceAll(image, "it") : withoutIndex(error);
+      return { name, content, error: { code: error.code, message } };
     });
     const first = await store.add(batch.data, rows);
     done.forEach(({ position }, i) => {

@@ -39,12 +39,12 @@ export function probeModel({ config }: ClipInfo): ProbeModel {
 export function checkProbeModel(file: string, { model }: StoredProbe, info: ClipInfo): void {
   const { name, fingerprint } = probeModel(info);
   if (fingerprint === model.fingerprint) return;
-  const other = name === model.name ? `other weights or preprocessing of ${name}` : name;
+  const other = name === model.name ? `other weights, settings or preprocessing of ${name}` : name;
   const message = `${file} was fitted on features of ${model.name}, and the model is ${other}`;
   throw new TorchclipError("E_ARGUMENT", message, { subject: file });
 }
 
-const FORMAT = "torchclip-probe-1";
+const FORMAT = "torchclip-probe-2";
 
 /**
  * Writes a probe as safetensors: `coefficients` (F64 [heads, dim]), `intercepts` (F64 [heads]) and, where it

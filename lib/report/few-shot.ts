@@ -56,7 +56,7 @@ export async function fewShotPage(page: FewShotPage): Promise<string> {
   const chart = await fewShotChart(page.points, page.zeroShot);
   const content = [
     `<h1>${encode(page.title)}</h1><p class="sub">${encode(page.about)}</p>`,
-    `<figure>${chart}<figcaption>Accuracy on the test split, mean over the draws; the bars are one standard
+    `<figure class="chart">${chart}<figcaption>Accuracy on the test split, mean over the draws; the bars are one standard
 deviation to each side, the dashed line is zero-shot.</figcaption></figure>`,
     `<div class="scroll"><table><thead><tr>${heads}</tr></thead><tbody>${body}</tbody></table></div>`,
     `<h2>Methods</h2><ul>${sources}</ul>`,

@@ -2,7 +2,7 @@ import { encode } from "html-entities";
 import type { Dataset } from "../datasets/dataset.js";
 import type { ImagePrediction, ZeroShotResult } from "../eval/zero-shot.js";
 import { mapLimited } from "../util/iterate.js";
-import { thumbnailUrl } from "./images.js";
+import { thumbnailUrl, type ThumbnailOptions } from "./images.js";
 
 /** Why an image is shown. */
 export type Group = "mistake" | "uncertain" | "sample";
@@ -61,13 +61,13 @@ const GROUPS: readonly [group: Group, name: string][] = [
 export async function galleryHtml(
   data: Dataset,
   shown: readonly Shown[],
-  autoRotate: boolean,
+  options: ThumbnailOptions,
 ): Promise<string> {
   const first = shown.some(({ groups }) => groups.includes("mistake")) ? "mistake" : "uncertain";
   // A file that has gone since it was evaluated costs its image, not the report. A few at a time: an
   // archive's images are read one by one anyway, and a hundred decoded ones would take gigabytes.
   const thumbnail = async ({ prediction }: Shown) =>
-    thumbnailUrl(await data.at(prediction.index).read(), SIDE, autoRotate);
+    thumbnailUrl(await data.at(prediction.index).read(), SIDE, options);
   const images = await mapLimited(shown, 4, (one) => thumbnail(one).catch(() => undefined));
   const figures = shown.map((one, i) => figure(data, one, images[i], first));
   return [

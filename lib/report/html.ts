@@ -1,3 +1,4 @@
+import type { ImageLimits } from "../images/types.js";
 import { createHash } from "node:crypto";
 import { encode } from "html-entities";
 import type { Dataset } from "../datasets/dataset.js";
@@ -19,6 +20,8 @@ export interface ReportParts {
   exampleText: string;
   /** The images of the gallery. */
   shown: readonly Shown[];
+  /** The limits with which the run read images. */
+  limits?: ImageLimits;
 }
 
 /**
@@ -40,7 +43,7 @@ ${body}
 }
 
 async function bodyHtml(title: string, parts: ReportParts): Promise<string> {
-  const { data, result, manifest, shown, examplePng, exampleText } = parts;
+  const { data, result, manifest, shown, examplePng, exampleText, limits } = parts;
   const autoRotate = manifest.preprocessing.exifOrientation === "applied";
   const example = `data:image/png;base64,${examplePng.toString("base64")}`;
   const thresholds = thresholdTable(result);
@@ -49,7 +52,7 @@ async function bodyHtml(title: string, parts: ReportParts): Promise<string> {
     `<p class="sub">${runHtml(parts)}</p>`,
     `<div class="figures">${figures(parts).map(figureHtml).join("")}</div>`,
     `<h2>Images</h2><p class="sub">${IMAGES}</p>`,
-    await galleryHtml(data, shown, autoRotate),
+    await galleryHtml(data, shown, { ...limits, autoRotate }),
     `<h2>Threshold</h2><p class="sub">${THRESHOLD}</p>`,
     thresholdHtml(data),
     `<h2>Charts</h2><div class="charts">${await chartsHtml(parts)}</div>`,

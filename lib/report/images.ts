@@ -1,7 +1,7 @@
 import { Resvg } from "@resvg/resvg-js";
 import sharp, { type Sharp } from "sharp";
 import { decodeImage } from "../images/decode.js";
-import type { ImageInput } from "../images/types.js";
+import type { ImageInput, ImageLimits } from "../images/types.js";
 import { loadFonts, textPath, textWidth } from "./fonts.js";
 
 /** One image of a figure. `correct` colours its caption; leave it out for plain black. */
@@ -9,6 +9,8 @@ export interface Tile {
   image: ImageInput;
   lines: string[];
   correct?: boolean;
+  /** The limits with which the run read the image. */
+  limits?: ImageLimits;
 }
 
 const INK = "#1a1a1a";
@@ -77,9 +79,15 @@ async function cellSvg(
   const stroke = tile.correct === undefined ? 1 : 3;
   return [
     ...lines,
-    `<image ${place} href="${await dataUrl(tile.image, side)}"/>`,
+    await imageSvg(tile, place, side),
     `<rect ${place} fill="none" stroke="${color}" stroke-width="${stroke}"/>`,
   ].join("");
+}
+
+/** The image; a grey ground for one that is no longer readable, which must not cost the figure. */
+async function imageSvg({ image, limits }: Tile, place: string, side: number): Promise<string> {
+  const url = await dataUrl(image, side, limits).catch(() => undefined);
+  return url === undefined ? `<rect ${place} fill="#dddddd"/>` : `<image ${place} href="${url}"/>`;
 }
 
 function captionColor({ correct }: Tile): string {
@@ -98,24 +106,33 @@ function fittedPath(text: string, x: number, y: number, fontSize: number, width:
 }
 
 /** An image small enough for its cell, whole, on grey where it is not square, as a PNG's data URL. */
-export async function dataUrl(image: ImageInput, side: number): Promise<string> {
-  const png = await (await fitted(image, side * 2)).png({ compressionLevel: 9 }).toBuffer();
+export async function dataUrl(image: ImageInput, side: number, limits?: ImageLimits): Promise<string> {
+  const png = await (await fitted(image, side * 2, limits)).png({ compressionLevel: 9 }).toBuffer();
   return `data:image/png;base64,${png.toString("base64")}`;
+}
+
+/** As the run read the image. */
+export interface ThumbnailOptions extends ImageLimits {
+  autoRotate?: boolean;
 }
 
 /**
  * An image of at most `side` pixels as a WebP's data URL, for pages with many images (5 to 15 KB for a
  * photograph of 256).
  */
-export async function thumbnailUrl(image: ImageInput, side: number, autoRotate = false): Promise<string> {
-  const webp = await (await fitted(image, side, autoRotate)).webp({ quality: 80 }).toBuffer();
+export async function thumbnailUrl(
+  image: ImageInput,
+  side: number,
+  options: ThumbnailOptions = {},
+): Promise<string> {
+  const webp = await (await fitted(image, side, options)).webp({ quality: 80 }).toBuffer();
   return `data:image/webp;base64,${webp.toString("base64")}`;
 }
 
 /** Decoded as the model sees it: what it could read, the report can show. */
-async function fitted(image: ImageInput, side: number, autoRotate = false): Promise<Sharp> {
+async function fitted(image: ImageInput, side: number, options: ThumbnailOptions = {}): Promise<Sharp> {
   const { data, width, height, channels } = await decodeImage(image, {
-    autoRotate,
+    ...options,
     fastDecode: true,
     size: side,
   });

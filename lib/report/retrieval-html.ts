@@ -1,3 +1,4 @@
+import type { ImageLimits } from "../images/types.js";
 import { basename } from "node:path";
 import { encode } from "html-entities";
 import type { CaptionSet } from "../datasets/captions/caption-set.js";
@@ -6,7 +7,7 @@ import type { RetrievalResult, RetrievedRow, WorstQuery } from "../eval/retrieva
 import type { RetrievalManifest } from "../eval/run-manifest.js";
 import { mapLimited } from "../util/iterate.js";
 import { fontFaces } from "./fonts.js";
-import { thumbnailUrl } from "./images.js";
+import { thumbnailUrl, type ThumbnailOptions } from "./images.js";
 import { DEFINITIONS, DIRECTIONS } from "./retrieval-text.js";
 import { REPORT_STYLE, RETRIEVAL_STYLE, STYLE, VIEWPORT } from "./style.js";
 
@@ -18,9 +19,13 @@ export async function retrievalHtml(
   data: CaptionSet,
   result: RetrievalResult,
   manifest: RetrievalManifest,
+  limits: ImageLimits = {},
 ): Promise<string> {
   const title = `Retrieval: ${encode(manifest.model.name)} on ${encode(basename(data.name))}`;
-  const thumbnails = await thumbnailsOf(result, manifest.preprocessing.exifOrientation === "applied");
+  const thumbnails = await thumbnailsOf(result, {
+    ...limits,
+    autoRotate: manifest.preprocessing.exifOrientation === "applied",
+  });
   const body = bodyHtml(title, data, result, manifest, thumbnails);
   const style = `<style>${STYLE}${REPORT_STYLE}${RETRIEVAL_STYLE}${await fontFaces(body)}</style>`;
   return `<!doctype html>
@@ -46,13 +51,16 @@ type Thumbnails = ReadonlyMap<number, string>;
 
 const SIDE = 224;
 
-async function thumbnailsOf({ worst, images }: RetrievalResult, autoRotate: boolean): Promise<Thumbnails> {
+async function thumbnailsOf(
+  { worst, images }: RetrievalResult,
+  options: ThumbnailOptions,
+): Promise<Thumbnails> {
   const shown = new Set([
     ...worst.imageToText.map(({ query }) => query),
     ...worst.textToImage.flatMap(({ answer, hits }) => [answer.row, ...hits.map(({ row }) => row)]),
   ]);
   const urls = await mapLimited([...shown], 4, async (row): Promise<[number, string][]> =>
-    thumbnailUrl(images[row].image, SIDE, autoRotate).then(
+    thumbnailUrl(images[row].image, SIDE, options).then(
       (url) => [[row, url]],
       () => [],
     ),
@@ -155,7 +163,7 @@ function shareCell({ value, interval: { low, high } }: Estimate): string {
 }
 
 function rankCell({ value, interval: { low, high } }: Estimate): string {
-  const short = (x: number) => (Number.isInteger(x) ? String(x) : x.toFixed(1));
+  const short = (x: number) => (Number.isInteger(x) ? String(x) : x.toFixed(2));
   return `<td>${short(value)}<small>${short(low)} to ${short(high)}</small></td>`;
 }
 

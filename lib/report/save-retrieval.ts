@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { ImageLimits } from "../images/types.js";
 import type { CaptionSet } from "../datasets/captions/caption-set.js";
 import type { RetrievalResult } from "../eval/retrieval.js";
 import type { RetrievalManifest } from "../eval/run-manifest.js";
@@ -18,6 +19,7 @@ export async function saveRetrieval(
   data: CaptionSet,
   result: RetrievalResult,
   manifest: RetrievalManifest,
+  limits: ImageLimits = {},
 ): Promise<SavedRetrieval> {
   const files: SavedRetrieval = {
     results: join(folder, "results.json"),
@@ -27,7 +29,7 @@ export async function saveRetrieval(
   const { metrics, skipped } = result;
   await writeFileWhole(files.results, `${JSON.stringify({ manifest, metrics, skipped }, null, 2)}\n`);
   await writeFileWhole(files.queries, queriesCsv(result));
-  await writeFileWhole(files.report, await retrievalHtml(data, result, manifest));
+  await writeFileWhole(files.report, await retrievalHtml(data, result, manifest, limits));
   return files;
 }
 

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Dataset } from "../datasets/dataset.js";
 import type { RunManifest } from "../eval/run-manifest.js";
 import type { ImagePrediction, ZeroShotResult } from "../eval/zero-shot.js";
+import type { ImageLimits } from "../images/types.js";
 import { csvCell } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { seededRandom, shuffle } from "../util/random.js";
@@ -20,13 +21,18 @@ export interface SavedFiles {
 
 const GRID = 10;
 
-/** Writes results.json, predictions.csv, example.png, grid.png and report.html into a folder, each whole. */
+/**
+ * Writes results.json, predictions.csv, example.png, grid.png and report.html into a folder, each whole.
+ *
+ * @param limits those with which the run read the images
+ */
 export async function saveResults(
   folder: string,
   data: Dataset,
   result: ZeroShotResult,
   manifest: RunManifest,
   exampleIndex: number,
+  limits: ImageLimits = {},
 ): Promise<SavedFiles> {
   const { predictions, metrics, skipped } = result;
   const files: SavedFiles = {
@@ -39,13 +45,13 @@ export async function saveResults(
   await writeFileWhole(files.results, JSON.stringify({ manifest, metrics, skipped }, null, 2) + "\n");
   await writeFileWhole(files.predictions, predictionsCsv(data, result));
   const shown = predictions.find((p) => p.index === exampleIndex) ?? predictions[0];
-  const example = await examplePng(await exampleTile(data, shown));
+  const example = await examplePng({ ...(await exampleTile(data, shown)), limits });
   await writeFileWhole(files.example, example);
   const chosen = shuffle(seededRandom(manifest.seed), predictions.slice())
     .slice(0, GRID)
     .sort((a, b) => a.index - b.index);
   const tiles = await Promise.all(chosen.map((prediction) => gridTile(data, prediction)));
-  await writeFileWhole(files.grid, await gridPng(tiles));
+  await writeFileWhole(files.grid, await gridPng(tiles.map((tile) => ({ ...tile, limits }))));
   const report = await reportHtml({
     data,
     result,
@@ -53,6 +59,7 @@ export async function saveResults(
     examplePng: example,
     exampleText: topPredictions(ranked(result.classNames, shown.probabilities, 5)),
     shown: chooseImages(result, chosen),
+    limits,
   });
   await writeFileWhole(files.report, report);
   return files;

@@ -100,7 +100,7 @@ describe("going on after a stop", () => {
     assert.deepEqual(
       Object.keys(settings.model),
       ["name", "weights"],
-      "a partial of an earlier version has the same settings",
+      "the settings of the model stand beside its name",
     );
     const { resumed } = await embedImages(clip, source, out, { ...options, model: "two" });
     assert.ok(resumed >= 4, `${resumed} rows were taken over`);

@@ -125,7 +125,7 @@ describe("probe files", () => {
       Buffer.from(whole.toString("latin1").replace(from, to.padEnd(from.length)), "latin1");
     const bad: [string, Buffer][] = [
       ["cut", whole.subarray(0, whole.length - 1)],
-      ["another format", changed("torchclip-probe-1", "torchclip-probe-9")],
+      ["another format", changed("torchclip-probe-2", "torchclip-probe-9")],
       ["no classes", changed('[\\"a\\",\\"b\\",\\"c\\"]', "[]")],
       ["other features", changed('"embedding"', '"embeddinx"')],
       [

@@ -30,25 +30,29 @@ export class Problems {
     this.emptyCaptions.push(where);
   }
 
-  /** A sentence for each kind, with names. */
-  notes(file: string): string[] {
-    const kinds: [names: string[], what: string][] = [
-      [this.imagesWithoutCaption, "images have no caption and are left out"],
-      [this.captionsWithoutImage, "captions have no image and are left out"],
-      [this.missingImages, "images are not there and are left out with their captions"],
-      [this.emptyCaptions, "captions are empty and are left out"],
+  /** A sentence for each kind, with names: what is left out, or with `strict` what is wrong. */
+  private sentences(file: string, strict: boolean): string[] {
+    const kinds: [names: string[], one: string, several: string][] = [
+      [this.imagesWithoutCaption, "image has no caption", "images have no caption"],
+      [this.captionsWithoutImage, "caption has no image", "captions have no image"],
+      [this.missingImages, "image of a caption is not there", "images of captions are not there"],
+      [this.emptyCaptions, "caption is empty", "captions are empty"],
     ];
     return kinds
       .filter(([names]) => names.length > 0)
-      .map(([names, what]) => `${file}: ${names.length} ${what}: ${named(names)}.`);
+      .map(([names, one, several]) => {
+        const leftOut = names.length === 1 ? " and is left out" : " and are left out";
+        const what = `${names.length} ${names.length === 1 ? one : several}${strict ? "" : leftOut}`;
+        return `${file}: ${what}: ${named(names)}.`;
+      });
   }
 
   /** The notes; with `strict` they are an error. */
   report(file: string, strict: boolean): string[] {
-    const notes = this.notes(file);
-    if (strict && notes.length > 0)
-      throw new TorchclipError("E_DATASET_FORMAT", notes.join(" "), { subject: file });
-    return notes;
+    const sentences = this.sentences(file, strict);
+    if (strict && sentences.length > 0)
+      throw new TorchclipError("E_DATASET_FORMAT", sentences.join(" "), { subject: file });
+    return sentences;
   }
 }
 
