@@ -50,7 +50,7 @@ export async function compareFewShot(
     classes: test.classes,
     texts,
     logitScale: clip.info.logitScale,
-    methods: list(flags.methods).map(fewShotMethod),
+    methods: methodsOf(flags.methods),
     shots: flags.shots ?? [],
     seeds: flags.seeds,
     threads: flags.threads,
@@ -155,4 +155,11 @@ async function rowsOfList(file: string, train: DatasetFeatures): Promise<number[
 /** Whether a path ends with another, at a folder's border. */
 function endsWithPath(path: string, end: string): boolean {
   return path === end || path.endsWith(`/${end}`);
+}
+
+/** The methods of --methods, at least one. */
+function methodsOf(given: string): ReturnType<typeof fewShotMethod>[] {
+  const methods = list(given).map(fewShotMethod);
+  if (methods.length > 0) return methods;
+  throw new TorchclipError("E_ARGUMENT", "--methods names no method", { subject: "methods" });
 }

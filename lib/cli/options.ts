@@ -49,10 +49,14 @@ export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: str
   };
 }
 
-/** Parses whole numbers of at least `least`, separated by commas. */
+/** Parses different whole numbers of at least `least`, separated by commas. */
 export function wholeList(least: number): (text: string) => number[] {
   const one = whole(least);
-  return (text) => text.split(",").map((item) => one(item.trim() === "" ? "-1" : item));
+  return (text) => {
+    const numbers = text.split(",").map((item) => one(item.trim() === "" ? "-1" : item));
+    if (new Set(numbers).size < numbers.length) throw new InvalidArgumentError("a number stands twice.");
+    return numbers;
+  };
 }
 
 /** Parses a number in 0 to 1. */

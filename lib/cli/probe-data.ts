@@ -6,6 +6,7 @@ import { datasetFeatures, overlaps, type DatasetFeatures, type FeatureOptions } 
 import { pickRows } from "../learn/labelled.js";
 import { holdOut } from "../learn/split.js";
 import { settings } from "../settings.js";
+import { shown } from "../util/untrusted.js";
 import { progressBar, remark } from "./io.js";
 import type { DownloadFlags } from "./options.js";
 
@@ -51,8 +52,17 @@ export async function loadSplits(flags: ProbeDataFlags, signal: AbortSignal): Pr
     }
   }
   for (const other of [valid, test]) if (other) checkClasses(train, other);
+  noteMissingClasses(train);
   train.notes.forEach(remark);
   return { train, valid, test };
+}
+
+/** A class without training images is never predicted rightly; few-shot refuses it. */
+function noteMissingClasses(train: Dataset): void {
+  const seen = new Set([...train].map(({ label }) => label));
+  const missing = train.classes.filter((_, label) => !seen.has(label));
+  if (missing.length > 0)
+    remark(`The split ${train.split} has no image of: ${missing.map(shown).join(", ")}.`);
 }
 
 async function loadSplit(flags: ProbeDataFlags, split: string, signal: AbortSignal): Promise<Dataset> {

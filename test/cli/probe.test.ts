@@ -167,6 +167,8 @@ describe("torchclip probe, eval --probe, teach and classify --probe", function (
     const many = cli("probe", "-m", "tiny", "-s", "scenes", "--shots", "11", "-o", few);
     assert.equal(many.status, 2);
     assert.match(many.stderr, /the class ".*" has 10 training images, fewer than 11 shots/);
+    const twice = cli("probe", "-m", "tiny", "-s", "scenes", "--shots", "1,1", "-o", few);
+    assert.deepEqual([twice.status, twice.stderr.includes("a number stands twice")], [2, true]);
     const unknown = cli("probe", "-m", "tiny", "--shots", "1", "--methods", "coop", "-o", few);
     assert.match(unknown.stderr, /"coop" is no few-shot method/);
   });

@@ -261,6 +261,10 @@ describe("lists of image and caption", () => {
       /a\.jsonl:1: no caption/,
     );
     assert.match((await broken("a.jsonl", "{")).message, /a\.jsonl:1/);
+    const lines = '{"image":"1.png","captions":["a"]}\n{"image":"2.png","captions":[]}\n';
+    const some = files({ "b.jsonl": lines, "1.png": "", "2.png": "" });
+    const { notes } = await loadCaptions(join(some, "b.jsonl"));
+    assert.match(notes?.join(" ") ?? "", /1 image has no caption and is left out: 2\.png\./);
     await broken("a.parquet", "");
   });
 

@@ -45,7 +45,9 @@ export async function readListCaptions(
     const own = splitOf(row);
     if (own !== undefined && !splitNames(split).includes(own)) continue;
     const name = imageOf(row, file, options.imageKey);
-    for (const caption of captionsOf(row, file, options.captionKey)) {
+    const captions = captionsOf(row, file, options.captionKey);
+    if (captions.length === 0) problems.addImageWithoutCaption(name);
+    for (const caption of captions) {
       if (caption.trim() === "") problems.addEmptyCaption(`line ${row.line} (${name})`);
       else grouped.add(name, caption);
     }
@@ -88,7 +90,7 @@ function captionsOf(row: ParsedRow, file: string, key: string | undefined): stri
   const keys = key === undefined ? CAPTION_KEYS : [key];
   const value = firstOf(row, keys);
   const captions = Array.isArray(value) ? (value as unknown[]) : [value];
-  if (captions.length > 0 && captions.every((caption) => typeof caption === "string")) return captions;
+  if (captions.every((caption) => typeof caption === "string")) return captions;
   throw lineError(row, file, "caption", keys);
 }
 
