@@ -70,9 +70,7 @@ describe("the package", function () {
         "rebuild",
         `--nodedir=${join(dirname(process.execPath), "..")}`,
       ],
-      {
-        cwd: copy,
-      },
+      { cwd: copy, env: { ...process.env, TORCHCLIP_TESTS: "OFF" } },
     );
     assert.ok(existsSync(join(copy, "build/Release/torchclip.node")));
     // The copy is without package-lock.json: nobody compiles there often.
