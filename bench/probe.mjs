@@ -1,5 +1,6 @@
 // `fitLinearProbe` against scikit-learn's LogisticRegression (L-BFGS, float64), both to max |gradient| <= 1e-8:
-//   node bench/probe.mjs [--python PYTHON with scikit-learn] [--rounds 3] [--threads 2] [--sizes 6920x512x2,50000x768x100]
+//   node bench/probe.mjs [--python PYTHON with scikit-learn] [--rounds 3] [--threads 2]
+//                        [--sizes 6920x512x2,50000x768x100]
 //       [--lambda 1]
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

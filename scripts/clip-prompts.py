@@ -116,7 +116,7 @@ def main():
         out.write("export interface ClipPrompts {\n  classes: string[];\n  templates: string[];\n  source: string;\n  /** The data set's own folder of each class, where it is another name. */\n  folders?: string[];\n}\n\n")
         out.write(f"export const CLIP_PROMPTS = {json.dumps(sets, ensure_ascii=False, indent=1)} satisfies Record<string, ClipPrompts>;\n\n")
         out.write("export type ClipSetName = keyof typeof CLIP_PROMPTS;\n\n")
-        out.write("/** WordNet ids of the classes of ImageNet that a set has (LAION-AI/CLIP_benchmark, clip_benchmark/datasets/builder.py). */\n")
+        out.write("/** WordNet ids of the classes of ImageNet that a set has (LAION-AI/CLIP_benchmark, datasets/builder.py). */\n")
         out.write(f"export const IMAGENET_SUBSETS = {json.dumps(subsets, indent=1)};\n")
 
 

@@ -1,6 +1,6 @@
-// Checks that the core and the C ABI compile for macOS and Windows: clang's -fsyntax-only of every source that CMake
-// compiles there, with the headers of these systems. No object is written, nothing is linked or run. It also checks that
-// headers of an operating system are included in native/core/base/platform_* alone.
+// Checks that the core and the C ABI compile for macOS and Windows: clang's -fsyntax-only of every source that
+// CMake compiles there, with the headers of these systems. No object is written, nothing is linked or run. It also
+// checks that headers of an operating system are included in native/core/base/platform_* alone.
 // The clang, libc++ and headers are those of the PyPI package ziglang: python3 -m pip install ziglang==0.13.0. Another
 // zig is named by TORCHCLIP_ZIG. Needs CMake and Ninja.
 import { execFileSync, spawnSync } from "node:child_process";
@@ -11,7 +11,11 @@ import { readJson } from "./read-json.mjs";
 import { root } from "./setup.mjs";
 
 /** @import { Compilation } from "./native/commands.mjs" */
-/** @typedef {{ name: string, system: string, processor: string, zig: string, triple: string, headers: string[] }} Target */
+/**
+ * @typedef {{
+ *   name: string, system: string, processor: string, zig: string, triple: string, headers: string[]
+ * }} Target
+ */
 
 const MACOS = ["any-macos-any"];
 /** @type {Target[]} */
@@ -50,8 +54,8 @@ const LIBCXX_DEFINES = [
   "_LIBCPP_HAS_NO_VENDOR_AVAILABILITY_ANNOTATIONS",
 ];
 // Headers that one of the systems lacks; <csignal> is standard, but its sigaction is not.
-const SYSTEM_HEADER =
-  /^\s*#\s*include <((?:sys|linux|mach|asm)\/.*|(?:unistd|fcntl|dlfcn|pthread|sched|malloc|io|windows|poll|dirent|xlocale)\.h)>/;
+const SYSTEM_NAMES = "unistd|fcntl|dlfcn|pthread|sched|malloc|io|windows|poll|dirent|xlocale";
+const SYSTEM_HEADER = new RegExp(`^\\s*#\\s*include <((?:sys|linux|mach|asm)/.*|(?:${SYSTEM_NAMES})\\.h)>`);
 
 /** The path of zig; throws an error with the command that installs it. */
 function findZig() {
@@ -127,12 +131,13 @@ function syntaxCheck(zig, target, { command, directory, file }) {
     target.triple,
     "-nostdinc",
     ...includes.flatMap((path) => ["-isystem", path]),
+    ...LIBCXX_DEFINES.map((define) => `-D${define}`),
   ];
   const compiler = command.indexOf(`${zig} c++`);
   if (compiler < 0) throw new Error(`the command for ${relative(root, file)} does not call ${zig}`);
   const options = command.slice(compiler + `${zig} c++`.length).replace(/ --target=\S+/, "");
   return {
-    command: `${driver.join(" ")} ${LIBCXX_DEFINES.map((define) => `-D${define}`).join(" ")} ${options} -Werror -fsyntax-only`,
+    command: `${driver.join(" ")} ${options} -Werror -fsyntax-only`,
     directory,
   };
 }

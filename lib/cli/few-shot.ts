@@ -64,7 +64,8 @@ export async function compareFewShot(
   const zeroShot = await zeroShotOfFeatures(clip, test, features.test, { prompts, seed: flags.seed, signal });
   const { accuracy } = zeroShot.metrics;
   const title = `${clip.info.config.name} on ${test.name}`;
-  const about = `split ${test.split}, ${features.test.features.rows} images, ${test.classes.length} classes; drawn from ${train.split}; prompt "${prompts.templates[0]}"`;
+  const tested = `split ${test.split}, ${features.test.features.rows} images, ${test.classes.length} classes`;
+  const about = `${tested}; drawn from ${train.split}; prompt "${prompts.templates[0]}"`;
   await save({ title, about, prompts, zeroShot: accuracy, runs, flags });
 }
 

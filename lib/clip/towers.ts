@@ -14,6 +14,7 @@ const NOT_LOADED = "not loaded";
  */
 export function checkTower(tower: "image" | "text", runner: string): void {
   if (runner !== NOT_LOADED) return;
-  const message = `the model was loaded without its ${tower} tower: give \`load\` the option towers: "both" or "${tower}"`;
+  const advice = `give \`load\` the option towers: "both" or "${tower}"`;
+  const message = `the model was loaded without its ${tower} tower: ${advice}`;
   throw new TorchclipError("E_ARGUMENT", message, { subject: "towers" });
 }

@@ -73,7 +73,7 @@ export interface Classified {
 }
 
 export interface Comparison {
-  /** Images, the same for both. */
+  /** Images that both classifiers were measured on. */
   count: number;
   /** Accuracy of the first and of the second classifier. */
   first: number;

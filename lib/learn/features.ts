@@ -123,7 +123,7 @@ async function computeMissing(
     const rows = done.map(({ item: { name, content, image } }, i): Row => {
       const error = batch.errors[i];
       if (!error) return { name, content };
-      // The row is found by its content, under whatever path it lies then.
+      // The row is found by the content of the file, which may have another path by then.
       const message =
         typeof image === "string" ? withoutIndex(error).replaceAll(image, "it") : withoutIndex(error);
       return { name, content, error: { code: error.code, message } };

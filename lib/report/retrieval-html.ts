@@ -46,7 +46,7 @@ const POLICY = [
   "form-action 'none'",
 ].join("; ");
 
-/** Pictures of the images that the page shows, by their numbers. */
+/** Data URLs of the images that the page shows, by the images' numbers. */
 type Thumbnails = ReadonlyMap<number, string>;
 
 const SIDE = 224;
@@ -181,9 +181,10 @@ function tiesText(found: BothDirections): string {
 function worstImages({ worst, images, captions }: RetrievalResult, thumbnails: Thumbnails): string {
   const items = worst.imageToText.map((query) => {
     const lines = query.hits.map((hit) => captionLine(hit, captions, query));
+    const best = `<b class="right">${encode(captions[query.answer.row])}</b> ${cosine(query.answer)}`;
     return (
-      `<article class="query">${pictureHtml(query.query, images, thumbnails)}` +
-      `<div>${rankHtml(query, captions.length)}<p><b class="right">${encode(captions[query.answer.row])}</b> ${cosine(query.answer)}</p>` +
+      `<article class="query">${imageHtml(query.query, images, thumbnails)}` +
+      `<div>${rankHtml(query, captions.length)}<p>${best}</p>` +
       `<ol>${lines.join("")}</ol></div></article>`
     );
   });
@@ -199,11 +200,11 @@ function captionLine(hit: RetrievedRow, captions: readonly string[], { answer }:
 function worstCaptions({ worst, images, captions }: RetrievalResult, thumbnails: Thumbnails): string {
   const items = worst.textToImage.map((query) => {
     const figures = [
-      `<figure class="right">${pictureHtml(query.answer.row, images, thumbnails)}` +
+      `<figure class="right">${imageHtml(query.answer.row, images, thumbnails)}` +
         `<figcaption><b>right</b> ${cosine(query.answer)}</figcaption></figure>`,
       ...query.hits.map(
         (hit, place) =>
-          `<figure>${pictureHtml(hit.row, images, thumbnails)}` +
+          `<figure>${imageHtml(hit.row, images, thumbnails)}` +
           `<figcaption>${place + 1}. ${cosine(hit)}</figcaption></figure>`,
       ),
     ];
@@ -221,7 +222,7 @@ function rankHtml({ rank }: WorstQuery, among: number): string {
 
 const cosine = ({ score }: RetrievedRow) => `<small>${score.toFixed(3).replace("-", "−")}</small>`;
 
-function pictureHtml(row: number, images: RetrievalResult["images"], thumbnails: Thumbnails): string {
+function imageHtml(row: number, images: RetrievalResult["images"], thumbnails: Thumbnails): string {
   const url = thumbnails.get(row);
   const name = encode(images[row].name);
   if (url === undefined) return `<p class="missing">${name} is no longer readable</p>`;

@@ -1,4 +1,4 @@
-# Binaries for packages (scripts/package): they run on every Linux with glibc 2.28 or later, whatever its C++ library.
+# Binaries for packages (scripts/package): they run on every Linux with glibc 2.28 or later and any C++ library.
 # libstdc++ is linked into the addon and the C library and stays hidden; libgcc_s, libm and glibc are the system's.
 add_library(torchclip_glibc OBJECT package/glibc_2_28.c)
 set_target_properties(torchclip_glibc PROPERTIES C_VISIBILITY_PRESET hidden)

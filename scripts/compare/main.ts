@@ -8,9 +8,9 @@
  *
  *     scripts/compare-builds --addon FILE [--speed]   # the addon of a package against the local build
  *
- * `--isa avx2,none` names the instruction sets (default: the CPU's best, avx2 and none; for the speed the best alone).
- * `--only TEXT` takes the families whose names contain TEXT; `--rounds 9`, `--seconds 0.5` and `--tolerance 5` (per cent) are for the
- * speed. The build of BASE stays in build/compare for the next time.
+ * `--isa avx2,none` names the instruction sets (default: the CPU's best, avx2 and none; for the speed the best
+ * alone). `--only TEXT` takes the families whose names contain TEXT; `--rounds 9`, `--seconds 0.5` and
+ * `--tolerance 5` (per cent) are for the speed. The build of BASE stays in build/compare for the next time.
  */
 import { parseArgs } from "node:util";
 import { interleaved, machine, showRatio } from "../../bench/rounds.mjs";

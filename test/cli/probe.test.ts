@@ -76,7 +76,7 @@ describe("torchclip probe, eval --probe, teach and classify --probe", function (
     assert.equal(cli("probe", "--lambda", "0", "-o", again).status, 2);
   });
 
-  it("eval --probe: the same accuracy as when it was fitted, whatever the order of the classes", () => {
+  it("eval --probe: the accuracy of the fit, also with the classes in another order", () => {
     const evaluated = join(folder, "evaluated");
     const run = cli("eval", "-m", "tiny", "-s", "scenes", "--probe", probeFile, "-o", evaluated);
     assert.equal(run.status, 0, run.stderr);

@@ -71,7 +71,7 @@ describe("fitLinearProbe", () => {
     assert.deepEqual(predicted, await probe.predict({ ...features, data }));
   });
 
-  it("logits are those of the weights at the call, whatever becomes of the probe's arrays", async () => {
+  it("logits are those of the weights at the call, also where the probe's arrays are transferred then", async () => {
     const { features, labels } = problem(size);
     const probe = await fitLinearProbe(features, labels);
     const expected = await probe.logits(features);

@@ -136,7 +136,7 @@ describe("architecture families against open_clip and transformers (scripts/gold
     }
   });
 
-  it("ConvNeXt and FastViT with every instruction set of this machine: fp32 ≤ 1e-5, bf16 cosine ≥ 0.9995", async function () {
+  it("ConvNeXt and FastViT with all instruction sets: fp32 ≤ 1e-5, bf16 cosine ≥ 0.9995", async function () {
     this.timeout(600_000); // kernels without vector instructions are slow
     if (artifacts.length < families.cases.length) this.skip();
     const features = addon().systemInfo().cpuFeatures;

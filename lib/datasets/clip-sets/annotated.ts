@@ -95,8 +95,8 @@ export async function kittiDistance(o: DatasetOptions): Promise<Dataset> {
   const shards = await shardedSet(name, classes, o);
   if (shards) return shards;
   checkSplit(name, o, ["all"]);
-  const what =
-    "training/image_2/… and training/label_2/…, or test/0.tar of clip-benchmark/wds_vtab-kitti_closest_vehicle_distance";
+  const shard = "test/0.tar of clip-benchmark/wds_vtab-kitti_closest_vehicle_distance";
+  const what = `training/image_2/… and training/label_2/…, or ${shard}`;
   const given = needRoot(name, o, what);
   const inner = join(given, "Kitti", "raw"); // torchvision's layout
   const root = join((await exists(inner)) ? inner : given, "training");

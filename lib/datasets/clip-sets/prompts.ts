@@ -3979,7 +3979,7 @@ export const CLIP_PROMPTS = {
 
 export type ClipSetName = keyof typeof CLIP_PROMPTS;
 
-/** WordNet ids of the classes of ImageNet that a set has (LAION-AI/CLIP_benchmark, clip_benchmark/datasets/builder.py). */
+/** WordNet ids of the classes of ImageNet that a set has (LAION-AI/CLIP_benchmark, datasets/builder.py). */
 export const IMAGENET_SUBSETS = {
   "imagenet-a": [
     "n01498041",

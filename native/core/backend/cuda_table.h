@@ -40,7 +40,7 @@ typedef struct torchclip_cuda_source {
   int32_t deterministic; /* nonzero: one row at a time, for any batch */
   int32_t images, texts; /* nonzero: that tower is loaded, if the kernels know it */
   void* context;         /* for the functions below */
-  /* Gives a tensor by its dotted path. Whatever has values is released once; several may be held at a time. */
+  /* Gives a tensor by its dotted path. A tensor with values is released once; several may be held at a time. */
   int32_t (*take_tensor)(void* context, const char* name, torchclip_floats* tensor, torchclip_backend_error* error);
   void (*release_tensor)(void* context, void* owner);
 } torchclip_cuda_source;

@@ -43,7 +43,7 @@ void call(std::int32_t (*function)(Parameters...), Arguments&&... arguments) {
   error.message[0] = '\0';
   const std::int32_t status = function(std::forward<Arguments>(arguments)..., &error);
   if (status == TORCHCLIP_OK) return;
-  error.message[sizeof error.message - 1] = '\0';  // whatever the other side wrote
+  error.message[sizeof error.message - 1] = '\0';  // the other side may have written no NUL
   const bool known = status > TORCHCLIP_OK && status <= TORCHCLIP_E_ADDON;
   const std::string message = error.message[0] ? error.message : "a failure without a message";
   throw Error(known ? static_cast<torchclip_status>(status) : TORCHCLIP_E_INTERNAL, message);

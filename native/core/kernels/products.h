@@ -1,7 +1,7 @@
 // Products of plain row-major matrices in float32 and float64, compiled for one instruction set. The matrices are read
 // where they lie, so that a product with a transposed matrix needs no copy of it. A register tile takes kTileRows rows
-// and up to three registers of columns; every element is summed in the order of the inner dimension, whatever the tile
-// it falls into, so that it has the same bits in any partition of the result.
+// and up to three registers of columns; every element is summed in the order of the inner dimension in every
+// tile, so that it has the same bits in any partition of the result.
 #pragma once
 
 #include "kernels/kernels.h"

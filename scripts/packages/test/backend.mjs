@@ -17,12 +17,12 @@ const LIBTORCH_CACHE = "work/home/.cache/torchclip/libtorch";
 const GENERIC = `
 import { load } from "torchclip";
 const clip = await load("tiny", { runner: "generic" });
-const [best] = await clip.classify("/work/photo.png", ["a red circle", "a blue star"]);
+const [best] = await clip.classify("/srv/photo.png", ["a red circle", "a blue star"]);
 console.log(clip.info.imageRunner + ": " + best.label);
 await clip.close();`;
 
 /**
- * Steps in /work/app, in their order.
+ * Steps in /srv/app, in their order.
  * @param {Shell} shell
  * @param {string} registry its URL
  * @returns {Step[]}
@@ -33,7 +33,7 @@ export function backendSteps(shell, registry) {
       name: "before setup torch: the error of the generic runner names the command",
       work: () => {
         writeFileSync(join(debian, "work/app/generic.mjs"), GENERIC);
-        const output = shell("cd /work/app && ! node generic.mjs 2>&1");
+        const output = shell("cd /srv/app && ! node generic.mjs 2>&1");
         mustMatch(output, /needs libtorch, and .*npx torchclip setup torch/);
         return "";
       },
@@ -52,9 +52,9 @@ export function backendSteps(shell, registry) {
       name: "setup torch: installs the backend, and the generic runner works",
       work: async () => {
         const libtorch = await giveLibtorch(shell);
-        shell("cd /work/app && npx torchclip setup torch");
-        mustMatch(shell("cd /work/app && node generic.mjs"), /^generic fp32 \(TorchScript\): a red circle$/m);
-        const list = shell("cd /work/app && npx torchclip setup --list");
+        shell("cd /srv/app && npx torchclip setup torch");
+        mustMatch(shell("cd /srv/app && node generic.mjs"), /^generic fp32 \(TorchScript\): a red circle$/m);
+        const list = shell("cd /srv/app && npx torchclip setup --list");
         mustMatch(list, new RegExp(`^backend torch-${pin().version} .*^libtorch ${libtorch} `, "ms"));
         return "the libtorch is a copy of the one in the cache of this machine";
       },

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { cache, tool } from "./tools.mjs";
 
 export const debian = join(cache, "debian");
-/** Nobody in particular: a user who owns nothing there but /work. */
+/** Nobody in particular: a user who owns nothing there but /srv. */
 const USER = "1000:1000";
 const CHROOT_PATH = "/opt/bin:/usr/local/bin:/usr/bin:/bin";
 const MANAGERS = {
@@ -63,7 +63,7 @@ export function useNode(name) {
  * @returns {string} standard output
  */
 export function inDebian(script, { user = USER, env = {} } = {}) {
-  const variables = { HOME: "/work/home", PATH: CHROOT_PATH, LANG: "C.UTF-8", ...env };
+  const variables = { HOME: "/srv/home", PATH: CHROOT_PATH, LANG: "C.UTF-8", ...env };
   const assignments = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
   return execFileSync(
     "chroot",
@@ -73,15 +73,15 @@ export function inDebian(script, { user = USER, env = {} } = {}) {
 }
 
 /**
- * An empty folder /work of the user's, with the files of `from` in it, for each run.
- * @param {Record<string, string>} files names in /work, and where they are here
+ * An empty folder /srv of the user's, with the files of `from` in it, for each run.
+ * @param {Record<string, string>} files names in /srv, and where they are here
  */
 export function newWork(files) {
-  const work = join(debian, "work");
+  const work = join(debian, "srv");
   rmSync(work, { recursive: true, force: true });
   mkdirSync(join(work, "home"), { recursive: true });
   for (const [name, from] of Object.entries(files)) cpSync(from, join(work, name), { recursive: true });
-  inDebian("chown -R 1000:1000 /work", { user: "0:0" });
+  inDebian("chown -R 1000:1000 /srv", { user: "0:0" });
 }
 
 /** Node asks /proc for the number of cores and its own file. */

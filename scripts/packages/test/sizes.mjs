@@ -10,7 +10,8 @@ const MOST_WITHOUT_TINY = 5e6;
 const MOST_WITH_TINY = 15e6;
 const TINY = join(root, "models/tiny.pt");
 
-/** @typedef {{ resolved?: string, dependencies?: Record<string, string>, optionalDependencies?: Record<string, string> }} Locked */
+/** @typedef {Record<string, string>} Ranges versions by package */
+/** @typedef {{ resolved?: string, dependencies?: Ranges, optionalDependencies?: Ranges }} Locked */
 /** @typedef {{ name: string, bytes: number, dependencies: string[] }} Download */
 
 /**

@@ -12,7 +12,7 @@ import { tool } from "./tools.mjs";
 /** @typedef {import("./main.mjs").Step} Step */
 
 const LABELS = '"a red circle,a blue star"';
-const CLASSIFY = `torchclip classify /work/photo.png --labels ${LABELS}`;
+const CLASSIFY = `torchclip classify /srv/photo.png --labels ${LABELS}`;
 const BUILD_TOOLS = ["cc", "c++", "gcc", "g++", "clang", "make", "cmake", "python", "python3"];
 
 /**
@@ -43,7 +43,7 @@ function managerEnvironment(url) {
 }
 
 /**
- * What is done in the Debian. The first step makes /work/app, which later ones use.
+ * What is done in the Debian. The first step makes /srv/app, which later ones use.
  * @param {import("./registry.mjs").Registry} registry
  * @returns {Step[]}
  */
@@ -60,7 +60,7 @@ export function debianSteps({ url, storage }) {
       work: () =>
         mustBeRedCircle(
           shell(
-            `mkdir /work/app && cd /work/app && npm init -y >&2 && npm install torchclip >&2 && npx ${CLASSIFY}`,
+            `mkdir /srv/app && cd /srv/app && npm init -y >&2 && npm install torchclip >&2 && npx ${CLASSIFY}`,
           ),
         ),
     },
@@ -82,7 +82,7 @@ export function debianSteps({ url, storage }) {
 /** @type {(shell: Shell) => Step[]} */
 function installerSteps(shell) {
   const project = (/** @type {string} */ name) =>
-    `cd /work && mkdir ${name} && cd ${name} && echo '{"private":true}' > package.json`;
+    `cd /srv && mkdir ${name} && cd ${name} && echo '{"private":true}' > package.json`;
   const yarn4 = `${project("yarn4")} && echo "nodeLinker: node-modules" > .yarnrc.yml && yarn4 add torchclip >&2`;
   const pnp = `${project("pnp")} && touch yarn.lock && yarn4 add torchclip >&2`;
   return [
@@ -97,7 +97,7 @@ function installerSteps(shell) {
     },
     {
       name: "npm ci",
-      work: () => mustBeRedCircle(shell(`cd /work/app && npm ci >&2 && npx ${CLASSIFY}`)),
+      work: () => mustBeRedCircle(shell(`cd /srv/app && npm ci >&2 && npx ${CLASSIFY}`)),
     },
     {
       name: "pnpm",
@@ -120,10 +120,10 @@ function placeSteps(shell) {
     {
       name: "a user without rights, node_modules read-only",
       work: () => {
-        const rights = "chown -R 0:0 /work/app && chmod -R a-w /work/app";
+        const rights = "chown -R 0:0 /srv/app && chmod -R a-w /srv/app";
         inDebian(rights, { user: "0:0" });
-        const output = shell(`cd /work/app && ! touch node_modules/x 2>/dev/null && npx ${CLASSIFY}`);
-        inDebian("chown -R 1000:1000 /work/app && chmod -R u+w /work/app", { user: "0:0" });
+        const output = shell(`cd /srv/app && ! touch node_modules/x 2>/dev/null && npx ${CLASSIFY}`);
+        inDebian("chown -R 1000:1000 /srv/app && chmod -R u+w /srv/app", { user: "0:0" });
         return mustBeRedCircle(output);
       },
     },
@@ -132,7 +132,7 @@ function placeSteps(shell) {
       work: () =>
         mustBeRedCircle(
           shell(
-            `mkdir "/work/a b" && cp -r /work/app "/work/a b/my app" && cd "/work/a b/my app" && npx ${CLASSIFY}`,
+            `mkdir "/srv/a b" && cp -r /srv/app "/srv/a b/my app" && cd "/srv/a b/my app" && npx ${CLASSIFY}`,
           ),
         ),
     },
@@ -141,15 +141,16 @@ function placeSteps(shell) {
       work: () =>
         mustBeRedCircle(
           shell(
-            `mkdir -p /work/home/other && cp -r /work/app/node_modules /work/home/other && cd /work/home/other && npx ${CLASSIFY}`,
+            "mkdir -p /srv/home/other && cp -r /srv/app/node_modules /srv/home/other && " +
+              `cd /srv/home/other && npx ${CLASSIFY}`,
           ),
         ),
     },
     {
       name: "without its platform package: the error names the command",
       work: () => {
-        const script = `cp -r /work/app /work/bare && cd /work/bare && rm -r node_modules/@torchclip && ! npx ${CLASSIFY} 2>&1`;
-        const output = shell(script);
+        const copied = "cp -r /srv/app /srv/bare && cd /srv/bare && rm -r node_modules/@torchclip";
+        const output = shell(`${copied} && ! npx ${CLASSIFY} 2>&1`);
         if (!/@torchclip\/linux-x64 .* is not installed[^]*npm install --include=optional/.test(output))
           throw new Error(output);
         return "";
@@ -166,14 +167,14 @@ if (isMainThread) {
   worker.on("message", (label) => console.log(label + ": 1"));
 } else {
   const clip = await load("tiny");
-  const [best] = await clip.classify("/work/photo.png", ["a red circle", "a blue star"]);
+  const [best] = await clip.classify("/srv/photo.png", ["a red circle", "a blue star"]);
   await clip.close();
   parentPort.postMessage(best.label);
 }`;
 const BUNDLED = `
 import { load } from "torchclip";
 const clip = await load("tiny");
-const [best] = await clip.classify("/work/photo.png", ["a red circle", "a blue star"]);
+const [best] = await clip.classify("/srv/photo.png", ["a red circle", "a blue star"]);
 await clip.close();
 console.log(best.label + ": 1");`;
 
@@ -183,13 +184,13 @@ function programSteps(shell) {
     writeFileSync(join(debian, "work/app", name), text);
   const bundle =
     "npx esbuild bundled.mjs --bundle --platform=node --format=esm --external:torchclip --outfile=out.mjs";
-  const test = "export SMOKE_IMAGE=/work/photo.png; cd /work/app && cp /work/dependent/*test* .";
+  const test = "export SMOKE_IMAGE=/srv/photo.png; cd /srv/app && cp /srv/dependent/*test* .";
   return [
     {
       name: "worker_threads",
       work: () => {
         write("worker.mjs", WORKER);
-        return mustBeRedCircle(shell("cd /work/app && node worker.mjs"));
+        return mustBeRedCircle(shell("cd /srv/app && node worker.mjs"));
       },
     },
     {
@@ -197,7 +198,7 @@ function programSteps(shell) {
       work: () => {
         write("bundled.mjs", BUNDLED);
         return mustBeRedCircle(
-          shell(`cd /work/app && npm install --save-dev esbuild@0.28.2 >&2 && ${bundle} >&2 && node out.mjs`),
+          shell(`cd /srv/app && npm install --save-dev esbuild@0.28.2 >&2 && ${bundle} >&2 && node out.mjs`),
         );
       },
     },
@@ -230,8 +231,8 @@ function runtimeSteps(shell) {
       useNode(name);
       try {
         const version = shell("node --version").trim();
-        shell("cd /work/app && cp /work/dependent/smoke.mjs . && node smoke.mjs /work/photo.png");
-        mustBeRedCircle(shell(`cd /work/app && npx ${CLASSIFY}`));
+        shell("cd /srv/app && cp /srv/dependent/smoke.mjs . && node smoke.mjs /srv/photo.png");
+        mustBeRedCircle(shell(`cd /srv/app && npx ${CLASSIFY}`));
         return version;
       } finally {
         useNode("node22");
@@ -248,8 +249,8 @@ function dockerSteps(shell) {
   const health =
     "fetch('http://127.0.0.1:18080/health').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))";
   const serve = [
-    "cd /work/docker && export NODE_ENV=production",
-    "npm ci --omit=dev >&2 && cp /work/server.mjs .",
+    "cd /srv/docker && export NODE_ENV=production",
+    "npm ci --omit=dev >&2 && cp /srv/server.mjs .",
     "node server.mjs 18080 & server=$!",
     `for i in 1 2 3 4 5 6 7 8 9 10; do node -e "${health}" && break || sleep 1; done`,
     `node -e "${health}"`,
@@ -259,7 +260,7 @@ function dockerSteps(shell) {
     {
       name: "the steps of docker/Dockerfile: npm ci, server, health check, SIGTERM",
       work: () => {
-        shell("mkdir /work/docker && cd /work/docker && cp /work/app/package*.json .");
+        shell("mkdir /srv/docker && cd /srv/docker && cp /srv/app/package*.json .");
         shell(serve);
         return "";
       },
