@@ -31,6 +31,21 @@ void check_labels(Napi::Env env, const std::int32_t* labels, std::int64_t rows, 
   }
 }
 
+template <typename Problem>
+void read_sizes(const Napi::Object& given, Problem& problem) {
+  problem.rows = whole(given.Get("rows"), 1, 1LL << 31, "rows");
+  problem.dim = whole(given.Get("dim"), 1, kMostFeatures, "dim");
+  problem.classes = static_cast<std::int32_t>(whole(given.Get("classes"), 2, kMostClasses, "classes"));
+}
+
+// Call it when all other arguments are converted: it takes pointers.
+template <typename Problem>
+void read_rows(const Napi::Value& features, const Napi::Value& labels, Problem& problem) {
+  problem.features = elements_of<float>(features, napi_float32_array, problem.rows * problem.dim, "features");
+  problem.labels = elements_of<std::int32_t>(labels, napi_int32_array, problem.rows, "labels");
+  check_labels(features.Env(), problem.labels, problem.rows, problem.classes);
+}
+
 }  // namespace
 
 // fitLinearProbe(problem: NativeProbeProblem, coefficients: Float64Array, intercepts: Float64Array, cancel: Int32Array,
@@ -39,18 +54,13 @@ Napi::Value fit_linear_probe(const Napi::CallbackInfo& info) {
   const auto given = object(info[0], "problem");
   const Napi::Value features = given.Get("features"), labels = given.Get("labels");
   core::LinearProbeProblem problem;
-  problem.rows = whole(given.Get("rows"), 1, 1LL << 31, "rows");
-  problem.dim = whole(given.Get("dim"), 1, kMostFeatures, "dim");
-  problem.classes = static_cast<std::int32_t>(whole(given.Get("classes"), 2, kMostClasses, "classes"));
+  read_sizes(given, problem);
   problem.lambda = positive(given.Get("lambda"), "lambda");
   core::LinearProbeOptions options;
   options.tolerance = positive(given.Get("tolerance"), "tolerance");
   options.max_iterations = static_cast<std::int32_t>(whole(given.Get("maxIterations"), 0, 1 << 30, "maxIterations"));
   options.threads = static_cast<std::int32_t>(whole(given.Get("threads"), 0, core::kMostThreads, "threads"));
-  // All arguments are converted: pointers may be taken.
-  problem.features = elements_of<float>(features, napi_float32_array, problem.rows * problem.dim, "features");
-  problem.labels = elements_of<std::int32_t>(labels, napi_int32_array, problem.rows, "labels");
-  check_labels(info.Env(), problem.labels, problem.rows, problem.classes);
+  read_rows(features, labels, problem);
   auto* coefficients = elements_of<double>(info[1], napi_float64_array, problem.heads() * problem.dim, "coefficients");
   auto* intercepts = elements_of<double>(info[2], napi_float64_array, problem.heads(), "intercepts");
   options.cancel = elements_of<std::int32_t>(info[3], napi_int32_array, 1, "cancel");
@@ -74,18 +84,13 @@ Napi::Value fit_lp_plus_plus(const Napi::CallbackInfo& info) {
   const auto given = object(info[0], "problem");
   const Napi::Value features = given.Get("features"), labels = given.Get("labels"), texts = given.Get("texts");
   core::LpPlusPlusProblem problem;
-  problem.rows = whole(given.Get("rows"), 1, 1LL << 31, "rows");
-  problem.dim = whole(given.Get("dim"), 1, kMostFeatures, "dim");
-  problem.classes = static_cast<std::int32_t>(whole(given.Get("classes"), 2, kMostClasses, "classes"));
+  read_sizes(given, problem);
   core::LpPlusPlusOptions options;
   options.steps = static_cast<std::int32_t>(whole(given.Get("steps"), 0, 1 << 20, "steps"));
   options.threads = static_cast<std::int32_t>(whole(given.Get("threads"), 0, core::kMostThreads, "threads"));
-  // All arguments are converted: pointers may be taken.
   const std::int64_t weights = std::int64_t{problem.classes} * problem.dim;
-  problem.features = elements_of<float>(features, napi_float32_array, problem.rows * problem.dim, "features");
-  problem.labels = elements_of<std::int32_t>(labels, napi_int32_array, problem.rows, "labels");
+  read_rows(features, labels, problem);
   problem.texts = elements_of<float>(texts, napi_float32_array, weights, "texts");
-  check_labels(info.Env(), problem.labels, problem.rows, problem.classes);
   auto* coefficients = elements_of<double>(info[1], napi_float64_array, weights, "coefficients");
   auto* intercepts = elements_of<double>(info[2], napi_float64_array, problem.classes, "intercepts");
   auto* alphas = elements_of<double>(info[3], napi_float64_array, problem.classes, "alphas");

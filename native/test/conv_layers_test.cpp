@@ -94,8 +94,6 @@ Doubles convolved(const Image& in, const std::vector<float>& weights, std::int64
   return out;
 }
 
-double gelu(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
-
 // out[n] = bias[n] + sum of x[c] weights[n, c]
 Doubles linear(const Doubles& x, const std::vector<float>& weights, const std::vector<float>& bias) {
   Doubles out(bias.begin(), bias.end());
@@ -220,7 +218,7 @@ TEST_CASE("squeeze-and-excitation scales the channels before GELU, and without i
       }
       for (std::size_t i = 0; i < of_image; ++i) {
         const auto column = at(order[i % kColumns]);
-        expected.push_back(gelu(sums[image * of_image + i / kColumns * kColumns + column] * gates[column]));
+        expected.push_back(exact_gelu(sums[image * of_image + i / kColumns * kColumns + column] * gates[column]));
       }
     }
     const ConvGelu layer(conv, squeezes ? SqueezeExcite(machine.context(), p.weights(), "se", order) : SqueezeExcite());
@@ -256,7 +254,7 @@ double block_error(const BlockSize& size, Precision precision, int threads) {
     for (std::int64_t c = 0; c < width; ++c) row[at(c)] += bias[at(c)];
     if (normed) normalize(row, gamma, beta, 1e-6);
     Doubles middle = linear(row, w1, b1);
-    for (auto& v : middle) v = gelu(v);
+    for (auto& v : middle) v = exact_gelu(v);
     const Doubles branch = linear(middle, w2, b2);
     for (std::int64_t c = 0; c < width; ++c) {
       expected.push_back(in.data[at(pixel * width + c)] + factors[at(c)] * branch[at(c)]);

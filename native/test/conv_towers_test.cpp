@@ -37,8 +37,6 @@ TowerLayout layout_of(const Json& config) {
   return config["kind"].text() == "convnext" ? convnext_layout(config, kDim) : fastvit_layout(config, kDim);
 }
 
-bool ends_with(const std::string& name, const char* end) { return name.ends_with(end); }
-
 // Numbers of the size that such a parameter has in a trained model.
 std::vector<float> random_parameter(const std::string& name, const std::vector<std::int64_t>& shape,
                                     std::uint32_t seed) {
@@ -46,9 +44,9 @@ std::vector<float> random_parameter(const std::string& name, const std::vector<s
   for (const auto n : shape) count *= n;
   for (std::size_t i = 1; i < shape.size(); ++i) inner *= shape[i];
   auto v = values(static_cast<std::size_t>(count), seed);
-  const bool factor = ends_with(name, "running_var") || (shape.size() == 1 && ends_with(name, "weight"));
+  const bool factor = name.ends_with("running_var") || (shape.size() == 1 && name.ends_with("weight"));
   for (auto& x : v) {
-    if (ends_with(name, "gamma")) {
+    if (name.ends_with("gamma")) {
       x = 0.5f + 0.1f * x;
     } else if (factor) {
       x = 1 + 0.1f * x;
@@ -178,7 +176,7 @@ TEST_CASE("without a projection the means themselves are the embeddings, in the 
   const Weights weights = random_weights(layout_of(bare));
   const Weights with_identity = [&](const std::string& name) {
     if (!name.starts_with("visual.project")) return weights(name);
-    const bool matrix = ends_with(name, "weight");
+    const bool matrix = name.ends_with("weight");
     auto identity = std::make_shared<std::vector<float>>(static_cast<std::size_t>(matrix ? kDim * kDim : kDim));
     for (std::int64_t i = 0; matrix && i < kDim; ++i) (*identity)[static_cast<std::size_t>(i * kDim + i)] = 1;
     return Tensor{identity->data(), matrix ? std::vector{kDim, kDim} : std::vector{kDim}, identity};

@@ -73,8 +73,6 @@ double largest_error(const Line& line, std::int64_t first_line) {
   return largest;
 }
 
-double exact_gelu(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
-
 }  // namespace
 
 // Lines shorter and longer than what is computed together; channels that fill no register.

@@ -33,6 +33,8 @@ inline double larger_error(double largest, double error) {
   return std::isnan(error) ? INFINITY : std::max(largest, error);
 }
 
+inline double exact_gelu(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
+
 // A weight as it is stored in 16 bits, by definition: the nearest of the numbers that have so few bits.
 inline double stored(core::Precision precision, float x) {
   if (precision != core::Precision::bf16 && precision != core::Precision::fp16) return x;

@@ -29,6 +29,25 @@ struct Affine {
 
 inline float larger(float a, float b) { return a > b ? a : b; }
 
+// Writes f of the numbers of a row as f32 or bf16. f: at() computes a register, one() a single number.
+template <typename F>
+void store_row(const F& f, const float* x, std::int64_t width, DType type, void* out) {
+  const std::int64_t whole = width / kLanes * kLanes;
+  if (type == DType::f32) {
+    auto* to = static_cast<float*>(out);
+    for (std::int64_t i = 0; i < whole; i += kLanes) store(to + i, f.at(x, i));
+    for (std::int64_t i = whole; i < width; ++i) to[i] = f.one(x, i);
+  } else {
+    auto* to = static_cast<std::uint16_t*>(out);
+    for (std::int64_t i = 0; i < whole; i += kLanes) store_bf16(to + i, f.at(x, i));
+    for (std::int64_t i = whole; i < width; ++i) {
+      std::uint16_t lanes[kLanes];
+      store_bf16(lanes, all(f.one(x, i)));
+      to[i] = lanes[0];
+    }
+  }
+}
+
 inline void normalize_row(const float* x, std::int64_t width, const float* gamma, const float* beta, float eps,
                           DType type, char* out, float* scale, std::int32_t* sum) {
   const std::int64_t whole = width / kLanes * kLanes;
@@ -49,17 +68,10 @@ inline void normalize_row(const float* x, std::int64_t width, const float* gamma
     f = {mean, 1.0f / square_root(variance / static_cast<float>(width) + eps), gamma, beta};
   }
   if (type == DType::f32) {
-    auto* to = reinterpret_cast<float*>(out);
-    for (std::int64_t i = 0; i < whole; i += kLanes) store(to + i, f.at(x, i));
-    for (std::int64_t i = whole; i < width; ++i) to[i] = f.one(x, i);
+    store_row(f, x, width, type, out);
   } else if (type == DType::bf16) {
+    store_row(f, x, width, type, out);
     auto* to = reinterpret_cast<std::uint16_t*>(out);
-    for (std::int64_t i = 0; i < whole; i += kLanes) store_bf16(to + i, f.at(x, i));
-    for (std::int64_t i = whole; i < width; ++i) {
-      std::uint16_t lanes[kLanes];
-      store_bf16(lanes, all(f.one(x, i)));
-      to[i] = lanes[0];
-    }
     for (std::int64_t i = width; i < round_up(width, 2); ++i) to[i] = 0;
   } else {
     Floats maxima = zero();
@@ -100,38 +112,21 @@ void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_
   }
 }
 
-// out = gelu(x * gates) of one row.
-template <bool Bf16>
-void gated_gelu_row(const float* x, std::int64_t width, const float* gates, void* out) {
-  auto* floats = static_cast<float*>(out);
-  auto* halves = static_cast<std::uint16_t*>(out);
-  const std::int64_t whole = width / kLanes * kLanes;
-  for (std::int64_t i = 0; i < whole; i += kLanes) {
-    const Floats y = gelu(gates ? load(x + i) * load(gates + i) : load(x + i));
-    if constexpr (Bf16) {
-      store_bf16(halves + i, y);
-    } else {
-      store(floats + i, y);
-    }
+// Computes gelu(x * gates), or gelu(x) if there are no gates.
+struct GatedGelu {
+  const float* gates = nullptr;
+  Floats at(const float* x, std::int64_t i) const { return gelu(gates ? load(x + i) * load(gates + i) : load(x + i)); }
+  float one(const float* x, std::int64_t i) const {
+    float lanes[kLanes];
+    store(lanes, gelu(all(gates ? x[i] * gates[i] : x[i])));
+    return lanes[0];
   }
-  for (std::int64_t i = whole; i < width; ++i) {
-    const Floats y = gelu(all(gates ? x[i] * gates[i] : x[i]));
-    if constexpr (Bf16) {
-      std::uint16_t lanes[kLanes];
-      store_bf16(lanes, y);
-      halves[i] = lanes[0];
-    } else {
-      float lanes[kLanes];
-      store(lanes, y);
-      floats[i] = lanes[0];
-    }
-  }
-}
+};
 
 void gated_gelu(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gates, DType type,
                 void* out, std::int64_t ldo) {
-  const auto row = type == DType::f32 ? gated_gelu_row<false> : gated_gelu_row<true>;
-  for (std::int64_t r = 0; r < rows; ++r) row(x + r * ldx, width, gates, static_cast<char*>(out) + r * ldo);
+  const GatedGelu f{gates};
+  for (std::int64_t r = 0; r < rows; ++r) store_row(f, x + r * ldx, width, type, static_cast<char*>(out) + r * ldo);
 }
 
 // Widens 16-bit numbers to float32.

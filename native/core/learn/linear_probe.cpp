@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 
 #include "learn/logistic_loss.h"
 #include "learn/numbers.h"
@@ -38,6 +37,17 @@ double largest_magnitude(const Vector& a) {
   return largest;
 }
 
+// Coefficients [heads, dim] and intercepts [heads] as weights [heads, stride].
+Vector joined(const double* coefficients, const double* intercepts, std::int64_t heads, std::int64_t dim,
+              std::int64_t stride) {
+  Vector weights(static_cast<std::size_t>(heads * stride));
+  for (std::int64_t k = 0; k < heads; ++k) {
+    std::copy_n(coefficients + k * dim, dim, weights.data() + k * stride);
+    weights[k * stride + dim] = intercepts[k];
+  }
+  return weights;
+}
+
 class Fit {
  public:
   Fit(const Context& context, const LinearProbeProblem& problem, const LinearProbeOptions& options)
@@ -61,6 +71,7 @@ class Fit {
   bool step_along(const Vector& direction);
   Vector hessian_product(const Vector& v);
   double penalty_product(const Vector& a, const Vector& b) const;
+  void add_penalty(const Vector& of, Vector& to) const;
   void choose_preconditioner();
   void check() const {
     check_cancel(options_.cancel);
@@ -84,19 +95,8 @@ class Fit {
 };
 
 void Fit::start(const double* coefficients, const double* intercepts) {
-  const std::int64_t dim = features_.dim();
-  for (std::int64_t k = 0; k < heads_; ++k) {
-    std::copy_n(coefficients + k * dim, dim, weights_.data() + k * stride_);
-    weights_[k * stride_ + dim] = intercepts[k];
-  }
-  if (heads_ > 1) {
-    for (std::int64_t i = 0; i <= dim; ++i) {
-      double mean = 0;
-      for (std::int64_t k = 0; k < heads_; ++k) mean += weights_[k * stride_ + i];
-      mean /= static_cast<double>(heads_);
-      for (std::int64_t k = 0; k < heads_; ++k) weights_[k * stride_ + i] -= mean;
-    }
-  }
+  weights_ = joined(coefficients, intercepts, heads_, features_.dim(), stride_);
+  center_heads(weights_.data(), heads_, stride_);
   check();
   loss_.set_weights(weights_.data());
   result_.products = 1;
@@ -120,13 +120,18 @@ double Fit::penalty_product(const Vector& a, const Vector& b) const {
   return penalty_ * sum;
 }
 
+// Adds the penalty's product with `of`.
+void Fit::add_penalty(const Vector& of, Vector& to) const {
+  for (std::int64_t k = 0; k < heads_; ++k) {
+    for (std::int64_t i = k * stride_; i < k * stride_ + features_.dim(); ++i) to[i] += penalty_ * of[i];
+  }
+}
+
 void Fit::compute_gradient() {
   check();
   loss_.gradient(gradient_.data());
   ++result_.products;
-  for (std::int64_t k = 0; k < heads_; ++k) {
-    for (std::int64_t i = k * stride_; i < k * stride_ + features_.dim(); ++i) gradient_[i] += penalty_ * weights_[i];
-  }
+  add_penalty(weights_, gradient_);
   result_.gradient = largest_magnitude(gradient_);
 }
 
@@ -145,9 +150,7 @@ Vector Fit::hessian_product(const Vector& v) {
   result_.products += 2;
   spent_inner_ += product_cost();
   Vector wide(product.begin(), product.end());
-  for (std::int64_t k = 0; k < heads_; ++k) {
-    for (std::int64_t i = k * stride_; i < k * stride_ + features_.dim(); ++i) wide[i] += penalty_ * v[i];
-  }
+  add_penalty(v, wide);
   return wide;
 }
 
@@ -240,10 +243,6 @@ LinearProbeResult Fit::run() {
   return result_;
 }
 
-int thread_count(std::int32_t wanted) {
-  return wanted > 0 ? wanted : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-}
-
 }  // namespace
 
 LinearProbeResult fit_linear_probe(const LinearProbeProblem& problem, const LinearProbeOptions& options,
@@ -266,13 +265,7 @@ void probe_logits(const float* features, std::int64_t rows, std::int64_t dim, co
   Vector weights, padded;
   for (std::int64_t first = 0; first < rows; first += kRowsAtOnce) {
     const ProbeFeatures block(features + first * dim, std::min(kRowsAtOnce, rows - first), dim);
-    if (weights.empty()) {
-      weights.resize(static_cast<std::size_t>(heads * block.stride()));
-      for (std::int64_t k = 0; k < heads; ++k) {
-        std::copy_n(coefficients + k * dim, dim, weights.data() + k * block.stride());
-        weights[k * block.stride() + dim] = intercepts[k];
-      }
-    }
+    if (weights.empty()) weights = joined(coefficients, intercepts, heads, dim, block.stride());
     padded.resize(static_cast<std::size_t>(block.rows() * width));
     multiply(context, block, weights.data(), heads, padded.data());
     for (std::int64_t i = 0; i < block.rows(); ++i) {

@@ -5,6 +5,15 @@
 #include <cmath>
 
 namespace torchclip::core {
+
+double softmax(const double* z, std::int64_t heads, double* p) {
+  const double largest = *std::max_element(z, z + heads);
+  double sum = 0;
+  for (std::int64_t k = 0; k < heads; ++k) sum += p[k] = std::exp(z[k] - largest);
+  for (std::int64_t k = 0; k < heads; ++k) p[k] /= sum;
+  return largest + std::log(sum);
+}
+
 namespace {
 
 constexpr std::int64_t kBlockRows = 256;  // Rows of a task. Sums are added block by block, in the same order always.
@@ -16,15 +25,6 @@ double sigmoid(double z) {
   if (z >= 0) return 1 / (1 + std::exp(-z));
   const double e = std::exp(z);
   return e / (1 + e);
-}
-
-// Writes the softmax of z [heads] into p and returns log sum exp z.
-double softmax(const double* z, std::int64_t heads, double* p) {
-  const double largest = *std::max_element(z, z + heads);
-  double sum = 0;
-  for (std::int64_t k = 0; k < heads; ++k) sum += p[k] = std::exp(z[k] - largest);
-  for (std::int64_t k = 0; k < heads; ++k) p[k] /= sum;
-  return largest + std::log(sum);
 }
 
 // The loss of one row, whose probabilities are written to p [heads].

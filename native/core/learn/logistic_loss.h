@@ -15,6 +15,9 @@
 
 namespace torchclip::core {
 
+// Writes the softmax of z [heads] into p and returns log sum exp z.
+double softmax(const double* z, std::int64_t heads, double* p);
+
 class LogisticLoss {
  public:
   // labels: [rows], each below max(heads, 2). Keeps the references.

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 
+#include "learn/logistic_loss.h"
 #include "learn/numbers.h"
 #include "learn/probe_features.h"
 #include "linalg/thread_pool.h"
@@ -114,11 +114,9 @@ void Fit::set_residuals() {
     double* z = logits_.data() + i * width_;
     double* residual = residuals_.data() + i * width_;
     for (std::int64_t k = 0; k < classes_; ++k) z[k] += alphas_[k] * cosines_[i * width_ + k];
-    const double largest = *std::max_element(z, z + classes_);
-    double sum = 0;
-    for (std::int64_t k = 0; k < classes_; ++k) sum += residual[k] = std::exp(z[k] - largest);
+    softmax(z, classes_, residual);
     for (std::int64_t k = 0; k < classes_; ++k) {
-      residual[k] = (residual[k] / sum - (k == problem_.labels[i] ? 1 : 0)) / rows();
+      residual[k] = (residual[k] - (k == problem_.labels[i] ? 1 : 0)) / rows();
     }
   });
 }
@@ -165,8 +163,7 @@ void Fit::copy_to(double* coefficients, double* intercepts, double* alphas) cons
 
 void fit_lp_plus_plus(const LpPlusPlusProblem& problem, const LpPlusPlusOptions& options, double* coefficients,
                       double* intercepts, double* alphas) {
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  ThreadPool pool(options.threads > 0 ? options.threads : cores);
+  ThreadPool pool(thread_count(options.threads));
   const Context context{*kernels(), pool};
   Fit fit(context, problem, options);
   fit.run();

@@ -28,7 +28,7 @@ double Preconditioner::building_cost() const {
 
 void Preconditioner::use_diagonal(const LogisticLoss& loss) {
   shares_ = loss.head_curvature();
-  inverses_.clear();
+  groups_.clear();
   diagonal_.resize(static_cast<std::size_t>(features_.stride()));
   weighted_squares(context_, features_, loss.row_curvature().data(), diagonal_.data());
   for (double& x : diagonal_) x /= static_cast<double>(features_.rows());
@@ -36,17 +36,15 @@ void Preconditioner::use_diagonal(const LogisticLoss& loss) {
 
 void Preconditioner::use_gram(const LogisticLoss& loss) {
   shares_ = loss.head_curvature();
-  inverses_.clear();
+  groups_.clear();
   const std::int64_t stride = features_.stride();
   Numbers<double> gram(static_cast<std::size_t>(stride * stride));
   weighted_gram(context_, features_, loss.row_curvature().data(), gram.data());
   for (double& x : gram) x /= static_cast<double>(features_.rows());
   const bool fits = std::all_of(gram.begin(), gram.end(), [](double x) { return std::isfinite(x); });
   if (!fits) return use_diagonal(loss);  // The float32 sums of very large features overflow.
-  for (const double share : shares_) {
-    const int bucket = bucket_of(share);
-    if (!inverses_.contains(bucket)) inverses_[bucket] = damped(gram, std::exp2(bucket));
-  }
+  for (std::int64_t k = 0; k < heads_; ++k) groups_[bucket_of(shares_[k])].heads.push_back(k);
+  for (auto& [bucket, group] : groups_) group.inverse = damped(gram, std::exp2(bucket));
 }
 
 // The inverse of share x gram + penalty, with as much more on the diagonal as the rounding of the sums needs.
@@ -68,7 +66,7 @@ Numbers<double> Preconditioner::damped(const Numbers<double>& gram, double share
 
 void Preconditioner::apply(const double* in, double* out) const {
   const std::int64_t stride = features_.stride(), dim = features_.dim();
-  if (inverses_.empty()) {
+  if (groups_.empty()) {
     const double least = 1e-12 * *std::max_element(diagonal_.begin(), diagonal_.end()) + 1e-300;
     for (std::int64_t k = 0; k < heads_; ++k) {
       for (std::int64_t i = 0; i < stride; ++i) {
@@ -76,14 +74,12 @@ void Preconditioner::apply(const double* in, double* out) const {
         out[k * stride + i] = i > dim ? 0 : in[k * stride + i] / scale;
       }
     }
-    return project(out);
+    return center_heads(out, heads_, stride);
   }
-  for (const auto& [bucket, inverse] : inverses_) {
-    Numbers<std::int64_t> members;
-    for (std::int64_t k = 0; k < heads_; ++k) {
-      if (bucket_of(shares_[k]) == bucket) members.push_back(k);
-    }
-    const auto count = static_cast<std::int64_t>(members.size());
+  for (const auto& entry : groups_) {
+    const auto& members = entry.second.heads;
+    const auto& inverse = entry.second.inverse;
+    const std::int64_t count = members.count();
     Numbers<double> rows(static_cast<std::size_t>(count * stride)), results(rows.size());
     for (std::int64_t i = 0; i < count; ++i) std::copy_n(in + members[i] * stride, stride, rows.data() + i * stride);
     constexpr std::int64_t kColumns = 96;
@@ -101,18 +97,16 @@ void Preconditioner::apply(const double* in, double* out) const {
     for (std::int64_t i = 0; i < count; ++i)
       std::copy_n(results.data() + i * stride, stride, out + members[i] * stride);
   }
-  project(out);
+  center_heads(out, heads_, stride);
 }
 
-// Subtracts the mean of the heads, which is where the sum over the heads is zero.
-void Preconditioner::project(double* rows) const {
-  if (heads_ == 1) return;
-  const std::int64_t stride = features_.stride();
+void center_heads(double* rows, std::int64_t heads, std::int64_t stride) {
+  if (heads == 1) return;
   for (std::int64_t i = 0; i < stride; ++i) {
     double mean = 0;
-    for (std::int64_t k = 0; k < heads_; ++k) mean += rows[k * stride + i];
-    mean /= static_cast<double>(heads_);
-    for (std::int64_t k = 0; k < heads_; ++k) rows[k * stride + i] -= mean;
+    for (std::int64_t k = 0; k < heads; ++k) mean += rows[k * stride + i];
+    mean /= static_cast<double>(heads);
+    for (std::int64_t k = 0; k < heads; ++k) rows[k * stride + i] -= mean;
   }
 }
 

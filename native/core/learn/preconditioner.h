@@ -29,15 +29,23 @@ class Preconditioner {
 
  private:
   Numbers<double> damped(const Numbers<double>& gram, double share) const;
-  void project(double* rows) const;
 
   const Context& context_;
   const ProbeFeatures& features_;
   std::int64_t heads_;
   double penalty_;
-  Numbers<double> shares_;                   // c_k
-  Numbers<double> diagonal_;                 // [stride]; used while there are no inverses
-  std::map<int, Numbers<double>> inverses_;  // by round(log2 c_k): [stride, stride]
+  Numbers<double> shares_;    // c_k
+  Numbers<double> diagonal_;  // [stride]; used while there are no groups
+  // Heads with the same round(log2 c_k), and their inverse [stride, stride].
+  struct Group {
+    Numbers<std::int64_t> heads;
+    Numbers<double> inverse;
+  };
+  std::map<int, Group> groups_;  // by round(log2 c_k)
 };
+
+// Subtracts the mean of the heads from rows [heads, stride], so that the sum over the heads is zero. One head stays as
+// it is.
+void center_heads(double* rows, std::int64_t heads, std::int64_t stride);
 
 }  // namespace torchclip::core

@@ -1,5 +1,6 @@
 #include "linalg/thread_pool.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/platform_bus_guard.h"
@@ -11,6 +12,10 @@ namespace {
 constexpr int kSpins = 4000;  // some 20 to 50 microseconds
 
 }  // namespace
+
+int thread_count(std::int32_t wanted) {
+  return wanted > 0 ? wanted : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
 
 ThreadPool::ThreadPool(int threads) {
   for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });

@@ -13,6 +13,9 @@
 
 namespace torchclip::core {
 
+// The number of threads that a setting stands for; 0: one per core.
+int thread_count(std::int32_t wanted);
+
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // Includes the caller.

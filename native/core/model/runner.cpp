@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 
 #include "base/error.h"
+#include "linalg/thread_pool.h"
 #include "model/artifact/artifact.h"
 #include "model/cpu/shared_tower.h"
 #include "model/device.h"
@@ -27,10 +27,6 @@ Precision precision_named(const std::string& name) {
 
 // What TorchScript and the GPU do instead of int8.
 Precision float_precision(Precision precision) { return precision == Precision::int8 ? Precision::fp32 : precision; }
-
-int threads_of(const RunnerOptions& options) {
-  return options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-}
 
 void normalize_rows(float* out, std::int64_t rows, std::int64_t dim) {
   for (std::int64_t r = 0; r < rows; ++r, out += dim) {
@@ -64,7 +60,7 @@ struct Runner::State {
   explicit State(const RunnerOptions& options)
       : device(choose_device(options.device, info.device_note)),
         precision(precision_named(options.precision)),
-        threads(threads_of(options)),
+        threads(thread_count(options.threads)),
         images(options.towers != TowerChoice::text),
         texts(options.towers != TowerChoice::image) {}
 

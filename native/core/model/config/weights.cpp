@@ -35,4 +35,13 @@ std::vector<float> transposed(const Tensor& matrix) {
   return out;
 }
 
+std::vector<float> reordered(const Tensor& matrix, const std::vector<std::int64_t>& order) {
+  const std::int64_t inner = matrix.inner();
+  std::vector<float> out;
+  for (std::int64_t n = 0; n < matrix.rows(); ++n) {
+    for (const auto c : order) out.push_back(matrix.data[n * inner + c]);
+  }
+  return out;
+}
+
 }  // namespace torchclip::core

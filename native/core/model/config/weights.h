@@ -38,4 +38,7 @@ Tensor copied(const Tensor& tensor);
 // [columns, inner].
 std::vector<float> transposed(const Tensor& matrix);
 
+// Returns the rows of a matrix with its columns in another order: column order[i] is at place i.
+std::vector<float> reordered(const Tensor& matrix, const std::vector<std::int64_t>& order);
+
 }  // namespace torchclip::core

@@ -8,12 +8,6 @@ namespace {
 // The weights of both linear layers stay in a core's second cache up to this size.
 constexpr std::size_t kCachedWeights = 1200 << 10;
 
-// Normalises rows of f32, without gamma only converts them.
-void convert(const Kernels& kernels, const ConstMatrix& from, const LayerNorm& norm, const Matrix& to) {
-  kernels.layer_norm(from.row<float>(0), from.stride, from.rows, from.columns, norm.gamma.data, norm.beta.data,
-                     norm.eps, to.type, to.data, to.stride_bytes(), to.scales, to.sums);
-}
-
 }  // namespace
 
 ConvFeedForward::ConvFeedForward(const Context& context, Precision precision, const Weights& weights,
@@ -53,7 +47,7 @@ ConvFeedForward::Rows ConvFeedForward::make_rows(Arena& arena, std::int64_t rows
 void ConvFeedForward::make_input(const Kernels& kernels, const Features& in, std::int64_t begin, std::int64_t count,
                                  const Rows& rows) const {
   conv_.run_lines(kernels, in, begin, count, rows.convolved);
-  if (norm_.gamma.data || rows.input.type != DType::f32) convert(kernels, rows.convolved, norm_, rows.input);
+  if (norm_.gamma.data || rows.input.type != DType::f32) norm_.normalize_here(kernels, rows.convolved, rows.input);
 }
 
 void ConvFeedForward::run_grouped(const Context& context, Arena& arena, const Features& in, const Matrix& out) const {
@@ -65,7 +59,9 @@ void ConvFeedForward::run_grouped(const Context& context, Arena& arena, const Fe
     const Rows rows = of_threads[thread].first(pixels);
     make_input(context.kernels, in, begin, count, rows);
     up_.multiply_here(rows.input, rows.activated, {.activation = Activation::gelu});
-    if (rows.narrowed.type != rows.activated.type) convert(context.kernels, rows.activated, {}, rows.narrowed);
+    if (rows.narrowed.type != rows.activated.type) {
+      LayerNorm().normalize_here(context.kernels, rows.activated, rows.narrowed);
+    }
     down_.multiply_here(rows.narrowed, out.row_slice(first, pixels), {.residual = in.pixels.row_slice(first, pixels)});
   });
 }

@@ -19,16 +19,13 @@ SqueezeExcite::SqueezeExcite(const Context& context, const Weights& weights, con
   const std::int64_t inner = reduce.rows();
   const auto expand = need(weights, key + ".fc2.weight", width, inner);
   const auto bias = need(weights, key + ".fc2.bias", width, 1);
-  std::vector<float> reduce_weights, expand_weights, expand_bias;
-  for (std::int64_t n = 0; n < inner; ++n) {
-    for (const auto c : order) reduce_weights.push_back(reduce.data[n * width + c]);
-  }
+  std::vector<float> expand_weights, expand_bias;
   for (const auto c : order) {
     expand_weights.insert(expand_weights.end(), expand.data + c * inner, expand.data + (c + 1) * inner);
     expand_bias.push_back(bias.data[c]);
   }
-  reduce_ =
-      Linear(context, Precision::fp32, reduce_weights.data(), need(weights, key + ".fc1.bias").data, inner, width);
+  reduce_ = Linear(context, Precision::fp32, reordered(reduce, order).data(), need(weights, key + ".fc1.bias").data,
+                   inner, width);
   expand_ = Linear(context, Precision::fp32, expand_weights.data(), expand_bias.data(), width, inner);
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "model/cpu/chunking.h"
+#include "model/cpu/folded_convolution.h"
 #include "model/cpu/pixel_taps.h"
 #include "model/cpu/projection.h"
 
@@ -17,17 +18,9 @@ constexpr std::size_t kEarlyStages = 2;
 
 // A convolution with a bias, as a Linear layer over its taps.
 Linear whole_convolution(const Context& context, Precision precision, const Weights& weights, const std::string& key) {
-  const auto w = need(weights, key + ".weight");
-  const std::int64_t columns = w.rows(), channels = w.shape[1], taps = w.inner() / channels;
-  std::vector<float> ordered(static_cast<std::size_t>(columns * taps * channels));  // [columns, taps, channels]
-  for (std::int64_t n = 0; n < columns; ++n) {
-    const float* from = w.data + n * channels * taps;
-    float* to = ordered.data() + n * channels * taps;
-    for (std::int64_t t = 0; t < taps; ++t) {
-      for (std::int64_t c = 0; c < channels; ++c) *to++ = from[c * taps + t];
-    }
-  }
-  return Linear(context, precision, ordered.data(), need(weights, key + ".bias").data, columns, taps * channels);
+  const auto f = folded(weights, key, "");
+  return Linear(context, precision, f.weights.data(), need(weights, key + ".bias").data, f.columns,
+                f.taps * f.channels);
 }
 
 ConvFeedForward make_block(const Context& context, Precision precision, const Weights& weights, const std::string& key,
@@ -157,15 +150,13 @@ void ConvnextTower::halve(const Context& context, Arena& arena, const Stage& sta
   const Arena::Scope scope(arena);
   const std::int64_t half = in.side / 2, channels = in.pixels.columns;
   const Matrix taps = arena.matrix(out.rows, stage.downsample.inner(), stage.downsample.type());
-  const LayerNorm& norm = stage.norm;
   context.pool.parallel_for(in.images() * half, [&](std::int64_t task) {
     const std::int64_t image = task / half, y = task % half;
     // One call normalises every second pixel of a line, from which the same tap of all results comes.
     for (std::int64_t tap = 0; tap < 4; ++tap) {
       const Matrix to = taps.row_slice(task * half, half).column_slice(tap * channels, channels);
       const float* from = in.pixels.row<float>((image * in.side + 2 * y + tap / 2) * in.side + tap % 2);
-      context.kernels.layer_norm(from, 2 * channels, half, channels, norm.gamma.data, norm.beta.data, norm.eps, to.type,
-                                 to.data, to.stride_bytes(), nullptr, nullptr);
+      stage.norm.normalize_here(context.kernels, {from, half, channels, 2 * channels}, to);
     }
   });
   stage.downsample.multiply(context, taps, out);

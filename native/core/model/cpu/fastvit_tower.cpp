@@ -144,12 +144,8 @@ void FastvitTower::make_head(const Context& context, const Weights& weights, std
   final_ = ConvGelu(conv, SqueezeExcite(context, weights, key + ".se", order));
   if (!projects) return;
   const auto w = need(weights, "visual.project.weight");
-  std::vector<float> ordered;
-  for (std::int64_t n = 0; n < w.rows(); ++n) {
-    for (const auto c : order) ordered.push_back(w.data[n * width + c]);
-  }
-  projection_ =
-      Linear(context, Precision::fp32, ordered.data(), need(weights, "visual.project.bias").data, w.rows(), width);
+  projection_ = Linear(context, Precision::fp32, reordered(w, order).data(), need(weights, "visual.project.bias").data,
+                       w.rows(), width);
 }
 
 std::size_t FastvitTower::bytes() const {

@@ -17,6 +17,8 @@ struct LayerNorm {
 
   // Normalises the rows of `in` (f32) and converts them to the element type of `out`. `out` may be `in`.
   void normalize(const Context& context, const ConstMatrix& in, const Matrix& out) const;
+  // As normalize(), on the calling thread only. Without gamma the rows are only converted.
+  void normalize_here(const Kernels& kernels, const ConstMatrix& in, const Matrix& out) const;
 };
 
 // Returns the rows of `in` (f32) as input of linear layers that take `type`: a new matrix, normalised if `norm` is not

@@ -34,7 +34,6 @@ class MergedConvolution {
   void scale(const Tensor& factors);
 
   std::int64_t columns() const noexcept { return columns_; }
-  std::int64_t channels() const noexcept { return channels_; }
   std::int64_t kernel() const noexcept { return kernel_; }
   double weight(std::int64_t column, std::int64_t tap, std::int64_t channel) const {
     return weights_[static_cast<std::size_t>((column * taps() + tap) * channels_ + channel)];

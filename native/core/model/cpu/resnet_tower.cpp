@@ -193,10 +193,9 @@ void ResnetTower::run_stem(const Context& context, Arena& arena, const std::uint
   halve(context, third, side, out);
 }
 
-ResnetTower::Features ResnetTower::run_block(const Context& context, Arena& arena, const Block& block,
-                                             const Features& x) const {
+Features ResnetTower::run_block(const Context& context, Arena& arena, const Block& block, const Features& x) const {
   const bool halves = block.stride != 1;
-  const std::int64_t side = x.side, images = x.pixels.rows / (side * side), next = side / block.stride;
+  const std::int64_t side = x.side, images = x.images(), next = side / block.stride;
   const std::int64_t planes = block.conv1.columns();
   const Matrix out = block.skip ? arena.dense(images * next * next, block.conv3.columns()) : x.pixels;
   const Arena::Scope scope(arena);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/cpu/features.h"
 #include "model/cpu/pooled_attention.h"
 #include "model/cpu/tower.h"
 #include "model/cpu/winograd.h"
@@ -40,11 +41,6 @@ class ResnetTower : public ImageTower {
     Linear conv1, conv3, skip;
     Convolution conv2;
     std::int64_t stride = 1;
-  };
-  // Images or features, f32 [images * side * side, channels] without gaps.
-  struct Features {
-    Matrix pixels;
-    std::int64_t side = 0;
   };
   Block make_block(const Context& context, const Weights& weights, const std::string& key, bool first,
                    std::int64_t stride) const;
