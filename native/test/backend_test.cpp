@@ -3,11 +3,11 @@
 //   core_backend_test ARTIFACT FOLDER_OF_BACKENDS
 #include <cstdint>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "backend/edge.h"
+#include "base/file.h"
 #include "check.h"
 #include "files.h"
 #include "model/artifact/artifact.h"
@@ -37,9 +37,7 @@ const torchclip_torch_table& torch_fake() {
 }
 
 const torchclip_cuda_table& cuda_fake() {
-  const auto file = find_backend(places_of("whole"), "torchclip_cuda");
-  const auto& header = open_backend(file, TORCHCLIP_CUDA_ENTRY, sizeof(torchclip_cuda_table));
-  return reinterpret_cast<const torchclip_cuda_table&>(header);
+  return open_table<torchclip_cuda_table>(find_backend(places_of("whole"), "torchclip_cuda"), TORCHCLIP_CUDA_ENTRY);
 }
 
 PixelTable table_of(const Artifact& artifact) { return {artifact.config().mean.data(), artifact.config().std.data()}; }
@@ -153,9 +151,7 @@ TEST_CASE("the generic runner: tensors, pixels, tokens and the table of pixels p
 TEST_CASE("a tower that is not asked for is not read") {
   const Artifact artifact(artifact_path());
   const auto pixels = table_of(artifact);
-  GenericOptions none = both_towers();
-  none.images = none.texts = false;
-  CHECK(GenericRunner(torch_fake(), artifact, pixels, none).bytes() == 0);
+  CHECK(GenericRunner(torch_fake(), artifact, pixels, GenericOptions{}).bytes() == 0);
 }
 
 TEST_CASE("a failure of the backend keeps its code and its message") {
@@ -294,9 +290,8 @@ TEST_CASE("third-party exports: files, texts and attributes pass through") {
 
   const Artifact artifact(artifact_path());
   wrap_torchscript(file.path(), artifact.config_json(), "{}", output.path());
-  std::ifstream written(output.path());
-  std::stringstream text;
-  text << written.rdbuf();
-  CHECK(text.str().find(std::to_string(artifact.config_json().size()) + " 2 ") == 0);
-  CHECK(text.str().find(" image_size=" + std::to_string(artifact.config().image_size)) != std::string::npos);
+  const File written(output.path());
+  const auto text = written.read_text(0, written.size());
+  CHECK(text.find(std::to_string(artifact.config_json().size()) + " 2 ") == 0);
+  CHECK(text.find(" image_size=" + std::to_string(artifact.config().image_size)) != std::string::npos);
 }

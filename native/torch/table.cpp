@@ -54,18 +54,14 @@ void runner_info(const torchclip_torch_runner* runner, torchclip_torch_runner_in
 
 int32_t encode_pixels(torchclip_torch_runner* runner, const uint8_t* pixels, int64_t rows,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
-  return guarded(error, [&] {
-    require_whole(*options);
-    runner->runner.encode_pixels(pixels, rows, out, options->cancel);
-  });
+  return guarded_encode(error, options,
+                        [&](Cancel cancel) { runner->runner.encode_pixels(pixels, rows, out, cancel); });
 }
 
 int32_t encode_tokens(torchclip_torch_runner* runner, const int32_t* ids, int64_t rows, int64_t length,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
-  return guarded(error, [&] {
-    require_whole(*options);
-    runner->runner.encode_tokens(ids, rows, length, out, options->cancel);
-  });
+  return guarded_encode(error, options,
+                        [&](Cancel cancel) { runner->runner.encode_tokens(ids, rows, length, out, cancel); });
 }
 
 int32_t make_rows(int32_t cuda_device, const float* values, int64_t count, int32_t dim, torchclip_torch_rows** rows,

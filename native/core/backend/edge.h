@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backend/backend.h"
+#include "base/cancel.h"
 #include "base/copied_text.h"
 #include "base/error.h"
 
@@ -32,6 +33,18 @@ void require_whole(const Struct& given) {
   if (given.size >= sizeof(Struct)) return;
   throw Error(TORCHCLIP_E_INTERNAL, "torchclip passes a struct of " + std::to_string(given.size) +
                                         " bytes to a backend that needs " + std::to_string(sizeof(Struct)));
+}
+
+// How the core passes the flag that cancels an encode function, and how the backend's function takes it.
+inline torchclip_encode_options encode_options(Cancel cancel) { return {sizeof(torchclip_encode_options), cancel}; }
+
+template <typename Work>
+std::int32_t guarded_encode(torchclip_backend_error* error, const torchclip_encode_options* options,
+                            Work&& work) noexcept {
+  return guarded(error, [&] {
+    require_whole(*options);
+    std::forward<Work>(work)(options->cancel);
+  });
 }
 
 // Calls a function of the table, or a callback, whose last parameter is the error. Throws its failure as an Error with

@@ -1,18 +1,13 @@
 #include "base/file.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
 #include "base/error.h"
 #include "base/platform_file.h"
 
 namespace torchclip::core {
 namespace {
-
-// Linux reads at most 2 GiB - 4096 bytes at once.
-constexpr std::size_t kMostAtOnce = std::size_t{1} << 30;
 
 [[noreturn]] void fail_open(const std::string& path, int reason, const FileErrors& errors) {
   if (reason == ENOENT || reason == ENOTDIR) throw Error(errors.missing, "no such file: " + path);
@@ -30,7 +25,7 @@ File::File(const std::string& path, const FileErrors& errors) : path_(path), err
     throw Error(errors.irregular, "not a regular file: " + path);
   }
   size_ = state.size;
-  identity_ = std::move(state.identity);
+  for (const std::int64_t part : state.identity) identity_ += std::to_string(part) + ".";
 }
 
 File::~File() { close_descriptor(descriptor_); }
@@ -38,7 +33,7 @@ File::~File() { close_descriptor(descriptor_); }
 void File::read(std::uint64_t offset, void* to, std::size_t bytes) const {
   auto* at = static_cast<char*>(to);
   while (bytes > 0) {
-    const std::int64_t got = read_at(descriptor_, at, std::min(bytes, kMostAtOnce), offset);
+    const std::int64_t got = read_at(descriptor_, at, bytes, offset);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw Error(errors_.unreadable, path_ + " cannot be read: " + std::strerror(errno));
     if (got == 0) throw Error(errors_.cut_off, path_ + " ends before its contents do");

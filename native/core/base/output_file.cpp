@@ -1,6 +1,5 @@
 #include "base/output_file.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -8,13 +7,6 @@
 #include "base/platform_file.h"
 
 namespace torchclip::core {
-namespace {
-
-// Linux writes at most 2 GiB - 4096 bytes at once.
-constexpr std::size_t kMostAtOnce = std::size_t{1} << 30;
-
-}  // namespace
-
 OutputFile::OutputFile(const std::string& path) : path_(path) {
   descriptor_ = create_for_writing(path);
   if (descriptor_ < 0) fail(errno);
@@ -40,7 +32,7 @@ void OutputFile::close() {
 void OutputFile::write(std::uint64_t offset, const void* from, std::size_t bytes) {
   const auto* at = static_cast<const char*>(from);
   while (bytes > 0) {
-    const std::int64_t done = write_at(descriptor_, at, std::min(bytes, kMostAtOnce), offset);
+    const std::int64_t done = write_at(descriptor_, at, bytes, offset);
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail(errno);
     if (done == 0) fail(EIO);

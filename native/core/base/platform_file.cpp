@@ -7,25 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace torchclip::core {
 namespace {
 
-std::string identity_of(const struct stat& file) {
-#if defined(__APPLE__)
-  const auto &modified = file.st_mtimespec, &changed = file.st_ctimespec;
-#else
-  const auto &modified = file.st_mtim, &changed = file.st_ctim;
-#endif
-  std::string identity;
-  for (const std::int64_t part :
-       {static_cast<std::int64_t>(file.st_dev), static_cast<std::int64_t>(file.st_ino),
-        static_cast<std::int64_t>(file.st_size), static_cast<std::int64_t>(modified.tv_sec),
-        static_cast<std::int64_t>(modified.tv_nsec), static_cast<std::int64_t>(changed.tv_sec),
-        static_cast<std::int64_t>(changed.tv_nsec)}) {
-    identity += std::to_string(part) + ".";
-  }
-  return identity;
-}
+// Linux reads and writes at most 2 GiB - 4096 bytes at once.
+std::size_t length_of(std::size_t bytes) { return std::min(bytes, std::size_t{1} << 30); }
 
 }  // namespace
 
@@ -44,18 +32,26 @@ int close_descriptor(int descriptor) { return close(descriptor); }
 bool state_of(int descriptor, FileState& state) {
   struct stat about {};
   if (fstat(descriptor, &about) != 0) return false;
+#if defined(__APPLE__)
+  const auto &modified = about.st_mtimespec, &changed = about.st_ctimespec;
+#else
+  const auto &modified = about.st_mtim, &changed = about.st_ctim;
+#endif
   state.size = static_cast<std::uint64_t>(about.st_size);
   state.is_regular = S_ISREG(about.st_mode);
-  state.identity = identity_of(about);
+  state.identity = {static_cast<std::int64_t>(about.st_dev),     static_cast<std::int64_t>(about.st_ino),
+                    static_cast<std::int64_t>(about.st_size),    static_cast<std::int64_t>(modified.tv_sec),
+                    static_cast<std::int64_t>(modified.tv_nsec), static_cast<std::int64_t>(changed.tv_sec),
+                    static_cast<std::int64_t>(changed.tv_nsec)};
   return true;
 }
 
 std::int64_t read_at(int descriptor, void* to, std::size_t bytes, std::uint64_t offset) {
-  return pread(descriptor, to, bytes, static_cast<off_t>(offset));
+  return pread(descriptor, to, length_of(bytes), static_cast<off_t>(offset));
 }
 
 std::int64_t write_at(int descriptor, const void* from, std::size_t bytes, std::uint64_t offset) {
-  return pwrite(descriptor, from, bytes, static_cast<off_t>(offset));
+  return pwrite(descriptor, from, length_of(bytes), static_cast<off_t>(offset));
 }
 
 const char* map_for_reading(int descriptor, std::size_t bytes) {

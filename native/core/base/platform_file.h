@@ -2,6 +2,7 @@
 // Windows too. Functions that fail leave the reason in errno.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -11,8 +12,8 @@ namespace torchclip::core {
 struct FileState {
   std::uint64_t size = 0;   // in bytes
   bool is_regular = false;  // neither a folder nor a pipe nor a device
-  // Differs when the file or its contents do: device, inode, size and the times of the last changes.
-  std::string identity;
+  // Differs when the file or its contents do: device, inode, size and the times of the last changes, then zeros.
+  std::array<std::int64_t, 7> identity{};
 };
 
 // Opens a file by its path in UTF-8, without waiting for the writer of a pipe. Returns -1 if that fails.

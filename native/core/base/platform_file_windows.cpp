@@ -2,28 +2,17 @@
 
 #if defined(_WIN32)
 
-#if !defined(WIN32_LEAN_AND_MEAN)
-#define WIN32_LEAN_AND_MEAN
-#endif
-#if !defined(NOMINMAX)
-#define NOMINMAX
-#endif
 #include <fcntl.h>
 #include <io.h>
 #include <sys/stat.h>
-#include <windows.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
+
+#include "base/platform_windows.h"
 
 namespace torchclip::core {
 namespace {
-
-// The C library reads paths of `char` in the code page of the user.
-std::wstring wide(const std::string& path) {
-  return std::filesystem::path(std::u8string(path.begin(), path.end())).wstring();
-}
 
 HANDLE handle_of(int descriptor) { return reinterpret_cast<HANDLE>(_get_osfhandle(descriptor)); }
 
@@ -59,12 +48,12 @@ int reason_of(DWORD error) {
 }  // namespace
 
 int open_for_reading(const std::string& path) {
-  return _wopen(wide(path).c_str(), _O_RDONLY | _O_BINARY | _O_NOINHERIT);
+  return _wopen(path_of(path).c_str(), _O_RDONLY | _O_BINARY | _O_NOINHERIT);
 }
 
 int create_for_writing(const std::string& path) {
   constexpr int kFlags = _O_WRONLY | _O_CREAT | _O_TRUNC | _O_BINARY | _O_NOINHERIT;
-  return _wopen(wide(path).c_str(), kFlags, _S_IREAD | _S_IWRITE);
+  return _wopen(path_of(path).c_str(), kFlags, _S_IREAD | _S_IWRITE);
 }
 
 int close_descriptor(int descriptor) { return _close(descriptor); }
@@ -78,14 +67,12 @@ bool state_of(int descriptor, FileState& state) {
   }
   state.size = joined(about.nFileSizeHigh, about.nFileSizeLow);
   state.is_regular = GetFileType(file) == FILE_TYPE_DISK && (about.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) == 0;
-  state.identity.clear();
   const FILETIME &created = about.ftCreationTime, &modified = about.ftLastWriteTime;
-  for (const std::uint64_t part :
-       {std::uint64_t{about.dwVolumeSerialNumber}, joined(about.nFileIndexHigh, about.nFileIndexLow), state.size,
-        joined(modified.dwHighDateTime, modified.dwLowDateTime),
-        joined(created.dwHighDateTime, created.dwLowDateTime)}) {
-    state.identity += std::to_string(part) + ".";
-  }
+  state.identity = {static_cast<std::int64_t>(about.dwVolumeSerialNumber),
+                    static_cast<std::int64_t>(joined(about.nFileIndexHigh, about.nFileIndexLow)),
+                    static_cast<std::int64_t>(state.size),
+                    static_cast<std::int64_t>(joined(modified.dwHighDateTime, modified.dwLowDateTime)),
+                    static_cast<std::int64_t>(joined(created.dwHighDateTime, created.dwLowDateTime))};
   return true;
 }
 

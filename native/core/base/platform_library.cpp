@@ -1,13 +1,7 @@
 #include "base/platform_library.h"
 
 #if defined(_WIN32)
-#if !defined(WIN32_LEAN_AND_MEAN)
-#define WIN32_LEAN_AND_MEAN
-#endif
-#if !defined(NOMINMAX)
-#define NOMINMAX
-#endif
-#include <windows.h>
+#include "base/platform_windows.h"
 #else
 #include <dlfcn.h>
 #endif
@@ -20,7 +14,7 @@ namespace torchclip::core {
 #if defined(_WIN32)
 
 void* open_library(const std::string& file, Symbols, std::string& problem) {
-  const std::filesystem::path path(std::u8string(file.begin(), file.end()));
+  const std::filesystem::path path = path_of(file);
   // What a library needs is looked for beside it, not beside the program.
   const DWORD flags = path.is_absolute() ? LOAD_WITH_ALTERED_SEARCH_PATH : 0;
   const HMODULE library = LoadLibraryExW(path.wstring().c_str(), nullptr, flags);

@@ -65,7 +65,7 @@ BackendPlaces backend_places() {
 }
 
 std::string find_backend(const BackendPlaces& places, const std::string& name) {
-  const std::string file = "lib" + name + kLibrarySuffix;
+  const std::string file = library_file(name);
   std::string tried;
   for (const auto& folder : places.folders) {
     const auto path = std::filesystem::absolute(folder) / file;

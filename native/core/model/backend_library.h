@@ -16,6 +16,8 @@ constexpr const char* kLibrarySuffix = ".dylib";
 constexpr const char* kLibrarySuffix = ".so";
 #endif
 
+inline std::string library_file(const std::string& name) { return "lib" + name + kLibrarySuffix; }
+
 struct BackendPlaces {
   std::vector<std::string> folders;  // Where the backends are looked for, in this order.
   std::string libtorch;  // The folder that holds libtorch's lib/; empty: what is recorded beside the backend.
@@ -35,5 +37,11 @@ std::string find_backend(const BackendPlaces& places, const std::string& name);
 // if the library does not load, does not export the function, or its table has less than `size` bytes, is of another
 // version, or belongs to another release of torchclip.
 const torchclip_table_header& open_backend(const std::string& file, const char* entry, std::uint32_t size);
+
+// Does what open_backend() does, and returns the whole table, which begins with that header.
+template <typename Table>
+const Table& open_table(const std::string& file, const char* entry) {
+  return reinterpret_cast<const Table&>(open_backend(file, entry, sizeof(Table)));
+}
 
 }  // namespace torchclip::core

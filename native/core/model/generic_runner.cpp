@@ -48,8 +48,6 @@ torchclip_torch_options c_options(const GenericOptions& options) {
   return out;
 }
 
-torchclip_encode_options c_options(Cancel cancel) { return {sizeof(torchclip_encode_options), cancel}; }
-
 }  // namespace
 
 GenericRunner::GenericRunner(const torchclip_torch_table& table, const Artifact& artifact, const PixelTable& pixels,
@@ -71,13 +69,13 @@ GenericRunner::GenericRunner(const torchclip_torch_table& table, const Artifact&
 }
 
 void GenericRunner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) {
-  const auto options = c_options(cancel);
+  const auto options = encode_options(cancel);
   call(table_.encode_pixels, runner_.get(), pixels, rows, &options, out);
 }
 
 void GenericRunner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                                   Cancel cancel) {
-  const auto options = c_options(cancel);
+  const auto options = encode_options(cancel);
   call(table_.encode_tokens, runner_.get(), ids, rows, length, &options, out);
 }
 

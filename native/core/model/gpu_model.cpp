@@ -48,8 +48,6 @@ torchclip_cuda_source c_source(const GpuModelSource& source) {
   return out;
 }
 
-torchclip_encode_options c_options(Cancel cancel) { return {sizeof(torchclip_encode_options), cancel}; }
-
 }  // namespace
 
 GpuModel::GpuModel(const torchclip_cuda_table& table, const GpuModelSource& source)
@@ -69,19 +67,19 @@ MemoryUse GpuModel::memory() const {
 }
 
 void GpuModel::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) {
-  const auto options = c_options(cancel);
+  const auto options = encode_options(cancel);
   call(table_.encode_pixels, model_.get(), pixels, rows, &options, out);
 }
 
 void GpuModel::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                              Cancel cancel) {
-  const auto options = c_options(cancel);
+  const auto options = encode_options(cancel);
   call(table_.encode_tokens, model_.get(), ids, rows, length, &options, out);
 }
 
 void GpuModel::encode_images(const ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
                              Cancel cancel) {
-  const auto options = c_options(cancel);
+  const auto options = encode_options(cancel);
   std::vector<torchclip_image> given;
   given.reserve(static_cast<std::size_t>(count));
   std::transform(images, images + count, std::back_inserter(given), [](const ImageInput& input) -> torchclip_image {

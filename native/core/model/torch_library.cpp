@@ -1,6 +1,5 @@
 #include "model/torch_library.h"
 
-#include <filesystem>
 #include <fstream>
 #include <mutex>
 
@@ -28,7 +27,7 @@ std::string recorded_libtorch(const std::filesystem::path& backend) {
 }
 
 void open_part(const std::string& libtorch, const char* name) {
-  const auto file = std::filesystem::absolute(libtorch) / "lib" / (std::string("lib") + name + kLibrarySuffix);
+  const auto file = libtorch_file(libtorch, name);
   std::string problem;
   if (!open_library(file.string(), Symbols::local, problem)) {
     throw Error(TORCHCLIP_E_ADDON, "a library of libtorch does not load: " + problem);
@@ -37,14 +36,17 @@ void open_part(const std::string& libtorch, const char* name) {
 
 }  // namespace
 
+std::filesystem::path libtorch_file(const std::string& libtorch, const std::string& name) {
+  return std::filesystem::absolute(libtorch) / "lib" / library_file(name);
+}
+
 TorchLibrary open_torch(const BackendPlaces& places) {
   const auto backend = find_backend(places, "torchclip_torch");
   TorchLibrary library;
   library.libtorch = places.libtorch.empty() ? recorded_libtorch(backend) : places.libtorch;
   open_part(library.libtorch, "c10");
   open_part(library.libtorch, "torch_cpu");
-  const auto& header = open_backend(backend, TORCHCLIP_TORCH_ENTRY, sizeof(torchclip_torch_table));
-  library.table = reinterpret_cast<const torchclip_torch_table*>(&header);
+  library.table = &open_table<torchclip_torch_table>(backend, TORCHCLIP_TORCH_ENTRY);
   return library;
 }
 

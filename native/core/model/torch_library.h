@@ -2,6 +2,7 @@
 // something first needs them, so that a process which runs torchclip's own kernels never maps libtorch.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "backend/torch_table.h"
@@ -19,6 +20,9 @@ struct TorchLibrary {
 // backend. Throws Error(E_ADDON) with what is missing.
 TorchLibrary open_torch(const BackendPlaces& places);
 constexpr const char* kLibtorchRecord = "libtorchclip_torch.libtorch.txt";
+
+// The absolute path of a library of a libtorch: "torch_cpu".
+std::filesystem::path libtorch_file(const std::string& libtorch, const std::string& name);
 
 // The library of this process, opened once. `feature` begins the message of the error and is the subject of its first
 // sentence: "the generic runner". Throws Error(E_ADDON) with the feature, what is missing, and the command that

@@ -35,7 +35,6 @@ class Artifact {
   explicit Artifact(const std::string& path);
 
   const File& file() const noexcept { return *file_; }
-  std::shared_ptr<const File> shared_file() const noexcept { return file_; }
   const ModelConfig& config() const noexcept { return config_; }
   const std::string& config_json() const noexcept { return config_json_; }
   const std::string& tokenizer_json() const noexcept { return tokenizer_json_; }
