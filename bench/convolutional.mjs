@@ -30,18 +30,10 @@ const folder = mkdtempSync(join(tmpdir(), "torchclip-bench-"));
 
 const SECONDS = 1;
 
-/**
- * Items that `work` does in a second of processor time, as speedOf of rounds.mjs does for the clock.
- * @param {import("./rounds.mjs").Measure} work
- */
-async function processorSpeedOf(work) {
-  await work(); // unmeasured: the threads of the one before may still spin
-  const [start, before] = [performance.now(), process.cpuUsage()];
-  let items = 0;
-  do items += await work();
-  while (performance.now() - start < SECONDS * 1000);
-  const { user, system } = process.cpuUsage(before);
-  return items / ((user + system) / 1e6);
+/** Milliseconds of processor time. */
+function processorTime() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /**
@@ -52,8 +44,9 @@ async function processorSpeedOf(work) {
  */
 async function compare(name, clips, batch) {
   const pixels = sampleImages(batch, clips.TorchScript.info.imageSize);
+  const clock = values["processor-time"] ? processorTime : undefined;
   /** @param {import("./rounds.mjs").Measure} work */
-  const measure = (work) => (values["processor-time"] ? processorSpeedOf(work) : speedOf(work, SECONDS));
+  const measure = (work) => speedOf(work, SECONDS, clock);
   /** @type {Record<string, import("./rounds.mjs").Measure>} */
   const contenders = {};
   for (const [of, clip] of Object.entries(clips))

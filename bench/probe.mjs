@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { normalizeRows } from "torchclip";
 import { fitLinearProbe } from "torchclip/learn";
 import { pythonPeer } from "./python-peer.mjs";
-import { machine, median, random } from "./rounds.mjs";
+import { machine, median, random, showRatio, spread } from "./rounds.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -79,8 +79,7 @@ async function compare(size, folder) {
   console.log(`${size}, lambda ${lambda}, ${threads} threads`);
   console.log(`  torchclip     ${shown(fits.ours)}`);
   console.log(`  scikit-learn  ${shown(fits.theirs)}`);
-  const spread = `${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}`;
-  console.log(`  ${median(ratios).toFixed(2)} × (${spread})`);
+  console.log(`  ${showRatio(spread(ratios))}`);
 }
 
 /** @param {readonly Fitted[]} fits */

@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import sharp from "sharp";
+import { writeRedCircle } from "./red-circle.mjs";
 import { root } from "./setup.mjs";
 
 const TOOLS = {
@@ -62,21 +62,13 @@ let failed = 0;
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 installTools();
-await writeImage();
+await writeRedCircle(image);
 step("npm pack and npm install", installDependent);
 if (failed) process.exit(1);
 tryInstallers();
 tryTestRunners();
 tryRuntimes();
 process.exit(failed ? 1 : 0);
-
-/** The image that the dependent's tests look at: a red circle. */
-async function writeImage() {
-  const svg =
-    '<svg width="224" height="224"><rect width="224" height="224" fill="white"/>' +
-    '<circle cx="112" cy="112" r="70" fill="red"/></svg>';
-  await sharp(Buffer.from(svg)).png().toFile(image);
-}
 
 function tryInstallers() {
   for (const npm of ["npm10", "npm11"])

@@ -11,7 +11,7 @@ import { writeFileWhole, writeFolderWhole } from "../util/files.js";
 import { withLock } from "../util/lock.js";
 import { packageRoot, packageVersion } from "../util/package.js";
 import { SCOPE } from "../util/platform.js";
-import { checkLibtorch, findLibtorch, PINNED_SOURCES, type FindOptions } from "./libtorch.js";
+import { findLibtorch, PINNED_SOURCES, type FindOptions } from "./libtorch.js";
 
 /** As the core's `kLibrarySuffix`. */
 const SUFFIX = platform === "darwin" ? "dylib" : "so";
@@ -93,7 +93,6 @@ export async function setupBackend(name: BackendName, options: SetupOptions = {}
   }
   const sources = options.sources ?? PINNED_SOURCES;
   const libtorch = await findLibtorch({ ...options, sources, flavour: flavourOf(name) });
-  await checkLibtorch(libtorch);
   for (const { part, pin } of missing) {
     const fetch = async () => {
       if (!backendLibrary(part, options.built)) await fetchBackend(part, pin, options);

@@ -137,7 +137,7 @@ export const libtorchCache = (): string => join(settings().cacheDir, "libtorch")
 const cacheName = (options: FindOptions): string => `${wantedVersion(options)}-${flavourOf(options)}`;
 
 /** NVIDIA's libraries lie beside `torch/`, as in Python's site-packages: libtorch looks for them there. */
-export function cacheFolder(options: FindOptions = {}): string {
+export function cacheFolder(options: FindOptions): string {
   return join(libtorchCache(), cacheName(options), "torch");
 }
 

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, realpath, rename, rm, stat, type FileHandle } from "node:fs/promises";
+import { access, mkdir, open, readdir, realpath, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { systemReason, TorchclipError } from "../errors.js";
 import { mapLimited } from "./iterate.js";
@@ -18,6 +18,13 @@ export async function hashFile(
     hash.update(chunk as Buffer);
   return hash.digest("hex");
 }
+
+/** Whether a file or folder is there. */
+export const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
 
 /** Errors that only writing gives, from every call. */
 const WRITE_ONLY = new Set(["ENOSPC", "EDQUOT", "EROFS", "EFBIG"]);

@@ -70,20 +70,27 @@ export function readMatBytes(file: Buffer, most: number): Map<string, MatBytes> 
   return found;
 }
 
-/** The texts of a cell array; undefined where the file has none of this name. Throws where it is damaged. */
-export function readMatTexts(file: Buffer, name: string): string[] | undefined {
+/** A matrix by its kind and name, and where its values begin; undefined where the file has none. */
+function matrixNamed(file: Buffer, name: string, kind: number) {
   for (const { matrix, little } of matrices(file, MOST_BYTES)) {
     const head = headOf(matrix, little);
-    if (head.name !== name || head.kind !== KIND.cell) continue;
-    const texts: string[] = [];
-    for (let at = head.next; at < matrix.length;) {
-      const element = elementAt(matrix, at, little, true);
-      texts.push(String(valueOf(element.data, little)));
-      at = element.next;
-    }
-    return texts;
+    if (head.name === name && head.kind === kind) return { matrix, little, start: head.next };
   }
   return undefined;
+}
+
+/** The texts of a cell array; undefined where the file has none of this name. Throws where it is damaged. */
+export function readMatTexts(file: Buffer, name: string): string[] | undefined {
+  const found = matrixNamed(file, name, KIND.cell);
+  if (!found) return undefined;
+  const { matrix, little, start } = found;
+  const texts: string[] = [];
+  for (let at = start; at < matrix.length;) {
+    const element = elementAt(matrix, at, little, true);
+    texts.push(String(valueOf(element.data, little)));
+    at = element.next;
+  }
+  return texts;
 }
 
 /** A record of a struct array: its fields that are text or one number. */
@@ -91,23 +98,21 @@ export type MatRecord = Record<string, string | number | undefined>;
 
 /** The records of a struct array; undefined where the file has none of this name. Throws where it is damaged. */
 export function readMatRecords(file: Buffer, name: string): MatRecord[] | undefined {
-  for (const { matrix, little } of matrices(file, MOST_BYTES)) {
-    const head = headOf(matrix, little);
-    if (head.name !== name || head.kind !== KIND.struct) continue;
-    const { fields, next } = fieldsOf(matrix, head.next, little);
-    const records: MatRecord[] = [];
-    for (let at = next; at < matrix.length;) {
-      const record: MatRecord = {};
-      for (const field of fields) {
-        const element = elementAt(matrix, at, little, true);
-        record[field] = valueOf(element.data, little);
-        at = element.next;
-      }
-      records.push(record);
+  const found = matrixNamed(file, name, KIND.struct);
+  if (!found) return undefined;
+  const { matrix, little, start } = found;
+  const { fields, next } = fieldsOf(matrix, start, little);
+  const records: MatRecord[] = [];
+  for (let at = next; at < matrix.length;) {
+    const record: MatRecord = {};
+    for (const field of fields) {
+      const element = elementAt(matrix, at, little, true);
+      record[field] = valueOf(element.data, little);
+      at = element.next;
     }
-    return records;
+    records.push(record);
   }
-  return undefined;
+  return records;
 }
 
 /** MATLAB's names have at most 63 characters; the files that are read here have few fields. */

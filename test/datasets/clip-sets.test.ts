@@ -1,23 +1,17 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
-import tar from "tar-stream";
 import yazl from "yazl";
 import { CLIP_PROMPTS } from "../../lib/datasets/clip-sets/prompts.js";
 import { loadDataset } from "../../lib/datasets/index.js";
 import type { RawImage } from "../../lib/index.js";
 import { unzip } from "../../lib/util/unzip.js";
-import { assertMissing, errorOf, rejectsWith, temporaryFolder } from "../support/index.js";
+import { tarOf as shard } from "../support/containers.js";
+import { assertMissing, errorOf, rejectsWith, temporaryFolder, writeFiles } from "../support/index.js";
 
-function write(root: string, files: Record<string, Uint8Array | string>): string {
-  for (const [name, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, name)), { recursive: true });
-    writeFileSync(join(root, name), content);
-  }
-  return root;
-}
+const write = (root: string, files: Record<string, Uint8Array | string>) => writeFiles(files, root);
 
 const underscored = (names: readonly string[]) => names.map((n) => n.replaceAll(" ", "_"));
 const lines = (names: readonly string[]) => `${names.join("\n")}\n`;
@@ -328,14 +322,6 @@ describe("data sets of the CLIP papers", () => {
 
   it("WebDataset: shards counted first, names of classes beside them, images cut out when used", async () => {
     const root = temporaryFolder();
-    const shard = async (entries: [string, Buffer | string][]) => {
-      const pack = tar.pack();
-      for (const [name, content] of entries) pack.entry({ name }, content);
-      pack.finalize();
-      const chunks: Buffer[] = [];
-      for await (const c of pack) chunks.push(c as Buffer);
-      return Buffer.concat(chunks);
-    };
     write(root, {
       "classnames.txt": "cat\ndog\n",
       "test/0.tar": await shard([

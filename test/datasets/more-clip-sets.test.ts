@@ -1,22 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import sharp from "sharp";
-import tar from "tar-stream";
 import { CLIP_PROMPTS, IMAGENET_SUBSETS } from "../../lib/datasets/clip-sets/prompts.js";
 import { DATASETS, loadDataset, type Dataset, type DatasetOptions } from "../../lib/datasets/index.js";
 import type { RawImage } from "../../lib/index.js";
-import { golden, rejectsWith, temporaryFolder } from "../support/index.js";
+import { tarOf } from "../support/containers.js";
+import { golden, rejectsWith, writeFiles as write } from "../support/index.js";
 
 type Files = Record<string, Uint8Array | string>;
-
-function write(files: Files, root = temporaryFolder()): string {
-  for (const [name, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, name)), { recursive: true });
-    writeFileSync(join(root, name), content);
-  }
-  return root;
-}
 
 const open = (name: string, root: string, options: DatasetOptions = {}) =>
   loadDataset(name, { root, ...options });
@@ -361,14 +352,7 @@ describe("data sets of DataComp's evaluation", () => {
   });
 
   it("PCam and the others as shards of the hub: ids in the order of the classes, VTAB's splits", async () => {
-    const shard = async (files: Files): Promise<Buffer> => {
-      const pack = tar.pack();
-      for (const [name, content] of Object.entries(files)) pack.entry({ name }, Buffer.from(content));
-      pack.finalize();
-      const chunks: Buffer[] = [];
-      for await (const chunk of pack) chunks.push(chunk as Buffer);
-      return Buffer.concat(chunks);
-    };
+    const shard = (files: Files) => tarOf(Object.entries(files));
     const root = write({
       "test/nshards.txt": "2",
       "test/0.tar": await shard({ "s0.cls": "1", "s0.webp": image }),

@@ -1,19 +1,17 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
-import { env, execPath } from "node:process";
-import { promisify } from "node:util";
+import { env } from "node:process";
 import { create } from "tar";
 import { backendLibrary, backendPackage, setupBackend } from "../../lib/setup/backends.js";
 import { installedParts } from "../../lib/setup/installed.js";
 import { cacheFolder } from "../../lib/setup/libtorch.js";
 import { backendFolder } from "../../lib/util/backend-folders.js";
 import { packageVersion } from "../../lib/util/package.js";
-import { assertMissing, rejectsWith, root, temporaryFolder } from "../support/index.js";
+import { assertMissing, rejectsWith, root, sha256, temporaryFolder } from "../support/index.js";
+import { printedBy, runSources } from "../support/process.js";
 
 const NAMES = [backendPackage("torch"), backendPackage("cuda")];
 const LIBRARIES = ["libtorchclip_torch.so", "libtorchclip_cuda.so"];
@@ -67,8 +65,8 @@ describe("torchclip setup", () => {
   };
   const built = join(folder, "no-build");
   const setup = () => setupBackend("cuda", { sources: [libtorch], pins, built });
-  const pinAll = (sha256: string) => {
-    const pin = { version: PINNED, libtorch: "2.14.1", sha256 };
+  const pinAll = (hash: string) => {
+    const pin = { version: PINNED, libtorch: "2.14.1", sha256: hash };
     writeFileSync(pins, JSON.stringify(Object.fromEntries(NAMES.map((name) => [name, pin]))));
   };
 
@@ -87,7 +85,7 @@ describe("torchclip setup", () => {
   });
 
   it("installs the backends that the release pins, once, and lists them with their sizes", async () => {
-    pinAll(createHash("sha256").update(tarball).digest("hex"));
+    pinAll(sha256(tarball));
     asked.length = 0;
     const paths = await setup();
     const urlOf = (name: string) => `/${name}/-/${name.replace("@torchclip/", "")}-${PINNED}.tgz`;
@@ -110,24 +108,19 @@ describe("torchclip setup", () => {
     );
   });
 
-  it("the addon opens the libtorch and the backend that setup installed", async () => {
-    const places = [backendFolder("torch")];
+  it("the addon opens the libtorch and the backend that setup installed", () => {
+    const installed = backendFolder("torch");
     const script = `
       const { addon } = await import("${new URL("../../lib/addon.ts", import.meta.url).href}");
       console.log(addon().libtorchInfo().version);`;
     const builtFolder = join(root, "build/Release");
-    const backend = join(places[0], LIBRARIES[0]);
-    cpSync(join(builtFolder, LIBRARIES[0]), backend);
+    cpSync(join(builtFolder, LIBRARIES[0]), join(installed, LIBRARIES[0]));
     const libtorchFolder = readFileSync(join(builtFolder, "libtorchclip_torch.libtorch.txt"), "utf8");
-    writeFileSync(join(places[0], "libtorchclip_torch.libtorch.txt"), libtorchFolder);
+    writeFileSync(join(installed, "libtorchclip_torch.libtorch.txt"), libtorchFolder);
     const addonFolder = join(folder, "addon alone");
     mkdirSync(addonFolder);
     cpSync(join(builtFolder, "torchclip.node"), join(addonFolder, "torchclip.node"));
-    const { stdout } = await promisify(execFile)(
-      execPath,
-      ["--import", "tsx", "--input-type=module", "--eval", script],
-      { cwd: root, env: { ...env, TORCHCLIP_ADDON: join(addonFolder, "torchclip.node") } },
-    );
-    assert.match(stdout, /^2\.\d+\.\d+/);
+    const run = runSources(script, { env: { TORCHCLIP_ADDON: join(addonFolder, "torchclip.node") } });
+    assert.match(printedBy(run), /^2\.\d+\.\d+/);
   });
 });

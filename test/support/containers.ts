@@ -1,10 +1,23 @@
 import { crc32 } from "node:zlib";
+import tar from "tar-stream";
 
 /** Small files of each container, with lengths and checksums right for any content. */
 
 export interface ZipRecord {
   name: string;
   bytes: Buffer;
+}
+
+/** A tar archive. */
+export async function tarOf(
+  files: readonly (readonly [name: string, content: Uint8Array | string])[],
+): Promise<Buffer> {
+  const pack = tar.pack();
+  for (const [name, content] of files) pack.entry({ name }, Buffer.from(content));
+  pack.finalize();
+  const chunks: Buffer[] = [];
+  for await (const chunk of pack) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
 /** A zip archive of stored records. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,6 +28,15 @@ export function sha256(data: Uint8Array): string {
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "torchclip-test-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Writes files with these names into a folder, by default a temporary one; gives the folder. */
+export function writeFiles(files: Record<string, Uint8Array | string>, folder = temporaryFolder()): string {
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), content);
+  }
   return folder;
 }
 

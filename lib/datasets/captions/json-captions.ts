@@ -34,7 +34,8 @@ export async function readJsonCaptions(
   problems: Problems,
 ): Promise<Listed> {
   const check = new Untrusted("E_DATASET_FORMAT", file);
-  const top = check.object(parse(await readText(file), check), "it");
+  // Karpathy's COCO file holds more values than the limit of `Untrusted.json`, a token each.
+  const top = check.object(check.largeJson(await readText(file)), "it");
   const images = check.array(top.images, "images").map((image, i) => check.object(image, `images[${i}]`));
   if (top.annotations !== undefined) {
     checkNoSplit(file, options.split);
@@ -46,15 +47,6 @@ export async function readJsonCaptions(
   throw check.error(
     "it is neither in Karpathy's form (images with sentences) nor in COCO's (images and annotations)",
   );
-}
-
-/** Without the limit of `Untrusted.json`: Karpathy's COCO file holds more values, a token each. */
-function parse(text: string, check: Untrusted): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw check.error(`it is not JSON: ${shown((cause as Error).message)}`, cause);
-  }
 }
 
 /** Refuses a split of a file that has none. */

@@ -1,7 +1,7 @@
 import { TorchclipError } from "../../errors.js";
 import { readText } from "../../util/text-file.js";
 import { splitNames } from "../formats/folder.js";
-import { describe, readRows, type ParsedRow } from "../formats/list-file.js";
+import { describe, lineError, readRows, type ParsedRow } from "../formats/list-file.js";
 import type { CaptionOptions } from "./caption-set.js";
 import { checkNoSplit, type Listed, type ListedImage } from "./json-captions.js";
 import type { Problems } from "./problems.js";
@@ -83,7 +83,7 @@ function imageOf(row: ParsedRow, file: string, key: string | undefined): string 
   const keys = key === undefined ? IMAGE_KEYS : [key];
   const value = firstOf(row, keys);
   if (typeof value === "string" && value.trim() !== "") return value;
-  throw lineError(row, file, "image", keys);
+  throw noValue(row, file, "image", keys);
 }
 
 function captionsOf(row: ParsedRow, file: string, key: string | undefined): string[] {
@@ -91,21 +91,18 @@ function captionsOf(row: ParsedRow, file: string, key: string | undefined): stri
   const value = firstOf(row, keys);
   const captions = Array.isArray(value) ? (value as unknown[]) : [value];
   if (captions.every((caption) => typeof caption === "string")) return captions;
-  throw lineError(row, file, "caption", keys);
+  throw noValue(row, file, "caption", keys);
 }
 
 function firstOf({ columns }: ParsedRow, keys: readonly string[]): unknown {
   return keys.map((key) => columns[key]).find((value) => value !== undefined);
 }
 
-function lineError(row: ParsedRow, file: string, what: string, keys: readonly string[]): TorchclipError {
+function noValue(row: ParsedRow, file: string, what: string, keys: readonly string[]): TorchclipError {
   const [first = "", ...others] = keys;
   const column = others.length > 0 ? `${first} (or ${others.join(", ")})` : first;
   const why = `no ${what} in the column ${column}; the row has ${describe(row.columns)}`;
-  return new TorchclipError("E_DATASET_FORMAT", `${file}:${row.line}: ${why}`, {
-    subject: file,
-    index: row.line,
-  });
+  return lineError(file, row.line, why);
 }
 
 /** The image's name ends at the first of these, as in CLIP_benchmark's reader: captions have commas as well. */
@@ -131,10 +128,7 @@ export async function readTextCaptions(
       if (caption === "") problems.addEmptyCaption(`line ${i + 1} (${name})`);
       else grouped.add(name, caption);
     } else if (i > 0 && line.trim() !== "") {
-      throw new TorchclipError("E_DATASET_FORMAT", `${file}:${i + 1}: no "image.jpg,caption"`, {
-        subject: file,
-        index: i + 1,
-      });
+      throw lineError(file, i + 1, 'no "image.jpg,caption"');
     }
   }
   return { split: "all", images: grouped.images(options.maxCaptions) };

@@ -1,7 +1,7 @@
-import { access } from "node:fs/promises";
 import { dirname, extname, resolve } from "node:path";
 import { TorchclipError } from "../../errors.js";
 import { isLocation } from "../../redact.js";
+import { exists } from "../../util/files.js";
 import { mapLimited } from "../../util/iterate.js";
 import type { CaptionedImage, CaptionOptions, CaptionSet } from "./caption-set.js";
 import { readJsonCaptions, type Listed, type ListedImage } from "./json-captions.js";
@@ -91,11 +91,7 @@ async function pathOf({ name, others = [] }: ListedImage, root: string): Promise
   if (isLocation(name)) return name;
   for (const candidate of [name, ...others]) {
     const path = resolve(root, candidate);
-    const isThere = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return path;
+    if (await exists(path)) return path;
   }
   return undefined;
 }

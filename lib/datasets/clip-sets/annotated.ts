@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { readText } from "../../util/text-file.js";
-import { shown, Untrusted } from "../../util/untrusted.js";
+import { Untrusted } from "../../util/untrusted.js";
 import { Dataset, type Sample } from "../dataset.js";
 import { imagesBelow } from "../formats/walk.js";
 import type { DatasetOptions } from "../types.js";
-import { atRoot, exists } from "./archive.js";
+import { atRoot, innerFolder } from "./archive.js";
 import { needRoot } from "./class-folders.js";
-import { bad, checkSplit, make } from "./common.js";
+import { bad, checkSplit, make, wanted } from "./common.js";
 import { CLIP_PROMPTS } from "./prompts.js";
 import { shardedSet } from "./shards.js";
 
@@ -28,17 +28,17 @@ const CLEVR_LEAST = 3;
  */
 export async function clevr(name: "clevr-counts" | "clevr-distance", o: DatasetOptions): Promise<Dataset> {
   const classes = [...CLIP_PROMPTS[name].classes];
-  const shards = await shardedSet(name, classes, o);
+  const shards = await shardedSet(name, o);
   if (shards) return shards;
   checkSplit(name, o, ["train", "test"]);
   const given = needRoot(name, o, "CLEVR_v1.0/scenes/CLEVR_val_scenes.json and CLEVR_v1.0/images/val/…");
-  const inner = join(given, "CLEVR_v1.0");
-  const root = (await exists(inner)) ? inner : given;
-  const split = o.split === "train" ? "train" : "test";
+  const root = await innerFolder(given, "CLEVR_v1.0");
+  const split = wanted(o);
   const own = split === "train" ? "train" : "val";
   const file = join(root, "scenes", `CLEVR_${own}_scenes.json`);
   const check = new Untrusted("E_DATASET_FORMAT", file);
-  const top = check.object(parse(await readText(file), check), "it");
+  // The scenes of the training split hold more values than the limit of `Untrusted.json`.
+  const top = check.object(check.largeJson(await readText(file)), "it");
   const samples = check.array(top.scenes, "scenes").map((value, i): Sample => {
     const scene = check.object(value, `scenes[${i}]`);
     const image = check.text(scene.image_filename, `scenes[${i}].image_filename`);
@@ -67,15 +67,6 @@ function closest(objects: readonly unknown[], where: string, check: Untrusted): 
 /** The least of any number of values, which may be more than a call takes arguments. */
 const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity);
 
-/** Without the limit of `Untrusted.json`: the scenes of CLEVR's training split hold more values. */
-function parse(text: string, check: Untrusted): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw check.error(`it is not JSON: ${shown((cause as Error).message)}`, cause);
-  }
-}
-
 const VEHICLES = ["Car", "Van", "Truck"];
 const KITTI_DISTANCES = [-100, 8, 20, 999];
 /** Metres that stand for "no vehicle". */
@@ -92,14 +83,13 @@ const KITTI_DEPTH = 13;
 export async function kittiDistance(o: DatasetOptions): Promise<Dataset> {
   const name = "kitti-distance";
   const classes = [...CLIP_PROMPTS[name].classes];
-  const shards = await shardedSet(name, classes, o);
+  const shards = await shardedSet(name, o);
   if (shards) return shards;
   checkSplit(name, o, ["all"]);
   const shard = "test/0.tar of clip-benchmark/wds_vtab-kitti_closest_vehicle_distance";
   const what = `training/image_2/… and training/label_2/…, or ${shard}`;
   const given = needRoot(name, o, what);
-  const inner = join(given, "Kitti", "raw"); // torchvision's layout
-  const root = join((await exists(inner)) ? inner : given, "training");
+  const root = join(await innerFolder(given, join("Kitti", "raw")), "training"); // "Kitti/raw": torchvision's layout
   const samples: Sample[] = [];
   for (const image of (await imagesBelow(join(root, "image_2"))).images) {
     const file = join(root, "label_2", image.name.replace(/\.[^.]+$/, ".txt"));
@@ -126,7 +116,7 @@ function vehicleDistance(text: string, file: string): number {
  * files are HDF5, which nothing here reads.
  */
 export async function pcam(o: DatasetOptions): Promise<Dataset> {
-  const data = await shardedSet("pcam", CLIP_PROMPTS.pcam.classes, o);
+  const data = await shardedSet("pcam", o);
   if (data) return data;
   const root = needRoot(
     "pcam",

@@ -1,11 +1,10 @@
-import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { basename } from "node:path/posix";
 import { extract } from "tar";
 import { TorchclipError } from "../../errors.js";
 import { addressesOf, settings } from "../../settings.js";
 import { downloadFrom, recordedOrigin } from "../../util/download.js";
-import { writeFolderWhole } from "../../util/files.js";
+import { exists, writeFolderWhole } from "../../util/files.js";
 import type { Origin } from "../../util/origin.js";
 import { unzip } from "../../util/unzip.js";
 import type { DatasetOptions } from "../types.js";
@@ -29,11 +28,11 @@ export interface Unpacked {
   origin: Origin;
 }
 
-export const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
+/** The folder `inner` of a root, or the root where that is what it holds. */
+export async function innerFolder(root: string, inner: string): Promise<string> {
+  const folder = join(root, inner);
+  return (await exists(folder)) ? folder : root;
+}
 
 /** The folder that holds `archive.probe`: `root`, or the cache, unpacked there where it is missing. */
 export async function unpacked(name: string, archive: Archive, o: DatasetOptions): Promise<Unpacked> {

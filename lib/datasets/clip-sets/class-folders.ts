@@ -1,11 +1,12 @@
 import { join, sep } from "node:path";
 import { TorchclipError } from "../../errors.js";
+import { exists } from "../../util/files.js";
 import type { Origin } from "../../util/origin.js";
 import { Dataset, type Sample } from "../dataset.js";
 import { folderDataset } from "../formats/folder.js";
 import { imagesBelow } from "../formats/walk.js";
 import type { DatasetOptions } from "../types.js";
-import { atRoot, exists, unpacked } from "./archive.js";
+import { atRoot, innerFolder, unpacked } from "./archive.js";
 import { bad, checkSplit, linesOf, make, promptClasses } from "./common.js";
 import { CLIP_PROMPTS, type ClipSetName } from "./prompts.js";
 import { ARCHIVES } from "./publishers.js";
@@ -81,16 +82,14 @@ export async function country211(o: DatasetOptions): Promise<Dataset> {
 
 /** RESISC45 (Cheng et al. 2017): `NWPU-RESISC45/airplane/airplane_001.jpg`, 700 images a class. */
 export async function resisc45(o: DatasetOptions): Promise<Dataset> {
-  const { classes } = CLIP_PROMPTS.resisc45;
-  const shards = await shardedSet("resisc45", classes, o);
+  const shards = await shardedSet("resisc45", o);
   if (shards) return shards;
   const given = needRoot(
     "resisc45",
     o,
     "NWPU-RESISC45/airplane/…, or test/0.tar of clip-benchmark/wds_vtab-resisc45",
   );
-  const inner = join(given, "NWPU-RESISC45");
-  const root = (await exists(inner)) ? inner : given;
+  const root = await innerFolder(given, "NWPU-RESISC45");
   const names = (own: readonly string[]) => promptClasses(own, CLIP_PROMPTS.resisc45, root);
   return folders("resisc45", root, o, names, atRoot(given).origin);
 }
@@ -101,12 +100,11 @@ export async function resisc45(o: DatasetOptions): Promise<Dataset> {
  */
 export async function caltech101(o: DatasetOptions): Promise<Dataset> {
   const { classes, folders: own } = CLIP_PROMPTS.caltech101;
-  const shards = await shardedSet("caltech101", classes, o);
+  const shards = await shardedSet("caltech101", o);
   if (shards) return shards;
   const what = "101_ObjectCategories/accordion/…, or test/0.tar of clip-benchmark/wds_vtab-caltech101";
   const given = needRoot("caltech101", o, what);
-  const inner = join(given, "101_ObjectCategories");
-  const root = (await exists(inner)) ? inner : given;
+  const root = await innerFolder(given, "101_ObjectCategories");
   const names = (found: readonly string[]) => {
     const unknown = found.find((folder) => !own.includes(folder));
     if (unknown !== undefined || found.length !== own.length)
@@ -124,7 +122,7 @@ export async function caltech101(o: DatasetOptions): Promise<Dataset> {
  * that path. All of its images, as CLIP_benchmark.
  */
 export async function sun397(o: DatasetOptions): Promise<Dataset> {
-  const shards = await shardedSet("sun397", CLIP_PROMPTS.sun397.classes, o);
+  const shards = await shardedSet("sun397", o);
   if (shards) return shards;
   checkSplit("sun397", o, ["all"]);
   const { folder: given, origin } = await unpacked("sun397", ARCHIVES.sun397, o);

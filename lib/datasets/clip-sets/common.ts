@@ -39,6 +39,12 @@ export function promptClasses(own: readonly string[], prompts: ClipPrompts, file
 
 export const wanted = (o: DatasetOptions) => (o.split === "train" ? "train" : "test");
 
+/** The split that is asked for, as the publishers' lists call it: "val" by any of its spellings. */
+export function listSplit({ split }: DatasetOptions): string {
+  if (!split) return "test";
+  return splitNames(split).includes("val") ? "val" : split;
+}
+
 /** Sets of two splits: any other name is refused. */
 export function checkSplit(name: string, o: DatasetOptions, splits: string[]): void {
   const { split } = o;

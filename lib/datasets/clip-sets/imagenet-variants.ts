@@ -1,14 +1,12 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { cannotRead } from "../../errors.js";
 import { Untrusted, type JsonObject } from "../../util/untrusted.js";
 import { Dataset, type Sample } from "../dataset.js";
 import { folderDataset } from "../formats/folder.js";
 import { listFolder } from "../formats/walk.js";
 import type { DatasetOptions } from "../types.js";
-import { atRoot, exists } from "./archive.js";
+import { atRoot, innerFolder } from "./archive.js";
 import { needRoot } from "./class-folders.js";
-import { bad, checkSplit } from "./common.js";
+import { bad, bytesOf, checkSplit } from "./common.js";
 import { CLIP_PROMPTS, IMAGENET_SUBSETS } from "./prompts.js";
 
 const { classes: NAMES, folders: IDS, templates, source } = CLIP_PROMPTS.imagenet;
@@ -51,12 +49,6 @@ async function inOrder({ name, root, folders }: FolderSet): Promise<Dataset> {
     source: origin,
     notes,
   });
-}
-
-/** The folder `inner` of a root, or the root where that is what it holds. */
-async function innerFolder(root: string, inner: string): Promise<string> {
-  const folder = join(root, inner);
-  return (await exists(folder)) ? folder : root;
 }
 
 /** WordNet ids with the names of ImageNet's prompts. */
@@ -124,9 +116,7 @@ export async function objectnet(o: DatasetOptions): Promise<Dataset> {
 }
 
 async function jsonObject(file: string): Promise<JsonObject> {
-  const text = await readFile(file, "utf8").catch((cause: unknown) => {
-    throw cannotRead("E_DATASET_NOT_FOUND", file, cause);
-  });
+  const text = (await bytesOf(file)).toString("utf8");
   const check = new Untrusted("E_DATASET_FORMAT", file);
   return check.object(check.json(text), "it");
 }

@@ -4,7 +4,7 @@ import type { RawImage } from "../../images/types.js";
 import { readMatBytes, readMatRecords, readMatTexts } from "../../util/mat.js";
 import { Dataset, type Sample } from "../dataset.js";
 import type { DatasetOptions } from "../types.js";
-import { atRoot, exists, unpacked } from "./archive.js";
+import { atRoot, innerFolder, unpacked } from "./archive.js";
 import { needRoot } from "./class-folders.js";
 import { bad, bytesOf, checkSplit, make, wanted } from "./common.js";
 import { CLIP_PROMPTS } from "./prompts.js";
@@ -35,7 +35,7 @@ function matPart<T>(file: string, what: string, read: () => T | undefined): T {
  */
 export async function svhn(o: DatasetOptions): Promise<Dataset> {
   const { classes } = CLIP_PROMPTS.svhn;
-  const shards = await shardedSet("svhn", classes, o);
+  const shards = await shardedSet("svhn", o);
   if (shards) return shards;
   checkSplit("svhn", o, ["train", "test"]);
   const split = wanted(o);
@@ -84,13 +84,12 @@ const CARS = {
  */
 export async function stanfordCars(o: DatasetOptions): Promise<Dataset> {
   const name = "stanford-cars";
-  const shards = await shardedSet(name, CLIP_PROMPTS[name].classes, o);
+  const shards = await shardedSet(name, o);
   if (shards) return shards;
   checkSplit(name, o, ["train", "test"]);
   const split = wanted(o);
   const given = needRoot(name, o, "stanford_cars/devkit, stanford_cars/cars_test/… and their annotations");
-  const inner = join(given, "stanford_cars");
-  const root = (await exists(inner)) ? inner : given;
+  const root = await innerFolder(given, "stanford_cars");
   const meta = join(root, "devkit", "cars_meta.mat");
   const metaBytes = await bytesOf(meta);
   const classes = matPart(meta, "texts named class_names", () => readMatTexts(metaBytes, "class_names"));

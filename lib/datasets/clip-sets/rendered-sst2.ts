@@ -1,10 +1,9 @@
-import { join } from "node:path";
 import { TorchclipError } from "../../errors.js";
 import { HUB, OPENAI } from "../../settings.js";
 import type { Dataset } from "../dataset.js";
 import { folderDataset } from "../formats/folder.js";
 import type { DatasetOptions } from "../types.js";
-import { atRoot, exists, unpacked, type Archive, type Unpacked } from "./archive.js";
+import { atRoot, innerFolder, unpacked, type Archive, type Unpacked } from "./archive.js";
 
 /** The images of the test split in LAION's CLIP_benchmark, as WebDataset shards. */
 const SHARDS =
@@ -32,10 +31,7 @@ export const RENDERED_SST2_COUNTS: Record<string, [number, number] | undefined> 
  * valid and test.
  */
 export async function renderedSst2Folder(o: DatasetOptions): Promise<Unpacked> {
-  if (o.root) {
-    const inner = join(o.root, "rendered-sst2");
-    return { ...atRoot(o.root), folder: (await exists(inner)) ? inner : o.root };
-  }
+  if (o.root) return { ...atRoot(o.root), folder: await innerFolder(o.root, "rendered-sst2") };
   return unpacked("rendered-sst2", ARCHIVE, o);
 }
 

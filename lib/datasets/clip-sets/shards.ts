@@ -1,25 +1,21 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { TorchclipError } from "../../errors.js";
 import type { Dataset } from "../dataset.js";
 import { splitNames } from "../formats/folder.js";
 import { webDataset } from "../formats/webdataset.js";
 import type { DatasetOptions } from "../types.js";
 import { atRoot } from "./archive.js";
-import { make } from "./common.js";
-import type { ClipSetName } from "./prompts.js";
+import { bad, make } from "./common.js";
+import { CLIP_PROMPTS, type ClipSetName } from "./prompts.js";
 
 /**
  * A set as CLIP_benchmark keeps it on the hub (`clip-benchmark/wds_…`): ROOT/SPLIT/0.tar, 1.tar, … with class ids in
- * the order of `classes`. These have VTAB's splits, which the publishers' files do not tell. Undefined where the root
+ * the order of CLIP_PROMPTS. These have VTAB's splits, which the publishers' files do not tell. Undefined where the root
  * holds no such shards.
  */
-export async function shardedSet(
-  name: ClipSetName,
-  classes: readonly string[],
-  o: DatasetOptions,
-): Promise<Dataset | undefined> {
+export async function shardedSet(name: ClipSetName, o: DatasetOptions): Promise<Dataset | undefined> {
   if (o.root === undefined) return undefined;
+  const { classes } = CLIP_PROMPTS[name];
   for (const split of splitNames(o.split ?? "test")) {
     const folder = join(o.root, split);
     const shards = (await readdir(folder).catch(() => [])).filter((file) => /^\d+\.tar$/.test(file));
@@ -42,11 +38,5 @@ export async function shardedSet(
 function checkWhole(folder: string, shards: readonly string[]): void {
   const missing = shards.findIndex((_, i) => !shards.includes(`${i}.tar`));
   if (missing < 0) return;
-  throw new TorchclipError(
-    "E_DATASET_FORMAT",
-    `${folder}: ${missing}.tar of ${shards.length} shards is missing`,
-    {
-      subject: folder,
-    },
-  );
+  throw bad(folder, `${missing}.tar of ${shards.length} shards is missing`);
 }

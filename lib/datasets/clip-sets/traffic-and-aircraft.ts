@@ -4,9 +4,9 @@ import { readText } from "../../util/text-file.js";
 import { Dataset, type Sample } from "../dataset.js";
 import { imagesBelow, listFolder } from "../formats/walk.js";
 import type { DatasetOptions } from "../types.js";
-import { atRoot, exists } from "./archive.js";
+import { atRoot, innerFolder } from "./archive.js";
 import { needRoot } from "./class-folders.js";
-import { bad, checkSplit, linesOf, make, wanted } from "./common.js";
+import { bad, checkSplit, linesOf, listSplit, make, wanted } from "./common.js";
 import { CLIP_PROMPTS } from "./prompts.js";
 import { shardedSet } from "./shards.js";
 
@@ -16,12 +16,11 @@ import { shardedSet } from "./shards.js";
  */
 export async function gtsrb(o: DatasetOptions): Promise<Dataset> {
   const classes = [...CLIP_PROMPTS.gtsrb.classes];
-  const shards = await shardedSet("gtsrb", classes, o);
+  const shards = await shardedSet("gtsrb", o);
   if (shards) return shards;
   checkSplit("gtsrb", o, ["train", "test"]);
   const given = needRoot("gtsrb", o, "GTSRB/Final_Test/Images/… and GT-final_test.csv");
-  const inner = join(given, "gtsrb");
-  const root = (await exists(inner)) ? inner : given;
+  const root = await innerFolder(given, "gtsrb");
   const split = wanted(o);
   const samples = split === "train" ? await trainingSigns(root, classes) : await testSigns(root, classes);
   return make("gtsrb", { split, classes, samples, source: atRoot(given).origin });
@@ -57,29 +56,18 @@ async function testSigns(root: string, classes: readonly string[]): Promise<Samp
   });
 }
 
-/** Splits of FGVC Aircraft that torchvision knows, by ours. */
-const AIRCRAFT_SPLITS: Record<string, string | undefined> = {
-  train: "train",
-  val: "val",
-  valid: "val",
-  validation: "val",
-  trainval: "trainval",
-  test: "test",
-};
-
 /**
  * FGVC Aircraft (Maji et al. 2013), variants: `fgvc-aircraft-2013b/data/images_variant_test.txt`, a line of
  * `1514522 707-320` for each image. The class names are the set's own.
  */
 export async function fgvcAircraft(o: DatasetOptions): Promise<Dataset> {
   const name = "fgvc-aircraft";
-  const shards = await shardedSet(name, CLIP_PROMPTS[name].classes, o);
+  const shards = await shardedSet(name, o);
   if (shards) return shards;
   checkSplit(name, o, ["train", "valid", "trainval", "test"]);
-  const split = AIRCRAFT_SPLITS[o.split ?? "test"] ?? "test";
+  const split = listSplit(o);
   const given = needRoot(name, o, "fgvc-aircraft-2013b/data/…");
-  const inner = join(given, "fgvc-aircraft-2013b");
-  const root = join((await exists(inner)) ? inner : given, "data");
+  const root = join(await innerFolder(given, "fgvc-aircraft-2013b"), "data");
   const variants = join(root, "variants.txt");
   const classes = await linesOf(variants);
   const expected = CLIP_PROMPTS[name].classes.length;

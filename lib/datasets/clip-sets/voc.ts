@@ -4,9 +4,9 @@ import { readText } from "../../util/text-file.js";
 import { shown } from "../../util/untrusted.js";
 import { Dataset, type Sample } from "../dataset.js";
 import type { DatasetOptions } from "../types.js";
-import { atRoot, exists } from "./archive.js";
+import { atRoot, innerFolder } from "./archive.js";
 import { needRoot } from "./class-folders.js";
-import { bad, checkSplit, linesOf, make } from "./common.js";
+import { bad, checkSplit, linesOf, listSplit, make } from "./common.js";
 import { CLIP_PROMPTS } from "./prompts.js";
 import { shardedSet } from "./shards.js";
 
@@ -22,16 +22,6 @@ interface Box {
 /** Pixels by which a box may be larger than its image. */
 const MARGIN = 16;
 
-/** Our splits by those of VOC's lists. */
-const SPLITS: Record<string, string | undefined> = {
-  train: "train",
-  val: "val",
-  valid: "val",
-  validation: "val",
-  trainval: "trainval",
-  test: "test",
-};
-
 /**
  * Pascal VOC 2007 (Everingham et al. 2010) as single objects: every annotated box, difficult ones too, is an image of
  * its class, as CLIP_benchmark's and DataComp's `voc2007`. `VOCdevkit/VOC2007/JPEGImages`, `Annotations` and
@@ -39,13 +29,12 @@ const SPLITS: Record<string, string | undefined> = {
  */
 export async function voc2007(o: DatasetOptions): Promise<Dataset> {
   const classes = [...CLIP_PROMPTS.voc2007.classes];
-  const shards = await shardedSet("voc2007", classes, o);
+  const shards = await shardedSet("voc2007", o);
   if (shards) return shards;
   checkSplit("voc2007", o, ["train", "valid", "trainval", "test"]);
-  const split = SPLITS[o.split ?? "test"] ?? "test";
+  const split = listSplit(o);
   const given = needRoot("voc2007", o, "VOCdevkit/VOC2007/JPEGImages/… with Annotations and ImageSets");
-  const inner = join(given, "VOCdevkit");
-  const root = join((await exists(inner)) ? inner : given, "VOC2007");
+  const root = join(await innerFolder(given, "VOCdevkit"), "VOC2007");
   const samples: Sample[] = [];
   for (const id of await linesOf(join(root, "ImageSets", "Main", `${split}.txt`))) {
     const file = join(root, "Annotations", `${id}.xml`);

@@ -30,11 +30,8 @@ export async function readList(file: string): Promise<ListRow[]> {
   return rows.map(({ columns, line }) => {
     const path = columns.path ?? columns.image ?? columns.file;
     if (typeof path !== "string" || path.trim() === "") {
-      throw new TorchclipError(
-        "E_DATASET_FORMAT",
-        `${file}:${line}: no path in the column path (or image, or file); the row has ${describe(columns)}`,
-        { subject: file, index: line },
-      );
+      const why = `no path in the column path (or image, or file); the row has ${describe(columns)}`;
+      throw lineError(file, line, why);
     }
     return { path, image: isLocation(path) ? path : resolve(dirname(file), path), columns, line };
   });
@@ -96,16 +93,18 @@ function jsonRecord(line: string, file: string, number: number): Record<string, 
   try {
     value = new Untrusted("E_DATASET_FORMAT", file).json(line, "JSON");
   } catch (cause) {
-    throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: ${(cause as Error).message}`, {
-      subject: file,
-      index: number,
-      cause,
-    });
+    throw lineError(file, number, (cause as Error).message, cause);
   }
   if (isObject(value)) return value;
-  throw new TorchclipError("E_DATASET_FORMAT", `${file}:${number}: the line is no JSON object`, {
+  throw lineError(file, number, "the line is no JSON object");
+}
+
+/** The error of a line of a file, from 1. */
+export function lineError(file: string, line: number, why: string, cause?: unknown): TorchclipError {
+  return new TorchclipError("E_DATASET_FORMAT", `${file}:${line}: ${why}`, {
     subject: file,
-    index: number,
+    index: line,
+    cause,
   });
 }
 

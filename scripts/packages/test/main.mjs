@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import sharp from "sharp";
+import { writeRedCircle } from "../../red-circle.mjs";
 import { root } from "../../setup.mjs";
 import { mountProc, newWork, prepareDebian, unmountProc } from "./chroot.mjs";
 import { publish, startRegistry } from "./registry.mjs";
@@ -39,14 +39,6 @@ async function run({ name, work }) {
   }
 }
 
-/** A red circle, which the embedded model knows. */
-async function drawPhoto() {
-  const svg =
-    '<svg width="224" height="224"><rect width="224" height="224" fill="white"/>' +
-    '<circle cx="112" cy="112" r="70" fill="red"/></svg>';
-  await sharp(Buffer.from(svg)).png().toFile(photo);
-}
-
 const packages = join(root, "build-package/packages");
 if (!existsSync(packages)) throw new Error("run scripts/package first");
 const prepared = await run({
@@ -59,7 +51,7 @@ const prepared = await run({
 if (!prepared) process.exit(1);
 const registry = await startRegistry();
 try {
-  await drawPhoto();
+  await writeRedCircle(photo);
   /** @type {Step[]} */
   const first = [
     { name: "publish to a registry on this machine", work: () => (publish(packages, registry.url), "") },

@@ -60,7 +60,7 @@ function table(all) {
       const needed = closure(name, byName);
       return {
         name,
-        own: sum(needed.filter((one) => one.name === name)),
+        own: byName.get(name)?.bytes ?? 0,
         total: sum(needed),
         count: needed.length,
       };
