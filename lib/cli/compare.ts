@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { parse } from "csv-parse/sync";
 import { TorchclipError } from "../errors.js";
 import { compareClassifiers, type Classified, type Comparison } from "../eval/compare.js";
+import { percent } from "../report/text.js";
 import { readText } from "../util/text-file.js";
 import { Untrusted, type JsonObject } from "../util/untrusted.js";
 
@@ -69,7 +70,6 @@ async function readPredictions(file: string): Promise<Classified[]> {
   });
 }
 
-const percent = (x: number) => `${(100 * x).toFixed(2)}%`;
 const points = (x: number) => `${x < 0 ? "−" : "+"}${Math.abs(100 * x).toFixed(2)}`;
 
 function comparisonText(first: SavedRun, second: SavedRun, found: Comparison): string {

@@ -1,18 +1,16 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { runManifest } from "../eval/native.js";
-import { compareResults, scoredResult, zeroShotOfFeatures } from "../learn/evaluate.js";
+import { compareResults, probeResult, zeroShotOfFeatures } from "../learn/evaluate.js";
 import { checkProbeModel, readProbe, type StoredProbe } from "../learn/probe-file.js";
-import { countParameters } from "../models/parameters.js";
 import { datasetLines, modelLines } from "../report/text.js";
-import { settings } from "../settings.js";
 import { chosen, classList, dataset, promptSet, resultText, type EvalFlags } from "./evaluate.js";
 import { loadForImages } from "./load-for-images.js";
 import { imageLimits, loadOptions } from "./options.js";
-import { featuresOf } from "./probe-data.js";
+import { featureCache, featuresOf } from "./probe-data.js";
 import { comparisonText } from "./probe-text.js";
+import { runSettings } from "./run-settings.js";
 
 /** Throws E_ARGUMENT for an option of `eval` that has no meaning with --probe. */
 function checkFlags({ resume, keepUnderscores }: EvalFlags): void {
@@ -34,18 +32,15 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
   try {
     checkProbeModel(file, stored, clip.info);
     if (!flags.json) process.stdout.write(`${modelLines(clip)}\n\n${datasetLines(data)}\n\n`);
-    const { seed, batchSize, autoRotate = false, onError } = flags;
-    const cache = join(settings(flags).cacheDir, "features");
+    const { seed, batchSize, autoRotate, onError } = flags;
+    const cache = featureCache(flags);
     const features = await featuresOf(clip, data, { cache, batchSize, autoRotate, onError, signal });
     const { probe } = stored;
-    const scores = await probe.logits(features.features);
-    const probabilities = await probe.probabilities(features.features);
-    const result = scoredResult(data, features, "Linear probe", scores, probabilities, seed);
+    const result = await probeResult(data, features, probe, seed);
     const zeroShot = await zeroShotOfFeatures(clip, data, features, { prompts, seed, signal });
     const comparison = compareResults(zeroShot, result);
-    const parameters = await countParameters(clip.info.path).catch(() => undefined);
     const manifest = {
-      ...runManifest(clip, data, result, { seed, batchSize, autoRotate, parameters }),
+      ...runManifest(clip, data, result, await runSettings(clip, flags)),
       classifier: { method: "probe", file, features: stored.model.features, lambda: probe.lambda },
       zeroShot: { prompts: zeroShot.prompts, metrics: zeroShot.metrics },
       comparison,

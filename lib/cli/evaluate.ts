@@ -1,18 +1,19 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
-import { loadDataset, type Dataset } from "../datasets/index.js";
+import type { Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { runManifest, zeroShot } from "../eval/native.js";
 import { removeJournal, type ZeroShotResult } from "../eval/zero-shot.js";
-import { countParameters } from "../models/parameters.js";
 import type { SavedFiles } from "../report/save.js";
 import { datasetLines, metricsText, modelLines, ranked, timesText, topPredictions } from "../report/text.js";
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { readLines } from "../util/text-file.js";
 import { list, note, progressBar, remark } from "./io.js";
+import { datasetOf } from "./load-dataset.js";
 import { loadForImages } from "./load-for-images.js";
 import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { runSettings } from "./run-settings.js";
 
 /** The flags of `torchclip eval` that one evaluation takes. */
 export interface EvalFlags extends ModelFlags, ImageFlags {
@@ -67,20 +68,8 @@ export async function dataset(
   classes: string[] | undefined,
   signal: AbortSignal,
 ): Promise<Dataset> {
-  const bar = progressBar("data set");
-  const { split, root, cacheDir, offline, mirror, mirrorFallback } = flags;
-  const data = await loadDataset(flags.dataset, {
-    classes, // a list's labels are found in them by name, or are their places
-    split,
-    root,
-    cacheDir,
-    offline,
-    mirror,
-    mirrorFallback,
-    signal,
-    onNote: remark,
-    onProgress: bar.update,
-  }).finally(() => bar.stop());
+  // A list's labels are found in the classes by name, or are their places.
+  const data = await datasetOf(flags, { classes, split: flags.split, signal });
   data.notes.forEach(remark);
   return data;
 }
@@ -108,18 +97,17 @@ async function evaluateInto(
   data: Dataset,
   how: Evaluation,
 ): Promise<{ result: ZeroShotResult; files: SavedFiles }> {
-  const { seed, batchSize, autoRotate = false } = how;
   const bar = progressBar("evaluate");
   const result = await zeroShot(clip, data, {
     prompts: how.prompts,
     classNames: how.classNames,
     keepUnderscores: how.keepUnderscores,
-    batchSize,
+    batchSize: how.batchSize,
     onError: how.onError,
     autoRotate: how.autoRotate,
     journal,
     resume: how.resume,
-    seed,
+    seed: how.seed,
     signal: how.signal,
     onProgress: bar.update,
   }).finally(() => bar.stop());
@@ -127,9 +115,7 @@ async function evaluateInto(
     const message = `none of the ${data.length} images of ${data.name} could be read`;
     throw new TorchclipError("E_DATASET_EMPTY", message, { subject: data.name });
   }
-  // A third-party export may hold tensors that cannot be read as data; it runs all the same.
-  const parameters = await countParameters(clip.info.path).catch(() => undefined);
-  const manifest = runManifest(clip, data, result, { seed, batchSize, autoRotate, parameters });
+  const manifest = runManifest(clip, data, result, await runSettings(clip, how));
   const { saveResults } = await import("../report/save.js");
   return { result, files: await saveResults(how.out, data, result, manifest, how.example, imageLimits(how)) };
 }

@@ -1,23 +1,24 @@
 import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
 import { readList } from "../datasets/formats/list-file.js";
+import { similarity } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import { promptNames } from "../eval/zero-shot.js";
-import { zeroShotOfFeatures } from "../learn/evaluate.js";
 import type { DatasetFeatures } from "../learn/features.js";
 import {
   FEW_SHOT_NAMES,
   fewShot,
   fewShotMethod,
-  predictBy,
+  runMethod,
   summarize,
   type FewShotOptions,
   type FewShotRun,
   type FewShotSummary,
 } from "../learn/few-shot.js";
 import { accuracyOf, pickRows, rowsByClass } from "../learn/labelled.js";
+import { argmaxRows } from "../learn/solver/linear-probe.js";
 import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
-import { csvCell } from "../util/csv.js";
+import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { list, progressBar } from "./io.js";
 import type { ProbeDataFlags, SplitFeatures, Splits } from "./probe-data.js";
@@ -61,12 +62,12 @@ export async function compareFewShot(
     ? ofSplitFile(flags.splitFile, features, options)
     : fewShot(features.wholeTrain, features.test, options);
   const runs = await work.finally(() => bar.stop());
-  const zeroShot = await zeroShotOfFeatures(clip, test, features.test, { prompts, seed: flags.seed, signal });
-  const { accuracy } = zeroShot.metrics;
+  const cosines = similarity(features.test.features, texts);
+  const zeroShot = accuracyOf(argmaxRows(cosines, texts.rows), features.test.labels);
   const title = `${clip.info.config.name} on ${test.name}`;
   const tested = `split ${test.split}, ${features.test.features.rows} images, ${test.classes.length} classes`;
   const about = `${tested}; drawn from ${train.split}; prompt "${prompts.templates[0]}"`;
-  await save({ title, about, prompts, zeroShot: accuracy, runs, flags });
+  await save({ title, about, prompts, zeroShot, runs, flags });
 }
 
 function promptsOf({ template }: FewShotFlags, ofData: readonly PromptSet[]): PromptSet {
@@ -106,8 +107,7 @@ async function save({ title, about, prompts, zeroShot, runs, flags }: Finished):
 
 function csvOf(summary: readonly FewShotSummary[]): string {
   const columns = ["method", "shots", "draws", "mean", "deviation"] as const;
-  const rows = summary.map((one) => columns.map((column) => csvCell(one[column])).join(","));
-  return [columns.join(","), ...rows, ""].join("\n");
+  return csvText([columns, ...summary.map((one) => columns.map((column) => one[column]))]);
 }
 
 /** The methods on the training images that a list names, as one draw. */
@@ -123,14 +123,10 @@ async function ofSplitFile(
     const message = `${file} has no image of the class ${JSON.stringify(options.classes[without])}`;
     throw new TorchclipError("E_DATASET_FORMAT", message, { subject: file });
   }
-  const shots = Math.min(...counts);
+  const draw = { shots: Math.min(...counts), seed: 0 };
   const runs: FewShotRun[] = [];
-  for (const method of options.methods) {
-    const started = performance.now();
-    const predicted = await predictBy(method, drawn, features.test.features, options);
-    const accuracy = accuracyOf(predicted, features.test.labels);
-    runs.push({ method, shots, seed: 0, accuracy, seconds: (performance.now() - started) / 1000 });
-  }
+  for (const method of options.methods)
+    runs.push(await runMethod(method, draw, drawn, features.test, options));
   return runs;
 }
 

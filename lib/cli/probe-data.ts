@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
-import { loadDataset, type Dataset } from "../datasets/index.js";
+import type { Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { datasetFeatures, overlaps, type DatasetFeatures, type FeatureOptions } from "../learn/features.js";
 import { pickRows } from "../learn/labelled.js";
@@ -8,6 +8,7 @@ import { holdOut } from "../learn/split.js";
 import { settings } from "../settings.js";
 import { shown } from "../util/untrusted.js";
 import { progressBar, remark } from "./io.js";
+import { datasetOf } from "./load-dataset.js";
 import type { DownloadFlags } from "./options.js";
 
 /** The flags that say which data a probe is fitted on. */
@@ -33,10 +34,10 @@ export interface Splits {
 
 /** Loads the splits, which must have the same classes. */
 export async function loadSplits(flags: ProbeDataFlags, signal: AbortSignal): Promise<Splits> {
-  const train = await loadSplit(flags, flags.trainSplit, signal);
-  const test = await loadSplit(flags, flags.testSplit, signal);
+  const train = await datasetOf(flags, { split: flags.trainSplit, signal });
+  const test = await datasetOf(flags, { split: flags.testSplit, signal });
   const has = new Set(train.splits.map(({ split }) => split));
-  const valid = await loadSplit(flags, flags.validSplit, signal).catch((error: unknown) => {
+  const valid = await datasetOf(flags, { split: flags.validSplit, signal }).catch((error: unknown) => {
     const isMissing = error instanceof TorchclipError && error.code === "E_DATASET_NOT_FOUND";
     // Only the usual name may be missing: one that was asked for must be there.
     if (isMissing && flags.validSplit === "valid") return undefined;
@@ -65,22 +66,6 @@ function noteMissingClasses(train: Dataset): void {
     remark(`The split ${train.split} has no image of: ${missing.map(shown).join(", ")}.`);
 }
 
-async function loadSplit(flags: ProbeDataFlags, split: string, signal: AbortSignal): Promise<Dataset> {
-  const { root, cacheDir, offline, mirror, mirrorFallback } = flags;
-  const bar = progressBar("data set");
-  return loadDataset(flags.dataset, {
-    split,
-    root,
-    cacheDir,
-    offline,
-    mirror,
-    mirrorFallback,
-    signal,
-    onNote: remark,
-    onProgress: bar.update,
-  }).finally(() => bar.stop());
-}
-
 function checkClasses(train: Dataset, other: Dataset): void {
   const difference = train.classes.findIndex((name, id) => other.classes[id] !== name);
   if (difference < 0 && train.classes.length === other.classes.length) return;
@@ -92,7 +77,10 @@ function checkClasses(train: Dataset, other: Dataset): void {
 }
 
 /** Where features are kept. */
-export function featureCache({ featureCache: given, cacheDir }: ProbeDataFlags): string {
+export function featureCache({
+  featureCache: given,
+  cacheDir,
+}: Pick<ProbeDataFlags, "featureCache" | "cacheDir">): string {
   return given ?? join(settings({ cacheDir }).cacheDir, "features");
 }
 
@@ -152,7 +140,7 @@ export async function splitFeatures(
 }
 
 /** Some of the images. */
-export function pickImages(given: DatasetFeatures, rows: readonly number[]): DatasetFeatures {
+function pickImages(given: DatasetFeatures, rows: readonly number[]): DatasetFeatures {
   return {
     ...pickRows(given, rows),
     indices: rows.map((row) => given.indices[row]),

@@ -1,9 +1,9 @@
 import type { ZeroShotResult } from "../eval/zero-shot.js";
-import type { Comparison } from "../learn/evaluate.js";
+import type { ComparedResults } from "../learn/evaluate.js";
 import type { LambdaSearch } from "../learn/lambda-search.js";
 import type { FitReport, LinearProbe } from "../learn/solver/linear-probe.js";
+import { percent } from "../report/text.js";
 
-const percent = (share: number) => `${(100 * share).toFixed(2)}%`;
 const short = (value: number) => String(Number(value.toPrecision(3)));
 
 /** How λ was found, a line each. */
@@ -37,7 +37,7 @@ export function fitText(
 }
 
 /** A classifier beside zero-shot. */
-export function comparisonText(comparison: Comparison, result: ZeroShotResult): string[] {
+export function comparisonText(comparison: ComparedResults, result: ZeroShotResult): string[] {
   const { first, second, difference, onlyFirst, onlySecond, p, images } = comparison;
   const method = result.method ?? "Classifier";
   const sign = difference < 0 ? "" : "+";

@@ -3,12 +3,11 @@ import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
 import { runManifest } from "../eval/native.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
-import { compareResults, scoredResult, zeroShotOfFeatures } from "../learn/evaluate.js";
+import { compareResults, probeResult, scoredResult, zeroShotOfFeatures } from "../learn/evaluate.js";
 import { nearestNeighbours } from "../learn/knn.js";
 import { joinRows } from "../learn/labelled.js";
 import { fitByProtocol, type ProtocolResult } from "../learn/lambda-search.js";
 import { probeModel, writeProbe } from "../learn/probe-file.js";
-import { countParameters } from "../models/parameters.js";
 import { datasetLines, metricsText, modelLines } from "../report/text.js";
 import type { FewShotFlags } from "./few-shot.js";
 import { interruptSignal, note, progressBar } from "./io.js";
@@ -16,6 +15,7 @@ import { loadForImages } from "./load-for-images.js";
 import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 import { loadSplits, splitFeatures, type SplitFeatures, type Splits } from "./probe-data.js";
 import { comparisonText, fitText, searchText } from "./probe-text.js";
+import { runSettings } from "./run-settings.js";
 
 export interface ProbeFlags extends FewShotFlags, ModelFlags, ImageFlags {
   method: "probe" | "knn";
@@ -65,14 +65,11 @@ interface Outcome {
 async function byProbe({ clip, splits, features, flags, signal }: Work): Promise<Outcome> {
   const { test } = splits;
   const { lambda, standardize, seed } = flags;
-  const protocol = await fitWithBar({ clip, splits, features, flags, signal });
-  const { probe, search } = protocol;
+  const { probe, search } = await fitWithBar({ clip, splits, features, flags, signal });
   const file = join(flags.out, "probe.safetensors");
   const model = probeModel(clip.info);
   await writeProbe(file, { probe, model });
-  const scores = await probe.logits(features.test.features);
-  const probabilities = await probe.probabilities(features.test.features);
-  const result = scoredResult(test, features.test, "Linear probe", scores, probabilities, seed);
+  const result = await probeResult(test, features.test, probe, seed);
   const images = features.train.features.rows + features.valid.features.rows;
   return {
     result,
@@ -89,7 +86,7 @@ async function byProbe({ clip, splits, features, flags, signal }: Work): Promise
         valid: features.heldOut ? "held out" : splits.valid?.split,
       },
     },
-    text: [...searchText(search, features.heldOut), fitText(protocol.probe, images), `Probe: ${file}`],
+    text: [...searchText(search, features.heldOut), fitText(probe, images), `Probe: ${file}`],
   };
 }
 
@@ -124,14 +121,13 @@ async function byNeighbours({ splits, features, flags }: Work): Promise<Outcome>
 async function report({ clip, splits, features, flags, signal }: Work, outcome: Outcome): Promise<void> {
   const { test } = splits;
   const { result, about, text } = outcome;
-  const { seed, batchSize, autoRotate = false } = flags;
+  const { seed } = flags;
   const comparison = compareResults(
     await zeroShotOfFeatures(clip, test, features.test, { seed, signal }),
     result,
   );
-  const parameters = await countParameters(clip.info.path).catch(() => undefined);
   const manifest = {
-    ...runManifest(clip, test, result, { seed, batchSize, autoRotate, parameters }),
+    ...runManifest(clip, test, result, await runSettings(clip, flags)),
     classifier: about,
     comparison,
   };

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { limitCaptions, type CaptionSet } from "../datasets/captions/caption-set.js";
 import { loadCaptions } from "../datasets/index.js";
 import { evaluateRetrieval, retrievalManifest } from "../eval/native.js";
-import { countParameters } from "../models/parameters.js";
 import type { Clip } from "../clip/clip.js";
 import type { RetrievalResult } from "../eval/retrieval.js";
 import { captionLines, retrievalText } from "../report/retrieval-text.js";
@@ -11,6 +10,7 @@ import { modelLines, timesText } from "../report/text.js";
 import { interruptSignal, note, progressBar, remark, type ProgressBar } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
 import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { runSettings } from "./run-settings.js";
 
 interface Flags extends ModelFlags, ImageFlags {
   split?: string;
@@ -40,10 +40,7 @@ export async function run(file: string, flags: Flags): Promise<void> {
   try {
     print(`${modelLines(clip)}\n\n${captionLines(data)}\n`);
     const result = await evaluated(clip, data, flags, signal);
-    const { seed, batchSize, autoRotate = false } = flags;
-    // A third-party export may hold tensors that cannot be read as data; it runs all the same.
-    const parameters = await countParameters(clip.info.path).catch(() => undefined);
-    const manifest = retrievalManifest(clip, data, result, { seed, batchSize, autoRotate, parameters });
+    const manifest = retrievalManifest(clip, data, result, await runSettings(clip, flags));
     const { saveRetrieval } = await import("../report/save-retrieval.js");
     const files = await saveRetrieval(flags.out, data, result, manifest, imageLimits(flags));
     print(`${retrievalText(result)}\n${resumedText(result)}\n${timesText(result.times)}`);

@@ -51,9 +51,8 @@ async function cached<T extends Identity>(
   job: Job<T>,
 ): Promise<CachedRows> {
   const { settings, wholeBatches } = settingsOf(clip, job, options);
-  const dim = clip.info.embedDim;
   const held = await lock(`${folder}.lock`);
-  const state = new Partial(folder, dim);
+  const state = new Partial(folder, clip.info.embedDim);
   try {
     const stored = await state.begin(settings);
     const { order, resumed } = await embedRows(
@@ -65,13 +64,8 @@ async function cached<T extends Identity>(
       throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, {
         subject: options.input,
       });
-    const data = new Float32Array(order.length * dim);
-    let at = 0;
-    for await (const part of state.parts(order)) {
-      data.set(part, at);
-      at += part.length;
-    }
-    return { data, rows: order.length, dim, errors: errorsOf({ state, order }), resumed, times: job.times };
+    const errors = errorsOf({ state, order });
+    return { ...(await state.read(order)), errors, resumed, times: job.times };
   } catch (error) {
     throw toTorchclipError(error, "E_INTERNAL", { subject: folder });
   } finally {

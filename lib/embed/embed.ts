@@ -33,7 +33,7 @@ export interface EmbedResult {
 }
 
 /** Embeddings of some items, in their order. */
-export interface Batch {
+interface Batch {
   data: Float32Array;
   errors: (TorchclipError | undefined)[];
 }
@@ -47,6 +47,8 @@ export interface Job<T extends Identity> {
   runner: string;
   items: AsyncGenerator<T>;
   encode: (items: AsyncIterable<T>) => AsyncGenerator<Batch>;
+  /** What is kept of an item's error. Default: its message without the index, which counts this run's items. */
+  messageOf?: (error: TorchclipError, item: T) => string;
   /** Stage times are added to it. */
   times: StageTimes;
 }
@@ -209,7 +211,12 @@ export interface Kept {
  * Embeds what an earlier run did not leave. `order`: the row of the partial that each row of the output is.
  */
 export async function embedRows<T extends Identity>(
-  { items, encode, total }: Job<T>,
+  {
+    items,
+    encode,
+    total,
+    messageOf = withoutIndex,
+  }: Pick<Job<T>, "items" | "encode" | "total" | "messageOf">,
   { state, held, stored, wholeBatches }: Kept,
   onProgress: EmbedOptions["onProgress"],
 ): Promise<{ order: number[]; resumed: number }> {
@@ -227,7 +234,13 @@ export async function embedRows<T extends Identity>(
   for await (const { data, errors } of encode(work.missing())) {
     await held.check();
     const done = work.next(errors.length);
-    const rows = done.map(({ item }, i) => rowOf(item, errors[i]));
+    const rows = done.map(({ item }, i): Row => {
+      const { name, content } = item;
+      const error = errors[i];
+      return error
+        ? { name, content, error: { code: error.code, message: messageOf(error, item) } }
+        : { name, content };
+    });
     const first = await state.add(data, rows);
     done.forEach(({ position }, i) => {
       order[position] = first + i;
@@ -252,11 +265,4 @@ function runAbout(clip: Clip, { kind }: { kind: Job<Identity>["kind"] }, options
     fastDecode: options.fastDecode ?? false,
     decodeOn: options.decodeOn ?? "cpu",
   };
-}
-
-function rowOf({ name, content }: Identity, error: TorchclipError | undefined): Row {
-  // The index in the message counts what this run computed, not rows of the output.
-  return error
-    ? { name, content, error: { code: error.code, message: withoutIndex(error) } }
-    : { name, content };
 }

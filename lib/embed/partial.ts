@@ -108,6 +108,17 @@ export class Partial {
     return found;
   }
 
+  /** The embeddings of `order` in memory. */
+  async read(order: readonly number[]): Promise<{ data: Float32Array; rows: number; dim: number }> {
+    const data = new Float32Array(order.length * this.dim);
+    let at = 0;
+    for await (const part of this.parts(order)) {
+      data.set(part, at);
+      at += part.length;
+    }
+    return { data, rows: order.length, dim: this.dim };
+  }
+
   /** The embeddings of `order`, some rows at a time, each part float32 [rows, dim]. */
   async *parts(order: readonly number[]): AsyncGenerator<Float32Array> {
     const file = await open(this.data, "r");

@@ -1,6 +1,5 @@
 import { TorchclipError } from "../errors.js";
-import { below, seededRandom } from "../util/random.js";
-import { percentile, type Interval } from "./metrics.js";
+import { percentile, resamples, type Interval } from "./metrics.js";
 
 /** McNemar's test of two classifiers on the same images. */
 export interface McNemar {
@@ -85,8 +84,6 @@ export interface Comparison {
   mcnemar: McNemar;
 }
 
-const ROUNDS = 1000;
-
 /**
  * The difference in accuracy of two classifiers on the same images, which is judged on pairs: images that both
  * get right or both get wrong say nothing about it. `seed` is that of the bootstrap.
@@ -120,12 +117,10 @@ export function compareClassifiers(
 
 /** Means of resamples with replacement (Efron 1979). */
 function resampledMeans(values: Int8Array, seed: number): number[] {
-  const random = seededRandom(seed);
-  const count = values.length;
-  return Array.from({ length: ROUNDS }, () => {
+  return Array.from(resamples(values.length, seed), (rows) => {
     let sum = 0;
-    for (let drawn = 0; drawn < count; drawn++) sum += values[below(random, count)];
-    return sum / count;
+    for (const row of rows) sum += values[row];
+    return sum / rows.length;
   });
 }
 

@@ -134,13 +134,9 @@ interface Resampled {
 
 /** The metrics of resamples of the images with replacement (Efron 1979). */
 function bootstrap({ truth, predicted, scores }: Outcomes, classes: number, seed: number): Resampled {
-  const random = seededRandom(seed);
   const resampled: Resampled = { f1: [], rocAuc: [], averagePrecision: [] };
-  const images = truth.length;
-  const rows = new Int32Array(images);
-  const rounds = images > 0 ? BOOTSTRAP_ROUNDS : 0;
-  for (let round = 0; round < rounds; round++) {
-    for (let i = 0; i < images; i++) rows[i] = below(random, images);
+  if (truth.length === 0) return resampled;
+  for (const rows of resamples(truth.length, seed)) {
     const pick = (values: readonly number[]) => Array.from(rows, (row) => values[row]);
     const labels = pick(truth);
     resampled.f1.push(f1OfConfusion(confusionMatrix(labels, pick(predicted), classes), "occurring"));
@@ -152,6 +148,16 @@ function bootstrap({ truth, predicted, scores }: Outcomes, classes: number, seed
     resampled.averagePrecision.push(averagePrecision(labels, picked));
   }
   return resampled;
+}
+
+/** The rows of each resample of `count` rows with replacement (Efron 1979); always in the same array. */
+export function* resamples(count: number, seed: number): Generator<Int32Array> {
+  const random = seededRandom(seed);
+  const rows = new Int32Array(count);
+  for (let round = 0; round < BOOTSTRAP_ROUNDS; round++) {
+    for (let i = 0; i < count; i++) rows[i] = below(random, count);
+    yield rows;
+  }
 }
 
 function ratio(a: number, b: number): number {
@@ -257,7 +263,8 @@ interface Step {
   misses: number;
 }
 
-function thresholdSteps(truth: readonly number[], scores: readonly number[]): Step[] {
+/** The steps of falling thresholds; images of equal scores reach one together. */
+export function thresholdSteps(truth: readonly number[], scores: readonly number[]): Step[] {
   const order = truth.map((_, i) => i).sort((a, b) => scores[b] - scores[a]);
   const steps: Step[] = [];
   let hits = 0;

@@ -1,5 +1,5 @@
 import { TorchclipError } from "../errors.js";
-import { averagePrecision } from "./metrics.js";
+import { averagePrecision, thresholdSteps } from "./metrics.js";
 
 export interface MultiLabelPrecision {
   /** Mean of `perClass`. */
@@ -46,24 +46,15 @@ export function meanAveragePrecision(
 
 /** Everingham et al. 2010, section 4.2; equal scores are one threshold. */
 function elevenPoint(truth: readonly number[], scores: readonly number[]): number {
-  const curve = precisionsAndRecalls(truth, scores);
+  const positives = truth.filter((target) => target === 1).length;
+  const curve = thresholdSteps(truth, scores).map(({ hits, misses }) => ({
+    precision: hits / (hits + misses),
+    recall: hits / positives,
+  }));
   let sum = 0;
   for (let tenths = 0; tenths <= 10; tenths++) {
     const reached = curve.filter(({ recall }) => recall >= tenths / 10);
     sum += reached.reduce((most, { precision }) => Math.max(most, precision), 0);
   }
   return sum / 11;
-}
-
-function precisionsAndRecalls(truth: readonly number[], scores: readonly number[]) {
-  const order = truth.map((_, i) => i).sort((a, b) => scores[b] - scores[a]);
-  const positives = truth.filter((target) => target === 1).length;
-  const curve: { precision: number; recall: number }[] = [];
-  let hits = 0;
-  for (const [place, image] of order.entries()) {
-    if (truth[image] === 1) hits++;
-    const isThreshold = place + 1 === order.length || scores[order[place + 1]] !== scores[image];
-    if (isThreshold) curve.push({ precision: hits / (place + 1), recall: hits / positives });
-  }
-  return curve;
 }

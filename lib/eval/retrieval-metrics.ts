@@ -1,8 +1,8 @@
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
-import { below, seededRandom } from "../util/random.js";
-import { percentile, type Interval } from "./metrics.js";
-import { checkFinite, gatherRows, ranksOf, type Positives, type Ranks } from "./retrieval-ranks.js";
+import { percentile, resamples, type Interval } from "./metrics.js";
+import { checkFinite, ranksOf, type Positives, type Ranks } from "./retrieval-ranks.js";
+import { gatherRows } from "./rows.js";
 import type { Similarity } from "./zero-shot.js";
 
 /** A mean over queries with its interval: 95 %, percentile bootstrap over images (with all their captions). */
@@ -192,8 +192,6 @@ function gainsOf({ ranks }: Ranks, { starts }: Positives): Float64Array {
   });
 }
 
-const ROUNDS = 1000;
-
 /**
  * The floor of the median of `places`, and the means of `values`, over the queries; with their intervals from
  * resamples of the images with replacement (Efron 1979). All queries of an image are drawn together, as captions of
@@ -233,11 +231,10 @@ function estimates(
 
 /** How often each image is drawn, for each resample; always in the same array. */
 function* draws(images: number, seed: number): Generator<Int32Array> {
-  const random = seededRandom(seed);
   const times = new Int32Array(images);
-  for (let round = 0; round < ROUNDS; round++) {
+  for (const rows of resamples(images, seed)) {
     times.fill(0);
-    for (let i = 0; i < images; i++) times[below(random, images)]++;
+    for (const row of rows) times[row]++;
     yield times;
   }
 }

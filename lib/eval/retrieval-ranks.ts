@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Embeddings } from "../embeddings.js";
 import { checkAborted, TorchclipError } from "../errors.js";
+import { rowsOf } from "./rows.js";
 import type { Similarity } from "./zero-shot.js";
 
 /** The rows that are right answers of each query: those of query q are rows[starts[q]] to rows[starts[q + 1] − 1]. */
@@ -66,19 +67,6 @@ function isTied(scores: Float32Array, right: Int32Array): boolean {
   for (const score of scores) if (score === best) equal++;
   for (const row of right) if (scores[row] === best) equal--;
   return equal > 0;
-}
-
-/** A view of some rows. */
-export function rowsOf({ data, dim }: Embeddings, first: number, count: number): Embeddings {
-  return { data: data.subarray(first * dim, (first + count) * dim), rows: count, dim };
-}
-
-/** A copy of the rows with these numbers. */
-export function gatherRows({ data, dim }: Embeddings, numbers: ArrayLike<number>): Embeddings {
-  const gathered = new Float32Array(numbers.length * dim);
-  for (let i = 0; i < numbers.length; i++)
-    gathered.set(data.subarray(numbers[i] * dim, (numbers[i] + 1) * dim), i * dim);
-  return { data: gathered, rows: numbers.length, dim };
 }
 
 /** Throws E_ARGUMENT, with the number of the row, where one holds a NaN or an infinity. */

@@ -1,7 +1,7 @@
 import { encode } from "html-entities";
 import { findModel } from "../models/catalog/registry.js";
 import { millions } from "../models/catalog/size.js";
-import { csvCell } from "../util/csv.js";
+import { csvText } from "../util/csv.js";
 import type { Metrics } from "./metrics.js";
 import type { RunManifest } from "./run-manifest.js";
 
@@ -205,7 +205,7 @@ export function tableCsv(cells: readonly TableCell[]): string {
     "imagesPerSecond",
     "results",
   ] as const;
-  return [columns.join(","), ...cells.map((c) => columns.map((k) => csvCell(c[k])).join(",")), ""].join("\n");
+  return csvText([columns, ...cells.map((c) => columns.map((k) => c[k]))]);
 }
 
 /** The table as a page in the style `style`; each figure is a link to its report. */

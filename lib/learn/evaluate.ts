@@ -1,12 +1,13 @@
 import type { Clip } from "../clip/clip.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { similarity } from "../embeddings.js";
-import { mcnemar } from "../eval/compare.js";
+import { mcnemar, type McNemar } from "../eval/compare.js";
 import { argmax, computeMetrics } from "../eval/metrics.js";
 import { promptNames, type ImagePrediction, type ZeroShotResult } from "../eval/zero-shot.js";
 import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
-import { softmax } from "../util/softmax.js";
+import { softmaxRows } from "../util/softmax.js";
 import type { DatasetFeatures } from "./features.js";
+import type { LinearProbe } from "./solver/linear-probe.js";
 
 /** The times of a result whose features were made before. */
 function timesSince(started: number): ZeroShotResult["times"] {
@@ -57,10 +58,20 @@ export function scoredResult(
   };
 }
 
-export interface ZeroShotOfFeatures {
+/** The metrics of a probe on a data set. */
+export async function probeResult(
+  data: Dataset,
+  features: DatasetFeatures,
+  probe: LinearProbe,
+  seed: number,
+): Promise<ZeroShotResult> {
+  const logits = await probe.logits(features.features);
+  const probabilities = softmaxRows(logits, probe.classes.length);
+  return scoredResult(data, features, "Linear probe", logits, probabilities, seed);
+}
+
+interface ZeroShotOfFeatures {
   prompts?: PromptSet;
-  /** Names in the prompts, in the order of class ids. Default: the data set's, with spaces for "_". */
-  classNames?: readonly string[];
   seed?: number;
   signal?: AbortSignal;
 }
@@ -74,47 +85,36 @@ export async function zeroShotOfFeatures(
 ): Promise<ZeroShotResult> {
   const { seed = 0, signal } = options;
   const prompts = options.prompts ?? data.prompts.at(0) ?? ARTICLE_PROMPTS;
-  const classNames = [...(options.classNames ?? promptNames(data.classes))];
+  const classNames = promptNames(data.classes);
   const classes = await clip.encodeClasses(classNames, prompts.templates, { signal });
   const cosines = similarity(features.features, classes);
-  const probabilities = new Float64Array(cosines.length);
-  for (let at = 0; at < cosines.length; at += classes.rows) {
-    probabilities.set(softmax(cosines.subarray(at, at + classes.rows), clip.info.logitScale), at);
-  }
+  const probabilities = softmaxRows(cosines, classes.rows, clip.info.logitScale);
   const result = scoredResult(data, features, "Zero-shot", Float64Array.from(cosines), probabilities, seed);
   return { ...result, prompts, classNames };
 }
 
-/** Two classifiers on the same images. */
-export interface Comparison {
+/** Two classifiers on the same images, with McNemar's exact test. */
+export interface ComparedResults extends McNemar {
   images: number;
   /** Accuracies, and the second less the first. */
   first: number;
   second: number;
   difference: number;
-  /** Images that only one of them has right. */
-  onlyFirst: number;
-  onlySecond: number;
-  /** McNemar's exact test. */
-  p: number;
 }
 
-/** Compares two results on the images that both have. */
-export function compareResults(first: ZeroShotResult, second: ZeroShotResult): Comparison {
-  const other = new Map(second.predictions.map((prediction) => [prediction.index, prediction]));
-  let [images, hitsOfFirst, hitsOfSecond, onlyFirst, onlySecond] = [0, 0, 0, 0, 0];
-  for (const prediction of first.predictions) {
-    const there = other.get(prediction.index);
-    if (!there) continue;
-    const isFirst = prediction.predicted === prediction.label;
-    const isSecond = there.predicted === there.label;
-    images++;
-    if (isFirst) hitsOfFirst++;
-    if (isSecond) hitsOfSecond++;
-    if (isFirst && !isSecond) onlyFirst++;
-    if (isSecond && !isFirst) onlySecond++;
-  }
-  const { p } = mcnemar(onlyFirst, onlySecond);
-  const [a, b] = [hitsOfFirst / images, hitsOfSecond / images];
-  return { images, first: a, second: b, difference: b - a, onlyFirst, onlySecond, p };
+/** Compares two results of the same features. */
+export function compareResults(first: ZeroShotResult, second: ZeroShotResult): ComparedResults {
+  const hitsOf = ({ predictions }: ZeroShotResult) =>
+    predictions.map(({ predicted, label }) => predicted === label);
+  const [a, b] = [hitsOf(first), hitsOf(second)];
+  const onlyFirst = a.filter((hit, i) => hit && !b[i]).length;
+  const onlySecond = b.filter((hit, i) => hit && !a[i]).length;
+  const [ofFirst, ofSecond] = [first.metrics.accuracy, second.metrics.accuracy];
+  return {
+    images: a.length,
+    first: ofFirst,
+    second: ofSecond,
+    difference: ofSecond - ofFirst,
+    ...mcnemar(onlyFirst, onlySecond),
+  };
 }

@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
 import type { Dataset } from "../datasets/dataset.js";
+import { embedRows } from "../embed/embed.js";
 import { identified, type Identity } from "../embed/identity.js";
-import { Partial, type Row } from "../embed/partial.js";
-import { Resume } from "../embed/resume.js";
+import { Partial } from "../embed/partial.js";
 import type { NamedImage } from "../embed/sources.js";
 import { TorchclipError, withoutIndex } from "../errors.js";
 import { lock, type Lock } from "../util/lock.js";
@@ -50,7 +50,7 @@ export interface DatasetFeatures extends LabelledFeatures {
   cached: number;
 }
 
-type Item = NamedImage & Identity & { shown: string };
+type Item = NamedImage & Identity;
 
 /**
  * The features of every image of a data set. Those of images that were seen before, by the same model with the
@@ -69,7 +69,7 @@ export async function datasetFeatures(
   const store = new Partial(folder, clip.info.embedDim);
   try {
     const { order, items, cached } = await computeMissing(clip, data, { store, held, settings }, options);
-    return await collect(data, store, clip.info.embedDim, order, items, cached, options);
+    return await collect(data, store, order, items, cached, options);
   } finally {
     await store.close();
     await held.release();
@@ -101,40 +101,22 @@ async function computeMissing(
   { store, held, settings }: { store: Partial; held: Lock; settings: string },
   { batchSize = 32, autoRotate, signal, onProgress }: FeatureOptions,
 ) {
-  const order: number[] = [];
   const items: Identity[] = [];
   const stored = await store.begin(settings);
-  const work = new Resume<Item>({
-    items: byContent(data, items),
-    stored,
-    wholeBatches: undefined,
-    take: (position, row) => {
-      order[position] = row;
-    },
-    onProgress: (done) => onProgress?.(done, data.length),
-  });
-  const images = async function* () {
-    for await (const { image } of work.missing()) yield image;
-  };
   const how = { batchSize, autoRotate, signal, onError: "collect" } as const;
-  for await (const batch of clip.streamImages(images(), how)) {
-    await held.check();
-    const done = work.next(batch.rows);
-    const rows = done.map(({ item: { name, content, image } }, i): Row => {
-      const error = batch.errors[i];
-      if (!error) return { name, content };
-      // The row is found by the content of the file, which may have another path by then.
-      const message =
-        typeof image === "string" ? withoutIndex(error).replaceAll(image, "it") : withoutIndex(error);
-      return { name, content, error: { code: error.code, message } };
-    });
-    const first = await store.add(batch.data, rows);
-    done.forEach(({ position }, i) => {
-      order[position] = first + i;
-    });
-    work.finished(done.length);
-  }
-  return { order, items, cached: work.taken };
+  const encode = async function* (missing: AsyncIterable<Item>) {
+    const images = async function* () {
+      for await (const { image } of missing) yield image;
+    };
+    yield* clip.streamImages(images(), how);
+  };
+  // The row is found by the content of the file, which may have another path by then.
+  const messageOf = (error: TorchclipError, { image }: Item) =>
+    typeof image === "string" ? withoutIndex(error).replaceAll(image, "it") : withoutIndex(error);
+  const job = { items: byContent(data, items), encode, messageOf, total: data.length };
+  const kept = { state: store, held, stored, wholeBatches: undefined };
+  const { order, resumed } = await embedRows(job, kept, (done) => onProgress?.(done, data.length));
+  return { order, items, cached: resumed };
 }
 
 /** The images with their content as their identity; `items` gets each one's name and content. */
@@ -142,7 +124,7 @@ async function* byContent(data: Dataset, items: Identity[]): AsyncGenerator<Item
   for await (const { name, image, content } of identified(data.images())) {
     items.push({ name, content: content === "url" ? "" : content });
     // The content of a URL is not read for its identity: its address stands for it.
-    yield { name: content === "url" ? name : "", content, image, shown: name };
+    yield { name: content === "url" ? name : "", content, image };
   }
 }
 
@@ -150,7 +132,6 @@ async function* byContent(data: Dataset, items: Identity[]): AsyncGenerator<Item
 async function collect(
   data: Dataset,
   store: Partial,
-  dim: number,
   order: readonly number[],
   items: readonly Identity[],
   cached: number,
@@ -172,14 +153,8 @@ async function collect(
     }
     skipped.push({ index, name, ...error });
   }
-  const rows = new Float32Array(indices.length * dim);
-  let at = 0;
-  for await (const part of store.parts(indices.map((index) => order[index]))) {
-    rows.set(part, at);
-    at += part.length;
-  }
   return {
-    features: { data: rows, rows: indices.length, dim },
+    features: await store.read(indices.map((index) => order[index])),
     labels: Int32Array.from(indices, (index) => samples[index].label),
     indices,
     names: indices.map((index) => samples[index].name),

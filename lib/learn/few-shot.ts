@@ -83,17 +83,28 @@ export async function fewShot(
     for (const method of methods) {
       onRun?.(runs.length, total);
       checkAborted(signal);
-      const started = performance.now();
-      const accuracy = accuracyOf(await predictBy(method, drawn, test.features, options), test.labels);
-      runs.push({ method, ...draw, accuracy, seconds: (performance.now() - started) / 1000 });
+      runs.push(await runMethod(method, draw, drawn, test, options));
     }
   }
   onRun?.(total, total);
   return runs;
 }
 
+/** One method on one draw. */
+export async function runMethod(
+  method: FewShotMethod,
+  draw: Pick<FewShotRun, "shots" | "seed">,
+  drawn: LabelledFeatures,
+  test: LabelledFeatures,
+  options: FewShotOptions,
+): Promise<FewShotRun> {
+  const started = performance.now();
+  const accuracy = accuracyOf(await predictBy(method, drawn, test.features, options), test.labels);
+  return { method, ...draw, accuracy, seconds: (performance.now() - started) / 1000 };
+}
+
 /** The classes that a method predicts, having seen the drawn images. */
-export async function predictBy(
+async function predictBy(
   method: FewShotMethod,
   drawn: LabelledFeatures,
   features: Embeddings,

@@ -1,6 +1,7 @@
 import type { Embeddings } from "../embeddings.js";
 import { topK } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
+import { NEIGHBOUR_DEFAULTS } from "./defaults.js";
 import { checkClassIds, type LabelledFeatures } from "./labelled.js";
 
 export interface NeighbourOptions {
@@ -9,9 +10,6 @@ export interface NeighbourOptions {
   /** A vote weighs exp(cosine / temperature). Default 0.07. */
   temperature?: number;
 }
-
-export const NEIGHBOURS = 20;
-export const TEMPERATURE = 0.07;
 
 /**
  * Classification by the nearest training images, weighted as in DINO (Wu et al. 2018, arXiv:1805.01978,
@@ -24,8 +22,9 @@ export async function nearestNeighbours(
   train: LabelledFeatures,
   features: Embeddings,
   classes: number,
-  { k = NEIGHBOURS, temperature = TEMPERATURE }: NeighbourOptions = {},
+  given: NeighbourOptions = {},
 ): Promise<Float64Array> {
+  const { k = NEIGHBOUR_DEFAULTS.k, temperature = NEIGHBOUR_DEFAULTS.temperature } = given;
   if (!(temperature > 0)) {
     const message = `temperature must be a positive number, not ${temperature}`;
     throw new TorchclipError("E_ARGUMENT", message, { subject: "temperature" });

@@ -1,5 +1,6 @@
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
+import { gatherRows } from "../eval/rows.js";
 
 /** Features of labelled images. */
 export interface LabelledFeatures {
@@ -11,11 +12,8 @@ export interface LabelledFeatures {
 
 /** Some rows, in the order of their numbers. */
 export function pickRows({ features, labels }: LabelledFeatures, rows: readonly number[]): LabelledFeatures {
-  const { dim } = features;
-  const data = new Float32Array(rows.length * dim);
-  rows.forEach((row, i) => data.set(features.data.subarray(row * dim, (row + 1) * dim), i * dim));
   return {
-    features: { data, rows: rows.length, dim },
+    features: gatherRows(features, rows),
     labels: Int32Array.from(rows, (row) => labels[row]),
   };
 }

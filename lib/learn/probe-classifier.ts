@@ -1,6 +1,7 @@
 import type { Clip } from "../clip/clip.js";
 import type { ClassifyBatchOptions, ImageInputs, Prediction } from "../clip/classifier.js";
 import type { TorchclipError } from "../errors.js";
+import { gatherRows } from "../eval/rows.js";
 import { RANK_CHECKS, readOptions } from "../options.js";
 import { softmax } from "../util/softmax.js";
 import { checkProbeModel, type StoredProbe } from "./probe-file.js";
@@ -49,11 +50,7 @@ export class ProbeClassifier {
     let index = 0;
     for await (const batch of this.clip.streamImages(images, options)) {
       const good = [...batch.errors.keys()].filter((row) => !batch.errors[row]);
-      const data = new Float32Array(good.length * batch.dim);
-      good.forEach((row, i) => {
-        data.set(batch.data.subarray(row * batch.dim, (row + 1) * batch.dim), i * batch.dim);
-      });
-      const logits = await probe.logits({ data, rows: good.length, dim: batch.dim });
+      const logits = await probe.logits(gatherRows(batch, good));
       for (const [row, error] of batch.errors.entries()) {
         const at = good.indexOf(row) * length;
         if (error) yield { index, predictions: [], error };

@@ -1,4 +1,5 @@
 import { similarity, type Embeddings } from "../embeddings.js";
+import { rowsOf } from "../eval/rows.js";
 import { checkClassIds, type LabelledFeatures } from "./labelled.js";
 
 export interface TipAdapterOptions {
@@ -30,14 +31,14 @@ export function tipAdapter(
   features: Embeddings,
   { logitScale, alpha = ALPHA, beta = BETA }: TipAdapterOptions,
 ): Float64Array {
-  const { rows, dim } = features;
+  const { rows } = features;
   const classes = texts.rows;
   const images = train.features.rows;
   checkClassIds(train.labels, classes);
   const logits = new Float64Array(rows * classes);
   for (let first = 0; first < rows; first += ROWS_AT_ONCE) {
     const count = Math.min(ROWS_AT_ONCE, rows - first);
-    const part = { data: features.data.subarray(first * dim, (first + count) * dim), rows: count, dim };
+    const part = rowsOf(features, first, count);
     const ofTexts = similarity(part, texts);
     const ofImages = similarity(part, train.features);
     for (let row = 0; row < count; row++) {

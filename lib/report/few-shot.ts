@@ -21,7 +21,7 @@ const percent = (share: number) => (100 * share).toFixed(1);
 const cellText = ({ mean, deviation }: FewShotPoint) => `${percent(mean)} ± ${percent(deviation)}`;
 
 /** Accuracy by method and shots, as rows of texts; the first row is the head. */
-export function fewShotRows(points: readonly FewShotPoint[], zeroShot: number): string[][] {
+function fewShotRows(points: readonly FewShotPoint[], zeroShot: number): string[][] {
   const shots = [...new Set(points.map((point) => point.shots))].sort((a, b) => a - b);
   const names = [...new Set(points.map((point) => point.name))];
   const cell = (name: string, count: number) => {

@@ -1,15 +1,13 @@
 import type { ImageLimits } from "../images/types.js";
-import { createHash } from "node:crypto";
 import { encode } from "html-entities";
 import type { Dataset } from "../datasets/dataset.js";
 import type { ClassMetrics, Interval, Metrics } from "../eval/metrics.js";
 import type { RunManifest } from "../eval/run-manifest.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { confusionChart, probabilityChart, reliabilityChart, rocChart } from "./charts.js";
-import { fontFaces } from "./fonts.js";
 import { galleryHtml, type Shown } from "./gallery.js";
+import { percent, reportPage } from "./page.js";
 import { SCRIPT, scriptJson } from "./script.js";
-import { REPORT_STYLE, STYLE, VIEWPORT } from "./style.js";
 import { thresholdTable } from "./thresholds.js";
 
 export interface ReportParts {
@@ -32,14 +30,7 @@ export async function reportHtml(parts: ReportParts): Promise<string> {
   const { data, manifest } = parts;
   const title = `${encode(manifest.model.name)} on ${encode(data.name)}`;
   const body = await bodyHtml(title, parts);
-  const style = `<style>${STYLE}${REPORT_STYLE}${await fontFaces(body)}</style>`;
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8">${VIEWPORT}
-<meta http-equiv="Content-Security-Policy" content="${contentPolicy()}">
-<title>${title}: torchclip report</title>${style}</head><body>
-${body}
-</body></html>
-`;
+  return reportPage({ title, body, script: SCRIPT });
 }
 
 async function bodyHtml(title: string, parts: ReportParts): Promise<string> {
@@ -82,19 +73,6 @@ function runHtml({ data, result, manifest }: ReportParts): string {
     `${encode(manifest.device)}, ${encode(manifest.precision)}`,
     ...(prompts ? [`prompts ${prompts}`] : []),
   ].join(" · ");
-}
-
-function contentPolicy(): string {
-  const hash = createHash("sha256").update(SCRIPT).digest("base64");
-  return [
-    "default-src 'none'",
-    "img-src data:",
-    "font-src data:",
-    "style-src 'unsafe-inline'",
-    `script-src 'sha256-${hash}'`,
-    "base-uri 'none'",
-    "form-action 'none'",
-  ].join("; ");
 }
 
 interface Figure {
@@ -183,10 +161,6 @@ function figureHtml({ name, value, meaning, interval }: Figure, place: number): 
 
 function range({ low, high, method }: Interval, show: (x: number) => string): string {
   return `95 % interval ${show(low)} to ${show(high)} (${method === "wilson" ? "Wilson" : "bootstrap"})`;
-}
-
-function percent(x: number): string {
-  return `${(100 * x).toFixed(2)}\u00a0%`;
 }
 
 async function chartsHtml({ data, result }: ReportParts): Promise<string> {

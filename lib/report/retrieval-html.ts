@@ -6,10 +6,10 @@ import type { BothDirections, DirectionMetrics, Estimate } from "../eval/retriev
 import type { RetrievalResult, RetrievedRow, WorstQuery } from "../eval/retrieval.js";
 import type { RetrievalManifest } from "../eval/run-manifest.js";
 import { mapLimited } from "../util/iterate.js";
-import { fontFaces } from "./fonts.js";
 import { thumbnailUrl, type ThumbnailOptions } from "./images.js";
+import { percent, reportPage } from "./page.js";
 import { DEFINITIONS, DIRECTIONS } from "./retrieval-text.js";
-import { REPORT_STYLE, RETRIEVAL_STYLE, STYLE, VIEWPORT } from "./style.js";
+import { RETRIEVAL_STYLE } from "./style.js";
 
 /**
  * One self-contained page: no request and no script. Everything that comes from outside is escaped. Images that are
@@ -27,24 +27,8 @@ export async function retrievalHtml(
     autoRotate: manifest.preprocessing.exifOrientation === "applied",
   });
   const body = bodyHtml(title, data, result, manifest, thumbnails);
-  const style = `<style>${STYLE}${REPORT_STYLE}${RETRIEVAL_STYLE}${await fontFaces(body)}</style>`;
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8">${VIEWPORT}
-<meta http-equiv="Content-Security-Policy" content="${POLICY}">
-<title>${title}: torchclip report</title>${style}</head><body>
-${body}
-</body></html>
-`;
+  return reportPage({ title, body, style: RETRIEVAL_STYLE });
 }
-
-const POLICY = [
-  "default-src 'none'",
-  "img-src data:",
-  "font-src data:",
-  "style-src 'unsafe-inline'",
-  "base-uri 'none'",
-  "form-action 'none'",
-].join("; ");
 
 /** Data URLs of the images that the page shows, by the images' numbers. */
 type Thumbnails = ReadonlyMap<number, string>;
@@ -236,8 +220,4 @@ function skippedHtml({ skipped }: RetrievalResult): string {
     `<h2>Skipped</h2><p class="sub">${skipped.length} images could not be read; they and their captions are in no ` +
     `figure above.</p><pre>${lines}</pre>`
   );
-}
-
-function percent(x: number): string {
-  return `${(100 * x).toFixed(2)}\u00a0%`;
 }

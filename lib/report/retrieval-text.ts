@@ -1,6 +1,7 @@
 import { countCaptions, type CaptionSet } from "../datasets/captions/caption-set.js";
 import type { DirectionMetrics, Estimate } from "../eval/retrieval-metrics.js";
 import type { RetrievalResult } from "../eval/retrieval.js";
+import { percent, skippedLines } from "./text.js";
 
 /** A direction as papers call it, and what it does. */
 export const DIRECTIONS = [
@@ -42,7 +43,7 @@ export function retrievalText({ metrics, skipped, truncated }: RetrievalResult):
     `Mean of both Recall@1 with any positive: ${percent(metrics.meanRecall1)}`,
     ...ties.filter(([count]) => count > 0).map(([count, name]) => tieLine(count, name)),
     ...(truncated > 0 ? [`${truncated} captions were longer than the model's context and were cut.`] : []),
-    ...skippedLines(skipped),
+    ...skippedLines(skipped, ", with their captions"),
   ].join("\n");
 }
 
@@ -69,21 +70,6 @@ function tieLine(count: number, name: string): string {
     "the lower number came first."
   );
 }
-
-const MOST_SKIPPED = 10;
-
-function skippedLines(skipped: RetrievalResult["skipped"]): string[] {
-  if (skipped.length === 0) return [];
-  const more = skipped.length - MOST_SKIPPED;
-  return [
-    "",
-    `Skipped: ${skipped.length} images that could not be read, with their captions`,
-    ...skipped.slice(0, MOST_SKIPPED).map(({ name, message }) => `  ${name}: ${message}`),
-    ...(more > 0 ? [`  … and ${more} more (results.json has all)`] : []),
-  ];
-}
-
-const percent = (x: number) => `${(100 * x).toFixed(2)}%`;
 
 function estimateText({ value, interval: { low, high } }: Estimate): string {
   return `${percent(value)} (${(100 * low).toFixed(1)}–${(100 * high).toFixed(1)})`;

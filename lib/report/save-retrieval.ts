@@ -3,7 +3,7 @@ import type { ImageLimits } from "../images/types.js";
 import type { CaptionSet } from "../datasets/captions/caption-set.js";
 import type { RetrievalResult } from "../eval/retrieval.js";
 import type { RetrievalManifest } from "../eval/run-manifest.js";
-import { csvCell } from "../util/csv.js";
+import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { retrievalHtml } from "./retrieval-html.js";
 
@@ -43,5 +43,5 @@ function queriesCsv({ images, captions, imageOf, ranks }: RetrievalResult): stri
       return ["text-to-image", i, name, caption, ranks.textToImage[i] + 1];
     }),
   ];
-  return [head, ...rows].map((row) => `${row.map((value) => csvCell(value)).join(",")}\n`).join("");
+  return csvText([head, ...rows]);
 }

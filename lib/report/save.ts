@@ -3,7 +3,7 @@ import type { Dataset } from "../datasets/dataset.js";
 import type { RunManifest } from "../eval/run-manifest.js";
 import type { ImagePrediction, ZeroShotResult } from "../eval/zero-shot.js";
 import type { ImageLimits } from "../images/types.js";
-import { csvCell } from "../util/csv.js";
+import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { seededRandom, shuffle } from "../util/random.js";
 import { chooseImages } from "./gallery.js";
@@ -101,6 +101,5 @@ function predictionsCsv(data: Dataset, { predictions }: ZeroShotResult): string 
     probabilities[predicted],
     ...probabilities,
   ]);
-  const lines = [head, ...rows].map((row) => row.map((value) => csvCell(value)).join(","));
-  return [...lines, ""].join("\n");
+  return csvText([head, ...rows]);
 }

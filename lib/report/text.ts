@@ -5,7 +5,8 @@ import type { Dataset } from "../datasets/dataset.js";
 import type { ClassMetrics, Interval, Metrics } from "../eval/metrics.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 
-const percent = (x: number) => `${(100 * x).toFixed(2)}%`;
+/** A share with two digits: "12.34%". */
+export const percent = (x: number) => `${(100 * x).toFixed(2)}%`;
 const interval = ({ low, high, method }: Interval) =>
   `95 % interval ${percent(low)} to ${percent(high)}, ${method === "wilson" ? "Wilson" : "bootstrap"}`;
 
@@ -69,7 +70,7 @@ export function metricsText({ metrics, skipped }: ZeroShotResult, classes: reado
     `Calibration error: ${percent(ece)}   mean gap between the probability shown ` +
       "and how often it was right (15 bins)",
     ...(classes.length <= MOST_CLASSES ? classLines(metrics.perClass) : []),
-    ...(skipped.length > 0 ? skippedLines(skipped) : []),
+    ...skippedLines(skipped),
   ].join("\n");
 }
 
@@ -121,12 +122,14 @@ function classLines(classes: readonly ClassMetrics[]): string[] {
 
 const MOST_SKIPPED = 10;
 
-function skippedLines(skipped: ZeroShotResult["skipped"]): string[] {
+/** What was skipped, the first ones by name; `rest` follows the count. */
+export function skippedLines(skipped: readonly { name: string; message: string }[], rest = ""): string[] {
+  if (skipped.length === 0) return [];
   const shown = skipped.slice(0, MOST_SKIPPED).map(({ name, message }) => `  ${name}: ${message}`);
   const more = skipped.length - shown.length;
   return [
     "",
-    `Skipped: ${skipped.length} images that could not be read`,
+    `Skipped: ${skipped.length} images that could not be read${rest}`,
     ...shown,
     ...(more > 0 ? [`  … and ${more} more (results.json has all)`] : []),
   ];

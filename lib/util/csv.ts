@@ -13,3 +13,8 @@ export function csvCell(value: string | number = ""): string {
   const text = FORMULA.test(value) ? `'${value}` : value;
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+/** Rows of cells as the text of a CSV file. */
+export function csvText(rows: readonly (readonly (string | number | undefined)[])[]): string {
+  return rows.map((row) => `${row.map((value) => csvCell(value)).join(",")}\n`).join("");
+}

@@ -8,3 +8,11 @@ export function softmax(values: ArrayLike<number>, scale = 1): Float64Array {
   for (const power of powers) sum += power;
   return powers.map((power) => power / sum);
 }
+
+/** softmax of `scale` × each row of `width` values, in float64. */
+export function softmaxRows(values: Float32Array | Float64Array, width: number, scale = 1): Float64Array {
+  const out = new Float64Array(values.length);
+  for (let at = 0; at < values.length; at += width)
+    out.set(softmax(values.subarray(at, at + width), scale), at);
+  return out;
+}

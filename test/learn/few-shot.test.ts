@@ -7,6 +7,7 @@ import {
   tipAdapter,
   type FewShotRun,
 } from "../../lib/learn/index.js";
+import { assertClose } from "../support/compare.js";
 import { golden, rejectsWith } from "../support/index.js";
 import { noise } from "../support/noise.js";
 import { problem } from "./problems.js";
@@ -37,12 +38,6 @@ function given({ seed, rows, dim, classes }: Golden["cases"][number]) {
   );
   const scaled = { ...features, data: features.data.map((x) => x * 0.25) };
   return { features: scaled, labels, texts: { data: texts, rows: classes, dim } };
-}
-
-function assertClose(got: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number) {
-  assert.equal(got.length, expected.length);
-  const largest = Math.max(...Array.from(got, (value, i) => Math.abs(value - expected[i])));
-  assert.ok(largest <= tolerance, `the largest difference is ${largest}`);
 }
 
 describe("few-shot methods", () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { fitLinearProbe, LinearProbe, type FitOptions } from "../../lib/learn/index.js";
+import { largestDifference } from "../support/compare.js";
 import { golden, rejectsWith, root } from "../support/index.js";
 import { runScript } from "../support/process.js";
 import { problem, type ProblemSize } from "./problems.js";
@@ -18,11 +19,6 @@ interface Case extends ProblemSize {
 }
 
 const { cases } = golden("linear-probe") as { cases: Case[] };
-
-function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  assert.equal(a.length, b.length);
-  return Math.max(...Array.from(a, (value, i) => Math.abs(value - b[i])));
-}
 
 describe("fitLinearProbe", () => {
   for (const given of cases) {

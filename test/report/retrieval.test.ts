@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { RetrievalManifest, RetrievalResult } from "../../lib/eval/index.js";
-import type { Embeddings } from "../../lib/index.js";
+import { similarity, type Embeddings } from "../../lib/index.js";
 import { measureRetrieval } from "../../lib/eval/retrieval-metrics.js";
 import { retrievalHtml } from "../../lib/report/retrieval-html.js";
 import { retrievalText } from "../../lib/report/retrieval-text.js";
@@ -20,13 +20,6 @@ async function made(): Promise<RetrievalResult> {
     [0, 1],
     [1, 0],
   ]);
-  const similarity = (a: Embeddings, b: Embeddings) => {
-    const product = (i: number, j: number) =>
-      a.data[2 * i] * b.data[2 * j] + a.data[2 * i + 1] * b.data[2 * j + 1];
-    return Float32Array.from({ length: a.rows * b.rows }, (_, at) =>
-      product(Math.floor(at / b.rows), at % b.rows),
-    );
-  };
   const { metrics, ranks } = await measureRetrieval(images, captions, [0, 1], similarity);
   const worst = [0, 1].map((query) => ({
     query,

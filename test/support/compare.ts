@@ -6,7 +6,7 @@ export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): n
   let most = 0;
   for (let i = 0; i < a.length; i++) {
     const d = Math.abs(a[i] - b[i]);
-    if (!(d <= most)) most = d;
+    if (d > most || Number.isNaN(d)) most = d;
   }
   return most;
 }

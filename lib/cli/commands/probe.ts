@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import { NEIGHBOUR_DEFAULTS } from "../defaults.js";
+import { NEIGHBOUR_DEFAULTS } from "../../learn/defaults.js";
 import {
   AUTO_ROTATE,
   batchSizeOption,

@@ -2,7 +2,7 @@ import { addon } from "../../addon.js";
 import { isEmbeddings, type Embeddings } from "../../embeddings.js";
 import { TorchclipError, toTorchclipError } from "../../errors.js";
 import { own } from "../../util/own.js";
-import { softmax } from "../../util/softmax.js";
+import { softmaxRows } from "../../util/softmax.js";
 
 /** How features are scaled before a classifier sees them: (x - mean) / deviation, as StandardScaler does. */
 export interface Standardization {
@@ -102,13 +102,7 @@ export class LinearProbe implements LinearProbeInit {
 
   /** The softmax of the logits: float64 [rows, classes]. */
   async probabilities(features: Embeddings, threads = 0): Promise<Float64Array> {
-    const logits = await this.logits(features, threads);
-    const { length } = this.classes;
-    for (let at = 0; at < logits.length; at += length) {
-      const row = logits.subarray(at, at + length);
-      row.set(softmax(row, 1));
-    }
-    return logits;
+    return softmaxRows(await this.logits(features, threads), this.classes.length);
   }
 
   /** The class of each row; the first among equals. */
