@@ -5,6 +5,7 @@ import { datasetsCommand } from "./datasets.js";
 import { doctorCommand } from "./doctor.js";
 import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
+import { exportCommand } from "./export.js";
 import { importCommand } from "./import.js";
 import { modelsCommand } from "./models.js";
 import { probeCommand } from "./probe.js";
@@ -30,6 +31,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   modelsCommand,
   datasetsCommand,
   importCommand,
+  exportCommand,
   setupCommand,
   doctorCommand,
 ];
