@@ -103,7 +103,11 @@ describe("batcher", () => {
       onStage: (lane, stage, seconds) => stages.set(`${lane} ${stage}`, seconds),
     };
     const batcher = new Batcher(clip, { maxBatch: 2, observer });
-    await Promise.all([batcher.encodeImage(image(1)), batcher.encodeImage(image(2)), batcher.encodeText("a")]);
+    await Promise.all([
+      batcher.encodeImage(image(1)),
+      batcher.encodeImage(image(2)),
+      batcher.encodeText("a"),
+    ]);
     assert.deepEqual(batches.sort(), ["images 2 true", "texts 1 true"]);
     const names = ["images decode", "images forward", "images read", "images resize", "texts forward"];
     assert.deepEqual([...stages.keys()].sort(), names);

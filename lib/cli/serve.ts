@@ -81,7 +81,7 @@ async function loadModels(flags: Flags): Promise<Record<string, Clip>> {
   }
 }
 
-/** Resolves when a signal has ended the server: whether all requests were answered. A second signal ends at once. */
+/** Resolves when a signal has ended the server: whether all requests were answered. A second ends at once. */
 function endBySignal(server: ClipServer): Promise<boolean> {
   return new Promise((resolve, reject) => {
     let ends = false;

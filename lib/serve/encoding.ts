@@ -1,3 +1,6 @@
+import { randomBytes } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
+
 /**
  * How a vector is written in an answer.
  *
@@ -27,6 +30,43 @@ export function encodeVector(vector: Float32Array, type: VectorType): number[] |
       return bits(vector);
     case "binary":
       return bits(vector).map((byte) => byte - 128);
+  }
+}
+
+/** Milliseconds of the event loop that writing the vectors of an answer takes in one turn. */
+const TURN = 3;
+
+/**
+ * Writes the JSON of an answer with many vectors. `JSON.stringify` of a thousand vectors would hold the event
+ * loop for a tenth of a second; here each is written by itself, and other requests have their turn between.
+ *
+ * @example
+ * const writer = new AnswerWriter();
+ * const body = { data: vectors.map((vector) => ({ embedding: writer.vector(vector, "float") })) };
+ * const json = await writer.json(body);
+ */
+export class AnswerWriter {
+  private readonly nonce = randomBytes(16).toString("hex");
+  private readonly vectors: { vector: Float32Array; type: VectorType }[] = [];
+
+  /** What stands for a vector in the body that is given to `json`. */
+  vector(vector: Float32Array, type: VectorType): string {
+    this.vectors.push({ vector, type });
+    return `${this.nonce}:${this.vectors.length - 1}`;
+  }
+
+  /** The body as JSON, with its vectors. */
+  async json(body: object): Promise<string> {
+    const parts = JSON.stringify(body).split(new RegExp(`"${this.nonce}:(\\d+)"`));
+    let began = performance.now();
+    for (let at = 1; at < parts.length; at += 2) {
+      const found = this.vectors[Number(parts[at])];
+      parts[at] = found ? JSON.stringify(encodeVector(found.vector, found.type)) : "null";
+      if (performance.now() - began < TURN) continue;
+      await nextTurn();
+      began = performance.now();
+    }
+    return parts.join("");
   }
 }
 

@@ -1,6 +1,6 @@
 import { TorchclipError, type ErrorCode } from "../errors.js";
 
-/** Codes of errors that only the HTTP server has, beside those of `TorchclipError`. docs/serving.md lists them. */
+/** Codes of errors: those of `TorchclipError` and those that only the server has (docs/serving.md). */
 export type HttpCode = ErrorCode | "E_API_KEY" | "E_NOT_FOUND" | "E_MEDIA_TYPE" | "E_BODY_TOO_LARGE";
 
 /** An error of a request, with its HTTP status. */

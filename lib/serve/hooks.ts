@@ -5,7 +5,7 @@ import { setLongStringsAside } from "./json-body.js";
 import type { ApiKeys } from "./keys.js";
 import type { ServerMetrics } from "./metrics.js";
 import type { ServedModels } from "./models.js";
-import { configOf, sendJson, type RouteConfig } from "./routes/parts.js";
+import { configOf, DOCS, sendJson, type RouteConfig } from "./routes/parts.js";
 import { RequestState, setState, STATE_DECORATOR, stateOf } from "./state.js";
 
 /** What the hooks need of the server. */
@@ -55,9 +55,17 @@ export function addHooks(app: FastifyInstance, parts: HookParts): void {
 /** Refuses a request before its body is read: without a key, too large, or while the server is full. */
 function admit(request: FastifyRequest, state: RequestState, config: RouteConfig, parts: HookParts): void {
   const { keys, models, budget, bodyLimit } = parts;
-  if (keys.required && !config.isPublic && !keys.accepts(request.headers.authorization))
+  const isPublic = config.isPublic || request.routeOptions.url?.startsWith(DOCS);
+  if (keys.required && !isPublic && !keys.accepts(request.headers.authorization))
     throw new RequestError(401, "E_API_KEY", "an API key is needed: Authorization: Bearer KEY");
   if (!config.usesModel) return;
+  const encoding = request.headers["content-encoding"] ?? "identity";
+  if (encoding !== "identity")
+    throw new RequestError(
+      415,
+      "E_MEDIA_TYPE",
+      "compressed bodies are not read; images are compressed already",
+    );
   const length = Number(request.headers["content-length"] ?? bodyLimit);
   if (length > bodyLimit)
     throw new RequestError(413, "E_BODY_TOO_LARGE", `the body has more than ${bodyLimit} bytes`);

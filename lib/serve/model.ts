@@ -56,7 +56,7 @@ export class ServedModel {
     this.fingerprint = fingerprintOf(clip.info.config);
   }
 
-  /** Runs an image and a text through the model, so that the first request does not wait for what loads late. */
+  /** Runs an image and a text through the model: the first request does not wait for what loads late. */
   async warmUp(): Promise<void> {
     const { imageRunner, textRunner } = this.clip.info;
     await prepareDecoder();

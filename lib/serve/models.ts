@@ -28,7 +28,7 @@ export class ServedModels {
   }
 }
 
-/** Whether two names mean the same model: `ViT-B/32`, and `ViT-B-32__openai` as Immich and open_clip write it. */
+/** Whether two names mean the same model: `ViT-B/32`, and `ViT-B-32__openai` as Immich writes it. */
 function isSame(served: string, asked: string): boolean {
   return served === asked || plain(served) === plain(asked);
 }

@@ -40,7 +40,8 @@ function isMissing(error: unknown): error is NodeJS.ErrnoException {
 
 function notInstalled(cause: Error): TorchclipError {
   const [reason] = cause.message.split("\n");
-  const message = `the server needs packages that are not installed (${reason}). ${installCommand()} adds them`;
+  const missing = `the server needs packages that are not installed (${reason})`;
+  const message = `${missing}. ${installCommand()} adds them`;
   return new TorchclipError("E_NOT_INSTALLED", message, { cause });
 }
 

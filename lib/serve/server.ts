@@ -1,30 +1,25 @@
 import type { FastifyInstance } from "fastify";
 import type { AddressInfo } from "node:net";
 import { TorchclipError } from "../errors.js";
-import { IMAGE_FORMATS } from "../images/types.js";
-import { ProbeClassifier } from "../learn/probe-classifier.js";
-import { checkProbeModel, readProbe } from "../learn/probe-file.js";
-import { openStored } from "../search/stored.js";
 import { packageVersion } from "../util/package.js";
 import { BodyBudget } from "./budget.js";
 import { addHooks } from "./hooks.js";
 import { ApiKeys } from "./keys.js";
 import { ServerMetrics } from "./metrics.js";
-import { ServedModel } from "./model.js";
 import { ServedModels } from "./models.js";
 import {
   checkServerOptions,
   type CheckedServerOptions,
   type ServedIndex,
-  type ServedProbe,
   type ServerOptions,
 } from "./options.js";
 import { loadServerPackages, type ServerPackages } from "./packages.js";
+import { makeModels, openIndexes, readProbes } from "./resources.js";
 import { classifyRoutes } from "./routes/classify.js";
 import { embeddingRoutes } from "./routes/embeddings.js";
 import { immichRoutes } from "./routes/immich.js";
 import { pageRoutes } from "./routes/page.js";
-import type { ServerParts } from "./routes/parts.js";
+import { DOCS, type ServerParts } from "./routes/parts.js";
 import { searchRoutes } from "./routes/search.js";
 import { statusRoutes } from "./routes/status.js";
 import type { RequestState } from "./state.js";
@@ -184,7 +179,7 @@ async function addPlugins(
       security,
     },
   });
-  await app.register(swaggerUi, { routePrefix: "/docs" });
+  await app.register(swaggerUi, { routePrefix: DOCS });
 }
 
 function addRoutes(app: FastifyInstance, parts: ServerParts): void {
@@ -194,74 +189,4 @@ function addRoutes(app: FastifyInstance, parts: ServerParts): void {
   immichRoutes(app, parts);
   statusRoutes(app, parts);
   pageRoutes(app);
-}
-
-/** All but SVG, whose decoder cannot be stopped at a limit of time. */
-const SERVED_FORMATS = IMAGE_FORMATS.filter((format) => format !== "svg");
-
-function makeModels(options: CheckedServerOptions, metrics: ServerMetrics): ServedModel[] {
-  const { maxBatch, maxDelay, maxWaiting, allowUrls, autoRotate } = options;
-  const { maxPixels, maxBytes, decodeTimeout, fetchTimeout, formats = SERVED_FORMATS } = options;
-  return Object.entries(options.models).map(
-    ([name, clip]) =>
-      new ServedModel(name, clip, maxWaiting, {
-        maxBatch,
-        maxDelay,
-        autoRotate,
-        maxPixels,
-        maxBytes: maxBytes ?? options.bodyLimit,
-        decodeTimeout,
-        fetchTimeout,
-        formats,
-        // Strings of clients are never paths; URLs lead to public addresses alone.
-        sources: { file: false, url: allowUrls, allowPrivate: false },
-        observer: metrics.observer(name),
-      }),
-  );
-}
-
-/** E_ARGUMENT for a probe of another model. */
-async function readProbes({ probes }: CheckedServerOptions, models: ServedModels) {
-  const served = new Map<string, ServedProbe>();
-  for (const [name, file] of Object.entries(probes)) {
-    const stored = await readProbe(file);
-    const model =
-      models.all.find((candidate) => fits(() => checkProbeModel(file, stored, candidate.clip.info))) ??
-      models.find(undefined);
-    served.set(name, { model, classifier: new ProbeClassifier(model.classifierModel(), stored, file) });
-  }
-  return served;
-}
-
-function fits(check: () => void): boolean {
-  try {
-    check();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** E_ARGUMENT for an index whose model is not served: its vectors cannot be compared with others. */
-async function openIndexes({ indexes }: CheckedServerOptions, models: ServedModels) {
-  const served = new Map<string, ServedIndex>();
-  try {
-    for (const [name, { file, images }] of Object.entries(indexes)) {
-      const stored = await openStored(file);
-      const model = models.all.find(
-        ({ clip }) => clip.info.config.source.sha256 === stored.record.model?.sha256,
-      );
-      if (model?.clip.info.embedDim !== stored.index.dim) {
-        stored.index.close();
-        const made = stored.record.model?.name ?? "a model that it does not name";
-        const message = `${file} was made with ${made}, which is not among the models of the server`;
-        throw new TorchclipError("E_ARGUMENT", message, { subject: file });
-      }
-      served.set(name, { stored, model, images });
-    }
-    return served;
-  } catch (error) {
-    for (const { stored } of served.values()) stored.index.close();
-    throw error;
-  }
 }

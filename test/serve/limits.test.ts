@@ -64,6 +64,8 @@ describe("serve: what is refused", () => {
     assert.deepEqual(errorOf(await embed(large)), [413, "E_IMAGE_TOO_LARGE", "input"]);
     assert.deepEqual(errorOf(await embed({ input: "x".repeat(1 << 20) })), [413, "E_BODY_TOO_LARGE", null]);
     const type = await server.post("/v1/embeddings", "a", { "content-type": "text/plain" });
+    const packed = await server.post("/v1/embeddings", "a", { "content-encoding": "gzip" });
+    assert.deepEqual(errorOf(packed), [415, "E_MEDIA_TYPE", null]);
     assert.deepEqual(errorOf(type), [415, "E_MEDIA_TYPE", null]);
     assert.deepEqual(errorOf(await embed('{"input": ')), [400, "E_ARGUMENT", null]);
     assert.deepEqual(errorOf(await embed('{"input": "a", "__proto__": {}}')), [400, "E_ARGUMENT", null]);

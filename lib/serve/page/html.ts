@@ -3,7 +3,7 @@ import { STYLE, VIEWPORT } from "../../report/style.js";
 import { PAGE_SCRIPT } from "./script.js";
 import { PAGE_STYLE } from "./style.js";
 
-/** The page's own script and requests to this server alone; images are those that the user gave or asked for. */
+/** The page's own script, and requests to this server alone. */
 export const PAGE_POLICY = [
   "default-src 'none'",
   `script-src 'sha256-${createHash("sha256").update(PAGE_SCRIPT).digest("base64")}'`,
@@ -19,7 +19,8 @@ export const PAGE_POLICY = [
 export const PAGE = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">${VIEWPORT}<title>torchclip</title>
 <style>${STYLE}${PAGE_STYLE}</style></head><body>
-<header><h1>torchclip</h1><select id="model" aria-label="model"></select><a href="docs">HTTP interface</a></header>
+<header><h1>torchclip</h1><select id="model" aria-label="model"></select>
+<a href="docs">HTTP interface</a></header>
 <p id="problem" role="alert" hidden></p>
 <label class="field" id="key-field" hidden><span>API key</span>
 <input id="key" type="password" autocomplete="off"></label>

@@ -16,6 +16,8 @@ const element = (name, properties = {}, ...children) => {
   return made;
 };
 
+const option = (name) => element("option", { value: name, textContent: name });
+
 async function ask(path, body, signal) {
   const headers = {};
   const key = at("key").value.trim();
@@ -37,7 +39,7 @@ function tell(message) {
 async function findModels() {
   const { data } = await (await ask("v1/models")).json();
   models = data;
-  at("model").replaceChildren(...data.map(({ id }) => element("option", { value: id, textContent: id })));
+  at("model").replaceChildren(...data.map(({ id }) => option(id)));
   tell("");
   showIndexes();
 }
@@ -47,11 +49,14 @@ const chosen = () => models.find(({ id }) => id === at("model").value);
 function showIndexes() {
   const { indexes = [] } = chosen() ?? {};
   at("neighbours").hidden = indexes.length === 0;
-  at("index").replaceChildren(...indexes.map((name) => element("option", { value: name, textContent: name })));
+  at("index").replaceChildren(...indexes.map(option));
   at("index").hidden = indexes.length < 2;
 }
 
-const labelsOf = () => [...new Set(at("labels").value.split(/[\\n,]/).map((label) => label.trim()).filter(Boolean))];
+function labelsOf() {
+  const labels = at("labels").value.split(/[\\n,]/).map((label) => label.trim());
+  return [...new Set(labels.filter(Boolean))];
+}
 
 async function classify(signal) {
   const labels = labelsOf();
@@ -68,7 +73,8 @@ function rankItem({ label, probability, cosine }) {
   const title = "cosine " + cosine.toFixed(4);
   const bar = element("i");
   bar.style.setProperty("--share", (100 * probability).toFixed(2) + "%");
-  const line = element("div", {}, element("span", { textContent: label }), element("output", { textContent: percent }));
+  const name = element("span", { textContent: label });
+  const line = element("div", {}, name, element("output", { textContent: percent }));
   return element("li", { title }, line, bar);
 }
 

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { AnswerWriter } from "../encoding.js";
 import { wrong, ItemReader } from "../items.js";
 import type { ServedModel } from "../model.js";
 import { cohereShape } from "../shapes/cohere.js";
@@ -6,7 +7,7 @@ import { openAiShape } from "../shapes/openai.js";
 import type { JsonObject, Shape } from "../shapes/shape.js";
 import { voyageShape } from "../shapes/voyage.js";
 import { stateOf } from "../state.js";
-import { routeConfig, sendJson, type ServerParts } from "./parts.js";
+import { routeConfig, sendJsonText, type ServerParts } from "./parts.js";
 
 /** The requests for embeddings, each in the form of the provider that it comes from. */
 export function embeddingRoutes(app: FastifyInstance, parts: ServerParts): void {
@@ -37,7 +38,9 @@ async function answer(
   const { truncate } = call;
   const { countPixels } = shape;
   const embedded = await model.embed(call.items, { controller: state.controller, truncate, countPixels });
-  return sendJson(reply, call.answer(embedded, { model: model.name, id: request.id }));
+  const writer = new AnswerWriter();
+  const body = call.answer(embedded, { model: model.name, id: request.id }, writer);
+  return sendJsonText(reply, await writer.json(body));
 }
 
 /** Vectors of CLIP lose their meaning when they are cut; only models that were trained for it may be. */

@@ -2,7 +2,7 @@ import type { FastifyInstance } from "fastify";
 import { PAGE, PAGE_POLICY } from "../page/html.js";
 import { routeConfig } from "./parts.js";
 
-/** `GET /`: a page to try the models in a browser. It holds no data: what it shows it asks for with the user's key. */
+/** `GET /`: a page to try the models in a browser. It asks for what it shows with the user's key. */
 export function pageRoutes(app: FastifyInstance): void {
   app.get("/", {
     schema: { hide: true },

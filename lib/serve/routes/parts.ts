@@ -4,6 +4,9 @@ import type { ServerMetrics } from "../metrics.js";
 import type { ServedModels } from "../models.js";
 import type { ServedIndex, ServedProbe } from "../options.js";
 
+/** Where the OpenAPI document and its page are; the plugin's routes have no config. */
+export const DOCS = "/docs";
+
 /** What routes share. */
 export interface ServerParts {
   models: ServedModels;
@@ -47,5 +50,10 @@ export function configOf(given: unknown): RouteConfig {
  * more slowly than JSON.stringify.
  */
 export function sendJson(reply: FastifyReply, value: object): FastifyReply {
-  return reply.type("application/json; charset=utf-8").send(JSON.stringify(value));
+  return sendJsonText(reply, JSON.stringify(value));
+}
+
+/** Sends a text that is JSON. */
+export function sendJsonText(reply: FastifyReply, text: string): FastifyReply {
+  return reply.type("application/json; charset=utf-8").send(text);
 }

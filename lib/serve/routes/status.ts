@@ -48,7 +48,11 @@ function modelRoutes(app: FastifyInstance, { models, indexes, probes, allowUrls 
   const tags = ["status"];
   for (const [i, url] of ["/v1/models", "/models"].entries()) {
     app.get(url, {
-      schema: { summary: "The models, with their indexes and probes", tags, hide: i > 0 },
+      schema: {
+        summary: "The models, with their indexes and probes; /v1/models/NAME: one of them",
+        tags,
+        hide: i > 0,
+      },
       config: routeConfig({}),
       handler: (_, reply) =>
         sendJson(reply, { object: "list", data: models.all.map(describe), allow_urls: allowUrls }),
@@ -56,7 +60,7 @@ function modelRoutes(app: FastifyInstance, { models, indexes, probes, allowUrls 
   }
   // Names hold slashes: ViT-B/32.
   app.get<{ Params: { "*": string } }>("/v1/models/*", {
-    schema: { summary: "One model", tags },
+    schema: { hide: true }, // OpenAPI has no paths with slashes in a parameter
     config: routeConfig({}),
     handler: (request, reply) => {
       const model = models.find(request.params["*"]);

@@ -1,4 +1,4 @@
-import { VECTOR_TYPES, encodeVector, type VectorType } from "../encoding.js";
+import { VECTOR_TYPES, type VectorType } from "../encoding.js";
 import { wrong, type Item, type ItemReader } from "../items.js";
 import { TRUNCATE_SCHEMA, type JsonObject, type Shape } from "./shape.js";
 
@@ -35,10 +35,10 @@ export const cohereShape: Shape = {
       items,
       truncate: body.truncate === "NONE" ? "error" : "end",
       dimensions: body.output_dimension as number | undefined,
-      answer: ({ vectors, tokens, images }, { id }) => ({
+      answer: ({ vectors, tokens, images }, { id }, writer) => ({
         id,
         embeddings: Object.fromEntries(
-          types.map((type) => [type, vectors.map((vector) => encodeVector(vector, type))]),
+          types.map((type) => [type, vectors.map((vector) => writer.vector(vector, type))]),
         ),
         texts,
         meta: {

@@ -1,4 +1,4 @@
-import { VECTOR_TYPES, encodeVector, type VectorType } from "../encoding.js";
+import { VECTOR_TYPES, type VectorType } from "../encoding.js";
 import { wrong, type Item, type ItemReader } from "../items.js";
 import type { Embedded } from "../model.js";
 import { MODEL_SCHEMA, TRUNCATE_SCHEMA, type AnswerFacts, type JsonObject, type Shape } from "./shape.js";
@@ -39,7 +39,7 @@ export const openAiShape: Shape = {
       truncate: body.truncate === "NONE" ? "error" : "end",
       // Infinity's clients send 0 for the model's own.
       dimensions: body.dimensions === 0 ? undefined : (body.dimensions as number | undefined),
-      answer: (embedded, about) => listOf(embedded, about, type),
+      answer: (embedded, about, writer) => listOf(embedded, about, (vector) => writer.vector(vector, type)),
     };
   },
 };
@@ -71,7 +71,11 @@ function itemOfMessages(messages: unknown, reader: ItemReader): Item {
   return reader.onlyPart(content, "messages[0].content");
 }
 
-function listOf({ vectors, tokens }: Embedded, { model, id }: AnswerFacts, type: VectorType): object {
+function listOf(
+  { vectors, tokens }: Embedded,
+  { model, id }: AnswerFacts,
+  write: (vector: Float32Array) => string,
+): object {
   return {
     object: "list",
     id: `embd-${id}`,
@@ -80,7 +84,7 @@ function listOf({ vectors, tokens }: Embedded, { model, id }: AnswerFacts, type:
     data: vectors.map((vector, index) => ({
       object: "embedding",
       index,
-      embedding: encodeVector(vector, type),
+      embedding: write(vector),
     })),
     usage: { prompt_tokens: tokens, total_tokens: tokens },
   };

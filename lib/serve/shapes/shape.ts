@@ -1,3 +1,4 @@
+import type { AnswerWriter } from "../encoding.js";
 import type { ErrorForm } from "../errors.js";
 import type { Item, ItemReader } from "../items.js";
 import type { Embedded } from "../model.js";
@@ -14,7 +15,7 @@ export interface EmbedCall {
   /** Length of the vectors that the client wants; undefined: the model's own. */
   dimensions: number | undefined;
   /** The answer, from the vectors. */
-  answer: (embedded: Embedded, about: AnswerFacts) => object;
+  answer: (embedded: Embedded, about: AnswerFacts, writer: AnswerWriter) => object;
 }
 
 /** What answers tell beside the vectors. */

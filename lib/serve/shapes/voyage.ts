@@ -1,4 +1,3 @@
-import { encodeVector } from "../encoding.js";
 import type { JsonObject, Shape } from "./shape.js";
 
 /** Pixels that Voyage counts as a token (docs.voyageai.com, multimodal embeddings). */
@@ -33,11 +32,11 @@ export const voyageShape: Shape = {
       items: inputs.map(({ content }, i) => reader.onlyPart(content, `inputs[${i}].content`)),
       truncate: body.truncation === false ? "error" : "end",
       dimensions: body.output_dimension as number | undefined,
-      answer: ({ vectors, tokens, pixels }, { model }) => ({
+      answer: ({ vectors, tokens, pixels }, { model }, writer) => ({
         object: "list",
         data: vectors.map((vector, index) => ({
           object: "embedding",
-          embedding: encodeVector(vector, type),
+          embedding: writer.vector(vector, type),
           index,
         })),
         model,
