@@ -1,15 +1,17 @@
 // `torchclip serve` over HTTP: CPU seconds for each image and text against `torchclip embed` and `encodeTexts`,
 // latency at a constant rate, memory over many requests, and more requests than it can answer. Linux; the
 // server is a process of its own, autocannon is in this one.
-//   node bench/serve.mjs [PART…] [--model tiny] [--seconds 10] [--images 400] [--requests 100000]
-// PART: images, texts, rate, memory, overload; all but memory where none is given.
+//   node bench/serve.mjs [PART…] [--model tiny] [--seconds 10] [--images 400] [--requests 100000] [--peer URL]
+// PART: images, texts, rate, memory, overload, peer; the first three and overload where none is given. --peer: a
+// server with the same model that takes POST /v1/embeddings, such as Infinity (--url-prefix /v1) or the one of
+// bench/serve-transformers.mjs.
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import autocannon from "autocannon";
-import { machine } from "./rounds.mjs";
+import { machine, median } from "./rounds.mjs";
 import { cpuOfEmbed, cpuOfTexts, makePhotographs, startServer } from "./serve-parts.mjs";
 
 /** @typedef {import("./serve-parts.mjs").RunningServer} RunningServer */
@@ -21,6 +23,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: "string", default: "10" },
     images: { type: "string", default: "400" },
     requests: { type: "string", default: "100000" },
+    peer: { type: "string" },
   },
 });
 const seconds = Number(values.seconds);
@@ -191,7 +194,32 @@ async function overload() {
   await server.stop();
 }
 
-const parts = { images, texts: textPart, rate, memory, overload };
+/** Images a second of this server and of another one, in turn. */
+async function peer() {
+  const { peer: url } = values;
+  if (url === undefined) throw new Error("--peer URL is missing");
+  const requests = dataUris.map((uri) => ({
+    ...jsonRequest([uri]),
+    body: JSON.stringify({ model: values.model, input: [uri], modality: "image", encoding_format: "base64" }),
+  }));
+  const server = await startServer(values.model);
+  const other = { ...server, url };
+  const rates = { ours: [0], other: [0] };
+  for (let round = 0; round < 4; round++) {
+    for (const [name, one] of /** @type {const} */ ([
+      ["ours", server],
+      ["other", other],
+    ])) {
+      const { perSecond } = await load(one, requests, { connections: 32, duration: seconds });
+      if (round > 0) rates[name][round - 1] = perSecond; // the first round warms up
+    }
+  }
+  await server.stop();
+  const [ours, theirs] = [median(rates.ours), median(rates.other)];
+  show({ part: "peer", url, ours, theirs, ratio: Number((ours / theirs).toFixed(2)), wanted: 2 });
+}
+
+const parts = { peer, images, texts: textPart, rate, memory, overload };
 const wanted = positionals.length > 0 ? positionals : ["images", "texts", "rate", "overload"];
 console.log(machine());
 try {

@@ -122,7 +122,7 @@ export function decodeBudgetSetting(): number | undefined {
   );
 }
 
-/** TORCHCLIP_API_KEYS: the keys that `torchclip serve` accepts, separated by commas; empty: none is needed. */
+/** TORCHCLIP_API_KEYS: keys that `torchclip serve` accepts, separated by commas; empty: none is needed. */
 export function apiKeysSetting(): string[] {
   return (env.TORCHCLIP_API_KEYS ?? "")
     .split(",")

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { LongStrings } from "./json-body.js";
 import type { ServedModel } from "./model.js";
@@ -14,6 +15,10 @@ export class RequestState {
   code?: string;
   /** Bytes of the body that count in the budget of bodies. */
   bytes = 0;
+
+  constructor() {
+    setMaxListeners(0, this.controller.signal); // one for each item of the request
+  }
 
   /** Notes which model answers, and tells it to the client. */
   answeredBy(model: ServedModel, reply: FastifyReply): void {

@@ -177,7 +177,7 @@ describe("serve: keys", () => {
       "Basic abc",
       "Bearer abc def",
     ])
-      assert.ok(!keys.accepts(bad), bad);
+      assert.ok(!keys.accepts(bad), String(bad));
     assert.ok(!new ApiKeys([]).accepts("Bearer "), "no key opens nothing");
   });
 });

@@ -17,9 +17,11 @@ describe("serve: the forms of requests for embeddings", () => {
   let server: TestServer;
   let cat: number[];
   let image: number[];
+  let tokens: number;
   before(async () => {
     server = await startServer();
     cat = Array.from((await server.clip.encodeTexts(["a cat"])).data);
+    tokens = server.clip.tokenize(["a cat"]).data.filter((id) => id !== 0).length;
     image = Array.from((await server.clip.encodeImages([fixture(IMAGE)])).data);
   });
   after(() => server.close());
@@ -41,7 +43,7 @@ describe("serve: the forms of requests for embeddings", () => {
         created: undefined,
         model: "tiny",
         data: [{ object: "embedding", index: 0, embedding: cat }],
-        usage: { prompt_tokens: 4, total_tokens: 4 },
+        usage: { prompt_tokens: tokens, total_tokens: tokens },
       },
     );
     const several = await openAi({
@@ -117,9 +119,9 @@ describe("serve: the forms of requests for embeddings", () => {
       ],
       model: "tiny",
     });
-    assert.equal(usage.text_tokens, 4);
+    assert.equal(usage.text_tokens, tokens);
     assert.ok(usage.image_pixels > 0);
-    assert.equal(usage.total_tokens, 4 + Math.floor(usage.image_pixels / 560));
+    assert.equal(usage.total_tokens, tokens + Math.floor(usage.image_pixels / 560));
     const bad = await server.post("/v1/multimodalembeddings", { ...body, inputs: [{ content: [] }] });
     assert.equal(bad.status, 400);
     assert.match((bad.body as { detail: string }).detail, /^inputs\[0\]\.content is empty/);
@@ -157,8 +159,8 @@ describe("serve: the forms of requests for embeddings", () => {
     assert.deepEqual(texts, ["a cat"]);
     assert.deepEqual(meta, {
       api_version: { version: "2" },
-      billed_units: { input_tokens: 4, images: 0 },
-      tokens: { input_tokens: 4 },
+      billed_units: { input_tokens: tokens, images: 0 },
+      tokens: { input_tokens: tokens },
     });
     assert.deepEqual((await embed({ input_type: "image", images: [dataUri(IMAGE)] })).embeddings.float, [
       image,

@@ -4,14 +4,14 @@ import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "HTTP server: embeddings of texts and images, classification and search";
 const MODEL =
-  "a model that is served: a name or path, or NAME=MODEL for the name that requests give; may be repeated, and " +
-  "the first answers requests that name none";
+  "a model that is served: a name or path, or NAME=MODEL for the name that requests give; may be repeated, " +
+  "and the first answers requests that name none";
 const INDEX = "an index of `torchclip embed` for /v1/search, or NAME=FILE; may be repeated";
 const IMAGES = "folder of the images of the index before it, from which the page shows thumbnails";
 const PROBE = "a probe of `torchclip teach` or `torchclip probe` for /v1/classify, or NAME=FILE";
 const KEY =
-  "a key that requests must bring (Authorization: Bearer KEY); may be repeated. TORCHCLIP_API_KEYS, separated " +
-  "by commas, is not shown in the list of processes";
+  "a key that requests must bring (Authorization: Bearer KEY); may be repeated. TORCHCLIP_API_KEYS, " +
+  "separated by commas, is not shown in the list of processes";
 const HOST = "address that is listened on; 0.0.0.0 or :: for every network of the machine";
 const WAITING = "images and texts of a model that may wait or be in work; more are refused with 429";
 const URLS = "fetch images that requests name by an http(s) URL; addresses that are not public are refused";

@@ -46,8 +46,8 @@ export function configOf(given: unknown): RouteConfig {
 }
 
 /**
- * Sends JSON as it is: the schemas describe the answers, but a serializer made of them writes lists of numbers
- * more slowly than JSON.stringify.
+ * Sends JSON as it is. Fastify's serializers, made of schemas, write lists of numbers more slowly than
+ * JSON.stringify.
  */
 export function sendJson(reply: FastifyReply, value: object): FastifyReply {
   return sendJsonText(reply, JSON.stringify(value));
