@@ -17,6 +17,7 @@ export interface HookParts {
   bodyLimit: number;
   /** Requests that are in work. */
   states: Set<RequestState>;
+  isClosing: () => boolean;
 }
 
 /** What happens to every request before and after its route. */
@@ -39,6 +40,11 @@ export function addHooks(app: FastifyInstance, parts: HookParts): void {
     } catch (error) {
       done(error as Error);
     }
+  });
+  app.addHook("onSend", (_request, reply, _payload, done) => {
+    // A connection that is kept would hold up the end of the server.
+    if (parts.isClosing()) void reply.header("connection", "close");
+    done();
   });
   app.addHook("onResponse", (request, reply, done) => {
     logAnswer(request, reply, parts.metrics);

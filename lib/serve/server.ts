@@ -74,9 +74,14 @@ export class ClipServer {
     this.isWarm = true;
   }
 
+  /** Whether `close` was called. */
+  get isClosing(): boolean {
+    return this.closing !== undefined;
+  }
+
   /** Whether the models are warmed up and the server is not closing. */
   get isReady(): boolean {
-    return this.isWarm && this.closing === undefined;
+    return this.isWarm && !this.isClosing;
   }
 
   /**
@@ -136,8 +141,9 @@ export async function createServer(given: ServerOptions): Promise<ClipServer> {
   const states = new Set<RequestState>();
   const server = new ClipServer(app, models, indexes, states, options.drainTimeout);
   const keys = new ApiKeys(options.apiKeys);
+  const isClosing = () => server.isClosing;
   const budget = new BodyBudget(options.bodyBudget);
-  addHooks(app, { models, metrics, keys, budget, bodyLimit: options.bodyLimit, states });
+  addHooks(app, { models, metrics, keys, budget, bodyLimit: options.bodyLimit, states, isClosing });
   await addPlugins(app, packages, options);
   const { allowUrls, autoRotate } = options;
   const isReady = () => server.isReady;

@@ -89,7 +89,7 @@ describe("torchclip serve", function () {
   });
 
   it("SIGTERM: requests that are in work are answered, new ones are not taken, then it ends", async () => {
-    const server = await start(["--max-delay", "700"]);
+    const server = await start(["--max-delay", "700", "--drain", "3600"]);
     const answer = embed(server.url, "a");
     await sleep(200);
     const ended = server.end("SIGTERM");

@@ -33,7 +33,7 @@ export const PAGE = `<!doctype html>
 <textarea id="labels" spellcheck="false" placeholder="cat, dog, bird"></textarea></label>
 <label class="field"><span>Prompt, with {} for the label</span>
 <input id="template" type="text" value="a photo of a {}" spellcheck="false"></label></section>
-<section aria-labelledby="ranks-title"><h2 id="ranks-title">Labels</h2>
+<section aria-labelledby="ranks-title"><h2 id="ranks-title">Probabilities</h2>
 <p class="hint" id="ranks-hint">Give an image and labels: their probabilities appear here. They are shares
 among these labels, and add up to 100 % for models with the softmax loss.</p>
 <ol class="ranks" id="ranks" aria-live="polite"></ol></section>

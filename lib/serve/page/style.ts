@@ -22,7 +22,7 @@ textarea { resize: vertical; min-height: 6.5em; }
 .drop small { display: block; color: var(--soft); }
 .ranks { list-style: none; margin: 0; padding: 0; display: grid; gap: 10px; }
 .ranks div { display: flex; justify-content: space-between; gap: 12px; }
-.ranks output { font-variant-numeric: tabular-nums; color: var(--soft); }
+.ranks output { white-space: nowrap; font-variant-numeric: tabular-nums; color: var(--soft); }
 .ranks i { display: block; height: 8px; margin-top: 4px; border-radius: 4px;
   background: linear-gradient(var(--bar), var(--bar)) 0 / var(--share) 100% no-repeat var(--line); }
 .ranks li:first-child output { color: inherit; font-weight: 600; }
