@@ -103,7 +103,7 @@ async function textPart() {
   const after = await server.batches("texts");
   await server.stop();
   const batchSize = Math.max(1, Math.round((after.items - before.items) / (after.count - before.count)));
-  const direct = await cpuOfTexts(texts, batchSize, values.model);
+  const direct = cpuOfTexts(texts, batchSize, values.model);
   const ratio = Number((cpuEach / direct).toFixed(3));
   show({
     part: "texts",
