@@ -33,7 +33,7 @@ export default defineConfig(
   },
   {
     // What reads untrusted files is checked with noUncheckedIndexedAccess.
-    files: ["lib/{datasets,images,models,serve,text,util}/**"],
+    files: ["lib/{datasets,images,models,text,util}/**"],
     languageOptions: { parserOptions: { project: ["./lib/tsconfig.untrusted.json"] } },
   },
   {

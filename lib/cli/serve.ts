@@ -49,13 +49,14 @@ export async function run(flags: Flags): Promise<void> {
 }
 
 function settingsOf(flags: Flags): Omit<ServerOptions, "models"> {
-  const { maxBatch, maxDelay, maxWaiting, maxPixels, allowUrls, autoRotate } = flags;
+  const { maxBatch, maxDelay, maxWaiting, maxPixels, allowUrls, allowPrivate, autoRotate } = flags;
   return {
     maxBatch,
     maxDelay,
     maxWaiting,
     maxPixels,
     allowUrls,
+    allowPrivate,
     autoRotate,
     bodyLimit: flags.bodyLimit * (1 << 20),
     drainTimeout: flags.drain * 1000,

@@ -21,8 +21,10 @@ export class Classifiers {
     const classifier = known ?? make(model, labels);
     this.kept.delete(key); // and in again: the map's order is that of use
     this.kept.set(key, classifier);
-    const [oldest] = this.kept.keys();
-    if (this.kept.size > KEPT && oldest !== undefined) this.kept.delete(oldest);
+    if (this.kept.size > KEPT) {
+      const [oldest] = this.kept.keys();
+      this.kept.delete(oldest);
+    }
     try {
       return await classifier;
     } catch (error) {

@@ -60,8 +60,8 @@ export class AnswerWriter {
     const parts = JSON.stringify(body).split(new RegExp(`"${this.nonce}:(\\d+)"`));
     let began = performance.now();
     for (let at = 1; at < parts.length; at += 2) {
-      const found = this.vectors[Number(parts[at])];
-      parts[at] = found ? JSON.stringify(encodeVector(found.vector, found.type)) : "null";
+      const { vector, type } = this.vectors[Number(parts[at])];
+      parts[at] = JSON.stringify(encodeVector(vector, type));
       if (performance.now() - began < TURN) continue;
       await nextTurn();
       began = performance.now();

@@ -1,5 +1,4 @@
 import { TorchclipError } from "../errors.js";
-import type { ImageInput } from "../images/types.js";
 import { isRemote, redactUrl } from "../redact.js";
 import type { LongString, LongStrings } from "./json-body.js";
 
@@ -20,9 +19,6 @@ export interface ImageItem {
 }
 
 export type Item = TextItem | ImageItem;
-
-/** `read` gives only what a batcher with `sources.file` off takes. */
-export type ItemImage = Extract<ImageInput, string | Uint8Array>;
 
 type JsonObject = Record<string, unknown>;
 
@@ -134,8 +130,9 @@ function headOf(value: string | LongString): string {
 
 /** E_ARGUMENT for a data URI that does not hold an image in base64. */
 function checkDataUri(head: string, where: string): void {
-  const [, type = "", parameters] = /^data:([^;,]*)((?:;[^;,]*)*),/i.exec(head) ?? [];
-  if (parameters === undefined) throw wrong(where, "is a data URI without a comma");
+  const match = /^data:([^;,]*)((?:;[^;,]*)*),/i.exec(head);
+  if (!match) throw wrong(where, "is a data URI without a comma");
+  const [, type, parameters] = match;
   if (!/;base64$/i.test(parameters)) throw wrong(where, "is a data URI that is not in base64");
   if (!/^(image\/.*|application\/octet-stream)?$/i.test(type))
     throw wrong(where, `is a data URI of ${type.slice(0, 40)}, which is not an image`);

@@ -10,6 +10,7 @@ import type { ImageInput } from "../images/types.js";
 import type { ModelConfig } from "../models/config-types.js";
 import { RequestError } from "./errors.js";
 import type { ImageItem, Item } from "./items.js";
+import type { RemoteImages } from "./remote.js";
 
 /** What a request's items became. */
 export interface Embedded {
@@ -19,7 +20,7 @@ export interface Embedded {
   tokens: number;
   /** Images among the items. */
   images: number;
-  /** Pixels of the images that were sent, where `countPixels` was set; those of URLs count 0. */
+  /** Pixels of the images, where `countPixels` was set. */
   pixels: number;
 }
 
@@ -50,9 +51,12 @@ export class ServedModel {
     readonly clip: Clip,
     /** Items that may be in work; requests beyond are refused. */
     private readonly maxWaiting: number,
+    private readonly remote: RemoteImages,
     options: BatcherOptions,
   ) {
-    this.batcher = new Batcher(clip, { ...options, maxWaiting });
+    // Strings of clients are never paths, and URLs were fetched before.
+    const sources = { file: false, url: false };
+    this.batcher = new Batcher(clip, { ...options, maxWaiting, sources });
     this.fingerprint = fingerprintOf(clip.info.config);
   }
 
@@ -134,6 +138,12 @@ export class ServedModel {
     };
   }
 
+  /** The bytes of an image, which are fetched where it is a URL. */
+  async bytesOf(item: ImageItem, signal: AbortSignal): Promise<Uint8Array> {
+    const image = item.read();
+    return typeof image === "string" ? this.remote.fetch(image, signal) : image;
+  }
+
   private checkRoom(count: number): void {
     if (count > this.maxWaiting) {
       const message = `the request has ${count} items; this server takes ${this.maxWaiting} at once`;
@@ -162,10 +172,11 @@ export class ServedModel {
     embedded: Embedded,
     options: EmbedOptions,
   ): Promise<Float32Array> {
-    const image = item.read();
+    const { signal } = options.controller;
+    const image = await this.bytesOf(item, signal);
     embedded.images++;
-    const vector = await this.batcher.encodeImage(image, { signal: options.controller.signal });
-    if (options.countPixels && typeof image !== "string") {
+    const vector = await this.batcher.encodeImage(image, { signal });
+    if (options.countPixels) {
       const { width, height } = await imageSize(image);
       embedded.pixels += width * height;
     }

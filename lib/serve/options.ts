@@ -51,9 +51,11 @@ export interface ServerOptions extends Limits {
   maxWaiting?: number;
   /**
    * Whether images may be given as http(s) URLs, which the server fetches. Default false. Addresses that are
-   * not public are refused, also after a redirect.
+   * not public are refused, also after a redirect, unless `allowPrivate` is set.
    */
   allowUrls?: boolean;
+  /** Whether those URLs may lead to addresses that are not public: images of one's own network. Default false. */
+  allowPrivate?: boolean;
   /** Turn images as their EXIF orientation says. Default false. */
   autoRotate?: boolean;
   /** Milliseconds in which a request must have arrived whole; later ones are 408. Default 60,000. */
@@ -113,6 +115,7 @@ const CHECKS: Partial<Record<keyof ServerOptions, OptionCheck>> = {
   maxDelay: isTime,
   maxWaiting: wholeIn(1, 1 << 20),
   allowUrls: isBoolean,
+  allowPrivate: isBoolean,
   autoRotate: isBoolean,
   requestTimeout: isTime,
   drainTimeout: isTime,
@@ -137,6 +140,7 @@ export function checkServerOptions(given: ServerOptions): CheckedServerOptions {
     maxDelay: 5,
     maxWaiting: 1024,
     allowUrls: false,
+    allowPrivate: false,
     autoRotate: false,
     requestTimeout: 60_000,
     drainTimeout: 10_000,

@@ -1,9 +1,11 @@
 import { TorchclipError } from "../errors.js";
+import { DEFAULT_LIMITS } from "../images/limits.js";
 import { IMAGE_FORMATS } from "../images/types.js";
 import { ProbeClassifier } from "../learn/probe-classifier.js";
 import { probeModel, readProbe } from "../learn/probe-file.js";
 import { openStored } from "../search/stored.js";
 import type { ServerMetrics } from "./metrics.js";
+import { RemoteImages } from "./remote.js";
 import { ServedModel } from "./model.js";
 import type { ServedModels } from "./models.js";
 import type { CheckedServerOptions, ServedIndex, ServedProbe } from "./options.js";
@@ -13,21 +15,23 @@ const SERVED_FORMATS = IMAGE_FORMATS.filter((format) => format !== "svg");
 
 /** The models with their batchers. */
 export function makeModels(options: CheckedServerOptions, metrics: ServerMetrics): ServedModel[] {
-  const { maxBatch, maxDelay, maxWaiting, allowUrls, autoRotate } = options;
+  const { maxBatch, maxDelay, maxWaiting, autoRotate } = options;
   const { maxPixels, maxBytes, decodeTimeout, fetchTimeout, formats = SERVED_FORMATS } = options;
+  const remote = new RemoteImages({
+    fetchTimeout: fetchTimeout ?? DEFAULT_LIMITS.fetchTimeout,
+    maxBytes: maxBytes ?? options.bodyLimit,
+    sources: { file: false, url: options.allowUrls, allowPrivate: options.allowPrivate },
+  });
   return Object.entries(options.models).map(
     ([name, clip]) =>
-      new ServedModel(name, clip, maxWaiting, {
+      new ServedModel(name, clip, maxWaiting, remote, {
         maxBatch,
         maxDelay,
         autoRotate,
         maxPixels,
         maxBytes: maxBytes ?? options.bodyLimit,
         decodeTimeout,
-        fetchTimeout,
         formats,
-        // Strings of clients are never paths; URLs lead to public addresses alone.
-        sources: { file: false, url: allowUrls, allowPrivate: false },
         observer: metrics.observer(name),
       }),
   );

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { readFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
 import { connect, type AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import sharp from "sharp";
 import { ApiKeys } from "../../lib/serve/keys.js";
 import { createServer as createClipServer } from "../../lib/serve/index.js";
-import { rejectsWith } from "../support/index.js";
+import { fixture, rejectsWith } from "../support/index.js";
 import { dataUri, startServer, type Answer, type TestServer } from "../support/server.js";
 
 const IMAGE = "images/rgb420.jpg";
@@ -183,25 +184,28 @@ describe("serve: keys", () => {
 });
 
 describe("serve: images by URL", () => {
-  it("are refused where they lead to this machine; no message holds their query", async () => {
-    const asked: string[] = [];
-    const inside = createServer((request, response) => {
+  const asked: string[] = [];
+  let site: Server;
+  let port: number;
+  before(async () => {
+    site = createServer((request, response) => {
       asked.push(request.url ?? "");
-      response.writeHead(200).end("secret");
+      if (request.url?.startsWith("/slow")) return; // never answered
+      response.writeHead(200).end(readFileSync(fixture(IMAGE)));
     });
-    await new Promise<void>((resolve) => inside.listen(0, "127.0.0.1", resolve));
-    const { port } = inside.address() as AddressInfo;
+    await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
+    ({ port } = site.address() as AddressInfo);
+  });
+  after(() => {
+    site.closeAllConnections();
+    site.close();
+  });
+
+  it("are refused where they lead to this machine; no message holds their query", async () => {
     const server = await startServer({ allowUrls: true });
+    const hosts = ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "169.254.169.254"];
     try {
-      for (const host of [
-        "127.0.0.1",
-        "localhost",
-        "[::1]",
-        "0.0.0.0",
-        "2130706433",
-        "169.254.169.254",
-        "[::ffff:127.0.0.1]",
-      ]) {
+      for (const host of [...hosts, "[::ffff:127.0.0.1]"]) {
         const input = [{ image: `http://${host}:${port}/x.png?key=secret` }];
         const answer = await server.post("/v1/embeddings", { input });
         assert.deepEqual(errorOf(answer), [400, "E_IMAGE_READ", "input[0].image"], host);
@@ -211,7 +215,28 @@ describe("serve: images by URL", () => {
       assert.deepEqual(asked, []);
     } finally {
       await server.close();
-      inside.close();
+    }
+  });
+
+  it("are fetched where they are allowed; one that is slow holds up nobody else", async () => {
+    const server = await startServer({ allowUrls: true, allowPrivate: true, fetchTimeout: 1500 });
+    try {
+      const image = (path: string) => ({ image: `http://127.0.0.1:${port}${path}` });
+      let isSlowDone = false;
+      const slow = server
+        .post("/v1/embeddings", { input: [image("/slow")] })
+        .finally(() => (isSlowDone = true));
+      const { body } = await server.post("/v1/embeddings", { input: [image("/a.jpg"), image("/b.jpg")] });
+      assert.equal(isSlowDone, false);
+      const expected = Array.from((await server.clip.encodeImages([fixture(IMAGE)])).data);
+      const { data } = body as { data: { embedding: number[] }[] };
+      assert.deepEqual(
+        data.map(({ embedding }) => embedding),
+        [expected, expected],
+      );
+      assert.deepEqual(errorOf(await slow), [400, "E_IMAGE_READ", "input[0].image"]);
+    } finally {
+      await server.close();
     }
   });
 });

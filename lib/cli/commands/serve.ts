@@ -7,7 +7,7 @@ const MODEL =
   "a model that is served: a name or path, or NAME=MODEL for the name that requests give; may be repeated, " +
   "and the first answers requests that name none";
 const INDEX = "an index of `torchclip embed` for /v1/search, or NAME=FILE; may be repeated";
-const IMAGES = "folder of the images of the index before it, from which the page shows thumbnails";
+const IMAGES = "folder of an index's images, in the order of --index; the page then shows thumbnails";
 const PROBE = "a probe of `torchclip teach` or `torchclip probe` for /v1/classify, or NAME=FILE";
 const KEY =
   "a key that requests must bring (Authorization: Bearer KEY); may be repeated. TORCHCLIP_API_KEYS, " +
@@ -43,6 +43,7 @@ export function serveCommand(program: Command): void {
     )
     .addOption(new Option("--max-pixels <n>", "refuse images with more pixels").argParser(whole(1)))
     .option("--allow-urls", URLS)
+    .option("--allow-private", "let these URLs lead to addresses that are not public (intranet, localhost)")
     .option("--auto-rotate", AUTO_ROTATE)
     .addOption(
       new Option("--drain <s>", "how long SIGTERM waits for requests that are in work")

@@ -24,7 +24,12 @@ interface ClassifyBody extends JsonObject {
 type Ranked = Pick<Prediction, "label" | "index" | "logit" | "probability"> & Partial<Prediction>;
 
 /** Ranks classes for one image. */
-type Rank = (image: string | Buffer, signal: AbortSignal) => Promise<Ranked[]>;
+type Rank = (image: Uint8Array, signal: AbortSignal) => Promise<Ranked[]>;
+
+interface Ranker {
+  model: ServedModel;
+  rank: Rank;
+}
 
 const TEXTS = { type: "array", minItems: 1, items: { type: "string" } } as const;
 
@@ -62,7 +67,7 @@ export function classifyRoutes(app: FastifyInstance, parts: ServerParts): void {
       const { model, rank } = await rankerOf(request, reply, parts, classifiers);
       state.items = items.length;
       const isOne = body.image !== undefined;
-      const data = await model.withRoom(items.length, () => rankAll(items, rank, state, isOne));
+      const data = await model.withRoom(items.length, () => rankAll(items, { model, rank }, state, isOne));
       return sendJson(reply, { object: "list", model: model.name, data });
     },
   });
@@ -81,7 +86,7 @@ async function rankerOf(
   reply: FastifyReply,
   { models, probes }: ServerParts,
   classifiers: Classifiers,
-): Promise<{ model: ServedModel; rank: Rank }> {
+): Promise<Ranker> {
   const { body } = request;
   const state = stateOf(request);
   const { top_k: topK, threshold, labels } = body;
@@ -115,13 +120,13 @@ async function rankerOf(
 /** An entry for each image; the error of the only image of a request is that of the request. */
 async function rankAll(
   items: readonly ImageItem[],
-  rank: Rank,
+  { model, rank }: Ranker,
   { controller }: RequestState,
   isOne: boolean,
 ): Promise<object[]> {
   const ranked = items.map(async (item, index) => {
     try {
-      const predictions = await rank(item.read(), controller.signal);
+      const predictions = await rank(await model.bytesOf(item, controller.signal), controller.signal);
       return { object: "classification", index, predictions };
     } catch (error) {
       const about = aboutItem(error, item.where);

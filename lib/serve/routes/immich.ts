@@ -50,7 +50,7 @@ async function predict(
   state.answeredBy(model, reply);
   state.items = 1;
   const { vectors } = await model.embed([item], { controller: state.controller, truncate: "end" });
-  const clip = JSON.stringify(encodeVector(vectors[0] ?? new Float32Array(), "float"));
+  const clip = JSON.stringify(encodeVector(vectors[0], "float"));
   if (!image) return sendJson(reply, { clip });
   const { width, height } = await imageSize(image);
   return sendJson(reply, { clip, imageHeight: height, imageWidth: width });
@@ -72,7 +72,7 @@ async function readForm(parts: AsyncIterable<Multipart>): Promise<Form> {
 /** The one item of a form. Throws a 422, FastAPI's status for a form that does not fit. */
 function entryOf({ entries = "", text, image }: Form): { modelName?: string; item: Item; image?: Buffer } {
   const { visual, textual, ...others } = clipOf(entries);
-  const [other] = Object.keys(others);
+  const other = Object.keys(others).at(0);
   if (other !== undefined) throw unfit(`the task clip.${other} is not served, only visual and textual`);
   const { modelName } = (visual ?? textual ?? {}) as JsonObject;
   if (modelName !== undefined && typeof modelName !== "string") throw unfit("modelName must be a text");
@@ -94,7 +94,7 @@ function clipOf(entries: string): JsonObject {
   }
   if (typeof parsed !== "object" || parsed === null) throw unfit("the field entries is not a JSON object");
   const { clip, ...others } = parsed as JsonObject;
-  const [other] = Object.keys(others);
+  const other = Object.keys(others).at(0);
   if (other !== undefined) throw unfit(`the task ${other} is not served, only clip`);
   if (typeof clip !== "object" || clip === null) throw wrong("entries", "has no task clip");
   return clip as JsonObject;

@@ -43,7 +43,7 @@ export function searchRoutes(app: FastifyInstance, parts: ServerParts): void {
       const item = queryOf(body.query, new ItemReader(state.strings, parts.allowUrls));
       const { controller } = state;
       const { vectors } = await model.embed([item], { controller, truncate: "end" });
-      const [data = new Float32Array()] = vectors;
+      const [data] = vectors;
       const hits = await nearest(index, { data, rows: 1, dim: data.length }, body.top_k ?? 10);
       const links = hits.map((hit) => (index.images ? { ...hit, image: imagePath(name, hit.row) } : hit));
       return sendJson(reply, { object: "list", model: model.name, index: name, data: links });
@@ -58,8 +58,7 @@ function queryOf(query: unknown, reader: ItemReader): Item {
 }
 
 function indexOf(indexes: ServerParts["indexes"], name: string | undefined) {
-  const [first] = indexes.keys();
-  const wanted = name ?? first;
+  const wanted = name ?? [...indexes.keys()].at(0);
   const index = wanted === undefined ? undefined : indexes.get(wanted);
   if (wanted !== undefined && index) return { name: wanted, index };
   const names = indexes.size > 0 ? `it has ${[...indexes.keys()].join(", ")}` : "it was started without one";
@@ -84,8 +83,8 @@ async function nearest({ stored }: ServedIndex, query: Embeddings, count: number
   const hits = Array.from(indices, (row, i) => ({
     rank: i + 1,
     row,
-    name: stored.names[row] ?? `row ${row}`,
-    score: scores[i] ?? NaN,
+    name: stored.names.at(row) ?? `row ${row}`,
+    score: scores[i],
   }));
   return hits.filter(({ row }) => row >= 0); // −1: there are no more rows
 }
