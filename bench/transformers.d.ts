@@ -25,5 +25,8 @@ declare module "@huggingface/transformers" {
     width: number;
     height: number;
   }
-  export const RawImage: { read(path: string): Promise<RawImage> };
+  export const RawImage: {
+    read(path: string): Promise<RawImage>;
+    fromBlob(blob: Blob): Promise<RawImage>;
+  };
 }

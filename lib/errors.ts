@@ -32,6 +32,7 @@ export const ERROR_CODES = [
   "E_OFFLINE",
   "E_HASH_MISMATCH",
   "E_LOCKED",
+  "E_NOT_INSTALLED",
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

@@ -1,6 +1,6 @@
 export { Batcher } from "./clip/batcher.js";
 export type { BatcherCallOptions, BatcherMetrics, BatcherOptions } from "./clip/batcher.js";
-export type { Durations, LaneMetrics } from "./clip/batching/metrics.js";
+export type { BatchObserver, BatchStage, Durations, LaneMetrics, LaneName } from "./clip/batching/metrics.js";
 export { Classifier } from "./clip/classifier.js";
 export type {
   ClassifiedImage,

@@ -122,6 +122,14 @@ export function decodeBudgetSetting(): number | undefined {
   );
 }
 
+/** TORCHCLIP_API_KEYS: keys that `torchclip serve` accepts, separated by commas; empty: none is needed. */
+export function apiKeysSetting(): string[] {
+  return (env.TORCHCLIP_API_KEYS ?? "")
+    .split(",")
+    .map((key) => key.trim())
+    .filter(Boolean);
+}
+
 /** TORCHCLIP_ISA: the instruction set that the kernels may use at most; undefined where it is not set. */
 export function isaSetting(): string | undefined {
   return env.TORCHCLIP_ISA;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Batcher, load, type Clip } from "../lib/index.js";
 import { Gate } from "../lib/clip/batching/gate.js";
-import { DurationLog } from "../lib/clip/batching/metrics.js";
+import { DurationLog, type BatchObserver } from "../lib/clip/batching/metrics.js";
 import { errorOf, rejectsWith, tinyModel, type Thrown } from "./support/index.js";
 
 describe("batcher", () => {
@@ -79,6 +79,39 @@ describe("batcher", () => {
     assert.equal((await batcher.encodeImage(svg(3))).length, clip.info.embedDim);
     assert.match((await errorOf(() => batcher.encodeImage("a.svg"))).message, /sources\.file/);
     await rejectsWith("E_ARGUMENT", () => batcher.encodeImage(null as never));
+  });
+
+  it("texts as token ids: the same bits as the text, also merged with texts; other ids are refused", async () => {
+    const batcher = new Batcher(clip, { maxDelay: 20 });
+    const texts = ["a cat", "a dog", "a red circle"];
+    const tokens = (text: string) => clip.tokenize([text]);
+    const calls = [batcher.encodeText(texts[0]), batcher.encodeText(tokens(texts[1]))];
+    calls.push(batcher.encodeText(tokens(texts[2])));
+    const { data, dim } = await clip.encodeTexts(texts);
+    for (const [i, vector] of (await Promise.all(calls)).entries())
+      assert.deepEqual(vector, data.slice(i * dim, (i + 1) * dim));
+    const two = clip.tokenize(texts);
+    await rejectsWith("E_ARGUMENT", () => batcher.encodeText(two));
+    await rejectsWith("E_ARGUMENT", () => batcher.encodeText({} as never));
+  });
+
+  it("an observer is told of each batch and of the time of its stages", async () => {
+    const batches: string[] = [];
+    const stages = new Map<string, number>();
+    const observer: BatchObserver = {
+      onBatch: (lane, waits) => batches.push(`${lane} ${waits.length} ${waits.every((wait) => wait >= 0)}`),
+      onStage: (lane, stage, seconds) => stages.set(`${lane} ${stage}`, seconds),
+    };
+    const batcher = new Batcher(clip, { maxBatch: 2, observer });
+    await Promise.all([
+      batcher.encodeImage(image(1)),
+      batcher.encodeImage(image(2)),
+      batcher.encodeText("a"),
+    ]);
+    assert.deepEqual(batches.sort(), ["images 2 true", "texts 1 true"]);
+    const names = ["images decode", "images forward", "images read", "images resize", "texts forward"];
+    assert.deepEqual([...stages.keys()].sort(), names);
+    assert.ok(stages.get("images forward")! > 0 && stages.get("texts forward")! > 0);
   });
 
   it("the signal of a call: rejects it alone, in the queue and in work", async () => {

@@ -143,7 +143,8 @@ describe("the package", function () {
   });
 
   it("require and import give the same instance and the same names", () => {
-    const names = ["torchclip", "torchclip/eval", "torchclip/datasets", "torchclip/learn"];
+    const entryPoints = ["", "/datasets", "/eval", "/learn", "/serve"]; // e0 to e4
+    const names = entryPoints.map((end) => `torchclip${end}`);
     const code = `
       const { createRequire } = await import("node:module");
       const require = createRequire(import.meta.url);
@@ -153,8 +154,7 @@ describe("the package", function () {
         for (const key of Object.keys(esm)) if (esm[key] !== cjs[key]) throw new Error(name + ": " + key);
       }
       const fallback = require("./dist/commonjs.cjs");
-      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval", "torchclip/learn"]; // e0 to e3
-      const entries = await Promise.all(bundled.map((name) => import(name)));
+      const entries = await Promise.all(${JSON.stringify(names)}.map((name) => import(name)));
       entries.forEach((esm, i) => {
         const missing = Object.keys(esm).filter((key) => !(key in fallback["e" + i]));
         if (missing.length) throw new Error("commonjs.cjs lacks " + missing);

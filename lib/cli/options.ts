@@ -73,6 +73,13 @@ export function positive(text: string): number {
   return value;
 }
 
+/** Parses a number of at least 0. */
+export function nonNegative(text: string): number {
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (!(value >= 0 && value < Infinity)) throw new InvalidArgumentError("it must be a number of at least 0.");
+  return value;
+}
+
 /** The option --batch-size. */
 export function batchSizeOption(description: string): Option {
   return new Option("-b, --batch-size <n>", description).argParser(whole(1, 65536));
@@ -112,7 +119,13 @@ const THREADS = "compute threads on a CPU; 0: one a core";
 export function modelOptions(command: Command): Command {
   const options = command
     .hook("preAction", noteDefaultModel)
-    .option("-m, --model <name|path>", "model name, or path of an artifact or of weights", "tiny")
+    .option("-m, --model <name|path>", "model name, or path of an artifact or of weights", "tiny");
+  return loadingOptions(options);
+}
+
+/** The flags of how models are loaded, whichever they are. */
+export function loadingOptions(command: Command): Command {
+  const options = command
     .addOption(new Option("-d, --device <device>", DEVICE).default("auto"))
     .addOption(new Option("--precision <type>", PRECISION).choices(PRECISIONS).default("fp32"))
     .addOption(new Option("--threads <n>", THREADS).argParser(whole(0, 1024)).default(0))
@@ -131,7 +144,8 @@ export function imageOptions(command: Command): Command {
     .option("--allow-private", "let image URLs lead to addresses that are not public (intranet, localhost)");
 }
 
-const TINY_NOTE =
+/** What is said where no model was named. */
+export const TINY_NOTE =
   "no --model was given, so this uses tiny, a toy that knows only coloured shapes and short reviews in " +
   "large letters. For other images name a model, such as --model ViT-B/32; `torchclip models` lists them.";
 

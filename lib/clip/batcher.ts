@@ -1,3 +1,4 @@
+import { TorchclipError } from "../errors.js";
 import { LIMIT_CHECKS, LONGEST_TIMER } from "../images/limits.js";
 import type { DecodeOptions, ImageInput, ImageLimits } from "../images/types.js";
 import {
@@ -9,11 +10,12 @@ import {
   wholeIn,
   type OptionCheck,
 } from "../options.js";
+import type { Tokens } from "../text/tokenize.js";
 import { Gate } from "./batching/gate.js";
 import { Lane, type BatchResult } from "./batching/lane.js";
-import type { LaneMetrics } from "./batching/metrics.js";
+import type { BatchObserver, LaneMetrics, LaneName } from "./batching/metrics.js";
 import type { Clip } from "./clip.js";
-import type { BatchOptions, EncodeTextOptions, Preprocessed } from "./options.js";
+import type { BatchOptions, EncodeTextOptions, Preprocessed, StageTimes } from "./options.js";
 
 /** Limits of images (maxPixels, sources …) hold for each image; those not given are the model's. */
 export interface BatcherOptions
@@ -32,6 +34,8 @@ export interface BatcherOptions
    * on a CPU, where larger ones gain little, `maxBatch` on a GPU.
    */
   imageStep?: number;
+  /** Is told of each batch and of the time of its stages. */
+  observer?: BatchObserver;
 }
 
 /** Options of one call. */
@@ -44,6 +48,10 @@ export interface BatcherMetrics {
   images: LaneMetrics;
   texts: LaneMetrics;
 }
+
+type TextInput = string | Tokens;
+
+const STAGES = ["read", "decode", "resize", "forward"] as const;
 
 /** Of the options, what a turn at the model takes. */
 type CallOptions = Pick<EncodeTextOptions, "normalize" | "truncate" | "signal">;
@@ -78,8 +86,9 @@ const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
  */
 export class Batcher {
   private readonly images: Lane<ImageInput>;
-  private readonly texts: Lane<string>;
+  private readonly texts: Lane<TextInput>;
   private readonly gate: Gate;
+  private readonly observer: BatchObserver | undefined;
 
   constructor(
     private readonly clip: Clip,
@@ -92,17 +101,22 @@ export class Batcher {
       imageStep,
       normalize,
       truncate,
+      observer,
       ...decoding
     } = readOptions(given, CHECKS);
     const onCpu = clip.info.device === "cpu";
     const step = imageStep ?? (onCpu ? Math.min(8, maxBatch) : maxBatch);
     // A GPU gets its next turn before it has finished the last one, so that it never waits for this thread.
     this.gate = new Gate(onCpu ? clip.info.replicas : clip.info.replicas + 1);
-    const lane = { maxBatch, maxDelay, maxWaiting };
-    this.images = new Lane({ ...lane, what: "images" }, (items, signal) =>
+    this.observer = observer;
+    const lane = (what: LaneName) => {
+      const onBatch = observer && ((waits: readonly number[]) => observer.onBatch(what, waits));
+      return { maxBatch, maxDelay, maxWaiting, what, onBatch };
+    };
+    this.images = new Lane(lane("images"), (items, signal) =>
       this.encodeImages(items, step, decoding, { normalize, signal }),
     );
-    this.texts = new Lane({ ...lane, what: "texts" }, (items, signal) =>
+    this.texts = new Lane(lane("texts"), (items, signal) =>
       this.encodeTexts(items, { normalize, truncate, signal }),
     );
   }
@@ -115,8 +129,13 @@ export class Batcher {
     return this.images.add(image, readOptions(options, { signal: isSignal }).signal);
   }
 
-  /** The embedding of one text; texts that are too long are cut unless `truncate` is "error". */
-  async encodeText(text: string, options: BatcherCallOptions = {}): Promise<Float32Array> {
+  /**
+   * The embedding of one text; texts that are too long are cut unless `truncate` is "error". A text may also
+   * be given as its token ids, one row as `clip.tokenize([text])` makes it.
+   */
+  async encodeText(text: string | Tokens, options: BatcherCallOptions = {}): Promise<Float32Array> {
+    if (!isString(text) && !isTokens(text))
+      throw new TorchclipError("E_ARGUMENT", "a text is a string, or its token ids", { subject: "text" });
     return this.texts.add(text, readOptions(options, { signal: isSignal }).signal);
   }
 
@@ -145,10 +164,12 @@ export class Batcher {
     decoding: DecodeOptions,
     options: CallOptions,
   ): Promise<BatchResult> {
+    const times: StageTimes = { read: 0, decode: 0, resize: 0, forward: 0 };
     const pixels = await this.clip.preprocess(items, {
       ...decoding,
       signal: options.signal,
       onError: "collect",
+      times,
     });
     const good = [...items.keys()].filter((i) => !pixels.errors[i]);
     const dim = this.clip.info.embedDim;
@@ -156,20 +177,56 @@ export class Batcher {
     for (let start = 0; start < good.length; start += step) {
       const rows = good.slice(start, start + step);
       const turn = () => this.clip.encodePixels(pickRows(pixels, rows), { batchSize: step, ...options });
-      const part = await this.gate.run("images", turn);
+      const part = await this.gate.run("images", () => timed(times, turn));
       rows.forEach((row, i) => data.set(part.data.subarray(i * dim, (i + 1) * dim), row * dim));
     }
+    for (const stage of STAGES) this.observer?.onStage("images", stage, times[stage]);
     return { data, dim, errors: pixels.errors };
   }
 
   private async encodeTexts(
-    items: string[],
+    items: TextInput[],
     { truncate = "end", ...options }: CallOptions,
   ): Promise<BatchResult> {
-    const turn = () => this.clip.encodeTexts(items, { batchSize: items.length, truncate, ...options });
-    const { data, dim } = await this.gate.run("texts", turn);
+    const { clip } = this;
+    const batchSize = items.length;
+    const times: StageTimes = { read: 0, decode: 0, resize: 0, forward: 0 };
+    const turn = () => {
+      if (items.every(isString)) return clip.encodeTexts(items, { batchSize, truncate, ...options });
+      const tokenized = items.map((item) => (isString(item) ? clip.tokenize([item], { truncate }) : item));
+      return clip.encodeTokens(joinRows(tokenized), { batchSize, ...options });
+    };
+    const { data, dim } = await this.gate.run("texts", () => timed(times, turn));
+    this.observer?.onStage("texts", "forward", times.forward);
     return { data, dim, errors: [] };
   }
+}
+
+/** Runs a turn at the model and adds its seconds to `times.forward`. */
+async function timed<T>(times: StageTimes, turn: () => Promise<T>): Promise<T> {
+  const start = performance.now();
+  const result = await turn();
+  times.forward += (performance.now() - start) / 1000;
+  return result;
+}
+
+const isString = (item: TextInput): item is string => typeof item === "string";
+
+/** Callers in plain JavaScript may give anything. */
+function isTokens(value: unknown): value is Tokens {
+  return (value as Partial<Tokens> | null)?.data instanceof Int32Array;
+}
+
+/** Token ids of several texts, each padded to the context, in one array. */
+function joinRows(parts: readonly Tokens[]): Tokens {
+  const [{ length }] = parts;
+  const data = new Int32Array(parts.length * length);
+  for (const [row, part] of parts.entries()) {
+    const isRow = part.rows === 1 && part.length === length && part.data.length === length;
+    if (!isRow) throw new TorchclipError("E_ARGUMENT", "the token ids are not one row of the context length");
+    data.set(part.data, row * length);
+  }
+  return { data, rows: parts.length, length, truncated: parts.flatMap((part) => part.truncated) };
 }
 
 /** Some rows of preprocessed images; no copy where they lie together. */

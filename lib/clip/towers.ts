@@ -6,7 +6,7 @@ export const TOWERS = { both: 0, image: 1, text: 2 } as const;
 export type TowerChoice = keyof typeof TOWERS;
 
 /** What the addon calls the runner of a tower that was left out. */
-const NOT_LOADED = "not loaded";
+export const NOT_LOADED = "not loaded";
 
 /**
  * Throws E_ARGUMENT where the tower that a call needs was left out by `load(model, { towers })`.

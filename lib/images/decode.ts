@@ -98,6 +98,28 @@ function jpegMetadata(
   return { width, height, channels, space: channels === 1 ? "b-w" : "srgb", format: "jpeg" };
 }
 
+/**
+ * Width and height of an encoded image as its header states them, before any rotation. Throws E_IMAGE_DECODE
+ * for what is not an image that torchclip reads.
+ */
+export async function imageSize(bytes: Uint8Array): Promise<{ width: number; height: number }> {
+  const header = readJpegHeader(bytes);
+  if (header) return { width: header.width, height: header.height };
+  const name = imageName(bytes);
+  const limits = mergeLimits({});
+  const format = checkFormat(bytes, name, limits.formats);
+  try {
+    const decoding = decodingOf(bytes, format, {});
+    if ("own" in decoding) return { width: decoding.own.width, height: decoding.own.height };
+    const { width, height } = await (await loadSharp())(decoding.plan.bytes, { failOn: "none" }).metadata();
+    return decoding.plan.size ?? { width, height };
+  } catch (cause) {
+    if (cause instanceof TorchclipError) throw cause;
+    const message = `cannot decode ${name}: ${(cause as Error).message}`;
+    throw new TorchclipError("E_IMAGE_DECODE", message, { subject: name, cause });
+  }
+}
+
 interface EncodedFile {
   bytes: Uint8Array;
   format: ImageFormat | undefined;

@@ -1,5 +1,5 @@
-import type { Clip } from "../clip/clip.js";
 import type { ClassifyBatchOptions, ImageInputs, Prediction } from "../clip/classifier.js";
+import type { ClassifierModel } from "../clip/options.js";
 import type { TorchclipError } from "../errors.js";
 import { gatherRows } from "../eval/rows.js";
 import { RANK_CHECKS, readOptions } from "../options.js";
@@ -32,7 +32,7 @@ const DEFAULT_TOP = 5;
 export class ProbeClassifier {
   /** @param name What messages call the probe: its file. */
   constructor(
-    private readonly clip: Clip,
+    private readonly clip: ClassifierModel,
     private readonly stored: StoredProbe,
     name: string,
   ) {

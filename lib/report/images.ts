@@ -116,17 +116,22 @@ export interface ThumbnailOptions extends ImageLimits {
   autoRotate?: boolean;
 }
 
-/**
- * An image of at most `side` pixels as a WebP's data URL, for pages with many images (5 to 15 KB for a
- * photograph of 256).
- */
+/** An image of at most `side` pixels as a WebP file (5 to 15 KB for a photograph of 256). */
+export async function thumbnail(
+  image: ImageInput,
+  side: number,
+  options: ThumbnailOptions = {},
+): Promise<Buffer> {
+  return (await fitted(image, side, options)).webp({ quality: 80 }).toBuffer();
+}
+
+/** A thumbnail as a data URL, for pages with many images. */
 export async function thumbnailUrl(
   image: ImageInput,
   side: number,
   options: ThumbnailOptions = {},
 ): Promise<string> {
-  const webp = await (await fitted(image, side, options)).webp({ quality: 80 }).toBuffer();
-  return `data:image/webp;base64,${webp.toString("base64")}`;
+  return `data:image/webp;base64,${(await thumbnail(image, side, options)).toString("base64")}`;
 }
 
 /** Decoded as the model sees it: what it could read, the report can show. */

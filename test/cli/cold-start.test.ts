@@ -36,6 +36,7 @@ describe("a cold start", () => {
     ["help", "classify"],
     ["eval", "--help"],
     ["models", "--help"],
+    ["serve", "--help"],
   ]) {
     it(`of \`torchclip ${args.join(" ")}\` loads the parser of the command line alone`, () => {
       const modules = modulesOf(MAIN, ...args);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import sharp from "sharp";
-import { decodeImage } from "../../lib/images/decode.js";
+import { decodeImage, imageSize } from "../../lib/images/decode.js";
 import { fixture, golden, rejectsWith, sha256 } from "../support/index.js";
 
 interface Decoded {
@@ -25,6 +25,8 @@ describe("decoding", () => {
       const image = await decodeImage(fixture(`images/${name}`));
       assert.deepEqual([image.width, image.height], [expected.width, expected.height]);
       assert.equal(sha256(rgb(image)), expected.sha256);
+      const { width, height } = await imageSize(readFileSync(fixture(`images/${name}`)));
+      assert.deepEqual([width, height], [expected.width, expected.height], "of its header");
     });
   }
 

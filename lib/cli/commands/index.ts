@@ -11,6 +11,7 @@ import { modelsCommand } from "./models.js";
 import { probeCommand } from "./probe.js";
 import { retrieveCommand } from "./retrieve.js";
 import { searchCommand } from "./search.js";
+import { serveCommand } from "./serve.js";
 import { setupCommand } from "./setup.js";
 import { teachCommand } from "./teach.js";
 
@@ -27,6 +28,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   teachCommand,
   embedCommand,
   searchCommand,
+  serveCommand,
   benchCommand,
   modelsCommand,
   datasetsCommand,

@@ -1,4 +1,4 @@
-export type LaneName = "images" | "texts";
+import type { LaneName } from "./metrics.js";
 
 /**
  * Turns at the model. Texts, which are short work, go before images; but while images wait, one of their

@@ -14,6 +14,8 @@ export interface LaneOptions {
   maxBatch: number;
   maxDelay: number;
   maxWaiting: number;
+  /** Called for each batch that is started, with the milliseconds that its calls waited. */
+  onBatch?: (waits: readonly number[]) => void;
 }
 
 interface Call<T> {
@@ -163,7 +165,9 @@ export class Lane<T> {
     this.counts.batches++;
     this.counts.items += batch.length;
     this.counts.largest = Math.max(this.counts.largest, batch.length);
-    for (const call of batch) this.waits.add(now - call.since);
+    const waits = batch.map((call) => now - call.since);
+    for (const wait of waits) this.waits.add(wait);
+    this.options.onBatch?.(waits);
   }
 
   private checkIdle(): void {

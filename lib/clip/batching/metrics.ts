@@ -29,6 +29,23 @@ export interface LaneMetrics {
   latencies: Durations;
 }
 
+/** The kinds of calls of a Batcher. */
+export type LaneName = "images" | "texts";
+
+/** Where the time of a batch goes; texts have "forward" alone. */
+export type BatchStage = "read" | "decode" | "resize" | "forward";
+
+/** What a Batcher tells while it works, for histograms of a monitoring system. Neither function may throw. */
+export interface BatchObserver {
+  /** A batch was started: milliseconds that each of its calls waited. */
+  onBatch: (lane: LaneName, waits: readonly number[]) => void;
+  /**
+   * Seconds that a batch spent in a stage. Those of "read", "decode" and "resize" are added up over its
+   * images, which are decoded at once; "forward" is the time of its turns at the model.
+   */
+  onStage: (lane: LaneName, stage: BatchStage, seconds: number) => void;
+}
+
 const KEPT = 1024;
 
 /** The last durations, in a ring. */

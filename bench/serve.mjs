@@ -1,0 +1,232 @@
+// `torchclip serve` over HTTP: CPU seconds for each image and text against `torchclip embed` and `encodeTexts`,
+// latency at a constant rate, memory over many requests, and more requests than it can answer. Linux; the
+// server is a process of its own, autocannon is in this one.
+//   node bench/serve.mjs [PART…] [--model tiny] [--seconds 10] [--images 400] [--requests 100000] [--peer URL]
+// PART: images, texts, rate, memory, overload, peer; the first three and overload where none is given. --peer: a
+// server with the same model that takes POST /v1/embeddings, such as Infinity (--url-prefix /v1) or the one of
+// bench/serve-transformers.mjs.
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import autocannon from "autocannon";
+import { machine, median } from "./rounds.mjs";
+import { cpuOfEmbed, cpuOfTexts, makePhotographs, startServer } from "./serve-parts.mjs";
+
+/** @typedef {import("./serve-parts.mjs").RunningServer} RunningServer */
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: "string", default: "tiny" },
+    seconds: { type: "string", default: "10" },
+    images: { type: "string", default: "400" },
+    requests: { type: "string", default: "100000" },
+    peer: { type: "string" },
+  },
+});
+const seconds = Number(values.seconds);
+const folder = await mkdtemp(join(tmpdir(), "torchclip-serve-"));
+const JSON_TYPE = { "content-type": "application/json" };
+
+/** @param {unknown} input */
+const jsonRequest = (input) => ({
+  method: /** @type {const} */ ("POST"),
+  path: "/v1/embeddings",
+  headers: JSON_TYPE,
+  body: JSON.stringify({ input, encoding_format: "base64" }),
+});
+
+/** @param {Buffer} jpeg */
+function formRequest(jpeg) {
+  const boundary = "torchclip-bench";
+  const entries = JSON.stringify({ clip: { visual: { modelName: values.model } } });
+  const part = (/** @type {string} */ rest) =>
+    `--${boundary}\r\ncontent-disposition: form-data; name=${rest}`;
+  const body = Buffer.concat([
+    Buffer.from(`${part(`"entries"\r\n\r\n${entries}`)}\r\n`),
+    Buffer.from(`${part('"image"; filename="a.jpg"')}\r\ncontent-type: image/jpeg\r\n\r\n`),
+    jpeg,
+    Buffer.from(`\r\n--${boundary}--\r\n`),
+  ]);
+  const headers = { "content-type": `multipart/form-data; boundary=${boundary}` };
+  return { method: /** @type {const} */ ("POST"), path: "/predict", headers, body };
+}
+
+/**
+ * Requests for `duration` seconds, or `amount` of them.
+ * @param {RunningServer} server
+ * @param {autocannon.Request[]} requests
+ * @param {Partial<autocannon.Options>} options
+ */
+async function load(server, requests, options) {
+  const cpu = server.cpuSeconds();
+  const result = await autocannon({ url: server.url, requests, ...options });
+  const answered = result["2xx"];
+  const cpuEach = (server.cpuSeconds() - cpu) / answered;
+  return { result, answered, cpuEach, perSecond: answered / result.duration };
+}
+
+/** @type {(numbers: Record<string, unknown>) => void} */
+const show = (numbers) => console.log(JSON.stringify(numbers));
+const ms = (/** @type {number} */ value) => Number((value * 1000).toFixed(3));
+
+const photographs = await makePhotographs(join(folder, "images"), Number(values.images));
+const jpegs = photographs.map((file) => readFileSync(file));
+const dataUris = jpegs.map((jpeg) => `data:image/jpeg;base64,${jpeg.toString("base64")}`);
+const texts = jpegs.map(
+  (_, i) => `a photo of ${i} small red circles on a table near window ${(i * 7919) % 1000}`,
+);
+
+async function images() {
+  const embed = await cpuOfEmbed(join(folder, "images"), photographs.length, values.model, folder);
+  const server = await startServer(values.model);
+  for (const [form, requests] of /** @type {const} */ ([
+    ["base64", dataUris.map(jsonRequest)],
+    ["multipart", jpegs.map(formRequest)],
+  ])) {
+    await load(server, requests, { connections: 32, duration: 2 });
+    const { cpuEach, perSecond } = await load(server, requests, { connections: 32, duration: seconds });
+    const ratio = Number((cpuEach / embed).toFixed(3));
+    show({ part: "images", form, perSecond, cpuMs: ms(cpuEach), embedCpuMs: ms(embed), ratio, wanted: 1.1 });
+  }
+  await server.stop();
+}
+
+async function textPart() {
+  const server = await startServer(values.model);
+  const requests = texts.map(jsonRequest);
+  await load(server, requests, { connections: 64, duration: 2 });
+  const before = await server.batches("texts");
+  const { cpuEach, perSecond } = await load(server, requests, { connections: 64, duration: seconds });
+  const after = await server.batches("texts");
+  await server.stop();
+  const batchSize = Math.max(1, Math.round((after.items - before.items) / (after.count - before.count)));
+  const direct = cpuOfTexts(texts, batchSize, values.model);
+  const ratio = Number((cpuEach / direct).toFixed(3));
+  show({
+    part: "texts",
+    perSecond,
+    batchSize,
+    cpuMs: ms(cpuEach),
+    directCpuMs: ms(direct),
+    ratio,
+    wanted: 1.15,
+  });
+}
+
+/** The latency at half of the largest rate, against that of one client alone. */
+async function rate() {
+  const server = await startServer(values.model);
+  const requests = dataUris.map(jsonRequest);
+  await load(server, requests, { connections: 32, duration: 2 });
+  const alone = await load(server, requests, { connections: 1, duration: seconds });
+  const most = await load(server, requests, { connections: 32, duration: seconds });
+  const overallRate = Math.max(1, Math.round(most.perSecond / 2));
+  const options = {
+    connections: 32,
+    overallRate,
+    duration: Math.max(seconds, Math.ceil(2000 / overallRate)),
+  };
+  const { result, answered } = await load(server, requests, options);
+  const p50Alone = alone.result.latency.p50;
+  show({
+    part: "rate",
+    most: most.perSecond,
+    overallRate,
+    requests: answered,
+    p50AloneMs: p50Alone,
+    p50Ms: result.latency.p50,
+    p99Ms: result.latency.p99,
+    ratio: Number((result.latency.p99 / p50Alone).toFixed(2)),
+    wanted: 3,
+    eventLoopP99Ms: ms(await server.metric("nodejs_eventloop_lag_p99_seconds")),
+  });
+  await server.stop();
+}
+
+/** Resident memory: after a tenth of the requests, and after all of them. */
+async function memory() {
+  const server = await startServer(values.model);
+  const most = Number(values.requests);
+  for (const [kind, requests, amount] of /** @type {const} */ ([
+    ["texts", texts.map(jsonRequest), most],
+    ["images", dataUris.map(jsonRequest), Math.ceil(most / 20)],
+  ])) {
+    await load(server, requests, { connections: 32, amount: Math.ceil(amount / 10) });
+    const first = server.residentBytes();
+    await load(server, requests, { connections: 32, amount: Math.ceil(amount * 0.9) });
+    const last = server.residentBytes();
+    show({
+      part: "memory",
+      kind,
+      amount,
+      firstMb: first / 1e6,
+      lastMb: last / 1e6,
+      growth: last / first - 1,
+      wanted: 0.05,
+    });
+  }
+  await server.stop();
+}
+
+/** Ten times the largest rate: what is answered then, the memory, and how soon it answers again. */
+async function overload() {
+  const server = await startServer(values.model, ["--max-waiting", "64"]);
+  const requests = dataUris.map(jsonRequest);
+  const most = await load(server, requests, { connections: 32, duration: seconds });
+  const before = server.residentBytes();
+  const overallRate = Math.round(most.perSecond * 10);
+  const { result } = await load(server, requests, { connections: 640, overallRate, duration: seconds * 2 });
+  const peak = server.residentBytes();
+  const began = performance.now();
+  const { status } = await fetch(`${server.url}/v1/embeddings`, requests[0]);
+  show({
+    part: "overload",
+    overallRate,
+    statuses: result.statusCodeStats,
+    failed: result.errors,
+    growth: peak / before - 1,
+    afterMs: Math.round(performance.now() - began),
+    statusAfter: status,
+  });
+  await server.stop();
+}
+
+/** Images a second of this server and of another one, in turn. */
+async function peer() {
+  const { peer: url } = values;
+  if (url === undefined) throw new Error("--peer URL is missing");
+  const requests = dataUris.map((uri) => ({
+    ...jsonRequest([uri]),
+    body: JSON.stringify({ model: values.model, input: [uri], modality: "image", encoding_format: "base64" }),
+  }));
+  const server = await startServer(values.model);
+  const other = { ...server, url };
+  const rates = { ours: [0], other: [0] };
+  for (let round = 0; round < 4; round++) {
+    for (const [name, one] of /** @type {const} */ ([
+      ["ours", server],
+      ["other", other],
+    ])) {
+      const { perSecond } = await load(one, requests, { connections: 32, duration: seconds });
+      if (round > 0) rates[name][round - 1] = perSecond; // the first round warms up
+    }
+  }
+  await server.stop();
+  const [ours, theirs] = [median(rates.ours), median(rates.other)];
+  show({ part: "peer", url, ours, theirs, ratio: Number((ours / theirs).toFixed(2)), wanted: 2 });
+}
+
+const parts = { peer, images, texts: textPart, rate, memory, overload };
+const wanted = positionals.length > 0 ? positionals : ["images", "texts", "rate", "overload"];
+console.log(machine());
+try {
+  for (const name of wanted) {
+    if (!(name in parts)) throw new Error(`there is no part ${name}`);
+    await parts[/** @type {keyof typeof parts} */ (name)]();
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
