@@ -143,7 +143,8 @@ describe("the package", function () {
   });
 
   it("require and import give the same instance and the same names", () => {
-    const names = ["torchclip", "torchclip/eval", "torchclip/datasets", "torchclip/learn"];
+    const adapters = ["ai-sdk", "langchain", "llamaindex", "lancedb"].map((name) => `torchclip/${name}`);
+    const names = ["torchclip", "torchclip/eval", "torchclip/datasets", "torchclip/learn", ...adapters];
     const code = `
       const { createRequire } = await import("node:module");
       const require = createRequire(import.meta.url);
@@ -153,7 +154,8 @@ describe("the package", function () {
         for (const key of Object.keys(esm)) if (esm[key] !== cjs[key]) throw new Error(name + ": " + key);
       }
       const fallback = require("./dist/commonjs.cjs");
-      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval", "torchclip/learn"]; // e0 to e3
+      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval", "torchclip/learn", // e0 to e3
+        ...${JSON.stringify(adapters)}]; // e4 to e7
       const entries = await Promise.all(bundled.map((name) => import(name)));
       entries.forEach((esm, i) => {
         const missing = Object.keys(esm).filter((key) => !(key in fallback["e" + i]));
