@@ -32,7 +32,8 @@ export const ERROR_CODES = [
   "E_OFFLINE",
   "E_HASH_MISMATCH",
   "E_LOCKED",
-  "E_NOT_INSTALLED",
+  "E_DATABASE",
+  "E_PACKAGE_MISSING",
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

@@ -60,6 +60,11 @@ export function hubToken(): string | undefined {
   return filled(env.HF_TOKEN) ?? savedToken();
 }
 
+/** QDRANT_API_KEY: the key that a Qdrant server asks for; undefined where it is not set. */
+export function qdrantApiKey(): string | undefined {
+  return filled(env.QDRANT_API_KEY);
+}
+
 /** The hub's own address, unless HF_ENDPOINT names another one. */
 export const HUB = "https://huggingface.co";
 

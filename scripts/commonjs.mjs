@@ -22,7 +22,8 @@ function entryPoints() {
 }
 
 /**
- * Keeps each file's own import.meta.url in the bundle, from which it finds the package's files.
+ * Keeps each file's own import.meta.url in the bundle, from which it finds the package's files. Nothing is
+ * resolved as an ES module there.
  * @type {import("esbuild").Plugin}
  */
 const metaUrl = {
@@ -30,7 +31,8 @@ const metaUrl = {
   setup: (bundler) => {
     bundler.onLoad({ filter: /[\\/]dist[\\/].*\.js$/ }, ({ path }) => {
       const file = JSON.stringify(relative(dist, path));
-      return { contents: readFileSync(path, "utf8").replaceAll("import.meta.url", `urlInDist(${file})`) };
+      const source = readFileSync(path, "utf8").replaceAll("import.meta.resolve", "undefined");
+      return { contents: source.replaceAll("import.meta.url", `urlInDist(${file})`) };
     });
   },
 };
@@ -39,11 +41,13 @@ const URL_IN_DIST =
   'require("node:url").pathToFileURL(require("node:path").join(__dirname, file)).href;';
 
 /**
- * One CommonJS file that exports each entry point under its number; packages stay outside.
+ * One CommonJS file that exports each entry point under its number, and evaluates it when it is first asked
+ * for: an integration needs a package that may not be installed. Packages stay outside.
  * @param {string[]} entries
  */
 async function bundle(entries) {
-  const source = entries.map((entry, i) => `export * as e${i} from "./${entry}.js";`).join("\n");
+  const getters = entries.map((entry, i) => `get e${i}() { return require("./${entry}.js"); }`);
+  const source = `module.exports = { ${getters.join(", ")} };`;
   await build({
     stdin: { contents: source, resolveDir: dist },
     outfile: join(dist, "commonjs.cjs"),

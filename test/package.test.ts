@@ -143,8 +143,15 @@ describe("the package", function () {
   });
 
   it("require and import give the same instance and the same names", () => {
-    const entryPoints = ["", "/datasets", "/eval", "/learn", "/serve"]; // e0 to e4
-    const names = entryPoints.map((end) => `torchclip${end}`);
+    const adapters = ["ai-sdk", "langchain", "llamaindex", "lancedb"].map((name) => `torchclip/${name}`);
+    const names = [
+      "torchclip",
+      "torchclip/eval",
+      "torchclip/datasets",
+      "torchclip/learn",
+      "torchclip/serve",
+      ...adapters,
+    ];
     const code = `
       const { createRequire } = await import("node:module");
       const require = createRequire(import.meta.url);
@@ -154,7 +161,9 @@ describe("the package", function () {
         for (const key of Object.keys(esm)) if (esm[key] !== cjs[key]) throw new Error(name + ": " + key);
       }
       const fallback = require("./dist/commonjs.cjs");
-      const entries = await Promise.all(${JSON.stringify(names)}.map((name) => import(name)));
+      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval", "torchclip/learn", "torchclip/serve", // e0 to e4
+        ...${JSON.stringify(adapters)}]; // e5 to e8
+      const entries = await Promise.all(bundled.map((name) => import(name)));
       entries.forEach((esm, i) => {
         const missing = Object.keys(esm).filter((key) => !(key in fallback["e" + i]));
         if (missing.length) throw new Error("commonjs.cjs lacks " + missing);

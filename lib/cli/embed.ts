@@ -2,17 +2,24 @@ import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Clip } from "../clip/clip.js";
 import { load } from "../clip/load.js";
-import { embedImages, embedTexts, type EmbedOptions, type EmbedResult } from "../embed/embed.js";
-import { imageSource } from "../embed/sources.js";
+import type { EmbedOptions } from "../embed/embed.js";
+import { parseTarget, type Target } from "../embed/sinks/target.js";
 import { TorchclipError } from "../errors.js";
-import { slowestStage } from "../report/text.js";
-import { readText } from "../util/text-file.js";
+import { report, reportDatabase, summary, summaryDatabase } from "./embed-report.js";
+import { workOf, type Work } from "./embed-work.js";
 import { interruptSignal, note, progressBar, remark, setFailedItems } from "./io.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { FolderWatch } from "./watch.js";
 
 interface Flags extends ModelFlags, ImageFlags {
-  out: string;
+  out?: string;
+  to?: string;
   texts?: string;
+  update?: boolean;
+  watch?: boolean;
+  create?: boolean;
+  prune?: boolean;
+  batchBytes?: number;
   batchSize?: number;
   truncate?: boolean;
   autoRotate?: boolean;
@@ -25,69 +32,90 @@ interface Flags extends ModelFlags, ImageFlags {
 /** What `torchclip embed` does. */
 export async function run(input: string | undefined, flags: Flags): Promise<void> {
   const signal = interruptSignal();
-  const work = await workOf(input, flags);
+  const target = targetOf(flags);
+  const watch = flags.watch ? await FolderWatch.open(input, signal) : undefined;
+  const work = await workOf(input, flags.texts);
   const towers = work.kind === "images" ? "image" : "text";
   const clip = await load(flags.model, { ...loadOptions(flags, signal), towers });
-  const bar = progressBar("embed", `${work.kind}/s`);
   try {
-    const options = {
-      input: work.input,
-      model: await lastingName(flags.model),
-      batchSize: flags.batchSize,
-      autoRotate: flags.autoRotate,
-      fastDecode: flags.fastDecode,
-      resizeOn: flags.resizeOn,
-      decodeOn: flags.decodeOn,
-      truncate: flags.truncate ? ("end" as const) : undefined,
-      signal,
-      onProgress: bar.update,
-    };
-    const result = await work.embed(clip, flags.out, options).finally(() => bar.stop());
-    if (result.errors.length > 0) setFailedItems();
-    work.notes().forEach(remark);
-    if (flags.json) process.stdout.write(`${JSON.stringify(summary(result, clip, flags.out))}\n`);
-    else report(result, clip, flags.out, work);
-  } catch (error) {
-    if (signal.aborted) note("Stopped. The same command goes on where it was.");
-    throw error;
+    await embedOnce(clip, work, target, flags, signal);
+    while (watch && (await watch.changed())) {
+      await embedOnce(clip, await workOf(input, flags.texts), target, { ...flags, update: true }, signal);
+    }
   } finally {
+    watch?.close();
     await clip.close();
   }
 }
 
-/** What is embedded, and how. */
-interface Work {
-  /** As the command line names it. */
-  input: string;
-  kind: "images" | "texts";
-  embed: (clip: Clip, out: string, options: EmbedOptions) => Promise<EmbedResult>;
-  /** What was left out, when all is done. */
-  notes: () => string[];
+/** Where the embeddings go: --out FILE, or --to with a file or a database. */
+function targetOf({ out, to, create, prune, update, batchBytes }: Flags): Target {
+  if ((out === undefined) === (to === undefined))
+    throw argument("out", "give either --out FILE or --to TARGET");
+  const target = to === undefined ? ({ kind: "file", path: out ?? "" } as const) : parseTarget(to);
+  const isFile = target.kind === "file";
+  const ofDatabases = { "--create": create, "--prune": prune, "--batch-bytes": batchBytes };
+  const wrong = Object.entries(ofDatabases).find(([, value]) => value !== undefined)?.[0];
+  if (isFile && wrong) throw argument("to", `${wrong} is for a database, not for ${target.path}`);
+  if (!isFile && update)
+    throw argument("update", "--update is for a file; a database is always brought up to date");
+  return target;
 }
 
-/** Images by the argument, or texts by --texts: one of them must be given. */
-async function workOf(input: string | undefined, { texts: file }: Flags): Promise<Work> {
-  if (input !== undefined && file === undefined) {
-    const source = await imageSource(input);
-    return {
-      input,
-      kind: "images",
-      embed: (clip, out, options) => embedImages(clip, source, out, options),
-      notes: () => source.notes(),
-    };
+/** One pass over the input. */
+async function embedOnce(
+  clip: Clip,
+  work: Work,
+  target: Target,
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<void> {
+  const bar = progressBar("embed", `${work.kind}/s`);
+  const options = { ...(await optionsOf(work, flags, signal)), onProgress: bar.update };
+  try {
+    if (target.kind === "file") {
+      const result = await work.embed(clip, target.path, options).finally(() => bar.stop());
+      finish(work, result.errors);
+      if (flags.json) print(summary(result, clip, target.path));
+      else report(result, clip, target.path, work);
+    } else {
+      const { create, prune, batchBytes } = flags;
+      const source = resolve(work.input);
+      const given = { ...options, source, create, prune, batchBytes };
+      const result = await work.embedTo(clip, target, given).finally(() => bar.stop());
+      finish(work, result.errors);
+      const to = flags.to ?? "";
+      if (flags.json) print(summaryDatabase(result, clip, to));
+      else reportDatabase(result, clip, to, work);
+    }
+  } catch (error) {
+    if (signal.aborted) note("Stopped. The same command goes on where it was.");
+    throw error;
   }
-  if (input === undefined && file !== undefined) {
-    const texts = (await readText(file, "E_READ")).split(/\r?\n/).filter((line) => line.length > 0);
-    return {
-      input: file,
-      kind: "texts",
-      embed: (clip, out, options) => embedTexts(clip, texts, out, options),
-      notes: () => [],
-    };
-  }
-  throw new TorchclipError("E_ARGUMENT", "give either images (a folder, list or .tar) or --texts FILE", {
-    subject: "input",
-  });
+}
+
+async function optionsOf(work: Work, flags: Flags, signal: AbortSignal): Promise<EmbedOptions> {
+  return {
+    input: work.input,
+    model: await lastingName(flags.model),
+    batchSize: flags.batchSize,
+    autoRotate: flags.autoRotate,
+    fastDecode: flags.fastDecode,
+    resizeOn: flags.resizeOn,
+    decodeOn: flags.decodeOn,
+    truncate: flags.truncate ? "end" : undefined,
+    update: flags.update,
+    signal,
+  };
+}
+
+function finish(work: Work, errors: readonly object[]): void {
+  if (errors.length > 0) setFailedItems();
+  work.notes().forEach(remark);
+}
+
+function print(result: object): void {
+  process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 
 /** A model's name that holds in every folder: a path is made absolute. */
@@ -96,31 +124,6 @@ async function lastingName(model: string): Promise<string> {
   return isPath ? resolve(model) : model;
 }
 
-function perSecond({ rows, resumed, seconds }: EmbedResult): number {
-  return (rows - resumed) / seconds;
-}
-
-/** What --json prints. */
-function summary(result: EmbedResult, { info }: Clip, out: string) {
-  const { precision, device } = info;
-  return { ...result, failed: result.errors.length, out, perSecond: perSecond(result), precision, device };
-}
-
-const MOST_ERRORS = 10;
-
-/** What is printed without --json. */
-function report(result: EmbedResult, { info }: Clip, out: string, { kind }: Work): void {
-  const { rows, errors, resumed: taken, times } = result;
-  const { embedDim, device, precision } = info;
-  for (const { index, code, message } of errors.slice(0, MOST_ERRORS))
-    note(`row ${index}: ${code}: ${message}`);
-  const more = errors.length - MOST_ERRORS;
-  if (more > 0) note(`… and ${more} more that could not be read`);
-  const failed = errors.length > 0 ? `, ${errors.length} of them failed (NaN)` : "";
-  const resumed = taken > 0 ? `, ${taken} of them by an earlier run` : "";
-  const slowest = kind === "images" ? `; slowest stage: ${slowestStage(times)}` : "";
-  process.stdout.write(
-    `${rows} rows of ${embedDim} in ${out}${failed}${resumed}; ` +
-      `${perSecond(result).toFixed(1)} ${kind}/s on ${device}, ${precision}${slowest}\n`,
-  );
+function argument(subject: string, message: string): TorchclipError {
+  return new TorchclipError("E_ARGUMENT", message, { subject });
 }

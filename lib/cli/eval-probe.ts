@@ -6,7 +6,6 @@ import { compareResults, probeResult, zeroShotOfFeatures } from "../learn/evalua
 import { checkProbeModel, readProbe, type StoredProbe } from "../learn/probe-file.js";
 import { datasetLines, modelLines } from "../report/text.js";
 import { chosen, classList, dataset, promptSet, resultText, type EvalFlags } from "./evaluate.js";
-import { requireSingleLabel } from "./load-dataset.js";
 import { loadForImages } from "./load-for-images.js";
 import { imageLimits, loadOptions } from "./options.js";
 import { featureCache, featuresOf } from "./probe-data.js";
@@ -28,9 +27,7 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
   const prompts = await promptSet(flags);
   const classNames = await classList(flags.classes);
   const given = chosen(await dataset(flags, classNames, signal), classNames, flags);
-  requireSingleLabel(given, "a probe");
   const data = inOrderOf(given, stored, file);
-  const renamed = classNames && inPrompts(given, classNames, data);
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
     checkProbeModel(file, stored, clip.info);
@@ -40,12 +37,7 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
     const features = await featuresOf(clip, data, { cache, batchSize, autoRotate, onError, signal });
     const { probe } = stored;
     const result = await probeResult(data, features, probe, seed);
-    const zeroShot = await zeroShotOfFeatures(clip, data, features, {
-      prompts,
-      classNames: renamed,
-      seed,
-      signal,
-    });
+    const zeroShot = await zeroShotOfFeatures(clip, data, features, { prompts, seed, signal });
     const comparison = compareResults(zeroShot, result);
     const manifest = {
       ...runManifest(clip, data, result, await runSettings(clip, flags)),
@@ -54,26 +46,12 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
       comparison,
     };
     const { saveResults } = await import("../report/save.js");
-    const compared = comparisonText(comparison, result);
-    const shown = { limits: imageLimits(flags), summary: compared };
-    const files = await saveResults(flags.out, data, result, manifest, flags.example, shown);
-    const text = [resultText(result, data, files, flags.example), "", ...compared, ""];
+    const files = await saveResults(flags.out, data, result, manifest, flags.example, imageLimits(flags));
+    const text = [resultText(result, data, files, flags.example), "", ...comparisonText(comparison, result)];
     process.stdout.write(flags.json ? await readFile(files.results, "utf8") : text.join("\n"));
   } finally {
     await clip.close();
   }
-}
-
-/**
- * What stands in the prompts for the classes of `ordered`: the names of --classes, which are in the order of
- * `given`'s classes; a class that only the probe has keeps its name.
- */
-function inPrompts(given: Dataset, names: readonly string[], ordered: Dataset): string[] {
-  if (names.length !== given.classes.length) {
-    const message = `--classes has ${names.length} names, and ${given.name} has ${given.classes.length} classes`;
-    throw new TorchclipError("E_ARGUMENT", message, { subject: "classes" });
-  }
-  return ordered.classes.map((name) => names[given.classes.indexOf(name)] ?? name);
 }
 
 /** The data set with its classes in the order of the probe's. E_ARGUMENT where they are others. */

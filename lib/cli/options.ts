@@ -66,6 +66,13 @@ export function probability(text: string): number {
   return value;
 }
 
+/** Parses a number in −1 to 1. */
+export function cosine(text: string): number {
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (!(value >= -1 && value <= 1)) throw new InvalidArgumentError("it must be a number in -1 to 1.");
+  return value;
+}
+
 /** Parses a positive number. */
 export function positive(text: string): number {
   const value = text.trim() === "" ? NaN : Number(text);
@@ -132,6 +139,15 @@ export function loadingOptions(command: Command): Command {
     .option("--trust-code", TRUST_CODE)
     .option("--cache-dir <folder>", "where models and generated data sets are kept");
   return mirrorOptions(options);
+}
+
+/** The flags of every command that loads the model that made an index, unless --model names another. */
+export function indexModelOptions(command: Command): Command {
+  const options = modelOptions(command);
+  // What the other commands take by default would be of another model.
+  const model = options.options.find((option) => option.attributeName() === "model");
+  model?.default(model.defaultValue, "the model that made the index");
+  return options;
 }
 
 const MAX_PIXELS = "refuse images with more pixels; default 100,000,000";

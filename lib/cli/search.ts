@@ -1,17 +1,14 @@
-import { stat } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { Command } from "commander";
 import type { Clip } from "../clip/clip.js";
 import type { TowerChoice } from "../clip/towers.js";
 import type { Embeddings } from "../embeddings.js";
-import { TorchclipError } from "../errors.js";
 import type { IndexPrecision } from "../search/embedding-index.js";
 import { isImageQuery } from "../search/query.js";
 import { openStored, type IndexRecord, type StoredIndex } from "../search/stored.js";
-import { writeFileWhole } from "../util/files.js";
 import { loadForIndex } from "./index-model.js";
 import { interruptSignal, note } from "./io.js";
 import type { ImageFlags, ModelFlags } from "./options.js";
+import { saveSheet } from "./sheet.js";
 
 interface Flags extends ModelFlags, ImageFlags {
   topK: number;
@@ -84,7 +81,7 @@ function embed(clip: Clip, { query, isImage }: Query, flags: SearchFlags): Promi
 }
 
 async function report(found: Found[], record: IndexRecord, { sheet, root, json }: Flags): Promise<void> {
-  if (sheet) await saveSheet(sheet, found, root, record.kind === "images" ? record.input : undefined);
+  if (sheet) await saveSheet(sheet, found, { root, record, heading: "Search" });
   if (json) {
     process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
     return;
@@ -98,23 +95,4 @@ async function report(found: Found[], record: IndexRecord, { sheet, root, json }
 
 function hitLine({ rank, score, name }: Found["hits"][number]): string {
   return `${String(rank).padStart(4)}  ${score.toFixed(4)}  ${name}\n`;
-}
-
-/** `named` is the folder that the index names, where the command line names none. */
-async function saveSheet(file: string, found: Found[], given?: string, named?: string): Promise<void> {
-  const root = given ?? named;
-  if (!root || !(await stat(root).catch(() => undefined))?.isDirectory()) {
-    const message = "a contact sheet needs the folder of the index's images: --root FOLDER";
-    throw new TorchclipError("E_ARGUMENT", message, { subject: "root" });
-  }
-  if (!given) note(`Images for the contact sheet come from ${root}, which the index names.`);
-  const { contactSheetHtml, contactSheetPng } = await import("../report/sheet.js");
-  if (/\.html?$/i.test(file)) {
-    await writeFileWhole(file, await contactSheetHtml(found, root, dirname(file)));
-  } else if (/\.png$/i.test(file)) {
-    await writeFileWhole(file, await contactSheetPng(found, root));
-  } else {
-    const message = `a contact sheet is a .png or .html file, not ${file}`;
-    throw new TorchclipError("E_ARGUMENT", message, { subject: "sheet" });
-  }
 }

@@ -157,14 +157,31 @@ export class Classifier {
     const { topK, threshold, ...options } = readOptions(given, RANK_CHECKS);
     let index = 0;
     for await (const batch of this.clip.streamImages(images, options)) {
-      const cosines = rowsOf(similarity(batch, this.classes), this.classes.rows);
-      const against = this.negatives && rowsOf(similarity(batch, this.negatives), this.negatives.rows);
+      const ranked = this.classifyEmbeddings(batch, { topK, threshold });
       for (const [row, error] of batch.errors.entries()) {
-        if (error) yield { index, predictions: [], error };
-        else yield { index, predictions: this.rank(cosines(row), against?.(row), { topK, threshold }) };
+        const predictions = ranked[row];
+        yield error ? { index, predictions, error } : { index, predictions };
         index++;
       }
     }
+  }
+
+  /**
+   * The labels ranked for images that the same model embedded before: float32 [images, embedDim], normalised,
+   * as `encodeImages` gives them and an index holds them. A row of NaN, an image that could not be read, has no
+   * predictions. Runs on the calling thread.
+   *
+   * @example
+   * const predictions = classifier.classifyEmbeddings(await clip.encodeImages(paths), { topK: 1 });
+   */
+  classifyEmbeddings(images: Embeddings, options: RankOptions = {}): Prediction[][] {
+    const { topK, threshold } = readOptions(options, RANK_CHECKS);
+    const cosines = rowsOf(similarity(images, this.classes), this.classes.rows);
+    const against = this.negatives && rowsOf(similarity(images, this.negatives), this.negatives.rows);
+    return Array.from({ length: images.rows }, (_, row) => {
+      const own = cosines(row);
+      return Number.isNaN(own[0]) ? [] : this.rank(own, against?.(row), { topK, threshold });
+    });
   }
 
   /** The labels by falling probability, equal ones in their own order. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Clip } from "../clip/clip.js";
 import type { BatchOptions, StageTimes } from "../clip/options.js";
 import { TorchclipError, toTorchclipError, withoutIndex } from "../errors.js";
@@ -7,6 +8,7 @@ import { lock, type Lock } from "../util/lock.js";
 import { packageVersion } from "../util/package.js";
 import { identified, type Identity, type StoredRows } from "./identity.js";
 import { Partial, type Row } from "./partial.js";
+import { changesSince, Previous, type Changes } from "./previous.js";
 import { Resume, wholeBatchesOf } from "./resume.js";
 import { errorsOf, saveNpy, type Finished, type RowError } from "./save-npy.js";
 import type { ImageSource, NamedImage } from "./sources.js";
@@ -19,6 +21,11 @@ export interface EmbedOptions
   input: string;
   /** What `load` finds the model by again, for the record: a name, a hub id, or an absolute path. */
   model?: string;
+  /**
+   * Take over the rows of the file that is there, of the items whose name and content are the same as then.
+   * Where it was made by another model or with other settings, all is embedded anew. Default false.
+   */
+  update?: boolean;
   /** Called with 0 before the first item and then after each batch; `total` is undefined for an archive. */
   onProgress?: (done: number, total: number | undefined) => void;
 }
@@ -28,6 +35,8 @@ export interface EmbedResult {
   /** Rows that an earlier, stopped run had done. */
   resumed: number;
   errors: RowError[];
+  /** With `update`: what became of the rows of the file that was there. */
+  changes?: Changes;
   times: StageTimes;
   seconds: number;
 }
@@ -149,13 +158,17 @@ async function run<T extends Identity>(
   const started = performance.now();
   const { about, settings, wholeBatches } = settingsOf(clip, job, options);
   // Not among the settings: another name of the same weights goes on with the same partial.
-  const record = { ...about, model: { requested: options.model, ...about.model } };
+  const lasting = lastingSettings(settings);
+  const record = { ...about, model: { requested: options.model, ...about.model }, settings: lasting };
   const held = await lock(`${out}.partial.lock`);
   const dim = clip.info.embedDim;
   const state = new Partial(`${out}.partial`, dim);
+  let previous: Previous | undefined;
   try {
-    const stored = await state.begin(settings);
-    const kept = { state, held, stored, wholeBatches };
+    if (options.update) previous = await Previous.open(out, lasting);
+    await state.begin(settings);
+    await previous?.copyTo(state);
+    const kept = { state, held, stored: state.stored(), wholeBatches };
     const { order, resumed } = await embedRows(job, kept, options.onProgress);
     if (order.length === 0)
       throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, {
@@ -164,15 +177,32 @@ async function run<T extends Identity>(
     await held.check();
     await save(out, { state, order, dim, record });
     const errors = errorsOf({ state, order });
+    const changes =
+      previous &&
+      changesSince(
+        previous,
+        order.map((row) => state.at(row)),
+      );
     await state.remove();
     const seconds = (performance.now() - started) / 1000;
-    return { rows: order.length, resumed, errors, times: job.times, seconds };
+    return { rows: order.length, resumed, errors, ...(changes && { changes }), times: job.times, seconds };
   } catch (error) {
     throw toTorchclipError(error, "E_INTERNAL", { subject: out });
   } finally {
+    previous?.close();
     await state.close();
     await held.release();
   }
+}
+
+/**
+ * What must be equal for a later run to take over rows of the file: a hash of all settings but those that
+ * change with the machine and with each version of torchclip.
+ */
+function lastingSettings(settings: string): string {
+  const changing = { torchclip: undefined, device: undefined, runner: undefined, batchSize: undefined };
+  const lasting = { ...(JSON.parse(settings) as object), ...changing };
+  return createHash("sha256").update(JSON.stringify(lasting)).digest("hex").slice(0, 32);
 }
 
 /** What is recorded of a run, what must be equal for its rows to be taken over, and how many at once. */

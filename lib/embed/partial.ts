@@ -55,6 +55,16 @@ export class Partial {
   async begin(settings: string): Promise<StoredRows> {
     await writing(this.folder, () => this.openFiles(settings));
     await this.checkRows();
+    return this.stored();
+  }
+
+  /** How many rows there are. */
+  get count(): number {
+    return this.rows.length;
+  }
+
+  /** The rows that are there now, for a run to take over. */
+  stored(): StoredRows {
     return new StoredRows(this.rows.map((row) => (isLasting(row) ? row : undefined)));
   }
 

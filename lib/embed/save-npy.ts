@@ -1,6 +1,4 @@
-import { rm } from "node:fs/promises";
-import { NewFile, writeWhole, writing } from "../util/files.js";
-import { writeNpy } from "../util/npy.js";
+import { writeNpy, writeNpyWithJson } from "../util/npy.js";
 import type { Partial } from "./partial.js";
 
 /** All rows of a run, as they go into its file. */
@@ -13,29 +11,14 @@ export interface Finished {
   record: object;
 }
 
-/**
- * OUT.npy and OUT.npy.json: both are written before either takes its name, and the old names never lie beside
- * new rows.
- */
+/** OUT.npy and, with names, contents and errors, OUT.npy.json. */
 export async function saveNpy(out: string, finished: Finished): Promise<void> {
   const { state, order, dim, record } = finished;
   const errors = errorsOf(finished).map(({ index, code, message }) => ({ index, code, message }));
   const names = order.map((row) => state.at(row).name);
-  const about = { ...record, rows: order.length, errors, names };
-  const namesFile = await NewFile.create(`${out}.json`);
-  try {
-    await namesFile.write(`${JSON.stringify(about)}\n`);
-    await namesFile.sync();
-    await writeWhole(out, async (rows) => {
-      await writeNpy(rows, order.length, dim, state.parts(order));
-      await rows.sync();
-      await writing(namesFile.path, () => rm(namesFile.path, { force: true }));
-    });
-    await namesFile.place();
-  } catch (error) {
-    await namesFile.discard();
-    throw error;
-  }
+  const contents = order.map((row) => state.at(row).content);
+  const about = { ...record, rows: order.length, errors, names, contents };
+  await writeNpyWithJson(out, about, (file) => writeNpy(file, order.length, dim, state.parts(order)));
 }
 
 /** The error of a row of the output. */

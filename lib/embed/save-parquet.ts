@@ -17,15 +17,16 @@ class ParquetBuffer extends ByteWriter {
 }
 
 const SCHEMA: ConstructorParameters<typeof ParquetWriter>[0]["schema"] = [
-  { name: "root", num_children: 3 },
+  { name: "root", num_children: 4 },
   { name: "name", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "REQUIRED" },
   { name: "embedding", repetition_type: "REQUIRED", num_children: 1, converted_type: "LIST" },
   { name: "list", repetition_type: "REPEATED", num_children: 1 },
   { name: "element", type: "FLOAT", repetition_type: "REQUIRED" },
   { name: "error", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "OPTIONAL" },
+  { name: "content", type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "REQUIRED" },
 ];
 
-/** OUT.parquet: name, embedding and error of each row, the record in the metadata. */
+/** OUT.parquet: name, embedding, error and hash of the content of each row, the record in the metadata. */
 export async function saveParquet(out: string, { state, order, dim, record }: Finished): Promise<void> {
   await writeWhole(out, async (file) => {
     const buffer = new ParquetBuffer(file);
@@ -48,5 +49,6 @@ function columns(rows: readonly Row[], embeddings: Float32Array, dim: number) {
     { name: "name", data: rows.map(({ name }) => name) },
     { name: "embedding", data: rows.map((_, row) => embedding(row)) },
     { name: "error", data: rows.map(({ error }) => (error ? `${error.code}: ${error.message}` : null)) },
+    { name: "content", data: rows.map(({ content }) => content) },
   ];
 }

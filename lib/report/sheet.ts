@@ -27,19 +27,23 @@ export async function contactSheetPng(found: readonly FoundImages[], root: strin
   return gridPng(tiles);
 }
 
-/** The same as a page in the folder `folder`: WebP thumbnails inside it, each a link to its image. */
+/**
+ * The same as a page in the folder `folder`: WebP thumbnails inside it, each a link to its image. `heading` is
+ * what the page shows.
+ */
 export async function contactSheetHtml(
   found: readonly FoundImages[],
   root: string,
   folder: string,
+  heading = "Search",
 ): Promise<string> {
   const sections: string[] = [];
   for (const { query, hits } of found) {
     const figures = await Promise.all(hits.map((hit, i) => figureHtml(hit, i + 1, root, folder)));
     sections.push(`<h2>${encode(query)}</h2><div class="sheet">${figures.join("")}</div>`);
   }
-  const body = `<h1>Search</h1>${sections.join("\n")}`;
-  const title = `${encode(found.map(({ query }) => query).join(", "))}: torchclip search`;
+  const body = `<h1>${encode(heading)}</h1>${sections.join("\n")}`;
+  const title = `${encode(found.map(({ query }) => query).join(", "))}: torchclip ${heading.toLowerCase()}`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">${VIEWPORT}<title>${title}</title>
 <style>${STYLE}${await fontFaces(body)}</style></head><body>

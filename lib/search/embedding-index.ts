@@ -165,6 +165,24 @@ export class EmbeddingIndex {
   }
 
   /**
+   * `count` rows from row `start` on as float32 [count, dim], as `vector` gives one. E_ARGUMENT where the index
+   * does not have them.
+   */
+  vectors(start: number, count: number): Embeddings {
+    this.checkOpen();
+    const isInside = Number.isInteger(start) && Number.isInteger(count) && start >= 0 && count >= 0;
+    if (!isInside || start + count > this.rows)
+      throw new TorchclipError(
+        "E_ARGUMENT",
+        `the index has ${this.rows} rows; ${count} from row ${start} on are not in it`,
+        { subject: "start" },
+      );
+    const data = new Float32Array(count * this.dim);
+    if (count > 0) guarded(() => this.native.read(start, count, data));
+    return { data, rows: count, dim: this.dim };
+  }
+
+  /**
    * Writes a .npy of float32 [rows, dim], whole or not at all (E_WRITE). Read back in the same precision it
    * is the same index.
    */

@@ -14,6 +14,8 @@ export interface ParquetIndex {
   index: EmbeddingIndex;
   /** One for each row. */
   names: string[];
+  /** Hash of the content of each row; empty where there is no column of them. */
+  contents: string[];
   /** What `torchclip embed` recorded about the run; undefined where something else wrote the file. */
   record: JsonObject | undefined;
 }
@@ -21,6 +23,8 @@ export interface ParquetIndex {
 /** Key of the record in the file's metadata. */
 const RECORD_KEY = "torchclip";
 const COLUMNS = ["name", "embedding"];
+/** A column that files of earlier versions and of other tools do not have. */
+const CONTENT = "content";
 const MOST_DIM = 65536;
 /** Of a row group, which is decoded as a whole; `torchclip embed` writes 4,096 rows. */
 const MOST_ROWS = 1 << 17;
@@ -127,10 +131,12 @@ interface Source {
 
 async function addGroups({ file, metadata }: Source, rows: Rows, signal?: AbortSignal): Promise<void> {
   let rowStart = 0;
+  const hasContent = parquetSchema(metadata).children.some(({ element }) => element.name === CONTENT);
+  const wanted = hasContent ? [...COLUMNS, CONTENT] : COLUMNS;
   for (const { num_rows: count, columns } of metadata.row_groups) {
     checkAborted(signal);
     const rowEnd = rowStart + Number(count);
-    const range = { file, metadata, columns: COLUMNS, rowStart, rowEnd };
+    const range = { file, metadata, columns: wanted, rowStart, rowEnd };
     const read = async () => {
       await checkPages(file, columns, MOST_VALUES);
       return parquetReadObjects(range);
@@ -144,6 +150,7 @@ async function addGroups({ file, metadata }: Source, rows: Rows, signal?: AbortS
 class Rows {
   private index: EmbeddingIndex | undefined;
   private readonly names: string[] = [];
+  private readonly contents: string[] = [];
 
   constructor(
     private readonly check: Untrusted,
@@ -158,8 +165,9 @@ class Rows {
     const first = this.names.length;
     const dim = (this.dim ??= this.dimOf(rows));
     const data = new Float32Array(rows.length * dim);
-    for (const [i, { name, embedding }] of rows.entries()) {
+    for (const [i, { name, embedding, content }] of rows.entries()) {
       this.names.push(this.check.text(name, `the name of row ${first + i}`));
+      if (typeof content === "string") this.contents.push(content);
       this.copy(embedding, data.subarray(i * dim, (i + 1) * dim), first + i);
     }
     this.index ??= EmbeddingIndex.create(dim, this.options);
@@ -167,12 +175,14 @@ class Rows {
   }
 
   /** `count` is how many rows the file says it has. */
-  finish(count: number): { index: EmbeddingIndex; names: string[] } {
+  finish(count: number): { index: EmbeddingIndex; names: string[]; contents: string[] } {
     const { length } = this.names;
     if (length !== count) throw this.check.error(`it says ${count} rows, and its row groups hold ${length}`);
     if (this.dim === undefined) throw this.check.error("it holds no rows");
     this.index ??= EmbeddingIndex.create(this.dim, this.options);
-    return { index: this.index, names: this.names };
+    // A column with holes says nothing about the rows.
+    const contents = this.contents.length === length ? this.contents : [];
+    return { index: this.index, names: this.names, contents };
   }
 
   close(): void {

@@ -12,6 +12,8 @@ export interface IndexRecord {
   input?: string;
   /** The model that made the embeddings; undefined where nothing says it. */
   model?: IndexModel;
+  /** Hash of the settings that the embeddings depend on; undefined in files of earlier versions. */
+  settings?: string;
 }
 
 export interface IndexModel {
@@ -27,6 +29,10 @@ export interface StoredIndex {
   index: EmbeddingIndex;
   /** One for each row; empty for a .npy with no .npy.json beside it. */
   names: readonly string[];
+  /** Hash of the content of each row, as `embed` records it; empty where nothing says it. */
+  contents: readonly string[];
+  /** What an `EmbeddingCollection` keeps of each row; empty where the file is of none. */
+  metadata: readonly (JsonObject | null)[];
   record: IndexRecord;
   /** The file that holds the record; undefined for a .npy with no .npy.json beside it. */
   recordFile?: string;
@@ -45,10 +51,11 @@ export interface StoredIndex {
 export async function openStored(file: string, options: ParquetOptions = {}): Promise<StoredIndex> {
   if (!/\.parquet$/i.test(file)) return openNpy(file, options);
   const { readParquetIndex } = await import("./parquet.js");
-  const { index, names, record = {} } = await readParquetIndex(file, options);
+  const { index, names, contents, record = {} } = await readParquetIndex(file, options);
   try {
     const check = new Untrusted("E_INDEX_CORRUPT", file);
-    return { file, index, names, record: readRecord(record, check), recordFile: file };
+    const found = { index, names, contents, metadata: [] };
+    return { file, ...found, record: readRecord(record, check), recordFile: file };
   } catch (error) {
     index.close();
     throw error;
@@ -60,13 +67,18 @@ async function openNpy(file: string, options: ParquetOptions): Promise<StoredInd
   const index = await EmbeddingIndex.open(file, options);
   try {
     const text = await readIfThere(recordFile);
-    if (text === undefined) return { file, index, names: [], record: {} };
+    if (text === undefined) return { file, index, names: [], contents: [], metadata: [], record: {} };
     const check = new Untrusted("E_INDEX_CORRUPT", recordFile);
     const about = check.object(parse(text, check), "it");
-    const names = readNames(about.names, check);
+    const names = readTexts(about.names, "names", check);
+    const contents = about.contents === undefined ? [] : readTexts(about.contents, "contents", check);
+    const metadata = about.metadata === undefined ? [] : readMetadata(about.metadata, check);
     const { rows } = index;
     if (names.length !== rows) throw check.error(`it names ${names.length} rows, ${file} has ${rows}`);
-    return { file, index, names, record: readRecord(about, check), recordFile };
+    for (const [what, { length }] of Object.entries({ contents, metadata }))
+      if (length !== rows && length > 0)
+        throw check.error(`it has ${what} of ${length} rows, not of ${rows}`);
+    return { file, index, names, contents, metadata, record: readRecord(about, check), recordFile };
   } catch (error) {
     index.close();
     throw error;
@@ -91,18 +103,25 @@ function parse(text: string, check: Untrusted): unknown {
   }
 }
 
-function readNames(value: unknown, check: Untrusted): string[] {
-  const names = check.array(value, "names");
-  const bad = names.findIndex((name) => typeof name !== "string");
-  if (bad >= 0) check.text(names[bad], `names[${bad}]`);
-  return names as string[];
+function readTexts(value: unknown, what: string, check: Untrusted): string[] {
+  const texts = check.array(value, what);
+  const bad = texts.findIndex((text) => typeof text !== "string");
+  if (bad >= 0) check.text(texts[bad], `${what}[${bad}]`);
+  return texts as string[];
 }
 
-function readRecord({ kind, input, model }: JsonObject, check: Untrusted): IndexRecord {
+function readMetadata(value: unknown, check: Untrusted): (JsonObject | null)[] {
+  return check
+    .array(value, "metadata")
+    .map((each, row) => (each === null ? null : check.object(each, `metadata[${row}]`)));
+}
+
+function readRecord({ kind, input, model, settings }: JsonObject, check: Untrusted): IndexRecord {
   return {
     kind: kind === undefined ? undefined : check.text(kind, "kind"),
     input: input === undefined ? undefined : check.text(input, "input"),
     model: readModel(model),
+    settings: settings === undefined ? undefined : check.text(settings, "settings"),
   };
 }
 

@@ -7,7 +7,7 @@ import { packageRoot } from "../util/package.js";
  * The packages that the server needs beside torchclip's own dependencies. They are optional peer
  * dependencies: whoever does not serve does not download them.
  *
- * @returns The modules. Throws E_NOT_INSTALLED, with the command that installs them, where one is missing.
+ * @returns The modules. Throws E_PACKAGE_MISSING, with the command that installs them, where one is missing.
  */
 export async function loadServerPackages() {
   try {
@@ -42,7 +42,7 @@ function notInstalled(cause: Error): TorchclipError {
   const [reason] = cause.message.split("\n");
   const missing = `the server needs packages that are not installed (${reason})`;
   const message = `${missing}. ${installCommand()} adds them`;
-  return new TorchclipError("E_NOT_INSTALLED", message, { cause });
+  return new TorchclipError("E_PACKAGE_MISSING", message, { cause });
 }
 
 /** The command that installs what the server needs, in the versions that package.json asks for. */

@@ -114,7 +114,7 @@ export class ClipServer {
  * Makes a server of loaded models. It needs packages that are optional: fastify, @fastify/multipart,
  * @fastify/swagger, @fastify/swagger-ui and prom-client.
  *
- * Throws E_ARGUMENT; E_NOT_INSTALLED, with the command that installs the packages; the errors of indexes and
+ * Throws E_ARGUMENT; E_PACKAGE_MISSING, with the command that installs the packages; the errors of indexes and
  * probes.
  *
  * @example

@@ -1,6 +1,7 @@
+import { rm } from "node:fs/promises";
 import { endianness } from "node:os";
 import { TorchclipError } from "../errors.js";
-import type { NewFile } from "./files.js";
+import { NewFile, writeWhole, writing } from "./files.js";
 
 /** https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0. */
 const MAGIC = Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0]);
@@ -37,4 +38,29 @@ export async function writeNpy(
   }
   if (written !== rows * dim)
     throw new TorchclipError("E_INTERNAL", `${file.path}: ${written} values for ${rows} × ${dim}`);
+}
+
+/**
+ * OUT.npy and OUT.npy.json, which holds `about`: both are written before either takes its name, and the old
+ * JSON never lies beside new rows. `write` writes the rows.
+ */
+export async function writeNpyWithJson(
+  out: string,
+  about: object,
+  write: (file: NewFile) => Promise<void>,
+): Promise<void> {
+  const json = await NewFile.create(`${out}.json`);
+  try {
+    await json.write(`${JSON.stringify(about)}\n`);
+    await json.sync();
+    await writeWhole(out, async (rows) => {
+      await write(rows);
+      await rows.sync();
+      await writing(json.path, () => rm(json.path, { force: true }));
+    });
+    await json.place();
+  } catch (error) {
+    await json.discard();
+    throw error;
+  }
 }

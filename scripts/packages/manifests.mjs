@@ -5,7 +5,7 @@ import { backendOf, packageName, platformOf } from "./platforms.mjs";
 /** @typedef {Record<string, unknown> & { version: string }} Manifest */
 
 /** What a clone needs and a package does not; install scripts above all. */
-const OF_THE_CLONE = ["scripts", "devDependencies", "binary", "gypfile"];
+const OF_THE_CLONE = ["scripts", "devDependencies", "overrides", "binary", "gypfile"];
 
 /**
  * `torchclip`: without scripts, with the platform packages as optional dependencies of the same version. They

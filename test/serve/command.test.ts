@@ -145,6 +145,6 @@ describe("torchclip serve", function () {
     const register = `import { register } from "node:module"; register(${JSON.stringify(dataUrl(hooks))});`;
     const { status, stderr } = runNode(["--import", dataUrl(register), MAIN, "serve", "--port", "0"]);
     assert.equal(status, 1, stderr);
-    assert.match(stderr, /E_NOT_INSTALLED.*'prom-client'.*npm install fastify@\^5.*prom-client@\^15/);
+    assert.match(stderr, /E_PACKAGE_MISSING.*'prom-client'.*npm install fastify@\^5.*prom-client@\^15/);
   });
 });

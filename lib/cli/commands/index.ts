@@ -1,18 +1,21 @@
 import type { Command } from "commander";
 import { benchCommand } from "./bench.js";
 import { classifyCommand } from "./classify.js";
+import { clusterCommand } from "./cluster.js";
 import { datasetsCommand } from "./datasets.js";
+import { dedupeCommand } from "./dedupe.js";
 import { doctorCommand } from "./doctor.js";
 import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
-import { exportCommand } from "./export.js";
 import { importCommand } from "./import.js";
+import { mcpCommand } from "./mcp.js";
 import { modelsCommand } from "./models.js";
 import { probeCommand } from "./probe.js";
 import { retrieveCommand } from "./retrieve.js";
 import { searchCommand } from "./search.js";
 import { serveCommand } from "./serve.js";
 import { setupCommand } from "./setup.js";
+import { tagCommand } from "./tag.js";
 import { teachCommand } from "./teach.js";
 
 /**
@@ -29,11 +32,14 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   embedCommand,
   searchCommand,
   serveCommand,
+  dedupeCommand,
+  clusterCommand,
+  tagCommand,
+  mcpCommand,
   benchCommand,
   modelsCommand,
   datasetsCommand,
   importCommand,
-  exportCommand,
   setupCommand,
   doctorCommand,
 ];

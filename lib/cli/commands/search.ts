@@ -1,5 +1,5 @@
 import { Argument, Option, type Command } from "commander";
-import { imageOptions, modelOptions, whole } from "../options.js";
+import { imageOptions, indexModelOptions, whole } from "../options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "the images or texts of an index that are nearest to a text or an image";
@@ -7,7 +7,7 @@ const PRECISION = "fp32 searches the exact rows; bf16 and int8 hold them smaller
 
 export function searchCommand(program: Command): void {
   const described = program.command("search").description(DESCRIPTION);
-  imageOptions(modelOptions(described))
+  imageOptions(indexModelOptions(described))
     .addArgument(new Argument("<index>", "a .npy (with its .npy.json) or a .parquet of `torchclip embed`"))
     .addArgument(new Argument("<query...>", "texts, or paths and URLs of images"))
     .option("--text", "take every query for a text, also one that is written as a path or a URL")
@@ -21,7 +21,4 @@ export function searchCommand(program: Command): void {
     .option("--auto-rotate", "turn a query image as its EXIF orientation says; for an index embedded so")
     .option("--json", "print JSON")
     .action(loaded(async () => (await import("../search.js")).run));
-  // What the other commands take by default would search an index of another model.
-  const model = described.options.find((option) => option.attributeName() === "model");
-  model?.default(model.defaultValue, "the model that made the index");
 }

@@ -1,0 +1,25 @@
+import { Argument, Option, type Command } from "commander";
+import { ARTICLE_PROMPTS } from "../../text/prompts.js";
+import { imageOptions, indexModelOptions, whole } from "../options.js";
+import { loaded } from "./loaded.js";
+
+const DESCRIPTION = "clusters of the images of an index by k-means, with labels from a vocabulary";
+const LABEL = "name each cluster by the labels of a file, one a line, that are nearest to its centroid";
+const OUT = "OUT.csv (a line for each row of the index) or OUT.json";
+
+export function clusterCommand(program: Command): void {
+  const described = program.command("cluster").description(DESCRIPTION);
+  imageOptions(indexModelOptions(described))
+    .addArgument(new Argument("<index>", "a .npy (with its .npy.json) or a .parquet of `torchclip embed`"))
+    .addOption(new Option("-k, --clusters <n>", "how many clusters").argParser(whole(1)).default(10))
+    .addOption(new Option("--iterations <n>", "most rounds of k-means; default 50").argParser(whole(1)))
+    .addOption(new Option("--seed <n>", "seed of the first centroids").argParser(whole(0)).default(0))
+    .option("--label <vocabulary>", LABEL)
+    .option("--template <text...>", "prompt template with {} for the label", ARTICLE_PROMPTS.templates)
+    .option("-o, --out <file>", OUT)
+    .option("--sheet <file>", "a contact sheet of the images nearest to each centroid: .png or .html")
+    .option("--root <folder>", "where the index's images are, if not where they were embedded from")
+    .option("--force", "label also with other weights than those that made the index")
+    .option("--json", "print JSON")
+    .action(loaded(async () => (await import("../cluster.js")).run));
+}

@@ -1,0 +1,102 @@
+import { toTorchclipError } from "../errors.js";
+import { openStored, type StoredIndex } from "../search/stored.js";
+import type { Identity } from "./identity.js";
+import type { Partial, Row } from "./partial.js";
+
+/** How the items of a run differ from the rows of the file that was there, by name and content. */
+export interface Changes {
+  /** Names that are new. */
+  added: number;
+  /** Names whose content is another one. */
+  changed: number;
+  /** Names that are gone. */
+  removed: number;
+  unchanged: number;
+  /** Why the rows of the file were not taken over; left out where they were. */
+  anew?: string;
+}
+
+/** Rows that are copied at once. */
+const COPY_ROWS = 1024;
+
+/** The file of an earlier run, whose rows a run with `update` takes over. */
+export class Previous {
+  private constructor(
+    /** Undefined where there is no file. */
+    private readonly stored: StoredIndex | undefined,
+    /** Why its rows cannot be taken over. */
+    readonly anew: string | undefined,
+  ) {}
+
+  /**
+   * Opens the output of an earlier run, where there is one. E_INDEX_CORRUPT for a file that is damaged or was
+   * not written by `embed`: it is not replaced without being asked for.
+   *
+   * @param settings the hash of the run's settings
+   */
+  static async open(out: string, settings: string): Promise<Previous> {
+    try {
+      const stored = await openStored(out);
+      return new Previous(stored, reasonAgainst(stored, settings));
+    } catch (error) {
+      const known = toTorchclipError(error);
+      if (known.code === "E_INDEX_NOT_FOUND") return new Previous(undefined, undefined);
+      throw known;
+    }
+  }
+
+  /** The names and contents of its rows. */
+  identities(): Identity[] {
+    const { names = [], contents = [] } = this.stored ?? {};
+    return contents.map((content, row) => ({ name: names[row], content }));
+  }
+
+  /**
+   * Appends its rows to the state of a new run; one that was stopped has them already. Rows of failed items
+   * are left out.
+   */
+  async copyTo(state: Partial): Promise<void> {
+    if (!this.stored || this.anew !== undefined || state.count > 0) return;
+    const { index } = this.stored;
+    const identities = this.identities();
+    for (let from = 0; from < identities.length; from += COPY_ROWS) {
+      const rows: Row[] = [];
+      const vectors: Float32Array[] = [];
+      for (const [i, identity] of identities.slice(from, from + COPY_ROWS).entries()) {
+        const vector = index.vector(from + i);
+        if (Number.isNaN(vector[0])) continue;
+        rows.push(identity);
+        vectors.push(vector);
+      }
+      const data = new Float32Array(rows.length * index.dim);
+      vectors.forEach((vector, row) => data.set(vector, row * index.dim));
+      await state.add(data, rows);
+    }
+  }
+
+  close(): void {
+    this.stored?.index.close();
+  }
+}
+
+function reasonAgainst({ file, record, contents, index }: StoredIndex, settings: string): string | undefined {
+  if (contents.length === 0 && index.rows > 0) return `${file} does not say what its rows are of`;
+  if (record.settings === settings) return undefined;
+  return `${file} was made by another model or with other settings`;
+}
+
+/** What became of the rows of the earlier file. */
+export function changesSince(previous: Previous, rows: readonly Identity[]): Changes {
+  const before = new Map(previous.identities().map(({ name, content }) => [name, content]));
+  const changes: Changes = { added: 0, changed: 0, removed: 0, unchanged: 0 };
+  const names = new Set<string>();
+  for (const { name, content } of rows) {
+    names.add(name);
+    const stored = before.get(name);
+    if (stored === undefined) changes.added++;
+    else if (stored === content) changes.unchanged++;
+    else changes.changed++;
+  }
+  for (const name of before.keys()) if (!names.has(name)) changes.removed++;
+  return { ...changes, ...(previous.anew === undefined ? {} : { anew: previous.anew }) };
+}
