@@ -110,18 +110,3 @@ function vehicleDistance(text: string, file: string): number {
   }
   return intervalOf(least(distances), KITTI_DISTANCES);
 }
-
-/**
- * PatchCamelyon (Veeling et al. 2018), in the shards of the hub's `clip-benchmark/wds_vtab-pcam`. Its publisher's
- * files are HDF5, which nothing here reads.
- */
-export async function pcam(o: DatasetOptions): Promise<Dataset> {
-  const data = await shardedSet("pcam", o);
-  if (data) return data;
-  const root = needRoot(
-    "pcam",
-    o,
-    "test/0.tar … of clip-benchmark/wds_vtab-pcam (its HDF5 files are not read)",
-  );
-  throw bad(root, `it holds no shards ${join(o.split ?? "test", "0.tar")} …; PCam's HDF5 files are not read`);
-}

@@ -1,11 +1,12 @@
 import type { DatasetEntry } from "../types.js";
-import { clevr, kittiDistance, pcam } from "./annotated.js";
+import { clevr, kittiDistance } from "./annotated.js";
 import { cifar, stl10 } from "./cifar.js";
 import { caltech101, country211, eurosat, imagenet, resisc45, sun397 } from "./class-folders.js";
 import { imagenetSketch, imagenetSubset, imagenetV2, objectnet } from "./imagenet-variants.js";
 import { dtd, flowers102, food101, pets } from "./listed.js";
 import { stanfordCars, svhn } from "./mat-sets.js";
 import { mnist } from "./mnist.js";
+import { pcam } from "./pcam.js";
 import { fgvcAircraft, gtsrb } from "./traffic-and-aircraft.js";
 import { voc2007 } from "./voc.js";
 
@@ -152,7 +153,7 @@ export const CLIP_SETS: readonly DatasetEntry[] = [
   },
   {
     name: "pcam",
-    description: "PatchCamelyon: lymph nodes with and without a tumour, as shards of the hub; --root",
+    description: "PatchCamelyon: lymph nodes with and without a tumour; --root",
     splits: "train 262144, valid 32768, test 32768",
     open: pcam,
   },
