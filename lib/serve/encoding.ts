@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 /**
@@ -46,7 +46,7 @@ const TURN = 3;
  * const json = await writer.json(body);
  */
 export class AnswerWriter {
-  private readonly nonce = randomBytes(16).toString("hex");
+  private readonly nonce = randomUUID();
   private readonly vectors: { vector: Float32Array; type: VectorType }[] = [];
 
   /** What stands for a vector in the body that is given to `json`. */
