@@ -25,6 +25,7 @@ export type {
   LoadOptions,
   Precision,
   Preprocessed,
+  PreprocessOptions,
   StageTimes,
 } from "./clip/options.js";
 export { softmax } from "./util/softmax.js";

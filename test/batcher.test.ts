@@ -95,6 +95,22 @@ describe("batcher", () => {
     await rejectsWith("E_ARGUMENT", () => batcher.encodeText({} as never));
   });
 
+  it("batches that follow each other in the same memory: each keeps its own pixels and errors", async () => {
+    const batcher = new Batcher(clip, { maxBatch: 4, maxDelay: 1 });
+    const values = Array.from({ length: 40 }, (_, i) => i * 6);
+    const alone = await clip.encodeImages(values.map(image));
+    const calls = values.map((value, i) =>
+      i % 7 === 3
+        ? errorOf(() => batcher.encodeImage(Buffer.from("no image")))
+        : batcher.encodeImage(image(value)),
+    );
+    for (const [i, result] of (await Promise.all(calls)).entries()) {
+      const expected = alone.data.slice(i * alone.dim, (i + 1) * alone.dim);
+      if (result instanceof Error) assert.equal(i % 7, 3);
+      else assert.deepEqual(result, expected, `image ${i}`);
+    }
+  });
+
   it("an observer is told of each batch and of the time of its stages", async () => {
     const batches: string[] = [];
     const stages = new Map<string, number>();

@@ -82,6 +82,21 @@ describe("Clip", () => {
     });
   }
 
+  it("pixels go into given memory, which must be large enough", async () => {
+    const fresh = await clip.preprocess([good, good]);
+    for (const memory of [new ArrayBuffer(fresh.data.length + 5), new SharedArrayBuffer(fresh.data.length)]) {
+      const into = new Uint8Array(memory).fill(9);
+      const pixels = await clip.preprocess([good, good], { into });
+      assert.deepEqual([pixels.data.buffer === memory, pixels.rows], [true, 2]);
+      assert.deepEqual(Buffer.from(pixels.data), Buffer.from(fresh.data));
+      assert.deepEqual((await clip.encodePixels(pixels)).data, (await clip.encodePixels(fresh)).data);
+    }
+    const { code, subject } = await errorOf(() =>
+      clip.preprocess([good, good], { into: fresh.data.subarray(1) }),
+    );
+    assert.deepEqual([code, subject], ["E_ARGUMENT", "into"]);
+  });
+
   it("batches of every size give the same rows", async () => {
     const images = Array.from({ length: 7 }, (_, i) => noiseImage(i, 50 + i, 40, 3));
     const one = await clip.encodeImages(images, { batchSize: 1 });

@@ -130,7 +130,7 @@ export function modelOptions(command: Command): Command {
   return loadingOptions(options);
 }
 
-/** The flags of how models are loaded, whichever they are. */
+/** The flags of how models are loaded. */
 export function loadingOptions(command: Command): Command {
   const options = command
     .addOption(new Option("-d, --device <device>", DEVICE).default("auto"))

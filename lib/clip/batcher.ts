@@ -51,6 +51,8 @@ export interface BatcherMetrics {
 
 type TextInput = string | Tokens;
 
+const MAX_REUSED = 256; // images; larger batches get memory of their own
+
 const STAGES = ["read", "decode", "resize", "forward"] as const;
 
 /** Of the options, what a turn at the model takes. */
@@ -89,6 +91,7 @@ export class Batcher {
   private readonly texts: Lane<TextInput>;
   private readonly gate: Gate;
   private readonly observer: BatchObserver | undefined;
+  private readonly memory: PixelMemory;
 
   constructor(
     private readonly clip: Clip,
@@ -109,6 +112,7 @@ export class Batcher {
     // A GPU gets its next turn before it has finished the last one, so that it never waits for this thread.
     this.gate = new Gate(onCpu ? clip.info.replicas : clip.info.replicas + 1);
     this.observer = observer;
+    this.memory = new PixelMemory(maxBatch, clip.info.imageSize ** 2 * 3);
     const lane = (what: LaneName) => {
       const onBatch = observer && ((waits: readonly number[]) => observer.onBatch(what, waits));
       return { maxBatch, maxDelay, maxWaiting, what, onBatch };
@@ -165,12 +169,9 @@ export class Batcher {
     options: CallOptions,
   ): Promise<BatchResult> {
     const times: StageTimes = { read: 0, decode: 0, resize: 0, forward: 0 };
-    const pixels = await this.clip.preprocess(items, {
-      ...decoding,
-      signal: options.signal,
-      onError: "collect",
-      times,
-    });
+    const into = this.memory.take(items.length);
+    const how = { ...decoding, signal: options.signal, onError: "collect", times, into } as const;
+    const pixels = await this.clip.preprocess(items, how);
     const good = [...items.keys()].filter((i) => !pixels.errors[i]);
     const dim = this.clip.info.embedDim;
     const data = new Float32Array(items.length * dim);
@@ -180,6 +181,7 @@ export class Batcher {
       const part = await this.gate.run("images", () => timed(times, turn));
       rows.forEach((row, i) => data.set(part.data.subarray(i * dim, (i + 1) * dim), row * dim));
     }
+    this.memory.giveBack(into);
     for (const stage of STAGES) this.observer?.onStage("images", stage, times[stage]);
     return { data, dim, errors: pixels.errors };
   }
@@ -199,6 +201,33 @@ export class Batcher {
     const { data, dim } = await this.gate.run("texts", () => timed(times, turn));
     this.observer?.onStage("texts", "forward", times.forward);
     return { data, dim, errors: [] };
+  }
+}
+
+/**
+ * Memory for the pixels of batches, which is used again: fresh memory of each batch would have to be cleared,
+ * and would make the garbage collector run several times as often. It is shared memory, which the engine reads
+ * where it lies (see `own`). Of a batch that failed it is not used again: a decoder may still write to it.
+ */
+class PixelMemory {
+  private readonly free: Uint8Array[] = [];
+  private readonly images: number;
+
+  constructor(
+    maxBatch: number,
+    private readonly imageBytes: number,
+  ) {
+    this.images = Math.min(maxBatch, MAX_REUSED);
+  }
+
+  /** Undefined for a batch that is too large. */
+  take(images: number): Uint8Array | undefined {
+    if (images > this.images) return undefined;
+    return this.free.pop() ?? new Uint8Array(new SharedArrayBuffer(this.images * this.imageBytes));
+  }
+
+  giveBack(memory: Uint8Array | undefined): void {
+    if (memory) this.free.push(memory);
   }
 }
 

@@ -28,6 +28,7 @@ import {
   type EncodeTextOptions,
   type Precision,
   type Preprocessed,
+  type PreprocessOptions,
 } from "./options.js";
 import type { PrecisionChoice } from "./precision.js";
 import { TextPipeline } from "./text-pipeline.js";
@@ -108,10 +109,7 @@ export class Clip {
   }
 
   /** Exactly the pixels that the model is fed, before normalisation: uint8 [rows, size, size, 3]. */
-  async preprocess(
-    images: readonly ImageInput[],
-    options: Omit<BatchOptions, "batchSize" | "normalize"> = {},
-  ): Promise<Preprocessed> {
+  async preprocess(images: readonly ImageInput[], options: PreprocessOptions = {}): Promise<Preprocessed> {
     return this.images.preprocess(images, options);
   }
 

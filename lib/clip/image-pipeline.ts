@@ -18,6 +18,7 @@ import {
   type ClipInfo,
   type EncodedImages,
   type Preprocessed,
+  type PreprocessOptions,
 } from "./options.js";
 import { checkTower } from "./towers.js";
 
@@ -153,9 +154,16 @@ export class ImagePipeline {
   }
 
   /** What `clip.preprocess` does. */
-  async preprocess(images: readonly ImageInput[], options: BatchOptions): Promise<Preprocessed> {
+  async preprocess(
+    images: readonly ImageInput[],
+    { into, ...options }: PreprocessOptions,
+  ): Promise<Preprocessed> {
     const list = copyList(images, "images");
-    return this.decoder.prepare(list, 0, this.imageOptions(options));
+    const bytes = list.length * this.info.imageSize ** 2 * 3;
+    const isRoom = into === undefined || (into instanceof Uint8Array && into.length >= bytes);
+    if (!isRoom)
+      throw new TorchclipError("E_ARGUMENT", `into must be uint8 of ${bytes} values`, { subject: "into" });
+    return this.decoder.prepare(list, 0, this.imageOptions(options), into?.subarray(0, bytes));
   }
 
   /** What `clip.encodePixels` does. */

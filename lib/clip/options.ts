@@ -101,6 +101,16 @@ export interface BatchOptions extends DecodeOptions {
   times?: StageTimes;
 }
 
+/** Options of `preprocess`. */
+export interface PreprocessOptions extends Omit<BatchOptions, "batchSize" | "normalize"> {
+  /**
+   * Memory that the pixels are written to, uint8 of at least images.length × size × size × 3 values, instead of
+   * new memory; rows of bad items keep what they held. It must not be changed or transferred before the promise
+   * is fulfilled; after a rejection, pixels may still be written to it.
+   */
+  into?: Uint8Array;
+}
+
 export interface EncodedImages extends Embeddings {
   /** With onError "collect": the error of each bad item at its index; its row is NaN. */
   errors: (TorchclipError | undefined)[];

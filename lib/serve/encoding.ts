@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 /**
@@ -46,7 +46,7 @@ const TURN = 3;
  * const json = await writer.json(body);
  */
 export class AnswerWriter {
-  private readonly nonce = randomBytes(16).toString("hex");
+  private readonly nonce = randomUUID();
   private readonly vectors: { vector: Float32Array; type: VectorType }[] = [];
 
   /** What stands for a vector in the body that is given to `json`. */
@@ -57,11 +57,12 @@ export class AnswerWriter {
 
   /** The body as JSON, with its vectors. */
   async json(body: object): Promise<string> {
-    const parts = JSON.stringify(body).split(new RegExp(`"${this.nonce}:(\\d+)"`));
+    const parts = JSON.stringify(body).split(`"${this.nonce}:`);
     let began = performance.now();
-    for (let at = 1; at < parts.length; at += 2) {
-      const { vector, type } = this.vectors[Number(parts[at])];
-      parts[at] = JSON.stringify(encodeVector(vector, type));
+    for (let at = 1; at < parts.length; at++) {
+      const end = parts[at].indexOf('"');
+      const { vector, type } = this.vectors[Number(parts[at].slice(0, end))];
+      parts[at] = JSON.stringify(encodeVector(vector, type)) + parts[at].slice(end + 1);
       if (performance.now() - began < TURN) continue;
       await nextTurn();
       began = performance.now();

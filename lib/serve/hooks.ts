@@ -41,6 +41,10 @@ export function addHooks(app: FastifyInstance, parts: HookParts): void {
       done(error as Error);
     }
   });
+  app.addHook("preValidation", (request, _reply, done) => {
+    dropNulls(request.body);
+    done();
+  });
   app.addHook("onSend", (_request, reply, _payload, done) => {
     // A connection that is kept would hold up the end of the server.
     if (parts.isClosing()) void reply.header("connection", "close");
@@ -79,6 +83,14 @@ function admit(request: FastifyRequest, state: RequestState, config: RouteConfig
     throw new RequestError(429, "E_BUSY", "too many images and texts wait already; try again later");
   budget.take(length);
   state.bytes = length;
+}
+
+/** A field that is null counts as one that is not there: several clients send all fields that they know. */
+function dropNulls(body: unknown): void {
+  if (typeof body !== "object" || body === null) return;
+  for (const [name, value] of Object.entries(body)) {
+    if (value === null) Reflect.deleteProperty(body, name);
+  }
 }
 
 /** JSON alone is parsed, with its long strings set aside; the form of Immich has a parser of its own. */

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { RequestError } from "./errors.js";
 
 /** Strings of at least so many bytes are set aside: no caption is as long, every image is. */
@@ -35,7 +35,7 @@ export class LongStrings {
   private readonly strings = new Map<string, LongString>();
 
   /** Nobody outside can guess the texts, so that no string of a client is taken for one. */
-  private readonly nonce = randomBytes(16).toString("base64url");
+  private readonly nonce = randomUUID();
 
   /** Sets a string aside and gives the text that stands for it. */
   add(json: Buffer): string {

@@ -9,6 +9,7 @@ import { examplePng, gridPng } from "../../lib/report/images.js";
 import { contactSheetHtml, contactSheetPng } from "../../lib/report/sheet.js";
 import { REPORT_STYLE, STYLE } from "../../lib/report/style.js";
 import { tablePage } from "../../lib/report/table.js";
+import { PAGE } from "../../lib/serve/page/html.js";
 import { temporaryFolder } from "../support/index.js";
 import { changed, evaluation, HOSTILE, manifest, page } from "../support/report.js";
 
@@ -51,6 +52,7 @@ describe("pages on a phone and in the dark", () => {
         await contactSheetHtml([{ query: "red", hits: [{ name: "a.png", score: 1 }] }], folder, folder),
       ],
       ["table", await tablePage(cells)],
+      ["server", PAGE],
     ];
   });
 

@@ -12,7 +12,7 @@ function restored(body: string): unknown {
 describe("serve: the long strings of a body", () => {
   const long = "x".repeat(5000);
 
-  it("are found whatever stands around them", () => {
+  it("are found among escapes, other strings and in any place", () => {
     for (const value of [
       { input: long },
       { input: ["a", long, "b", long + long, { text: long }] },

@@ -46,6 +46,8 @@ describe("serve: the forms of requests for embeddings", () => {
         usage: { prompt_tokens: tokens, total_tokens: tokens },
       },
     );
+    const nulls = { user: null, dimensions: null, encoding_format: null, modality: null };
+    assert.deepEqual(vectors(await openAi({ input: ["a cat"], ...nulls })), [cat]);
     const several = await openAi({
       input: ["a dog", "a cat", ""],
       encoding_format: "float",

@@ -19,7 +19,7 @@ export const PAGE_POLICY = [
 export const PAGE = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">${VIEWPORT}<title>torchclip</title>
 <style>${STYLE}${PAGE_STYLE}</style></head><body>
-<header><h1>torchclip</h1><select id="model" aria-label="model"></select>
+<header><h1>torchclip</h1><select id="model" aria-label="model" hidden></select>
 <a href="docs">HTTP interface</a></header>
 <p id="problem" role="alert" hidden></p>
 <label class="field" id="key-field" hidden><span>API key</span>

@@ -39,6 +39,7 @@ function tell(message) {
 async function findModels() {
   const { data } = await (await ask("v1/models")).json();
   models = data;
+  at("model").hidden = false;
   at("model").replaceChildren(...data.map(({ id }) => option(id)));
   tell("");
   showIndexes();
@@ -163,5 +164,5 @@ at("model").addEventListener("change", () => {
 at("key").addEventListener("change", () => {
   findModels().then(update, (error) => tell(error.message));
 });
-findModels().catch((error) => tell(at("key-field").hidden ? error.message : "this server needs an API key"));
+findModels().catch((error) => tell(at("key-field").hidden ? error.message : "This server needs an API key."));
 `;

@@ -5,7 +5,7 @@ import type { Embedded } from "../model.js";
 
 export type JsonObject = Record<string, unknown>;
 
-/** What a request asks for, whatever its form. */
+/** What a request asks for, in the same form for all interfaces. */
 export interface EmbedCall {
   /** Undefined: the server's first model. */
   model: string | undefined;

@@ -19,9 +19,9 @@ export const voyageShape: Shape = {
         items: { type: "object", required: ["content"], properties: { content: {} } },
       },
       model: { type: "string" },
-      input_type: { type: ["string", "null"], enum: ["query", "document", null] },
+      input_type: { type: "string", enum: ["query", "document"] },
       truncation: { type: "boolean", default: true, description: "cut a text that is too long" },
-      output_encoding: { type: ["string", "null"], enum: ["base64", null] },
+      output_encoding: { type: "string", enum: ["base64"] },
     },
   },
   read(body, reader) {
