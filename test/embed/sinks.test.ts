@@ -240,6 +240,27 @@ describe("embed --to: targets and servers that fail", () => {
       assert.throws(() => parseTarget(wrong), { code: "E_ARGUMENT" }, wrong);
   });
 
+  it("the key of a Qdrant server comes from QDRANT_API_KEY, and a refusal names it", async () => {
+    const server = new QdrantModel("the key");
+    await server.start();
+    const clip = await load("tiny");
+    const target = parseTarget(`qdrant://127.0.0.1:${server.port}/photos`) as DatabaseTarget;
+    const options = { input: "a", source: "a", create: true };
+    const before = process.env.QDRANT_API_KEY;
+    try {
+      delete process.env.QDRANT_API_KEY;
+      const refused = await rejectsWith("E_DATABASE", () => embedTextsTo(clip, ["a"], target, options));
+      assert.match(refused.message, /answers 401 \(QDRANT_API_KEY holds the key\): Must provide an API key/);
+      process.env.QDRANT_API_KEY = "the key";
+      assert.equal((await embedTextsTo(clip, ["a"], target, options)).embedded, 1);
+    } finally {
+      if (before === undefined) delete process.env.QDRANT_API_KEY;
+      else process.env.QDRANT_API_KEY = before;
+      server.stop();
+      await clip.close();
+    }
+  });
+
   it("a server that is not there is E_DATABASE, without the password", async () => {
     const clip = await load("tiny");
     const text = (target: string) =>
