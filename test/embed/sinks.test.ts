@@ -167,7 +167,7 @@ for (const [kind, make] of Object.entries(DATABASES)) {
       assert.deepEqual(names, ["black.png", join("copy", "lime.png"), "rouge.png", "white.png"]);
     });
 
-    it("a run that is stopped goes on; batches are cut by their bytes", async () => {
+    it("a run that is stopped goes on; batches are cut by their bytes; prune sees all rows", async () => {
       const source = join(folder, "third");
       await colourImages(source, ["black", "blue", "gray", "lime", "red", "white"]);
       const controller = new AbortController();
@@ -179,6 +179,12 @@ for (const [kind, make] of Object.entries(DATABASES)) {
       const { embedded, existing } = await embed(source, "third");
       assert.deepEqual([embedded, existing], [6 - before, before]);
       assert.equal((await database.rows("third")).length, 6);
+      for (const colour of ["black", "gray", "white"]) rmSync(join(source, `${colour}.png`));
+      assert.equal((await embed(source, "third", { prune: true })).removed, 3);
+      assert.deepEqual(
+        (await database.rows("third")).map(({ name }) => name),
+        NAMES,
+      );
     });
 
     it("texts are rows, too, and auto-rotated images are other rows than those that are not", async () => {
