@@ -60,8 +60,9 @@ export function reportDatabase(result: EmbedToResult, { info }: Clip, to: string
   );
 }
 
-function changesText({ added, changed, removed, unchanged }: Changes): string {
-  return `${added} new, ${changed} changed, ${removed} removed, ${unchanged} unchanged`;
+function changesText({ added, changed, renamed, removed, unchanged }: Changes): string {
+  const counts = `${added} new, ${changed} changed, ${renamed} renamed, ${removed} removed`;
+  return `${counts}, ${unchanged} unchanged`;
 }
 
 function perSecond({ rows, resumed, seconds }: EmbedResult): number {

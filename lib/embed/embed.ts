@@ -22,7 +22,7 @@ export interface EmbedOptions
   /** What `load` finds the model by again, for the record: a name, a hub id, or an absolute path. */
   model?: string;
   /**
-   * Take over the rows of the file that is there, of the items whose name and content are the same as then.
+   * Take over the rows of the file that is there, of the items whose content is the same as then.
    * Where it was made by another model or with other settings, all is embedded anew. Default false.
    */
   update?: boolean;
@@ -71,7 +71,7 @@ const TEXT_BATCH = 256;
  * read is a row of NaN with its error.
  *
  * What is done is kept in OUT.partial until the file is whole, so that the same call after a stop, however
- * hard, goes on. Rows are taken over by name and content: images that were added, removed or changed in
+ * hard, goes on. Rows are taken over by content: images that were added, removed or changed in
  * between are done as in a run without a stop, and the file has the same bytes. A partial of another model or
  * of other settings is begun anew.
  *
@@ -251,12 +251,14 @@ export async function embedRows<T extends Identity>(
   onProgress: EmbedOptions["onProgress"],
 ): Promise<{ order: number[]; resumed: number }> {
   const order: number[] = [];
+  const renamed: Renamed[] = [];
   const work = new Resume({
     items,
     stored,
     wholeBatches,
-    take: (position, row) => {
+    take: (position, row, item) => {
       order[position] = row;
+      if (state.at(row).name !== item.name) renamed.push({ position, row, item });
     },
     cut: (count) => state.cut(count),
     onProgress: (done) => onProgress?.(done, total),
@@ -277,7 +279,30 @@ export async function embedRows<T extends Identity>(
     });
     work.finished(done.length);
   }
+  await rename(state, renamed, order);
   return { order, resumed: work.taken };
+}
+
+/** An item whose content a stored row has under another name. */
+interface Renamed {
+  position: number;
+  row: number;
+  item: Identity;
+}
+
+/** Rows that are copied at once. */
+const COPY_ROWS = 1024;
+
+/** Copies the rows of items with other names, so that the output names the items. */
+async function rename(state: Partial, renamed: readonly Renamed[], order: number[]): Promise<void> {
+  for await (const some of chunks(renamed, COPY_ROWS)) {
+    const { data } = await state.read(some.map(({ row }) => row));
+    const first = await state.add(
+      data,
+      some.map(({ item: { name, content } }) => ({ name, content })),
+    );
+    for (const [i, { position }] of some.entries()) order[position] = first + i;
+  }
 }
 
 /** What is recorded in the output, and (without the input's path) tells runs apart. */

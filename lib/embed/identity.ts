@@ -18,6 +18,11 @@ export interface Identity {
 
 const DIGITS = 32; // hex, 128 bits of SHA-256
 
+/** A row that was stored; it may be of an item that failed. */
+interface StoredIdentity extends Identity {
+  error?: unknown;
+}
+
 /**
  * Hash of what an image input holds now, read before the image is decoded: a file that changes in between
  * gets a row that a later run does not take over. A file that cannot be read, or is no regular one, has "".
@@ -73,16 +78,29 @@ function parseRow(line: string): Identity | undefined {
   }
 }
 
-/** Rows that an earlier run left, in its order; those that are undefined cannot be taken over. */
+/**
+ * Rows that an earlier run left, in its order; those that are undefined cannot be taken over. `anyName`: a row
+ * of the same content is found under another name, too.
+ */
 export class StoredRows {
   private readonly byIdentity = new Map<string, number>();
+  private readonly byContent = new Map<string, number>();
 
-  constructor(private readonly rows: readonly (Identity | undefined)[]) {
-    for (const [i, row] of rows.entries()) if (row?.content) this.byIdentity.set(keyOf(row), i);
+  constructor(
+    private readonly rows: readonly (StoredIdentity | undefined)[],
+    { anyName = false }: { anyName?: boolean } = {},
+  ) {
+    for (const [i, row] of rows.entries()) {
+      if (!row?.content) continue;
+      this.byIdentity.set(keyOf(row), i);
+      // The message of an error names the file.
+      if (anyName && row.content.length === DIGITS && !row.error) this.byContent.set(row.content, i);
+    }
   }
 
   find(item: Identity): number | undefined {
-    return item.content ? this.byIdentity.get(keyOf(item)) : undefined;
+    if (!item.content) return undefined;
+    return this.byIdentity.get(keyOf(item)) ?? this.byContent.get(item.content);
   }
 
   isAt(row: number, item: Identity): boolean {

@@ -65,7 +65,8 @@ export class Partial {
 
   /** The rows that are there now, for a run to take over. */
   stored(): StoredRows {
-    return new StoredRows(this.rows.map((row) => (isLasting(row) ? row : undefined)));
+    const rows = this.rows.map((row) => (isLasting(row) ? row : undefined));
+    return new StoredRows(rows, { anyName: true });
   }
 
   private async openFiles(settings: string): Promise<void> {

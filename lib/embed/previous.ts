@@ -9,6 +9,8 @@ export interface Changes {
   added: number;
   /** Names whose content is another one. */
   changed: number;
+  /** Contents that have another name than before. */
+  renamed: number;
   /** Names that are gone. */
   removed: number;
   unchanged: number;
@@ -88,15 +90,28 @@ function reasonAgainst({ file, record, contents, index }: StoredIndex, settings:
 /** What became of the rows of the earlier file. */
 export function changesSince(previous: Previous, rows: readonly Identity[]): Changes {
   const before = new Map(previous.identities().map(({ name, content }) => [name, content]));
-  const changes: Changes = { added: 0, changed: 0, removed: 0, unchanged: 0 };
-  const names = new Set<string>();
+  const changes: Changes = { added: 0, changed: 0, renamed: 0, removed: 0, unchanged: 0 };
+  const gone = goneContents(before, new Set(rows.map(({ name }) => name)));
   for (const { name, content } of rows) {
-    names.add(name);
     const stored = before.get(name);
-    if (stored === undefined) changes.added++;
-    else if (stored === content) changes.unchanged++;
-    else changes.changed++;
+    if (stored === content) changes.unchanged++;
+    else if (stored !== undefined) changes.changed++;
+    else if (takeOne(gone, content)) changes.renamed++;
+    else changes.added++;
   }
-  for (const name of before.keys()) if (!names.has(name)) changes.removed++;
+  for (const count of gone.values()) changes.removed += count;
   return { ...changes, ...(previous.anew === undefined ? {} : { anew: previous.anew }) };
+}
+
+/** How often each content stood under a name that is gone. */
+function goneContents(before: ReadonlyMap<string, string>, names: ReadonlySet<string>): Map<string, number> {
+  const gone = new Map<string, number>();
+  for (const [name, content] of before) if (!names.has(name)) gone.set(content, (gone.get(content) ?? 0) + 1);
+  return gone;
+}
+
+function takeOne(counts: Map<string, number>, content: string): boolean {
+  const count = counts.get(content) ?? 0;
+  if (count > 0) counts.set(content, count - 1);
+  return count > 0;
 }

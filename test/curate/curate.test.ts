@@ -75,7 +75,45 @@ describe("near-duplicates", () => {
   });
 });
 
+describe("near-duplicates of many equal images", () => {
+  it("two heaps of equal rows that are near each other are one group", async () => {
+    // The nearest 16 rows of each row are equal to it.
+    const heap = random(1, 20);
+    const other = random(1, 21, 0.1).map((value, i) => value + heap[i]);
+    const data = Float32Array.from({ length: 40 * DIM }, (_, i) => (i < 20 * DIM ? heap : other)[i % DIM]);
+    const index = await indexOf(data);
+    const cosine = index.vector(0).reduce((sum, value, i) => sum + value * index.vector(20)[i], 0);
+    assert.ok(cosine < 0.9999, `the cosine of the heaps: ${cosine}`);
+    const near = await nearDuplicates(index, { threshold: cosine - 0.001 });
+    assert.deepEqual(
+      near.map(({ rows }) => rows.length),
+      [40],
+    );
+    const apart = await nearDuplicates(index, { threshold: 0.99999 });
+    assert.deepEqual(
+      apart.map(({ rows }) => rows.length),
+      [20, 20],
+    );
+    index.close();
+  });
+});
+
 describe("k-means", () => {
+  it("more clusters than different rows: centroids stay vectors, and it comes to an end", async () => {
+    const data = Float32Array.from(
+      { length: 30 * DIM },
+      (_, i) => noise(30, (i % DIM) + DIM * (i % 2)) / 2 ** 31 - 1,
+    );
+    const index = await indexOf(data);
+    const found = await clusterIndex(index, { clusters: 5 });
+    assert.ok(found.centroids.data.every(Number.isFinite));
+    assert.equal(
+      found.sizes.reduce((sum, size) => sum + size, 0),
+      30,
+    );
+    index.close();
+  });
+
   it("finds separated clusters, numbered by size, the same for the same seed", async () => {
     const centres = random(4, 9);
     const near = random(200, 10, 0.1);

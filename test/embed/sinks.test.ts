@@ -167,7 +167,7 @@ for (const [kind, make] of Object.entries(DATABASES)) {
       assert.deepEqual(names, ["black.png", join("copy", "lime.png"), "rouge.png", "white.png"]);
     });
 
-    it("a run that is stopped goes on; batches are cut by their bytes", async () => {
+    it("a run that is stopped goes on; batches are cut by their bytes; prune sees all rows", async () => {
       const source = join(folder, "third");
       await colourImages(source, ["black", "blue", "gray", "lime", "red", "white"]);
       const controller = new AbortController();
@@ -179,6 +179,12 @@ for (const [kind, make] of Object.entries(DATABASES)) {
       const { embedded, existing } = await embed(source, "third");
       assert.deepEqual([embedded, existing], [6 - before, before]);
       assert.equal((await database.rows("third")).length, 6);
+      for (const colour of ["black", "gray", "white"]) rmSync(join(source, `${colour}.png`));
+      assert.equal((await embed(source, "third", { prune: true })).removed, 3);
+      assert.deepEqual(
+        (await database.rows("third")).map(({ name }) => name),
+        NAMES,
+      );
     });
 
     it("texts are rows, too, and auto-rotated images are other rows than those that are not", async () => {
@@ -238,6 +244,27 @@ describe("embed --to: targets and servers that fail", () => {
     assert.deepEqual(parseTarget("a.NPY"), { kind: "file", path: "a.NPY" });
     for (const wrong of ["qdrant://host", "lancedb:", "redis://host", "a.txt", "pgvector://host/db?table="])
       assert.throws(() => parseTarget(wrong), { code: "E_ARGUMENT" }, wrong);
+  });
+
+  it("the key of a Qdrant server comes from QDRANT_API_KEY, and a refusal names it", async () => {
+    const server = new QdrantModel("the key");
+    await server.start();
+    const clip = await load("tiny");
+    const target = parseTarget(`qdrant://127.0.0.1:${server.port}/photos`) as DatabaseTarget;
+    const options = { input: "a", source: "a", create: true };
+    const before = process.env.QDRANT_API_KEY;
+    try {
+      delete process.env.QDRANT_API_KEY;
+      const refused = await rejectsWith("E_DATABASE", () => embedTextsTo(clip, ["a"], target, options));
+      assert.match(refused.message, /answers 401 \(QDRANT_API_KEY holds the key\): Must provide an API key/);
+      process.env.QDRANT_API_KEY = "the key";
+      assert.equal((await embedTextsTo(clip, ["a"], target, options)).embedded, 1);
+    } finally {
+      if (before === undefined) delete process.env.QDRANT_API_KEY;
+      else process.env.QDRANT_API_KEY = before;
+      server.stop();
+      await clip.close();
+    }
   });
 
   it("a server that is not there is E_DATABASE, without the password", async () => {

@@ -31,14 +31,15 @@ describe("embed --update", function () {
       const out = join(folder, `a.${ending}`);
       await colourImages(source, ["black", "blue", "lime", "red", "white"]);
       const none = await embed(source, out, { update: true });
-      assert.deepEqual(none.changes, { added: 5, changed: 0, removed: 0, unchanged: 0 });
+      assert.deepEqual(none.changes, { added: 5, changed: 0, renamed: 0, removed: 0, unchanged: 0 });
       writeFileSync(join(source, "broken.png"), "no image");
       rmSync(join(source, "blue.png"));
       copyFileSync(join(source, "white.png"), join(source, "red.png"));
       await colourImages(source, ["gray"]);
+      renameSync(join(source, "black.png"), join(source, "noir.png"));
       const { changes, resumed, errors } = await embed(source, out, { update: true });
-      assert.deepEqual(changes, { added: 2, changed: 1, removed: 1, unchanged: 3 });
-      assert.equal(resumed, 3, "rows that were taken over");
+      assert.deepEqual(changes, { added: 2, changed: 1, renamed: 1, removed: 1, unchanged: 2 });
+      assert.equal(resumed, 4, "rows that were taken over, of the changed file by its content");
       assert.deepEqual(
         errors.map(({ name }) => name),
         ["broken.png"],
@@ -47,7 +48,7 @@ describe("embed --update", function () {
       await embed(source, fresh);
       assert.deepEqual(readFileSync(out), readFileSync(fresh));
       const again = await embed(source, out, { update: true });
-      assert.deepEqual(again.changes, { added: 0, changed: 0, removed: 0, unchanged: 6 });
+      assert.deepEqual(again.changes, { added: 0, changed: 0, renamed: 0, removed: 0, unchanged: 6 });
       assert.equal(again.resumed, 5, "a failed image is tried again");
     });
   }
@@ -76,7 +77,7 @@ describe("embed --update", function () {
     const out = join(source, "a.npy"); // what is written into the folder itself is no change
     const args = [MAIN, "embed", source, "-o", out, "--watch", "--json", "-m", "tiny"];
     const env = { ...process.env, TORCHCLIP_CACHE: join(folder, "cache") };
-    const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "ignore"] });
     const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
     const lines: { rows: number; changes?: object }[] = [];
     let wake: () => unknown = () => undefined;
@@ -91,7 +92,7 @@ describe("embed --update", function () {
     await colourImages(folder, ["gray"]);
     renameSync(join(folder, "gray.png"), join(source, "gray.png"));
     await printed(2);
-    assert.deepEqual(lines[1].changes, { added: 1, changed: 0, removed: 0, unchanged: 3 });
+    assert.deepEqual(lines[1].changes, { added: 1, changed: 0, renamed: 0, removed: 0, unchanged: 3 });
     const { names, index } = await openStored(out);
     index.close();
     assert.deepEqual(names, ["blue.png", "gray.png", "lime.png", "red.png"]);

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { embed, embedMany } from "ai";
 import { load, type Clip } from "../../lib/index.js";
 import { torchclip } from "../../lib/integrations/ai-sdk.js";
 import { colourImages } from "../support/colours.js";
-import { rejectsWith, temporaryFolder } from "../support/index.js";
+import { rejectsWith, temporaryFolder, tinyModel } from "../support/index.js";
 import { assertVectors, rowsOf } from "../support/vectors.js";
 
 describe("torchclip/ai-sdk", () => {
@@ -92,9 +92,12 @@ describe("torchclip/ai-sdk", () => {
     assert.deepEqual(one.embeddings, two.embeddings);
     await model.close();
     await rejectsWith("E_CLOSED", () => model.doEmbed({ values: ["a"] }));
-    await rejectsWith("E_MODEL_NOT_FOUND", () =>
-      torchclip(join(folder, "none.pt")).doEmbed({ values: ["a"] }),
-    );
+    const path = join(folder, "later.pt");
+    const later = torchclip(path);
+    await rejectsWith("E_MODEL_NOT_FOUND", () => later.doEmbed({ values: ["a"] }));
+    copyFileSync(tinyModel, path);
+    assert.equal((await later.doEmbed({ values: ["a"] })).embeddings.length, 1);
+    await later.close();
     assert.throws(() => torchclip(undefined as never), /model must be the name of a model or a loaded Clip/);
     const own = torchclip(clip);
     await own.close();
