@@ -5,6 +5,7 @@ import {
   IS_TRUNCATE,
   isBoolean,
   isSignal,
+  oneOf,
   readOptions,
   wholeIn,
   type OptionCheck,
@@ -19,7 +20,7 @@ import type { BatchOptions, EncodeTextOptions, Preprocessed } from "./options.js
 export interface BatcherOptions
   extends
     ImageLimits,
-    Pick<BatchOptions, "normalize" | "autoRotate" | "fastDecode">,
+    Pick<BatchOptions, "output" | "normalize" | "autoRotate" | "fastDecode">,
     Pick<EncodeTextOptions, "truncate"> {
   /** The most images or texts in one batch. Default 32. */
   maxBatch?: number;
@@ -48,6 +49,8 @@ export interface BatcherMetrics {
 /** Of the options, what a turn at the model takes. */
 type CallOptions = Pick<EncodeTextOptions, "normalize" | "truncate" | "signal">;
 
+type ImageCallOptions = Pick<BatchOptions, "output" | "normalize" | "signal">;
+
 const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
   maxBatch: BATCH_SIZE,
@@ -55,6 +58,7 @@ const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
     typeof value === "number" && value >= 0 && value <= LONGEST_TIMER ? undefined : "a number of at least 0",
   maxWaiting: wholeIn(1, Infinity),
   imageStep: BATCH_SIZE,
+  output: oneOf("embedding", "pooled"),
   normalize: isBoolean,
   autoRotate: isBoolean,
   fastDecode: isBoolean,
@@ -90,6 +94,7 @@ export class Batcher {
       maxDelay = 5,
       maxWaiting = 1024,
       imageStep,
+      output,
       normalize,
       truncate,
       ...decoding
@@ -100,7 +105,7 @@ export class Batcher {
     this.gate = new Gate(onCpu ? clip.info.replicas : clip.info.replicas + 1);
     const lane = { maxBatch, maxDelay, maxWaiting };
     this.images = new Lane({ ...lane, what: "images" }, (items, signal) =>
-      this.encodeImages(items, step, decoding, { normalize, signal }),
+      this.encodeImages(items, step, decoding, { output, normalize, signal }),
     );
     this.texts = new Lane({ ...lane, what: "texts" }, (items, signal) =>
       this.encodeTexts(items, { normalize, truncate, signal }),
@@ -143,7 +148,7 @@ export class Batcher {
     items: ImageInput[],
     step: number,
     decoding: DecodeOptions,
-    options: CallOptions,
+    options: ImageCallOptions,
   ): Promise<BatchResult> {
     const pixels = await this.clip.preprocess(items, {
       ...decoding,
@@ -151,7 +156,8 @@ export class Batcher {
       onError: "collect",
     });
     const good = [...items.keys()].filter((i) => !pixels.errors[i]);
-    const dim = this.clip.info.embedDim;
+    const { embedDim, pooledDim } = this.clip.info;
+    const dim = options.output === "pooled" ? pooledDim : embedDim;
     const data = new Float32Array(items.length * dim);
     for (let start = 0; start < good.length; start += step) {
       const rows = good.slice(start, start + step);
