@@ -194,17 +194,19 @@ TEST_CASE("the projection of the pooled feature is the embedding: <= 1e-5") {
   }
 }
 
-TEST_CASE(
-    "the pooled feature before an MLP head has the width of the last stage; without a projection it is the "
-    "embedding") {
-  const std::int64_t inner = layout_of(Json::parse(kConvnextMlp)).pooled_dim;
-  CHECK(inner == 80);
-  CHECK(layout_of(Json::parse(kConvnextMlp)).projection.kind == ProjectionKind::other);
-  const Rows pooled = Model(kConvnextMlp, Precision::fp32, 1).encode(2, 0, nullptr, ImageOutput::pooled, inner);
+TEST_CASE("the pooled feature before an MLP head has the width of the last stage") {
+  const auto layout = layout_of(Json::parse(kConvnextMlp));
+  CHECK(layout.pooled_dim == 80);
+  CHECK(layout.projection.kind == ProjectionKind::other);
+  const Rows pooled = Model(kConvnextMlp, Precision::fp32, 1).encode(2, 0, nullptr, ImageOutput::pooled, 80);
   CHECK(largest_difference(pooled, Rows(pooled.size())) > 0.1);
+}
+
+TEST_CASE("without a projection the pooled feature is the embedding") {
+  const auto layout = layout_of(Json::parse(kFastvitBare));
+  CHECK(layout.pooled_dim == kDim);
+  CHECK(layout.projection.kind == ProjectionKind::none);
   Model bare(kFastvitBare, Precision::fp32, 1);
-  CHECK(layout_of(Json::parse(kFastvitBare)).pooled_dim == kDim);
-  CHECK(layout_of(Json::parse(kFastvitBare)).projection.kind == ProjectionKind::none);
   CHECK(first_difference(bare.encode(2, 0, nullptr, ImageOutput::pooled), bare.encode(2)) == "");
 }
 
