@@ -77,6 +77,11 @@ export interface Addon {
     alphas: Float64Array,
     cancel: Int32Array,
   ): Promise<void>;
+  /**
+   * ProLIP: writes the fine-tuned matrix (float64 [columns, dim]) to `out`. `cancel[0] = 1` ends it with
+   * E_ABORTED.
+   */
+  fitProlip(problem: NativeProlipProblem, out: Float64Array, cancel: Int32Array): Promise<void>;
   /** logits (float64 [rows, heads]) = features × coefficients^T + intercepts, in float64. */
   probeLogits(
     features: Float32Array,
@@ -88,6 +93,18 @@ export interface Addon {
     threads: number,
     logits: Float64Array,
   ): Promise<void>;
+  /**
+   * The linear projection that makes the image embedding of the pooled feature, from an artifact: matrix
+   * (float32 [embedDim, pooledDim]) and bias ([embedDim]). Resolves with 1; with 0 where the model has none, and
+   * 2 where it has another kind, for which nothing is written.
+   */
+  imageProjection(
+    path: string,
+    embedDim: number,
+    pooledDim: number,
+    matrix: Float32Array,
+    bias: Float32Array,
+  ): Promise<number>;
   /** The tensors and the TorchScript that the settings of an artifact (torchclip.json) call for. */
   modelLayout(config: string): NativeLayout;
   /** Writes to `path` directly, without libtorch. The same specification gives the same bytes. */
@@ -168,6 +185,29 @@ export interface NativeFewShotProblem {
   threads: number;
 }
 
+/** See native/core/learn/prolip.h. */
+export interface NativeProlipProblem {
+  /** float32 [rows, dim]: pooled features. */
+  features: Float32Array;
+  /** int32 [rows], each in 0 to classes - 1. */
+  labels: Int32Array;
+  /** float32 [classes, columns], of length 1. */
+  texts: Float32Array;
+  /** float32 [columns, dim] and [columns]: the projection to begin with. */
+  matrix: Float32Array;
+  bias: Float32Array;
+  rows: number;
+  dim: number;
+  columns: number;
+  classes: number;
+  logitScale: number;
+  lambda: number;
+  learningRate: number;
+  steps: number;
+  /** 0: one a core. */
+  threads: number;
+}
+
 export interface NativeEngine {
   load(
     path: string,
@@ -182,11 +222,12 @@ export interface NativeEngine {
   ): Promise<NativeInfo>;
   /**
    * Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends
-   * it before its next layer.
+   * it before its next layer. `output`: 0 the embedding, 1 the pooled feature.
    */
   encodePixels(
     pixels: Uint8Array,
     rows: number,
+    output: 0 | 1,
     out: Float32Array,
     normalize: boolean,
     cancel: Int32Array,
@@ -200,6 +241,7 @@ export interface NativeEngine {
     images: readonly (
       { data: Uint8Array; width: number; height: number; channels: number } | { jpeg: Uint8Array }
     )[],
+    output: 0 | 1,
     out: Float32Array,
     failed: Uint8Array,
     normalize: boolean,
@@ -247,7 +289,10 @@ export interface NativeIndex {
 export interface LoadedModel {
   imageSize: number;
   contextLength: number;
+  /** Floats of one embedding. */
   embedDim: number;
+  /** Floats of one pooled image feature (`output: "pooled"`); 0 for third-party exports, which give none. */
+  pooledDim: number;
   vocabSize: number;
   /** exp of the learned parameter: logits = logitScale × cosine + logitBias. */
   logitScale: number;

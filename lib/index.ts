@@ -14,6 +14,7 @@ export type {
   Templates,
 } from "./clip/classifier.js";
 export { Clip } from "./clip/clip.js";
+export type { ImageOutput } from "./clip/image-output.js";
 export { load } from "./clip/load.js";
 export type {
   BatchOptions,

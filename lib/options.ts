@@ -31,10 +31,11 @@ const isProbability: OptionCheck = (value) => {
 };
 
 /** How predictions are cut, of classifiers by texts and by probes. */
-export const RANK_CHECKS: Record<"topK" | "threshold" | "normalize", OptionCheck> = {
+export const RANK_CHECKS: Record<"topK" | "threshold" | "normalize" | "output", OptionCheck> = {
   topK: wholeIn(1, Infinity),
   threshold: isProbability,
   normalize: (value) => (value === true ? undefined : "true: cosines are those of normalised embeddings"),
+  output: (value) => (value === "embedding" ? undefined : "embedding: classifiers choose their features"),
 };
 
 /**

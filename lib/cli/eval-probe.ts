@@ -3,6 +3,7 @@ import type { Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { runManifest } from "../eval/native.js";
 import { compareResults, probeResult, zeroShotOfFeatures } from "../learn/evaluate.js";
+import { embeddingsOfPooled } from "../learn/pooled-features.js";
 import { checkProbeModel, readProbe, type StoredProbe } from "../learn/probe-file.js";
 import { datasetLines, modelLines } from "../report/text.js";
 import { chosen, classList, dataset, promptSet, resultText, type EvalFlags } from "./evaluate.js";
@@ -34,14 +35,17 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
     if (!flags.json) process.stdout.write(`${modelLines(clip)}\n\n${datasetLines(data)}\n\n`);
     const { seed, batchSize, autoRotate, onError } = flags;
     const cache = featureCache(flags);
-    const features = await featuresOf(clip, data, { cache, batchSize, autoRotate, onError, signal });
-    const { probe } = stored;
+    const { probe, model } = stored;
+    const options = { cache, features: model.features, batchSize, autoRotate, onError, signal };
+    const features = await featuresOf(clip, data, options);
     const result = await probeResult(data, features, probe, seed);
-    const zeroShot = await zeroShotOfFeatures(clip, data, features, { prompts, seed, signal });
+    const embeddings =
+      model.features === "pooled" ? await embeddingsOfPooled(clip, data, features, options) : features;
+    const zeroShot = await zeroShotOfFeatures(clip, data, embeddings, { prompts, seed, signal });
     const comparison = compareResults(zeroShot, result);
     const manifest = {
       ...runManifest(clip, data, result, await runSettings(clip, flags)),
-      classifier: { method: "probe", file, features: stored.model.features, lambda: probe.lambda },
+      classifier: { method: "probe", file, features: model.features, lambda: probe.lambda },
       zeroShot: { prompts: zeroShot.prompts, metrics: zeroShot.metrics },
       comparison,
     };

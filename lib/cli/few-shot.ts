@@ -1,27 +1,32 @@
 import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
+import type { Dataset } from "../datasets/index.js";
 import { readList } from "../datasets/formats/list-file.js";
 import { similarity } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import { promptNames } from "../eval/zero-shot.js";
 import type { DatasetFeatures } from "../learn/features.js";
 import {
+  drawnRows,
   FEW_SHOT_NAMES,
   fewShot,
   fewShotMethod,
   runMethod,
   summarize,
+  type FewShotFeatures,
   type FewShotOptions,
   type FewShotRun,
   type FewShotSummary,
 } from "../learn/few-shot.js";
-import { accuracyOf, pickRows, rowsByClass } from "../learn/labelled.js";
+import { accuracyOf, rowsByClass } from "../learn/labelled.js";
+import { embeddingsOfPooled } from "../learn/pooled-features.js";
+import { readImageProjection } from "../learn/solver/image-projection.js";
 import { argmaxRows } from "../learn/solver/linear-probe.js";
 import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
 import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { list, progressBar } from "./io.js";
-import type { ProbeDataFlags, SplitFeatures, Splits } from "./probe-data.js";
+import { featureOptions, splitFeatures, type ProbeDataFlags, type Splits } from "./probe-data.js";
 
 /** The flags of few-shot learning. */
 export interface FewShotFlags extends ProbeDataFlags {
@@ -38,11 +43,16 @@ export interface FewShotFlags extends ProbeDataFlags {
 /** What `torchclip probe --shots` does, with the model loaded and the features there. */
 export async function compareFewShot(
   clip: Clip,
-  { train, test }: Splits,
-  features: SplitFeatures,
+  splits: Splits,
   flags: FewShotFlags,
   signal: AbortSignal,
 ): Promise<void> {
+  const { train, test } = splits;
+  const methods = methodsOf(flags.methods);
+  const needsPooled = flags.features === "pooled" || methods.includes("prolip");
+  const { projection } = needsPooled ? await readImageProjection(clip.info) : {};
+  if (methods.includes("prolip") && !projection) throw noProjection(clip);
+  const features = await sampleFeatures(clip, splits, flags, needsPooled, signal);
   const prompts = promptsOf(flags, test.prompts);
   const names = promptNames(test.classes);
   const texts = await clip.encodeClasses(names, prompts.templates, { signal });
@@ -51,7 +61,9 @@ export async function compareFewShot(
     classes: test.classes,
     texts,
     logitScale: clip.info.logitScale,
-    methods: methodsOf(flags.methods),
+    methods,
+    probeFeatures: flags.features,
+    projection,
     shots: flags.shots ?? [],
     seeds: flags.seeds,
     threads: flags.threads,
@@ -60,14 +72,45 @@ export async function compareFewShot(
   };
   const work = flags.splitFile
     ? ofSplitFile(flags.splitFile, features, options)
-    : fewShot(features.wholeTrain, features.test, options);
+    : fewShot(features.train, features.test, options);
   const runs = await work.finally(() => bar.stop());
   const cosines = similarity(features.test.features, texts);
   const zeroShot = accuracyOf(argmaxRows(cosines, texts.rows), features.test.labels);
   const title = `${clip.info.config.name} on ${test.name}`;
   const tested = `split ${test.split}, ${features.test.features.rows} images, ${test.classes.length} classes`;
-  const about = `${tested}; drawn from ${train.split}; prompt "${prompts.templates[0]}"`;
+  const probed = flags.features === "pooled" ? "; linear probe on pooled features" : "";
+  const about = `${tested}; drawn from ${train.split}; prompt "${prompts.templates[0]}"${probed}`;
   await save({ title, about, prompts, zeroShot, runs, flags });
+}
+
+function noProjection({ info }: Clip): TorchclipError {
+  const message = `prolip fine-tunes a linear projection of the image encoder, and ${info.config.name} has none`;
+  return new TorchclipError("E_ARGUMENT", message, { subject: "methods" });
+}
+
+/** The images of the training and of the test split. */
+interface SampleFeatures {
+  train: DatasetFeatures & FewShotFeatures;
+  test: DatasetFeatures & FewShotFeatures;
+}
+
+/** The embeddings of both splits, with their pooled features where a method needs those. */
+async function sampleFeatures(
+  clip: Clip,
+  splits: Splits,
+  flags: FewShotFlags,
+  needsPooled: boolean,
+  signal: AbortSignal,
+): Promise<SampleFeatures> {
+  const kind = needsPooled ? "pooled" : "embedding";
+  const { wholeTrain, test } = await splitFeatures(clip, splits, flags, kind, signal);
+  if (!needsPooled) return { train: wholeTrain, test };
+  const options = featureOptions(flags, "embedding", signal);
+  const withBoth = async (data: Dataset, found: DatasetFeatures) => {
+    const embedded = await embeddingsOfPooled(clip, data, found, options);
+    return { ...embedded, pooled: found.features };
+  };
+  return { train: await withBoth(splits.train, wholeTrain), test: await withBoth(splits.test, test) };
 }
 
 function promptsOf({ template }: FewShotFlags, ofData: readonly PromptSet[]): PromptSet {
@@ -90,7 +133,9 @@ async function save({ title, about, prompts, zeroShot, runs, flags }: Finished):
   const points = summary.map((one) => ({ ...one, name: FEW_SHOT_NAMES[one.method].name }));
   const file = (ending: string) => join(flags.out, `few-shot.${ending}`);
   const methods = [...new Set(runs.map(({ method }) => method))].map((method) => FEW_SHOT_NAMES[method]);
-  const json = `${JSON.stringify({ title, about, prompts, zeroShot, summary, runs, methods }, null, 2)}\n`;
+  const { features } = flags; // of the linear probe
+  const record = { title, about, features, prompts, zeroShot, summary, runs, methods };
+  const json = `${JSON.stringify(record, null, 2)}\n`;
   const table = fewShotMarkdown(points, zeroShot);
   await writeFileWhole(file("json"), json);
   await writeFileWhole(file("csv"), csvOf(summary));
@@ -113,10 +158,10 @@ function csvOf(summary: readonly FewShotSummary[]): string {
 /** The methods on the training images that a list names, as one draw. */
 async function ofSplitFile(
   file: string,
-  features: SplitFeatures,
+  features: SampleFeatures,
   options: FewShotOptions,
 ): Promise<FewShotRun[]> {
-  const drawn = pickRows(features.wholeTrain, await rowsOfList(file, features.wholeTrain));
+  const drawn = drawnRows(features.train, await rowsOfList(file, features.train));
   const counts = rowsByClass(drawn.labels, options.classes.length).map((rows) => rows.length);
   const without = counts.indexOf(0);
   if (without >= 0) {

@@ -92,6 +92,14 @@ export function batchSizeOption(description: string): Option {
   return new Option("-b, --batch-size <n>", description).argParser(whole(1, 65536));
 }
 
+const FEATURES =
+  "what the classifier is fitted on: the embedding, or the pooled feature before the projection (as in the CLIP paper)";
+
+/** --features of commands that fit a classifier. */
+export function featuresOption(): Option {
+  return new Option("--features <kind>", FEATURES).choices(["embedding", "pooled"]).default("embedding");
+}
+
 const MIRROR =
   "base URL that is asked in place of the official addresses, whose paths it serves; " +
   "no other address is asked";

@@ -4,6 +4,7 @@ import type { Dataset } from "../datasets/index.js";
 import { TorchclipError } from "../errors.js";
 import { datasetFeatures, overlaps, type DatasetFeatures, type FeatureOptions } from "../learn/features.js";
 import { pickRows } from "../learn/labelled.js";
+import type { FeatureKind } from "../learn/probe-file.js";
 import { holdOut } from "../learn/split.js";
 import { settings } from "../settings.js";
 import { shown } from "../util/untrusted.js";
@@ -19,6 +20,7 @@ export interface ProbeDataFlags extends DownloadFlags {
   testSplit: string;
   root?: string;
   featureCache?: string;
+  features: FeatureKind;
   batchSize: number;
   seed: number;
   autoRotate?: boolean;
@@ -118,15 +120,25 @@ export interface SplitFeatures {
 
 const HELD_OUT = 0.2;
 
+/** How the flags say that features are made. */
+export function featureOptions(
+  flags: ProbeDataFlags,
+  features: FeatureKind,
+  signal: AbortSignal,
+): Omit<FeatureOptions, "onProgress"> {
+  const { batchSize, autoRotate } = flags;
+  return { cache: featureCache(flags), features, batchSize, autoRotate, signal };
+}
+
 /** Encodes what the cache does not have, and checks that no image is in two splits. */
 export async function splitFeatures(
   clip: Clip,
   { train, valid, test }: Splits,
   flags: ProbeDataFlags,
+  kind: FeatureKind,
   signal: AbortSignal,
 ): Promise<SplitFeatures> {
-  const { batchSize, autoRotate } = flags;
-  const options = { cache: featureCache(flags), batchSize, autoRotate, signal };
+  const options = featureOptions(flags, kind, signal);
   const ofTrain = await featuresOf(clip, train, options);
   const ofValid = valid && (await featuresOf(clip, valid, options));
   const ofTest = await featuresOf(clip, test, options);

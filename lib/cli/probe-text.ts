@@ -1,6 +1,7 @@
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import type { ComparedResults } from "../learn/evaluate.js";
 import type { LambdaSearch } from "../learn/lambda-search.js";
+import type { FeatureKind } from "../learn/probe-file.js";
 import type { FitReport, LinearProbe } from "../learn/solver/linear-probe.js";
 import { percent } from "../report/text.js";
 
@@ -26,11 +27,12 @@ export function searchText(search: LambdaSearch | undefined, heldOut: boolean): 
 export function fitText(
   { lambda, fit, classes, dim }: LinearProbe & { fit: FitReport },
   images: number,
+  features: FeatureKind,
 ): string {
   const { iterations, products, objective, gradient, seconds, converged } = fit;
   const reached = converged ? "" : ", which is not the tolerance";
   return (
-    `Fit: ${images} images × ${dim} features, ${classes.length} classes, λ ${short(lambda)}; ` +
+    `Fit: ${images} images × ${dim} ${features === "pooled" ? "pooled features" : "features"}, ${classes.length} classes, λ ${short(lambda)}; ` +
     `${iterations} iterations (${products} products) in ${seconds.toFixed(2)} s; ` +
     `objective ${objective.toFixed(6)}, largest gradient ${gradient.toExponential(1)}${reached}`
   );

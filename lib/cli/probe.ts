@@ -1,19 +1,21 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
+import { normalizeRows, type Embeddings } from "../embeddings.js";
 import { runManifest } from "../eval/native.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { compareResults, probeResult, scoredResult, zeroShotOfFeatures } from "../learn/evaluate.js";
 import { nearestNeighbours } from "../learn/knn.js";
 import { joinRows } from "../learn/labelled.js";
 import { fitByProtocol, type ProtocolResult } from "../learn/lambda-search.js";
+import { embeddingsOfPooled } from "../learn/pooled-features.js";
 import { probeModel, writeProbe } from "../learn/probe-file.js";
 import { datasetLines, metricsText, modelLines } from "../report/text.js";
 import type { FewShotFlags } from "./few-shot.js";
 import { interruptSignal, note, progressBar } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
 import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
-import { loadSplits, splitFeatures, type SplitFeatures, type Splits } from "./probe-data.js";
+import { featureOptions, loadSplits, splitFeatures, type SplitFeatures, type Splits } from "./probe-data.js";
 import { comparisonText, fitText, searchText } from "./probe-text.js";
 import { runSettings } from "./run-settings.js";
 
@@ -33,11 +35,11 @@ export async function run(flags: ProbeFlags): Promise<void> {
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
     if (!flags.json) process.stdout.write(`${modelLines(clip)}\n\n${datasetLines(splits.test)}\n\n`);
-    const features = await splitFeatures(clip, splits, flags, signal);
     if (flags.shots ?? flags.splitFile) {
-      await (await import("./few-shot.js")).compareFewShot(clip, splits, features, flags, signal);
+      await (await import("./few-shot.js")).compareFewShot(clip, splits, flags, signal);
       return;
     }
+    const features = await splitFeatures(clip, splits, flags, flags.features, signal);
     const work = { clip, splits, features, flags, signal };
     const outcome = flags.method === "knn" ? await byNeighbours(work) : await byProbe(work);
     await report(work, outcome);
@@ -67,7 +69,7 @@ async function byProbe({ clip, splits, features, flags, signal }: Work): Promise
   const { lambda, standardize, seed } = flags;
   const { probe, search } = await fitWithBar({ clip, splits, features, flags, signal });
   const file = join(flags.out, "probe.safetensors");
-  const model = probeModel(clip.info);
+  const model = probeModel(clip.info, flags.features);
   await writeProbe(file, { probe, model });
   const result = await probeResult(test, features.test, probe, seed);
   const images = features.train.features.rows + features.valid.features.rows;
@@ -86,7 +88,7 @@ async function byProbe({ clip, splits, features, flags, signal }: Work): Promise
         valid: features.heldOut ? "held out" : splits.valid?.split,
       },
     },
-    text: [...searchText(search, features.heldOut), fitText(probe, images), `Probe: ${file}`],
+    text: [...searchText(search, features.heldOut), fitText(probe, images, model.features), `Probe: ${file}`],
   };
 }
 
@@ -107,25 +109,37 @@ async function byNeighbours({ splits, features, flags }: Work): Promise<Outcome>
   const { neighbours: k, temperature } = flags;
   const all = joinRows(features.train, features.valid);
   const classes = splits.test.classes.length;
-  const shares = await nearestNeighbours(all, features.test.features, classes, { k, temperature });
+  const train = { ...all, features: unitRows(all.features) };
+  const shares = await nearestNeighbours(train, unitRows(features.test.features), classes, {
+    k,
+    temperature,
+  });
   const result = scoredResult(splits.test, features.test, "Nearest neighbours", shares, shares, flags.seed);
   const images = all.features.rows;
   return {
     result,
-    about: { method: "knn", k, temperature, fitted: { images } },
-    text: [`k-NN: the ${Math.min(k, images)} nearest of ${images} images vote, temperature ${temperature}`],
+    about: { method: "knn", features: flags.features, k, temperature, fitted: { images } },
+    text: [
+      `k-NN: the ${Math.min(k, images)} nearest of ${images} images vote, temperature ${temperature}` +
+        (flags.features === "pooled" ? ", by the cosines of pooled features" : ""),
+    ],
   };
 }
+
+/** A copy with rows of length 1; those of embeddings are so already. */
+const unitRows = (features: Embeddings) => normalizeRows({ ...features, data: features.data.slice() });
 
 /** Saves the results and shows them beside zero-shot. */
 async function report({ clip, splits, features, flags, signal }: Work, outcome: Outcome): Promise<void> {
   const { test } = splits;
   const { result, about, text } = outcome;
   const { seed } = flags;
-  const comparison = compareResults(
-    await zeroShotOfFeatures(clip, test, features.test, { seed, signal }),
-    result,
-  );
+  const embeddings =
+    flags.features === "pooled"
+      ? await embeddingsOfPooled(clip, test, features.test, featureOptions(flags, "embedding", signal))
+      : features.test;
+  const zeroShot = await zeroShotOfFeatures(clip, test, embeddings, { seed, signal });
+  const comparison = compareResults(zeroShot, result);
   const manifest = {
     ...runManifest(clip, test, result, await runSettings(clip, flags)),
     classifier: about,

@@ -1,7 +1,7 @@
 import { TorchclipError } from "../errors.js";
 import type { ImageInput } from "../images/types.js";
 import { chooseLambda } from "../learn/cross-validate.js";
-import { probeModel, writeProbe } from "../learn/probe-file.js";
+import { probeModel, writeProbe, type FeatureKind } from "../learn/probe-file.js";
 import { fitLinearProbe } from "../learn/solver/fit.js";
 import { imageArguments } from "./images.js";
 import { interruptSignal, list } from "./io.js";
@@ -10,6 +10,7 @@ import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
   class: string[];
+  features: FeatureKind;
   lambda?: number;
   batchSize: number;
   autoRotate?: boolean;
@@ -34,19 +35,20 @@ export async function run(file: string, flags: Flags): Promise<void> {
   const names = classes.map(({ name }) => name);
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
-    const { batchSize, autoRotate, threads } = flags;
-    const features = await clip.encodeImages(images, { batchSize, autoRotate, signal });
+    const { batchSize, autoRotate, threads, features: output } = flags;
+    const features = await clip.encodeImages(images, { batchSize, output, autoRotate, signal });
     const data = { features, labels: Int32Array.from(labels) };
     const options = { classes: names, threads, signal };
     const choice = flags.lambda === undefined ? await chooseLambda(data, options) : undefined;
     const lambda = flags.lambda ?? choice?.lambda;
     const probe = await fitLinearProbe(features, labels, { ...options, lambda });
-    await writeProbe(file, { probe, model: probeModel(clip.info) });
+    await writeProbe(file, { probe, model: probeModel(clip.info, output) });
     const counts = names.map((name, label) => ({
       name,
       images: labels.filter((one) => one === label).length,
     }));
-    const summary = { file, classes: counts, lambda: probe.lambda, crossValidation: choice };
+    const fitted = { features: output, lambda: probe.lambda, crossValidation: choice };
+    const summary = { file, classes: counts, ...fitted };
     process.stdout.write(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : textOf(summary));
   } finally {
     await clip.close();
@@ -56,6 +58,7 @@ export async function run(file: string, flags: Flags): Promise<void> {
 interface Summary {
   file: string;
   classes: { name: string; images: number }[];
+  features: FeatureKind;
   lambda: number;
   crossValidation: Awaited<ReturnType<typeof chooseLambda>>;
 }

@@ -6,6 +6,7 @@ import {
   IS_TRUNCATE,
   isBoolean,
   isSignal,
+  oneOf,
   readOptions,
   wholeIn,
   type OptionCheck,
@@ -21,7 +22,7 @@ import type { BatchOptions, EncodeTextOptions, Preprocessed, StageTimes } from "
 export interface BatcherOptions
   extends
     ImageLimits,
-    Pick<BatchOptions, "normalize" | "autoRotate" | "fastDecode">,
+    Pick<BatchOptions, "output" | "normalize" | "autoRotate" | "fastDecode">,
     Pick<EncodeTextOptions, "truncate"> {
   /** The most images or texts in one batch. Default 32. */
   maxBatch?: number;
@@ -58,6 +59,8 @@ const STAGES = ["read", "decode", "resize", "forward"] as const;
 /** Of the options, what a turn at the model takes. */
 type CallOptions = Pick<EncodeTextOptions, "normalize" | "truncate" | "signal">;
 
+type ImageCallOptions = Pick<BatchOptions, "output" | "normalize" | "signal">;
+
 const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
   maxBatch: BATCH_SIZE,
@@ -65,6 +68,7 @@ const CHECKS: Partial<Record<keyof BatcherOptions, OptionCheck>> = {
     typeof value === "number" && value >= 0 && value <= LONGEST_TIMER ? undefined : "a number of at least 0",
   maxWaiting: wholeIn(1, Infinity),
   imageStep: BATCH_SIZE,
+  output: oneOf("embedding", "pooled"),
   normalize: isBoolean,
   autoRotate: isBoolean,
   fastDecode: isBoolean,
@@ -102,6 +106,7 @@ export class Batcher {
       maxDelay = 5,
       maxWaiting = 1024,
       imageStep,
+      output,
       normalize,
       truncate,
       observer,
@@ -118,7 +123,7 @@ export class Batcher {
       return { maxBatch, maxDelay, maxWaiting, what, onBatch };
     };
     this.images = new Lane(lane("images"), (items, signal) =>
-      this.encodeImages(items, step, decoding, { normalize, signal }),
+      this.encodeImages(items, step, decoding, { output, normalize, signal }),
     );
     this.texts = new Lane(lane("texts"), (items, signal) =>
       this.encodeTexts(items, { normalize, truncate, signal }),
@@ -166,14 +171,15 @@ export class Batcher {
     items: ImageInput[],
     step: number,
     decoding: DecodeOptions,
-    options: CallOptions,
+    options: ImageCallOptions,
   ): Promise<BatchResult> {
     const times: StageTimes = { read: 0, decode: 0, resize: 0, forward: 0 };
     const into = this.memory.take(items.length);
     const how = { ...decoding, signal: options.signal, onError: "collect", times, into } as const;
     const pixels = await this.clip.preprocess(items, how);
     const good = [...items.keys()].filter((i) => !pixels.errors[i]);
-    const dim = this.clip.info.embedDim;
+    const { embedDim, pooledDim } = this.clip.info;
+    const dim = options.output === "pooled" ? pooledDim : embedDim;
     const data = new Float32Array(items.length * dim);
     for (let start = 0; start < good.length; start += step) {
       const rows = good.slice(start, start + step);

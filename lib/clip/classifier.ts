@@ -72,7 +72,7 @@ export interface RankOptions {
 export interface ClassifyImageOptions extends DecodeOptions, RankOptions {}
 
 /** Options of many images. */
-export interface ClassifyBatchOptions extends Omit<BatchOptions, "normalize">, RankOptions {}
+export interface ClassifyBatchOptions extends Omit<BatchOptions, "normalize" | "output">, RankOptions {}
 
 type MultiLabelOptions = Pick<ClassifierOptions, "multiLabel" | "negativeTemplates">;
 

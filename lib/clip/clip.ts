@@ -17,9 +17,11 @@ import {
   type ClassifyOptions,
   type Prediction,
 } from "./classifier.js";
+import { planOutput } from "./image-output.js";
 import { ImagePipeline } from "./image-pipeline.js";
 import { checkList, copyList } from "./lists.js";
 import {
+  IMAGE_CHECKS,
   TEXT_CHECKS,
   type BatchOptions,
   type ClipInfo,
@@ -65,10 +67,14 @@ export class Clip {
     this.texts = new TextPipeline(engine, extra["tokenizer.json"], this.info, trims);
   }
 
-  /** Embeddings of images, float32 [images.length, embedDim], in their order. */
-  async encodeImages(images: readonly ImageInput[], options: BatchOptions = {}): Promise<EncodedImages> {
+  /**
+   * Embeddings of images, float32 [images.length, embedDim], in their order; with `output: "pooled"` the
+   * features before the projection, [images.length, pooledDim].
+   */
+  async encodeImages(images: readonly ImageInput[], given: BatchOptions = {}): Promise<EncodedImages> {
     const list = copyList(images, "images");
-    const dim = this.info.embedDim;
+    const options = readOptions(given, IMAGE_CHECKS);
+    const { dim } = planOutput(this.info, options);
     const data = new Float32Array(list.length * dim);
     const errors: (TorchclipError | undefined)[] = Array.from({ length: list.length }, () => undefined);
     let row = 0;
@@ -116,7 +122,7 @@ export class Clip {
   /** Embeddings of pixels as `preprocess` gives them; what costs time before is done then. */
   async encodePixels(
     pixels: Omit<Preprocessed, "errors">,
-    options: Pick<BatchOptions, "normalize" | "signal" | "batchSize"> = {},
+    options: Pick<BatchOptions, "output" | "normalize" | "signal" | "batchSize"> = {},
   ): Promise<Embeddings> {
     return this.images.encodePixels(pixels, options);
   }

@@ -2,6 +2,7 @@ import type { NativeEngine } from "../addon.js";
 import { decodeBudget } from "../images/budget.js";
 import type { ImageInput, RawImage } from "../images/types.js";
 import { readJpegFiles, type ImageDecoder, type ImageErrors, type ReadableImage } from "./image-decoder.js";
+import type { OutputPlan } from "./image-output.js";
 import type { BatchOptions } from "./options.js";
 
 /** What the device gets: pixels that it resizes, or a JPEG file that it decodes too. */
@@ -45,11 +46,15 @@ export class DeviceBatch {
     return batch;
   }
 
-  /** Writes the embeddings, [images, dim], to `out`; resolves with the seconds of the forward passes. */
-  async encode(engine: NativeEngine, out: Float32Array, dim: number, cancel: Int32Array): Promise<number> {
-    const isNormalized = this.options.normalize ?? true;
+  /** Writes the rows, [images, dim], to `out`; resolves with the seconds of the forward passes. */
+  async encode(
+    engine: NativeEngine,
+    out: Float32Array,
+    { output, dim, normalize }: OutputPlan,
+    cancel: Int32Array,
+  ): Promise<number> {
     const failed = new Uint8Array(this.prepared.length);
-    const seconds = await engine.encodeImages(this.prepared, out, failed, isNormalized, cancel);
+    const seconds = await engine.encodeImages(this.prepared, output, out, failed, normalize, cancel);
     const again = [...failed.keys()].filter((place) => failed[place] !== 0);
     if (again.length === 0) return seconds;
     // JPEG files that the device does not take.
@@ -59,7 +64,8 @@ export class DeviceBatch {
       return "jpeg" in image ? BLANK : image;
     });
     const rows = new Float32Array(again.length * dim);
-    const more = await engine.encodeImages(images, rows, new Uint8Array(again.length), isNormalized, cancel);
+    const stillFailed = new Uint8Array(again.length);
+    const more = await engine.encodeImages(images, output, rows, stillFailed, normalize, cancel);
     for (const [row, place] of again.entries()) {
       out.set(rows.subarray(row * dim, (row + 1) * dim), place * dim);
     }

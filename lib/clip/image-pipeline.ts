@@ -10,6 +10,7 @@ import { own } from "../util/own.js";
 import { runBatches } from "./batches.js";
 import { DeviceBatch } from "./device-batch.js";
 import { ImageDecoder, type ImageErrors } from "./image-decoder.js";
+import { planOutput, type OutputPlan } from "./image-output.js";
 import { copyList, listError } from "./lists.js";
 import {
   DEFAULT_BATCH,
@@ -27,6 +28,9 @@ interface StartedBatch {
   result: Promise<EncodedImages>;
 }
 
+/** The options of a call with what they ask the engine for. */
+type PlannedOptions = BatchOptions & { plan: OutputPlan };
+
 /**
  * From images to embeddings: reading, decoding, resizing and the image encoder, a batch at a time. It owns
  * the engine, and knows whether the engine is closed.
@@ -38,7 +42,10 @@ export class ImagePipeline {
   constructor(
     readonly engine: NativeEngine,
     transform: NativeTransform,
-    private readonly info: Pick<ClipInfo, "imageSize" | "embedDim" | "replicas" | "imageRunner">,
+    private readonly info: Pick<
+      ClipInfo,
+      "imageSize" | "embedDim" | "pooledDim" | "replicas" | "imageRunner"
+    >,
     /** The model's limits, for calls that have none of their own. */
     private readonly limits: CheckedLimits,
   ) {
@@ -65,12 +72,13 @@ export class ImagePipeline {
     const { batchSize = DEFAULT_BATCH, signal } = options;
     this.checkOpen();
     checkTower("image", this.info.imageRunner);
+    const plan = planOutput(this.info, options);
     const cancel = new Int32Array(1);
     const source = chunks(images, batchSize, listError);
     const stop = () => Atomics.store(cancel, 0, 1);
     signal?.addEventListener("abort", stop, { once: true });
     try {
-      yield* this.streamBatches(source, options, cancel);
+      yield* this.streamBatches(source, { ...options, plan }, cancel);
     } catch (error) {
       throw toTorchclipError(error);
     } finally {
@@ -86,7 +94,7 @@ export class ImagePipeline {
   /** As many batches in the engine as it has copies of the model, and one that is decoded meanwhile. */
   private async *streamBatches(
     source: AsyncGenerator<ImageInput[], void>,
-    options: BatchOptions,
+    options: PlannedOptions,
     cancel: Int32Array,
   ): AsyncGenerator<EncodedImages> {
     const { signal } = options;
@@ -111,7 +119,7 @@ export class ImagePipeline {
   }
 
   /** Decodes a batch and gives it to the engine; called for the batches of a call one after another. */
-  private batchStarter(options: BatchOptions, cancel: Int32Array) {
+  private batchStarter(options: PlannedOptions, cancel: Int32Array) {
     const { batchSize = DEFAULT_BATCH, resizeOn, decodeOn } = options;
     const isForDevice = resizeOn === "device" || decodeOn === "device";
     const buffers = new BatchBuffers(batchSize, this.info.imageSize ** 2 * 3);
@@ -130,26 +138,27 @@ export class ImagePipeline {
   private async start(
     images: ImageInput[],
     firstIndex: number,
-    options: BatchOptions,
+    options: PlannedOptions,
     cancel: Int32Array,
     buffers: BatchBuffers,
   ): Promise<StartedBatch> {
     const buffer = buffers.take();
     const into = buffers.fits(images.length) ? buffer : undefined;
     const { data, rows, errors } = await this.decoder.prepare(images, firstIndex, options, into);
+    const { output, normalize } = options.plan;
     const encode = (out: Float32Array) =>
-      this.engine.encodePixels(data, rows, out, options.normalize ?? true, cancel);
+      this.engine.encodePixels(data, rows, output, out, normalize, cancel);
     return { result: this.encodeBatch(errors, options, encode).finally(() => buffers.giveBack(buffer)) };
   }
 
   private async startOnDevice(
     images: ImageInput[],
     firstIndex: number,
-    options: BatchOptions,
+    options: PlannedOptions,
     cancel: Int32Array,
   ): Promise<StartedBatch> {
     const batch = await DeviceBatch.decode(images, firstIndex, this.decoder, options);
-    const encode = (out: Float32Array) => batch.encode(this.engine, out, this.info.embedDim, cancel);
+    const encode = (out: Float32Array) => batch.encode(this.engine, out, options.plan, cancel);
     return { result: this.encodeBatch(batch.errors, options, encode) };
   }
 
@@ -169,7 +178,7 @@ export class ImagePipeline {
   /** What `clip.encodePixels` does. */
   async encodePixels(
     pixels: Omit<Preprocessed, "errors">,
-    given: Pick<BatchOptions, "normalize" | "signal" | "batchSize"> = {},
+    given: Pick<BatchOptions, "output" | "normalize" | "signal" | "batchSize"> = {},
   ): Promise<Embeddings> {
     const options: BatchOptions = readOptions(given, IMAGE_CHECKS);
     const { batchSize = DEFAULT_BATCH } = options;
@@ -177,7 +186,7 @@ export class ImagePipeline {
     checkTower("image", this.info.imageRunner);
     checkAborted(options.signal);
     const { data: images, rows } = this.checkPixels(pixels);
-    const dim = this.info.embedDim;
+    const { output, dim, normalize } = planOutput(this.info, options);
     const data = new Float32Array(rows * dim);
     const bytes = this.info.imageSize ** 2 * 3;
     const how = { batchSize, replicas: this.info.replicas, signal: options.signal };
@@ -185,7 +194,7 @@ export class ImagePipeline {
       const part = { start: start * bytes, end: (start + count) * bytes };
       const out = data.subarray(start * dim, (start + count) * dim);
       const owned = await own(images, "pixels", part);
-      return this.engine.encodePixels(owned, count, out, options.normalize ?? true, cancel);
+      return this.engine.encodePixels(owned, count, output, out, normalize, cancel);
     });
     return { data, rows, dim };
   }
@@ -211,10 +220,10 @@ export class ImagePipeline {
   /** The embeddings that `run` writes; rows of bad items become NaN. */
   private async encodeBatch(
     errors: ImageErrors,
-    options: BatchOptions,
+    options: PlannedOptions,
     run: (out: Float32Array) => Promise<number>,
   ): Promise<EncodedImages> {
-    const [rows, dim] = [errors.length, this.info.embedDim];
+    const [rows, dim] = [errors.length, options.plan.dim];
     const data = new Float32Array(rows * dim);
     const seconds = await run(data);
     if (options.times) options.times.forward += seconds;

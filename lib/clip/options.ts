@@ -15,6 +15,7 @@ import {
   type OptionCheck,
 } from "../options.js";
 import type { TokenizeOptions } from "../text/tokenize.js";
+import type { ImageOutput } from "./image-output.js";
 import type { PrecisionChoice } from "./precision.js";
 import type { TowerChoice } from "./towers.js";
 
@@ -79,7 +80,14 @@ export interface StageTimes {
 export interface BatchOptions extends DecodeOptions {
   /** Images in one forward pass. Default 32. */
   batchSize?: number;
-  /** Divide each embedding by its L2 norm. Default true. */
+  /**
+   * "embedding" (default): the vector that texts are compared with. "pooled": the feature that the model
+   * projects to the embedding, of `clip.info.pooledDim` floats: what transformers calls `pooler_output`, on
+   * which classifiers are trained. Models without a projection give the embedding. Third-party TorchScript
+   * exports reject "pooled" with E_ARGUMENT.
+   */
+  output?: ImageOutput;
+  /** Divide each row by its L2 norm. Default true for embeddings, false for pooled features. */
   normalize?: boolean;
   /**
    * Where images are resized and cropped: "cpu" (default), a thread pool beside the model; "device", where
@@ -102,7 +110,7 @@ export interface BatchOptions extends DecodeOptions {
 }
 
 /** Options of `preprocess`. */
-export interface PreprocessOptions extends Omit<BatchOptions, "batchSize" | "normalize"> {
+export interface PreprocessOptions extends Omit<BatchOptions, "batchSize" | "output" | "normalize"> {
   /**
    * Memory that the pixels are written to, uint8 of at least images.length × size × size × 3 values, instead of
    * new memory; rows of bad items keep what they held. It must not be changed or transferred before the promise
@@ -176,6 +184,7 @@ export const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
 export const IMAGE_CHECKS: Partial<Record<keyof BatchOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
   batchSize: BATCH_SIZE,
+  output: oneOf("embedding", "pooled"),
   normalize: isBoolean,
   autoRotate: isBoolean,
   fastDecode: isBoolean,

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Clip } from "../clip/clip.js";
+import type { ClipInfo } from "../clip/options.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { embedRows } from "../embed/embed.js";
 import { identified, type Identity } from "../embed/identity.js";
@@ -10,7 +11,7 @@ import { TorchclipError, withoutIndex } from "../errors.js";
 import { lock, type Lock } from "../util/lock.js";
 import { packageVersion } from "../util/package.js";
 import type { LabelledFeatures } from "./labelled.js";
-import { probeModel } from "./probe-file.js";
+import { probeModel, type FeatureKind } from "./probe-file.js";
 
 export interface FeatureOptions {
   /**
@@ -18,6 +19,11 @@ export interface FeatureOptions {
    * process uses it for the same model.
    */
   cache: string;
+  /**
+   * "embedding" (default): the embeddings, of length 1. "pooled": the image features before the projection, as
+   * they are. The cache keeps the two apart. Third-party exports reject "pooled" with E_ARGUMENT.
+   */
+  features?: FeatureKind;
   /** Images in one forward pass. Default 32. */
   batchSize?: number;
   autoRotate?: boolean;
@@ -66,7 +72,7 @@ export async function datasetFeatures(
   const key = createHash("sha256").update(settings).digest("hex").slice(0, 24);
   const folder = join(options.cache, key);
   const held = await lock(`${folder}.lock`, { wait: true, signal: options.signal });
-  const store = new Partial(folder, clip.info.embedDim);
+  const store = new Partial(folder, featureDim(clip.info, options.features));
   try {
     const { order, items, cached } = await computeMissing(clip, data, { store, held, settings }, options);
     return await collect(data, store, order, items, cached, options);
@@ -77,9 +83,9 @@ export async function datasetFeatures(
 }
 
 /** What must be equal for features to be the same. */
-function settingsOf(clip: Clip, { autoRotate = false }: FeatureOptions): string {
-  const { precision, device, imageRunner, embedDim, config } = clip.info;
-  const { fingerprint, features } = probeModel(clip.info);
+function settingsOf(clip: Clip, { autoRotate = false, features: kind }: FeatureOptions): string {
+  const { precision, device, imageRunner, config } = clip.info;
+  const { fingerprint, features } = probeModel(clip.info, kind);
   const place = device === "cpu" ? "cpu" : "cuda";
   return JSON.stringify({
     torchclip: packageVersion(),
@@ -90,8 +96,16 @@ function settingsOf(clip: Clip, { autoRotate = false }: FeatureOptions): string 
     place,
     runner: imageRunner,
     autoRotate,
-    embedDim,
+    embedDim: featureDim(clip.info, kind),
   });
+}
+
+/** Floats of a feature. Throws E_ARGUMENT for a kind that the model does not give. */
+function featureDim({ embedDim, pooledDim }: ClipInfo, kind: FeatureKind = "embedding"): number {
+  const dim = kind === "pooled" ? pooledDim : embedDim;
+  if (dim > 0) return dim;
+  const message = "a third-party TorchScript export gives no pooled features: fit on its embeddings";
+  throw new TorchclipError("E_ARGUMENT", message, { subject: "features" });
 }
 
 /** Encodes what the store does not have. `order`: the row of the store of each image. */
@@ -99,11 +113,11 @@ async function computeMissing(
   clip: Clip,
   data: Dataset,
   { store, held, settings }: { store: Partial; held: Lock; settings: string },
-  { batchSize = 32, autoRotate, signal, onProgress }: FeatureOptions,
+  { batchSize = 32, features: output, autoRotate, signal, onProgress }: FeatureOptions,
 ) {
   const items: Identity[] = [];
   const stored = await store.begin(settings);
-  const how = { batchSize, autoRotate, signal, onError: "collect" } as const;
+  const how = { batchSize, output, autoRotate, signal, onError: "collect" } as const;
   const encode = async function* (missing: AsyncIterable<Item>) {
     const images = async function* () {
       for await (const { image } of missing) yield image;

@@ -1,15 +1,19 @@
-import type { Embeddings } from "../embeddings.js";
+import { similarity, type Embeddings } from "../embeddings.js";
 import { checkAborted, TorchclipError } from "../errors.js";
+import { gatherRows } from "../eval/rows.js";
 import { chooseLambda } from "./cross-validate.js";
 import { accuracyOf, pickRows, type LabelledFeatures } from "./labelled.js";
+import type { FeatureKind } from "./probe-file.js";
 import { fitLinearProbe } from "./solver/fit.js";
+import type { ImageProjection } from "./solver/image-projection.js";
 import { argmaxRows } from "./solver/linear-probe.js";
 import { fitLpPlusPlus } from "./solver/lp-plus-plus.js";
+import { fitProlip } from "./solver/prolip.js";
 import { drawShots } from "./split.js";
 import { tipAdapter } from "./tip-adapter.js";
 
 /** Methods that learn from a few images of each class. */
-export const FEW_SHOT_METHODS = ["probe", "tip-adapter", "lp++"] as const;
+export const FEW_SHOT_METHODS = ["probe", "tip-adapter", "lp++", "prolip"] as const;
 
 export type FewShotMethod = (typeof FEW_SHOT_METHODS)[number];
 
@@ -24,7 +28,18 @@ export const FEW_SHOT_NAMES: Readonly<Record<FewShotMethod, { name: string; pape
     paper: "Zhang et al. 2022, arXiv:2207.09519; training-free, α 1 and β 5.5",
   },
   "lp++": { name: "LP++", paper: "Huang et al. 2024, arXiv:2404.02285; 300 steps" },
+  prolip: {
+    name: "ProLIP",
+    paper:
+      "Fahes et al. 2024, arXiv:2410.05270; 300 steps, λ 1 / shots, learning rate 1e-5, one view of each image",
+  },
 };
+
+/** Labelled images: their embeddings, and what some methods learn from. */
+export interface FewShotFeatures extends LabelledFeatures {
+  /** float32 [rows, pooledDim]: pooled features of the same images, for "prolip" and a probe on them. */
+  pooled?: Embeddings;
+}
 
 /** One method on one draw. */
 export interface FewShotRun {
@@ -55,6 +70,10 @@ export interface FewShotOptions {
   /** exp of the model's learned scale: `clip.info.logitScale`. */
   logitScale: number;
   methods: readonly FewShotMethod[];
+  /** What the linear probe is fitted on. Default "embedding"; the other methods have no choice. */
+  probeFeatures?: FeatureKind;
+  /** The model's projection, for "prolip": `readImageProjection(clip.info)`. */
+  projection?: ImageProjection;
   shots: readonly number[];
   /** Seeds of the draws; the same seed draws the same images, and more shots contain those of fewer. */
   seeds: readonly number[];
@@ -68,8 +87,8 @@ export interface FewShotOptions {
  * of each class, and all of `test` is classified. Throws E_ARGUMENT where a class has fewer images than shots.
  */
 export async function fewShot(
-  train: LabelledFeatures,
-  test: LabelledFeatures,
+  train: FewShotFeatures,
+  test: FewShotFeatures,
   options: FewShotOptions,
 ): Promise<FewShotRun[]> {
   const { classes, methods, shots, seeds, signal, onRun } = options;
@@ -79,7 +98,7 @@ export async function fewShot(
   );
   const runs: FewShotRun[] = [];
   for (const { rows, ...draw } of draws) {
-    const drawn = pickRows(train, rows);
+    const drawn = drawnRows(train, rows);
     for (const method of methods) {
       onRun?.(runs.length, total);
       checkAborted(signal);
@@ -94,22 +113,24 @@ export async function fewShot(
 export async function runMethod(
   method: FewShotMethod,
   draw: Pick<FewShotRun, "shots" | "seed">,
-  drawn: LabelledFeatures,
-  test: LabelledFeatures,
+  drawn: FewShotFeatures,
+  test: FewShotFeatures,
   options: FewShotOptions,
 ): Promise<FewShotRun> {
   const started = performance.now();
-  const accuracy = accuracyOf(await predictBy(method, drawn, test.features, options), test.labels);
+  const accuracy = accuracyOf(await predictBy(method, drawn, test, options), test.labels);
   return { method, ...draw, accuracy, seconds: (performance.now() - started) / 1000 };
 }
 
 /** The classes that a method predicts, having seen the drawn images. */
 async function predictBy(
   method: FewShotMethod,
-  drawn: LabelledFeatures,
-  features: Embeddings,
-  { classes, texts, logitScale, threads, signal }: FewShotOptions,
+  drawn: FewShotFeatures,
+  test: FewShotFeatures,
+  options: FewShotOptions,
 ): Promise<Int32Array> {
+  const { classes, texts, logitScale, threads, signal } = options;
+  const { features } = test;
   if (method === "tip-adapter") {
     return argmaxRows(tipAdapter(drawn, texts, features, { logitScale }), classes.length);
   }
@@ -117,9 +138,38 @@ async function predictBy(
     const probe = await fitLpPlusPlus(drawn.features, drawn.labels, texts, { classes, threads, signal });
     return probe.predict(features, threads);
   }
-  const lambda = (await chooseLambda(drawn, { classes, threads, signal }))?.lambda;
-  const probe = await fitLinearProbe(drawn.features, drawn.labels, { classes, lambda, threads, signal });
-  return probe.predict(features, threads);
+  if (method === "prolip") return predictByProlip(drawn, test, options);
+  const isPooled = options.probeFeatures === "pooled";
+  const seen = isPooled ? { features: pooledOf(drawn), labels: drawn.labels } : drawn;
+  const lambda = (await chooseLambda(seen, { classes, threads, signal }))?.lambda;
+  const probe = await fitLinearProbe(seen.features, seen.labels, { classes, lambda, threads, signal });
+  return probe.predict(isPooled ? pooledOf(test) : features, threads);
+}
+
+async function predictByProlip(
+  drawn: FewShotFeatures,
+  test: FewShotFeatures,
+  { classes, texts, logitScale, threads, signal, projection }: FewShotOptions,
+): Promise<Int32Array> {
+  if (!projection) {
+    const message = "prolip fine-tunes a linear projection of the image encoder, and the model has none";
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "projection" });
+  }
+  const options = { classes, logitScale, threads, signal };
+  const tuned = await fitProlip(pooledOf(drawn), drawn.labels, texts, projection, options);
+  return argmaxRows(similarity(await tuned.embed(pooledOf(test), threads), texts), classes.length);
+}
+
+/** The pooled features, where a method needs them. Throws E_ARGUMENT where there are none. */
+function pooledOf({ pooled }: FewShotFeatures): Embeddings {
+  if (pooled) return pooled;
+  throw new TorchclipError("E_ARGUMENT", "pooled features are needed and not given", { subject: "pooled" });
+}
+
+/** Some of the images, in the order of their numbers. */
+export function drawnRows(given: FewShotFeatures, rows: readonly number[]): FewShotFeatures {
+  const { pooled } = given;
+  return { ...pickRows(given, rows), ...(pooled ? { pooled: gatherRows(pooled, rows) } : {}) };
 }
 
 /** Mean and deviation over the draws, by method and number of shots. */

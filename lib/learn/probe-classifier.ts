@@ -45,10 +45,12 @@ export class ProbeClassifier {
    */
   async *stream(images: ImageInputs, given: ClassifyBatchOptions = {}): AsyncGenerator<ProbedImage> {
     const { topK, threshold, ...options } = readOptions(given, RANK_CHECKS);
-    const { probe } = this.stored;
+    const { probe, model } = this.stored;
+    const output = model.features;
+    const normalize = output === "embedding";
     const { length } = probe.classes;
     let index = 0;
-    for await (const batch of this.clip.streamImages(images, options)) {
+    for await (const batch of this.clip.streamImages(images, { ...options, output, normalize })) {
       const good = [...batch.errors.keys()].filter((row) => !batch.errors[row]);
       const logits = await probe.logits(gatherRows(batch, good));
       for (const [row, error] of batch.errors.entries()) {

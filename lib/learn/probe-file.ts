@@ -9,9 +9,12 @@ import { Untrusted } from "../util/untrusted.js";
 import { headsOf, LinearProbe } from "./solver/linear-probe.js";
 
 /** Which features of an image a probe is fitted on. */
-const FEATURE_KINDS = ["embedding"] as const;
+export const FEATURE_KINDS = ["embedding", "pooled"] as const;
 
-/** "embedding": the model's embedding, after the projection and of length 1. */
+/**
+ * "embedding": the model's embedding, after the projection and of length 1; "pooled": the image feature before
+ * the projection, as it is (`clip.encodeImages(images, { output: "pooled" })`).
+ */
 export type FeatureKind = (typeof FEATURE_KINDS)[number];
 
 /** The model whose features a probe takes. */
@@ -29,10 +32,10 @@ export interface StoredProbe {
 }
 
 /** The model of a probe: the same weights, settings of the image tower and preprocessing give the same features. */
-export function probeModel({ config }: ClipInfo): ProbeModel {
+export function probeModel({ config }: ClipInfo, features: FeatureKind = "embedding"): ProbeModel {
   const text = JSON.stringify([config.source.sha256, config.image, config.preprocessing]);
   const fingerprint = createHash("sha256").update(text).digest("hex").slice(0, 32);
-  return { name: config.name, fingerprint, features: "embedding" };
+  return { name: config.name, fingerprint, features };
 }
 
 /** Throws E_ARGUMENT, with both names, where a probe belongs to another model. */

@@ -19,6 +19,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("fitLinearProbe", Napi::Function::New(env, fit_linear_probe));
   exports.Set("fitLpPlusPlus", Napi::Function::New(env, fit_lp_plus_plus));
   exports.Set("probeLogits", Napi::Function::New(env, probe_logits));
+  exports.Set("fitProlip", Napi::Function::New(env, fit_prolip));
+  exports.Set("imageProjection", Napi::Function::New(env, image_projection));
   exports.Set("modelLayout", Napi::Function::New(env, model_layout));
   exports.Set("verifyArtifact", Napi::Function::New(env, verify_artifact));
   exports.Set("writeArtifact", Napi::Function::New(env, write_artifact));

@@ -18,6 +18,7 @@ class LoadJob : public Job {
     o.Set("imageSize", info.image_size);
     o.Set("contextLength", info.context_length);
     o.Set("embedDim", info.embed_dim);
+    o.Set("pooledDim", info.pooled_dim);
     o.Set("vocabSize", info.vocab_size);
     o.Set("logitScale", info.logit_scale);
     o.Set("logitBias", info.logit_bias);
@@ -34,6 +35,10 @@ class LoadJob : public Job {
     return o;
   }
 };
+
+core::ImageOutput image_output(const Napi::Value& value) {
+  return static_cast<core::ImageOutput>(whole(value, 0, 1, "output"));
+}
 
 }  // namespace
 
@@ -85,24 +90,31 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   return promise;
 }
 
-// encodePixels(pixels: Uint8Array, rows: number, out: Float32Array, normalize: boolean, cancel: Int32Array):
-// Promise<number>
+// The floats of a row of an output. Throws E_ARGUMENT for one that the model does not give.
+std::int64_t EngineObject::row_floats(Napi::Env env, core::ImageOutput output) const {
+  return now(env, [&] { return engine_->info().dim_of(output); });
+}
+
+// encodePixels(pixels: Uint8Array, rows: number, output: 0 | 1, out: Float32Array, normalize: boolean,
+// cancel: Int32Array): Promise<number>
 Napi::Value EngineObject::encode_pixels(const Napi::CallbackInfo& info) {
   const auto& model = engine_->info();
   const auto rows = whole(info[1], 1, 1 << 20, "rows");
+  const auto output = image_output(info[2]);
   const auto* pixels =
       elements_of<std::uint8_t>(info[0], napi_uint8_array, rows * 3 * model.image_size * model.image_size, "pixels");
-  auto* out = elements_of<float>(info[2], napi_float32_array, rows * model.embed_dim, "out");
-  const bool normalize = info[3].ToBoolean();
-  return run(info, info[4], {info[0], info[2]}, [=](core::Runner& r, const volatile std::int32_t* cancel) {
-    r.encode_pixels(pixels, rows, out, normalize, cancel);
+  auto* out = elements_of<float>(info[3], napi_float32_array, rows * row_floats(info.Env(), output), "out");
+  const bool normalize = info[4].ToBoolean();
+  return run(info, info[5], {info[0], info[3]}, [=](core::Runner& r, const volatile std::int32_t* cancel) {
+    r.encode_pixels(pixels, rows, out, normalize, cancel, output);
   });
 }
 
-// encodeImages(images: (RawImage | { jpeg: Uint8Array })[], out: Float32Array, failed: Uint8Array,
+// encodeImages(images: (RawImage | { jpeg: Uint8Array })[], output: 0 | 1, out: Float32Array, failed: Uint8Array,
 // normalize: boolean, cancel: Int32Array): Promise<number>
 Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   const auto given = list(info[0], "images");
+  const auto output = image_output(info[1]);
   const auto rows = whole(Napi::Number::New(info.Env(), given.Length()), 1, 1 << 20, "images");
   struct Given {
     Napi::Value bytes;
@@ -125,7 +137,7 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
     items.push_back({o.Get("data"), false, image});
   }
   std::vector<core::ImageInput> images;
-  std::vector<Napi::Value> keep{info[1], info[2]};
+  std::vector<Napi::Value> keep{info[2], info[3]};
   for (auto& [bytes, encoded, image] : items) {
     keep.push_back(bytes);
     if (encoded) {
@@ -137,12 +149,12 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
     image.pixels = elements_of<std::uint8_t>(bytes, napi_uint8_array, needed, "data");
     images.push_back({image});
   }
-  auto* out = elements_of<float>(info[1], napi_float32_array, rows * engine_->info().embed_dim, "out");
-  auto* failed = elements_of<std::uint8_t>(info[2], napi_uint8_array, rows, "failed");
-  const bool normalize = info[3].ToBoolean();
-  return run(info, info[4], keep,
+  auto* out = elements_of<float>(info[2], napi_float32_array, rows * row_floats(info.Env(), output), "out");
+  auto* failed = elements_of<std::uint8_t>(info[3], napi_uint8_array, rows, "failed");
+  const bool normalize = info[4].ToBoolean();
+  return run(info, info[5], keep,
              [=, images = std::move(images)](core::Runner& r, const volatile std::int32_t* cancel) {
-               r.encode_images(images.data(), rows, out, failed, normalize, cancel);
+               r.encode_images(images.data(), rows, out, failed, normalize, cancel, output);
              });
 }
 

@@ -19,6 +19,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
 
+  std::int64_t row_floats(Napi::Env env, core::ImageOutput output) const;
+
   using Work = std::function<void(core::Runner&, const volatile std::int32_t* cancel)>;
 
   Napi::Value run(const Napi::CallbackInfo& info, const Napi::Value& cancel, const std::vector<Napi::Value>& keep,

@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "environment.h"
 #include "image/preprocess.h"
+#include "model/artifact/image_projection.h"
 #include "model/artifact/writer.h"
 #include "model/artifact_verifier.h"
 #include "model/backend_library.h"
@@ -89,6 +90,27 @@ Napi::Value product_speed(const Napi::CallbackInfo& info) {
   auto job = std::make_unique<NumberJob>(info.Env());
   return Environment::of(info.Env()).start<NumberJob>(info.Env(), std::move(job), [=](NumberJob& j) {
     j.value = core::gemm_peak(precision, seconds);
+  });
+}
+
+// imageProjection(path: string, embedDim: number, pooledDim: number, matrix: Float32Array, bias: Float32Array):
+// Promise<number>
+Napi::Value image_projection(const Napi::CallbackInfo& info) {
+  auto file = path(info[0], "path");
+  const auto embed_dim = whole(info[1], 1, core::kMostWidth, "embedDim");
+  const auto pooled_dim = whole(info[2], 1, core::kMostWidth, "pooledDim");
+  auto* matrix = elements_of<float>(info[3], napi_float32_array, embed_dim * pooled_dim, "matrix");
+  auto* bias = elements_of<float>(info[4], napi_float32_array, embed_dim, "bias");
+  auto job = std::make_unique<NumberJob>(info.Env());
+  job->keep(info[3]);
+  job->keep(info[4]);
+  return Environment::of(info.Env()).start<NumberJob>(info.Env(), std::move(job), [=](NumberJob& j) {
+    const core::Artifact artifact(file);
+    const auto& config = artifact.config();
+    if (config.embed_dim != embed_dim || config.image.pooled_dim != pooled_dim) {
+      throw core::Error(TORCHCLIP_E_MODEL_CORRUPT, file + " has changed since it was loaded");
+    }
+    j.value = static_cast<double>(core::read_image_projection(artifact, matrix, bias));
   });
 }
 

@@ -11,6 +11,8 @@ Napi::Value top_k(const Napi::CallbackInfo& info);
 Napi::Value fit_linear_probe(const Napi::CallbackInfo& info);
 Napi::Value fit_lp_plus_plus(const Napi::CallbackInfo& info);
 Napi::Value probe_logits(const Napi::CallbackInfo& info);
+Napi::Value fit_prolip(const Napi::CallbackInfo& info);
+Napi::Value image_projection(const Napi::CallbackInfo& info);
 Napi::Value model_layout(const Napi::CallbackInfo& info);
 Napi::Value verify_artifact(const Napi::CallbackInfo& info);
 Napi::Value write_artifact(const Napi::CallbackInfo& info);

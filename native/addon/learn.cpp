@@ -6,6 +6,7 @@
 #include "functions.h"
 #include "learn/linear_probe.h"
 #include "learn/lp_plus_plus.h"
+#include "learn/prolip.h"
 #include "model/runner.h"
 
 namespace torchclip::addon {
@@ -19,6 +20,14 @@ double positive(const Napi::Value& value, const char* what) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
   if (!(number > 0 && std::isfinite(number))) {
     throw argument_error(value.Env(), std::string(what) + " is not a positive number");
+  }
+  return number;
+}
+
+double not_negative(const Napi::Value& value, const char* what) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+  if (!(number >= 0 && std::isfinite(number))) {
+    throw argument_error(value.Env(), std::string(what) + " is not a number of at least 0");
   }
   return number;
 }
@@ -103,6 +112,39 @@ Napi::Value fit_lp_plus_plus(const Napi::CallbackInfo& info) {
   return environment.start<Job>(info.Env(), std::move(job), [=](Job&) {
     static_cast<void>(ending);  // kept
     core::fit_lp_plus_plus(problem, options, coefficients, intercepts, alphas);
+  });
+}
+
+// fitProlip(problem: NativeProlipProblem, matrix: Float64Array, cancel: Int32Array): Promise<void>
+Napi::Value fit_prolip(const Napi::CallbackInfo& info) {
+  const auto given = object(info[0], "problem");
+  const Napi::Value features = given.Get("features"), labels = given.Get("labels"), texts = given.Get("texts"),
+                    matrix = given.Get("matrix"), bias = given.Get("bias");
+  core::ProlipProblem problem;
+  read_sizes(given, problem);
+  problem.columns = whole(given.Get("columns"), 1, kMostFeatures, "columns");
+  problem.logit_scale = positive(given.Get("logitScale"), "logitScale");
+  problem.lambda = not_negative(given.Get("lambda"), "lambda");
+  core::ProlipOptions options;
+  options.steps = static_cast<std::int32_t>(whole(given.Get("steps"), 0, 1 << 20, "steps"));
+  options.learning_rate = positive(given.Get("learningRate"), "learningRate");
+  options.threads = static_cast<std::int32_t>(whole(given.Get("threads"), 0, core::kMostThreads, "threads"));
+  const std::int64_t weights = problem.columns * problem.dim;
+  read_rows(features, labels, problem);
+  problem.texts = elements_of<float>(texts, napi_float32_array, problem.classes * problem.columns, "texts");
+  problem.matrix = elements_of<float>(matrix, napi_float32_array, weights, "matrix");
+  problem.bias = elements_of<float>(bias, napi_float32_array, problem.columns, "bias");
+  auto* out = elements_of<double>(info[1], napi_float64_array, weights, "out");
+  options.cancel = elements_of<std::int32_t>(info[2], napi_int32_array, 1, "cancel");
+  auto& environment = Environment::of(info.Env());
+  const auto ending = environment.ending();
+  options.ending = ending.get();
+  auto job = std::make_unique<Job>(info.Env());
+  const Napi::Value out_array = info[1], cancel = info[2];
+  for (const auto& value : {features, labels, texts, matrix, bias, out_array, cancel}) job->keep(value);
+  return environment.start<Job>(info.Env(), std::move(job), [=](Job&) {
+    static_cast<void>(ending);  // kept
+    core::fit_prolip(problem, options, out);
   });
 }
 

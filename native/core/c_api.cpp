@@ -26,6 +26,7 @@ using torchclip::core::copy_text;
 using torchclip::core::Engine;
 using torchclip::core::Error;
 using torchclip::core::Failure;
+using torchclip::core::ImageOutput;
 using torchclip::core::kMostDim;
 using torchclip::core::kMostRows;
 using torchclip::core::kMostSide;
@@ -100,6 +101,20 @@ void tokenize(torchclip_engine& engine, const char* const* texts, std::int64_t r
     }
     std::copy(found.begin(), found.end(), ids + r * info.context_length);
   }
+}
+
+void encode_images(torchclip_engine* engine, const std::uint8_t* batch, std::int64_t rows, ImageOutput output,
+                   float* out, bool normalize) {
+  require(engine && batch && out, "engine, batch or out is NULL");
+  const auto& info = engine->engine.info();
+  const std::int64_t dim = info.dim_of(output);
+  require_sizes({rows, info.image_size, info.image_size, 3}, 1, "rows and image_size");
+  require_sizes({rows, dim}, sizeof(float),
+                output == ImageOutput::pooled ? "rows and pooled_dim" : "rows and embed_dim");
+  wait([&](Engine::Done done) {
+    engine->engine.run([&](auto& runner) { runner.encode_pixels(batch, rows, out, normalize, nullptr, output); },
+                       nullptr, std::move(done));
+  });
 }
 
 }  // namespace
@@ -200,16 +215,19 @@ torchclip_status torchclip_preprocess(const torchclip_engine* engine, const uint
 
 torchclip_status torchclip_encode_pixels(torchclip_engine* engine, const uint8_t* batch, int64_t rows, float* out,
                                          int32_t normalize, torchclip_error* error) {
+  return guarded(error, [&] { encode_images(engine, batch, rows, ImageOutput::embedding, out, normalize != 0); });
+}
+
+torchclip_status torchclip_pooled_dim(const torchclip_engine* engine, int32_t* pooled_dim, torchclip_error* error) {
   return guarded(error, [&] {
-    require(engine && batch && out, "engine, batch or out is NULL");
-    const auto& info = engine->engine.info();
-    require_sizes({rows, info.image_size, info.image_size, 3}, 1, "rows and image_size");
-    require_sizes({rows, info.embed_dim}, sizeof(float), "rows and embed_dim");
-    wait([&](Engine::Done done) {
-      engine->engine.run([&](auto& runner) { runner.encode_pixels(batch, rows, out, normalize != 0); }, nullptr,
-                         std::move(done));
-    });
+    require(engine && pooled_dim, "engine or pooled_dim is NULL");
+    *pooled_dim = engine->engine.info().pooled_dim;
   });
+}
+
+torchclip_status torchclip_encode_pooled(torchclip_engine* engine, const uint8_t* batch, int64_t rows, float* out,
+                                         int32_t normalize, torchclip_error* error) {
+  return guarded(error, [&] { encode_images(engine, batch, rows, ImageOutput::pooled, out, normalize != 0); });
 }
 
 torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t* ids, int64_t rows, int32_t length,

@@ -39,13 +39,14 @@ class DeviceModel final : public Model {
   std::string name() const override { return precision_ + " (" + device_->name() + ")"; }
   MemoryUse memory() const override { return {weight_bytes_, workspace_.bytes()}; }
 
-  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) override {
-    const std::int64_t bytes = images_->pixels();
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
+                     Cancel cancel) override {
+    const std::int64_t bytes = images_->pixels(), dim = dim_of(output);
     passes(rows, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t count) {
       const auto* on =
           static_cast<std::uint8_t*>(device_->input_slot(slot, static_cast<std::size_t>(padded(count) * bytes)));
       device_->upload_async(slot, pixels + begin * bytes, static_cast<std::size_t>(count * bytes));
-      image_pass(slot, on, count, out + begin * dim_);
+      image_pass(slot, on, count, output, out + begin * dim);
       return count;
     });
   }
@@ -57,7 +58,7 @@ class DeviceModel final : public Model {
       const auto packed = texts_->pack(ids + begin * length, rows - begin, length, most, taken);
       const auto* on = static_cast<std::int32_t*>(device_->input_slot(slot, packed.data.size() * 4));
       device_->upload_async(slot, packed.data.data(), packed.data.size() * 4);
-      auto* result = result_of(slot, packed.rows);
+      auto* result = result_of(slot, packed.rows, dim_);
       device_->begin_batch(slot);
       text_run(on, packed, result);
       device_->end_batch(slot, out + begin * dim_, result, static_cast<std::size_t>(taken * dim_) * 4);
@@ -65,8 +66,8 @@ class DeviceModel final : public Model {
     });
   }
 
-  void encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
-                     Cancel cancel) override;
+  void encode_images(const torchclip_image* images, std::int64_t count, ImageOutput output, float* out,
+                     std::uint8_t* failed, Cancel cancel) override;
 
   double time_images(std::int64_t rows, int repeats) override {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows * images_->pixels()), 128);
@@ -74,12 +75,12 @@ class DeviceModel final : public Model {
     device_->upload(memory.get(), pixels.data(), pixels.size());
     const std::int64_t most = images_->pass_rows(), passes = (rows + most - 1) / most;
     images_->reserve(bucket(most));
-    auto* result = result_of(0, rows);
+    auto* result = result_of(0, rows, dim_);
     return device_->time(repeats, [&] {
       for (std::int64_t i = 0; i < passes; ++i) {
         const std::int64_t begin = i * rows / passes, end = (i + 1) * rows / passes;
         const auto* from = static_cast<std::uint8_t*>(memory.get()) + begin * images_->pixels();
-        image_run(from, end - begin, result + begin * dim_);
+        image_run(from, end - begin, ImageOutput::embedding, result + begin * dim_);
       }
     });
   }
@@ -97,7 +98,7 @@ class DeviceModel final : public Model {
     }
     return device_->time(repeats, [&] {
       for (std::size_t i = 0; i < packed.size(); ++i) {
-        text_run(static_cast<std::int32_t*>(memory[i].get()), packed[i], result_of(0, packed[i].rows));
+        text_run(static_cast<std::int32_t*>(memory[i].get()), packed[i], result_of(0, packed[i].rows, dim_));
       }
     });
   }
@@ -114,9 +115,12 @@ class DeviceModel final : public Model {
     return address(input) + " " + std::to_string(rows) + " " + address(result);
   }
 
-  float* result_of(int slot, std::int64_t rows) {
+  // The floats of a row of an output of the image tower.
+  std::int64_t dim_of(ImageOutput output) const { return output == ImageOutput::pooled ? images_->pooled_dim() : dim_; }
+
+  float* result_of(int slot, std::int64_t rows, std::int64_t dim) {
     auto& [memory, bytes] = results_[slot];
-    const auto needed = static_cast<std::size_t>(rows * dim_) * 4;
+    const auto needed = static_cast<std::size_t>(rows * dim) * 4;
     if (needed > bytes) {
       device_->invalidate_graphs();
       memory = device_->allocate(needed);
@@ -134,18 +138,20 @@ class DeviceModel final : public Model {
   }
 
   // Small batches are captured: then `pixels` must hold bucket(rows) images.
-  void image_run(const std::uint8_t* pixels, std::int64_t rows, float* result) {
-    if (rows != padded(rows) || rows > kCapturedRows) return images_->pass(pixels, rows, result);
-    device_->run_captured("image " + key(pixels, rows, result), [&] { images_->pass(pixels, rows, result); });
+  void image_run(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* result) {
+    const auto pass = [&] { images_->pass(pixels, rows, output, result); };
+    if (rows != padded(rows) || rows > kCapturedRows) return pass();
+    const std::string name = output == ImageOutput::pooled ? "pooled " : "image ";
+    device_->run_captured(name + key(pixels, rows, result), pass);
   }
 
-  void image_pass(int slot, const std::uint8_t* pixels, std::int64_t count, float* out) {
-    const std::int64_t rows = padded(count);
+  void image_pass(int slot, const std::uint8_t* pixels, std::int64_t count, ImageOutput output, float* out) {
+    const std::int64_t rows = padded(count), dim = dim_of(output);
     images_->reserve(bucket(std::max(rows, images_->pass_rows())));
-    auto* result = result_of(slot, rows);
+    auto* result = result_of(slot, rows, dim);
     device_->begin_batch(slot);
-    image_run(pixels, rows, result);
-    device_->end_batch(slot, out, result, static_cast<std::size_t>(count * dim_) * 4);
+    image_run(pixels, rows, output, result);
+    device_->end_batch(slot, out, result, static_cast<std::size_t>(count * dim) * 4);
   }
 
   // Calls pass(slot, first row, rows at most), which starts work and returns the rows taken, until all are done. Out of
@@ -244,9 +250,9 @@ ResizeBatch DeviceModel::resize_batch_of(const torchclip_image* images, const De
   return batch;
 }
 
-void DeviceModel::encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
-                                Cancel cancel) {
-  const std::int64_t bytes = images_->pixels();
+void DeviceModel::encode_images(const torchclip_image* images, std::int64_t count, ImageOutput output, float* out,
+                                std::uint8_t* failed, Cancel cancel) {
+  const std::int64_t bytes = images_->pixels(), dim = dim_of(output);
   passes(count, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t rows) {
     const auto decoded = decode_jpegs(images + begin, rows);
     auto batch = resize_batch_of(images + begin, decoded, failed + begin);
@@ -258,7 +264,7 @@ void DeviceModel::encode_images(const torchclip_image* images, std::int64_t coun
     device_->begin_batch(slot);
     device_->fill(pixels, transform_.fill, static_cast<std::size_t>(rows * bytes));
     resize(device_->stream(), reinterpret_cast<const ResizeJob*>(base + batch.jobs_offset()), rows, batch.most());
-    image_pass(slot, pixels, rows, out + begin * dim_);
+    image_pass(slot, pixels, rows, output, out + begin * dim);
     return rows;
   });
 }

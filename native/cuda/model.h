@@ -12,11 +12,13 @@
 #include "base/json.h"
 #include "device.h"
 #include "image/preprocess.h"
+#include "model/config/image_output.h"
 #include "model/config/weights.h"
 
 namespace torchclip::cuda {
 
 using core::Cancel;
+using core::ImageOutput;
 
 struct ModelSource {
   std::string precision;  // fp32 | fp16 | bf16
@@ -42,11 +44,12 @@ class Model {
   virtual MemoryUse memory() const = 0;
 
   // As the functions of torchclip_cuda_table.
-  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) = 0;
+  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
+                             Cancel cancel) = 0;
   virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
                              Cancel cancel) = 0;
-  virtual void encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
-                             Cancel cancel) = 0;
+  virtual void encode_images(const torchclip_image* images, std::int64_t count, ImageOutput output, float* out,
+                             std::uint8_t* failed, Cancel cancel) = 0;
 
   // The time in seconds of one pass over `rows` images (or texts of `length` tokens) that are already on the device, as
   // the mean of `repeats` passes. For benchmarks.

@@ -54,15 +54,19 @@ void model_memory(const torchclip_cuda_model* model, uint64_t* weights, uint64_t
 
 int32_t encode_pixels(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
-  return core::guarded_encode(error, options,
-                              [&](Cancel cancel) { model->model->encode_pixels(pixels, rows, out, cancel); });
+  return core::guarded_encode(error, options, [&](Cancel cancel) {
+    const auto output = static_cast<core::ImageOutput>(options->output);
+    model->model->encode_pixels(pixels, rows, output, out, cancel);
+  });
 }
 
 int32_t encode_images(torchclip_cuda_model* model, const torchclip_image* images, int64_t rows,
                       const torchclip_encode_options* options, float* out, uint8_t* failed,
                       torchclip_backend_error* error) {
-  return core::guarded_encode(error, options,
-                              [&](Cancel cancel) { model->model->encode_images(images, rows, out, failed, cancel); });
+  return core::guarded_encode(error, options, [&](Cancel cancel) {
+    const auto output = static_cast<core::ImageOutput>(options->output);
+    model->model->encode_images(images, rows, output, out, failed, cancel);
+  });
 }
 
 int32_t encode_tokens(torchclip_cuda_model* model, const int32_t* ids, int64_t rows, int64_t length,

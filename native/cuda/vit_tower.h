@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/config/image_output.h"
 #include "passes.h"
 #include "transformer.h"
 
@@ -45,6 +46,7 @@ class VitTower {
   }
 
   std::int64_t pixels() const { return settings_.bytes(); }  // bytes of an image
+  std::int64_t pooled_dim() const { return settings_.width; }
   std::int64_t pass_rows() const { return std::max<std::int64_t>(1, kPassTokens / settings_.length()); }
 
   // Makes the starts of that many sequences; the device's captured passes are dropped if their memory moves.
@@ -63,8 +65,8 @@ class VitTower {
     reserved_ = rows;
   }
 
-  // pixels: uint8 [rows, size, size, 3] and out: float [rows, embed_dim], both on the device.
-  void pass(const std::uint8_t* pixels, std::int64_t rows, float* out) {
+  // pixels: uint8 [rows, size, size, 3] and out: float [rows, embed_dim or pooled_dim()], both on the device.
+  void pass(const std::uint8_t* pixels, std::int64_t rows, core::ImageOutput output, float* out) {
     const auto& s = settings_;
     const auto stream = device_.stream();
     const std::int64_t width = s.width, count = rows * s.patches(), tokens = rows * s.length();
@@ -80,8 +82,10 @@ class VitTower {
     if (s.pool == VitSettings::Pool::token) packed.pooled = packed.starts;
     blocks_.run(device_, w_, packed, x);
     auto* pooled = w_.grow<float>(Workspace::kPooled, rows * width * 4);
+    const Linear none;
+    const Linear& projection = output == core::ImageOutput::pooled ? none : projection_;
     if (s.pool == VitSettings::Pool::token) {
-      return project(device_, w_, &final_norm_, projection_, pooled, rows, width, out);
+      return project(device_, w_, &final_norm_, projection, pooled, rows, width, out);
     }
     const bool before = s.pool == VitSettings::Pool::map || !s.norm_after_pool;
     if (s.pool == VitSettings::Pool::map) {
@@ -90,7 +94,7 @@ class VitTower {
       if (before) layer_norm(stream, x, width, nullptr, tokens, width, final_norm_.weights(), DType::f32, x);
       average(stream, x, rows, s.length(), s.length() - s.patches(), width, pooled);
     }
-    project(device_, w_, before ? nullptr : &final_norm_, projection_, pooled, rows, width, out);
+    project(device_, w_, before ? nullptr : &final_norm_, projection, pooled, rows, width, out);
   }
 
  private:

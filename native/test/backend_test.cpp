@@ -83,7 +83,7 @@ TEST_CASE("a table of another version, of another release or with fewer function
   const auto file = [](const char* backend) { return folder_of(backend) + "/libtorchclip_torch" + kLibrarySuffix; };
   const auto size = sizeof(torchclip_torch_table);
   CHECK(refusal_of(places_of("version")) ==
-        file("version") + " has a table of version 99; this torchclip needs version 1");
+        file("version") + " has a table of version 99; this torchclip needs version 2");
   CHECK(refusal_of(places_of("small")) == file("small") + " has a table of " + std::to_string(size - 8) +
                                               " bytes; this torchclip needs " + std::to_string(size));
   CHECK(refusal_of(places_of("release")) ==
@@ -139,9 +139,14 @@ TEST_CASE("the generic runner: tensors, pixels, tokens and the table of pixels p
   std::vector<std::uint8_t> images(2 * image_bytes, 0);
   images[image_bytes] = 200;
   std::vector<float> out(2 * dim);
-  runner.encode_pixels(images.data(), 2, out.data(), nullptr);
+  runner.encode_pixels(images.data(), 2, ImageOutput::embedding, out.data(), nullptr);
   CHECK(out[1] == pixels.value[0][0] + 1);
   CHECK(out[dim + 3] == pixels.value[0][200] + 3);
+  const auto pooled_dim = static_cast<std::size_t>(artifact.config().image.pooled_dim);
+  std::vector<float> pooled(2 * pooled_dim);
+  runner.encode_pixels(images.data(), 2, ImageOutput::pooled, pooled.data(), nullptr);
+  CHECK(pooled[1] == pixels.value[0][0] - 1);
+  CHECK(pooled[pooled_dim + 3] == pixels.value[0][200] - 3);
   const std::vector<std::int32_t> ids{4, 5, 6, 7, 8, 9};
   runner.encode_tokens(ids.data(), 2, 3, out.data(), nullptr);
   CHECK(out[1] == 5);
@@ -210,14 +215,19 @@ TEST_CASE("models and searches on a GPU") {
   const std::vector<std::uint8_t> image(
       static_cast<std::size_t>(3 * artifact.config().image_size * artifact.config().image_size), 7);
   std::vector<float> out(2 * dim);
-  model.encode_pixels(image.data(), 1, out.data(), nullptr);
+  model.encode_pixels(image.data(), 1, ImageOutput::embedding, out.data(), nullptr);
   CHECK(out[2] == 7 * norm.data[2]);
+  model.encode_pixels(image.data(), 1, ImageOutput::pooled, out.data(), nullptr);
+  CHECK(out[0] == -7);
   const ImageInput images[] = {{{image.data(), 30, 512, 3}}, {{image.data(), 0, 0, 0}, 100}};
   std::uint8_t failed[] = {0, 0};
-  model.encode_images(images, 2, out.data(), failed, nullptr);
+  model.encode_images(images, 2, ImageOutput::embedding, out.data(), failed, nullptr);
   CHECK(out[1] == 30.5f);
   CHECK(failed[0] == 0);
   CHECK(failed[1] == 1);
+  failed[1] = 0;
+  model.encode_images(images, 2, ImageOutput::pooled, out.data(), failed, nullptr);
+  CHECK(out[0] == -30.5f);
   const std::vector<std::int32_t> ids{1, 1, 0, 0, 1, 0};
   model.encode_tokens(ids.data(), 2, 3, out.data(), nullptr);
   CHECK(out[0] == 2);
@@ -236,7 +246,8 @@ TEST_CASE("exceptions of a backend with another standard library become errors o
   CHECK(too_long.message == "a text of 1000 tokens");
   const volatile std::int32_t cancel = 1;
   const std::uint8_t pixel = 0;
-  CHECK(outcome_of([&] { model.encode_pixels(&pixel, 1, out.data(), &cancel); }) == TORCHCLIP_E_OUT_OF_MEMORY);
+  CHECK(outcome_of([&] { model.encode_pixels(&pixel, 1, ImageOutput::embedding, out.data(), &cancel); }) ==
+        TORCHCLIP_E_OUT_OF_MEMORY);
   const auto no_device = outcome_of([&] {
     call(cuda_fake().similarity, 4, out.data(), std::int64_t{1}, out.data(), std::int64_t{1}, 1, out.data());
   });

@@ -86,6 +86,24 @@ TEST_CASE("images have embeddings of length 1, and equal images have equal ones"
   CHECK(apart < 1e-5);
 }
 
+TEST_CASE("pooled features are raw, and of length 1 where that is asked for") {
+  auto clip = open_artifact();
+  CHECK(clip.pooled_dim() > 0);
+  const std::vector<std::uint8_t> red(300 * 200 * 3, 200);
+  const auto batch = clip.preprocess(red.data(), 300, 200, 3);
+  const auto raw = clip.encode_pooled(batch.data(), 1), unit = clip.encode_pooled(batch.data(), 1, true);
+  CHECK(raw.size() == static_cast<std::size_t>(clip.pooled_dim()));
+  double squares = 0, unit_squares = 0, apart = 0;
+  for (const float x : raw) squares += static_cast<double>(x) * x;
+  for (const float x : unit) unit_squares += static_cast<double>(x) * x;
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    apart = std::max(apart, std::abs(raw[i] / std::sqrt(squares) - unit[i]));
+  }
+  CHECK(std::abs(squares - 1) > 0.1);
+  CHECK(std::abs(unit_squares - 1) < 1e-5);
+  CHECK(apart < 1e-6);
+}
+
 TEST_CASE("tokens: an embedding for each row, and an exception for an id outside of the vocabulary") {
   auto clip = open_artifact();
   const auto& info = clip.info();
@@ -177,6 +195,7 @@ TEST_CASE("numbers of rows that are not positive or overflow are refused") {
   for (const std::int64_t n : {std::int64_t{0}, std::int64_t{-1}, INT64_MIN, INT64_MAX, INT64_MAX / 4}) {
     CAPTURE(n);
     CHECK(not_refused(torchclip_encode_pixels(engine, pixels, n, out, 1, &error), error, "rows") == "");
+    CHECK(not_refused(torchclip_encode_pooled(engine, pixels, n, out, 0, &error), error, "rows") == "");
     CHECK(not_refused(torchclip_encode_tokens(engine, ids, n, 4, out, 1, &error), error, "rows") == "");
     CHECK(not_refused(torchclip_tokenize(engine, texts, n, 1, ids, &error), error, "rows") == "");
     CHECK(not_refused(torchclip_encode_texts(engine, texts, n, 1, out, 1, &error), error, "rows") == "");
@@ -217,6 +236,8 @@ TEST_CASE("NULL is refused and named") {
   CHECK(not_refused(torchclip_preprocess(nullptr, pixels, 1, 1, 3, pixels, &error), error, "engine") == "");
   CHECK(not_refused(torchclip_encode_pixels(engine, nullptr, 1, out, 1, &error), error, "batch") == "");
   CHECK(not_refused(torchclip_encode_tokens(engine, ids, 1, 4, nullptr, 1, &error), error, "out") == "");
+  CHECK(not_refused(torchclip_encode_pooled(engine, pixels, 1, nullptr, 0, &error), error, "out") == "");
+  CHECK(not_refused(torchclip_pooled_dim(engine, nullptr, &error), error, "pooled_dim") == "");
   CHECK(not_refused(torchclip_info(engine, nullptr, &error), error, "info") == "");
   CHECK(torchclip_encode_texts(engine, texts, 2, 1, out, 1, nullptr) == TORCHCLIP_E_ARGUMENT);
   torchclip_close(nullptr);

@@ -79,15 +79,17 @@ class Model {
   Model(const char* config, Precision precision, int threads)
       : Model(Json::parse(config), random_weights(layout_of(Json::parse(config))), precision, threads) {}
 
-  Rows encode(std::int64_t images, std::int64_t first = 0, Cancel cancel = nullptr) {
+  // `dim`: the floats of a row of `output`.
+  Rows encode(std::int64_t images, std::int64_t first = 0, Cancel cancel = nullptr,
+              ImageOutput output = ImageOutput::embedding, std::int64_t dim = kDim) {
     std::vector<std::uint8_t> pixels;
     const auto side = static_cast<std::int32_t>(size_);
     for (std::int64_t i = first; i < first + images; ++i) {
       const auto image = striped_image(side, side, static_cast<std::uint32_t>(i + 1));
       pixels.insert(pixels.end(), image.begin(), image.end());
     }
-    Rows out(static_cast<std::size_t>(images * kDim));
-    tower_->encode(machine_.context(), arena_, pixels.data(), Matrix::dense(out.data(), images, kDim), cancel);
+    Rows out(static_cast<std::size_t>(images * dim));
+    tower_->encode(machine_.context(), arena_, pixels.data(), output, Matrix::dense(out.data(), images, dim), cancel);
     return out;
   }
   const ImageTower& tower() const { return *tower_; }
@@ -166,6 +168,46 @@ TEST_CASE("the workspace does not grow over equal batches, and the weights have 
     CHECK(model.workspace() == first);
     CHECK(model.tower().bytes() > Model(config, Precision::bf16, 2).tower().bytes());
   }
+}
+
+TEST_CASE("the projection of the pooled feature is the embedding: <= 1e-5") {
+  for (const char* config : {kConvnext, kFastvit}) {
+    CAPTURE(std::string(config));
+    const auto layout = layout_of(Json::parse(config));
+    const Weights weights = random_weights(layout);
+    const std::int64_t inner = layout.pooled_dim;
+    Model model(config, Precision::fp32, 2);
+    const Rows pooled = model.encode(3, 0, nullptr, ImageOutput::pooled, inner), embeddings = model.encode(3);
+    REQUIRE(layout.projection.transposed);
+    const Tensor matrix = weights(layout.projection.matrix);
+    const Tensor bias = layout.projection.bias.empty() ? Tensor{} : weights(layout.projection.bias);
+    REQUIRE(matrix.rows() == kDim);
+    REQUIRE(matrix.inner() == inner);
+    Rows projected;
+    for (std::int64_t i = 0; i < 3 * kDim; ++i) {
+      const float *row = pooled.data() + i / kDim * inner, *column = matrix.data + i % kDim * inner;
+      double sum = bias.data ? bias.data[i % kDim] : 0;
+      for (std::int64_t d = 0; d < inner; ++d) sum += static_cast<double>(row[d]) * column[d];
+      projected.push_back(static_cast<float>(sum));
+    }
+    CHECK(largest_difference(projected, embeddings) <= 1e-5);
+  }
+}
+
+TEST_CASE("the pooled feature before an MLP head has the width of the last stage") {
+  const auto layout = layout_of(Json::parse(kConvnextMlp));
+  CHECK(layout.pooled_dim == 80);
+  CHECK(layout.projection.kind == ProjectionKind::other);
+  const Rows pooled = Model(kConvnextMlp, Precision::fp32, 1).encode(2, 0, nullptr, ImageOutput::pooled, 80);
+  CHECK(largest_difference(pooled, Rows(pooled.size())) > 0.1);
+}
+
+TEST_CASE("without a projection the pooled feature is the embedding") {
+  const auto layout = layout_of(Json::parse(kFastvitBare));
+  CHECK(layout.pooled_dim == kDim);
+  CHECK(layout.projection.kind == ProjectionKind::none);
+  Model bare(kFastvitBare, Precision::fp32, 1);
+  CHECK(first_difference(bare.encode(2, 0, nullptr, ImageOutput::pooled), bare.encode(2)) == "");
 }
 
 TEST_CASE("without a projection the means themselves are the embeddings, in the order of the channels") {

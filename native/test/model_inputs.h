@@ -72,6 +72,13 @@ inline Embeddings encode(core::Runner& runner, const Inputs& in) {
   return out;
 }
 
+// The pooled features of the images, of length 1.
+inline Rows encode_pooled(core::Runner& runner, const Inputs& in) {
+  Rows out(static_cast<std::size_t>(in.images * runner.info().pooled_dim));
+  runner.encode_pixels(in.pixels.data(), in.images, out.data(), true, nullptr, core::ImageOutput::pooled);
+  return out;
+}
+
 // The least cosine of two rows [dim]; -1 where one is no number.
 inline double least_cosine(const Rows& a, const Rows& b, std::int64_t dim) {
   double least = 1;

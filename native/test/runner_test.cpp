@@ -29,4 +29,5 @@ TEST_CASE("the fast runner gives TorchScript's embeddings: <= 1e-5") {
   const auto expected = encode(generic, in), got = encode(fast, in);
   CHECK(largest_difference(got.images, expected.images) <= 1e-5);
   CHECK(largest_difference(got.texts, expected.texts) <= 1e-5);
+  CHECK(largest_difference(encode_pooled(fast, in), encode_pooled(generic, in)) <= 1e-5);
 }

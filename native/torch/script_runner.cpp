@@ -36,6 +36,7 @@ ScriptRunner::ScriptRunner(const torchclip_torch_model& model, const torchclip_t
       deterministic_(options.deterministic != 0),
       image_size_(model.image_size),
       embed_dim_(model.embed_dim),
+      pooled_dim_(model.pooled_dim),
       pad_id_(model.pad_id),
       trims_(model.trims != 0),
       free_cuda_cache_(options.free_cuda_cache) {
@@ -49,15 +50,19 @@ ScriptRunner::ScriptRunner(const torchclip_torch_model& model, const torchclip_t
 }
 
 void ScriptRunner::generate(const torchclip_torch_model& model) {
-  if (model.visual.module_count > 0) encode_image_ = forward_of(model, model.visual, "visual");
-  if (model.text.module_count > 0) encode_text_ = forward_of(model, model.text, "text");
+  if (model.visual.module_count > 0) {
+    const auto tower = module_of(model, model.visual, "visual");
+    encode_image_ = tower.get_method("forward");
+    pool_image_ = tower.get_method("pooled");
+  }
+  if (model.text.module_count > 0) encode_text_ = module_of(model, model.text, "text").get_method("forward");
 }
 
-torch::jit::Method ScriptRunner::forward_of(const torchclip_torch_model& model, const torchclip_program& program,
-                                            const char* tower) {
-  const auto module = generate_tower(model, program, tower, device_, dtype_);
+torch::jit::Module ScriptRunner::module_of(const torchclip_torch_model& model, const torchclip_program& program,
+                                           const char* tower) {
+  auto module = generate_tower(model, program, tower, device_, dtype_);
   bytes_ += bytes_of(module);
-  return module.get_method("forward");
+  return module;
 }
 
 void ScriptRunner::take_third_party(const torchclip_file& file) {
@@ -91,11 +96,15 @@ void ScriptRunner::in_chunks(std::int64_t rows, Cancel cancel, Work&& work) cons
   }
 }
 
-void ScriptRunner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) {
+void ScriptRunner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
+                                 Cancel cancel) {
   c10::InferenceMode inference;
-  const std::int64_t image_bytes = image_size_ * image_size_ * 3;
+  const bool pools = output == ImageOutput::pooled;
+  auto& method = pools ? pool_image_ : encode_image_;
+  if (!method) throw Error(TORCHCLIP_E_ARGUMENT, "the model gives no pooled features");
+  const std::int64_t image_bytes = image_size_ * image_size_ * 3, dim = pools ? pooled_dim_ : embed_dim_;
   in_chunks(rows, cancel, [&](std::int64_t first, std::int64_t count) {
-    run(*encode_image_, input_of(pixels + first * image_bytes, count), count, out + first * embed_dim_);
+    run(*method, input_of(pixels + first * image_bytes, count), count, dim, out + first * dim);
   });
 }
 
@@ -109,22 +118,23 @@ void ScriptRunner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std
     }
     auto input = at::empty({count, used_length}, at::kLong);
     std::copy_n(ids + first * length, count * used_length, input.mutable_data_ptr<std::int64_t>());
-    run(*encode_text_, input.to(device_), count, out + first * embed_dim_);
+    run(*encode_text_, input.to(device_), count, embed_dim_, out + first * embed_dim_);
   });
 }
 
-// Runs a method on `count` rows and writes its embeddings to `out`. What a third-party method returns is checked at
-// every call: float [count, embed_dim], or Error(E_MODEL_CORRUPT).
-void ScriptRunner::run(torch::jit::Method& method, at::Tensor input, std::int64_t count, float* out) const {
+// Runs a method on `count` rows and writes its result to `out`. What a third-party method returns is checked at every
+// call: float [count, dim], or Error(E_MODEL_CORRUPT).
+void ScriptRunner::run(torch::jit::Method& method, at::Tensor input, std::int64_t count, std::int64_t dim,
+                       float* out) const {
   torch::jit::GraphOptimizerEnabledGuard unoptimised(false);  // no re-specialisation for each batch size
   const auto value = method({std::move(input)});
   if (!value.isTensor() || !value.toTensor().defined() || !value.toTensor().is_floating_point() ||
-      value.toTensor().sizes() != at::IntArrayRef({count, embed_dim_})) {
+      value.toTensor().sizes() != at::IntArrayRef({count, dim})) {
     throw Error(TORCHCLIP_E_MODEL_CORRUPT, "the model's method " + method.name() + " does not give float [" +
-                                               std::to_string(count) + ", " + std::to_string(embed_dim_) + "]");
+                                               std::to_string(count) + ", " + std::to_string(dim) + "]");
   }
   const auto rows = value.toTensor().to(at::kFloat).to(c10::kCPU).contiguous();
-  std::copy_n(rows.const_data_ptr<float>(), count * embed_dim_, out);
+  std::copy_n(rows.const_data_ptr<float>(), count * dim, out);
 }
 
 // Images as the methods take them: [rows, 3, S, S] of type dtype_.

@@ -8,6 +8,7 @@
 #include "backend/torch_table.h"
 #include "base/cancel.h"
 #include "libtorch.h"
+#include "model/config/image_output.h"
 
 namespace torchclip::libtorch {
 
@@ -20,17 +21,16 @@ class ScriptRunner {
 
   torchclip_torch_runner_info info() const { return {bytes_, logit_scale_}; }
 
-  // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim].
-  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel);
+  // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim], or [rows, pooled_dim] for the pooled feature.
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out, Cancel cancel);
   // ids: int32 [rows, length]
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out, Cancel cancel);
 
  private:
   void generate(const torchclip_torch_model& model);
   void take_third_party(const torchclip_file& file);
-  torch::jit::Method forward_of(const torchclip_torch_model& model, const torchclip_program& program,
-                                const char* tower);
-  void run(torch::jit::Method& method, at::Tensor input, std::int64_t count, float* out) const;
+  torch::jit::Module module_of(const torchclip_torch_model& model, const torchclip_program& program, const char* tower);
+  void run(torch::jit::Method& method, at::Tensor input, std::int64_t count, std::int64_t dim, float* out) const;
   at::Tensor input_of(const std::uint8_t* pixels, std::int64_t rows) const;
   at::Tensor input_on_device(const std::uint8_t* pixels, std::int64_t rows) const;
   at::Tensor input_on_cpu(const std::uint8_t* pixels, std::int64_t rows) const;
@@ -41,10 +41,10 @@ class ScriptRunner {
   c10::Device device_;
   c10::ScalarType dtype_;
   bool deterministic_;
-  std::int64_t image_size_, embed_dim_, pad_id_;
+  std::int64_t image_size_, embed_dim_, pooled_dim_, pad_id_;
   bool trims_;
   void (*free_cuda_cache_)(void);
-  std::optional<torch::jit::Method> encode_image_, encode_text_;
+  std::optional<torch::jit::Method> encode_image_, pool_image_, encode_text_;
   std::uint64_t bytes_ = 0;
   float logit_scale_ = 0;
 };

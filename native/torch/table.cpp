@@ -54,8 +54,10 @@ void runner_info(const torchclip_torch_runner* runner, torchclip_torch_runner_in
 
 int32_t encode_pixels(torchclip_torch_runner* runner, const uint8_t* pixels, int64_t rows,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
-  return guarded_encode(error, options,
-                        [&](Cancel cancel) { runner->runner.encode_pixels(pixels, rows, out, cancel); });
+  return guarded_encode(error, options, [&](Cancel cancel) {
+    const auto output = static_cast<ImageOutput>(options->output);
+    runner->runner.encode_pixels(pixels, rows, output, out, cancel);
+  });
 }
 
 int32_t encode_tokens(torchclip_torch_runner* runner, const int32_t* ids, int64_t rows, int64_t length,

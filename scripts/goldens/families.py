@@ -1,5 +1,5 @@
-"""Random-weight models of every architecture family from open_clip and transformers, with the embeddings that these
-compute for fixed images and token ids.
+"""Random-weight models of every architecture family from open_clip and transformers, with the embeddings and the pooled
+image features that these compute for fixed images and token ids.
 
   families.py goldens            small models: writes test/goldens/families.json and test/fixtures/models/*
   families.py folder OUT NAME    a model at its published size (open_clip's name of it) with random weights, as a
@@ -147,14 +147,33 @@ def small_open_clip(name, vision, text, preprocess=CLIP, quick_gelu=False, custo
     return model, dict(model_cfg=dict(cfg, custom_text=custom_text), preprocess_cfg=preprocess)
 
 
+def pooled_of(visual, x):
+    """What an image encoder of open_clip projects to the embedding."""
+    if hasattr(visual, "trunk"):  # timm
+        return visual.trunk.forward_head(visual.trunk.forward_features(x), pre_logits=True)
+    if hasattr(visual, "attnpool"):  # ModifiedResNet: c_proj is the projection
+        projection, width = visual.attnpool.c_proj, visual.attnpool.c_proj.in_features
+        visual.attnpool.c_proj = torch.nn.Linear(width, width)
+        torch.nn.init.eye_(visual.attnpool.c_proj.weight)
+        torch.nn.init.zeros_(visual.attnpool.c_proj.bias)
+        pooled = visual(x)
+        visual.attnpool.c_proj = projection
+        return pooled
+    projection, visual.proj = visual.proj, None
+    pooled = visual(x)
+    visual.proj = projection
+    return pooled[0] if isinstance(pooled, tuple) else pooled  # CoCa gives its tokens too
+
+
 def open_clip_case(name, vision, text, tokens, **options):
     model, config = small_open_clip(name, vision, text, **options)
     state = randomise(model)
     size = vision["image_size"]
     with torch.no_grad():
         image = model.encode_image(pixels(config["preprocess_cfg"], size))
+        pooled = pooled_of(model.visual, pixels(config["preprocess_cfg"], size))
         words = model.encode_text(tokens)
-    return dict(name=name, files={"open_clip_config.json": config}, shapes=[[k, list(p.shape)] for k, p in state.items()], image=normalised(image), ids=tokens.tolist(), text=normalised(words)), state
+    return dict(name=name, files={"open_clip_config.json": config}, shapes=[[k, list(p.shape)] for k, p in state.items()], image=normalised(image), pooled=pooled.tolist(), ids=tokens.tolist(), text=normalised(words)), state
 
 
 def hf_case(name, model, config, preprocessor, tokens, pool):
@@ -163,8 +182,9 @@ def hf_case(name, model, config, preprocessor, tokens, pool):
     with torch.no_grad():
         image = model.get_image_features(pixel_values=pixels(p, config["vision_config"]["image_size"]))
         image = getattr(image, "pooler_output", image)
+        pooled = model.vision_model(pixel_values=pixels(p, config["vision_config"]["image_size"])).pooler_output
         words = pool(model, tokens)
-    return dict(name=name, files={"config.json": config, "preprocessor_config.json": preprocessor}, shapes=[[k, list(v.shape)] for k, v in state.items()], image=normalised(image), ids=tokens.tolist(), text=normalised(words)), state
+    return dict(name=name, files={"config.json": config, "preprocessor_config.json": preprocessor}, shapes=[[k, list(v.shape)] for k, v in state.items()], image=normalised(image), pooled=pooled.tolist(), ids=tokens.tolist(), text=normalised(words)), state
 
 
 def small_cases():
@@ -293,8 +313,9 @@ def roberta_case(vit, sp):
     tokens = torch.tensor([[0, 5, 9, 100, 2] + [1] * 19, [0, 7, 2] + [1] * 21, [0, 200, 31, 32, 33, 34, 2] + [1] * 17])
     with torch.no_grad():
         image, words = model.encode_image(pixels(CLIP, 64)), model.encode_text(tokens)
+        pooled = pooled_of(model.visual, pixels(CLIP, 64))
     files = {"open_clip_config.json": dict(model_cfg=dict(embed_dim=48, vision_cfg=vit, text_cfg=text), preprocess_cfg=CLIP)}
-    return dict(name="XLM-R text", files=files, shapes=[[k, list(p.shape)] for k, p in state.items()], image=normalised(image), ids=tokens.tolist(), text=normalised(words)), state
+    return dict(name="XLM-R text", files=files, shapes=[[k, list(p.shape)] for k, p in state.items()], image=normalised(image), pooled=pooled.tolist(), ids=tokens.tolist(), text=normalised(words)), state
 
 
 def transforms(count=90):

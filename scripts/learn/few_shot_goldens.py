@@ -1,4 +1,4 @@
-"""Writes test/goldens/few-shot.json: LP++ and Tip-Adapter in NumPy, from their papers' formulas.
+"""Writes test/goldens/few-shot.json: LP++, Tip-Adapter and ProLIP in NumPy, from their papers' formulas.
 
     python scripts/learn/few_shot_goldens.py
 """
@@ -10,6 +10,8 @@ from probe_goldens import ROOT, noise, problem
 
 STEPS = 300
 LOGIT_SCALE, ALPHA, BETA = 20.0, 1.5, 4.0
+# Few steps of a large length, so that rounding cannot grow and the matrix moves far.
+PROLIP_STEPS, PROLIP_RATE = 40, 1e-2
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -44,11 +46,34 @@ def tip_adapter(x: np.ndarray, labels: np.ndarray, texts: np.ndarray, queries: n
     return LOGIT_SCALE * queries @ texts.T + ALPHA * votes
 
 
+def prolip(x: np.ndarray, labels: np.ndarray, texts: np.ndarray, first: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """arXiv:2410.05270, with Adam and the cosine schedule of the authors' code."""
+    rows, one_hot = len(x), np.eye(len(texts))[labels]
+    penalty = len(texts) / rows
+    w, mean, square = first.copy(), np.zeros_like(first), np.zeros_like(first)
+    for step in range(1, PROLIP_STEPS + 1):
+        z = x @ w.T + bias
+        length = np.linalg.norm(z, axis=1, keepdims=True)
+        f = z / length
+        by_f = LOGIT_SCALE * (softmax(LOGIT_SCALE * f @ texts.T) - one_hot) @ texts / rows
+        by_z = (by_f - (by_f * f).sum(axis=1, keepdims=True) * f) / length
+        gradient = by_z.T @ x + 2 * penalty * (w - first)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        rate = PROLIP_RATE * (1 + np.cos(np.pi * (step - 1) / PROLIP_STEPS)) / 2
+        w = w - rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-4)
+    return w
+
+
 def case(seed: int, rows: int, dim: int, classes: int) -> dict:
     features, labels = problem(seed, rows, dim, classes, False)
     x = (features * np.float32(0.25)).astype(np.float64)
     texts = (noise(seed + 3, classes * dim).reshape(classes, dim) * 0.25).astype(np.float32).astype(np.float64)
     coefficients, intercepts, alphas = lp_plus_plus(x, labels, texts)
+    columns = dim - 2
+    first = (noise(seed + 4, columns * dim).reshape(columns, dim) * 0.25).astype(np.float32).astype(np.float64)
+    bias = (noise(seed + 5, columns) * 0.25).astype(np.float32).astype(np.float64)
+    tuned = prolip(x, labels, texts[:, :columns], first, bias)
     return {
         **{"seed": seed, "rows": rows, "dim": dim, "classes": classes},
         "lpPlusPlus": {
@@ -56,12 +81,14 @@ def case(seed: int, rows: int, dim: int, classes: int) -> dict:
             "intercepts": intercepts.tolist(),
             "alphas": alphas.tolist(),
         },
+        "prolip": tuned.ravel().tolist(),
         "tipAdapter": tip_adapter(x, labels, texts, x[:6]).ravel().tolist(),
     }
 
 
 def main() -> None:
     about = {"steps": STEPS, "logitScale": LOGIT_SCALE, "alpha": ALPHA, "beta": BETA}
+    about["prolip"] = {"steps": PROLIP_STEPS, "learningRate": PROLIP_RATE}
     golden = {**about, "cases": [case(11, 24, 10, 3), case(12, 20, 16, 2), case(13, 70, 12, 7)]}
     (ROOT / "test/goldens/few-shot.json").write_text(json.dumps(golden) + "\n")
 

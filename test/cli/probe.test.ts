@@ -14,7 +14,12 @@ const probeFile = join(out, "probe.safetensors");
 
 interface Results {
   manifest: {
-    classifier: { lambda: number; search?: { tried: unknown[] }; fit: { converged: boolean } };
+    classifier: {
+      features: string;
+      lambda: number;
+      search?: { tried: unknown[] };
+      fit: { converged: boolean };
+    };
     comparison: { images: number; first: number; second: number; p: number };
     prompts: { source: string };
   };
@@ -74,6 +79,84 @@ describe("torchclip probe, eval --probe, teach and classify --probe", function (
     assert.equal(knn.status, 0, knn.stderr);
     assert.match(knn.stdout, /k-NN: the 5 nearest of 360 images vote/);
     assert.equal(cli("probe", "--lambda", "0", "-o", again).status, 2);
+  });
+
+  it("--features pooled: probe, k-NN, eval --probe, classify --probe and teach on the features before the projection", async () => {
+    const pooled = join(folder, "pooled");
+    const flags = ["-m", "tiny", "-s", "scenes", "--features", "pooled", "-o", pooled];
+    const run = cli("probe", ...flags, "--lambda", "0.1");
+    assert.equal(run.status, 0, run.stderr);
+    const width = /Fit: 360 images × (\d+) pooled features/.exec(run.stdout)?.[1];
+    const file = join(pooled, "probe.safetensors");
+    const { probe, model } = await readProbe(file);
+    assert.deepEqual([String(probe.dim), model.features], [width, "pooled"]);
+    const { manifest, metrics } = resultsIn(pooled);
+    assert.equal(manifest.classifier.features, "pooled");
+    assert.ok(metrics.accuracy > 0.5, `accuracy ${metrics.accuracy}`);
+    // Zero-shot is that of the embeddings, which the projection makes of the pooled features.
+    assert.equal(manifest.comparison.first, resultsIn(out).manifest.comparison.first);
+
+    const evaluated = join(folder, "pooled-evaluated");
+    const again = cli("eval", "-m", "tiny", "-s", "scenes", "--probe", file, "-o", evaluated);
+    assert.equal(again.status, 0, again.stderr);
+    assert.equal(resultsIn(evaluated).metrics.accuracy, metrics.accuracy);
+    assert.equal(resultsIn(evaluated).manifest.comparison.first, manifest.comparison.first);
+    const test = await scenes("test");
+    const names = [...test.keys()];
+    const images = names.slice(0, 5).map((name) => test.get(name)?.[0] ?? "");
+    const classified = cli("classify", ...images, "-m", "tiny", "--probe", file, "--json");
+    assert.equal(classified.status, 0, classified.stderr);
+    const found = JSON.parse(classified.stdout) as { predictions: { label: string }[] }[];
+    const rows = readFileSync(join(evaluated, "predictions.csv"), "utf8").split("\n");
+    for (const [i, { predictions }] of found.entries()) {
+      const row = rows.find((line) => line.includes(images[i].split("/").slice(-1)[0])) ?? "";
+      assert.ok(row.includes(predictions[0].label), `${row}: ${predictions[0].label}`);
+    }
+
+    const knn = cli("probe", ...flags, "--method", "knn");
+    assert.equal(knn.status, 0, knn.stderr);
+    assert.match(knn.stdout, /by the cosines of pooled features/);
+    assert.match(knn.stderr, /Features of 840 images came from the cache/);
+    assert.equal(resultsIn(pooled).manifest.classifier.features, "pooled");
+    assert.equal(cli("probe", ...flags.slice(0, 4), "--features", "raw").status, 2);
+
+    const train = await scenes("train");
+    const taughtFile = join(folder, "pooled.probe");
+    const classes = names
+      .slice(0, 2)
+      .flatMap((name) => ["--class", `${name}=${train.get(name)?.slice(0, 3).join(",")}`]);
+    const taught = cli("teach", taughtFile, "-m", "tiny", "--features", "pooled", ...classes);
+    assert.equal(taught.status, 0, taught.stderr);
+    assert.equal((await readProbe(taughtFile)).model.features, "pooled");
+  });
+
+  it("few-shot with ProLIP, and the linear probe on pooled features", () => {
+    const few = join(folder, "prolip");
+    const flags = ["-m", "tiny", "-s", "scenes", "--shots", "2", "--seeds", "1", "-o", few];
+    const methods = ["--methods", "probe,tip-adapter,prolip"];
+    const run = cli("probe", ...flags, ...methods);
+    assert.equal(run.status, 0, run.stderr);
+    for (const name of ["Zero-shot", "Linear probe", "Tip-Adapter", "ProLIP"]) {
+      assert.match(run.stdout, new RegExp(`^\\| ${name} \\|`, "m"));
+    }
+    interface Saved {
+      features: string;
+      zeroShot: number;
+      runs: { method: string; accuracy: number }[];
+    }
+    const saved = () => JSON.parse(readFileSync(join(few, "few-shot.json"), "utf8")) as Saved;
+    const embedded = saved();
+    const accuracyOf = ({ runs }: Saved, name: string) =>
+      runs.find(({ method }) => method === name)?.accuracy;
+    assert.equal(embedded.features, "embedding");
+    assert.ok((accuracyOf(embedded, "prolip") ?? 0) >= embedded.zeroShot - 0.05);
+    assert.match(readFileSync(join(few, "few-shot.html"), "utf8"), /arXiv:2410\.05270/);
+    const pooled = cli("probe", ...flags, "--methods", "probe,tip-adapter", "--features", "pooled");
+    assert.equal(pooled.status, 0, pooled.stderr);
+    assert.match(pooled.stdout, /linear probe on pooled features/);
+    assert.equal(saved().features, "pooled");
+    assert.equal(accuracyOf(saved(), "tip-adapter"), accuracyOf(embedded, "tip-adapter"));
+    assert.notEqual(accuracyOf(saved(), "probe"), accuracyOf(embedded, "probe"));
   });
 
   it("eval --probe: the accuracy of the fit, also with the classes in another order", () => {

@@ -3,7 +3,8 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load, type Clip } from "../../lib/index.js";
 import { loadDataset } from "../../lib/datasets/index.js";
-import { datasetFeatures } from "../../lib/learn/index.js";
+import { datasetFeatures, embeddingsOfPooled } from "../../lib/learn/index.js";
+import { assertClose } from "../support/compare.js";
 import { fixture, rejectsWith, temporaryFolder } from "../support/index.js";
 
 const folder = temporaryFolder();
@@ -68,6 +69,24 @@ describe("datasetFeatures", () => {
     encoded = 0;
     const turned = await datasetFeatures(clip, await loadDataset(first), { cache, autoRotate: true });
     assert.deepEqual([encoded, turned.cached], [3, 0]);
+  });
+
+  it("pooled features are kept apart, raw, and give the embeddings without encoding the images again", async () => {
+    const data = await loadDataset(first);
+    encoded = 0;
+    const pooled = await datasetFeatures(clip, data, { cache, features: "pooled" });
+    assert.deepEqual([encoded, pooled.cached], [3, 0]);
+    assert.equal(pooled.features.dim, clip.info.pooledDim);
+    const paths = pooled.names.map((name) => join(first, name));
+    const expected = await clip.encodeImages(paths, { output: "pooled" });
+    assert.deepEqual(pooled.features.data, expected.data);
+    encoded = 0;
+    const embeddings = await datasetFeatures(clip, data, { cache });
+    assert.deepEqual([encoded, embeddings.cached], [0, 3]);
+    const again = await embeddingsOfPooled(clip, data, pooled, { cache });
+    assert.equal(encoded, 0);
+    assertClose(again.features.data, embeddings.features.data, 1e-6);
+    assert.deepEqual(again.names, embeddings.names);
   });
 
   it("an image that cannot be read is left out with its reason, or fails by its name", async () => {

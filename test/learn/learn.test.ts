@@ -102,6 +102,16 @@ describe("nearest neighbours", () => {
 describe("probe files", () => {
   const model = { name: "some model", fingerprint: "f".repeat(32), features: "embedding" } as const;
 
+  it("know the features that they were fitted on; other kinds are refused", async () => {
+    const probe = await fitLinearProbe(train.features, train.labels, { classes });
+    const file = join(folder, "pooled.safetensors");
+    await writeProbe(file, { probe, model: { ...model, features: "pooled" } });
+    assert.equal((await readProbe(file)).model.features, "pooled");
+    writeFileSync(file, readFileSync(file, "latin1").replace('"pooled"', '"looped"'), "latin1");
+    const error = await rejectsWith("E_MODEL_CORRUPT", () => readProbe(file));
+    assert.match(error.message, /kind of features/);
+  });
+
   it("are read as they were written, with the standardization", async () => {
     for (const standardize of [false, true]) {
       const options = { classes: ["a", 'ü, "b"', "c"], standardize, lambda: 0.1 };

@@ -10,6 +10,8 @@ export interface FamilyCase {
   files: Record<string, unknown>;
   shapes: [string, number[]][];
   image: number[][];
+  /** The image features before the projection, not normalised. */
+  pooled: number[][];
   ids: number[][];
   text: number[][];
   tokenizer: number;

@@ -3,6 +3,7 @@ import { NEIGHBOUR_DEFAULTS } from "../../learn/defaults.js";
 import {
   AUTO_ROTATE,
   batchSizeOption,
+  featuresOption,
   imageOptions,
   modelOptions,
   positive,
@@ -35,6 +36,7 @@ export function probeCommand(program: Command): void {
     .option("--test-split <split>", "split that is tested, once", "test")
     .option("--root <folder>", ROOT)
     .addOption(new Option("--method <method>", METHOD).choices(["probe", "knn"]).default("probe"))
+    .addOption(featuresOption())
     .addOption(new Option("--lambda <x>", LAMBDA).argParser(positive))
     .option("--standardize", "scale each feature to mean 0 and deviation 1 over the training images")
     .addOption(
@@ -53,7 +55,7 @@ export function probeCommand(program: Command): void {
         .argParser(wholeList(0))
         .default([1, 2, 3]),
     )
-    .option("--methods <a,b,…>", "few-shot: probe, tip-adapter, lp++", "probe,tip-adapter,lp++")
+    .option("--methods <a,b,…>", "few-shot: probe, tip-adapter, lp++, prolip", "probe,tip-adapter,lp++")
     .option("--split-file <file>", SPLIT_FILE)
     .option("--template <text...>", "few-shot: prompt templates with {} for the class")
     .option("-o, --out <folder>", OUT, "torchclip-probe")

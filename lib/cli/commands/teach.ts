@@ -1,5 +1,12 @@
 import { Argument, Option, type Command } from "commander";
-import { AUTO_ROTATE, batchSizeOption, imageOptions, modelOptions, positive } from "../options.js";
+import {
+  AUTO_ROTATE,
+  batchSizeOption,
+  featuresOption,
+  imageOptions,
+  modelOptions,
+  positive,
+} from "../options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "make a classifier from a few images of each class, for `classify --probe`";
@@ -13,6 +20,7 @@ export function teachCommand(program: Command): void {
   imageOptions(modelOptions(program.command("teach").description(DESCRIPTION)))
     .addArgument(new Argument("<file>", "where the classifier goes, e.g. pets.probe"))
     .requiredOption("--class <name=images>", CLASS, collect)
+    .addOption(featuresOption())
     .addOption(new Option("--lambda <x>", LAMBDA).argParser(positive))
     .addOption(batchSizeOption("images in one forward pass").default(32))
     .option("--auto-rotate", AUTO_ROTATE)

@@ -1,7 +1,8 @@
 import { addon } from "../../addon.js";
 import type { Embeddings } from "../../embeddings.js";
-import { checkAborted, TorchclipError, toTorchclipError } from "../../errors.js";
+import { checkAborted, toTorchclipError } from "../../errors.js";
 import { own } from "../../util/own.js";
+import { checkClassTexts } from "./class-texts.js";
 import { checkFeatures, headsOf, LinearProbe } from "./linear-probe.js";
 
 export interface LpPlusPlusOptions {
@@ -38,7 +39,7 @@ export async function fitLpPlusPlus(
   checkFeatures(features);
   checkFeatures(texts);
   checkAborted(signal);
-  checkTexts(features, labels, texts, classes);
+  checkClassTexts(features, labels, texts, features.dim, classes);
   const { rows, dim } = features;
   const count = classes.length;
   const coefficients = new Float64Array(count * dim);
@@ -69,22 +70,4 @@ function difference(coefficients: Float64Array, intercepts: Float64Array, dim: n
     coefficients: Float64Array.from({ length: dim }, (_, i) => coefficients[dim + i] - coefficients[i]),
     intercepts: Float64Array.of(intercepts[1] - intercepts[0]),
   };
-}
-
-function checkTexts(
-  features: Embeddings,
-  labels: Int32Array,
-  texts: Embeddings,
-  classes: readonly string[],
-): void {
-  const error = (subject: string, message: string) => new TorchclipError("E_ARGUMENT", message, { subject });
-  if (texts.rows !== classes.length || texts.dim !== features.dim) {
-    const wanted = `${classes.length} × ${features.dim}`;
-    throw error("texts", `the texts are ${texts.rows} × ${texts.dim}, and must be ${wanted}: one a class`);
-  }
-  if (labels.length !== features.rows) {
-    throw error("labels", `${labels.length} labels for ${features.rows} rows of features`);
-  }
-  const missing = classes.findIndex((_, id) => !labels.includes(id));
-  if (missing >= 0) throw error("labels", `the class ${JSON.stringify(classes[missing])} has no row`);
 }

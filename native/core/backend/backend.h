@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define TORCHCLIP_TABLE_VERSION 1
+#define TORCHCLIP_TABLE_VERSION 2
 
 /* The first member of every table. */
 typedef struct torchclip_table_header {
@@ -44,9 +44,13 @@ typedef struct torchclip_backend_error {
   char message[8188]; /* ends with NUL; truncated between two characters if longer */
 } torchclip_backend_error;
 
+/* What an image tower gives for an image: the embedding, or the pooled feature before the projection. */
+enum { TORCHCLIP_OUTPUT_EMBEDDING = 0, TORCHCLIP_OUTPUT_POOLED = 1 };
+
 /* How a batch is encoded. */
 typedef struct torchclip_encode_options {
   uint32_t size;
+  int32_t output; /* of images: TORCHCLIP_OUTPUT_...; of texts 0 */
   const volatile int32_t*
       cancel; /* work ends with TORCHCLIP_E_ABORTED soon after *cancel became nonzero; NULL: never */
 } torchclip_encode_options;

@@ -70,7 +70,8 @@ typedef struct torchclip_cuda_table {
   void (*model_info)(const torchclip_cuda_model* model, torchclip_cuda_model_info* info);
   /* The current size of the weights and of the workspace, bytes. */
   void (*model_memory)(const torchclip_cuda_model* model, uint64_t* weights, uint64_t* workspace);
-  /* pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], not normalised. */
+  /* pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], or [rows, width of the image tower]
+   * for the pooled feature; not normalised. */
   int32_t (*encode_pixels)(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
                            const torchclip_encode_options* options, float* out, torchclip_backend_error* error);
   /* Images of any size, resized and cropped on the device, and JPEG files, decoded there. failed: uint8 [rows], zeros;
@@ -79,7 +80,7 @@ typedef struct torchclip_cuda_table {
   int32_t (*encode_images)(torchclip_cuda_model* model, const torchclip_image* images, int64_t rows,
                            const torchclip_encode_options* options, float* out, uint8_t* failed,
                            torchclip_backend_error* error);
-  /* ids: int32 [rows, length]; out: as above. */
+  /* ids: int32 [rows, length]; out: float [rows, embed_dim], not normalised. */
   int32_t (*encode_tokens)(torchclip_cuda_model* model, const int32_t* ids, int64_t rows, int64_t length,
                            const torchclip_encode_options* options, float* out, torchclip_backend_error* error);
 

@@ -35,8 +35,11 @@ void require_whole(const Struct& given) {
                                         " bytes to a backend that needs " + std::to_string(sizeof(Struct)));
 }
 
-// How the core passes the flag that cancels an encode function, and how the backend's function takes it.
-inline torchclip_encode_options encode_options(Cancel cancel) { return {sizeof(torchclip_encode_options), cancel}; }
+// The options that the core passes to an encode function, and how the backend's function takes the flag that cancels
+// it.
+inline torchclip_encode_options encode_options(Cancel cancel, std::int32_t output = TORCHCLIP_OUTPUT_EMBEDDING) {
+  return {sizeof(torchclip_encode_options), output, cancel};
+}
 
 template <typename Work>
 std::int32_t guarded_encode(torchclip_backend_error* error, const torchclip_encode_options* options,

@@ -46,7 +46,8 @@ typedef struct torchclip_torch_model {
   uint32_t size;
   int32_t third_party;      /* nonzero: the file runs with its own code, and there are no programs */
   torchclip_file file;      /* is read for a third-party export alone */
-  torchclip_program visual; /* the image tower; without modules: it is not needed */
+  torchclip_program visual; /* the image tower, which has a method `pooled` beside `forward`; without modules: it is
+                               not needed */
   torchclip_program text;   /* the text tower; likewise */
   void* context;            /* for `read_tensor` */
   /* Reads the values of a tensor of the programs as they are stored. `bytes`: as the program states them. */
@@ -54,6 +55,7 @@ typedef struct torchclip_torch_model {
   const float* pixels; /* float [3, 256]: what each byte of each channel becomes, (v / 255 - mean) / std */
   int64_t image_size;  /* side of the square input, pixels */
   int64_t embed_dim;   /* floats of one embedding */
+  int64_t pooled_dim;  /* floats of one pooled feature; 0: the model gives none */
   int64_t pad_id;      /* fills a row of token ids after its end */
   int32_t trims;       /* nonzero: padding may be omitted */
 } torchclip_torch_model;
@@ -124,11 +126,11 @@ typedef struct torchclip_torch_table {
                          torchclip_torch_runner** runner, torchclip_backend_error* error);
   void (*destroy_runner)(torchclip_torch_runner* runner);
   void (*runner_info)(const torchclip_torch_runner* runner, torchclip_torch_runner_info* info);
-  /* pixels: uint8 [rows, image_size, image_size, 3]; out: float [rows, embed_dim], not normalised. When memory runs
-   * out, the rows are halved and tried again. */
+  /* pixels: uint8 [rows, image_size, image_size, 3]; out: float [rows, embed_dim or pooled_dim], by options->output,
+   * not normalised. When memory runs out, the rows are halved and tried again. */
   int32_t (*encode_pixels)(torchclip_torch_runner* runner, const uint8_t* pixels, int64_t rows,
                            const torchclip_encode_options* options, float* out, torchclip_backend_error* error);
-  /* ids: int32 [rows, length]; out: as above. */
+  /* ids: int32 [rows, length]; out: float [rows, embed_dim], not normalised. */
   int32_t (*encode_tokens)(torchclip_torch_runner* runner, const int32_t* ids, int64_t rows, int64_t length,
                            const torchclip_encode_options* options, float* out, torchclip_backend_error* error);
 

@@ -32,6 +32,7 @@ torchclip_torch_model c_model(const Artifact& artifact, const PixelTable& pixels
   model.pixels = &pixels.value[0][0];
   model.image_size = config.image_size;
   model.embed_dim = config.embed_dim;
+  model.pooled_dim = config.image.pooled_dim;
   model.pad_id = config.pad_id;
   model.trims = config.text_trims;
   return model;
@@ -68,8 +69,9 @@ GenericRunner::GenericRunner(const torchclip_torch_table& table, const Artifact&
   table_.runner_info(runner_.get(), &info_);
 }
 
-void GenericRunner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) {
-  const auto options = encode_options(cancel);
+void GenericRunner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
+                                  Cancel cancel) {
+  const auto options = encode_options(cancel, static_cast<std::int32_t>(output));
   call(table_.encode_pixels, runner_.get(), pixels, rows, &options, out);
 }
 

@@ -9,6 +9,7 @@
 #include "base/cancel.h"
 #include "kernels/kernels.h"
 #include "model/artifact/artifact.h"
+#include "model/config/image_output.h"
 #include "model/config/pixel_table.h"
 #include "model/device.h"
 
@@ -36,7 +37,7 @@ class GenericRunner {
   float logit_scale() const { return info_.logit_scale; }
 
   // As the methods of Runner, but without normalisation. When memory runs out, the rows are halved and tried again.
-  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel);
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out, Cancel cancel);
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out, Cancel cancel);
 
  private:

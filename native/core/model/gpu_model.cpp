@@ -66,8 +66,9 @@ MemoryUse GpuModel::memory() const {
   return use;
 }
 
-void GpuModel::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, Cancel cancel) {
-  const auto options = encode_options(cancel);
+void GpuModel::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
+                             Cancel cancel) {
+  const auto options = encode_options(cancel, static_cast<std::int32_t>(output));
   call(table_.encode_pixels, model_.get(), pixels, rows, &options, out);
 }
 
@@ -77,9 +78,9 @@ void GpuModel::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::in
   call(table_.encode_tokens, model_.get(), ids, rows, length, &options, out);
 }
 
-void GpuModel::encode_images(const ImageInput* images, std::int64_t count, float* out, std::uint8_t* failed,
-                             Cancel cancel) {
-  const auto options = encode_options(cancel);
+void GpuModel::encode_images(const ImageInput* images, std::int64_t count, ImageOutput output, float* out,
+                             std::uint8_t* failed, Cancel cancel) {
+  const auto options = encode_options(cancel, static_cast<std::int32_t>(output));
   std::vector<torchclip_image> given;
   given.reserve(static_cast<std::size_t>(count));
   std::transform(images, images + count, std::back_inserter(given), [](const ImageInput& input) -> torchclip_image {

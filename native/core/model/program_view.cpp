@@ -5,6 +5,17 @@
 namespace torchclip::core {
 namespace {
 
+// The modules of a tower with the methods for the pooled feature behind their own.
+std::vector<ModuleSource> with_pooled_methods(const TowerLayout& tower) {
+  auto modules = tower.modules;
+  for (const auto& [path, source] : tower.pooled_methods) {
+    for (auto& module : modules) {
+      if (module.path == path) module.source += source;
+    }
+  }
+  return modules;
+}
+
 std::vector<torchclip_module> c_modules(const std::vector<ModuleSource>& modules) {
   std::vector<torchclip_module> out;
   out.reserve(modules.size());
@@ -39,7 +50,8 @@ ProgramView::ProgramView(const std::vector<ModuleSource>& modules, const Shapes&
   for (const auto& [name, shape] : shapes) tensors_.push_back(c_tensor(name, shape));
 }
 
-ProgramView::ProgramView(const TowerLayout& tower, const Artifact& artifact) : modules_(c_modules(tower.modules)) {
+ProgramView::ProgramView(const TowerLayout& tower, const Artifact& artifact)
+    : own_modules_(with_pooled_methods(tower)), modules_(c_modules(own_modules_)) {
   for (const auto& [name, shape] : tower.shapes) {
     const auto& stored = artifact.tensors().at(name);
     auto tensor = c_tensor(name, stored.shape);

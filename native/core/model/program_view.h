@@ -14,14 +14,18 @@ namespace torchclip::core {
 class ProgramView {
  public:
   ProgramView() = default;  // Without modules.
+  // A copy would refer to the modules of the first one.
+  ProgramView(ProgramView&&) = default;
+  ProgramView& operator=(ProgramView&&) = default;
   // Tensors without types.
   ProgramView(const std::vector<ModuleSource>& modules, const Shapes& shapes);
-  // A tower, its tensors as `artifact` stores them.
+  // A tower with its methods for the pooled feature, its tensors as `artifact` stores them.
   ProgramView(const TowerLayout& tower, const Artifact& artifact);
 
   torchclip_program view() const { return {modules_.data(), modules_.size(), tensors_.data(), tensors_.size()}; }
 
  private:
+  std::vector<ModuleSource> own_modules_;  // Of a tower: those of its layout, with the methods for the pooled feature.
   std::vector<torchclip_module> modules_;
   std::vector<torchclip_tensor> tensors_;
 };

@@ -106,6 +106,7 @@ void Runner::State::read_config(const Artifact& artifact) {
   info.image_size = static_cast<std::int32_t>(config.image_size);
   info.context_length = static_cast<std::int32_t>(config.context_length);
   info.embed_dim = static_cast<std::int32_t>(config.embed_dim);
+  info.pooled_dim = static_cast<std::int32_t>(config.image.pooled_dim);
   info.vocab_size = static_cast<std::int32_t>(config.vocab_size);
   info.transform = config.transform;
   info.pad_id = static_cast<std::int32_t>(config.pad_id);
@@ -177,6 +178,14 @@ void Runner::State::build_generic(const RunnerOptions& options, const Artifact& 
   if (generic_texts()) info.text_runner = name;
 }
 
+std::int32_t ModelInfo::dim_of(ImageOutput output) const {
+  if (output == ImageOutput::embedding) return embed_dim;
+  if (pooled_dim > 0) return pooled_dim;
+  throw Error(
+      TORCHCLIP_E_ARGUMENT,
+      "a third-party TorchScript export gives no pooled features: its encode_image returns the embedding alone");
+}
+
 std::vector<std::string> devices_of(const RunnerOptions& options) {
   if (options.device != "cuda:all") {
     return std::vector<std::string>(static_cast<std::size_t>(std::max(1, options.replicas)), options.device);
@@ -222,30 +231,33 @@ MemoryUse Runner::memory() const {
   return use;
 }
 
-void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, Cancel cancel) {
+void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, Cancel cancel,
+                           ImageOutput output) {
   auto& s = *state_;
   s.need_images();
+  const std::int64_t dim = s.info.dim_of(output);
   if (s.image) {
-    s.image->encode(s.context(), s.arena, pixels, Matrix::dense(out, rows, s.info.embed_dim), cancel);
+    s.image->encode(s.context(), s.arena, pixels, output, Matrix::dense(out, rows, dim), cancel);
   } else if (s.fast_images()) {
-    s.gpu->encode_pixels(pixels, rows, out, cancel);
+    s.gpu->encode_pixels(pixels, rows, output, out, cancel);
   } else {
-    s.generic->encode_pixels(pixels, rows, out, cancel);
+    s.generic->encode_pixels(pixels, rows, output, out, cancel);
   }
-  if (normalize) normalize_rows(out, rows, s.info.embed_dim);
+  if (normalize) normalize_rows(out, rows, dim);
 }
 
 void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* out, std::uint8_t* failed,
-                           bool normalize, Cancel cancel) {
+                           bool normalize, Cancel cancel, ImageOutput output) {
   auto& s = *state_;
   s.need_images();
+  const std::int64_t dim = s.info.dim_of(output);
   if (failed) std::fill_n(failed, rows, std::uint8_t{0});
   for (std::int64_t r = 0; r < rows && !failed; ++r) {
     if (images[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded images need room for what fails");
   }
   if (s.gpu && s.gpu->has_images()) {
-    s.gpu->encode_images(images, rows, out, failed, cancel);
-    if (normalize) normalize_rows(out, rows, s.info.embed_dim);
+    s.gpu->encode_images(images, rows, output, out, failed, cancel);
+    if (normalize) normalize_rows(out, rows, dim);
     return;
   }
   const auto size = static_cast<std::size_t>(s.info.image_size), bytes = size * size * 3;
@@ -257,7 +269,7 @@ void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* o
       preprocess(images[r].image, s.info.transform, pixels.data() + static_cast<std::size_t>(r) * bytes);
     }
   });
-  encode_pixels(pixels.data(), rows, out, normalize, cancel);
+  encode_pixels(pixels.data(), rows, out, normalize, cancel, output);
 }
 
 void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "image/preprocess.h"
+#include "model/config/image_output.h"
 
 namespace torchclip::core {
 
@@ -53,6 +54,7 @@ struct RunnerOptions {
 
 struct ModelInfo {
   std::int32_t image_size = 0, context_length = 0, embed_dim = 0, vocab_size = 0;
+  std::int32_t pooled_dim = 0;                 // Width of the pooled image feature; 0: the model gives none.
   float logit_scale = 0;                       // exp of the learned parameter.
   float logit_bias = 0;                        // Added to scaled cosines; 0 if the model has none.
   Transform transform;                         // The settings of preprocess() for this model.
@@ -64,6 +66,9 @@ struct ModelInfo {
   // "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)", "not loaded" ...
   std::string image_runner = "not loaded", text_runner = "not loaded";
   std::map<std::string, std::string> extra;  // The artifact's extra files: torchclip.json, tokenizer.json.
+
+  // The floats of one row of an image tower's output. Throws Error(E_ARGUMENT) if the model does not give it.
+  std::int32_t dim_of(ImageOutput output) const;
 };
 
 struct MemoryUse {
@@ -86,16 +91,17 @@ class Runner {
   // The current size of the weights and of the reused workspace.
   MemoryUse memory() const;
 
-  // pixels: uint8 [rows, S, S, 3]; out: float [rows, embed_dim]. `cancel` may be null. If *cancel becomes nonzero, the
-  // fast runner ends with Error(E_ABORTED) before its next layer.
+  // pixels: uint8 [rows, S, S, 3]; out: float [rows, info().dim_of(output)]. `cancel` may be null. If *cancel becomes
+  // nonzero, the fast runner ends with Error(E_ABORTED) before its next layer. Throws Error(E_ARGUMENT) for an output
+  // that the model does not give.
   void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
-                     const volatile std::int32_t* cancel = nullptr);
+                     const volatile std::int32_t* cancel = nullptr, ImageOutput output = ImageOutput::embedding);
   // Encodes images of any size. They are preprocessed for the model on the device that runs it: by the kernels on a
   // GPU, otherwise on the CPU, with the same pixels. JPEG files are decoded by the GPU's decoder. failed: uint8 [rows],
   // nonzero for files that the decoder does not accept or fails to decode, and for every file if there is no decoder;
   // the contents of their rows of `out` are undefined. `failed` may be null if no image is an encoded file.
   void encode_images(const ImageInput* images, std::int64_t rows, float* out, std::uint8_t* failed, bool normalize,
-                     const volatile std::int32_t* cancel = nullptr);
+                     const volatile std::int32_t* cancel = nullptr, ImageOutput output = ImageOutput::embedding);
   // ids: int32 [rows, length], length <= context_length; out: float [rows, embed_dim].
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr);

@@ -108,6 +108,19 @@ TORCHCLIP_API torchclip_status torchclip_preprocess(const torchclip_engine* engi
 TORCHCLIP_API torchclip_status torchclip_encode_pixels(torchclip_engine* engine, const uint8_t* batch, int64_t rows,
                                                        float* out, int32_t normalize, torchclip_error* error);
 
+/* The floats of one pooled image feature, which torchclip_encode_pooled writes; 0 for a third-party export, which gives
+ * none. */
+TORCHCLIP_API torchclip_status torchclip_pooled_dim(const torchclip_engine* engine, int32_t* pooled_dim,
+                                                    torchclip_error* error);
+
+/* Encodes preprocessed images to pooled features: what the image encoder projects to the embedding (for OpenAI's ViTs
+ * the class token after the last layer norm, the `pooler_output` of transformers). Classifiers are trained on them.
+ * `batch` and `rows` are as in torchclip_encode_pixels; `out`: float [rows, pooled_dim]. A nonzero `normalize` divides
+ * each row by its L2 norm. Models without a projection give the embedding. Third-party exports: TORCHCLIP_E_ARGUMENT.
+ */
+TORCHCLIP_API torchclip_status torchclip_encode_pooled(torchclip_engine* engine, const uint8_t* batch, int64_t rows,
+                                                       float* out, int32_t normalize, torchclip_error* error);
+
 /* Encodes token ids. `ids`: int32 [rows, length], each row with start token, text, end token, then pad_id; rows >= 1,
  * length 1 to context_length. `out` and `normalize` are as in torchclip_encode_pixels. */
 TORCHCLIP_API torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t* ids, int64_t rows,

@@ -49,6 +49,21 @@ class Clip {
     return out;
   }
 
+  // The floats of one pooled image feature; 0 for a third-party export.
+  std::int32_t pooled_dim() const {
+    std::int32_t dim = 0;
+    torchclip_error error{};
+    check(torchclip_pooled_dim(engine_.get(), &dim, &error), error);
+    return dim;
+  }
+
+  std::vector<float> encode_pooled(const std::uint8_t* batch, std::int64_t rows, bool normalize = false) {
+    std::vector<float> out(static_cast<std::size_t>(rows) * static_cast<std::size_t>(pooled_dim()));
+    torchclip_error error{};
+    check(torchclip_encode_pooled(engine_.get(), batch, rows, out.data(), normalize, &error), error);
+    return out;
+  }
+
   std::vector<float> encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length,
                                    bool normalize = true) {
     std::vector<float> out(static_cast<std::size_t>(rows) * info_.embed_dim);

@@ -89,11 +89,16 @@ void model_memory(const torchclip_cuda_model* model, uint64_t* weights, uint64_t
   *workspace = 5;
 }
 
-// Element d of a row is its first byte times the norm's weight d.
+// Element d of a row is its first byte times the norm's weight d; the first one of a pooled feature, which is all that
+// is written of it, the byte's negative.
 int32_t encode_pixels(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
   return guarded(error, [&] {
     if (options->cancel && *options->cancel) throw std::bad_alloc();
+    if (options->output == TORCHCLIP_OUTPUT_POOLED) {
+      out[0] = -static_cast<float>(pixels[0]);
+      return;
+    }
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t d = 0; d < model->embed_dim; ++d) {
         const auto weight = model->norm.at(static_cast<std::size_t>(d) % model->norm.size());
@@ -103,14 +108,16 @@ int32_t encode_pixels(torchclip_cuda_model* model, const uint8_t* pixels, int64_
   });
 }
 
-// Every element of a row is width + height / 2^10; files fail.
+// Every element of a row is width + height / 2^10, of a pooled feature its negative; files fail.
 int32_t encode_images(torchclip_cuda_model* model, const torchclip_image* images, int64_t rows,
-                      const torchclip_encode_options*, float* out, uint8_t* failed, torchclip_backend_error* error) {
+                      const torchclip_encode_options* options, float* out, uint8_t* failed,
+                      torchclip_backend_error* error) {
   return guarded(error, [&] {
     for (int64_t r = 0; r < rows; ++r) {
       if (images[r].file_bytes > 0) failed[r] = 1;
       const auto value = static_cast<float>(images[r].width) + static_cast<float>(images[r].height) / 1024;
-      std::fill_n(out + r * model->embed_dim, model->embed_dim, value);
+      const bool pools = options->output == TORCHCLIP_OUTPUT_POOLED;
+      std::fill_n(out + r * model->embed_dim, model->embed_dim, pools ? -value : value);
     }
   });
 }

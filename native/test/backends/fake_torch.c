@@ -25,7 +25,7 @@ enum { THREADS_REFUSED = 77, THREADS_UNKNOWN_TENSOR = 78, THREADS_UNKNOWN_STATUS
 
 struct torchclip_torch_runner {
   float pixels[256]; /* of the first channel */
-  int64_t image_bytes, embed_dim;
+  int64_t image_bytes, embed_dim, pooled_dim;
   uint64_t bytes;
 };
 
@@ -96,6 +96,7 @@ static int32_t make_runner(const torchclip_torch_model* model, const torchclip_t
   memcpy(made->pixels, model->pixels, sizeof made->pixels);
   made->image_bytes = 3 * model->image_size * model->image_size;
   made->embed_dim = model->embed_dim;
+  made->pooled_dim = model->pooled_dim;
   made->bytes = sum;
   *runner = made;
   return TORCHCLIP_OK;
@@ -108,14 +109,15 @@ static void runner_info(const torchclip_torch_runner* runner, torchclip_torch_ru
   info->logit_scale = 2.5f;
 }
 
-/* Element d of a row is what the first byte of the image becomes, plus d. */
+/* Element d of a row is what the first byte of the image becomes, plus d; of a pooled feature less d. */
 static int32_t encode_pixels(torchclip_torch_runner* runner, const uint8_t* pixels, int64_t rows,
                              const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
   if (options->cancel && *options->cancel) return fail(error, TORCHCLIP_E_ABORTED, "aborted");
+  const int pools = options->output == TORCHCLIP_OUTPUT_POOLED;
+  const int64_t dim = pools ? runner->pooled_dim : runner->embed_dim;
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t d = 0; d < runner->embed_dim; ++d) {
-      out[r * runner->embed_dim + d] = runner->pixels[pixels[r * runner->image_bytes]] + (float)d;
-    }
+    const float first = runner->pixels[pixels[r * runner->image_bytes]];
+    for (int64_t d = 0; d < dim; ++d) out[r * dim + d] = pools ? first - (float)d : first + (float)d;
   }
   return TORCHCLIP_OK;
 }

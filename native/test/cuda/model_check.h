@@ -37,7 +37,7 @@ inline double most_loss(const std::string& precision) {
 
 // `both`: both towers must be known; otherwise those that are known are compared.
 inline void check_precision(const std::string& path, const std::string& precision, bool both, const Inputs& in,
-                            const Embeddings& expected) {
+                            const Embeddings& expected, const test::Rows& expected_pooled) {
   CAPTURE(path);
   CAPTURE(precision);
   core::Runner runner(path, on_device(precision));
@@ -47,6 +47,11 @@ inline void check_precision(const std::string& path, const std::string& precisio
   if (both) CHECK(has_images);
   if (both) CHECK(has_texts);
   if (!has_images && !has_texts) return;
+  if (has_images) {
+    const auto pooled = test::encode_pooled(runner, in);
+    CHECK(1 - test::least_cosine(expected_pooled, pooled, info.pooled_dim) <= most_loss(precision));
+    if (precision == "fp32") CHECK(test::largest_difference(expected_pooled, pooled) <= 1e-5);
+  }
   auto got = test::encode(runner, in);
   const auto again = test::encode(runner, in);  // recorded by now
   CHECK(test::first_difference(again.images, got.images) == "");
@@ -73,7 +78,10 @@ inline void check_model(const std::string& path, bool both) {
   core::Runner reference(path, generic);
   const auto in = test::inputs_for(reference.info());
   const auto expected = test::encode(reference, in);
-  for (const char* precision : {"fp32", "fp16", "bf16"}) check_precision(path, precision, both, in, expected);
+  const auto expected_pooled = test::encode_pooled(reference, in);
+  for (const char* precision : {"fp32", "fp16", "bf16"}) {
+    check_precision(path, precision, both, in, expected, expected_pooled);
+  }
 }
 
 }  // namespace torchclip::cuda

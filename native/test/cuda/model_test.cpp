@@ -77,6 +77,18 @@ TEST_CASE("images of any sizes through the device's own resize: the same pixels,
   CHECK(first_difference(resized_there, resized_here) == "");
 }
 
+TEST_CASE("the pooled features of images of any sizes, between batches of embeddings") {
+  core::Runner runner(artifact(), on_device("fp32"));
+  const SizedImages sized(runner.info());
+  const auto embeddings = sized.resized_here(runner);
+  Rows here(static_cast<std::size_t>(3 * runner.info().pooled_dim)), there(here.size());
+  const auto pooled = core::ImageOutput::pooled;
+  runner.encode_pixels(sized.pixels.data(), 3, here.data(), false, nullptr, pooled);
+  runner.encode_images(sized.images.data(), 3, there.data(), nullptr, false, nullptr, pooled);
+  CHECK(first_difference(there, here) == "");
+  CHECK(first_difference(sized.resized_here(runner), embeddings) == "");
+}
+
 TEST_CASE("files that the device decodes beside decoded images: a file that it refuses or fails at hurts no other") {
   core::Runner runner(artifact(), on_device("fp32"));
   const SizedImages sized(runner.info());

@@ -96,17 +96,32 @@ std::string head_source(const Convnext& c) {
          bias("project.mlp.fc2") + ")";
 }
 
-std::string tower_source(const Convnext& c) {
+// Up to the feature map of the last stage.
+std::vector<std::string> stage_lines(const Convnext& c) {
   const std::string convolution = "getattr(self.stem, \"0\")", norm = "getattr(self.stem, \"1\")";
   std::vector<std::string> lines = {
       "x = torch.conv2d(image, " + convolution + ".weight, " + convolution + ".bias, [4, 4])",
       channel_norm_source(c.widths[0], norm, c.eps)};
   for (int s = 0; s < 4; ++s) lines.push_back("x = getattr(self.stages, \"" + std::to_string(s) + "\").forward(x)");
-  auto source = forward_source("image: Tensor", lines);
+  return lines;
+}
+
+std::vector<std::string> pool_lines(const Convnext& c) {
+  return {"x = x.mean([2, 3])", "x = " + layer_norm_source("x", "head.norm", c.widths[3], c.eps)};
+}
+
+std::string tower_source(const Convnext& c) {
+  auto source = forward_source("image: Tensor", stage_lines(c));
   // An empty line stands before the head, as it always has: the text is compared byte for byte.
-  source += "\n    x = x.mean([2, 3])\n    x = " + layer_norm_source("x", "head.norm", c.widths[3], c.eps) +
-            "\n    return " + head_source(c) + "\n";
+  for (const auto& line : pool_lines(c)) source += "\n    " + line;
+  source += "\n    return " + head_source(c) + "\n";
   return source;
+}
+
+std::vector<std::string> tower_lines(const Convnext& c) {
+  auto lines = stage_lines(c);
+  for (auto& line : pool_lines(c)) lines.push_back(std::move(line));
+  return lines;
 }
 
 }  // namespace
@@ -122,6 +137,14 @@ TowerLayout convnext_layout(const Json& config, std::int64_t embed_dim) {
     layout.modules.push_back({stage, stage_source(c.depths[s], s > 0)});
   }
   layout.modules.push_back({"visual", tower_source(c)});
+  layout.pooled_methods.push_back({"visual", pooled_source(tower_lines(c))});
+  layout.pooled_dim = c.widths[3];
+  const std::string head = "visual.project.proj";
+  if (c.mlp) {
+    layout.projection.kind = ProjectionKind::other;
+  } else {
+    layout.projection = {ProjectionKind::linear, head + ".weight", c.head_bias ? head + ".bias" : "", true};
+  }
   layout.image_size = c.image_size;
   return layout;
 }

@@ -125,18 +125,22 @@ std::string rope_source(const Eva& c) {
          "    return torch.stack([angle.sin(), angle.cos()])\n\n";
 }
 
-std::string tower_source(const Eva& c) {
+// Up to the pooled feature.
+std::vector<std::string> tower_lines(const Eva& c) {
   const auto patch = std::to_string(c.patch);
-  return (c.rotary ? rope_source(c) : "") +
-         forward_source(
-             "image: Tensor",
-             {"x = torch.conv2d(image, self.conv1.weight, self.conv1.bias, [" + patch + ", " + patch + "])",
-              "x = x.flatten(2).transpose(1, 2)",
-              "x = torch.cat([self.class_embedding.expand([x.size(0), 1, " + std::to_string(c.width) + "]), x], 1)",
-              "x = x + self.positional_embedding",
-              std::string("x = self.blocks.forward(x, ") + (c.rotary ? "self.rope(x)" : "x") + ")",
-              "x = x.select(1, 0)", "x = " + layer_norm_source("x", "ln_post", c.width, c.eps),
-              std::string("return ") + (c.projection ? "torch.matmul(x, self.proj) + self.proj_bias" : "x")});
+  return {"x = torch.conv2d(image, self.conv1.weight, self.conv1.bias, [" + patch + ", " + patch + "])",
+          "x = x.flatten(2).transpose(1, 2)",
+          "x = torch.cat([self.class_embedding.expand([x.size(0), 1, " + std::to_string(c.width) + "]), x], 1)",
+          "x = x + self.positional_embedding",
+          std::string("x = self.blocks.forward(x, ") + (c.rotary ? "self.rope(x)" : "x") + ")",
+          "x = x.select(1, 0)",
+          "x = " + layer_norm_source("x", "ln_post", c.width, c.eps)};
+}
+
+std::string tower_source(const Eva& c) {
+  auto lines = tower_lines(c);
+  lines.push_back(std::string("return ") + (c.projection ? "torch.matmul(x, self.proj) + self.proj_bias" : "x"));
+  return (c.rotary ? rope_source(c) : "") + forward_source("image: Tensor", lines);
 }
 
 }  // namespace
@@ -149,6 +153,9 @@ TowerLayout eva_layout(const Json& config, std::int64_t embed_dim) {
   repeat_module(layout.modules, "visual.blocks.", c.layers, block_source(c));
   layout.modules.push_back({"visual.blocks", stack_source(c.layers, "", "rope")});
   layout.modules.push_back({"visual", tower_source(c)});
+  layout.pooled_methods.push_back({"visual", pooled_source(tower_lines(c))});
+  layout.pooled_dim = c.width;
+  if (c.projection) layout.projection = {ProjectionKind::linear, "visual.proj", "visual.proj_bias", false};
   layout.image_size = c.image_size;
   return layout;
 }

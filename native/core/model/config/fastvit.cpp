@@ -257,7 +257,8 @@ std::string stage_source(const Fastvit& c, std::size_t s) {
   return forward_source("x: Tensor", lines);
 }
 
-std::string tower_source(const Fastvit& c) {
+// Up to the pooled feature.
+std::vector<std::string> tower_lines(const Fastvit& c) {
   std::vector<std::string> lines = {"x = image"};
   const auto run = [&](const char* list, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -267,6 +268,11 @@ std::string tower_source(const Fastvit& c) {
   run("stem", 3);
   run("stages", c.depths.size());
   lines.push_back("x = self.final_conv.forward(x).mean([2, 3])");
+  return lines;
+}
+
+std::string tower_source(const Fastvit& c) {
+  auto lines = tower_lines(c);
   lines.push_back("return " + (c.projection ? linear_source("x", "project") : std::string("x")));
   return forward_source("image: Tensor", lines);
 }
@@ -303,6 +309,9 @@ TowerLayout fastvit_layout(const Json& config, std::int64_t embed_dim) {
   for (std::size_t s = 0; s < c.depths.size(); ++s) add_stage(layout.modules, c, s);
   layout.modules.push_back({"visual.final_conv", mobile_source(final_block(c))});
   layout.modules.push_back({"visual", tower_source(c)});
+  layout.pooled_methods.push_back({"visual", pooled_source(tower_lines(c))});
+  layout.pooled_dim = c.final_width;
+  if (c.projection) layout.projection = {ProjectionKind::linear, "visual.project.weight", "visual.project.bias", true};
   layout.image_size = c.image_size;
   return layout;
 }

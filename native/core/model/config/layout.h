@@ -19,13 +19,29 @@ struct ModuleSource {
 // Shapes by dotted path. An axis of -1 accepts any size of at least 1.
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
+// What makes the embedding of the pooled feature: nothing (both are equal), a matrix, or something else.
+enum class ProjectionKind : std::uint8_t { none, linear, other };
+
+struct ImageProjection {
+  ProjectionKind kind = ProjectionKind::none;
+  // The tensors of a linear one. The matrix is [pooled_dim, embed_dim], or [embed_dim, pooled_dim] as torch's Linear
+  // has it. The bias may be empty.
+  std::string matrix, bias;
+  bool transposed = false;
+};
+
 struct TowerLayout {
   Shapes shapes;
   std::vector<ModuleSource> modules;  // Children before the parents that call them; the last is the tower.
-  std::int64_t image_size = 0;        // Image towers: the side of the square input, in pixels.
-  std::int64_t context_length = 0;    // Text towers: the number of token ids of one text.
-  std::int64_t vocab_size = 0;        // Text towers.
-  bool trims = false;                 // Text towers: padding after the end may be omitted.
+  // Image towers: a method pooled(self, image) of the last module, and what it calls, which give the pooled feature
+  // (ImageOutput). They are no part of an artifact; the generic runner adds them to the modules of the same path.
+  std::vector<ModuleSource> pooled_methods;
+  std::int64_t pooled_dim = 0;      // Image towers: the width of the pooled feature; 0: it gives none.
+  ImageProjection projection;       // Image towers.
+  std::int64_t image_size = 0;      // Image towers: the side of the square input, in pixels.
+  std::int64_t context_length = 0;  // Text towers: the number of token ids of one text.
+  std::int64_t vocab_size = 0;      // Text towers.
+  bool trims = false;               // Text towers: padding after the end may be omitted.
 };
 
 // The layouts of the towers, one per file. `config` is the object "image" or "text" of torchclip.json; the interfaces

@@ -80,32 +80,59 @@ std::string bottleneck_source(bool downsample, std::int64_t stride) {
        "return torch.relu(y + " + skip + ")"});
 }
 
-// The mean of all positions asks, all positions and the mean answer.
-std::string attention_pool_source(const Resnet& c) {
+// The mean of all positions asks, all positions and the mean answer; without c_proj.
+std::vector<std::string> attention_pool_lines(const Resnet& c) {
   const auto heads = std::to_string(c.heads), head = std::to_string(kHeadWidth);
   const auto all = ".view([b, n, " + heads + ", " + head + "]).transpose(1, 2)";
-  return forward_source(
-      "x: Tensor",
-      {"x = x.flatten(2).transpose(1, 2)", "x = torch.cat([x.mean([1], True), x], 1) + self.positional_embedding",
-       "b = x.size(0)", "n = x.size(1)",
-       "q = " + linear_source("x.narrow(1, 0, 1)", "q_proj") + ".view([b, 1, " + heads + ", " + head +
-           "]).transpose(1, 2)",
-       "k = " + linear_source("x", "k_proj") + all, "v = " + linear_source("x", "v_proj") + all,
-       "a = torch.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape([b, " +
-           std::to_string(c.width * kReduction) + "])",
-       "return " + linear_source("a", "c_proj")});
+  return {"x = x.flatten(2).transpose(1, 2)",
+          "x = torch.cat([x.mean([1], True), x], 1) + self.positional_embedding",
+          "b = x.size(0)",
+          "n = x.size(1)",
+          "q = " + linear_source("x.narrow(1, 0, 1)", "q_proj") + ".view([b, 1, " + heads + ", " + head +
+              "]).transpose(1, 2)",
+          "k = " + linear_source("x", "k_proj") + all,
+          "v = " + linear_source("x", "v_proj") + all,
+          "a = torch.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape([b, " +
+              std::to_string(c.width * kReduction) + "])"};
 }
 
-std::string tower_source() {
+std::string attention_pool_source(const Resnet& c) {
+  auto lines = attention_pool_lines(c);
+  lines.push_back("return " + linear_source("a", "c_proj"));
+  return forward_source("x: Tensor", lines);
+}
+
+std::string attention_pooled_source(const Resnet& c) {
+  auto lines = attention_pool_lines(c);
+  lines.push_back("return a");
+  return method_source("pooled", "x: Tensor", lines);
+}
+
+// Up to the feature map of the last stage.
+std::vector<std::string> tower_lines() {
   const auto step = [](const std::string& convolution, const std::string& norm) {
     return "x = torch.relu(" + batch_norm(convolution, "self." + norm) + ")";
   };
-  return forward_source(
-      "image: Tensor", {step("torch.conv2d(image, self.conv1.weight, None, [2, 2], [1, 1])", "bn1"),
-                        step("torch.conv2d(x, self.conv2.weight, None, [1, 1], [1, 1])", "bn2"),
-                        step("torch.conv2d(x, self.conv3.weight, None, [1, 1], [1, 1])", "bn3"),
-                        "x = torch.avg_pool2d(x, [2, 2])", "x = self.layer1.forward(x)", "x = self.layer2.forward(x)",
-                        "x = self.layer3.forward(x)", "x = self.layer4.forward(x)", "return self.attnpool.forward(x)"});
+  return {step("torch.conv2d(image, self.conv1.weight, None, [2, 2], [1, 1])", "bn1"),
+          step("torch.conv2d(x, self.conv2.weight, None, [1, 1], [1, 1])", "bn2"),
+          step("torch.conv2d(x, self.conv3.weight, None, [1, 1], [1, 1])", "bn3"),
+          "x = torch.avg_pool2d(x, [2, 2])",
+          "x = self.layer1.forward(x)",
+          "x = self.layer2.forward(x)",
+          "x = self.layer3.forward(x)",
+          "x = self.layer4.forward(x)"};
+}
+
+std::string tower_source() {
+  auto lines = tower_lines();
+  lines.push_back("return self.attnpool.forward(x)");
+  return forward_source("image: Tensor", lines);
+}
+
+std::string tower_pooled_source() {
+  auto lines = tower_lines();
+  lines.push_back("x = self.attnpool.pooled(x)");
+  return pooled_source(std::move(lines));
 }
 
 }  // namespace
@@ -124,6 +151,10 @@ TowerLayout resnet_layout(const Json& config, std::int64_t embed_dim) {
   }
   layout.modules.push_back({"visual.attnpool", attention_pool_source(c)});
   layout.modules.push_back({"visual", tower_source()});
+  layout.pooled_methods.push_back({"visual.attnpool", attention_pooled_source(c)});
+  layout.pooled_methods.push_back({"visual", tower_pooled_source()});
+  layout.pooled_dim = c.width * kReduction;
+  layout.projection = {ProjectionKind::linear, "visual.attnpool.c_proj.weight", "visual.attnpool.c_proj.bias", true};
   layout.image_size = c.image_size;
   return layout;
 }

@@ -57,10 +57,19 @@ std::string stack_source(std::int64_t count, const std::string& list, const std:
   return forward_source(argument.empty() ? "x: Tensor" : "x: Tensor, " + argument + ": Tensor", lines);
 }
 
-std::string forward_source(const std::string& input, const std::vector<std::string>& lines) {
-  std::string source = "\ndef forward(self, " + input + ") -> Tensor:\n";
+std::string method_source(const std::string& name, const std::string& input, const std::vector<std::string>& lines) {
+  std::string source = "\ndef " + name + "(self, " + input + ") -> Tensor:\n";
   for (const auto& line : lines) source += "    " + line + "\n";
   return source;
+}
+
+std::string pooled_source(std::vector<std::string> lines) {
+  lines.push_back("return x");
+  return method_source("pooled", "image: Tensor", lines);
+}
+
+std::string forward_source(const std::string& input, const std::vector<std::string>& lines) {
+  return method_source("forward", input, lines);
 }
 
 void norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width) {

@@ -20,7 +20,11 @@ std::string activation_source(const std::string& activation, const std::string& 
 // Runs the modules "0" to count - 1 of self.`list` (of self if `list` is empty) one after the other. `argument` is a
 // second argument that all of them take, or empty.
 std::string stack_source(std::int64_t count, const std::string& list, const std::string& argument);
-// Returns a method forward(self, INPUT: Tensor) -> Tensor with these lines.
+// Returns a method NAME(self, INPUT) -> Tensor with these lines; `input` is "x: Tensor".
+std::string method_source(const std::string& name, const std::string& input, const std::vector<std::string>& lines);
+// Returns the method pooled of an image tower: these lines, which leave the pooled feature in x.
+std::string pooled_source(std::vector<std::string> lines);
+// Returns the method forward.
 std::string forward_source(const std::string& input, const std::vector<std::string>& lines);
 
 void norm_shapes(Shapes& shapes, const std::string& key, std::int64_t width);

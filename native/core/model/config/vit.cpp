@@ -172,7 +172,8 @@ std::string query_pool_source(const Vit& c) {
        "return " + linear_source("a", "attn.out_proj")});
 }
 
-std::string tower_source(const Vit& c) {
+// Up to the pooled feature.
+std::vector<std::string> tower_lines(const Vit& c) {
   const auto width = std::to_string(c.blocks.width), patch = std::to_string(c.patch);
   std::vector<std::string> lines;
   if (c.stem.empty()) {
@@ -192,6 +193,11 @@ std::string tower_source(const Vit& c) {
   if (c.pre_norm) lines.push_back("x = " + layer_norm_source("x", "ln_pre", c.blocks.width, c.blocks.eps));
   lines.push_back("x = self.transformer.forward(x)");
   for (auto& line : pool_lines(c)) lines.push_back(std::move(line));
+  return lines;
+}
+
+std::string tower_source(const Vit& c) {
+  auto lines = tower_lines(c);
   if (c.projection) lines.push_back("x = torch.matmul(x, self.proj)");
   if (c.projection_bias) lines.push_back("x = x + self.proj_bias");
   lines.push_back("return x");
@@ -213,6 +219,10 @@ TowerLayout vit_layout(const Json& config, std::int64_t embed_dim) {
   if (c.pool == "map") layout.modules.push_back({"visual.attn_pool", map_pool_source(c)});
   if (c.pool == "queries") layout.modules.push_back({"visual.attn_pool", query_pool_source(c)});
   layout.modules.push_back({"visual", tower_source(c)});
+  layout.pooled_methods.push_back({"visual", pooled_source(tower_lines(c))});
+  layout.pooled_dim = queries ? embed_dim : c.blocks.width;
+  if (c.projection)
+    layout.projection = {ProjectionKind::linear, "visual.proj", c.projection_bias ? "visual.proj_bias" : "", false};
   layout.image_size = c.image_size;
   return layout;
 }

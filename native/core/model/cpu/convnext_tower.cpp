@@ -82,22 +82,24 @@ std::size_t ConvnextTower::bytes() const {
   return n;
 }
 
-void ConvnextTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                           Cancel cancel) const {
-  in_image_chunks(pixels, size_, out, kChunkImages, [&](const std::uint8_t* chunk, const Matrix& embeddings) {
-    encode_chunk(context, arena, chunk, embeddings, cancel);
+void ConvnextTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                           const Matrix& out, Cancel cancel) const {
+  in_image_chunks(pixels, size_, out, kChunkImages, [&](const std::uint8_t* chunk, const Matrix& chunk_out) {
+    encode_chunk(context, arena, chunk, output, chunk_out, cancel);
   });
 }
 
-void ConvnextTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                                 Cancel cancel) const {
+void ConvnextTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                                 const Matrix& out, Cancel cancel) const {
   const Arena::Scope scope(arena);
   Features x = run_early(context, arena, pixels, out.rows, cancel);
   for (std::size_t s = kEarlyStages; s < stages_.size(); ++s) x = run_stage(context, arena, stages_[s], x, cancel);
   const Matrix pooled = arena.dense(out.rows, x.pixels.columns);
   mean_pixels(context, x.pixels, pooled);
   head_norm_.normalize(context, pooled, pooled);
-  if (!hidden_) return projection_.multiply(context, pooled, out);
+  if (output == ImageOutput::pooled || !hidden_) {
+    return project(context, nullptr, projection_for(output, projection_), pooled, out);
+  }
   const Matrix hidden = arena.dense(out.rows, hidden_.columns());
   hidden_.multiply(context, pooled, hidden, {.activation = Activation::gelu});
   projection_.multiply(context, hidden, out);

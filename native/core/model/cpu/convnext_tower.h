@@ -19,7 +19,7 @@ class ConvnextTower : public ImageTower {
   static bool supports(const Json& config);
   ConvnextTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
                 const PixelTable& pixels);
-  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
   Precision precision() const override { return precision_; }
@@ -33,8 +33,8 @@ class ConvnextTower : public ImageTower {
   Stage make_stage(const Context& context, const Weights& weights, std::size_t number, std::int64_t depth,
                    float eps) const;
   void make_head(const Context& context, const Weights& weights, bool mlp);
-  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                    Cancel cancel) const;
+  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                    const Matrix& out, Cancel cancel) const;
   // Returns the features after the stem and the first stages, after the stem, or after a stage, in the arena.
   Features run_early(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images,
                      Cancel cancel) const;

@@ -87,15 +87,15 @@ std::size_t EvaTower::bytes() const {
   return n;
 }
 
-void EvaTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                      Cancel cancel) const {
-  in_chunks(settings_, pixels, out, [&](const std::uint8_t* chunk, const Matrix& embeddings) {
-    encode_chunk(context, arena, chunk, embeddings, cancel);
+void EvaTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                      const Matrix& out, Cancel cancel) const {
+  in_chunks(settings_, pixels, out, [&](const std::uint8_t* chunk, const Matrix& chunk_out) {
+    encode_chunk(context, arena, chunk, output, chunk_out, cancel);
   });
 }
 
-void EvaTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                            Cancel cancel) const {
+void EvaTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                            const Matrix& out, Cancel cancel) const {
   const Arena::Scope scope(arena);
   const std::int64_t images = out.rows, width = settings_.width, length = settings_.length();
   const Matrix x = arena.dense(images * length, width);
@@ -113,7 +113,7 @@ void EvaTower::encode_chunk(const Context& context, Arena& arena, const std::uin
   }
   add_attention(context, arena, blocks_.back(), x, class_tokens);
   add_feed_forward(context, arena, blocks_.back(), class_tokens);
-  project(context, &final_norm_, projection_, class_tokens, out);
+  project(context, &final_norm_, projection_for(output, projection_), class_tokens, out);
 }
 
 void EvaTower::add_attention(const Context& context, Arena& arena, const Block& block, const ConstMatrix& x,

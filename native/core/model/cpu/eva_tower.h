@@ -16,7 +16,7 @@ class EvaTower : public ImageTower {
  public:
   EvaTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
            const PixelTable& pixels);
-  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
   Precision precision() const override { return precision_; }
@@ -28,8 +28,8 @@ class EvaTower : public ImageTower {
   };
   Block make_block(const Context& context, const Weights& weights, const std::string& key, bool gated) const;
   void make_rotary_positions();
-  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                    Cancel cancel) const;
+  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                    const Matrix& out, Cancel cancel) const;
   // out += attention(x). x: f32 [images * length, width]; out: x itself, or [images, width] for the class tokens alone.
   void add_attention(const Context& context, Arena& arena, const Block& block, const ConstMatrix& x,
                      const Matrix& out) const;

@@ -6,6 +6,7 @@
 #include "model/cpu/chunking.h"
 #include "model/cpu/merged_convolution.h"
 #include "model/cpu/pixel_taps.h"
+#include "model/cpu/projection.h"
 
 namespace torchclip::core {
 namespace {
@@ -158,20 +159,20 @@ std::size_t FastvitTower::bytes() const {
   return n;
 }
 
-void FastvitTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                          Cancel cancel) const {
-  in_image_chunks(pixels, size_, out, kChunkImages, [&](const std::uint8_t* chunk, const Matrix& embeddings) {
-    encode_chunk(context, arena, chunk, embeddings, cancel);
+void FastvitTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                          const Matrix& out, Cancel cancel) const {
+  in_image_chunks(pixels, size_, out, kChunkImages, [&](const std::uint8_t* chunk, const Matrix& chunk_out) {
+    encode_chunk(context, arena, chunk, output, chunk_out, cancel);
   });
 }
 
-void FastvitTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                                Cancel cancel) const {
+void FastvitTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                                const Matrix& out, Cancel cancel) const {
   const Arena::Scope scope(arena);
   Features x = run_early(context, arena, pixels, out.rows, cancel);
   for (std::size_t s = early_stages_; s < stages_.size(); ++s) x = run_stage(context, arena, stages_[s], x, cancel);
   check_cancel(cancel);
-  run_head(context, arena, x, out);
+  run_head(context, arena, x, output, out);
 }
 
 Features FastvitTower::run_early(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images,
@@ -242,14 +243,16 @@ Features FastvitTower::run_stage(const Context& context, Arena& arena, const Sta
   return x;
 }
 
-void FastvitTower::run_head(const Context& context, Arena& arena, const Features& x, const Matrix& out) const {
+void FastvitTower::run_head(const Context& context, Arena& arena, const Features& x, ImageOutput output,
+                            const Matrix& out) const {
   const Arena::Scope scope(arena);
   const auto& conv = final_.convolution();
   const Matrix features = arena.dense(x.pixels.rows, conv.columns());
   final_.run(context, arena, x, features);
   const Matrix means = arena.dense(out.rows, conv.columns());
   mean_pixels(context, features, means);
-  if (projection_) return projection_.multiply(context, means, out);
+  const Linear& projection = projection_for(output, projection_);
+  if (projection) return projection.multiply(context, means, out);
   const auto order = conv.order();
   for (std::int64_t r = 0; r < out.rows; ++r) {
     for (std::size_t i = 0; i < order.size(); ++i) out.row<float>(r)[order[i]] = means.row<float>(r)[i];

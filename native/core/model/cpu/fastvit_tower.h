@@ -19,7 +19,7 @@ class FastvitTower : public ImageTower {
  public:
   FastvitTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
                const PixelTable& pixels);
-  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
   Precision precision() const override { return precision_; }
@@ -51,8 +51,8 @@ class FastvitTower : public ImageTower {
                    bool batch_norm) const;
   void make_head(const Context& context, const Weights& weights, std::int64_t channels, bool projects);
 
-  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                    Cancel cancel) const;
+  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                    const Matrix& out, Cancel cancel) const;
   // Returns the features after the stem and the first stages, after the stem, or after a stage, in the arena.
   Features run_early(const Context& context, Arena& arena, const std::uint8_t* pixels, std::int64_t images,
                      Cancel cancel) const;
@@ -61,8 +61,8 @@ class FastvitTower : public ImageTower {
   // out: f32 [images * side^2, columns] for half the side.
   void halve(const Context& context, Arena& arena, const Downsample& downsample, const Features& in,
              const Matrix& out) const;
-  // Writes the embeddings of the features after the last stage to `out`.
-  void run_head(const Context& context, Arena& arena, const Features& x, const Matrix& out) const;
+  // Writes the output of the features after the last stage to `out`.
+  void run_head(const Context& context, Arena& arena, const Features& x, ImageOutput output, const Matrix& out) const;
 
   Precision precision_ = Precision::fp32;
   std::int64_t size_ = 0;

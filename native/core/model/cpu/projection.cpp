@@ -13,6 +13,11 @@ Linear linear_of(const Context& context, Precision precision, const Weights& wei
   return Linear(context, precision, w.data, weights(key + ".bias").data, w.rows(), w.inner());
 }
 
+const Linear& projection_for(ImageOutput output, const Linear& projection) {
+  static const Linear none;
+  return output == ImageOutput::pooled ? none : projection;
+}
+
 void project(const Context& context, const LayerNorm* norm, const Linear& projection, const Matrix& pooled,
              const Matrix& out) {
   if (norm) norm->normalize(context, pooled, pooled);

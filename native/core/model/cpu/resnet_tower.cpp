@@ -156,15 +156,15 @@ void ResnetTower::Convolution::run(const Context& context, Arena& arena, const C
   convolve_plainly(context, arena, plain, in, side, out);
 }
 
-void ResnetTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                         Cancel cancel) const {
-  in_image_chunks(pixels, size_, out, kChunkImages, [&](const std::uint8_t* chunk, const Matrix& embeddings) {
-    encode_chunk(context, arena, chunk, embeddings, cancel);
+void ResnetTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                         const Matrix& out, Cancel cancel) const {
+  in_image_chunks(pixels, size_, out, kChunkImages, [&](const std::uint8_t* chunk, const Matrix& chunk_out) {
+    encode_chunk(context, arena, chunk, output, chunk_out, cancel);
   });
 }
 
-void ResnetTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                               Cancel cancel) const {
+void ResnetTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                               const Matrix& out, Cancel cancel) const {
   const Arena::Scope scope(arena);
   const std::int64_t side = size_ / 4;
   Features x{arena.dense(out.rows * side * side, width_), side};
@@ -173,7 +173,7 @@ void ResnetTower::encode_chunk(const Context& context, Arena& arena, const std::
     check_cancel(cancel);
     x = run_block(context, arena, block, x);
   }
-  pool(context, arena, x.pixels, out);
+  pool(context, arena, x.pixels, output, out);
 }
 
 void ResnetTower::run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out) const {
@@ -216,7 +216,8 @@ Features ResnetTower::run_block(const Context& context, Arena& arena, const Bloc
   return {out, next};
 }
 
-void ResnetTower::pool(const Context& context, Arena& arena, const ConstMatrix& x, const Matrix& out) const {
+void ResnetTower::pool(const Context& context, Arena& arena, const ConstMatrix& x, ImageOutput output,
+                       const Matrix& out) const {
   const Arena::Scope scope(arena);
   const std::int64_t images = out.rows, positions = positions_.rows(), width = positions_.inner();
   // The tokens of an image: the mean of its pixels, and its pixels, each with its position.
@@ -243,7 +244,7 @@ void ResnetTower::pool(const Context& context, Arena& arena, const ConstMatrix& 
   const Matrix attention_out = arena.dense(images, width);
   attention_.run(context, arena, queries, as_linear_input(context, arena, tokens, attention_.type()), spans,
                  attention_out);
-  projection_.multiply(context, attention_out, out);
+  project(context, nullptr, projection_for(output, projection_), attention_out, out);
 }
 
 }  // namespace torchclip::core

@@ -17,7 +17,7 @@ class ResnetTower : public ImageTower {
  public:
   ResnetTower(const Context& context, Precision precision, const Weights& weights, const Json& config,
               const PixelTable& pixels);
-  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
   Precision precision() const override { return precision_; }
@@ -45,14 +45,14 @@ class ResnetTower : public ImageTower {
   Block make_block(const Context& context, const Weights& weights, const std::string& key, bool first,
                    std::int64_t stride) const;
   void make_pool(const Context& context, const Weights& weights, const std::string& key);
-  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                    Cancel cancel) const;
+  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                    const Matrix& out, Cancel cancel) const;
   // Writes the features after the stem, f32 [images * (size / 4)^2, width], to `out`.
   void run_stem(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out) const;
   // Returns the features after a block: x itself, which is overwritten, or new features in the arena.
   Features run_block(const Context& context, Arena& arena, const Block& block, const Features& x) const;
-  // Attention pooling of x, whose query is the mean of all pixels.
-  void pool(const Context& context, Arena& arena, const ConstMatrix& x, const Matrix& out) const;
+  // Attention pooling of x, whose query is the mean of all pixels. The pooled feature is that before c_proj.
+  void pool(const Context& context, Arena& arena, const ConstMatrix& x, ImageOutput output, const Matrix& out) const;
 
   Precision precision_ = Precision::fp32;
   DType type_ = DType::f32;  // The element type of the linear layers' input.

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "linalg/arena.h"
 #include "linalg/packed.h"
+#include "model/config/image_output.h"
 #include "model/config/pixel_table.h"
 #include "model/config/weights.h"
 
@@ -21,9 +22,10 @@ class ImageTower {
                                           const Json& config, std::int64_t embed_dim, const PixelTable& pixels);
   virtual ~ImageTower() = default;
 
-  // pixels: uint8 [rows, size, size, 3]; out: f32 [rows, embed_dim], not normalised.
-  virtual void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                      Cancel cancel) const = 0;
+  // pixels: uint8 [rows, size, size, 3]; out: f32 [rows, embed_dim], or [rows, pooled_dim] of TowerLayout for the
+  // pooled feature; not normalised.
+  virtual void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                      const Matrix& out, Cancel cancel) const = 0;
   virtual std::size_t bytes() const = 0;
   // The precision of its matrix multiplications, which may differ from the requested one.
   virtual Precision precision() const = 0;

@@ -62,15 +62,15 @@ std::size_t VitTower::bytes() const {
          pool_.up.bytes() + pool_.down.bytes();
 }
 
-void VitTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                      Cancel cancel) const {
-  in_chunks(settings_, pixels, out, [&](const std::uint8_t* chunk, const Matrix& embeddings) {
-    encode_chunk(context, arena, chunk, embeddings, cancel);
+void VitTower::encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                      const Matrix& out, Cancel cancel) const {
+  in_chunks(settings_, pixels, out, [&](const std::uint8_t* chunk, const Matrix& chunk_out) {
+    encode_chunk(context, arena, chunk, output, chunk_out, cancel);
   });
 }
 
-void VitTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                            Cancel cancel) const {
+void VitTower::encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                            const Matrix& out, Cancel cancel) const {
   const Arena::Scope scope(arena);
   const std::int64_t images = out.rows, width = settings_.width, length = settings_.length();
   const Matrix x = arena.dense(images * length, width);
@@ -82,7 +82,7 @@ void VitTower::encode_chunk(const Context& context, Arena& arena, const std::uin
     const Matrix pooled = arena.dense(images, width);
     const std::vector<std::int64_t> class_tokens(sequences.starts.begin(), sequences.starts.end() - 1);
     transformer_.run_pooled(context, arena, sequences, x, class_tokens, pooled, cancel);
-    return project(context, &final_norm_, projection_, pooled, out);
+    return project(context, &final_norm_, projection_for(output, projection_), pooled, out);
   }
 
   transformer_.run(context, arena, sequences, x, cancel);
@@ -95,7 +95,7 @@ void VitTower::encode_chunk(const Context& context, Arena& arena, const std::uin
   } else {
     pool_attention(context, arena, x, pooled);
   }
-  project(context, norm_before_pool ? nullptr : &final_norm_, projection_, pooled, out);
+  project(context, norm_before_pool ? nullptr : &final_norm_, projection_for(output, projection_), pooled, out);
 }
 
 void VitTower::pool_average(const Context& context, const ConstMatrix& x, const Matrix& pooled) const {

@@ -22,7 +22,7 @@ class VitTower : public ImageTower {
  public:
   VitTower(const Context& context, Precision precision, const Weights& weights, const VitSettings& settings,
            std::int64_t embed_dim, const PixelTable& pixels);
-  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
+  void encode(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output, const Matrix& out,
               Cancel cancel) const override;
   std::size_t bytes() const override;
   Precision precision() const override { return precision_; }
@@ -30,8 +30,8 @@ class VitTower : public ImageTower {
  private:
   AttentionPool make_map_pool(const Context& context, const Weights& weights, const std::string& key) const;
   AttentionPool make_query_pool(const Context& context, const Weights& weights, const std::string& key) const;
-  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, const Matrix& out,
-                    Cancel cancel) const;
+  void encode_chunk(const Context& context, Arena& arena, const std::uint8_t* pixels, ImageOutput output,
+                    const Matrix& out, Cancel cancel) const;
   // Writes the mean of the patches of each image to `pooled`. x: f32 [images * length, width].
   void pool_average(const Context& context, const ConstMatrix& x, const Matrix& pooled) const;
   // Pools the tokens x by one query; pooled: f32 [images, width of the query].

@@ -80,7 +80,7 @@ Embeddings on_gpu(const Subject& subject, const std::string& precision) {
   const Sample& in = subject.sample;
   Embeddings out(subject);
   const auto model = subject.on_gpu(precision);
-  model->encode_pixels(in.pixels.data(), in.images, out.images.data(), nullptr);
+  model->encode_pixels(in.pixels.data(), in.images, core::ImageOutput::embedding, out.images.data(), nullptr);
   model->encode_tokens(in.ids.data(), in.texts, kContext, out.texts.data(), nullptr);
   out.finish();
   return out;

@@ -41,7 +41,8 @@ class CpuModel {
  public:
   CpuModel(const Subject& subject, core::Precision precision);
   void images(const std::uint8_t* pixels, std::int64_t rows, float* out) {
-    image_->encode(context_, arena_, pixels, core::Matrix::dense(out, rows, embed_), nullptr);
+    image_->encode(context_, arena_, pixels, core::ImageOutput::embedding, core::Matrix::dense(out, rows, embed_),
+                   nullptr);
   }
   void texts(const std::int32_t* ids, std::int64_t rows, float* out) {
     text_->encode(context_, arena_, ids, kContext, core::Matrix::dense(out, rows, embed_), nullptr);

@@ -54,7 +54,8 @@ double speed_from_host(const Subject& subject, cuda::Model& model, std::int64_t 
   }
   std::vector<float> out(static_cast<std::size_t>(batch * subject.shape.embed));
   const auto encode = [&](int times) {
-    for (int i = 0; i < times; ++i) model.encode_pixels(pixels.data(), batch, out.data(), nullptr);
+    for (int i = 0; i < times; ++i)
+      model.encode_pixels(pixels.data(), batch, core::ImageOutput::embedding, out.data(), nullptr);
   };
   encode(3);
   const int times = options.dry ? 1 : 10;
