@@ -5,6 +5,7 @@ import { datasetsCommand } from "./datasets.js";
 import { doctorCommand } from "./doctor.js";
 import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
+import { finetuneCommand } from "./finetune.js";
 import { importCommand } from "./import.js";
 import { modelsCommand } from "./models.js";
 import { probeCommand } from "./probe.js";
@@ -24,6 +25,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   retrieveCommand,
   probeCommand,
   teachCommand,
+  finetuneCommand,
   embedCommand,
   searchCommand,
   benchCommand,

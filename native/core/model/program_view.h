@@ -16,7 +16,7 @@ class ProgramView {
   ProgramView() = default;  // Without modules.
   // Tensors without types.
   ProgramView(const std::vector<ModuleSource>& modules, const Shapes& shapes);
-  // A tower, its tensors as `artifact` stores them.
+  // A tower, its tensors as `artifact` stores them. Those that it does not have, of adapters, are float32.
   ProgramView(const TowerLayout& tower, const Artifact& artifact);
 
   torchclip_program view() const { return {modules_.data(), modules_.size(), tensors_.data(), tensors_.size()}; }
