@@ -2,6 +2,7 @@ import { addon } from "../addon.js";
 import { checkAborted, toTorchclipError } from "../errors.js";
 import { mergeLimits } from "../images/limits.js";
 import { readArtifactConfig } from "../models/config.js";
+import { artifactWithAdapters, checkAdapters } from "../models/store/adapters.js";
 import { locateModel } from "../models/store/resolve.js";
 import { readOptions } from "../options.js";
 import { settings } from "../settings.js";
@@ -21,7 +22,8 @@ export async function load(model: string, given: LoadOptions = {}): Promise<Clip
 
 async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   checkAborted(options.signal);
-  const { artifact: path, origin } = await locateModel(model, options);
+  const { artifact, origin } = await locateModel(model, options);
+  const path = await withAdapters(artifact, options);
   checkAborted(options.signal);
   const requested = options.precision ?? "fp32";
   const autoOnCpu = requested === "auto" && isOnCpu(options);
@@ -37,6 +39,15 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
     await engine.close();
     throw error;
   }
+}
+
+/** The artifact that is loaded: the model's, or one with the adapters merged in. */
+async function withAdapters(artifact: string, options: LoadOptions): Promise<string> {
+  const { adapters } = options;
+  if (adapters === undefined) return artifact;
+  checkAdapters(adapters);
+  if (adapters.length === 0) return artifact;
+  return artifactWithAdapters(artifact, adapters, settings(options).cacheDir);
 }
 
 async function open(path: string, precision: Precision, options: LoadOptions) {

@@ -1,3 +1,4 @@
+import { addLowRank } from "../models/import/low-rank.js";
 import { randomOf } from "./sampler.js";
 import { loraScale } from "./parameters.js";
 import type { LoraSettings } from "./recipes.js";
@@ -15,23 +16,6 @@ export async function startAdapters(trainer: Trainer, seed: number): Promise<voi
     const values = Float32Array.from({ length: shape[0] * shape[1] }, () => bound * (2 * random() - 1));
     await trainer.write(name, values);
   }
-}
-
-/** scale × B A: float32 [out, width]. a: [rank, width], b: [out, rank]. */
-export function adapterProduct(a: Float32Array, b: Float32Array, rank: number, scale: number): Float32Array {
-  const width = a.length / rank;
-  const out = b.length / rank;
-  const product = new Float32Array(out * width);
-  for (let row = 0; row < out; row++) {
-    const sums = new Float64Array(width);
-    for (let r = 0; r < rank; r++) {
-      const factor = scale * b[row * rank + r];
-      const from = r * width;
-      for (let column = 0; column < width; column++) sums[column] += factor * a[from + column];
-    }
-    product.set(sums, row * width);
-  }
-  return product;
 }
 
 /** A matrix of the model that adapters change, and their change of it. */
@@ -68,8 +52,8 @@ export async function addAdapters(
 ): Promise<void> {
   for (const { name, row } of adapters) {
     const [a, b] = [await trainer.read(`${name}.a`), await trainer.read(`${name}.b`)];
-    const product = adapterProduct(a, b, lora.rank, loraScale(lora));
-    const start = row * (a.length / lora.rank);
-    product.forEach((value, i) => (values[start + i] += value));
+    const { rank } = lora;
+    const change = { a, b, rank, scale: loraScale(lora), row, transpose: false };
+    addLowRank(values, a.length / rank, change);
   }
 }

@@ -2,8 +2,10 @@ import { join } from "node:path";
 import { readFloats } from "../models/formats/read-floats.js";
 import type { StoredTensor } from "../models/formats/types.js";
 import type { WrittenTensor } from "../models/formats/write-safetensors.js";
-import { rewriteArtifact, type ArtifactContent } from "../models/import/rewrite.js";
+import { readArtifact, rewriteArtifact, type ArtifactContent } from "../models/import/rewrite.js";
+import { saveHuggingFace } from "../models/export/save-hugging-face.js";
 import { addAdapters, mergedMatrices } from "./lora.js";
+import { savePeft } from "./peft.js";
 import type { FinetuneMethod, Recipe } from "./recipes.js";
 import type { Trainer } from "./trainer.js";
 
@@ -36,7 +38,11 @@ export async function saveResult(
   const tuned = method === "lora" ? mergedTensors(from, trainer, recipe) : trainedTensorsOf(trainer);
   const changed = share === 1 ? tuned : tuned.map((tensor) => interpolated(from, tensor, share));
   await rewriteArtifact(from, artifact, changed, `${from.config.name} (fine-tuned)`);
-  return { artifact, files: [artifact] };
+  const transformers = await saveHuggingFace(join(folder, "transformers"), await readArtifact(artifact));
+  const base = from.config.name;
+  const adapters =
+    method === "lora" ? await savePeft(join(folder, "adapter"), trainer, from.config, recipe.lora, base) : [];
+  return { artifact, files: [artifact, ...transformers, ...adapters] };
 }
 
 /** Trained tensors as they are. */
