@@ -89,7 +89,13 @@ export async function testBeforeAndAfter(
 ): Promise<void> {
   const before = await testModel(flags.model, splits, trained, flags, signal);
   await before.clip.close();
-  const after = await testModel(trained.saved.artifact, splits, trained, flags, signal);
+  const after = await testModel(
+    trained.saved.artifact,
+    splits,
+    trained,
+    { ...flags, adapter: undefined },
+    signal,
+  );
   try {
     const comparison = compareResults(before.result, after.result);
     const settings = await runSettings(after.clip, { ...flags, batchSize: trained.recipe.batchSize });

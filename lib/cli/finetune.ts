@@ -127,7 +127,10 @@ async function train(splits: Splits, flags: FinetuneFlags, signal: AbortSignal):
   };
   const { method, out: folder, seed, bf16, wise, template } = flags;
   const { validateEvery, patience, checkpointEvery, resume, autoRotate } = flags;
-  const { device, threads, cacheDir, offline, mirror, mirrorFallback, onNote } = loadOptions(flags, signal);
+  const { device, threads, adapters, cacheDir, offline, mirror, mirrorFallback, onNote } = loadOptions(
+    flags,
+    signal,
+  );
   return finetune(flags.model, splits.train, {
     ...recipeChanges(flags),
     ...{ method, folder, seed, bf16, wise, validateEvery, patience, checkpointEvery, resume, autoRotate },
@@ -135,7 +138,7 @@ async function train(splits: Splits, flags: FinetuneFlags, signal: AbortSignal):
     sweep: flags.wiseSweep ? splits.test : undefined,
     prompts: template && { templates: template, source: "--template" },
     limits: imageLimits(flags),
-    load: { device, threads, cacheDir, offline, mirror, mirrorFallback, onNote },
+    load: { device, threads, adapters, cacheDir, offline, mirror, mirrorFallback, onNote },
     signal,
     onProgress,
   }).finally(() => bar.stop());

@@ -156,6 +156,11 @@ const isDevice: OptionCheck = (value) =>
     ? undefined
     : "auto, cpu, cuda, cuda:N or cuda:all";
 
+const isPathList: OptionCheck = (value) =>
+  Array.isArray(value) && value.every((path) => typeof path === "string" && path !== "")
+    ? undefined
+    : "a list of paths";
+
 export const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
   device: isDevice,
@@ -163,6 +168,7 @@ export const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
   towers: oneOf("both", "image", "text"),
   runner: oneOf("auto", "generic"),
   threads: wholeIn(0, 1024),
+  adapters: isPathList,
   deterministic: isBoolean,
   trustCode: isBoolean,
   mirrorFallback: isBoolean,

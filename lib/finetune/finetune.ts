@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { load } from "../clip/load.js";
+import { load, locateWithAdapters } from "../clip/load.js";
 import type { LoadOptions } from "../clip/options.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
@@ -9,7 +9,6 @@ import type { ImageLimits } from "../images/types.js";
 import type { ModelConfig } from "../models/config-types.js";
 import { elements } from "../models/formats/types.js";
 import { readArtifact, type ArtifactContent } from "../models/import/rewrite.js";
-import { locateModel } from "../models/store/resolve.js";
 import { ARTICLE_PROMPTS, checkTemplates, type PromptSet } from "../text/prompts.js";
 import { lock } from "../util/lock.js";
 import {
@@ -69,7 +68,7 @@ export interface FinetuneOptions extends RecipeChanges {
   /** How the model is found, and the device: "cpu", "cuda", "cuda:N" or "auto", the default. `threads`: of libtorch. */
   load?: Pick<
     LoadOptions,
-    "device" | "threads" | "cacheDir" | "offline" | "mirror" | "mirrorFallback" | "onNote"
+    "device" | "threads" | "adapters" | "cacheDir" | "offline" | "mirror" | "mirrorFallback" | "onNote"
   >;
   signal?: AbortSignal;
   onProgress?: (progress: TrainingProgress) => void;
@@ -142,7 +141,7 @@ async function prepare(model: string, train: Dataset, options: FinetuneOptions):
   const prompts = options.prompts ?? train.prompts.at(0) ?? ARTICLE_PROMPTS;
   checkTemplates(prompts.templates);
   const classNames = options.classNames ?? promptNames(train.classes);
-  const { artifact } = await locateModel(model, { ...options.load, signal });
+  const { artifact } = await locateWithAdapters(model, { ...options.load, signal });
   const content = await readArtifact(artifact);
   const texts = await textsOf(artifact, options, { recipe, classNames, templates: prompts.templates });
   const trainer = await makeTrainer(content, recipe, options);

@@ -32,16 +32,17 @@ function towersOf({ image, text }: ModelConfig): Towers | undefined {
   return image.kind === "vit" && text.kind === "transformer" ? { image, text } : undefined;
 }
 
-const isPlain = ({ image, text }: Towers): boolean =>
-  !image.layerScale &&
-  !text.layerScale &&
-  image.stem.length === 0 &&
-  !image.projectionBias &&
-  !text.appendedToken;
+function isPlain({ image, text }: Towers): boolean {
+  // Artifacts of former versions leave it out.
+  const { stem = [] }: Partial<VitConfig> = image;
+  const hasExtras = image.layerScale || text.layerScale || image.projectionBias || text.appendedToken;
+  return !hasExtras && stem.length === 0;
+}
 
 function isClip(towers: Towers): boolean {
   const { image, text } = towers;
-  const ofImage = image.classToken && image.classPosition && image.preNorm && image.pool === "token";
+  const { classPosition = image.classToken }: Partial<VitConfig> = image;
+  const ofImage = classPosition && image.preNorm && image.pool === "token";
   const ofText = text.causal && (text.pool === "argmax" || text.pool === "eos");
   const projections = image.projection && text.projection && !text.projectionBias;
   return isPlain(towers) && ofImage && ofText && projections && !image.patchBias;

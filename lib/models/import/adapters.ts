@@ -52,7 +52,15 @@ const UNSUPPORTED: readonly (readonly [field: string, what: string])[] = [
   ["modules_to_save", "whole modules beside the adapters"],
   ["megatron_config", "Megatron's layers"],
   ["layer_replication", "repeated layers"],
+  ["target_parameters", "adapters of single parameters"],
+  ["trainable_token_indices", "trained tokens"],
+  ["alora_invocation_tokens", "activated LoRA"],
+  ["use_bdlora", "BD-LoRA"],
+  ["use_qalora", "QA-LoRA"],
 ];
+
+/** Starts that change the model's own weights, to which the adapters then belong (LoraConfig, `init_lora_weights`). */
+const CHANGING_STARTS = /^(pissa|olora|corda|loftq)/;
 
 async function readSettings(file: string): Promise<AdapterSettings> {
   const check = new Untrusted("E_MODEL_CORRUPT", file);
@@ -68,6 +76,9 @@ async function readSettings(file: string): Promise<AdapterSettings> {
     const isEmpty = Array.isArray(value) && value.length === 0;
     if (value !== undefined && value !== null && value !== false && !isEmpty) throw refuse(what);
   }
+  const init = config.init_lora_weights;
+  if (typeof init === "string" && CHANGING_STARTS.test(init))
+    throw refuse(`adapters that start from ${shown(init)}`);
   if ((config.bias ?? "none") !== "none") throw refuse("trained biases");
   return {
     rank: check.count(config.r, "r", 1, 1 << 16),

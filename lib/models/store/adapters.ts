@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { TorchclipError, toTorchclipError } from "../../errors.js";
+import { toTorchclipError } from "../../errors.js";
 import { hashFile } from "../../util/files.js";
 import { adapterFiles, mergedWithAdapters } from "../import/adapters.js";
 import { readArtifact, rewriteArtifact } from "../import/rewrite.js";
@@ -41,11 +41,4 @@ export async function artifactWithAdapters(
   } catch (error) {
     throw toTorchclipError(error, "E_INTERNAL", { subject: artifact });
   }
-}
-
-/** Throws E_ARGUMENT for what is no list of paths. */
-export function checkAdapters(adapters: unknown): asserts adapters is readonly string[] {
-  const isList = Array.isArray(adapters) && adapters.every((path) => typeof path === "string" && path !== "");
-  if (isList) return;
-  throw new TorchclipError("E_ARGUMENT", "adapters must be a list of paths", { subject: "adapters" });
 }
