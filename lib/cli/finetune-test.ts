@@ -59,7 +59,11 @@ function trainingManifest(
 }
 
 /** Writes training.json, training.csv and training.html. */
-async function saveTraining(folder: string, trained: FinetuneResult, manifest: object) {
+async function saveTraining(
+  folder: string,
+  trained: FinetuneResult,
+  manifest: object,
+): Promise<Record<"json" | "csv" | "html", string>> {
   const { trainingPage } = await import("../report/training.js");
   const [json, csv, html] = ["json", "csv", "html"].map((ending) => join(folder, `training.${ending}`));
   const { history, sweep } = trained;
@@ -124,7 +128,7 @@ export async function testBeforeAndAfter(
       metricsText(after.result, splits.test.classes),
       "",
       ...comparisonText(comparison, { ...after.result, method: "Fine-tuned" }),
-      `Saved: ${[...trained.saved.files, ...Object.values(training), ...Object.values(files)].join(", ")}`,
+      `Saved: ${[...trained.saved.files, ...Object.values(training), ...Object.values<string>({ ...files })].join(", ")}`,
     ];
     process.stdout.write(`${text.join("\n")}\n`);
   } finally {

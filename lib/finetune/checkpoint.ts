@@ -87,8 +87,8 @@ export async function restoreCheckpoint(
   const check = new Untrusted("E_MODEL_CORRUPT", file);
   const { metadata } = await readSafetensors(file);
   if (metadata.format !== FORMAT) throw check.error(`it is no checkpoint (${FORMAT})`);
-  compareIdentity(file, check.object(check.json(metadata.identity ?? "", "identity"), "identity"), identity);
-  const history = historyOf(check, check.json(metadata.history ?? "", "history"));
+  compareIdentity(file, check.object(check.json(metadata.identity, "identity"), "identity"), identity);
+  const history = historyOf(check, check.json(metadata.history, "history"));
   await restoreTrained(file, trainer, parts);
   await trainer.setSteps(history.steps.length);
   return history;
@@ -96,9 +96,9 @@ export async function restoreCheckpoint(
 
 function compareIdentity(file: string, found: JsonObject, wanted: RunIdentity): void {
   for (const [name, value] of Object.entries(wanted)) {
-    const [before, now] = [JSON.stringify(found[name]), JSON.stringify(value)];
+    const [before, now] = [JSON.stringify(found[name] ?? null), JSON.stringify(value ?? null)];
     if (before === now) continue;
-    const message = `${file} is of a run with another ${name}: ${shown(before ?? "none")}, now ${shown(now ?? "none")}`;
+    const message = `${file} is of a run with another ${name}: ${shown(before)}, now ${shown(now)}`;
     throw new TorchclipError("E_ARGUMENT", message, { subject: name });
   }
 }

@@ -26,8 +26,8 @@ export interface History {
 
 /** Whether a validation is better than another: higher accuracy, or the same with a lower loss. */
 export function isBetter(one: ValidationRecord, other: ValidationRecord | undefined): boolean {
-  if (!other || one.accuracy !== other.accuracy) return !other || one.accuracy > other.accuracy;
-  return one.loss < other.loss;
+  if (!other) return true;
+  return one.accuracy === other.accuracy ? one.loss < other.loss : one.accuracy > other.accuracy;
 }
 
 /** The best validation, the first of equal ones; undefined where there was none. */

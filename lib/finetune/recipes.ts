@@ -134,14 +134,21 @@ export function recipeOf(method: FinetuneMethod, imagesOfClass: number): Recipe 
 /** The fields of a recipe that a caller changes; those of `lora` one by one. */
 export type RecipeChanges = Partial<Omit<Recipe, "lora">> & { lora?: Partial<LoraSettings> };
 
+const LORA_FIELDS = Object.keys(LORA) as (keyof LoraSettings)[];
+const RECIPE_FIELDS = (Object.keys(IMAGE) as (keyof Recipe)[]).filter((field) => field !== "lora");
+
+/** Those of the fields that are given. */
+function given<T extends object>(fields: readonly (keyof T)[], changes: T): Partial<T> {
+  const found: Partial<T> = {};
+  for (const field of fields) if (changes[field] !== undefined) found[field] = changes[field];
+  return found;
+}
+
 /** The recipe of a method with changes. Throws E_ARGUMENT, naming the option, for a value outside its range. */
 export function changedRecipe(method: FinetuneMethod, imagesOfClass: number, changes: RecipeChanges): Recipe {
   const recipe = recipeOf(method, imagesOfClass);
-  const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-  const lora = Object.fromEntries(
-    Object.entries(changes.lora ?? {}).filter(([, value]) => value !== undefined),
-  );
-  const changed: Recipe = { ...recipe, ...given, lora: { ...recipe.lora, ...lora } };
+  const lora = { ...recipe.lora, ...given(LORA_FIELDS, changes.lora ?? {}) };
+  const changed: Recipe = { ...recipe, ...given(RECIPE_FIELDS, changes), lora };
   checkRecipe(changed);
   return changed;
 }
@@ -153,7 +160,7 @@ const atLeastZero = (value: number) =>
 const aboveZero = (value: number) => (Number.isFinite(value) && value > 0 ? undefined : "a positive number");
 const belowOne = (value: number) => (value >= 0 && value < 1 ? undefined : "at least 0 and less than 1");
 
-const CHECKS: readonly [keyof Recipe & string, (value: number) => string | undefined][] = [
+const CHECKS: readonly [keyof Recipe, (value: number) => string | undefined][] = [
   ["learningRate", aboveZero],
   ["leastLearningRate", atLeastZero],
   ["warmup", wholeFrom(0)],

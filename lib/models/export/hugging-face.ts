@@ -33,16 +33,15 @@ function towersOf({ image, text }: ModelConfig): Towers | undefined {
 }
 
 function isPlain({ image, text }: Towers): boolean {
-  // Artifacts of former versions leave it out.
-  const { stem = [] }: Partial<VitConfig> = image;
+  const { stem } = image as Partial<VitConfig>; // artifacts of former versions leave it out
   const hasExtras = image.layerScale || text.layerScale || image.projectionBias || text.appendedToken;
-  return !hasExtras && stem.length === 0;
+  return !hasExtras && (stem === undefined || stem.length === 0);
 }
 
 function isClip(towers: Towers): boolean {
   const { image, text } = towers;
-  const { classPosition = image.classToken }: Partial<VitConfig> = image;
-  const ofImage = classPosition && image.preNorm && image.pool === "token";
+  const { classPosition } = image as Partial<VitConfig>;
+  const ofImage = (classPosition ?? image.classToken) && image.preNorm && image.pool === "token";
   const ofText = text.causal && (text.pool === "argmax" || text.pool === "eos");
   const projections = image.projection && text.projection && !text.projectionBias;
   return isPlain(towers) && ofImage && ofText && projections && !image.patchBias;

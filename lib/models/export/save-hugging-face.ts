@@ -70,7 +70,7 @@ function transposed(values: Float32Array, rows: number): Float32Array {
   const out = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++)
-      out[column * rows + row] = values[row * columns + column];
+      out[column * rows + row] = values[row * columns + column] ?? 0;
   }
   return out;
 }

@@ -173,9 +173,9 @@ function placed(
     );
   const found = canonicalMatrix(model, pair.module);
   const stored = found && model.tensors.get(found.matrix);
-  if (!found || !stored || stored.shape.length !== 2) throw refuse("names no matrix of the model");
-  const [rank, inner] = pair.a.shape;
-  const [out, rankOfB] = pair.b.shape;
+  if (stored?.shape.length !== 2 || !found) throw refuse("names no matrix of the model");
+  const [rank = 0, inner] = pair.a.shape;
+  const [out = 0, rankOfB] = pair.b.shape;
   const [rows, columns] = found.transpose ? stored.shape.toReversed() : stored.shape;
   // Query, key and value are joined in one matrix.
   const parts = found.matrix.endsWith("in_proj_weight") ? 3 : 1;
@@ -233,7 +233,8 @@ async function addChange(
   { pair, scale, part, transpose }: MatrixChange,
 ): Promise<void> {
   const [a, b] = [await readFloats(pair.a), await readFloats(pair.b)];
-  const [rank] = pair.a.shape;
-  const [out] = pair.b.shape;
-  addLowRank(values, shape[1], { a, b, rank, scale, row: part * out, transpose });
+  const [rank = 1] = pair.a.shape;
+  const [out = 0] = pair.b.shape;
+  const [, columns = 1] = shape;
+  addLowRank(values, columns, { a, b, rank, scale, row: part * out, transpose });
 }

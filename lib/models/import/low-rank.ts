@@ -27,10 +27,12 @@ export function addLowRank(
   for (let i = 0; i < out; i++) {
     sums.fill(0);
     for (let r = 0; r < rank; r++) {
-      const factor = scale * b[i * rank + r];
-      for (let k = 0; k < inner; k++) sums[k] += factor * a[r * inner + k];
+      const factor = scale * (b[i * rank + r] ?? 0);
+      for (let k = 0; k < inner; k++) sums[k] = (sums[k] ?? 0) + factor * (a[r * inner + k] ?? 0);
     }
-    const at = row + i;
-    for (let k = 0; k < inner; k++) values[transpose ? k * columns + at : at * columns + k] += sums[k];
+    for (let k = 0; k < inner; k++) {
+      const at = transpose ? k * columns + row + i : (row + i) * columns + k;
+      values[at] = (values[at] ?? 0) + (sums[k] ?? 0);
+    }
   }
 }
