@@ -143,7 +143,10 @@ describe("the package", function () {
   });
 
   it("require and import give the same instance and the same names", () => {
-    const names = ["torchclip", "torchclip/eval", "torchclip/datasets", "torchclip/learn"];
+    const names = [
+      "torchclip",
+      ...["eval", "datasets", "learn", "finetune"].map((name) => `torchclip/${name}`),
+    ];
     const code = `
       const { createRequire } = await import("node:module");
       const require = createRequire(import.meta.url);
@@ -153,7 +156,8 @@ describe("the package", function () {
         for (const key of Object.keys(esm)) if (esm[key] !== cjs[key]) throw new Error(name + ": " + key);
       }
       const fallback = require("./dist/commonjs.cjs");
-      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval", "torchclip/learn"]; // e0 to e3
+      const parts = ["datasets", "eval", "learn", "finetune"].map((name) => "torchclip/" + name);
+      const bundled = ["torchclip", ...parts]; // e0 to e4
       const entries = await Promise.all(bundled.map((name) => import(name)));
       entries.forEach((esm, i) => {
         const missing = Object.keys(esm).filter((key) => !(key in fallback["e" + i]));

@@ -9,7 +9,7 @@ import { compareResults } from "../learn/evaluate.js";
 import { metricsText } from "../report/text.js";
 import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
-import type { FinetuneFlags } from "./finetune.js";
+import type { FinetuneFlags } from "./finetune-flags.js";
 import { finetuneText } from "./finetune-text.js";
 import { progressBar } from "./io.js";
 import { imageLimits, loadOptions } from "./options.js";

@@ -1,59 +1,16 @@
 import { Dataset } from "../datasets/dataset.js";
 import { identified } from "../embed/identity.js";
 import { finetune, type FinetuneResult } from "../finetune/finetune.js";
-import type {
-  FinetuneMethod,
-  LoraProjection,
-  LoraTowers,
-  OptimizerName,
-  RecipeChanges,
-} from "../finetune/recipes.js";
+import type { LoraProjection, RecipeChanges } from "../finetune/recipes.js";
 import type { TrainingProgress } from "../finetune/train-steps.js";
 import { drawShots } from "../learn/split.js";
 import { datasetLines } from "../report/text.js";
+import type { FinetuneFlags } from "./finetune-flags.js";
 import { testBeforeAndAfter } from "./finetune-test.js";
 import { progressText } from "./finetune-text.js";
 import { interruptSignal, list, note, progressBar } from "./io.js";
-import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
-import { loadSplits, noteOverlap, type SplitContents, type SplitFlags, type Splits } from "./probe-data.js";
-
-export interface FinetuneFlags extends ModelFlags, ImageFlags, SplitFlags {
-  method: FinetuneMethod;
-  template?: string[];
-  out: string;
-  shots?: number;
-  steps?: number;
-  optimizer?: OptimizerName;
-  learningRate?: number;
-  leastLearningRate?: number;
-  warmup?: number;
-  weightDecay?: number;
-  momentum?: number;
-  clipNorm?: number;
-  batchSize?: number;
-  accumulate?: number;
-  cropScale?: [number, number] | "none";
-  flip?: boolean;
-  layers?: number;
-  rank?: number;
-  alpha?: number;
-  dropout?: number;
-  towers?: LoraTowers;
-  projections?: string;
-  rankStabilized: boolean;
-  validateEvery?: number;
-  patience?: number;
-  checkpointEvery: number;
-  resume?: boolean;
-  wise?: number;
-  wiseSweep?: boolean;
-  bf16: boolean;
-  seed: number;
-  example: number;
-  autoRotate?: boolean;
-  strict?: boolean;
-  json?: boolean;
-}
+import { imageLimits, loadOptions } from "./options.js";
+import { loadSplits, noteOverlap, type SplitContents, type Splits } from "./probe-data.js";
 
 /** What `torchclip finetune` does. */
 export async function run(flags: FinetuneFlags): Promise<void> {
