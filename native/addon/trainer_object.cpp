@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "arguments.h"
+#include "model/config/fields.h"
 #include "model/runner.h"
 
 namespace torchclip::addon {

@@ -24,21 +24,22 @@ sys.path.insert(0, str(ROOT / "scripts" / "goldens"))
 STEPS, ROWS, CLASSES, PRODUCTS = 20, 6, 4, 8
 ADAMW = {"optimizer": "adamw", "learningRate": 1e-3, "weightDecay": 0.1}
 SGD = {"optimizer": "sgd", "learningRate": 1e-3, "momentum": 0.9}
+FAST_SGD = {**SGD, "learningRate": 5e-3}
 LORA = {"towers": "both", "projections": ["q", "k", "v", "out"], "rank": 2, "alpha": 3, "dropout": 0, "rankStabilized": True}
 PLAIN_LORA = {**LORA, "towers": "image", "projections": ["q", "v"], "rank": 4, "rankStabilized": False}
 CASES = [
     {"model": "transformers CLIP", "method": "image", **ADAMW},
-    {"model": "transformers CLIP", "method": "image", **SGD, "accumulate": 2, "largestNorm": 0.5},
+    {"model": "transformers CLIP", "method": "image", **FAST_SGD, "accumulate": 2, "largestNorm": 0.5},
     {"model": "transformers CLIP", "method": "image", **ADAMW, "optimizer": "adam"},
     {"model": "transformers CLIP", "method": "last-layers", "layers": 1, **ADAMW},
     {"model": "transformers CLIP", "method": "lora", "lora": LORA, **ADAMW},
-    {"model": "transformers CLIP", "method": "lora", "lora": LORA, **SGD},
+    {"model": "transformers CLIP", "method": "lora", "lora": LORA, **FAST_SGD},
     {"model": "transformers CLIP", "method": "flyp", **ADAMW},
     {"model": "transformers CLIP", "method": "flyp", **SGD},
     {"model": "transformers SigLIP", "method": "image", **ADAMW},
     {"model": "transformers SigLIP", "method": "flyp", **SGD},
     {"model": "tiny", "method": "image", **ADAMW, "learningRate": 1e-4},
-    {"model": "tiny", "method": "image", **SGD},
+    {"model": "tiny", "method": "image", **SGD, "learningRate": 2e-2},
     {"model": "tiny", "method": "lora", "lora": PLAIN_LORA, **ADAMW},
     {"model": "tiny", "method": "flyp", **ADAMW, "learningRate": 1e-4},
 ]

@@ -182,9 +182,11 @@ describe("finetune", function () {
 
   it("two runs into one folder exclude each other", async () => {
     const folder = temporaryFolder();
-    const first = finetune(tinyModel, train, { ...quick, steps: 2, folder });
-    await rejectsWith("E_LOCKED", () => finetune(tinyModel, train, { ...quick, steps: 2, folder }));
-    await first;
+    const run = () => finetune(tinyModel, train, { ...quick, steps: 2, folder });
+    const ends = await Promise.allSettled([run(), run()]);
+    const failures = ends.filter((end) => end.status === "rejected").map(({ reason }) => reason as Error);
+    assert.equal(failures.length, 1);
+    await rejectsWith("E_LOCKED", () => Promise.reject(failures[0]));
   });
 
   it("bad options and a class without images are refused", async () => {
