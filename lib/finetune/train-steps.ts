@@ -81,10 +81,13 @@ export async function trainSteps(
       history.validations.push(await validate(on, validation, step + 1, recipe.batchSize));
       await keepBest(on.trainer, folder, history.validations, patience);
     }
-    if ((step + 1) % checkpointEvery === 0 && !isLast)
+    if ((step + 1) % checkpointEvery === 0)
       await saveCheckpoint(folder, on.trainer, parts, identity, history);
     report();
   }
+  // What follows may fail, as on a full disk: it is then all that is to be done again.
+  if (history.steps.length % checkpointEvery !== 0)
+    await saveCheckpoint(folder, on.trainer, parts, identity, history);
   return history;
 }
 
