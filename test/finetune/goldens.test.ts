@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import type { NativeTrainingBatch } from "../../lib/addon.js";
 import {
   changedRecipe,
@@ -10,11 +9,11 @@ import {
 import { nativeLora, trainedTensors, trainsTexts } from "../../lib/finetune/parameters.js";
 import { learningRateAt } from "../../lib/finetune/schedule.js";
 import { Trainer } from "../../lib/finetune/trainer.js";
-import { importModel } from "../../lib/models/import/import.js";
 import { readArtifact } from "../../lib/models/import/rewrite.js";
-import { families, writeFamilyFolder } from "../support/families.js";
+import { families } from "../support/families.js";
 import { golden, temporaryFolder, tinyModel } from "../support/index.js";
 import { noise } from "../support/noise.js";
+import { familyArtifact } from "./models.js";
 
 interface Case extends RecipeChanges {
   model: string;
@@ -57,24 +56,11 @@ function batchOf(given: Case, pass: number, size: number, weight: number): Nativ
 /** The artifact of a case's model. */
 async function artifactOf(name: string, folder: string): Promise<string> {
   if (name === "tiny") return tinyModel;
-  const family = families.cases.find((one) => one.name === name);
-  assert.ok(family);
-  const output = join(folder, `${name}.pt`);
-  const weights = writeFamilyFolder(family, join(folder, name), true);
-  await importModel(
-    {
-      weights: join(weights, "model.safetensors"),
-      config: join(weights, "config.json"),
-      preprocessor: join(weights, "preprocessor_config.json"),
-      tokenizer: tokenizerIn(weights, family.tokenizer),
-    },
-    output,
+  return familyArtifact(
+    families.cases.find((one) => one.name === name)!,
+    folder,
   );
-  return output;
 }
-
-const tokenizerIn = (folder: string, index: number) =>
-  join(folder, typeof families.tokenizers[index] === "object" ? "tokenizer.json" : "spiece.model");
 
 /** The start of adapters as the script sets it. */
 async function startAdapters(trainer: Trainer): Promise<void> {
