@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { addon } from "../../lib/addon.js";
 import { cropped, mirror, randomCrop } from "../../lib/finetune/augment.js";
 import { bestOf, sinceBest } from "../../lib/finetune/history.js";
 import { changedRecipe, recipeOf } from "../../lib/finetune/recipes.js";
 import { randomOf, Sampler } from "../../lib/finetune/sampler.js";
 import { learningRateAt } from "../../lib/finetune/schedule.js";
+import { golden, sha256 } from "../support/index.js";
 import { noiseImage } from "../support/noise.js";
 
 describe("the learning rate", () => {
@@ -60,6 +62,18 @@ describe("random crops", () => {
     const box = randomCrop(randomOf(1, "flat"), { width: 1000, height: 10 }, [1, 1]);
     assert.deepEqual(box, { left: 493, top: 0, width: 13, height: 10 });
   });
+
+  for (const { case: given, sha256: expected } of golden("crops") as { case: number[]; sha256: string }[]) {
+    it(`have Pillow's bytes after the resize: ${given.join(" ")}`, async () => {
+      const [seed, width, height, left, top, w, h, side] = given;
+      const image = noiseImage(seed, width, height, 3);
+      const part = cropped(image, { left, top, width: w, height: h });
+      const out = new Uint8Array(side * side * 3);
+      const transform = { size: side, resize: 1, resized: side, crop: 0, filter: 0, fill: 0 };
+      await addon().preprocess(part.data, w, h, 3, transform, out, 0);
+      assert.equal(sha256(out), expected);
+    });
+  }
 
   it("take the pixels of their box; a mirror turns rows round", () => {
     const image = noiseImage(5, 6, 4, 3);
