@@ -143,15 +143,9 @@ describe("the package", function () {
   });
 
   it("require and import give the same instance and the same names", () => {
-    const adapters = ["ai-sdk", "langchain", "llamaindex", "lancedb"].map((name) => `torchclip/${name}`);
-    const names = [
-      "torchclip",
-      "torchclip/eval",
-      "torchclip/datasets",
-      "torchclip/learn",
-      "torchclip/serve",
-      ...adapters,
-    ];
+    const adapters = ["ai-sdk", "langchain", "llamaindex", "lancedb"];
+    const parts = ["datasets", "eval", "learn", "serve", "finetune", ...adapters];
+    const names = ["torchclip", ...parts.map((name) => `torchclip/${name}`)];
     const code = `
       const { createRequire } = await import("node:module");
       const require = createRequire(import.meta.url);
@@ -161,8 +155,8 @@ describe("the package", function () {
         for (const key of Object.keys(esm)) if (esm[key] !== cjs[key]) throw new Error(name + ": " + key);
       }
       const fallback = require("./dist/commonjs.cjs");
-      const bundled = ["torchclip", "torchclip/datasets", "torchclip/eval", "torchclip/learn", "torchclip/serve", // e0 to e4
-        ...${JSON.stringify(adapters)}]; // e5 to e8
+      const parts = ${JSON.stringify(parts)}.map((name) => "torchclip/" + name);
+      const bundled = ["torchclip", ...parts]; // e0, e1 …
       const entries = await Promise.all(bundled.map((name) => import(name)));
       entries.forEach((esm, i) => {
         const missing = Object.keys(esm).filter((key) => !(key in fallback["e" + i]));

@@ -26,8 +26,8 @@ export function remark(text: string): void {
 }
 
 export interface ProgressBar {
-  /** Nothing is shown where `total` is undefined or 0. */
-  update: (done: number, total: number | undefined) => void;
+  /** Nothing is shown where `total` is undefined or 0. `detail` stands at the end of the line. */
+  update: (done: number, total: number | undefined, detail?: string) => void;
   stop: () => void;
 }
 
@@ -43,21 +43,25 @@ export function progressBar(what: string, unit?: string): ProgressBar {
   let now = 0;
   let end = 0;
   let changed = 0;
+  let shownDetail = "";
   const draw = () => {
     const worked = (changed - began) / 1000;
     const waited = (performance.now() - changed) / 1000;
-    bar?.update(now, progressText({ worked, waited, done: now - first, left: end - now, unit }));
+    const text = progressText({ worked, waited, done: now - first, left: end - now, unit });
+    bar?.update(now, { ...text, detail: shownDetail });
   };
   return {
-    update(done, total) {
+    update(done, total, detail) {
       if (!process.stderr.isTTY || !total) return;
       if (done !== now) changed = performance.now();
       [now, end] = [done, total];
+      shownDetail = detail === undefined ? "" : ` | ${detail}`;
       if (!bar) {
         began = changed = performance.now();
         first = done;
         bar = makeBar(what);
-        bar.start(total, done, progressText({ worked: 0, waited: 0, done: 0, left: total - done }));
+        const text = progressText({ worked: 0, waited: 0, done: 0, left: total - done });
+        bar.start(total, done, { ...text, detail: shownDetail });
         timer = setInterval(draw, 1000).unref();
       }
       bar.setTotal(total);
@@ -74,7 +78,7 @@ export function progressBar(what: string, unit?: string): ProgressBar {
 /** Loads the package that draws bars, which nothing needs where there is no terminal. */
 function makeBar(what: string): Bar {
   const { Bar, Presets } = require("cli-progress") as typeof CliProgress;
-  const format = `${what} [{bar}] {percentage}% | {value}/{total} | {time}{rate}`;
+  const format = `${what} [{bar}] {percentage}% | {value}/{total} | {time}{rate}{detail}`;
   return new Bar({ stream: process.stderr, format, hideCursor: true }, Presets.rect);
 }
 

@@ -18,6 +18,7 @@ export interface ModelFlags extends DownloadFlags {
   precision: Precision;
   threads: number;
   trustCode?: boolean;
+  adapter?: string[];
 }
 
 /** The flags of `imageOptions`. */
@@ -128,6 +129,8 @@ const DEVICE = "auto, cpu, cuda, cuda:N or cuda:all (a copy on each GPU)";
 const PRECISION =
   "precision of the forward pass; auto: the fastest whose cosine to fp32 is at least 0.9995 on this machine";
 const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8"];
+const ADAPTER =
+  "LoRA adapters of PEFT that are merged into the model: adapter_model.safetensors and its config";
 const THREADS = "compute threads on a CPU; 0: one a core";
 
 /** The flags of every command that loads a model. Where none is named, a note says which is taken. */
@@ -145,6 +148,7 @@ export function loadingOptions(command: Command): Command {
     .addOption(new Option("--precision <type>", PRECISION).choices(PRECISIONS).default("fp32"))
     .addOption(new Option("--threads <n>", THREADS).argParser(whole(0, 1024)).default(0))
     .option("--trust-code", TRUST_CODE)
+    .option("--adapter <folder...>", ADAPTER)
     .option("--cache-dir <folder>", "where models and generated data sets are kept");
   return mirrorOptions(options);
 }
@@ -202,6 +206,7 @@ export function loadOptions(flags: ModelFlags & ImageFlags, signal: AbortSignal)
     mirror: flags.mirror,
     mirrorFallback: flags.mirrorFallback,
     trustCode: flags.trustCode,
+    adapters: flags.adapter,
     ...imageLimits(flags),
     signal,
   };

@@ -13,18 +13,22 @@ import { datasetOf } from "./load-dataset.js";
 import type { DownloadFlags } from "./options.js";
 
 /** The flags that say which data a probe is fitted on. */
-export interface ProbeDataFlags extends DownloadFlags {
-  dataset: string;
-  trainSplit: string;
-  validSplit: string;
-  testSplit: string;
-  root?: string;
+export interface ProbeDataFlags extends SplitFlags {
   featureCache?: string;
   features: FeatureKind;
   batchSize: number;
   seed: number;
   autoRotate?: boolean;
   strict?: boolean;
+}
+
+/** The flags that say which splits are used. */
+export interface SplitFlags extends DownloadFlags {
+  dataset: string;
+  trainSplit: string;
+  validSplit: string;
+  testSplit: string;
+  root?: string;
 }
 
 /** The splits of a data set; the validation split may be missing. */
@@ -35,7 +39,7 @@ export interface Splits {
 }
 
 /** Loads the splits, which must have the same classes. */
-export async function loadSplits(flags: ProbeDataFlags, signal: AbortSignal): Promise<Splits> {
+export async function loadSplits(flags: SplitFlags, signal: AbortSignal): Promise<Splits> {
   const train = await datasetOf(flags, { split: flags.trainSplit, signal });
   const test = await datasetOf(flags, { split: flags.testSplit, signal });
   const has = new Set(train.splits.map(({ split }) => split));
@@ -165,11 +169,15 @@ function pickImages(given: DatasetFeatures, rows: readonly number[]): DatasetFea
 
 const SHOWN = 3; // overlapping images in a note
 
-function noteOverlap(
+/** Names and contents of the images of a split. */
+export type SplitContents = Pick<DatasetFeatures, "contents" | "names">;
+
+/** Says which images are in both splits; with `strict` an error. */
+export function noteOverlap(
   first: string,
-  of: DatasetFeatures,
+  of: SplitContents,
   second: string,
-  and: DatasetFeatures,
+  and: SplitContents,
   strict = false,
 ): void {
   const found = overlaps(of, and);

@@ -2,7 +2,7 @@ import { addon } from "../addon.js";
 import { checkAborted, toTorchclipError } from "../errors.js";
 import { mergeLimits } from "../images/limits.js";
 import { readArtifactConfig } from "../models/config.js";
-import { locateModel } from "../models/store/resolve.js";
+import { locateModel, type LocatedModel } from "../models/store/resolve.js";
 import { readOptions } from "../options.js";
 import { settings } from "../settings.js";
 import { Clip } from "./clip.js";
@@ -21,7 +21,7 @@ export async function load(model: string, given: LoadOptions = {}): Promise<Clip
 
 async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   checkAborted(options.signal);
-  const { artifact: path, origin } = await locateModel(model, options);
+  const { artifact: path, origin } = await locateWithAdapters(model, options);
   checkAborted(options.signal);
   const requested = options.precision ?? "fp32";
   const autoOnCpu = requested === "auto" && isOnCpu(options);
@@ -37,6 +37,16 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
     await engine.close();
     throw error;
   }
+}
+
+/** What is loaded: the artifact of a model, or one with the adapters merged into it. */
+export async function locateWithAdapters(model: string, options: LoadOptions): Promise<LocatedModel> {
+  const located = await locateModel(model, options);
+  const { adapters } = options;
+  if (adapters === undefined || adapters.length === 0) return located;
+  const { artifactWithAdapters } = await import("../models/store/adapters.js");
+  const artifact = await artifactWithAdapters(located.artifact, adapters, settings(options).cacheDir);
+  return { ...located, artifact };
 }
 
 async function open(path: string, precision: Precision, options: LoadOptions) {

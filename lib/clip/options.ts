@@ -41,6 +41,12 @@ export interface LoadOptions extends ResolveOptions, ImageLimits {
   /** Compute threads on a CPU. Default 0: one a core. */
   threads?: number;
   /**
+   * LoRA adapters of PEFT that are merged into the weights, in their order: folders with
+   * adapter_model.safetensors and adapter_config.json, or paths of the former. The merged model is kept in the
+   * folder `adapters` of the cache. E_ARGUMENT, naming the first key, where one does not fit the model.
+   */
+  adapters?: readonly string[];
+  /**
    * The towers to load. Default "both". A tower that is left out needs no time and no memory. Calls that need it
    * reject with E_ARGUMENT; `preprocess` and `tokenize` work in any case.
    */
@@ -168,6 +174,11 @@ const isDevice: OptionCheck = (value) =>
     ? undefined
     : "auto, cpu, cuda, cuda:N or cuda:all";
 
+const isPathList: OptionCheck = (value) =>
+  Array.isArray(value) && value.every((path) => typeof path === "string" && path !== "")
+    ? undefined
+    : "a list of paths";
+
 export const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
   device: isDevice,
@@ -175,6 +186,7 @@ export const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
   towers: oneOf("both", "image", "text"),
   runner: oneOf("auto", "generic"),
   threads: wholeIn(0, 1024),
+  adapters: isPathList,
   deterministic: isBoolean,
   trustCode: isBoolean,
   mirrorFallback: isBoolean,

@@ -277,3 +277,44 @@ export function fewShotChart(points: readonly FewShotPoint[], zeroShot: number):
     ],
   });
 }
+
+/** A value at a step of training. */
+interface TrainingPoint {
+  step: number;
+  loss: number;
+  accuracy: number;
+}
+
+/** Loss or accuracy over the steps of training: of the training batches, and of the validation images. */
+export function trainingChart(
+  field: "loss" | "accuracy",
+  steps: readonly TrainingPoint[],
+  validations: readonly TrainingPoint[],
+): Promise<string> {
+  const series = (name: string, points: readonly TrainingPoint[]) =>
+    points.map((point) => ({ step: point.step, value: point[field], name }));
+  const axis = field === "accuracy" ? { format: "%" } : {};
+  return svg({
+    width: 520,
+    height: 260,
+    data: { values: [...series("training", steps), ...series("validation", validations)] },
+    encoding: {
+      x: { field: "step", type: "quantitative", title: "step" },
+      y: { field: "value", type: "quantitative", title: field, scale: { zero: false }, axis },
+      color: {
+        field: "name",
+        type: "nominal",
+        sort: ["training", "validation"],
+        title: null,
+        scale: { range: COLOURS },
+      },
+    },
+    layer: [
+      { mark: { type: "line", strokeWidth: 2 } },
+      {
+        transform: [{ filter: "datum.name == 'validation'" }],
+        mark: { type: "point", filled: true, size: 30 },
+      },
+    ],
+  });
+}

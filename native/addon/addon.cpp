@@ -5,6 +5,7 @@
 #include "environment.h"
 #include "functions.h"
 #include "index_object.h"
+#include "trainer_object.h"
 
 namespace {
 
@@ -13,6 +14,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment(env));
   exports.Set("Engine", EngineObject::define(env));
   exports.Set("Index", IndexObject::define(env));
+  exports.Set("Trainer", TrainerObject::define(env));
   exports.Set("preprocess", Napi::Function::New(env, preprocess));
   exports.Set("similarity", Napi::Function::New(env, similarity));
   exports.Set("topK", Napi::Function::New(env, top_k));

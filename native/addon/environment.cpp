@@ -12,6 +12,19 @@ namespace {
 std::mutex all_mutex;
 std::set<Environment*> all;
 
+// Ends the trainings. A step of a large model may take longer than the patience; its thread then still uses it.
+bool stop_trainings(TrainingSet& trainings) {
+  bool ended = true;
+  for (const auto& training : trainings) {
+    if (training->close_within(core::Engine::kPatience)) continue;
+    static auto* kept = new std::vector<std::shared_ptr<core::TrainingSession>>;
+    kept->push_back(training);
+    ended = false;
+  }
+  trainings.clear();
+  return ended;
+}
+
 }  // namespace
 
 // exit() on the main thread (an uncaught error, process.exit) runs no environment's hooks, but it does destroy the
@@ -78,6 +91,7 @@ bool Environment::stop() {
     ended = false;
   }
   engines_->clear();
+  ended &= stop_trainings(*trainings_);
   return ended;
 }
 

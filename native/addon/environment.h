@@ -1,4 +1,5 @@
-// What one JavaScript environment (the main thread or a worker) owns: its channel, its worker pool, its engines.
+// What one JavaScript environment (the main thread or a worker) owns: its channel, its worker pool, its engines and
+// its trainings.
 #pragma once
 
 #include <napi.h>
@@ -9,11 +10,13 @@
 
 #include "async.h"
 #include "engine.h"
+#include "training_session.h"
 
 namespace torchclip::addon {
 
 // Shared with the engine objects, which may be collected after their environment's data.
 using EngineSet = std::set<std::shared_ptr<core::Engine>>;
+using TrainingSet = std::set<std::shared_ptr<core::TrainingSession>>;
 
 class Environment {
  public:
@@ -31,6 +34,7 @@ class Environment {
   // Becomes 1 when `stop` is called, for long work of the pool that looks at it. Work keeps the pointer.
   std::shared_ptr<const volatile std::int32_t> ending() const { return ending_; }
   const std::shared_ptr<EngineSet>& engines() const { return engines_; }
+  const std::shared_ptr<TrainingSet>& trainings() const { return trainings_; }
   // Whether the memory under a typed array can shrink while it is in use. That of a SharedArrayBuffer can only grow.
   bool is_resizable(const Napi::TypedArray& array) const;
 
@@ -63,6 +67,7 @@ class Environment {
   // The getter of ArrayBuffer.prototype: a property of the buffer's own could say anything, and run any code.
   Napi::FunctionReference resizable_;
   std::shared_ptr<EngineSet> engines_ = std::make_shared<EngineSet>();
+  std::shared_ptr<TrainingSet> trainings_ = std::make_shared<TrainingSet>();
   std::unique_ptr<core::JobQueue> pool_;
   std::shared_ptr<volatile std::int32_t> ending_ = std::make_shared<volatile std::int32_t>(0);
   // True when this environment no longer waits for work that does not end.

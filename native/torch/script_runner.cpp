@@ -10,11 +10,6 @@
 namespace torchclip::libtorch {
 namespace {
 
-c10::Device torch_device(int cuda_device) {
-  if (cuda_device < 0) return {c10::kCPU};
-  return {c10::kCUDA, static_cast<c10::DeviceIndex>(cuda_device)};
-}
-
 c10::ScalarType scalar_type(std::string_view precision) {
   if (precision == "bf16") return at::kBFloat16;
   if (precision == "fp16") return at::kHalf;
@@ -32,6 +27,7 @@ std::uint64_t bytes_of(const torch::jit::Module& module) {
 
 ScriptRunner::ScriptRunner(const torchclip_torch_model& model, const torchclip_torch_options& options)
     : device_(torch_device(options.cuda_device)),
+      pixels_(model.pixels, model.image_size, device_),
       dtype_(scalar_type(options.precision)),
       deterministic_(options.deterministic != 0),
       image_size_(model.image_size),
@@ -40,7 +36,6 @@ ScriptRunner::ScriptRunner(const torchclip_torch_model& model, const torchclip_t
       pad_id_(model.pad_id),
       trims_(model.trims != 0),
       free_cuda_cache_(options.free_cuda_cache) {
-  for (std::size_t c = 0; c < pixels_.size(); ++c) std::copy_n(model.pixels + 256 * c, 256, pixels_[c].begin());
   at::set_num_threads(options.threads);
   if (model.third_party) {
     take_third_party(model.file);
@@ -104,7 +99,7 @@ void ScriptRunner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, 
   if (!method) throw Error(TORCHCLIP_E_ARGUMENT, "the model gives no pooled features");
   const std::int64_t image_bytes = image_size_ * image_size_ * 3, dim = pools ? pooled_dim_ : embed_dim_;
   in_chunks(rows, cancel, [&](std::int64_t first, std::int64_t count) {
-    run(*method, input_of(pixels + first * image_bytes, count), count, dim, out + first * dim);
+    run(*method, pixels_.of(pixels + first * image_bytes, count, dtype_), count, dim, out + first * dim);
   });
 }
 
@@ -135,45 +130,6 @@ void ScriptRunner::run(torch::jit::Method& method, at::Tensor input, std::int64_
   }
   const auto rows = value.toTensor().to(at::kFloat).to(c10::kCPU).contiguous();
   std::copy_n(rows.const_data_ptr<float>(), count * dim, out);
-}
-
-// Images as the methods take them: [rows, 3, S, S] of type dtype_.
-at::Tensor ScriptRunner::input_of(const std::uint8_t* pixels, std::int64_t rows) const {
-  return device_.is_cpu() ? input_on_cpu(pixels, rows) : input_on_device(pixels, rows);
-}
-
-// A quarter of the bytes to copy, and the same arithmetic there.
-at::Tensor ScriptRunner::input_on_device(const std::uint8_t* pixels, std::int64_t rows) const {
-  const std::int64_t side = image_size_;
-  auto batch = at::from_blob(const_cast<std::uint8_t*>(pixels), {rows, side, side, 3}, at::kByte)
-                   .to(device_)
-                   .permute({0, 3, 1, 2});
-  auto out = at::empty({rows, 3, side, side}, at::TensorOptions(dtype_).device(device_));
-  for (std::size_t c = 0; c < pixels_.size(); ++c) {
-    const auto values = at::from_blob(const_cast<float*>(pixels_[c].data()), {256}, at::kFloat).to(device_);
-    const auto channel = static_cast<std::int64_t>(c);
-    out.select(1, channel)
-        .copy_(values.index_select(0, batch.select(1, channel).reshape({-1}).to(at::kInt)).view({rows, side, side}));
-  }
-  return out;
-}
-
-at::Tensor ScriptRunner::input_on_cpu(const std::uint8_t* pixels, std::int64_t rows) const {
-  const std::int64_t side = image_size_, plane = side * side;
-  auto input = at::empty({rows, 3, side, side}, at::kFloat);
-  float* to = input.mutable_data_ptr<float>();
-  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const std::uint8_t* from = pixels + r * plane * 3;
-      float* row = to + r * plane * 3;
-      for (std::int64_t i = 0; i < plane; ++i) {
-        for (std::int64_t c = 0; c < 3; ++c) {
-          row[c * plane + i] = pixels_[static_cast<std::size_t>(c)][from[3 * i + c]];
-        }
-      }
-    }
-  });
-  return input.to(dtype_);
 }
 
 }  // namespace torchclip::libtorch

@@ -1,7 +1,6 @@
 // A model that TorchScript runs with libtorch.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -9,6 +8,7 @@
 #include "base/cancel.h"
 #include "libtorch.h"
 #include "model/config/image_output.h"
+#include "pixel_input.h"
 
 namespace torchclip::libtorch {
 
@@ -31,14 +31,11 @@ class ScriptRunner {
   void take_third_party(const torchclip_file& file);
   torch::jit::Module module_of(const torchclip_torch_model& model, const torchclip_program& program, const char* tower);
   void run(torch::jit::Method& method, at::Tensor input, std::int64_t count, std::int64_t dim, float* out) const;
-  at::Tensor input_of(const std::uint8_t* pixels, std::int64_t rows) const;
-  at::Tensor input_on_device(const std::uint8_t* pixels, std::int64_t rows) const;
-  at::Tensor input_on_cpu(const std::uint8_t* pixels, std::int64_t rows) const;
   template <typename Work>
   void in_chunks(std::int64_t rows, Cancel cancel, Work&& work) const;
 
-  std::array<std::array<float, 256>, 3> pixels_;  // What each byte of each channel becomes.
   c10::Device device_;
+  PixelInput pixels_;
   c10::ScalarType dtype_;
   bool deterministic_;
   std::int64_t image_size_, embed_dim_, pooled_dim_, pad_id_;

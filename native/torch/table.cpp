@@ -8,6 +8,7 @@
 #include "libtorch.h"
 #include "script_runner.h"
 #include "torchscript_export.h"
+#include "trainer_table.h"
 
 struct torchclip_torch_runner {
   torchclip::libtorch::ScriptRunner runner;
@@ -115,6 +116,7 @@ torchclip_torch_table table_of_libtorch() {
   table.verify_code = verify;
   table.probe_export = probe;
   table.wrap_export = wrap;
+  add_trainer(table);
   return table;
 }
 

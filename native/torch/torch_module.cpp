@@ -40,14 +40,24 @@ torch::jit::Module build_module(const std::vector<ModuleSource>& modules,
   return module;
 }
 
-torch::jit::Module generate_tower(const torchclip_torch_model& model, const torchclip_program& program,
-                                  const std::string& tower, c10::Device device, c10::ScalarType dtype) {
+c10::Device torch_device(int cuda_device) {
+  if (cuda_device < 0) return {c10::kCPU};
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(cuda_device)};
+}
+
+std::map<std::string, at::Tensor> read_tensors(const torchclip_torch_model& model, const torchclip_program& program,
+                                               c10::Device device, c10::ScalarType dtype) {
   std::map<std::string, at::Tensor> tensors;
   for (std::uint64_t i = 0; i < program.tensor_count; ++i) {
     const auto& tensor = program.tensors[i];
     tensors.emplace(tensor.name, read_tensor(model, tensor).to(device, dtype));
   }
-  return build_module(modules_of(program), tensors).attr(tower).toModule();
+  return tensors;
+}
+
+torch::jit::Module generate_tower(const torchclip_torch_model& model, const torchclip_program& program,
+                                  const std::string& tower, c10::Device device, c10::ScalarType dtype) {
+  return build_module(modules_of(program), read_tensors(model, program, device, dtype)).attr(tower).toModule();
 }
 
 torch::jit::Module load_trusted(const torchclip_file& file) {

@@ -19,6 +19,13 @@ using namespace core;
 torch::jit::Module build_module(const std::vector<ModuleSource>& modules,
                                 const std::map<std::string, at::Tensor>& tensors);
 
+// The CPU for -1, else a CUDA device.
+c10::Device torch_device(int cuda_device);
+
+// The tensors of a program in type `dtype` on `device`, by dotted path.
+std::map<std::string, at::Tensor> read_tensors(const torchclip_torch_model& model, const torchclip_program& program,
+                                               c10::Device device, c10::ScalarType dtype);
+
 // Generates one tower ("visual" or "text") of a model, with its parameters in type `dtype` on `device`. Its method
 // forward() takes images [B, 3, S, S] or token ids [B, L].
 torch::jit::Module generate_tower(const torchclip_torch_model& model, const torchclip_program& program,

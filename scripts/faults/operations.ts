@@ -4,11 +4,12 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import sharp from "sharp";
-import { loadDataset } from "../../lib/datasets/index.js";
+import { Dataset, loadDataset } from "../../lib/datasets/index.js";
 import { embedImages } from "../../lib/embed/embed.js";
 import { imageSource } from "../../lib/embed/sources.js";
 import { runManifest, zeroShot } from "../../lib/eval/index.js";
 import { removeJournal } from "../../lib/eval/zero-shot.js";
+import { finetune, type FinetuneOptions } from "../../lib/finetune/index.js";
 import { EmbeddingIndex, load, type Clip } from "../../lib/index.js";
 import { importModel } from "../../lib/models/import/import.js";
 import { findSource } from "../../lib/models/import/source.js";
@@ -41,6 +42,14 @@ const MODEL_CONFIG = {
   vision_config: { hidden_act: "quick_gelu", num_attention_heads: 4 },
   text_config: { num_attention_heads: 2 },
 };
+const QUICK: Omit<FinetuneOptions, "folder"> = {
+  method: "image",
+  steps: 6,
+  batchSize: 4,
+  checkpointEvery: 1,
+  resume: true,
+  load: { device: "cpu", threads: 1 },
+};
 const INDEX = { rows: 20_000, dim: 64 };
 
 /**
@@ -72,6 +81,7 @@ export async function makeOperations(base: string, images: number, pace: number)
       results: (out) => [join(out, "model.pt")],
     },
     saving(base),
+    finetuning(base, input),
   ];
   return {
     all,
@@ -187,6 +197,33 @@ function saving(base: string): Operation {
     },
     results: (out) => [join(out, "index.npy")],
     replaces: true,
+  };
+}
+
+/** Training that writes a checkpoint after each step, and goes on from it. */
+function finetuning(base: string, input: string): Operation {
+  const script = join(base, "finetune.mjs");
+  writeFileSync(
+    script,
+    `import { loadDataset, Dataset } from ${JSON.stringify(join(root, "dist/datasets/index.js"))};
+     import { finetune } from ${JSON.stringify(join(root, "dist/finetune/index.js"))};
+     const data = await loadDataset(${JSON.stringify(input)});
+     const { name, split, classes } = data;
+     const samples = [...data].filter((sample) => !sample.name.includes("bad"));
+     await finetune(${JSON.stringify(tinyModel)}, new Dataset({ name, split, classes, samples }), {
+       ...${JSON.stringify(QUICK)}, folder: process.argv[2] });`,
+  );
+  return {
+    name: "finetune",
+    child: (out) => [script, out],
+    here: async (out) => {
+      const data = await loadDataset(input);
+      const { name, split, classes } = data;
+      const samples = [...data].filter((sample) => !sample.name.includes("bad"));
+      await finetune(tinyModel, new Dataset({ name, split, classes, samples }), { ...QUICK, folder: out });
+    },
+    results: (out) =>
+      [join(out, "model.pt"), ...below(join(out, "transformers"))].filter((file) => !file.endsWith(".tmp")),
   };
 }
 

@@ -7,6 +7,7 @@ import { dedupeCommand } from "./dedupe.js";
 import { doctorCommand } from "./doctor.js";
 import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
+import { finetuneCommand } from "./finetune.js";
 import { importCommand } from "./import.js";
 import { mcpCommand } from "./mcp.js";
 import { modelsCommand } from "./models.js";
@@ -29,6 +30,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   retrieveCommand,
   probeCommand,
   teachCommand,
+  finetuneCommand,
   embedCommand,
   searchCommand,
   serveCommand,

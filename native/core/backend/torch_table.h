@@ -111,6 +111,54 @@ typedef struct torchclip_torch_wrapping {
   uint64_t attribute_count;
 } torchclip_torch_wrapping;
 
+/* How the tensors of a model are trained. Master weights, gradients and moments are float32. */
+typedef struct torchclip_torch_training {
+  uint32_t size;
+  int32_t cuda_device;        /* CUDA device N; -1: the CPU */
+  int32_t threads;            /* of libtorch on the CPU, at least 1 */
+  int32_t bf16;               /* nonzero: forward passes run under autocast to bf16; on a CUDA device alone */
+  const char* const* trained; /* the tensors that get gradients, of both programs, "logit_scale" and "logit_bias" */
+  uint64_t trained_count;
+  float logit_scale;   /* the stored parameter, the logarithm of what cosines are multiplied by */
+  float logit_bias;    /* is added to the products; 0: none */
+  int32_t sigmoid;     /* nonzero: images and texts are compared by SigLIP's sigmoid loss, else by softmax */
+  int32_t optimizer;   /* TORCHCLIP_OPTIMIZER_... */
+  double beta1, beta2; /* of Adam and AdamW */
+  double epsilon;      /* of Adam and AdamW */
+  double momentum;     /* of SGD; 0: none */
+  double weight_decay; /* 0: none */
+  double largest_norm; /* a longer gradient is shortened to it; 0: none is */
+  uint64_t seed;       /* of dropout; a step of a number draws the same whichever steps ran before it */
+} torchclip_torch_training;
+
+/* AdamW decays weights apart from the gradient; Adam and SGD add the decay to the gradient. */
+enum { TORCHCLIP_OPTIMIZER_ADAMW = 0, TORCHCLIP_OPTIMIZER_ADAM = 1, TORCHCLIP_OPTIMIZER_SGD = 2 };
+
+/* Images with what they are compared with: class embeddings that stay (class_embeddings), the texts of classes, or one
+ * text for each image. */
+typedef struct torchclip_training_batch {
+  uint32_t size;
+  const uint8_t* pixels;         /* uint8 [rows, image_size, image_size, 3] */
+  int64_t rows;                  /* at least 1 */
+  const int32_t* labels;         /* [rows], in 0 to classes - 1; NULL: text i belongs to image i */
+  int64_t classes;               /* rows of what follows; without labels equal to `rows` */
+  const float* class_embeddings; /* [classes, embed_dim], of length 1; NULL: texts are encoded */
+  const int32_t* tokens;         /* [classes, length] */
+  int64_t length;
+  double weight; /* the loss is multiplied by it before its gradient is added; 1 / n for one of n equal parts */
+} torchclip_training_batch;
+
+typedef struct torchclip_training_result {
+  double loss;     /* mean over the rows, not multiplied by `weight` */
+  int64_t correct; /* rows whose largest logit is that of their class, or of their text */
+} torchclip_training_result;
+
+typedef struct torchclip_torch_trainer torchclip_torch_trainer;
+
+/* What a trained tensor has: its values, and what the optimizer keeps: the first moment (Adam, AdamW) or the momentum
+ * (SGD), and the second moment (Adam, AdamW). */
+enum { TORCHCLIP_TRAINED_VALUES = 0, TORCHCLIP_TRAINED_FIRST = 1, TORCHCLIP_TRAINED_SECOND = 2 };
+
 typedef struct torchclip_torch_table {
   torchclip_table_header header;
   const char* libtorch_version; /* "2.13.0" */
@@ -150,6 +198,33 @@ typedef struct torchclip_torch_table {
                           torchclip_backend_error* error);
   /* Writes a third-party export with the attributes and the files of an artifact; its code is unchanged. */
   int32_t (*wrap_export)(const torchclip_torch_wrapping* wrapping, torchclip_backend_error* error);
+
+  /* Compiles the programs of a model, which is no third-party export, for training. Called on the thread that will run
+   * the other functions of the trainer. `read_tensor` of the model fills tensors of adapters, too. */
+  int32_t (*make_trainer)(const torchclip_torch_model* model, const torchclip_torch_training* training,
+                          torchclip_torch_trainer** trainer, torchclip_backend_error* error);
+  void (*destroy_trainer)(torchclip_torch_trainer* trainer);
+  /* Adds the gradient of the loss of a batch to that of the step. */
+  int32_t (*train_batch)(torchclip_torch_trainer* trainer, const torchclip_training_batch* batch,
+                         const torchclip_encode_options* options, torchclip_training_result* result,
+                         torchclip_backend_error* error);
+  /* Ends a step: changes the trained tensors and clears the gradient. *norm becomes its length before it was
+   * shortened. */
+  int32_t (*update_trained)(torchclip_torch_trainer* trainer, double learning_rate, double* norm,
+                            torchclip_backend_error* error);
+  /* Forgets the gradients that were added since the last step. */
+  void (*discard_gradients)(torchclip_torch_trainer* trainer);
+  /* The loss of a batch without gradients and without dropout. */
+  int32_t (*test_batch)(torchclip_torch_trainer* trainer, const torchclip_training_batch* batch,
+                        const torchclip_encode_options* options, torchclip_training_result* result,
+                        torchclip_backend_error* error);
+  /* Copies float [count] from or to a trained tensor. `part`: TORCHCLIP_TRAINED_... */
+  int32_t (*read_trained)(torchclip_torch_trainer* trainer, const char* name, int32_t part, int64_t count, float* to,
+                          torchclip_backend_error* error);
+  int32_t (*write_trained)(torchclip_torch_trainer* trainer, const char* name, int32_t part, int64_t count,
+                           const float* from, torchclip_backend_error* error);
+  /* The number of steps that were made, for a trainer that goes on with the tensors and moments of another. */
+  void (*set_steps)(torchclip_torch_trainer* trainer, int64_t steps);
 } torchclip_torch_table;
 
 /* The function that the library exports, and its name. */

@@ -27,6 +27,12 @@ torchclip_tensor c_tensor(const std::string& name, const std::vector<std::int64_
   return {name.c_str(), shape.data(), static_cast<std::uint32_t>(shape.size()), TORCHCLIP_STORED_F32, 0};
 }
 
+std::uint64_t float_bytes(const std::vector<std::int64_t>& shape) {
+  std::uint64_t bytes = sizeof(float);
+  for (const auto axis : shape) bytes *= static_cast<std::uint64_t>(axis);
+  return bytes;
+}
+
 std::int32_t c_type(StoredType type) {
   switch (type) {
     case StoredType::f16:
@@ -53,10 +59,15 @@ ProgramView::ProgramView(const std::vector<ModuleSource>& modules, const Shapes&
 ProgramView::ProgramView(const TowerLayout& tower, const Artifact& artifact)
     : own_modules_(with_pooled_methods(tower)), modules_(c_modules(own_modules_)) {
   for (const auto& [name, shape] : tower.shapes) {
-    const auto& stored = artifact.tensors().at(name);
-    auto tensor = c_tensor(name, stored.shape);
-    tensor.type = c_type(stored.type);
-    tensor.bytes = stored.bytes;
+    const auto stored = artifact.tensors().find(name);
+    if (stored == artifact.tensors().end()) {
+      tensors_.push_back(c_tensor(name, shape));
+      tensors_.back().bytes = float_bytes(shape);
+      continue;
+    }
+    auto tensor = c_tensor(name, stored->second.shape);
+    tensor.type = c_type(stored->second.type);
+    tensor.bytes = stored->second.bytes;
     tensors_.push_back(tensor);
   }
 }

@@ -19,7 +19,8 @@ class ProgramView {
   ProgramView& operator=(ProgramView&&) = default;
   // Tensors without types.
   ProgramView(const std::vector<ModuleSource>& modules, const Shapes& shapes);
-  // A tower with its methods for the pooled feature, its tensors as `artifact` stores them.
+  // A tower with its methods for the pooled feature, its tensors as `artifact` stores them. Those that it does not
+  // have, of adapters, are float32.
   ProgramView(const TowerLayout& tower, const Artifact& artifact);
 
   torchclip_program view() const { return {modules_.data(), modules_.size(), tensors_.data(), tensors_.size()}; }

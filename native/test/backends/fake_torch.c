@@ -230,6 +230,15 @@ static const torchclip_torch_table table = {
     verify_code,
     probe_export,
     wrap_export,
+    NULL, /* it trains nothing */
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
 };
 
 TORCHCLIP_API const torchclip_torch_table* FAKE_ENTRY(void);

@@ -30,6 +30,15 @@ struct ImageProjection {
   bool transposed = false;
 };
 
+// A low-rank adapter (LoRA; Hu et al. 2021, arXiv:2106.09685) beside attention projections of each block of a tower
+// that is trained: to the projection x W^T + b it adds scale * dropout(x) A^T B^T. It is part of no artifact.
+struct LoraLayout {
+  std::int64_t rank = 0;  // Rows of A [rank, width] and columns of B [width, rank]; at least 1.
+  double scale = 0;       // alpha / rank, or alpha / sqrt(rank) (rsLoRA; Kalajdzievski 2023, arXiv:2312.03732).
+  double dropout = 0;     // The share of the input of A that is dropped where gradients are computed; 0 to 1.
+  bool query = false, key = false, value = false, output = false;  // The projections that get one.
+};
+
 struct TowerLayout {
   Shapes shapes;
   std::vector<ModuleSource> modules;  // Children before the parents that call them; the last is the tower.
@@ -47,12 +56,13 @@ struct TowerLayout {
 // The layouts of the towers, one per file. `config` is the object "image" or "text" of torchclip.json; the interfaces
 // of lib/models/architectures describe its fields. Each function throws Error(E_MODEL_CORRUPT) if a field is missing,
 // unknown, of another type, outside its range, or contradicts another field.
-TowerLayout vit_layout(const Json& config, std::int64_t embed_dim);
+// With `lora` a tower of Transformer blocks gets the tensors blocks.N.attn.lora_q.a, lora_q.b ... and their branches.
+TowerLayout vit_layout(const Json& config, std::int64_t embed_dim, const LoraLayout* lora = nullptr);
 TowerLayout resnet_layout(const Json& config, std::int64_t embed_dim);
 TowerLayout eva_layout(const Json& config, std::int64_t embed_dim);
 TowerLayout convnext_layout(const Json& config, std::int64_t embed_dim);
 TowerLayout fastvit_layout(const Json& config, std::int64_t embed_dim);
-TowerLayout text_transformer_layout(const Json& config, std::int64_t embed_dim);
+TowerLayout text_transformer_layout(const Json& config, std::int64_t embed_dim, const LoraLayout* lora = nullptr);
 TowerLayout roberta_layout(const Json& config, std::int64_t embed_dim);
 
 }  // namespace torchclip::core

@@ -99,6 +99,13 @@ bool fits(const std::vector<std::int64_t>& expected, const std::vector<std::int6
 
 [[noreturn]] void corrupt(const std::string& what) { throw Error(TORCHCLIP_E_MODEL_CORRUPT, what); }
 
+void check_lora_kind(const Json& tower, const std::string& which, const std::string& kind) {
+  const auto found = tower["kind"].text();
+  if (found == kind) return;
+  throw Error(TORCHCLIP_E_ARGUMENT,
+              "LoRA needs Transformer blocks of CLIP's kind; the " + which + " tower is of the kind " + found);
+}
+
 const char* const kRootSource =
     "\ndef encode_image(self, image: Tensor) -> Tensor:\n    return self.visual.forward(image)\n"
     "\ndef encode_text(self, text: Tensor) -> Tensor:\n    return self.text.forward(text)\n";
@@ -154,6 +161,16 @@ std::map<std::string, Attribute> ModelConfig::attributes() const {
           {"embed_dim", embed_dim},
           {"pad_id", pad_id},
           {"text_trims", static_cast<std::int64_t>(text_trims)}};
+}
+
+TowerLayout ModelConfig::image_with_lora(const LoraLayout& lora) const {
+  check_lora_kind(json["image"], "image", "vit");
+  return vit_layout(json["image"], embed_dim, &lora);
+}
+
+TowerLayout ModelConfig::text_with_lora(const LoraLayout& lora) const {
+  check_lora_kind(json["text"], "text", "transformer");
+  return text_transformer_layout(json["text"], embed_dim, &lora);
 }
 
 void ModelConfig::check_shapes(const Shapes& found) const {

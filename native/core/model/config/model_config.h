@@ -34,6 +34,10 @@ struct ModelConfig {
   // The attributes of the root module, so that other programs find the sizes in the file.
   std::map<std::string, Attribute> attributes() const;
 
+  // The towers with adapters. Throws Error(E_ARGUMENT) for a tower without Transformer blocks of CLIP's kind.
+  TowerLayout image_with_lora(const LoraLayout& lora) const;
+  TowerLayout text_with_lora(const LoraLayout& lora) const;
+
   // Throws Error(E_MODEL_CORRUPT) if the tensors of a file are not exactly those of shapes().
   void check_shapes(const Shapes& found) const;
   // Throws Error(E_MODEL_CORRUPT) if an attribute of a file contradicts attributes().

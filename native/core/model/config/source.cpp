@@ -108,7 +108,43 @@ BlockLayout::BlockLayout(Fields& fields)
   if (width % heads != 0) fields.fail("heads", "does not divide the width");
 }
 
-void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& c) {
+namespace {
+
+void lora_shapes(Shapes& shapes, const std::string& attention, std::int64_t width, const LoraLayout& lora) {
+  const auto add = [&](const char* letter) {
+    shapes[attention + ".lora_" + letter + ".a"] = {lora.rank, width};
+    shapes[attention + ".lora_" + letter + ".b"] = {width, lora.rank};
+  };
+  if (lora.query) add("q");
+  if (lora.key) add("k");
+  if (lora.value) add("v");
+  if (lora.output) add("out");
+}
+
+// The branch of an adapter on `x`. Each has a dropout of its own, as in PEFT and CLIP-LoRA; without gradients, in
+// evaluation, nothing is dropped.
+std::string lora_source(const std::string& x, const std::string& letter, const LoraLayout& lora) {
+  const auto input =
+      lora.dropout == 0 ? x : "torch.dropout(" + x + ", " + number_text(lora.dropout) + ", torch.is_grad_enabled())";
+  const auto at = "self.attn.lora_" + letter;
+  return "torch.linear(torch.linear(" + input + ", " + at + ".a), " + at + ".b) * " + number_text(lora.scale);
+}
+
+// Adds the adapters of q, k and v to the joined projection.
+void add_qkv_lora(std::vector<std::string>& lines, const LoraLayout& lora) {
+  if (!lora.query && !lora.key && !lora.value) return;
+  const auto part = [&](bool has, const char* letter) {
+    return has ? lora_source("y", letter, lora) : std::string("torch.zeros_like(y)");
+  };
+  lines.push_back("dq = " + part(lora.query, "q"));
+  lines.push_back("dk = " + part(lora.key, "k"));
+  lines.push_back("dv = " + part(lora.value, "v"));
+  lines.push_back("qkv = qkv + torch.cat([dq, dk, dv], 2)");
+}
+
+}  // namespace
+
+void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& c, const LoraLayout* lora) {
   for (std::int64_t i = 0; i < c.layers; ++i) {
     const auto block = prefix + ".resblocks." + std::to_string(i);
     norm_shapes(shapes, block + ".ln_1", c.width);
@@ -118,6 +154,7 @@ void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& 
     norm_shapes(shapes, block + ".ln_2", c.width);
     linear_shapes(shapes, block + ".mlp.c_fc", c.mlp_width, c.width);
     linear_shapes(shapes, block + ".mlp.c_proj", c.width, c.mlp_width);
+    if (lora) lora_shapes(shapes, block + ".attn", c.width, *lora);
     if (!c.layer_scale) continue;
     shapes[block + ".ls_1.gamma"] = {c.width};
     shapes[block + ".ls_2.gamma"] = {c.width};
@@ -126,31 +163,35 @@ void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& 
 
 namespace {
 
-std::string block_source(const BlockLayout& c, Masking masking) {
+std::string block_source(const BlockLayout& c, Masking masking, const LoraLayout* lora) {
   const bool masked = masking == Masking::mask;
   const auto width = std::to_string(c.width);
   const auto scaled = [&](const char* key, const std::string& x) {
     return c.layer_scale ? x + " * self." + key + ".gamma" : x;
   };
-  return forward_source(
-      masked ? "x: Tensor, mask: Tensor" : "x: Tensor",
-      {"b = x.size(0)", "n = x.size(1)", "y = " + layer_norm_source("x", "ln_1", c.width, c.eps),
-       "qkv = torch.linear(y, self.attn.in_proj_weight, self.attn.in_proj_bias)",
-       "qkv = qkv.view([b, n, 3, " + std::to_string(c.heads) + ", " + std::to_string(c.width / c.heads) +
-           "]).permute([2, 0, 3, 1, 4])",
-       "a = torch.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], " + std::string(masked ? "mask" : "None") +
-           ", 0.0, " + (masking == Masking::causal ? "True" : "False") + ")",
-       "a = a.transpose(1, 2).reshape([b, n, " + width + "])", "a = " + linear_source("a", "attn.out_proj"),
-       "x = x + " + scaled("ls_1", "a"), "y = " + layer_norm_source("x", "ln_2", c.width, c.eps),
-       "h = " + linear_source("y", "mlp.c_fc"), "h = " + activation_source(c.activation, "h"),
-       "h = " + linear_source("h", "mlp.c_proj"), "return x + " + scaled("ls_2", "h")});
+  std::vector<std::string> lines = {"b = x.size(0)", "n = x.size(1)",
+                                    "y = " + layer_norm_source("x", "ln_1", c.width, c.eps),
+                                    "qkv = torch.linear(y, self.attn.in_proj_weight, self.attn.in_proj_bias)"};
+  if (lora) add_qkv_lora(lines, *lora);
+  lines.insert(lines.end(), {"qkv = qkv.view([b, n, 3, " + std::to_string(c.heads) + ", " +
+                                 std::to_string(c.width / c.heads) + "]).permute([2, 0, 3, 1, 4])",
+                             "a = torch.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], " +
+                                 std::string(masked ? "mask" : "None") + ", 0.0, " +
+                                 (masking == Masking::causal ? "True" : "False") + ")",
+                             "a = a.transpose(1, 2).reshape([b, n, " + width + "])"});
+  const auto output = linear_source("a", "attn.out_proj");
+  lines.push_back("a = " + (lora && lora->output ? output + " + " + lora_source("a", "out", *lora) : output));
+  lines.insert(lines.end(), {"x = x + " + scaled("ls_1", "a"), "y = " + layer_norm_source("x", "ln_2", c.width, c.eps),
+                             "h = " + linear_source("y", "mlp.c_fc"), "h = " + activation_source(c.activation, "h"),
+                             "h = " + linear_source("h", "mlp.c_proj"), "return x + " + scaled("ls_2", "h")});
+  return forward_source(masked ? "x: Tensor, mask: Tensor" : "x: Tensor", lines);
 }
 
 }  // namespace
 
-void block_sources(std::vector<ModuleSource>& modules, const std::string& prefix, const BlockLayout& c,
-                   Masking masking) {
-  const auto source = block_source(c, masking);
+void block_sources(std::vector<ModuleSource>& modules, const std::string& prefix, const BlockLayout& c, Masking masking,
+                   const LoraLayout* lora) {
+  const auto source = block_source(c, masking, lora);
   repeat_module(modules, prefix + ".resblocks.", c.layers, source);
   modules.push_back({prefix, stack_source(c.layers, "resblocks", masking == Masking::mask ? "mask" : "")});
 }

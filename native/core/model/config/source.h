@@ -64,9 +64,10 @@ struct BlockLayout {
 // additive mask is passed in.
 enum class Masking { none, causal, mask };
 
-void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& blocks);
+// `lora` is null for blocks without adapters.
+void block_shapes(Shapes& shapes, const std::string& prefix, const BlockLayout& blocks, const LoraLayout* lora);
 // Appends the modules of a stack of blocks.
 void block_sources(std::vector<ModuleSource>& modules, const std::string& prefix, const BlockLayout& blocks,
-                   Masking masking);
+                   Masking masking, const LoraLayout* lora);
 
 }  // namespace torchclip::core

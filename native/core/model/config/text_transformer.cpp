@@ -25,13 +25,13 @@ struct TextTransformer {
   }
 };
 
-Shapes shapes_of(const TextTransformer& c, std::int64_t embed_dim) {
+Shapes shapes_of(const TextTransformer& c, std::int64_t embed_dim, const LoraLayout* lora) {
   Shapes shapes;
   const auto width = c.blocks.width;
   shapes["text.token_embedding.weight"] = {c.vocab_size, width};
   if (c.appended_token) shapes["text.cls_emb"] = {width};
   shapes["text.positional_embedding"] = {c.context_length + (c.appended_token ? 1 : 0), width};
-  block_shapes(shapes, "text.transformer", c.blocks);
+  block_shapes(shapes, "text.transformer", c.blocks, lora);
   norm_shapes(shapes, "text.ln_final", width);
   if (c.projection) shapes["text.text_projection"] = {width, embed_dim};
   if (c.projection_bias) shapes["text.text_projection_bias"] = {embed_dim};
@@ -76,13 +76,13 @@ std::string tower_source(const TextTransformer& c) {
 
 }  // namespace
 
-TowerLayout text_transformer_layout(const Json& config, std::int64_t embed_dim) {
+TowerLayout text_transformer_layout(const Json& config, std::int64_t embed_dim, const LoraLayout* lora) {
   const auto c = read_settings<TextTransformer>(config, "text");
   check_width("text", c.projection, c.blocks.width, embed_dim);
   TowerLayout layout;
-  layout.shapes = shapes_of(c, embed_dim);
+  layout.shapes = shapes_of(c, embed_dim, lora);
   const auto masking = c.appended_token ? Masking::mask : c.causal ? Masking::causal : Masking::none;
-  block_sources(layout.modules, "text.transformer", c.blocks, masking);
+  block_sources(layout.modules, "text.transformer", c.blocks, masking, lora);
   layout.modules.push_back({"text", tower_source(c)});
   layout.context_length = c.context_length;
   layout.vocab_size = c.vocab_size;

@@ -64,7 +64,7 @@ Vit::Vit(Fields& fields)
 
 std::string stem_at(std::size_t i) { return "getattr(self.stem, \"" + std::to_string(i) + "\")"; }
 
-Shapes shapes_of(const Vit& c, std::int64_t embed_dim) {
+Shapes shapes_of(const Vit& c, std::int64_t embed_dim, const LoraLayout* lora) {
   Shapes shapes;
   const auto width = c.blocks.width;
   if (c.stem.empty()) shapes["visual.conv1.weight"] = {width, 3, c.patch, c.patch};
@@ -82,7 +82,7 @@ Shapes shapes_of(const Vit& c, std::int64_t embed_dim) {
   if (c.class_token) shapes["visual.class_embedding"] = {width};
   shapes["visual.positional_embedding"] = {c.grid * c.grid + (c.class_position ? 1 : 0), width};
   if (c.pre_norm) norm_shapes(shapes, "visual.ln_pre", width);
-  block_shapes(shapes, "visual.transformer", c.blocks);
+  block_shapes(shapes, "visual.transformer", c.blocks, lora);
   const auto last = c.pool == "queries" ? embed_dim : width;
   norm_shapes(shapes, "visual.ln_post", last);
   const std::string pool = "visual.attn_pool";
@@ -206,7 +206,7 @@ std::string tower_source(const Vit& c) {
 
 }  // namespace
 
-TowerLayout vit_layout(const Json& config, std::int64_t embed_dim) {
+TowerLayout vit_layout(const Json& config, std::int64_t embed_dim, const LoraLayout* lora) {
   const auto c = read_settings<Vit>(config, "image");
   const bool queries = c.pool == "queries";
   if (queries && embed_dim % c.pool_heads != 0) {
@@ -214,8 +214,8 @@ TowerLayout vit_layout(const Json& config, std::int64_t embed_dim) {
   }
   check_width("image", c.projection, queries ? embed_dim : c.blocks.width, embed_dim);
   TowerLayout layout;
-  layout.shapes = shapes_of(c, embed_dim);
-  block_sources(layout.modules, "visual.transformer", c.blocks, Masking::none);
+  layout.shapes = shapes_of(c, embed_dim, lora);
+  block_sources(layout.modules, "visual.transformer", c.blocks, Masking::none, lora);
   if (c.pool == "map") layout.modules.push_back({"visual.attn_pool", map_pool_source(c)});
   if (c.pool == "queries") layout.modules.push_back({"visual.attn_pool", query_pool_source(c)});
   layout.modules.push_back({"visual", tower_source(c)});

@@ -1,0 +1,78 @@
+import { encode } from "html-entities";
+import { trainingChart } from "./charts.js";
+import { fontFaces } from "./fonts.js";
+import { STYLE, VIEWPORT } from "./style.js";
+
+/** A value at a step. */
+export interface CurvePoint {
+  step: number;
+  loss: number;
+  accuracy: number;
+}
+
+/** What the page shows. */
+export interface TrainingPage {
+  title: string;
+  /** How it was trained, in a line. */
+  about: string;
+  history: { steps: readonly CurvePoint[]; validations: readonly CurvePoint[] };
+  /** Accuracy between the weights before and after training; may be empty. */
+  sweep: readonly { share: number; accuracy: number }[];
+}
+
+const POINTS = 200; // of a curve; each is the mean of the steps that it stands for
+
+/** Means of consecutive steps, at most `POINTS` of them; the step of each is its last. */
+export function thinned(steps: readonly CurvePoint[]): CurvePoint[] {
+  const size = Math.ceil(steps.length / POINTS);
+  const points: CurvePoint[] = [];
+  for (let start = 0; start < steps.length; start += size) {
+    const group = steps.slice(start, start + size);
+    const mean = (field: "loss" | "accuracy") =>
+      group.reduce((sum, point) => sum + point[field], 0) / group.length;
+    points.push({ step: group[group.length - 1].step, loss: mean("loss"), accuracy: mean("accuracy") });
+  }
+  return points;
+}
+
+/** A page with the curves of loss and accuracy, and the table of validations. */
+export async function trainingPage({ title, about, history, sweep }: TrainingPage): Promise<string> {
+  const steps = thinned(history.steps);
+  const charts = [];
+  for (const field of ["loss", "accuracy"] as const) {
+    const caption = `${field === "loss" ? "Loss" : "Accuracy"} of the training batches and of the validation images`;
+    const chart = await trainingChart(field, steps, history.validations);
+    charts.push(`<figure class="chart">${chart}<figcaption>${caption}</figcaption></figure>`);
+  }
+  const content = [
+    `<h1>${encode(title)}</h1><p class="sub">${encode(about)}</p>`,
+    ...charts,
+    table(
+      ["step", "validation loss", "validation accuracy"],
+      history.validations.map(({ step, loss, accuracy }) => [`${step}`, loss.toFixed(4), percent(accuracy)]),
+    ),
+    table(
+      ["share of the trained weights", "accuracy"],
+      sweep.map(({ share, accuracy }) => [share.toFixed(1), percent(accuracy)]),
+    ),
+  ].join("\n");
+  const style = `<style>${STYLE}${await fontFaces(content)}</style>`;
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8">${VIEWPORT}<title>${encode(title)}: torchclip</title>${style}</head>
+<body>
+${content}
+</body></html>
+`;
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(2)}%`;
+
+/** A table; nothing where it has no rows. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  if (rows.length === 0) return "";
+  const heads = head.map((text) => `<th>${encode(text)}</th>`).join("");
+  const body = rows
+    .map((row) => `<tr>${row.map((text) => `<td>${encode(text)}</td>`).join("")}</tr>`)
+    .join("");
+  return `<div class="scroll"><table><thead><tr>${heads}</tr></thead><tbody>${body}</tbody></table></div>`;
+}
