@@ -11,10 +11,10 @@ import { writeFileWhole } from "../util/files.js";
 import { pathInside } from "../util/inside.js";
 import { loadForIndex } from "./index-model.js";
 import { interruptSignal, note, progressBar, remark } from "./io.js";
-import type { ImageFlags, ModelFlags } from "./options.js";
+import type { ModelFlags } from "./options.js";
 import { imageFolder } from "./sheet.js";
 
-interface Flags extends ModelFlags, ImageFlags {
+interface Flags extends ModelFlags {
   vocabulary: string;
   template: string[];
   multiLabel?: boolean;
