@@ -37,6 +37,11 @@ export type { IndexOptions, IndexPrecision, SearchOptions } from "./search/embed
 export { EmbeddingCollection } from "./search/collection.js";
 export type { CollectionHit, CollectionSearchOptions, EmbeddingModel } from "./search/collection.js";
 export type { CollectionEntry } from "./search/collection-rows.js";
+export { nearDuplicates } from "./curate/near-duplicates.js";
+export type { DuplicateGroup, NearDuplicateOptions } from "./curate/near-duplicates.js";
+export { clusterIndex } from "./curate/kmeans.js";
+export type { Clustering, ClusterOptions } from "./curate/kmeans.js";
+export type { PassOptions } from "./curate/blocks.js";
 export { TorchclipError } from "./errors.js";
 export type { ErrorCode } from "./errors.js";
 export type { DecodeOptions, ImageInput, RawImage } from "./images/types.js";

@@ -8,10 +8,10 @@ import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { loadForIndex } from "./index-model.js";
 import { interruptSignal, note, progressBar } from "./io.js";
-import type { ImageFlags, ModelFlags } from "./options.js";
+import type { ModelFlags } from "./options.js";
 import { saveSheet } from "./sheet.js";
 
-interface Flags extends ModelFlags, ImageFlags {
+interface Flags extends ModelFlags {
   clusters: number;
   iterations?: number;
   seed: number;

@@ -1,4 +1,5 @@
 import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { Clip } from "../clip/clip.js";
 import { cannotRead, TorchclipError } from "../errors.js";
@@ -78,20 +79,21 @@ async function imageFolderOf(
   return folder(input, "input").catch(() => undefined);
 }
 
+/** The absolute path of a folder that an option names. */
 async function folder(path: string, option: string): Promise<string> {
   const found = await stat(path).catch((cause: unknown) => {
     throw cannotRead("E_ARGUMENT", path, cause);
   });
   if (!found.isDirectory())
     throw new TorchclipError("E_ARGUMENT", `${path} is no folder`, { subject: option });
-  return path;
+  return resolve(path);
 }
 
 /** Resolves when the client closes standard input, or with the first Ctrl-C. */
 function untilEnd(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    process.stdin.once("end", resolve);
-    process.stdin.once("close", resolve);
-    signal.addEventListener("abort", () => resolve(), { once: true });
+  return new Promise((end) => {
+    process.stdin.once("end", end);
+    process.stdin.once("close", end);
+    signal.addEventListener("abort", () => end(), { once: true });
   });
 }

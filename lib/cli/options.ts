@@ -154,11 +154,11 @@ export function loadingOptions(command: Command): Command {
 }
 
 /** The flags of every command that loads the model that made an index, unless --model names another. */
-export function indexModelOptions(command: Command): Command {
+export function indexModelOptions(command: Command, shownDefault = "the model that made the index"): Command {
   const options = modelOptions(command);
   // What the other commands take by default would be of another model.
   const model = options.options.find((option) => option.attributeName() === "model");
-  model?.default(model.defaultValue, "the model that made the index");
+  model?.default(model.defaultValue, shownDefault);
   return options;
 }
 

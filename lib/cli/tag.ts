@@ -11,10 +11,10 @@ import { writeFileWhole } from "../util/files.js";
 import { pathInside } from "../util/inside.js";
 import { loadForIndex } from "./index-model.js";
 import { interruptSignal, note, progressBar, remark } from "./io.js";
-import type { ImageFlags, ModelFlags } from "./options.js";
+import type { ModelFlags } from "./options.js";
 import { imageFolder } from "./sheet.js";
 
-interface Flags extends ModelFlags, ImageFlags {
+interface Flags extends ModelFlags {
   vocabulary: string;
   template: string[];
   multiLabel?: boolean;
@@ -79,10 +79,9 @@ async function tagAll(
   const bar = progressBar("tag", "rows/s");
   const all: Tagged[] = [];
   try {
-    for (const { start, block } of blocksOf(index, { signal, onProgress: bar.update })) {
+    for await (const { start, block } of blocksOf(index, { signal, onProgress: bar.update })) {
       for (const [i, tags] of tagsOf(classifier, block, vocabulary, flags).entries())
         all.push({ row: start + i, name: names.at(start + i) ?? `row ${start + i}`, tags });
-      await new Promise(setImmediate); // Ctrl-C and the progress bar get their turn
     }
   } finally {
     bar.stop();

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Embeddings } from "../embeddings.js";
 import { checkAborted } from "../errors.js";
 import type { EmbeddingIndex } from "../search/embedding-index.js";
@@ -12,14 +13,18 @@ export interface PassOptions {
 /** Rows that are read from an index at once. */
 const BLOCK_ROWS = 1024;
 
-/** All rows of an index, some at a time; `start` is the number of the first. */
-export function* blocksOf(
+/**
+ * All rows of an index, some at a time; `start` is the number of the first. The event loop gets its turn between
+ * two blocks.
+ */
+export async function* blocksOf(
   index: EmbeddingIndex,
   { signal, onProgress }: PassOptions = {},
-): Generator<{ start: number; block: Embeddings }> {
+): AsyncGenerator<{ start: number; block: Embeddings }> {
   const { rows } = index;
   onProgress?.(0, rows);
   for (let start = 0; start < rows; start += BLOCK_ROWS) {
+    await setImmediate();
     checkAborted(signal);
     const block = index.vectors(start, Math.min(BLOCK_ROWS, rows - start));
     yield { start, block };

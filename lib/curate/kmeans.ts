@@ -37,16 +37,23 @@ const ROWS_A_CLUSTER = 256;
  * Spherical k-means (Dhillon and Modha 2001, doi:10.1023/A:1007612920971): rows go to the centroid of the
  * largest cosine, and a centroid is the normalised sum of its rows. The first centroids are chosen by
  * k-means++ (Arthur and Vassilvitskii 2007). Learned from at most 256 rows a cluster, chosen at random; the
- * same seed gives the same clusters. Clusters are numbered by falling size.
+ * same seed gives the same clusters. Clusters are numbered by falling size. E_ARGUMENT for `clusters` that the
+ * index cannot have.
+ *
+ * @example
+ * using index = await EmbeddingIndex.open("photos.npy");
+ * const { assignments, sizes } = await clusterIndex(index, { clusters: 20 });
  */
 export async function clusterIndex(index: EmbeddingIndex, options: ClusterOptions): Promise<Clustering> {
   const { clusters, iterations: most = ITERATIONS, seed = 0, signal } = options;
-  const random = seededRandom(seed);
-  const sample = sampleOf(index, clusters * ROWS_A_CLUSTER, random);
-  if (!Number.isInteger(clusters) || clusters < 1 || clusters > sample.rows)
-    throw new TorchclipError("E_ARGUMENT", `clusters must be a whole number in 1 to ${sample.rows}`, {
+  const wrong = (why: string) =>
+    new TorchclipError("E_ARGUMENT", `clusters must be a whole number ${why}, not ${clusters}`, {
       subject: "clusters",
     });
+  if (!Number.isInteger(clusters) || clusters < 1) throw wrong("of at least 1");
+  const random = seededRandom(seed);
+  const sample = await sampleOf(index, clusters * ROWS_A_CLUSTER, random, signal);
+  if (clusters > sample.rows) throw wrong(`of at most the ${sample.rows} rows that can be clustered`);
   const first = firstCentroids(sample, clusters, random, signal);
   const { centroids, iterations } = await learn(sample, first, most, signal);
   const { assignments, scores } = await assignAll(index, centroids, options);
@@ -54,10 +61,15 @@ export async function clusterIndex(index: EmbeddingIndex, options: ClusterOption
 }
 
 /** Rows of an index that are no NaN: all of them, or `most` chosen at random. */
-function sampleOf(index: EmbeddingIndex, most: number, random: Random): Embeddings {
+async function sampleOf(
+  index: EmbeddingIndex,
+  most: number,
+  random: Random,
+  signal: AbortSignal | undefined,
+): Promise<Embeddings> {
   const { dim } = index;
   const whole: number[] = [];
-  for (const { start, block } of blocksOf(index))
+  for await (const { start, block } of blocksOf(index, { signal }))
     for (let i = 0; i < block.rows; i++) if (!Number.isNaN(block.data[i * dim])) whole.push(start + i);
   const chosen =
     whole.length > most
@@ -151,7 +163,7 @@ async function assignAll(
 ): Promise<{ assignments: Int32Array; scores: Float32Array }> {
   const assignments = new Int32Array(index.rows);
   const scores = new Float32Array(index.rows);
-  for (const { start, block } of blocksOf(index, options)) {
+  for await (const { start, block } of blocksOf(index, options)) {
     const found = await topK(block, centroids, 1);
     assignments.set(found.indices, start);
     scores.set(found.scores, start);

@@ -27,8 +27,8 @@ const MORE = 4;
  * others lie between them. Rows of NaN are in no group.
  *
  * @example
- * const { index, names } = await openStored("photos.npy");
- * for (const { rows } of await nearDuplicates(index)) console.log(rows.map((row) => names[row]));
+ * using index = await EmbeddingIndex.open("photos.npy");
+ * for (const { rows } of await nearDuplicates(index)) console.log(rows);
  */
 export async function nearDuplicates(
   index: EmbeddingIndex,
@@ -40,7 +40,7 @@ export async function nearDuplicates(
       subject: "threshold",
     });
   const sets = new DisjointSets(index.rows);
-  for (const { start, block } of blocksOf(index, options))
+  for await (const { start, block } of blocksOf(index, options))
     await connect(
       index,
       block,

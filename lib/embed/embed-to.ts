@@ -134,6 +134,18 @@ class Transfer<T extends Identity> {
 
   async run(): Promise<void> {
     this.report();
+    try {
+      await this.encode();
+    } catch (error) {
+      // What is embedded already is not embedded again by the next run.
+      if (this.options.signal?.aborted) await this.flush();
+      throw error;
+    }
+    await this.flush();
+    this.report();
+  }
+
+  private async encode(): Promise<void> {
     for await (const { data, errors } of this.job.encode(this.missing())) {
       const done = this.pending.splice(0, errors.length);
       for (const [row, item] of done.entries()) {
@@ -143,8 +155,6 @@ class Transfer<T extends Identity> {
       }
       this.report();
     }
-    await this.flush();
-    this.report();
   }
 
   /** Removes the rows of this source that are of none of its items. */

@@ -1,5 +1,5 @@
-import { toTorchclipError } from "../errors.js";
 import { openStored, type StoredIndex } from "../search/stored.js";
+import { exists } from "../util/files.js";
 import type { Identity } from "./identity.js";
 import type { Partial, Row } from "./partial.js";
 
@@ -31,20 +31,15 @@ export class Previous {
   ) {}
 
   /**
-   * Opens the output of an earlier run, where there is one. E_INDEX_CORRUPT for a file that is damaged or was
-   * not written by `embed`: it is not replaced without being asked for.
+   * Opens the output of an earlier run, where there is one. E_INDEX_NOT_FOUND for a file that cannot be
+   * opened, E_INDEX_CORRUPT for one that is damaged or was not written by `embed`: neither is replaced.
    *
    * @param settings the hash of the run's settings
    */
   static async open(out: string, settings: string): Promise<Previous> {
-    try {
-      const stored = await openStored(out);
-      return new Previous(stored, reasonAgainst(stored, settings));
-    } catch (error) {
-      const known = toTorchclipError(error);
-      if (known.code === "E_INDEX_NOT_FOUND") return new Previous(undefined, undefined);
-      throw known;
-    }
+    if (!(await exists(out))) return new Previous(undefined, undefined);
+    const stored = await openStored(out);
+    return new Previous(stored, reasonAgainst(stored, settings));
   }
 
   /** The names and contents of its rows. */

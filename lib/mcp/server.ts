@@ -1,7 +1,6 @@
 import type { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
 import { toTorchclipError, withoutIndex } from "../errors.js";
-import { thumbnailUrl } from "../report/images.js";
 import { importOptional } from "../util/optional-package.js";
 import { packageVersion } from "../util/package.js";
 import { classifyImage, embed, searchImages, type Hit, type ToolContext } from "./tools.js";
@@ -126,6 +125,7 @@ async function answer(work: () => Promise<CallToolResult>): Promise<CallToolResu
 }
 
 async function thumbnailsOf(hits: readonly Hit[]): Promise<CallToolResult["content"]> {
+  const { thumbnailUrl } = await import("../report/images.js");
   const paths = hits.flatMap(({ path }) => path ?? []);
   const all = await Promise.all(paths.map((path) => thumbnailUrl(path, THUMBNAIL)));
   return all.flatMap((url) => {

@@ -167,12 +167,12 @@ for (const [kind, make] of Object.entries(DATABASES)) {
       assert.deepEqual(names, ["black.png", join("copy", "lime.png"), "rouge.png", "white.png"]);
     });
 
-    it("a run that is stopped goes on; batches are cut by their bytes; prune sees all rows", async () => {
+    it("a run that is stopped goes on; prune sees all rows", async () => {
       const source = join(folder, "third");
       await colourImages(source, ["black", "blue", "gray", "lime", "red", "white"]);
       const controller = new AbortController();
       const onProgress = (done: number) => done >= 4 && controller.abort();
-      const stopping = { create: true, batchSize: 2, batchBytes: 1, signal: controller.signal, onProgress };
+      const stopping = { create: true, batchSize: 2, signal: controller.signal, onProgress };
       await rejectsWith("E_ABORTED", () => embed(source, "third", stopping));
       const before = (await database.rows("third")).length;
       assert.ok(before >= 2 && before < 6, `${before} rows of the stopped run`);
@@ -246,7 +246,7 @@ describe("embed --to: targets and servers that fail", () => {
       assert.throws(() => parseTarget(wrong), { code: "E_ARGUMENT" }, wrong);
   });
 
-  it("the key of a Qdrant server comes from QDRANT_API_KEY, and a refusal names it", async () => {
+  it("batches are cut by their bytes; the key of a Qdrant server comes from QDRANT_API_KEY", async () => {
     const server = new QdrantModel("the key");
     await server.start();
     const clip = await load("tiny");
@@ -258,7 +258,13 @@ describe("embed --to: targets and servers that fail", () => {
       const refused = await rejectsWith("E_DATABASE", () => embedTextsTo(clip, ["a"], target, options));
       assert.match(refused.message, /answers 401 \(QDRANT_API_KEY holds the key\): Must provide an API key/);
       process.env.QDRANT_API_KEY = "the key";
-      assert.equal((await embedTextsTo(clip, ["a"], target, options)).embedded, 1);
+      const texts = ["a", "b", "c", "d", "e"];
+      assert.equal((await embedTextsTo(clip, texts, target, options)).embedded, 5);
+      // A row of 192 values takes 192 × 15 bytes and its name.
+      const batchBytes = 2 * (192 * 15 + 1);
+      const others = texts.map((text) => text.toUpperCase());
+      await embedTextsTo(clip, others, target, { ...options, batchBytes });
+      assert.deepEqual(server.upserts, [5, 2, 2, 1]);
     } finally {
       if (before === undefined) delete process.env.QDRANT_API_KEY;
       else process.env.QDRANT_API_KEY = before;

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
@@ -99,6 +101,23 @@ describe("torchclip mcp", function () {
     assertVectors(found.embeddings, rowsOf(await clip.encodeTexts(["a red circle"])));
     const ofImages = (await call("embed", { images: ["red.png"] })).structuredContent as typeof found;
     assertVectors(ofImages.embeddings, rowsOf(await clip.encodeImages([paths[2]])));
+  });
+
+  it("ends when the client closes standard input, with nothing else on standard output", async () => {
+    const child = spawn(process.execPath, [MAIN, "mcp", "-m", "tiny"], { cwd: root });
+    let output = "";
+    let notes = "";
+    child.stdout.on("data", (text: Buffer) => (output += text.toString()));
+    const isReady = new Promise<void>((resolve) =>
+      child.stderr.on("data", (text: Buffer) => {
+        notes += text.toString();
+        if (notes.includes("is ready")) resolve();
+      }),
+    );
+    await isReady;
+    child.stdin.end();
+    const [status] = (await once(child, "close")) as [number | null];
+    assert.deepEqual([status, output], [0, ""], notes);
   });
 
   it("an image outside of the root is refused, and errors are answers with their code", async () => {

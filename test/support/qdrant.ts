@@ -31,6 +31,8 @@ const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 export class QdrantModel {
   private readonly collections = new Map<string, { size: number; points: Map<string, Point> }>();
   private readonly server: Server;
+  /** The points of each request that wrote some. */
+  readonly upserts: number[] = [];
 
   /** `key`: what the header api-key must be. */
   constructor(private readonly key?: string) {
@@ -80,7 +82,10 @@ export class QdrantModel {
     const { size, points } = collection;
     if (route === "GET") return done({ config: { params: { vectors: { size, distance: "Cosine" } } } });
     if (route === "PUT index") return done({ status: "completed" });
-    if (route === "PUT points") return upsert(body.points as Point[], size, points);
+    if (route === "PUT points") {
+      this.upserts.push(body.points!.length);
+      return upsert(body.points as Point[], size, points);
+    }
     if (route === "POST points") return done(body.ids!.flatMap((id) => points.get(id) ?? []));
     if (route === "POST points/payload") {
       for (const id of body.points as string[]) Object.assign(points.get(id)!.payload, body.payload);

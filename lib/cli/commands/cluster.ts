@@ -1,6 +1,6 @@
 import { Argument, Option, type Command } from "commander";
 import { ARTICLE_PROMPTS } from "../../text/prompts.js";
-import { imageOptions, indexModelOptions, whole } from "../options.js";
+import { indexModelOptions, whole } from "../options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "clusters of the images of an index by k-means, with labels from a vocabulary";
@@ -9,7 +9,7 @@ const OUT = "OUT.csv (a line for each row of the index) or OUT.json";
 
 export function clusterCommand(program: Command): void {
   const described = program.command("cluster").description(DESCRIPTION);
-  imageOptions(indexModelOptions(described))
+  indexModelOptions(described)
     .addArgument(new Argument("<index>", "a .npy (with its .npy.json) or a .parquet of `torchclip embed`"))
     .addOption(new Option("-k, --clusters <n>", "how many clusters").argParser(whole(1)).default(10))
     .addOption(new Option("--iterations <n>", "most rounds of k-means; default 50").argParser(whole(1)))

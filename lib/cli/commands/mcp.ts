@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import { AUTO_ROTATE, imageOptions, modelOptions } from "../options.js";
+import { AUTO_ROTATE, imageOptions, indexModelOptions } from "../options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = [
@@ -14,7 +14,7 @@ const PRECISION = "fp32 searches the exact rows; bf16 and int8 hold them smaller
 
 export function mcpCommand(program: Command): void {
   const described = program.command("mcp").description(DESCRIPTION);
-  imageOptions(modelOptions(described))
+  imageOptions(indexModelOptions(described, "that of --index, else tiny"))
     .option("--index <file>", INDEX)
     .addOption(
       new Option("--index-precision <type>", PRECISION).choices(["fp32", "bf16", "int8"]).default("fp32"),

@@ -1,6 +1,6 @@
 import { Argument, Option, type Command } from "commander";
 import { ARTICLE_PROMPTS } from "../../text/prompts.js";
-import { imageOptions, indexModelOptions, probability, whole } from "../options.js";
+import { indexModelOptions, probability, whole } from "../options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "labels of a vocabulary for the images of an index, as CSV, JSON or XMP sidecars";
@@ -15,7 +15,7 @@ const XMP = "write a sidecar IMAGE.xmp beside each image; those of other program
 
 export function tagCommand(program: Command): void {
   const described = program.command("tag").description(DESCRIPTION);
-  imageOptions(indexModelOptions(described))
+  indexModelOptions(described)
     .addArgument(new Argument("<index>", "a .npy (with its .npy.json) or a .parquet of `torchclip embed`"))
     .requiredOption("-v, --vocabulary <file>", VOCABULARY)
     .option("--template <text...>", "prompt template with {} for the label", ARTICLE_PROMPTS.templates)
