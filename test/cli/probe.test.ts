@@ -132,7 +132,7 @@ describe("torchclip probe, eval --probe, teach and classify --probe", function (
 
   it("few-shot with ProLIP, and the linear probe on pooled features", () => {
     const few = join(folder, "prolip");
-    const flags = ["-m", "tiny", "-s", "scenes", "--shots", "2", "--seeds", "1", "-o", few];
+    const flags = ["-m", "tiny", "-s", "scenes", "--shots", "1", "--seeds", "1", "-o", few];
     const methods = ["--methods", "probe,tip-adapter,prolip"];
     const run = cli("probe", ...flags, ...methods);
     assert.equal(run.status, 0, run.stderr);
