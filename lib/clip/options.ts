@@ -41,13 +41,13 @@ export interface LoadOptions extends ResolveOptions, ImageLimits {
   threads?: number;
   /**
    * LoRA adapters of PEFT that are merged into the weights, in their order: folders with
-   * adapter_model.safetensors and adapter_config.json, or paths of the former. The merged model is kept in the
-   * folder `adapters` of the cache. E_ARGUMENT, naming the first key, where one does not fit the model.
+   * adapter_model.safetensors and adapter_config.json, or paths of the former. The merged model is kept in
+   * the folder `adapters` of the cache. E_ARGUMENT, naming the first key, where one does not fit the model.
    */
   adapters?: readonly string[];
   /**
-   * The towers to load. Default "both". A tower that is left out needs no time and no memory. Calls that need it
-   * reject with E_ARGUMENT; `preprocess` and `tokenize` work in any case.
+   * The towers to load. Default "both". A tower that is left out needs no time and no memory. Calls that need
+   * it reject with E_ARGUMENT; `preprocess` and `tokenize` work in any case.
    */
   towers?: TowerChoice;
   /**

@@ -26,8 +26,9 @@ export interface ResultOptions {
 }
 
 /**
- * Writes the model with its trained tensors; adapters are merged into the matrices that they change. With a share
- * below 1 each tensor is (1 - share) × before + share × after (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
+ * Writes the model with its trained tensors; adapters are merged into the matrices that they change. With a
+ * share below 1 each tensor is (1 - share) × before + share × after (WiSE-FT; Wortsman et al. 2022,
+ * arXiv:2109.01903).
  */
 export async function saveResult(
   from: ArtifactContent,

@@ -1,4 +1,8 @@
-/** Writes `tiny` into a folder as transformers reads it: node --import tsx scripts/finetune/export-tiny.ts OUT */
+/**
+ * Writes `tiny` into a folder as transformers reads it:
+ *
+ *     node --import tsx scripts/finetune/export-tiny.ts OUT
+ */
 import { saveHuggingFace } from "../../lib/models/export/save-hugging-face.js";
 import { readArtifact } from "../../lib/models/import/rewrite.js";
 
