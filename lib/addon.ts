@@ -57,8 +57,8 @@ export interface Addon {
   /**
    * Logistic regression. `coefficients` (float64 [heads, dim], one head for two classes) and `intercepts` are
    * the start, and become the result. `cancel[0] = 1` ends it with E_ABORTED. `report` follows the work:
-   * iterations, products with the features, objective / rows, max |gradient| / rows; at the end also 1 where
-   * it converged.
+   * iterations, products with the features, objective / rows, max |gradient| / rows; at the end also 1 where it
+   * converged.
    */
   fitLinearProbe(
     problem: NativeProbeProblem,
@@ -104,9 +104,9 @@ export interface Addon {
   /** ftfy.fix_encoding: text that was decoded by a wrong encoding, repaired. */
   fixEncoding(text: string): string;
   /**
-   * Where backends (libtorchclip_torch, libtorchclip_cuda) are looked for before the addon's own folder, and
-   * the folder that holds libtorch's lib/; "": the one that is recorded beside the backend. For backends that
-   * are opened later. TORCHCLIP_BACKENDS and TORCHCLIP_LIBTORCH come before both.
+   * Where backends (libtorchclip_torch, libtorchclip_cuda) are looked for before the addon's own folder, and the
+   * folder that holds libtorch's lib/; "": the one that is recorded beside the backend. For backends that are
+   * opened later. TORCHCLIP_BACKENDS and TORCHCLIP_LIBTORCH come before both.
    */
   setBackendPlaces(folders: readonly string[], libtorch: string): void;
   /** Opens libtorch only where there is an NVIDIA driver. */
@@ -354,8 +354,8 @@ export interface LoadedModel {
   /** What is computed in. */
   precision: "fp32" | "bf16" | "fp16" | "int8";
   /**
-   * Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" …; "not loaded"
-   * where `load` was told to leave the tower out.
+   * Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" …; "not loaded" where
+   * `load` was told to leave the tower out.
    */
   imageRunner: string;
   textRunner: string;
@@ -438,9 +438,7 @@ export interface AddonPlace {
   file: string | undefined;
 }
 
-/**
- * In their order: the file that TORCHCLIP_ADDON names, alone; the local build; the package of the platform.
- */
+/** In their order: the file that TORCHCLIP_ADDON names, alone; the local build; the package of the platform. */
 export function addonPlaces(): AddonPlace[] {
   const { addonFile } = settings();
   if (addonFile) return [{ what: "TORCHCLIP_ADDON", file: addonFile }];

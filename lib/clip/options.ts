@@ -46,8 +46,8 @@ export interface LoadOptions extends ResolveOptions, ImageLimits {
    */
   adapters?: readonly string[];
   /**
-   * The towers to load. Default "both". A tower that is left out needs no time and no memory. Calls that need
-   * it reject with E_ARGUMENT; `preprocess` and `tokenize` work in any case.
+   * The towers to load. Default "both". A tower that is left out needs no time and no memory. Calls that need it
+   * reject with E_ARGUMENT; `preprocess` and `tokenize` work in any case.
    */
   towers?: TowerChoice;
   /**

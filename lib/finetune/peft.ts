@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { huggingFaceClass } from "../models/export/hugging-face.js";
+import { huggingFaceClass } from "../models/hugging-face/names.js";
 import { writeSafetensors, type WrittenTensor } from "../models/formats/write-safetensors.js";
 import type { ModelConfig } from "../models/config-types.js";
 import { writeFileWhole } from "../util/files.js";

@@ -10,7 +10,7 @@ import {
   huggingFaceNames,
   type ExportedName,
   type HuggingFaceClass,
-} from "./hugging-face.js";
+} from "./names.js";
 
 /** A model as an artifact holds it. */
 export interface ExportedModel {
