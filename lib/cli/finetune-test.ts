@@ -77,11 +77,14 @@ async function saveTraining(
 
 function about({ config, recipe, trained, device }: FinetuneResult) {
   const { optimizer, learningRate, batchSize, accumulate } = recipe;
-  const values = `${trained.values.toLocaleString("en")} trained values`;
-  return {
-    title: `Fine-tuning of ${config.name}`,
-    about: `${optimizer}, learning rate ${learningRate}, ${batchSize * accumulate} images a step, ${values}, ${device}`,
-  };
+  const parts = [
+    optimizer,
+    `learning rate ${learningRate}`,
+    `${batchSize * accumulate} images a step`,
+    `${trained.values.toLocaleString("en")} trained values`,
+    device,
+  ];
+  return { title: `Fine-tuning of ${config.name}`, about: parts.join(", ") };
 }
 
 /** Tests both models, saves what `eval` saves of the trained one, and how the training went. */
@@ -122,13 +125,18 @@ export async function testBeforeAndAfter(
       process.stdout.write(await readFile(training.json, "utf8"));
       return;
     }
+    const saved = [
+      ...trained.saved.files,
+      ...Object.values(training),
+      ...Object.values<string>({ ...files }),
+    ];
     const text = [
       ...finetuneText(trained),
       "",
       metricsText(after.result, splits.test.classes),
       "",
       ...comparisonText(comparison, { ...after.result, method: "Fine-tuned" }),
-      `Saved: ${[...trained.saved.files, ...Object.values(training), ...Object.values<string>({ ...files })].join(", ")}`,
+      `Saved: ${saved.join(", ")}`,
     ];
     process.stdout.write(`${text.join("\n")}\n`);
   } finally {

@@ -16,10 +16,11 @@ export function finetuneText(result: FinetuneResult): string[] {
   const values = trained.values.toLocaleString("en");
   const last = history.steps.slice(-50);
   const mean = last.reduce((sum, { loss }) => sum + loss, 0) / last.length;
+  const first = history.steps[0].loss;
   return [
     `Trained: ${values} values in ${trained.tensors} tensors, ${optimizer}, learning rate ${learningRate}, ` +
       `${history.steps.length} steps of ${batchSize * accumulate} images on ${device}`,
-    `Loss:    ${history.steps[0].loss.toFixed(4)} in the first step, ${mean.toFixed(4)} in the last ${last.length}`,
+    `Loss:    ${first.toFixed(4)} in the first step, ${mean.toFixed(4)} in the last ${last.length}`,
     ...(best
       ? [`Validation: best ${percent(best.accuracy)} after step ${best.step}; step ${taken} is taken`]
       : []),

@@ -42,8 +42,8 @@ export interface LoadOptions extends ResolveOptions, ImageLimits {
   threads?: number;
   /**
    * LoRA adapters of PEFT that are merged into the weights, in their order: folders with
-   * adapter_model.safetensors and adapter_config.json, or paths of the former. The merged model is kept in the
-   * folder `adapters` of the cache. E_ARGUMENT, naming the first key, where one does not fit the model.
+   * adapter_model.safetensors and adapter_config.json, or paths of the former. The merged model is kept in
+   * the folder `adapters` of the cache. E_ARGUMENT, naming the first key, where one does not fit the model.
    */
   adapters?: readonly string[];
   /**

@@ -15,8 +15,8 @@ const LARGEST_RATIO = 4 / 3;
 
 /**
  * A random part of an image with a share of its area in `scale` and a ratio of 3:4 to 4:3, drawn as
- * torchvision's RandomResizedCrop.get_params draws it (Szegedy et al. 2015, arXiv:1409.4842); where no try fits,
- * the largest part in the middle.
+ * torchvision's RandomResizedCrop.get_params draws it (Szegedy et al. 2015, arXiv:1409.4842); where no try
+ * fits, the largest part in the middle.
  */
 export function randomCrop(
   random: Random,

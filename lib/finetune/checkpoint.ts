@@ -35,7 +35,9 @@ export async function saveTrained(
   await writeSafetensors(file, tensors, { format: FORMAT, ...metadata });
 }
 
-/** Reads what `saveTrained` wrote back into a trainer; returns the metadata. E_MODEL_CORRUPT for another file. */
+/**
+ * Reads what `saveTrained` wrote back into a trainer; returns the metadata. E_MODEL_CORRUPT for another file.
+ */
 export async function restoreTrained(
   file: string,
   trainer: Trainer,
@@ -73,8 +75,8 @@ export async function saveCheckpoint(
 }
 
 /**
- * Restores a run from its checkpoint; undefined where there is none. Throws E_ARGUMENT, naming the first setting
- * that differs, for a checkpoint of another run.
+ * Restores a run from its checkpoint; undefined where there is none. Throws E_ARGUMENT, naming the first
+ * setting that differs, for a checkpoint of another run.
  */
 export async function restoreCheckpoint(
   folder: string,

@@ -65,7 +65,10 @@ export interface FinetuneOptions extends RecipeChanges {
   sweep?: Dataset;
   autoRotate?: boolean;
   limits?: ImageLimits;
-  /** How the model is found, and the device: "cpu", "cuda", "cuda:N" or "auto", the default. `threads`: of libtorch. */
+  /**
+   * How the model is found, and the device: "cpu", "cuda", "cuda:N" or "auto", the default. `threads`: of
+   * libtorch.
+   */
   load?: Pick<
     LoadOptions,
     "device" | "threads" | "adapters" | "cacheDir" | "offline" | "mirror" | "mirrorFallback" | "onNote"

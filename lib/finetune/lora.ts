@@ -5,8 +5,8 @@ import type { LoraSettings } from "./recipes.js";
 import type { Trainer } from "./trainer.js";
 
 /**
- * Draws the start of adapters by the seed: A uniform in ±1/√width, B zeros, so that the model is unchanged (PEFT
- * and CLIP-LoRA: kaiming_uniform_ with a = √5).
+ * Draws the start of adapters by the seed: A uniform in ±1/√width, B zeros, so that the model is unchanged
+ * (PEFT and CLIP-LoRA: kaiming_uniform_ with a = √5).
  */
 export async function startAdapters(trainer: Trainer, seed: number): Promise<void> {
   for (const [name, shape] of trainer.shapes) {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { huggingFaceClass } from "../models/export/hugging-face.js";
+import { huggingFaceClass } from "../models/hugging-face/names.js";
 import { writeSafetensors, type WrittenTensor } from "../models/formats/write-safetensors.js";
 import type { ModelConfig } from "../models/config-types.js";
 import { writeFileWhole } from "../util/files.js";
@@ -9,8 +9,8 @@ import type { Trainer } from "./trainer.js";
 const TOWERS = { visual: "vision_model", text: "text_model" } as const;
 
 /**
- * Writes the adapters of a trainer as PEFT does, adapter_model.safetensors and adapter_config.json, for the model as
- * transformers holds it. Returns the files; none for a model that no class of transformers holds.
+ * Writes the adapters of a trainer as PEFT does, adapter_model.safetensors and adapter_config.json, for the
+ * model as transformers holds it. Returns the files; none for a model that no class of transformers holds.
  *
  * @param base What `base_model_name_or_path` says: a hub id, or a folder.
  */
@@ -36,7 +36,10 @@ export async function savePeft(
   return [weights, settings];
 }
 
-/** visual.transformer.resblocks.0.attn.lora_q.a: base_model.model.vision_model.encoder.layers.0.self_attn.q_proj.lora_A.weight */
+/**
+ * visual.transformer.resblocks.0.attn.lora_q.a:
+ * base_model.model.vision_model.encoder.layers.0.self_attn.q_proj.lora_A.weight
+ */
 function peftName(name: string): string {
   const [, tower, block, projection, side] =
     /^(visual|text)\.transformer\.resblocks\.(\d+)\.attn\.lora_(q|k|v|out)\.(a|b)$/.exec(name) ?? [];

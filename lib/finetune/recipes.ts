@@ -5,8 +5,8 @@ export const FINETUNE_METHODS = ["image", "last-layers", "lora", "flyp"] as cons
 
 /**
  * "image": the image tower, its projection apart, against prompts that stay. "last-layers": its last blocks
- * with the final norm and the projection, the same way. "lora": low-rank adapters beside attention projections.
- * "flyp": both towers and the logit scale, by the contrastive loss of images and their prompts.
+ * with the final norm and the projection, the same way. "lora": low-rank adapters beside attention
+ * projections. "flyp": both towers and the logit scale, by the contrastive loss of images and their prompts.
  */
 export type FinetuneMethod = (typeof FINETUNE_METHODS)[number];
 
@@ -54,7 +54,10 @@ export interface Recipe {
   /** Passes whose gradients make one step. */
   accumulate: number;
   steps: number;
-  /** Random resized crop: the least and the largest share of the image's area; "none": the model's own transform. */
+  /**
+   * Random resized crop: the least and the largest share of the image's area; "none": the model's own
+   * transform.
+   */
   cropScale: readonly [number, number] | "none";
   /** Mirror every other image. Wrong for text. */
   flip: boolean;
@@ -144,7 +147,9 @@ function given<T extends object>(fields: readonly (keyof T)[], changes: T): Part
   return found;
 }
 
-/** The recipe of a method with changes. Throws E_ARGUMENT, naming the option, for a value outside its range. */
+/**
+ * The recipe of a method with changes. Throws E_ARGUMENT, naming the option, for a value outside its range.
+ */
 export function changedRecipe(method: FinetuneMethod, imagesOfClass: number, changes: RecipeChanges): Recipe {
   const recipe = recipeOf(method, imagesOfClass);
   const lora = { ...recipe.lora, ...given(LORA_FIELDS, changes.lora ?? {}) };

@@ -3,7 +3,7 @@ import { readFloats } from "../models/formats/read-floats.js";
 import type { StoredTensor } from "../models/formats/types.js";
 import type { WrittenTensor } from "../models/formats/write-safetensors.js";
 import { readArtifact, rewriteArtifact, type ArtifactContent } from "../models/import/rewrite.js";
-import { saveHuggingFace } from "../models/export/save-hugging-face.js";
+import { saveHuggingFace } from "../models/hugging-face/save.js";
 import { addAdapters, mergedMatrices } from "./lora.js";
 import { savePeft } from "./peft.js";
 import type { FinetuneMethod, Recipe } from "./recipes.js";
@@ -26,8 +26,9 @@ export interface ResultOptions {
 }
 
 /**
- * Writes the model with its trained tensors; adapters are merged into the matrices that they change. With a share
- * below 1 each tensor is (1 - share) × before + share × after (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
+ * Writes the model with its trained tensors; adapters are merged into the matrices that they change. With a
+ * share below 1 each tensor is (1 - share) × before + share × after (WiSE-FT; Wortsman et al. 2022,
+ * arXiv:2109.01903).
  */
 export async function saveResult(
   from: ArtifactContent,

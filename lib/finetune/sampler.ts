@@ -1,9 +1,9 @@
 import { hashString, seededRandom, shuffle, type Random } from "../util/random.js";
 
 /**
- * The order in which images are trained on: all of them in a random order, then all again in another. A place in
- * that sequence depends on the seed alone, so that a run that goes on from a checkpoint sees what an unbroken
- * run sees.
+ * The order in which images are trained on: all of them in a random order, then all again in another. A place
+ * in that sequence depends on the seed alone, so that a run that goes on from a checkpoint sees what an
+ * unbroken run sees.
  */
 export class Sampler {
   private epoch = -1;

@@ -1,9 +1,9 @@
 import type { Recipe } from "./recipes.js";
 
 /**
- * The learning rate of a step: a linear rise over the warm-up, then half a cosine to the least one (Loshchilov
- * and Hutter 2017, arXiv:1608.03983). Without a warm-up these are the values of PyTorch's CosineAnnealingLR
- * with T_max = steps; with one, those of open_clip's cosine_lr.
+ * The learning rate of a step: a linear rise over the warm-up, then half a cosine to the least one
+ * (Loshchilov and Hutter 2017, arXiv:1608.03983). Without a warm-up these are the values of PyTorch's
+ * CosineAnnealingLR with T_max = steps; with one, those of open_clip's cosine_lr.
  *
  * @param step From 0.
  */

@@ -33,9 +33,9 @@ export interface ClassTextsOptions {
 }
 
 /**
- * The texts of a method: embeddings that stay, the mean over the templates as in zero-shot classification; for
- * "lora" on texts the first template of each class, encoded in each step; for "flyp" a template drawn for each
- * image, and in validation the first.
+ * The texts of a method: embeddings that stay, the mean over the templates as in zero-shot classification;
+ * for "lora" on texts the first template of each class, encoded in each step; for "flyp" a template drawn for
+ * each image, and in validation the first.
  */
 export async function classTexts(clip: Clip, options: ClassTextsOptions): Promise<ClassTexts> {
   const { method, recipe, classNames, templates, signal } = options;

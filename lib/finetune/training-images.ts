@@ -55,7 +55,8 @@ export class TrainingImages {
   /**
    * Images with random crops and flips where the recipe has them.
    *
-   * @param place The place of the first image in the sequence of the run. What is drawn for an image depends on
+   * @param place The place of the first image in the sequence of the run. What is drawn for an image depends
+   * on
    *   the seed and its place alone.
    */
   async augmented(indices: readonly number[], place: number): Promise<Uint8Array> {

@@ -40,7 +40,8 @@ export async function trainingPage({ title, about, history, sweep }: TrainingPag
   const steps = thinned(history.steps);
   const charts = [];
   for (const field of ["loss", "accuracy"] as const) {
-    const caption = `${field === "loss" ? "Loss" : "Accuracy"} of the training batches and of the validation images`;
+    const name = field === "loss" ? "Loss" : "Accuracy";
+    const caption = `${name} of the training batches and of the validation images`;
     const chart = await trainingChart(field, steps, history.validations);
     charts.push(`<figure class="chart">${chart}<figcaption>${caption}</figcaption></figure>`);
   }

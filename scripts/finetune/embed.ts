@@ -1,4 +1,8 @@
-/** Embeddings of noise and of two texts, for check-export.py: node --import tsx scripts/finetune/embed.ts MODEL OUT.json */
+/**
+ * Embeddings of noise and of two texts, for check-export.py:
+ *
+ *     node --import tsx scripts/finetune/embed.ts MODEL OUT.json
+ */
 import { writeFileSync } from "node:fs";
 import { load } from "../../lib/index.js";
 import { noise } from "../../test/support/noise.js";

@@ -25,7 +25,9 @@ const SHAPES: Record<string, { color: string; svg: string }> = {
   },
   "brown heart": {
     color: "#8b4513",
-    svg: '<path d="M0 1C-1.3 0-1-0.9-0.5-0.9-0.2-0.9 0-0.7 0-0.5 0-0.7 0.2-0.9 0.5-0.9 1-0.9 1.3 0 0 1z" fill="currentColor"/>',
+    svg:
+      '<path fill="currentColor" d="M0 1C-1.3 0-1-0.9-0.5-0.9-0.2-0.9 0-0.7 0-0.5 ' +
+      '0-0.7 0.2-0.9 0.5-0.9 1-0.9 1.3 0 0 1z"/>',
   },
 };
 
@@ -36,11 +38,11 @@ function draw(random: Random, name: string): Buffer {
   const y = r + 6 + random() * (SIZE - 2 * r - 12);
   const turn = (random() - 0.5) * 30;
   const ground = pick(random, GROUNDS);
+  const [dx, dy, angle, scale] = [x, y, turn, r].map((number) => number.toFixed(2));
   return svgPng(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${SIZE}" height="${SIZE}" color="${color}">` +
       `<rect width="${SIZE}" height="${SIZE}" fill="${ground}"/>` +
-      `<g transform="translate(${x.toFixed(2)} ${y.toFixed(2)}) rotate(${turn.toFixed(2)}) scale(${r.toFixed(2)})">` +
-      `${svg}</g></svg>`,
+      `<g transform="translate(${dx} ${dy}) rotate(${angle}) scale(${scale})">${svg}</g></svg>`,
   );
 }
 

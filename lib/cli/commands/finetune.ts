@@ -12,7 +12,8 @@ const VALID = "split that is tested while training goes on; none where the data 
 const OUT = "where the model, its training curves, results.json, predictions.csv and report.html go";
 const STRICT = "fail where an image is in two splits, which otherwise is a note";
 const CROP =
-  "random resized crop with a share of the image's area in this range, e.g. 0.08,1; none: the model's own transform";
+  "random resized crop with a share of the image's area in this range, e.g. 0.08,1; " +
+  "none: the model's own transform";
 const PATIENCE = "end after so many validations without a better one, and take the best";
 const WISE = "WiSE-FT: share of the trained weights in the result, the rest is the start's";
 const SWEEP = "test the shares 0, 0.1 … 1 of the trained weights on the test split";

@@ -21,8 +21,8 @@ export interface AdapterFiles {
 }
 
 /**
- * The files of an adapter: its folder, or its weights with adapter_config.json beside them. E_MODEL_NOT_FOUND where
- * one is missing.
+ * The files of an adapter: its folder, or its weights with adapter_config.json beside them. E_MODEL_NOT_FOUND
+ * where one is missing.
  */
 export async function adapterFiles(path: string): Promise<AdapterFiles> {
   const info = await stat(path).catch(() => undefined);
@@ -59,7 +59,10 @@ const UNSUPPORTED: readonly (readonly [field: string, what: string])[] = [
   ["use_qalora", "QA-LoRA"],
 ];
 
-/** Starts that change the model's own weights, to which the adapters then belong (LoraConfig, `init_lora_weights`). */
+/**
+ * Starts that change the model's own weights, to which the adapters then belong (LoraConfig,
+ * `init_lora_weights`).
+ */
 const CHANGING_STARTS = /^(pissa|olora|corda|loftq)/;
 
 async function readSettings(file: string): Promise<AdapterSettings> {
@@ -98,7 +101,10 @@ interface AdapterPair {
   b?: StoredTensor;
 }
 
-/** What an adapter adds to a matrix of the model: scale × B A from a row on, of its transpose where it says so. */
+/**
+ * What an adapter adds to a matrix of the model: scale × B A from a row on, of its transpose where it says
+ * so.
+ */
 interface MatrixChange {
   pair: Required<AdapterPair>;
   scale: number;
@@ -108,8 +114,8 @@ interface MatrixChange {
 
 /**
  * The matrices of a model with adapters merged in: W + Σ alpha / r × B A (alpha / √r for rsLoRA), as PEFT's
- * merge_and_unload computes them. Throws E_ARGUMENT, naming the first key, for adapters that do not fit the model,
- * and E_MODEL_UNSUPPORTED for kinds of adapters that cannot be merged so.
+ * merge_and_unload computes them. Throws E_ARGUMENT, naming the first key, for adapters that do not fit the
+ * model, and E_MODEL_UNSUPPORTED for kinds of adapters that cannot be merged so.
  */
 export async function mergedWithAdapters(
   model: ArtifactContent,
@@ -181,9 +187,8 @@ function placed(
   const parts = found.matrix.endsWith("in_proj_weight") ? 3 : 1;
   const fits = inner === columns && rank === rankOfB && parts * out === rows;
   if (!fits) {
-    throw refuse(
-      `is of shape [${pair.a.shape.join(", ")}] and [${pair.b.shape.join(", ")}], the model's matrix [${rows}, ${columns}]`,
-    );
+    const shapes = [pair.a, pair.b].map(({ shape }) => `[${shape.join(", ")}]`).join(" and ");
+    throw refuse(`is of shape ${shapes}, the model's matrix [${rows}, ${columns}]`);
   }
   const wanted = patternValue(settings.rankPattern, pair.module) ?? settings.rank;
   if (wanted !== rank) throw refuse(`has rank ${rank}, adapter_config.json says ${wanted}`);

@@ -14,7 +14,8 @@ export interface LowRankChange {
 }
 
 /**
- * Adds scale × B A to a matrix, float32 [rows, columns], in place. A row of the product is summed up in float64.
+ * Adds scale × B A to a matrix, float32 [rows, columns], in place. A row of the product is summed up in
+ * float64.
  */
 export function addLowRank(
   values: Float32Array,

@@ -31,8 +31,8 @@ export async function readArtifact(path: string): Promise<ArtifactContent> {
 
 /**
  * Writes an artifact again with some of its tensors changed; they are stored as float32, the others as they
- * were. Its `source.sha256` is a hash of the former one and of the changes, so that what is kept by the weights
- * (features, precision) is never taken for that of the former model.
+ * were. Its `source.sha256` is a hash of the former one and of the changes, so that what is kept by the
+ * weights (features, precision) is never taken for that of the former model.
  *
  * @param changed Tensors of the model, in the shapes that they have there.
  * @param name Name that results show.

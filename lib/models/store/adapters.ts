@@ -10,8 +10,9 @@ import { readArtifact, rewriteArtifact } from "../import/rewrite.js";
 const MERGE_VERSION = 1;
 
 /**
- * The artifact of a model with LoRA adapters of PEFT merged in, in their order. It is kept in the folder `adapters` of
- * the cache by the contents of the model's settings and of the adapters, and made where it is not there yet.
+ * The artifact of a model with LoRA adapters of PEFT merged in, in their order. It is kept in the folder
+ * `adapters` of the cache by the contents of the model's settings and of the adapters, and made where it is
+ * not there yet.
  */
 export async function artifactWithAdapters(
   artifact: string,

@@ -10,7 +10,7 @@ import {
   huggingFaceNames,
   type ExportedName,
   type HuggingFaceClass,
-} from "./hugging-face.js";
+} from "./names.js";
 
 /** A model as an artifact holds it. */
 export interface ExportedModel {
@@ -21,8 +21,8 @@ export interface ExportedModel {
 
 /**
  * Writes a model into a folder as transformers reads it: model.safetensors (float32), config.json,
- * preprocessor_config.json and tokenizer.json. Returns the files; none for a model that no class of transformers
- * holds without a difference.
+ * preprocessor_config.json and tokenizer.json. Returns the files; none for a model that no class of
+ * transformers holds without a difference.
  */
 export async function saveHuggingFace(folder: string, model: ExportedModel): Promise<string[]> {
   const class_ = huggingFaceClass(model.config);
@@ -78,7 +78,9 @@ function transposed(values: Float32Array, rows: number): Float32Array {
 /** Pillow's numbers of its filters. */
 const FILTERS = { lanczos: 1, bilinear: 2, bicubic: 3, box: 4, hamming: 5 } as const;
 
-/** preprocessor_config.json; a transform that the processors of transformers do not have is left as nearest. */
+/**
+ * preprocessor_config.json; a transform that the processors of transformers do not have is left as nearest.
+ */
 function imageProcessor(config: ModelConfig, class_: HuggingFaceClass): object {
   const { preprocessing } = config;
   const size = config.image.imageSize;

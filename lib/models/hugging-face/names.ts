@@ -82,8 +82,8 @@ const IN_BLOCKS: readonly (readonly [from: string, to: string])[] = [
 ];
 
 /**
- * The name, or for the joined query, key and value the three names, of a tensor in transformers; the parts are
- * consecutive rows.
+ * The name, or for the joined query, key and value the three names, of a tensor in transformers; the parts
+ * are consecutive rows.
  */
 export function huggingFaceNames(name: string, class_: HuggingFaceClass, width: number): ExportedName[] {
   if (name === "text.text_projection") {
