@@ -1,3 +1,4 @@
+import type { Command } from "commander";
 import type { Clip } from "../clip/clip.js";
 import type { ClassifyBatchOptions, ImageInputs, Prediction } from "../clip/classifier.js";
 import type { ImageSource } from "../embed/sources.js";
@@ -8,6 +9,7 @@ import { readLines } from "../util/text-file.js";
 import { imageArguments } from "./images.js";
 import { interruptSignal, list, note, progressBar, remark, setFailedItems } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
+import { refuseGiven } from "./option-rules.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags, ImageFlags {
@@ -24,9 +26,14 @@ interface Flags extends ModelFlags, ImageFlags {
   json?: boolean;
 }
 
+/** What a probe stands for. */
+const LABEL_OPTIONS = ["labels", "labels-file", "template", "multi-label", "negative-template"];
+const HAS_CLASSES = "cannot be given with --probe, whose file names the classes and needs no prompts";
+
 /** What `torchclip classify` does. */
-export async function run(given: string[], flags: Flags): Promise<void> {
-  const probe = flags.probe === undefined ? undefined : await storedProbe(flags);
+export async function run(given: string[], flags: Flags, command: Command): Promise<void> {
+  if (flags.probe !== undefined) refuseGiven(command, LABEL_OPTIONS, HAS_CLASSES);
+  const probe = flags.probe === undefined ? undefined : await storedProbe(flags.probe);
   const labels = probe ? [] : await labelsOf(flags);
   const signal = interruptSignal();
   const source = await imageArguments(given, signal);
@@ -63,15 +70,7 @@ async function labelClassifier(
 }
 
 /** The probe of --probe, read before the model is loaded; it stands for labels and prompts. */
-async function storedProbe(flags: Flags): Promise<(clip: Clip) => ImageClassifier> {
-  const { probe: file = "", labels, labelsFile, multiLabel, negativeTemplate } = flags;
-  const others = { "--labels": labels, "--labels-file": labelsFile, "--multi-label": multiLabel };
-  const all = { ...others, "--negative-template": negativeTemplate };
-  const given = Object.entries(all).find(([, value]) => value !== undefined);
-  if (given) {
-    const message = `--probe names the classes itself and cannot be given with ${given[0]}`;
-    throw new TorchclipError("E_ARGUMENT", message, { subject: "probe" });
-  }
+async function storedProbe(file: string): Promise<(clip: Clip) => ImageClassifier> {
   const { ProbeClassifier } = await import("../learn/probe-classifier.js");
   const { readProbe } = await import("../learn/probe-file.js");
   const stored = await readProbe(file);

@@ -7,6 +7,7 @@ import { embeddingsOfPooled } from "../learn/pooled-features.js";
 import { checkProbeModel, readProbe, type StoredProbe } from "../learn/probe-file.js";
 import { datasetLines, modelLines } from "../report/text.js";
 import { chosen, classList, dataset, promptSet, resultText, type EvalFlags } from "./evaluate.js";
+import { requireSingleLabel } from "./load-dataset.js";
 import { loadForImages } from "./load-for-images.js";
 import { imageLimits, loadOptions } from "./options.js";
 import { featureCache, featuresOf } from "./probe-data.js";
@@ -28,7 +29,9 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
   const prompts = await promptSet(flags);
   const classNames = await classList(flags.classes);
   const given = chosen(await dataset(flags, classNames, signal), classNames, flags);
+  requireSingleLabel(given, "a probe");
   const data = inOrderOf(given, stored, file);
+  const renamed = classNames && inPrompts(given, classNames, data);
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
     checkProbeModel(file, stored, clip.info);
@@ -41,7 +44,12 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
     const result = await probeResult(data, features, probe, seed);
     const embeddings =
       model.features === "pooled" ? await embeddingsOfPooled(clip, data, features, options) : features;
-    const zeroShot = await zeroShotOfFeatures(clip, data, embeddings, { prompts, seed, signal });
+    const zeroShot = await zeroShotOfFeatures(clip, data, embeddings, {
+      prompts,
+      classNames: renamed,
+      seed,
+      signal,
+    });
     const comparison = compareResults(zeroShot, result);
     const manifest = {
       ...runManifest(clip, data, result, await runSettings(clip, flags)),
@@ -50,12 +58,26 @@ export async function evaluateProbe(flags: EvalFlags, file: string, signal: Abor
       comparison,
     };
     const { saveResults } = await import("../report/save.js");
-    const files = await saveResults(flags.out, data, result, manifest, flags.example, imageLimits(flags));
-    const text = [resultText(result, data, files, flags.example), "", ...comparisonText(comparison, result)];
+    const compared = comparisonText(comparison, result);
+    const shown = { limits: imageLimits(flags), summary: compared };
+    const files = await saveResults(flags.out, data, result, manifest, flags.example, shown);
+    const text = [resultText(result, data, files, flags.example), "", ...compared, ""];
     process.stdout.write(flags.json ? await readFile(files.results, "utf8") : text.join("\n"));
   } finally {
     await clip.close();
   }
+}
+
+/**
+ * What stands in the prompts for the classes of `ordered`: the names of --classes, which are in the order of
+ * `given`'s classes; a class that only the probe has keeps its name.
+ */
+function inPrompts(given: Dataset, names: readonly string[], ordered: Dataset): string[] {
+  if (names.length !== given.classes.length) {
+    const message = `--classes has ${names.length} names, and ${given.name} has ${given.classes.length} classes`;
+    throw new TorchclipError("E_ARGUMENT", message, { subject: "classes" });
+  }
+  return ordered.classes.map((name) => names[given.classes.indexOf(name)] ?? name);
 }
 
 /** The data set with its classes in the order of the probe's. E_ARGUMENT where they are others. */

@@ -61,7 +61,7 @@ async function cell(flags: Flags, signal: AbortSignal): Promise<TableCell> {
   const finished = resume ? await readFile(file, "utf8").catch(() => undefined) : undefined;
   if (finished === undefined) {
     note(`${model} on ${dataset}`);
-    await evaluate({ ...flags, out, json: false, resume }, signal);
+    await evaluate({ ...flags, out, json: false, resume, singleLabel: true }, signal);
     await writeFileWhole(settingsFile, settings);
   }
   const results = JSON.parse(finished ?? (await readFile(file, "utf8"))) as SavedResults;

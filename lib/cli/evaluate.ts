@@ -10,7 +10,7 @@ import { datasetLines, metricsText, modelLines, ranked, timesText, topPrediction
 import { checkTemplates, type PromptSet } from "../text/prompts.js";
 import { readLines } from "../util/text-file.js";
 import { list, note, progressBar, remark } from "./io.js";
-import { datasetOf } from "./load-dataset.js";
+import { datasetOf, requireSingleLabel } from "./load-dataset.js";
 import { loadForImages } from "./load-for-images.js";
 import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 import { runSettings } from "./run-settings.js";
@@ -34,6 +34,8 @@ export interface EvalFlags extends ModelFlags, ImageFlags {
   keepUnderscores?: boolean;
   resume?: boolean;
   json?: boolean;
+  /** Refuses a data set whose images may have several classes. */
+  singleLabel?: boolean;
 }
 
 /** Takes what is shown of an evaluation, a text at a time. */
@@ -45,15 +47,16 @@ export async function evaluate(flags: EvalFlags, signal: AbortSignal, print?: Pr
   const data = await dataset(flags, classNames, signal);
   const prompts = await promptSet(flags);
   const shown = chosen(data, classNames, flags);
+  if (flags.singleLabel) requireSingleLabel(shown, "a table of accuracies");
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
     if (!flags.json) print?.(`${modelLines(clip)}\n\n${datasetLines(shown)}\n`);
     const journal = join(flags.out, "evaluation.journal");
     const how = { ...flags, prompts, classNames, signal };
-    const { result, files } = await evaluateInto(journal, clip, shown, how);
+    const { results, text } = await evaluateInto(journal, clip, shown, how);
     await removeJournal(journal);
-    if (flags.json) process.stdout.write(await readFile(files.results, "utf8"));
-    else print?.(resultText(result, shown, files, flags.example));
+    if (flags.json) process.stdout.write(await readFile(results, "utf8"));
+    else print?.(text);
   } catch (error) {
     if (signal.aborted) note(`Stopped. The same command with --resume goes on where it was.`);
     throw error;
@@ -90,13 +93,13 @@ interface Evaluation extends EvalFlags {
   signal: AbortSignal;
 }
 
-/** Evaluates, and saves the results. */
+/** Evaluates, and saves the results: the file results.json, and what is shown. */
 async function evaluateInto(
   journal: string,
   clip: Clip,
   data: Dataset,
   how: Evaluation,
-): Promise<{ result: ZeroShotResult; files: SavedFiles }> {
+): Promise<{ results: string; text: string }> {
   const bar = progressBar("evaluate");
   const result = await zeroShot(clip, data, {
     prompts: how.prompts,
@@ -116,8 +119,15 @@ async function evaluateInto(
     throw new TorchclipError("E_DATASET_EMPTY", message, { subject: data.name });
   }
   const manifest = runManifest(clip, data, result, await runSettings(clip, how));
+  const { multiLabel } = result;
+  if (multiLabel) {
+    const { multiLabelText, saveMultiLabel } = await import("../report/multi-label.js");
+    const files = await saveMultiLabel(how.out, data, { ...result, multiLabel }, manifest);
+    return { results: files.results, text: multiLabelText({ ...result, multiLabel }, files) };
+  }
   const { saveResults } = await import("../report/save.js");
-  return { result, files: await saveResults(how.out, data, result, manifest, how.example, imageLimits(how)) };
+  const files = await saveResults(how.out, data, result, manifest, how.example, { limits: imageLimits(how) });
+  return { results: files.results, text: resultText(result, data, files, how.example) };
 }
 
 /** One image with its most likely classes, the metrics, the times, and where the files are. */

@@ -21,6 +21,7 @@ import {
 import { accuracyOf, rowsByClass } from "../learn/labelled.js";
 import { embeddingsOfPooled } from "../learn/pooled-features.js";
 import { readImageProjection } from "../learn/solver/image-projection.js";
+import { drawShots } from "../learn/split.js";
 import { argmaxRows } from "../learn/solver/linear-probe.js";
 import { ARTICLE_PROMPTS, type PromptSet } from "../text/prompts.js";
 import { csvText } from "../util/csv.js";
@@ -38,6 +39,17 @@ export interface FewShotFlags extends ProbeDataFlags {
   threads: number;
   out: string;
   json?: boolean;
+}
+
+/**
+ * Checks what can be known before an image is encoded: the methods, the list of --split-file, and that each class
+ * has enough training images.
+ */
+export async function checkFewShot({ train }: Splits, flags: FewShotFlags): Promise<void> {
+  methodsOf(flags.methods);
+  if (flags.splitFile) await readList(flags.splitFile);
+  const labels = Int32Array.from(train, ({ label }) => label);
+  for (const shots of flags.shots ?? []) drawShots(labels, train.classes, shots, 0);
 }
 
 /** What `torchclip probe --shots` does, with the model loaded and the features there. */

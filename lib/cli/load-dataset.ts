@@ -1,5 +1,6 @@
 import { loadDataset, type Dataset } from "../datasets/index.js";
 import type { DatasetOptions } from "../datasets/types.js";
+import { TorchclipError } from "../errors.js";
 import { progressBar, remark } from "./io.js";
 import type { DownloadFlags } from "./options.js";
 
@@ -18,4 +19,11 @@ export async function datasetOf(
   const places = { root, cacheDir, offline, mirror, mirrorFallback };
   const shown = { onNote: remark, onProgress: bar.update };
   return loadDataset(flags.dataset, { ...options, ...places, ...shown }).finally(() => bar.stop());
+}
+
+/** Throws E_ARGUMENT for a data set whose images may have several classes, where each needs one. */
+export function requireSingleLabel(data: Dataset, what: string): void {
+  if (!data.isMultiLabel) return;
+  const message = `${data.name} has images of several classes, and ${what} needs one class of each image`;
+  throw new TorchclipError("E_ARGUMENT", message, { subject: data.name });
 }

@@ -9,7 +9,7 @@ import { holdOut } from "../learn/split.js";
 import { settings } from "../settings.js";
 import { shown } from "../util/untrusted.js";
 import { progressBar, remark } from "./io.js";
-import { datasetOf } from "./load-dataset.js";
+import { datasetOf, requireSingleLabel } from "./load-dataset.js";
 import type { DownloadFlags } from "./options.js";
 
 /** The flags that say which data a probe is fitted on. */
@@ -58,6 +58,7 @@ export async function loadSplits(flags: SplitFlags, signal: AbortSignal): Promis
       throw new TorchclipError("E_ARGUMENT", message, { subject: flags.dataset });
     }
   }
+  requireSingleLabel(train, "a probe");
   for (const other of [valid, test]) if (other) checkClasses(train, other);
   noteMissingClasses(train);
   train.notes.forEach(remark);

@@ -38,7 +38,7 @@ export function fitText(
   );
 }
 
-/** A classifier beside zero-shot. */
+/** A classifier beside zero-shot, a line each. */
 export function comparisonText(comparison: ComparedResults, result: ZeroShotResult): string[] {
   const { first, second, difference, onlyFirst, onlySecond, p, images } = comparison;
   const method = result.method ?? "Classifier";
@@ -47,6 +47,5 @@ export function comparisonText(comparison: ComparedResults, result: ZeroShotResu
     `Zero-shot:  ${percent(first)}`,
     `${method}: ${percent(second)}  (${sign}${(100 * difference).toFixed(2)} points on the same ${images} images)`,
     `McNemar: only zero-shot is right ${onlyFirst} times, only the other ${onlySecond} times; p ${p.toPrecision(2)}`,
-    "",
   ];
 }

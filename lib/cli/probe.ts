@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Command } from "commander";
 import type { Clip } from "../clip/clip.js";
 import { normalizeRows, type Embeddings } from "../embeddings.js";
 import { runManifest } from "../eval/native.js";
@@ -14,6 +15,7 @@ import { datasetLines, metricsText, modelLines } from "../report/text.js";
 import type { FewShotFlags } from "./few-shot.js";
 import { interruptSignal, note, progressBar } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
+import { refuseGiven } from "./option-rules.js";
 import { imageLimits, loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 import { featureOptions, loadSplits, splitFeatures, type SplitFeatures, type Splits } from "./probe-data.js";
 import { comparisonText, fitText, searchText } from "./probe-text.js";
@@ -28,14 +30,39 @@ export interface ProbeFlags extends FewShotFlags, ModelFlags, ImageFlags {
   example: number;
 }
 
+const FEW_SHOT_OPTIONS = ["seeds", "methods", "template"];
+const PROBE_OPTIONS = ["lambda", "standardize"];
+const NEIGHBOUR_OPTIONS = ["neighbours", "temperature"];
+
+/** Refuses options that the method which is asked for does not take. */
+function checkOptions({ shots, splitFile, method }: ProbeFlags, command: Command): void {
+  const refuse = (options: readonly string[], reason: string) => refuseGiven(command, options, reason);
+  if (splitFile !== undefined)
+    refuse(["shots", "seeds"], "cannot be given with --split-file, which is one draw");
+  if (shots ?? splitFile) {
+    const others = ["method", ...PROBE_OPTIONS, ...NEIGHBOUR_OPTIONS];
+    refuse(
+      others,
+      "has no meaning in few-shot (--shots, --split-file), whose --methods have settings of their own",
+    );
+  } else {
+    refuse(FEW_SHOT_OPTIONS, "is an option of few-shot: give --shots or --split-file too");
+  }
+  if (method === "knn") refuse(PROBE_OPTIONS, "has no meaning with --method knn");
+  else refuse(NEIGHBOUR_OPTIONS, "has no meaning without --method knn");
+}
+
 /** What `torchclip probe` does. */
-export async function run(flags: ProbeFlags): Promise<void> {
+export async function run(flags: ProbeFlags, command: Command): Promise<void> {
+  checkOptions(flags, command);
   const signal = interruptSignal();
   const splits = await loadSplits(flags, signal);
+  const isFewShot = (flags.shots ?? flags.splitFile) !== undefined;
+  if (isFewShot) await (await import("./few-shot.js")).checkFewShot(splits, flags);
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
     if (!flags.json) process.stdout.write(`${modelLines(clip)}\n\n${datasetLines(splits.test)}\n\n`);
-    if (flags.shots ?? flags.splitFile) {
+    if (isFewShot) {
       await (await import("./few-shot.js")).compareFewShot(clip, splits, flags, signal);
       return;
     }
@@ -146,12 +173,14 @@ async function report({ clip, splits, features, flags, signal }: Work, outcome: 
     comparison,
   };
   const { saveResults } = await import("../report/save.js");
-  const files = await saveResults(flags.out, test, result, manifest, flags.example, imageLimits(flags));
+  const summary = [...text, ...comparisonText(comparison, result)];
+  const shown = { limits: imageLimits(flags), summary };
+  const files = await saveResults(flags.out, test, result, manifest, flags.example, shown);
   if (flags.json) {
     process.stdout.write(await readFile(files.results, "utf8"));
     return;
   }
-  const all = [...text, "", metricsText(result, test.classes), "", ...comparisonText(comparison, result)];
+  const all = [...text, "", metricsText(result, test.classes), "", ...comparisonText(comparison, result), ""];
   process.stdout.write(`${all.join("\n")}\n`);
   const cached =
     features.train.cached + features.test.cached + (features.heldOut ? 0 : features.valid.cached);

@@ -1,10 +1,11 @@
+import { identified } from "../embed/identity.js";
 import { TorchclipError } from "../errors.js";
 import type { ImageInput } from "../images/types.js";
 import { chooseLambda } from "../learn/cross-validate.js";
 import { probeModel, writeProbe, type FeatureKind } from "../learn/probe-file.js";
 import { fitLinearProbe } from "../learn/solver/fit.js";
 import { imageArguments } from "./images.js";
-import { interruptSignal, list } from "./io.js";
+import { interruptSignal, list, remark } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 
@@ -21,17 +22,10 @@ interface Flags extends ModelFlags, ImageFlags {
 export async function run(file: string, flags: Flags): Promise<void> {
   const signal = interruptSignal();
   const classes = namesAndImages(flags.class);
-  const images: ImageInput[] = [];
-  const labels: number[] = [];
-  for (const [label, { name, given }] of classes.entries()) {
-    const source = await imageArguments(given, signal);
-    const before = images.length;
-    for await (const { image } of source.images(0)) {
-      images.push(image);
-      labels.push(label);
-    }
-    if (images.length === before) throw classError(`--class ${JSON.stringify(name)} has no images`);
-  }
+  const examples = await examplesOf(classes, signal);
+  noteContradictions(examples, classes);
+  const images = examples.map(({ image }) => image);
+  const labels = examples.map(({ label }) => label);
   const names = classes.map(({ name }) => name);
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
@@ -55,6 +49,46 @@ export async function run(file: string, flags: Flags): Promise<void> {
   }
 }
 
+interface GivenClass {
+  name: string;
+  /** Arguments that stand for its images. */
+  given: string[];
+}
+
+/** An image of a class. */
+interface Example {
+  image: ImageInput;
+  name: string;
+  /** Hash of its content, where that is known. */
+  content: string;
+  label: number;
+}
+
+/** The images of all classes. Throws E_ARGUMENT for a class without images. */
+async function examplesOf(classes: readonly GivenClass[], signal: AbortSignal): Promise<Example[]> {
+  const examples: Example[] = [];
+  for (const [label, { name, given }] of classes.entries()) {
+    const source = await imageArguments(given, signal);
+    const before = examples.length;
+    for await (const example of identified(source.images(0))) examples.push({ ...example, label });
+    if (examples.length === before) throw classError(`--class ${JSON.stringify(name)} has no images`);
+  }
+  return examples;
+}
+
+/** Says which images are given for two classes: no classifier is right about both. */
+function noteContradictions(examples: readonly Example[], classes: readonly GivenClass[]): void {
+  const first = new Map<string, Example>();
+  for (const example of examples) {
+    const key = ["", "url"].includes(example.content) ? example.name : example.content;
+    const other = first.get(key) ?? example;
+    first.set(key, other);
+    if (other.label === example.label) continue;
+    const [one, two] = [other, example].map(({ name, label }) => `${name} (${classes[label].name})`);
+    remark(`The same image is given for two classes: ${one} and ${two}.`);
+  }
+}
+
 interface Summary {
   file: string;
   classes: { name: string; images: number }[];
@@ -74,7 +108,7 @@ function textOf({ file, classes, lambda, crossValidation }: Summary): string {
 }
 
 /** The classes of --class. */
-function namesAndImages(values: readonly string[]): { name: string; given: string[] }[] {
+function namesAndImages(values: readonly string[]): GivenClass[] {
   const classes = values.map((value) => {
     const at = value.indexOf("=");
     const name = value.slice(0, Math.max(0, at)).trim();

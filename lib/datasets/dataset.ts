@@ -10,8 +10,10 @@ export interface Sample {
    * kept here, so a set of any size takes the memory of what is being used.
    */
   read(): ImageInput | Promise<ImageInput>;
-  /** Class id: index in `classes`. */
+  /** Class id: index in `classes`; the first of `labels`, where an image may have several. */
   label: number;
+  /** All class ids of the image, in a set whose images may have several; absent in other sets. */
+  labels?: readonly number[];
   /** What results call this image: its path or its row. */
   name: string;
 }
@@ -71,6 +73,11 @@ export class Dataset implements Iterable<Sample> {
 
   get length(): number {
     return this.samples.length;
+  }
+
+  /** Whether an image may have several classes: then `labels` of its samples are what counts. */
+  get isMultiLabel(): boolean {
+    return this.samples.some(({ labels }) => labels !== undefined);
   }
 
   /** The i-th image and its class id. Throws E_ARGUMENT outside 0 … length-1. */
@@ -140,7 +147,12 @@ export class Dataset implements Iterable<Sample> {
       total,
       byClass: moved(byClass, places, names.length),
     }));
-    const samples = this.samples.map((s) => ({ ...s, label: places[s.label] ?? s.label }));
+    const place = (label: number) => places[label] ?? label;
+    const samples = this.samples.map((s) => ({
+      ...s,
+      label: place(s.label),
+      ...(s.labels ? { labels: s.labels.map(place) } : {}),
+    }));
     return this.with({ samples, classes: [...names], splits });
   }
 
@@ -162,6 +174,7 @@ function moved(counts: readonly number[], places: readonly number[], length: num
 
 export function countSplit(split: string, samples: readonly Sample[], classes: number): SplitCount {
   const byClass = new Array<number>(classes).fill(0);
-  for (const { label } of samples) byClass[label] = (byClass[label] ?? 0) + 1;
+  for (const { label, labels = [label] } of samples)
+    for (const id of labels) byClass[id] = (byClass[id] ?? 0) + 1;
   return { split, total: samples.length, byClass };
 }

@@ -1,3 +1,4 @@
+import type { Dataset } from "../datasets/dataset.js";
 import { TorchclipError } from "../errors.js";
 import { averagePrecision, thresholdSteps } from "./metrics.js";
 
@@ -6,6 +7,47 @@ export interface MultiLabelPrecision {
   mean: number;
   /** Average precision of each class; 0 of a class that no image has, as in scikit-learn. */
   perClass: number[];
+}
+
+/** What is measured where an image may have several classes. */
+export interface MultiLabelMetrics {
+  images: number;
+  /** Mean average precision, without interpolation and by VOC 2007's 11 points. */
+  meanAveragePrecision: { none: number; "11-point": number };
+  perClass: {
+    label: string;
+    /** Images that have the class. */
+    images: number;
+    averagePrecision: { none: number; "11-point": number };
+  }[];
+}
+
+/**
+ * The metrics of images that may have several classes: each class ranks the images by its cosine.
+ *
+ * @param predictions the images that could be read, by their places in the data set, with a score for each class
+ */
+export function multiLabelMetrics(
+  predictions: readonly { index: number; cosines: readonly number[] }[],
+  data: Dataset,
+): MultiLabelMetrics {
+  const { classes } = data;
+  const scores = predictions.flatMap(({ cosines }) => cosines);
+  const targets = predictions.flatMap(({ index }) => {
+    const { label, labels = [label] } = data.at(index);
+    return classes.map((_, id) => Number(labels.includes(id)));
+  });
+  const plain = meanAveragePrecision(scores, targets, classes.length);
+  const points = meanAveragePrecision(scores, targets, classes.length, "11-point");
+  return {
+    images: predictions.length,
+    meanAveragePrecision: { none: plain.mean, "11-point": points.mean },
+    perClass: classes.map((label, id) => ({
+      label,
+      images: targets.filter((target, i) => i % classes.length === id && target === 1).length,
+      averagePrecision: { none: plain.perClass[id], "11-point": points.perClass[id] },
+    })),
+  };
 }
 
 /**

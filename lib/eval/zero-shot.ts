@@ -12,6 +12,7 @@ import { writing } from "../util/files.js";
 import { softmax } from "../util/softmax.js";
 import { Journal, type JournalRow } from "./journal.js";
 import { argmax, computeMetrics, type Metrics } from "./metrics.js";
+import { multiLabelMetrics, type MultiLabelMetrics } from "./multi-label.js";
 
 export interface ZeroShotOptions {
   /** Default: the data set's first prompt set, else "a photo of a {}". */
@@ -64,6 +65,8 @@ export interface ZeroShotResult {
   predictions: ImagePrediction[];
   skipped: { index: number; name: string; code: string; message: string }[];
   metrics: Metrics;
+  /** Of a data set whose images may have several classes; `metrics` then counts the first class alone. */
+  multiLabel?: MultiLabelMetrics;
   /**
    * Seconds of each stage; `post` is similarity, softmax and metrics. Read, decode and resize overlap with
    * forward.
@@ -100,9 +103,11 @@ export async function evaluate(
   const before = performance.now();
   const { predictions, skipped } = predict(rows, samples, clip.info.logitScale);
   const metrics = computeMetrics(predictions, data.classes, { seed: options.seed });
+  const hasMultiLabel = data.isMultiLabel && predictions.length > 0;
+  const multiLabel = hasMultiLabel ? multiLabelMetrics(predictions, data) : undefined;
   times.post += (performance.now() - before) / 1000;
   times.total = (performance.now() - started) / 1000;
-  return { prompts, classNames, predictions, skipped, metrics, times };
+  return { prompts, classNames, predictions, skipped, metrics, multiLabel, times };
 }
 
 function classNamesOf(data: Dataset, { classNames: given, keepUnderscores }: ZeroShotOptions): string[] {

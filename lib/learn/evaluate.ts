@@ -72,6 +72,8 @@ export async function probeResult(
 
 interface ZeroShotOfFeatures {
   prompts?: PromptSet;
+  /** What stands in the prompts for each class; default: the classes of the data set. */
+  classNames?: readonly string[];
   seed?: number;
   signal?: AbortSignal;
 }
@@ -85,7 +87,7 @@ export async function zeroShotOfFeatures(
 ): Promise<ZeroShotResult> {
   const { seed = 0, signal } = options;
   const prompts = options.prompts ?? data.prompts.at(0) ?? ARTICLE_PROMPTS;
-  const classNames = promptNames(data.classes);
+  const classNames = [...(options.classNames ?? promptNames(data.classes))];
   const classes = await clip.encodeClasses(classNames, prompts.templates, { signal });
   const cosines = similarity(features.features, classes);
   const probabilities = softmaxRows(cosines, classes.rows, clip.info.logitScale);

@@ -20,6 +20,8 @@ export interface ReportParts {
   shown: readonly Shown[];
   /** The limits with which the run read images. */
   limits?: ImageLimits;
+  /** Lines below the heading: how a classifier was fitted, and how it compares. */
+  summary?: readonly string[];
 }
 
 /**
@@ -41,6 +43,7 @@ async function bodyHtml(title: string, parts: ReportParts): Promise<string> {
   return [
     `<h1>${title}</h1>`,
     `<p class="sub">${runHtml(parts)}</p>`,
+    summaryHtml(parts),
     `<div class="figures">${figures(parts).map(figureHtml).join("")}</div>`,
     `<h2>Images</h2><p class="sub">${IMAGES}</p>`,
     await galleryHtml(data, shown, { ...limits, autoRotate }),
@@ -73,6 +76,10 @@ function runHtml({ data, result, manifest }: ReportParts): string {
     `${encode(manifest.device)}, ${encode(manifest.precision)}`,
     ...(prompts ? [`prompts ${prompts}`] : []),
   ].join(" · ");
+}
+
+function summaryHtml({ summary = [] }: ReportParts): string {
+  return summary.length === 0 ? "" : `<pre>${encode(summary.join("\n"))}</pre>`;
 }
 
 interface Figure {

@@ -21,18 +21,21 @@ export interface SavedFiles {
 
 const GRID = 10;
 
-/**
- * Writes results.json, predictions.csv, example.png, grid.png and report.html into a folder, each whole.
- *
- * @param limits those with which the run read the images
- */
+export interface SaveOptions {
+  /** The limits with which the run read the images. */
+  limits?: ImageLimits;
+  /** Lines for the head of the report: how a classifier was fitted, and how it compares. Default none. */
+  summary?: readonly string[];
+}
+
+/** Writes results.json, predictions.csv, example.png, grid.png and report.html into a folder, each whole. */
 export async function saveResults(
   folder: string,
   data: Dataset,
   result: ZeroShotResult,
   manifest: RunManifest,
   exampleIndex: number,
-  limits: ImageLimits = {},
+  { limits = {}, summary }: SaveOptions = {},
 ): Promise<SavedFiles> {
   const { predictions, metrics, skipped } = result;
   const files: SavedFiles = {
@@ -60,6 +63,7 @@ export async function saveResults(
     exampleText: topPredictions(ranked(result.classNames, shown.probabilities, 5)),
     shown: chooseImages(result, chosen),
     limits,
+    summary,
   });
   await writeFileWhole(files.report, report);
   return files;

@@ -22,6 +22,7 @@ interface Results {
     };
     comparison: { images: number; first: number; second: number; p: number };
     prompts: { source: string };
+    dataset: { classes: string[] };
   };
   metrics: { accuracy: number; count: number };
 }
@@ -64,7 +65,9 @@ describe("torchclip probe, eval --probe, teach and classify --probe", function (
     assert.equal(manifest.comparison.images, metrics.count);
     assert.equal(manifest.comparison.second, metrics.accuracy);
     assert.equal(manifest.prompts.source, "Linear probe");
-    assert.match(readFileSync(join(out, "report.html"), "utf8"), /Linear probe, split test/);
+    const page = readFileSync(join(out, "report.html"), "utf8");
+    assert.match(page, /Linear probe, split test/);
+    assert.match(page, /λ on the validation split: [^]*Fit: 360 images[^]*McNemar: /);
     for (const file of ["predictions.csv", "grid.png", "example.png"]) assert.ok(existsSync(join(out, file)));
   });
 
@@ -189,9 +192,68 @@ describe("torchclip probe, eval --probe, teach and classify --probe", function (
     assert.match(demo.stderr, /which is none of them/);
     const labels = cli("classify", image, "-m", "tiny", "--probe", probeFile, "--labels", "a,b");
     assert.equal(labels.status, 2);
-    assert.match(labels.stderr, /--probe names the classes itself and cannot be given with --labels/);
+    assert.match(labels.stderr, /--labels cannot be given with --probe/);
     const models = cli("eval", "--models", "tiny", "--probe", probeFile, "-o", folder);
     assert.match(models.stderr, /--probe belongs to one model/);
+  });
+
+  it("eval --probe --classes: the names stand in the prompts of zero-shot, in the order of the probe", () => {
+    const { classes } = resultsIn(out).manifest.dataset;
+    const evaluate = (...args: string[]) => {
+      const place = join(folder, "renamed");
+      const run = cli("eval", "-m", "tiny", "-s", "scenes", "--probe", probeFile, "-o", place, ...args);
+      assert.equal(run.status, 0, run.stderr);
+      return resultsIn(place);
+    };
+    const same = resultsIn(out).metrics.accuracy;
+    const nonsense = evaluate("--classes", classes.map((_, id) => `word ${id}`).join(","));
+    assert.equal(nonsense.metrics.accuracy, same);
+    assert.ok(nonsense.manifest.comparison.first < 0.5, "zero-shot cannot find the classes by such names");
+    const turned = evaluate("--classes", classes.toReversed().join(","));
+    assert.equal(turned.manifest.comparison.first, resultsIn(out).manifest.comparison.first);
+    const few = cli(
+      "eval",
+      "-m",
+      "tiny",
+      "-s",
+      "scenes",
+      "--probe",
+      probeFile,
+      "--classes",
+      "a,b",
+      "-o",
+      folder,
+    );
+    assert.match(few.stderr, /E_ARGUMENT.*--classes has 2 names, and scenes has 24 classes/);
+  });
+
+  it("an option that would have no effect is refused", () => {
+    const cases: [string[], string][] = [
+      [
+        ["classify", "x.png", "--probe", probeFile, "--template", "a {}"],
+        "--template cannot be given with --probe",
+      ],
+      [["probe", "-k", "5"], "--neighbours has no meaning without --method knn"],
+      [["probe", "--method", "knn", "--lambda", "1"], "--lambda has no meaning with --method knn"],
+      [["probe", "--template", "a {}"], "--template is an option of few-shot"],
+      [["probe", "--shots", "1", "--lambda", "1"], "--lambda has no meaning in few-shot"],
+      [["probe", "--split-file", "x.jsonl", "--seeds", "1"], "--seeds cannot be given with --split-file"],
+    ];
+    for (const [args, message] of cases) {
+      const run = cli(...args, "-m", "tiny");
+      assert.equal(run.status, 2, run.stderr);
+      assert.ok(run.stderr.includes(`E_ARGUMENT: ${message}`), run.stderr);
+    }
+  });
+
+  it("teach: an image of two classes is told", async () => {
+    const [[image], [other]] = [...(await scenes("train")).values()];
+    const run = cli(
+      ...["teach", join(folder, "two.probe"), "-m", "tiny"],
+      ...["--class", `a=${image}`, "--class", `b=${other},${image}`],
+    );
+    assert.equal(run.status, 0, run.stderr);
+    assert.ok(run.stderr.includes(`${image} (a) and ${image} (b)`), run.stderr);
   });
 
   it("teach: five images of each class in one command, then classify --probe", async () => {

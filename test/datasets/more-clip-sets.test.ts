@@ -38,7 +38,7 @@ describe("data sets of DataComp's evaluation", () => {
     const downloaded = ["sun397", "svhn"];
     const names =
       "imagenet-v2 imagenet-a imagenet-r imagenet-o imagenet-sketch objectnet caltech101 sun397 stanford-cars " +
-      "fgvc-aircraft voc2007 gtsrb svhn pcam resisc45 clevr-counts clevr-distance kitti-distance";
+      "fgvc-aircraft voc2007 voc2007-multilabel gtsrb svhn pcam resisc45 clevr-counts clevr-distance kitti-distance";
     for (const name of names.split(" ")) {
       const entry = DATASETS.find((one) => one.name === name);
       assert.ok(entry && entry.splits !== "", name);
@@ -272,6 +272,14 @@ describe("data sets of DataComp's evaluation", () => {
     });
     const data = await open("voc2007", root);
     assert.deepEqual(labels(data), { "000001.jpg#0": "dog", "000001.jpg#1": "person" });
+    const multiLabel = await open("voc2007-multilabel", root);
+    const image = join(root, "VOCdevkit/VOC2007/JPEGImages/000001.jpg");
+    const [one] = [...multiLabel];
+    assert.deepEqual([one.name, one.read(), one.label, one.labels], ["000001.jpg", image, 11, [11, 14]]);
+    assert.deepEqual([data.isMultiLabel, multiLabel.isMultiLabel], [false, true]);
+    assert.deepEqual([multiLabel.splits[0].byClass[11], multiLabel.splits[0].byClass[14]], [1, 1]);
+    const turned = multiLabel.withClasses(multiLabel.classes.toReversed());
+    assert.deepEqual([turned?.at(0).label, turned?.at(0).labels], [8, [8, 5]]);
     const dog = (await data.at(0).read()) as RawImage;
     assert.deepEqual([dog.width, dog.height, dog.channels], [3, 2, 3]);
     const at = (x: number, y: number) => [0, 1, 2].map((c) => 3 * ((y * 6 + x) * 3 + c));

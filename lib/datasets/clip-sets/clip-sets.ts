@@ -8,7 +8,7 @@ import { stanfordCars, svhn } from "./mat-sets.js";
 import { mnist } from "./mnist.js";
 import { pcam } from "./pcam.js";
 import { fgvcAircraft, gtsrb } from "./traffic-and-aircraft.js";
-import { voc2007 } from "./voc.js";
+import { voc2007, voc2007MultiLabel } from "./voc.js";
 
 /** The data sets of the CLIP papers, each in its publisher's own files: downloaded, or unpacked at `root`. */
 export const CLIP_SETS: readonly DatasetEntry[] = [
@@ -138,6 +138,12 @@ export const CLIP_SETS: readonly DatasetEntry[] = [
     description: "Pascal VOC 2007, its objects cut out, 20 classes; --root",
     splits: "test 14976",
     open: voc2007,
+  },
+  {
+    name: "voc2007-multilabel",
+    description: "Pascal VOC 2007, whole images that may have several of 20 classes; --root",
+    splits: "test 4952",
+    open: voc2007MultiLabel,
   },
   {
     name: "gtsrb",

@@ -65,9 +65,9 @@ interface Made {
   notes?: readonly string[];
 }
 
-/** A set with the prompts of CLIP's evaluations. */
-export function make(name: ClipSetName, made: Made): Dataset {
-  const { templates, source } = CLIP_PROMPTS[name];
+/** A set with the prompts of CLIP's evaluations of the set `prompts`, whose name it has unless another is given. */
+export function make(prompts: ClipSetName, made: Made, name: string = prompts): Dataset {
+  const { templates, source } = CLIP_PROMPTS[prompts];
   return new Dataset({ name, ...made, prompts: [{ templates, source }] });
 }
 

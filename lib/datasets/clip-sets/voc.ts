@@ -28,24 +28,60 @@ const MARGIN = 16;
  * `ImageSets/Main/test.txt`.
  */
 export async function voc2007(o: DatasetOptions): Promise<Dataset> {
-  const classes = [...CLIP_PROMPTS.voc2007.classes];
   const shards = await shardedSet("voc2007", o);
   if (shards) return shards;
-  checkSplit("voc2007", o, ["train", "valid", "trainval", "test"]);
+  return make(
+    "voc2007",
+    await annotated("voc2007", o, ({ id, image, file, boxes }) =>
+      boxes.map(({ label, ...box }, i) => ({
+        name: `${id}.jpg#${i}`,
+        label,
+        read: () => cropped(image, box, file),
+      })),
+    ),
+  );
+}
+
+/**
+ * Pascal VOC 2007 as whole images with all of their classes, those of difficult objects too, as CLIP_benchmark's
+ * `voc2007_multilabel`; its metric is the mean average precision. The files are those of `voc2007`.
+ */
+export async function voc2007MultiLabel(o: DatasetOptions): Promise<Dataset> {
+  const made = await annotated("voc2007-multilabel", o, ({ id, image, boxes }) => {
+    const labels = [...new Set(boxes.map(({ label }) => label))].sort((a, b) => a - b);
+    return labels.length > 0 ? [{ name: `${id}.jpg`, label: labels[0], labels, read: () => image }] : [];
+  });
+  return make("voc2007", made, "voc2007-multilabel");
+}
+
+/** An image of VOC with the objects of its annotation. */
+interface Annotated {
+  id: string;
+  image: string;
+  /** Its annotation. */
+  file: string;
+  boxes: (Box & { label: number })[];
+}
+
+/** The samples of the images of a split, in the order of its list. */
+async function annotated(name: string, o: DatasetOptions, samplesOf: (image: Annotated) => Sample[]) {
+  checkSplit(name, o, ["train", "valid", "trainval", "test"]);
+  const classes = [...CLIP_PROMPTS.voc2007.classes];
   const split = listSplit(o);
-  const given = needRoot("voc2007", o, "VOCdevkit/VOC2007/JPEGImages/… with Annotations and ImageSets");
+  const given = needRoot(name, o, "VOCdevkit/VOC2007/JPEGImages/… with Annotations and ImageSets");
   const root = join(await innerFolder(given, "VOCdevkit"), "VOC2007");
   const samples: Sample[] = [];
   for (const id of await linesOf(join(root, "ImageSets", "Main", `${split}.txt`))) {
     const file = join(root, "Annotations", `${id}.xml`);
     const image = join(root, "JPEGImages", `${id}.jpg`);
-    for (const [i, box] of boxesOf(await readText(file), file).entries()) {
+    const boxes = boxesOf(await readText(file), file).map((box, i) => {
       const label = classes.indexOf(box.name);
       if (label < 0) throw bad(file, `object ${i} is a "${shown(box.name)}", which is none of VOC's classes`);
-      samples.push({ name: `${id}.jpg#${i}`, label, read: () => cropped(image, box, file) });
-    }
+      return { ...box, label };
+    });
+    samples.push(...samplesOf({ id, image, file, boxes }));
   }
-  return make("voc2007", { split, classes, samples, source: atRoot(given).origin });
+  return { split, classes, samples, source: atRoot(given).origin };
 }
 
 /** The texts between `<tag>` and `</tag>`, and what is left of `xml` without them. */
