@@ -118,6 +118,16 @@ export interface Addon {
   modelLayout(config: string): NativeLayout;
   /** Writes to `path` directly, without libtorch. The same specification gives the same bytes. */
   writeArtifact(spec: ArtifactSpec, path: string): Promise<void>;
+  /**
+   * Writes a tower of an artifact as a TorchScript module for servers of PyTorch models, to `path` directly: uint8
+   * images [n, S, S, 3] or int64 token ids [n, L] in, normalised embeddings (float32 [n, dim]) out.
+   */
+  writeTowerModule(
+    artifact: string,
+    tower: "image" | "text",
+    precision: "fp32" | "fp16",
+    path: string,
+  ): Promise<void>;
   /** Compares the code in an artifact with what its settings generate; nothing of it runs. */
   verifyArtifact(path: string): Promise<void>;
   /** Runs both methods of a third-party TorchScript export on zeros: the width of its embeddings. */

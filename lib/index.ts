@@ -47,6 +47,8 @@ export type { ErrorCode } from "./errors.js";
 export type { DecodeOptions, ImageInput, RawImage } from "./images/types.js";
 export { IMAGE_FORMATS as imageFormats } from "./images/types.js";
 export type { ImageFormat, ImageLimits, ImageSources } from "./images/types.js";
+export { exportTriton } from "./models/export/triton.js";
+export type { TritonDevice, TritonModel, TritonOptions } from "./models/export/triton.js";
 export { importModel } from "./models/import/import.js";
 export type { ImportSource } from "./models/import/source.js";
 export type { ImportOptions } from "./models/import/import.js";

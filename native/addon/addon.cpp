@@ -26,6 +26,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("modelLayout", Napi::Function::New(env, model_layout));
   exports.Set("verifyArtifact", Napi::Function::New(env, verify_artifact));
   exports.Set("writeArtifact", Napi::Function::New(env, write_artifact));
+  exports.Set("writeTowerModule", Napi::Function::New(env, write_tower_module));
   exports.Set("probeTorchScript", Napi::Function::New(env, probe_torchscript));
   exports.Set("wrapTorchScript", Napi::Function::New(env, wrap_torchscript));
   exports.Set("productSpeed", Napi::Function::New(env, product_speed));

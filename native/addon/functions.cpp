@@ -8,6 +8,7 @@
 #include "environment.h"
 #include "image/preprocess.h"
 #include "model/artifact/image_projection.h"
+#include "model/artifact/tower_module.h"
 #include "model/artifact/writer.h"
 #include "model/artifact_verifier.h"
 #include "model/backend_library.h"
@@ -181,6 +182,18 @@ Napi::Value write_artifact(const Napi::CallbackInfo& info) {
       .start<Job>(info.Env(), std::move(job), [spec = std::move(spec), path = addon::path(info[1], "path")](Job&) {
         core::write_artifact(spec, path);
       });
+}
+
+// writeTowerModule(artifact: string, tower: "image" | "text", precision: "fp32" | "fp16", path: string): Promise<void>
+Napi::Value write_tower_module(const Napi::CallbackInfo& info) {
+  const auto tower = text(info[1], "tower") == "image" ? core::TowerKind::image : core::TowerKind::text;
+  const auto type = text(info[2], "precision") == "fp16" ? core::StoredType::f16 : core::StoredType::f32;
+  auto job = std::make_unique<Job>(info.Env());
+  return Environment::of(info.Env())
+      .start<Job>(info.Env(), std::move(job),
+                  [=, artifact = path(info[0], "artifact"), output = path(info[3], "path")](Job&) {
+                    core::write_tower_module(artifact, tower, type, output);
+                  });
 }
 
 // probeTorchScript(path: string, imageSize: number, contextLength: number): Promise<number>

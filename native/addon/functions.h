@@ -16,6 +16,7 @@ Napi::Value image_projection(const Napi::CallbackInfo& info);
 Napi::Value model_layout(const Napi::CallbackInfo& info);
 Napi::Value verify_artifact(const Napi::CallbackInfo& info);
 Napi::Value write_artifact(const Napi::CallbackInfo& info);
+Napi::Value write_tower_module(const Napi::CallbackInfo& info);
 Napi::Value probe_torchscript(const Napi::CallbackInfo& info);
 Napi::Value wrap_torchscript(const Napi::CallbackInfo& info);
 Napi::Value product_speed(const Napi::CallbackInfo& info);

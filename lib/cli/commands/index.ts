@@ -8,6 +8,7 @@ import { doctorCommand } from "./doctor.js";
 import { embedCommand } from "./embed.js";
 import { evalCommand } from "./eval.js";
 import { finetuneCommand } from "./finetune.js";
+import { exportCommand } from "./export.js";
 import { importCommand } from "./import.js";
 import { mcpCommand } from "./mcp.js";
 import { modelsCommand } from "./models.js";
@@ -42,6 +43,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   modelsCommand,
   datasetsCommand,
   importCommand,
+  exportCommand,
   setupCommand,
   doctorCommand,
 ];

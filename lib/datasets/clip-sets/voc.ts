@@ -49,7 +49,8 @@ export async function voc2007(o: DatasetOptions): Promise<Dataset> {
 export async function voc2007MultiLabel(o: DatasetOptions): Promise<Dataset> {
   const made = await annotated("voc2007-multilabel", o, ({ id, image, boxes }) => {
     const labels = [...new Set(boxes.map(({ label }) => label))].sort((a, b) => a - b);
-    return labels.length > 0 ? [{ name: `${id}.jpg`, label: labels[0], labels, read: () => image }] : [];
+    const [label] = labels;
+    return label === undefined ? [] : [{ name: `${id}.jpg`, label, labels, read: () => image }];
   });
   return make("voc2007", made, "voc2007-multilabel");
 }
