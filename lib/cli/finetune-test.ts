@@ -112,14 +112,10 @@ export async function testBeforeAndAfter(
       comparison,
     };
     const { saveResults } = await import("../report/save.js");
-    const files = await saveResults(
-      flags.out,
-      splits.test,
-      after.result,
-      manifest,
-      flags.example,
-      imageLimits(flags),
-    );
+    const files = await saveResults(flags.out, splits.test, after.result, manifest, flags.example, {
+      limits: imageLimits(flags),
+      summary: comparisonText(comparison, after.result),
+    });
     const training = await saveTraining(flags.out, trained, manifest);
     if (flags.json) {
       process.stdout.write(await readFile(training.json, "utf8"));
