@@ -111,10 +111,11 @@ export async function testBeforeAndAfter(
       training: trainingManifest(trained, splits),
       comparison,
     };
+    const compared = comparisonText(comparison, { ...after.result, method: "Fine-tuned" });
     const { saveResults } = await import("../report/save.js");
     const files = await saveResults(flags.out, splits.test, after.result, manifest, flags.example, {
       limits: imageLimits(flags),
-      summary: comparisonText(comparison, after.result),
+      summary: compared,
     });
     const training = await saveTraining(flags.out, trained, manifest);
     if (flags.json) {
@@ -131,7 +132,8 @@ export async function testBeforeAndAfter(
       "",
       metricsText(after.result, splits.test.classes),
       "",
-      ...comparisonText(comparison, { ...after.result, method: "Fine-tuned" }),
+      ...compared,
+      "",
       `Saved: ${saved.join(", ")}`,
     ];
     process.stdout.write(`${text.join("\n")}\n`);
