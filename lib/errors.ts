@@ -32,6 +32,8 @@ export const ERROR_CODES = [
   "E_OFFLINE",
   "E_HASH_MISMATCH",
   "E_LOCKED",
+  "E_QUEUE",
+  "E_PACKAGE_MISSING",
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { Command } from "commander";
 import type { Clip } from "../clip/clip.js";
 import { load } from "../clip/load.js";
 import { embedImages, embedTexts, type EmbedOptions, type EmbedResult } from "../embed/embed.js";
@@ -8,10 +9,12 @@ import { TorchclipError } from "../errors.js";
 import { slowestStage } from "../report/text.js";
 import { readText } from "../util/text-file.js";
 import { interruptSignal, note, progressBar, remark, setFailedItems } from "./io.js";
+import { refuseGiven } from "./option-rules.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { QUEUE_OPTIONS, type QueueFlags } from "./queue-flags.js";
 
 interface Flags extends ModelFlags, ImageFlags {
-  out: string;
+  out?: string;
   texts?: string;
   batchSize?: number;
   truncate?: boolean;
@@ -23,7 +26,23 @@ interface Flags extends ModelFlags, ImageFlags {
 }
 
 /** What `torchclip embed` does. */
-export async function run(input: string | undefined, flags: Flags): Promise<void> {
+export async function run(
+  input: string | undefined,
+  flags: Flags & QueueFlags,
+  command: Command,
+): Promise<void> {
+  if (flags.queue !== undefined) return (await import("./embed-queue.js")).runQueue(input, flags, command);
+  refuseGiven(command, QUEUE_OPTIONS, "is for --queue REDIS");
+  await embedFile(input, { ...flags, out: givenOut(flags.out) });
+}
+
+function givenOut(out: string | undefined): string {
+  if (out !== undefined) return out;
+  throw new TorchclipError("E_ARGUMENT", "give --out FILE", { subject: "out" });
+}
+
+/** Embeds into a file. */
+async function embedFile(input: string | undefined, flags: Flags & { out: string }): Promise<void> {
   const signal = interruptSignal();
   const work = await workOf(input, flags);
   const towers = work.kind === "images" ? "image" : "text";

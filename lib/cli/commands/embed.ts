@@ -1,6 +1,7 @@
 import { Argument, Option, type Command } from "commander";
 import { AUTO_ROTATE, batchSizeOption, imageOptions, modelOptions } from "../options.js";
 import { loaded } from "./loaded.js";
+import { queueOptions } from "./queue-options.js";
 
 const DESCRIPTION = [
   "embeddings of many images or texts into a .npy or .parquet file",
@@ -17,10 +18,10 @@ const PLACES = ["cpu", "device"];
 
 export function embedCommand(program: Command): void {
   const described = program.command("embed").description(DESCRIPTION);
-  imageOptions(modelOptions(described))
+  queueOptions(imageOptions(modelOptions(described)))
     .addArgument(new Argument("[input]", INPUT))
     .option("--texts <file>", "embed the lines of a file instead of images")
-    .requiredOption("-o, --out <file>", OUT)
+    .option("-o, --out <file>", OUT)
     .addOption(batchSizeOption("images or texts in one forward pass"))
     .option("--truncate", "cut texts that are longer than the context instead of failing")
     .option("--auto-rotate", AUTO_ROTATE)

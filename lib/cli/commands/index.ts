@@ -13,6 +13,7 @@ import { retrieveCommand } from "./retrieve.js";
 import { searchCommand } from "./search.js";
 import { setupCommand } from "./setup.js";
 import { teachCommand } from "./teach.js";
+import { workerCommand } from "./worker.js";
 
 /**
  * The commands in the order of `torchclip --help`: names, arguments, options and help. What a command does is
@@ -26,6 +27,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   probeCommand,
   teachCommand,
   embedCommand,
+  workerCommand,
   searchCommand,
   benchCommand,
   modelsCommand,

@@ -1,0 +1,37 @@
+import type { Location } from "./location.js";
+import { LocalStore } from "./local-store.js";
+import type { S3Options } from "./s3.js";
+
+/**
+ * Where a run keeps its list, its shards and its manifest: a folder, or a prefix of a bucket. Names are
+ * relative, with "/" between their parts. A name is there with its whole content or not at all.
+ */
+export interface Store {
+  /** As messages name it. */
+  readonly where: string;
+  /** The content; undefined where nothing has that name. E_READ. */
+  read(name: string): Promise<Buffer | undefined>;
+  /** Bytes `at` to `at + length` of the content. E_READ, also where it is shorter. */
+  readRange(name: string, at: number, length: number): Promise<Buffer>;
+  /** Replaces the content. E_WRITE. */
+  write(name: string, content: string | Uint8Array): Promise<void>;
+  /** Gives a name its content where nothing has that name; false where something has. E_WRITE. */
+  create(name: string, content: string | Uint8Array): Promise<boolean>;
+  /** Moves a local file, which `workFolder` holds, to a name. E_WRITE. */
+  place(name: string, file: string): Promise<void>;
+  /** The names below a folder, in no order, with their bytes. E_READ. */
+  list(folder: string): AsyncGenerator<{ name: string; bytes: number }>;
+  /** Removes names; those that are not there are no error. E_WRITE. */
+  remove(names: readonly string[]): Promise<void>;
+  /** A new local folder whose files `place` moves cheaply. The caller removes it. */
+  workFolder(): Promise<string>;
+  /** Removes what workers that were killed left in work folders. */
+  sweep(): Promise<void>;
+}
+
+/** Opens a store; nothing is created before something is written. E_PACKAGE_MISSING for S3 without its package. */
+export async function openStore(location: Location, s3: S3Options = {}): Promise<Store> {
+  if (location.kind === "local") return new LocalStore(location.path);
+  const { openS3Store } = await import("./s3-store.js");
+  return openS3Store(location, s3);
+}
