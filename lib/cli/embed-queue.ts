@@ -9,7 +9,7 @@ import { merge } from "../queue/merge.js";
 import { readRun, type RunSettings } from "../queue/run.js";
 import { ShardQueue } from "../queue/shard-queue.js";
 import { statusOf, type QueueStatus } from "../queue/status.js";
-import { openStore } from "../queue/store.js";
+import { openStore } from "../queue/open-store.js";
 import { interruptSignal, note, progressBar, remark, setFailedItems } from "./io.js";
 import { refuseGiven } from "./option-rules.js";
 import type { ImageFlags, ModelFlags } from "./options.js";

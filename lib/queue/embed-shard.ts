@@ -115,7 +115,7 @@ async function record(store: Store, mine: DoneShard): Promise<{ done: DoneShard;
 
 /** SHA-256 of a model's weights; "" where its artifact does not say it. */
 function weightsOf({ info }: Clip): string {
-  const { sha256 } = (info.config.source ?? {}) as { sha256?: unknown };
+  const { sha256 } = info.config.source as { sha256?: unknown };
   return typeof sha256 === "string" ? sha256 : "";
 }
 

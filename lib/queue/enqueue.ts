@@ -16,7 +16,8 @@ import {
 } from "./run.js";
 import type { S3Options } from "./s3.js";
 import type { ShardQueue } from "./shard-queue.js";
-import { openStore, type Store } from "./store.js";
+import { openStore } from "./open-store.js";
+import type { Store } from "./store.js";
 
 export interface EnqueueOptions extends CutOptions {
   settings: RunSettings;
@@ -77,7 +78,7 @@ export async function doneShards(store: Store): Promise<Set<number>> {
   const done = new Set<number>();
   for await (const { name } of store.list(DONE)) {
     const [, digits] = /\/(\d+)\.json$/.exec(name) ?? [];
-    if (digits !== undefined) done.add(Number(digits));
+    if (digits) done.add(Number(digits));
   }
   return done;
 }
@@ -111,7 +112,7 @@ async function checkSame(
 ): Promise<void> {
   const names = new Set([...Object.keys(settings), ...Object.keys(there.settings)]) as Set<keyof RunSettings>;
   const differing = [...names].find((name) => settings[name] !== there.settings[name]);
-  if (differing !== undefined) {
+  if (differing) {
     const [before, now] = [there.settings[differing], settings[differing]].map(String);
     throw otherRun(store, `a run with ${differing} ${before}, not ${now}`);
   }

@@ -78,8 +78,9 @@ function openS3Input(name: string, at: { bucket: string; key: string }, s3: S3):
   const listed = async function* (): AsyncGenerator<InputImage> {
     const objects = s3.list(bucket, key);
     for (;;) {
-      const { value, done } = await read(() => objects.next(), name);
-      if (done) return;
+      const next = await read(() => objects.next(), name);
+      if (next.done) return;
+      const { value } = next;
       const image = `s3://${bucket}/${value.key}`;
       if (IMAGE_NAME.test(value.key))
         yield { name: value.key.slice(key.length) || basename(value.key), image, bytes: value.bytes };

@@ -17,8 +17,8 @@ export function isS3(text: string): boolean {
  * Throws E_ARGUMENT, which names `option`, for any other URL.
  */
 export function parseLocation(text: string, option: string): Location {
-  const [, bucket, key = ""] = S3.exec(text) ?? [];
-  if (bucket !== undefined) return { kind: "s3", bucket, key };
+  const [, bucket, key] = S3.exec(text) ?? [];
+  if (bucket) return { kind: "s3", bucket, key };
   if (isS3(text)) throw wrong(text, option, "it names no bucket; write s3://bucket/key");
   if (isUrl(text) && !/^file:/i.test(text)) throw wrong(text, option, "give a path or s3://bucket/key");
   return { kind: "local", path: resolve(localPath(text)) };

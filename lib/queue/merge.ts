@@ -124,8 +124,10 @@ async function manifestOf(
     dim: done[0]?.dim,
     failed,
   };
-  const shards = done.map(({ errors, weights, ...rest }) => ({ ...rest, failed: errors.length }));
   checkWeights(store, done);
+  const shards = done.map(({ shard, first, rows, device, files, errors }) => {
+    return { shard, first, rows, failed: errors.length, device, files };
+  });
   // A line for each shard, so that the file can be read, compared and cut by lines.
   const lines = shards.map((shard) => JSON.stringify(shard)).join(",\n");
   return `${JSON.stringify(head).slice(0, -1)},"shards":[\n${lines}\n]}\n`;

@@ -2,7 +2,7 @@ import { parseLocation } from "./location.js";
 import { MANIFEST } from "./run.js";
 import type { S3Options } from "./s3.js";
 import { isSettled, type FailedShard, type ShardCounts, type ShardQueue } from "./shard-queue.js";
-import { openStore } from "./store.js";
+import { openStore } from "./open-store.js";
 
 const MOST_FAILURES = 10;
 

@@ -1,7 +1,3 @@
-import type { Location } from "./location.js";
-import { LocalStore } from "./local-store.js";
-import type { S3Options } from "./s3.js";
-
 /**
  * Where a run keeps its list, its shards and its manifest: a folder, or a prefix of a bucket. Names are
  * relative, with "/" between their parts. A name is there with its whole content or not at all.
@@ -27,11 +23,4 @@ export interface Store {
   workFolder(): Promise<string>;
   /** Removes what workers that were killed left in work folders. */
   sweep(): Promise<void>;
-}
-
-/** Opens a store; nothing is created before something is written. E_PACKAGE_MISSING for S3 without its package. */
-export async function openStore(location: Location, s3: S3Options = {}): Promise<Store> {
-  if (location.kind === "local") return new LocalStore(location.path);
-  const { openS3Store } = await import("./s3-store.js");
-  return openS3Store(location, s3);
 }

@@ -10,7 +10,8 @@ import { MANIFEST, partName, readDone, readRun, type Run } from "./run.js";
 import type { S3Options } from "./s3.js";
 import { limitsOf, parseImages, ShardReader } from "./shard-images.js";
 import { bullmq, isSettled, PREFIX, type ShardData, type ShardJob, type ShardQueue } from "./shard-queue.js";
-import { openStore, type Store } from "./store.js";
+import { openStore } from "./open-store.js";
+import type { Store } from "./store.js";
 
 /** Seconds without a heartbeat after which a worker counts as dead. */
 export const HEARTBEAT = 30;
