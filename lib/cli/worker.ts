@@ -26,6 +26,7 @@ export async function run(flags: Flags): Promise<void> {
   if (flags.queue === undefined)
     throw new TorchclipError("E_ARGUMENT", "give --queue redis://HOST:PORT", { subject: "queue" });
   const signal = interruptSignal();
+  process.on("SIGTERM", () => process.emit("SIGINT")); // as schedulers end what they move elsewhere
   signal.addEventListener("abort", () => note("Finishing the shards that were begun; Ctrl-C stops at once."));
   const queue = await ShardQueue.connect(flags.queue, flags.queueName);
   try {

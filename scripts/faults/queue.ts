@@ -40,7 +40,7 @@ const random = seededRandom(Number(values.seed));
 
 /** A process that is killed at a random moment while `isKilling`; resolves with whether it was. */
 async function untilKilled(child: ChildProcess, isKilling: () => boolean): Promise<boolean> {
-  const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  const closed = new Promise((resolve) => child.once("close", resolve));
   const life = random() * LONGEST_LIFE;
   let killed = false;
   const timer = setTimeout(() => {
@@ -95,7 +95,9 @@ async function round(base: string, list: string, server: RedisServer, kills: num
 async function waitFor(server: RedisServer): Promise<boolean> {
   const queue = await ShardQueue.connect(server.url);
   try {
-    for (const end = Date.now() + LONGEST_ROUND; Date.now() < end; await sleep(200)) {
+    const end = Date.now() + LONGEST_ROUND;
+    while (Date.now() < end) {
+      await sleep(200);
       const status = await statusOf(queue);
       if (status?.state === "finished") return true;
       if (status?.state === "failed") process.stdout.write(`${JSON.stringify(status.failures)}\n`);

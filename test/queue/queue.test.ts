@@ -24,6 +24,7 @@ const settings = settingsFor(tinyModel);
 
 describe("sharded embedding on a queue", () => {
   const folder = temporaryFolder();
+  const closing: (() => Promise<void>)[] = [];
   let server: RedisServer;
   let queue: ShardQueue;
   let list: string;
@@ -36,6 +37,7 @@ describe("sharded embedding on a queue", () => {
       return this.skip();
     }
     server = await RedisServer.start();
+    closing.push(() => server.stop());
     list = await makeImages(folder, COUNT);
     const clip = await loadTiny();
     const out = join(folder, "single.npy");
@@ -48,7 +50,7 @@ describe("sharded embedding on a queue", () => {
     queue = await ShardQueue.connect(server.url);
   });
   afterEach(() => queue.close());
-  after(() => server?.stop());
+  after(() => Promise.all(closing.map((close) => close())));
 
   const outFor = (name: string) => join(folder, name);
   const put = (name: string, given: Partial<RunSettings> = {}, input = list) =>
@@ -132,7 +134,7 @@ describe("sharded embedding on a queue", () => {
     const result = await workUntilDone(server.url, {
       onNote: (text) => {
         notes.push(text);
-        if (/attempt 2 of 6/.test(text)) rmSync(outFor("retry/shards"), { force: true });
+        if (text.includes("attempt 2 of 6")) rmSync(outFor("retry/shards"), { force: true });
       },
     });
     assert.ok(result.failures > run.shards, notes.join("\n"));

@@ -19,6 +19,7 @@ const SHARD_BYTES = 15_500; // four images
 describe("a queue over S3 and HTTP", () => {
   const folder = temporaryFolder();
   const previous = { ...process.env };
+  const closing: (() => void | Promise<void>)[] = [];
   let redis: RedisServer;
   let s3: S3Server;
   let list: string;
@@ -32,7 +33,9 @@ describe("a queue over S3 and HTTP", () => {
     }
     Object.assign(process.env, { AWS_ACCESS_KEY_ID: "key", AWS_SECRET_ACCESS_KEY: "secret" });
     redis = await RedisServer.start();
+    closing.push(() => redis.stop());
     s3 = await fakeS3();
+    closing.push(() => s3.close());
     list = await makeImages(folder, COUNT);
     await run(list, join(folder, "local"));
     local = readRun(join(folder, "local"));
@@ -40,8 +43,7 @@ describe("a queue over S3 and HTTP", () => {
   });
   after(async () => {
     process.env = previous;
-    s3?.close();
-    await redis?.stop();
+    for (const close of closing) await close();
   });
 
   /** Puts an input on the queue and works on it. */
@@ -73,6 +75,9 @@ describe("a queue over S3 and HTTP", () => {
     assert.deepEqual([result.rows, result.failed], [COUNT, 1]);
     const { manifest, data } = rowsIn("prefix");
     assert.ok(data.equals(local.data));
+    const puts = s3.requests.filter((request) => /^PUT results\/prefix\/(shards|done)/.test(request));
+    assert.equal(puts.length, 3 * manifest.shards.length); // .npy, .npy.json and the record
+    assert.equal(s3.requests.filter((request) => request.startsWith("GET photos/set/images")).length, COUNT);
     assert.equal(manifest.shards.length, 2); // not one an image: the listing says how large the images are
   });
 

@@ -71,7 +71,10 @@ async function answering(port: number): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt++) {
     const isThere = await new Promise<boolean>((resolve) => {
       const socket = createConnection(port, "127.0.0.1");
-      socket.once("connect", () => (socket.destroy(), resolve(true)));
+      socket.once("connect", () => {
+        socket.destroy();
+        resolve(true);
+      });
       socket.once("error", () => resolve(false));
     });
     if (isThere) return;

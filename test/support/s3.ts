@@ -40,33 +40,35 @@ async function answer(s3: S3Server, request: IncomingMessage, response: ServerRe
   const url = new URL(request.url ?? "/", "http://s3");
   const name = decodeURIComponent(url.pathname.slice(1));
   const body = await bodyOf(request);
-  const { method = "" } = request;
+  const { method = "", headers } = request;
   s3.requests.push(`${method} ${name}`);
-  if (!request.headers.authorization?.startsWith("AWS4-HMAC-SHA256 "))
-    return fail(response, 403, "AccessDenied");
-  if (s3.refuse > 0) {
-    s3.refuse--;
-    return fail(response, 503, "SlowDown");
-  }
-  if (url.searchParams.get("list-type") === "2") return list(s3, name.replace(/\/$/, ""), url, response);
   const there = s3.objects.get(name);
-  if (method === "PUT") {
-    if (there && request.headers["if-none-match"] === "*") return fail(response, 412, "PreconditionFailed");
+  if (!headers.authorization?.startsWith("AWS4-HMAC-SHA256 ")) {
+    fail(response, 403, "AccessDenied");
+  } else if (s3.refuse > 0) {
+    s3.refuse--;
+    fail(response, 503, "SlowDown");
+  } else if (url.searchParams.get("list-type") === "2") {
+    list(s3, name.replace(/\/$/, ""), url, response);
+  } else if (method === "PUT" && there && headers["if-none-match"] === "*") {
+    fail(response, 412, "PreconditionFailed");
+  } else if (method === "PUT") {
     s3.objects.set(name, body);
-    return void response.writeHead(200).end();
-  }
-  if (method === "DELETE") {
+    response.writeHead(200).end();
+  } else if (method === "DELETE") {
     s3.objects.delete(name);
-    return void response.writeHead(204).end();
+    response.writeHead(204).end();
+  } else if (!there) {
+    fail(response, 404, method === "HEAD" ? "NotFound" : "NoSuchKey");
+  } else {
+    send(response, there, headers.range, method === "HEAD");
   }
-  if (!there) return fail(response, 404, method === "HEAD" ? "NotFound" : "NoSuchKey");
-  send(response, there, request.headers.range, method === "HEAD");
 }
 
 function send(response: ServerResponse, object: Buffer, range: string | undefined, isHead: boolean): void {
-  const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
-  const part = from === undefined ? object : object.subarray(Number(from), Number(to) + 1);
-  response.writeHead(from === undefined ? 200 : 206, { "content-length": part.length });
+  const asked = /^bytes=(\d+)-(\d+)$/.exec(range ?? "");
+  const part = asked ? object.subarray(Number(asked[1]), Number(asked[2]) + 1) : object;
+  response.writeHead(asked ? 206 : 200, { "content-length": part.length });
   response.end(isHead ? undefined : part);
 }
 
