@@ -67,6 +67,30 @@ describe("a queue by the command line", function () {
     assert.equal(await closed, 0);
   });
 
+  it("without a package: E_PACKAGE_MISSING with the command that installs it", () => {
+    const hooks = join(folder, "hooks.mjs");
+    writeFileSync(hooks, NOT_INSTALLED);
+    const preload = join(folder, "register.mjs");
+    writeFileSync(
+      preload,
+      `import { register } from "node:module"; register(${JSON.stringify(pathToFileURL(hooks).href)});`,
+    );
+    const without = (missing: string, args: string[]) => {
+      const env = { NODE_OPTIONS: `--import=${pathToFileURL(preload).href}`, MISSING: missing };
+      const { status, stderr } = torchclip(args, env);
+      assert.equal(status, 1, stderr);
+      return stderr;
+    };
+    const status = ["embed", ...address(), "--status"];
+    assert.match(without("bullmq", status), /E_PACKAGE_MISSING: .*npm install bullmq@6/);
+    assert.match(without("ioredis", status), /E_PACKAGE_MISSING: .*npm install ioredis@6/);
+    const toS3 = ["embed", ...address(), "-m", tinyModel, "--enqueue", list, "--out", "s3://bucket/out"];
+    assert.match(
+      without("@aws-sdk/client-s3", toS3),
+      /E_PACKAGE_MISSING: .*npm install @aws-sdk\/client-s3@3/,
+    );
+  });
+
   it("wrong options are E_ARGUMENT and exit status 2", () => {
     const wrong: [string[], RegExp][] = [
       [["embed", list], /give --out FILE/],
@@ -125,4 +149,13 @@ files.open = (path, ...rest) => {
   return open(path, ...rest);
 };
 syncBuiltinESMExports();
+`;
+
+/** Finds a package not, with the error of Node.js. */
+const NOT_INSTALLED = `
+export function resolve(specifier, context, next) {
+  if (specifier !== process.env.MISSING) return next(specifier, context);
+  const message = "Cannot find package '" + specifier + "' imported from " + context.parentURL;
+  throw Object.assign(new Error(message), { code: "ERR_MODULE_NOT_FOUND" });
+}
 `;
