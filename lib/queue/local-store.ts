@@ -1,7 +1,15 @@
 import { link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { toTorchclipError } from "../errors.js";
-import { makeFolder, syncFolder, temporaryFor, writeAll, writeFileWhole, writing } from "../util/files.js";
+import {
+  makeFolder,
+  syncFolder,
+  temporaryFor,
+  writeAll,
+  writeFileWhole,
+  writeWhole,
+  writing,
+} from "../util/files.js";
 import { readExactly } from "../util/untrusted.js";
 import type { Store } from "./store.js";
 
@@ -32,8 +40,12 @@ export class LocalStore implements Store {
     }
   }
 
-  async write(name: string, content: string | Uint8Array): Promise<void> {
-    await writeFileWhole(this.pathOf(name), content);
+  async write(name: string, content: string | Uint8Array | AsyncIterable<string>): Promise<void> {
+    const path = this.pathOf(name);
+    if (typeof content === "string" || content instanceof Uint8Array) return writeFileWhole(path, content);
+    await writeWhole(path, async (file) => {
+      for await (const part of content) await file.write(part);
+    });
   }
 
   async create(name: string, content: string | Uint8Array): Promise<boolean> {

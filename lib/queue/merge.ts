@@ -37,28 +37,36 @@ export interface Merged {
 export async function merge(store: Store, run: Run): Promise<Merged | undefined> {
   if ((await doneShards(store)).size < run.shards) return undefined;
   const ranges = await readRanges(store, run);
-  const records = await mapLimited(ranges, AT_ONCE, (range) => recordOf(store, range));
-  if (records.includes(undefined)) return undefined;
-  const done = records as DoneShard[];
-  await checkFiles(store, done);
-  const failed = done.reduce((sum, { errors }) => sum + errors.length, 0);
-  await store.write(FAILED, await failedLines(store, run, ranges, done));
-  await store.write(MANIFEST, await manifestOf(store, run, done, failed));
+  const found = await mapLimited(ranges, AT_ONCE, (range) => readMerged(store, range));
+  const shards = found.filter((shard) => shard !== undefined);
+  if (shards.length < run.shards) return undefined;
+  checkWeights(store, shards);
+  await checkFiles(store, shards);
+  await store.write(FAILED, failedLines(store, run, ranges, shards));
+  await store.write(MANIFEST, manifestLines(await headOf(store, run, shards), shards));
   await store.sweep();
-  return { rows: run.rows, shards: run.shards, failed };
+  return { rows: run.rows, shards: run.shards, failed: failedIn(shards) };
 }
 
-async function recordOf(store: Store, range: Shard): Promise<DoneShard | undefined> {
+/** The record of a shard with the number of its errors in their place: of all shards they may be many. */
+type MergedShard = Omit<DoneShard, "errors"> & { failed: number };
+
+const failedIn = (shards: readonly MergedShard[]): number =>
+  shards.reduce((sum, { failed }) => sum + failed, 0);
+
+async function readMerged(store: Store, range: Shard): Promise<MergedShard | undefined> {
   const done = await readDone(store, range.shard);
-  if (done && (done.rows !== range.rows || done.first !== range.first)) {
+  if (!done) return undefined;
+  if (done.rows !== range.rows || done.first !== range.first) {
     const message = `${store.where}: the record of shard ${range.shard} is of another run`;
     throw new TorchclipError("E_QUEUE", message, { subject: store.where });
   }
-  return done;
+  const { errors, ...rest } = done;
+  return { ...rest, failed: errors.length };
 }
 
 /** All files of the records must be there; those of no record are of workers that were stopped. */
-async function checkFiles(store: Store, done: readonly DoneShard[]): Promise<void> {
+async function checkFiles(store: Store, done: readonly MergedShard[]): Promise<void> {
   const there = new Map<string, number>();
   for await (const { name, bytes } of store.list(SHARDS)) there.set(name, bytes);
   for (const { shard, files } of done) {
@@ -78,41 +86,36 @@ function damaged(store: Store, name: string, shard: number, bytes: number | unde
 }
 
 /** A line for each image without an embedding, in a form that `--enqueue` takes as a list. */
-async function failedLines(
+async function* failedLines(
   store: Store,
   run: Run,
   ranges: readonly Shard[],
-  done: readonly DoneShard[],
-): Promise<string> {
-  const lines: string[] = [];
-  for (const { shard, first, errors } of done) {
-    if (errors.length === 0) continue;
+  shards: readonly MergedShard[],
+): AsyncGenerator<string> {
+  for (const { shard, first, failed } of shards) {
+    const done = failed > 0 ? await readDone(store, shard) : undefined;
+    if (!done) continue;
     const range = ranges[shard];
     const part = partName(run.id, range.part);
     const bytes = await store.readRange(part, range.at, range.length);
     const images = parseImages(bytes, range, `${store.where}/${part}`);
-    for (const error of errors) lines.push(failedLine(error, images[error.index]?.image, shard, first));
+    for (const error of done.errors) yield failedLine(error, images[error.index].image, shard, first);
   }
-  return lines.join("");
 }
 
 function failedLine(
   { index, name, code, message }: FailedImage,
-  image: string | undefined,
+  image: string,
   shard: number,
   first: number,
 ): string {
-  return `${JSON.stringify({ image: image ?? name, name, row: first + index, shard, index, code, message })}\n`;
+  return `${JSON.stringify({ image, name, row: first + index, shard, index, code, message })}\n`;
 }
 
-async function manifestOf(
-  store: Store,
-  run: Run,
-  done: readonly DoneShard[],
-  failed: number,
-): Promise<string> {
-  const model = JSON.parse((await store.read(MODEL))?.toString("utf8") ?? "{}") as { dim?: number };
-  const head = {
+/** What the manifest says of all shards. */
+async function headOf(store: Store, run: Run, shards: readonly MergedShard[]): Promise<object> {
+  const model = JSON.parse((await store.read(MODEL))?.toString("utf8") ?? "{}") as object;
+  return {
     torchclip: packageVersion(),
     run: run.id,
     input: run.input,
@@ -121,20 +124,24 @@ async function manifestOf(
     settings: run.settings,
     model,
     rows: run.rows,
-    dim: done[0]?.dim,
-    failed,
+    dim: shards[0].dim,
+    failed: failedIn(shards),
   };
-  checkWeights(store, done);
-  const shards = done.map(({ shard, first, rows, device, files, errors }) => {
-    return { shard, first, rows, failed: errors.length, device, files };
-  });
-  // A line for each shard, so that the file can be read, compared and cut by lines.
-  const lines = shards.map((shard) => JSON.stringify(shard)).join(",\n");
-  return `${JSON.stringify(head).slice(0, -1)},"shards":[\n${lines}\n]}\n`;
 }
 
-function checkWeights(store: Store, done: readonly DoneShard[]): void {
-  const of = ({ weights, precision, dim }: DoneShard) => `${weights} ${precision} ${dim}`;
+/** JSON with a line for each shard, so that the file can be read, compared and cut by lines. */
+async function* manifestLines(head: object, shards: readonly MergedShard[]): AsyncGenerator<string> {
+  yield `${JSON.stringify(head).slice(0, -1)},"shards":[\n`;
+  for (const [i, { shard, first, rows, failed, device, files }] of shards.entries()) {
+    const end = i + 1 < shards.length ? "," : "";
+    yield `${JSON.stringify({ shard, first, rows, failed, device, files })}${end}\n`;
+  }
+  yield "]}\n";
+  await Promise.resolve();
+}
+
+function checkWeights(store: Store, done: readonly MergedShard[]): void {
+  const of = ({ weights, precision, dim }: MergedShard) => `${weights} ${precision} ${dim}`;
   const other = done.find((shard) => of(shard) !== of(done[0]));
   if (!other) return;
   const message = `${store.where}: shard ${other.shard} is of another model than shard ${done[0].shard}`;

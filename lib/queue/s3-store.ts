@@ -43,8 +43,10 @@ class S3Store implements Store {
     throw this.error("E_READ", name, what);
   }
 
-  async write(name: string, content: string | Uint8Array): Promise<void> {
-    await this.asked("E_WRITE", name, () => this.s3.put(this.bucket, this.keyOf(name), bytesOf(content)));
+  async write(name: string, content: string | Uint8Array | AsyncIterable<string>): Promise<void> {
+    const isWhole = typeof content === "string" || content instanceof Uint8Array;
+    const bytes = isWhole ? bytesOf(content) : await gathered(content);
+    await this.asked("E_WRITE", name, () => this.s3.put(this.bucket, this.keyOf(name), bytes));
   }
 
   async create(name: string, content: string | Uint8Array): Promise<boolean> {
@@ -101,6 +103,13 @@ class S3Store implements Store {
 
 const bytesOf = (content: string | Uint8Array): Uint8Array =>
   typeof content === "string" ? Buffer.from(content) : content;
+
+/** One request writes an object, so its parts are gathered. */
+async function gathered(parts: AsyncIterable<string>): Promise<Uint8Array> {
+  const all: Buffer[] = [];
+  for await (const part of parts) all.push(Buffer.from(part));
+  return Buffer.concat(all);
+}
 
 /** What an error of the SDK says: its name is the code that S3 answered. */
 function messageOf(error: unknown): string {

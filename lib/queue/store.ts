@@ -9,8 +9,8 @@ export interface Store {
   read(name: string): Promise<Buffer | undefined>;
   /** Bytes `at` to `at + length` of the content. E_READ, also where it is shorter. */
   readRange(name: string, at: number, length: number): Promise<Buffer>;
-  /** Replaces the content. E_WRITE. */
-  write(name: string, content: string | Uint8Array): Promise<void>;
+  /** Replaces the content; parts come one after another, so that they need not be one string. E_WRITE. */
+  write(name: string, content: string | Uint8Array | AsyncIterable<string>): Promise<void>;
   /** Gives a name its content where nothing has that name; false where something has. E_WRITE. */
   create(name: string, content: string | Uint8Array): Promise<boolean>;
   /** Moves a local file, which `workFolder` holds, to a name. E_WRITE. */
