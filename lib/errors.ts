@@ -33,6 +33,7 @@ export const ERROR_CODES = [
   "E_HASH_MISMATCH",
   "E_LOCKED",
   "E_DATABASE",
+  "E_QUEUE",
   "E_PACKAGE_MISSING",
 ] as const;
 

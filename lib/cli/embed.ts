@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { Command } from "commander";
 import type { Clip } from "../clip/clip.js";
 import { load } from "../clip/load.js";
 import type { EmbedOptions } from "../embed/embed.js";
@@ -8,7 +9,9 @@ import { TorchclipError } from "../errors.js";
 import { report, reportDatabase, summary, summaryDatabase } from "./embed-report.js";
 import { workOf, type Work } from "./embed-work.js";
 import { interruptSignal, note, progressBar, remark, setFailedItems } from "./io.js";
+import { refuseGiven } from "./option-rules.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
+import { QUEUE_OPTIONS, type QueueFlags } from "./queue-flags.js";
 import { FolderWatch } from "./watch.js";
 
 interface Flags extends ModelFlags, ImageFlags {
@@ -29,8 +32,24 @@ interface Flags extends ModelFlags, ImageFlags {
   json?: boolean;
 }
 
+const NOT_QUEUED = ["to", "update", "watch", "create", "prune", "batch-bytes"];
+
 /** What `torchclip embed` does. */
-export async function run(input: string | undefined, flags: Flags): Promise<void> {
+export async function run(
+  input: string | undefined,
+  flags: Flags & QueueFlags,
+  command: Command,
+): Promise<void> {
+  if (flags.queue !== undefined) {
+    refuseGiven(command, NOT_QUEUED, "cannot be given with --queue");
+    return (await import("./embed-queue.js")).runQueue(input, flags, command);
+  }
+  refuseGiven(command, QUEUE_OPTIONS, "is for --queue REDIS");
+  await embedHere(input, flags);
+}
+
+/** Embeds in this process. */
+async function embedHere(input: string | undefined, flags: Flags): Promise<void> {
   const signal = interruptSignal();
   const target = targetOf(flags);
   const watch = flags.watch ? await FolderWatch.open(input, signal) : undefined;

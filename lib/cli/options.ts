@@ -185,7 +185,7 @@ function noteDefaultModel(command: Command): void {
   const isDefault = command.getOptionValueSource("model") === "default";
   const option = command.options.find((candidate) => candidate.attributeName() === "model");
   const isElsewhere =
-    ["models", "compare"].some((name) => command.getOptionValue(name) !== undefined) ||
+    ["models", "compare", "status", "merge"].some((name) => command.getOptionValue(name) !== undefined) ||
     option?.defaultValueDescription !== undefined;
   if (isDefault && !isElsewhere) remark(TINY_NOTE);
 }

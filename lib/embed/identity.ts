@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { stat } from "node:fs/promises";
+import { EncodedImage } from "../images/source.js";
 import type { ImageInput } from "../images/types.js";
 import { isRemote, localPath } from "../redact.js";
 import { hashFile } from "../util/files.js";
@@ -27,8 +28,12 @@ interface StoredIdentity extends Identity {
  * Hash of what an image input holds now, read before the image is decoded: a file that changes in between
  * gets a row that a later run does not take over. A file that cannot be read, or is no regular one, has "".
  */
-async function imageContent(image: ImageInput): Promise<string> {
+async function imageContent(image: ImageInput | EncodedImage): Promise<string> {
   const hash = createHash("sha256");
+  if (image instanceof EncodedImage) {
+    const bytes = await image.bytes.catch(() => undefined);
+    return bytes ? digest(hash.update(bytes)) : "";
+  }
   if (image instanceof Uint8Array) return digest(hash.update(image));
   if (typeof image === "object" && !(image instanceof URL)) {
     return digest(hash.update(`${image.width} ${image.height} ${image.channels} `).update(image.data));

@@ -4,7 +4,10 @@ import { TorchclipError } from "../errors.js";
 
 /** Versions that are tested; the command in a message installs them. */
 const TESTED: Record<string, string> = {
+  "@aws-sdk/client-s3": "3.1169.0",
   "@lancedb/lancedb": "0.31.0",
+  bullmq: "6.7.0",
+  ioredis: "6.0.0",
 };
 
 /**

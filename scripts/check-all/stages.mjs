@@ -40,6 +40,7 @@ export function stages({ seconds, libtorch }) {
     stage("fuzz-formats", ...typeScript("scripts/fuzz-formats.ts", "--seconds", seconds)),
     stage("faults-kill", ...typeScript("scripts/faults/kill.ts", "--count", "100")),
     stage("faults-disk-full", ...typeScript("scripts/faults/disk-full.ts", "--count", "50")),
+    stage("faults-queue", ...typeScript("scripts/faults/queue.ts", "--count", "50")),
     stage("attack", ...typeScript("scripts/attack/run.ts")),
     {
       ...stage("libtorch-versions", "scripts/libtorch-versions", ...libtorch),

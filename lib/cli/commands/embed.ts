@@ -1,6 +1,7 @@
 import { Argument, Option, type Command } from "commander";
 import { AUTO_ROTATE, batchSizeOption, imageOptions, modelOptions, whole } from "../options.js";
 import { loaded } from "./loaded.js";
+import { queueOptions } from "./queue-options.js";
 
 const DESCRIPTION = [
   "embeddings of many images or texts into a .npy or .parquet file, or into a vector database",
@@ -28,7 +29,7 @@ const PLACES = ["cpu", "device"];
 
 export function embedCommand(program: Command): void {
   const described = program.command("embed").description(DESCRIPTION);
-  imageOptions(modelOptions(described))
+  queueOptions(imageOptions(modelOptions(described)))
     .addArgument(new Argument("[input]", INPUT))
     .option("--texts <file>", "embed the lines of a file instead of images")
     .option("-o, --out <file>", OUT)

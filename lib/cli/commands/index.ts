@@ -19,6 +19,7 @@ import { serveCommand } from "./serve.js";
 import { setupCommand } from "./setup.js";
 import { tagCommand } from "./tag.js";
 import { teachCommand } from "./teach.js";
+import { workerCommand } from "./worker.js";
 
 /**
  * The commands in the order of `torchclip --help`: names, arguments, options and help. What a command does is
@@ -33,6 +34,7 @@ export const COMMANDS: readonly ((program: Command) => void)[] = [
   teachCommand,
   finetuneCommand,
   embedCommand,
+  workerCommand,
   searchCommand,
   serveCommand,
   dedupeCommand,
