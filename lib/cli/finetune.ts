@@ -8,7 +8,7 @@ import { datasetLines } from "../report/text.js";
 import type { FinetuneFlags } from "./finetune-flags.js";
 import { testBeforeAndAfter } from "./finetune-test.js";
 import { progressText } from "./finetune-text.js";
-import { interruptSignal, list, note, progressBar } from "./io.js";
+import { interruptSignal, list, note, progressBar, remark } from "./io.js";
 import { imageLimits, loadOptions } from "./options.js";
 import { loadSplits, noteOverlap, type SplitContents, type Splits } from "./probe-data.js";
 
@@ -71,12 +71,24 @@ function recipeChanges(flags: FinetuneFlags): RecipeChanges {
   };
 }
 
+/** Says where a run with --resume begins. */
+function noteResumed(step: number, folder: string): void {
+  remark(
+    step > 0
+      ? `Goes on after step ${step} of the checkpoint.`
+      : `There is no checkpoint in ${folder}: training begins anew.`,
+  );
+}
+
 /** Trains with a progress bar, and shows each validation. */
 async function train(splits: Splits, flags: FinetuneFlags, signal: AbortSignal): Promise<FinetuneResult> {
   const bar = progressBar("fine-tuning", "steps/s");
   let shownAt = -1;
+  let hasBegun = false;
   const onProgress = (progress: TrainingProgress) => {
     const { step, steps, validation } = progress;
+    if (!hasBegun && flags.resume) noteResumed(step, flags.out);
+    hasBegun = true;
     bar.update(step, steps, progressText(progress));
     if (!validation || validation.step === shownAt || validation.step !== step) return;
     shownAt = validation.step;

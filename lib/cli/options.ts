@@ -130,7 +130,10 @@ const PRECISION =
   "precision of the forward pass; auto: the fastest whose cosine to fp32 is at least 0.9995 on this machine";
 const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8"];
 const ADAPTER =
-  "LoRA adapters of PEFT that are merged into the model: adapter_model.safetensors and its config";
+  "LoRA adapter of PEFT that is merged into the model (adapter_model.safetensors and its config); " +
+  "may be given several times";
+
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
 const THREADS = "compute threads on a CPU; 0: one a core";
 
 /** The flags of every command that loads a model. Where none is named, a note says which is taken. */
@@ -148,7 +151,7 @@ export function loadingOptions(command: Command): Command {
     .addOption(new Option("--precision <type>", PRECISION).choices(PRECISIONS).default("fp32"))
     .addOption(new Option("--threads <n>", THREADS).argParser(whole(0, 1024)).default(0))
     .option("--trust-code", TRUST_CODE)
-    .option("--adapter <folder...>", ADAPTER)
+    .option("--adapter <folder>", ADAPTER, collect)
     .option("--cache-dir <folder>", "where models and generated data sets are kept");
   return mirrorOptions(options);
 }

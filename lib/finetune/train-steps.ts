@@ -152,7 +152,7 @@ async function trainStep(
 function divergedError(step: number, loss: number): TorchclipError {
   const message =
     `the loss of step ${step} is ${loss}: training diverged; ` +
-    "a lower --learning-rate, a longer --warmup or --clip-norm prevents that";
+    "a lower learning rate, a warm-up or clipped gradients prevent that";
   return new TorchclipError("E_ARGUMENT", message, { subject: "learningRate" });
 }
 

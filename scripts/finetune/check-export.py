@@ -1,7 +1,7 @@
 """Loads what `torchclip finetune --method lora` saved in Python and compares its embeddings with torchclip's.
 
-    node --import tsx scripts/finetune/embed.ts OUT/model.pt /tmp/embeddings.json
-    python scripts/finetune/check-export.py OUT /tmp/tiny-transformers /tmp/embeddings.json
+    node --import tsx scripts/finetune/embed.ts OUT/model.pt embeddings.json
+    python scripts/finetune/check-export.py OUT tiny-transformers embeddings.json
 
 The second argument is the model before training as transformers holds it (scripts/finetune/export-tiny.ts). Needs torch,
 transformers and peft (see goldens.py)."""

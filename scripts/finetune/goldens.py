@@ -1,7 +1,7 @@
 """Writes test/goldens/finetune.json: twenty steps of training by PyTorch, transformers and PEFT on fp32 CPU.
 
-    npx tsx scripts/finetune/export-tiny.ts /tmp/tiny-transformers
-    python scripts/finetune/goldens.py /tmp/tiny-transformers
+    npx tsx scripts/finetune/export-tiny.ts tiny-transformers
+    python scripts/finetune/goldens.py tiny-transformers
 
 The models are `tiny` and the random ones of scripts/goldens/families.py. Images, labels and the start of adapters are a
 function of their place (as test/support/noise.ts has it), so that results alone are stored: the loss of each step and, of

@@ -46,9 +46,10 @@ describe("torchclip finetune", function () {
 
   it("trains, tests before and after, and writes the model, curves and the report", () => {
     const out = join(folder, "image");
-    const args = ["--steps", "30", "--learning-rate", "3e-4", "--wise-sweep", "-o", out];
+    const args = ["--steps", "30", "--learning-rate", "3e-4", "--wise-sweep", "--resume", "-o", out];
     const run = cli("finetune", ...quick, ...args);
     assert.equal(run.status, 0, run.stderr);
+    assert.match(run.stderr, /There is no checkpoint in .*: training begins anew/);
     assert.match(run.stderr, /step 30 of 30: loss .*; validation /);
     assert.match(
       run.stdout,
