@@ -160,9 +160,9 @@ async function memory() {
     ["texts", texts.map(jsonRequest), most],
     ["images", dataUris.map(jsonRequest), Math.ceil(most / 20)],
   ])) {
-    await load(server, requests, { connections: 32, amount: Math.ceil(amount / 10) });
+    await load(server, requests, { connections: 32, amount: Math.max(32, Math.ceil(amount / 10)) });
     const first = server.residentBytes();
-    await load(server, requests, { connections: 32, amount: Math.ceil(amount * 0.9) });
+    await load(server, requests, { connections: 32, amount: Math.max(32, Math.ceil(amount * 0.9)) });
     const last = server.residentBytes();
     show({
       part: "memory",
