@@ -48,7 +48,8 @@ typedef struct torchclip_backend_error {
 typedef struct torchclip_encode_options {
   uint32_t size;
   const volatile int32_t*
-      cancel; /* work ends with TORCHCLIP_E_ABORTED soon after *cancel became nonzero; NULL: never */
+      cancel;        /* work ends with TORCHCLIP_E_ABORTED soon after *cancel became nonzero; NULL: never */
+  int32_t normalize; /* nonzero: each embedding is divided by its Euclidean norm; the core asks a GPU alone for it */
 } torchclip_encode_options;
 
 #ifdef __cplusplus

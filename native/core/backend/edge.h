@@ -36,7 +36,9 @@ void require_whole(const Struct& given) {
 }
 
 // How the core passes the flag that cancels an encode function, and how the backend's function takes it.
-inline torchclip_encode_options encode_options(Cancel cancel) { return {sizeof(torchclip_encode_options), cancel}; }
+inline torchclip_encode_options encode_options(Cancel cancel, bool normalize = false) {
+  return {sizeof(torchclip_encode_options), cancel, normalize};
+}
 
 template <typename Work>
 std::int32_t guarded_encode(torchclip_backend_error* error, const torchclip_encode_options* options,

@@ -228,7 +228,7 @@ void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float*
   if (s.image) {
     s.image->encode(s.context(), s.arena, pixels, Matrix::dense(out, rows, s.info.embed_dim), cancel);
   } else if (s.fast_images()) {
-    s.gpu->encode_pixels(pixels, rows, out, cancel);
+    return s.gpu->encode_pixels(pixels, rows, out, normalize, cancel);
   } else {
     s.generic->encode_pixels(pixels, rows, out, cancel);
   }
@@ -244,9 +244,7 @@ void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* o
     if (images[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded images need room for what fails");
   }
   if (s.gpu && s.gpu->has_images()) {
-    s.gpu->encode_images(images, rows, out, failed, cancel);
-    if (normalize) normalize_rows(out, rows, s.info.embed_dim);
-    return;
+    return s.gpu->encode_images(images, rows, out, failed, normalize, cancel);
   }
   const auto size = static_cast<std::size_t>(s.info.image_size), bytes = size * size * 3;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows) * bytes);
@@ -274,7 +272,7 @@ void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int3
   if (s.text) {
     s.text->encode(s.context(), s.arena, ids, length, Matrix::dense(out, rows, s.info.embed_dim), cancel);
   } else if (s.fast_texts()) {
-    s.gpu->encode_tokens(ids, rows, length, out, cancel);
+    return s.gpu->encode_tokens(ids, rows, length, out, normalize, cancel);
   } else {
     s.generic->encode_tokens(ids, rows, length, out, cancel);
   }

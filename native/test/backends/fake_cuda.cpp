@@ -89,6 +89,12 @@ void model_memory(const torchclip_cuda_model* model, uint64_t* weights, uint64_t
   *workspace = 5;
 }
 
+void model_counts(const torchclip_cuda_model*, torchclip_cuda_counts* counts) {
+  *counts = {};
+  counts->graphs = 6;
+  counts->refused_graphs = 7;
+}
+
 // Element d of a row is its first byte times the norm's weight d.
 int32_t encode_pixels(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
@@ -115,14 +121,16 @@ int32_t encode_images(torchclip_cuda_model* model, const torchclip_image* images
   });
 }
 
+// Every element of a row is the number of its ones, negative if the row is to be normalised.
 int32_t encode_tokens(torchclip_cuda_model* model, const int32_t* ids, int64_t rows, int64_t length,
-                      const torchclip_encode_options*, float* out, torchclip_backend_error* error) {
+                      const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
   return guarded(error, [&] {
     if (length > model->context_length) throw std::out_of_range("a text of " + std::to_string(length) + " tokens");
     std::map<int64_t, int64_t> ones;
     for (int64_t i = 0; i < rows * length; ++i) ones[i / length] += ids[i] == 1;
     for (int64_t r = 0; r < rows; ++r) {
-      std::fill_n(out + r * model->embed_dim, model->embed_dim, static_cast<float>(ones[r]));
+      const auto value = static_cast<float>(options->normalize ? -ones[r] : ones[r]);
+      std::fill_n(out + r * model->embed_dim, model->embed_dim, value);
     }
   });
 }
@@ -151,6 +159,7 @@ const torchclip_cuda_table kTable{
     free_cache,
     similarity,
     top_k,
+    model_counts,
 };
 
 }  // namespace
