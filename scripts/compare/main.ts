@@ -12,7 +12,6 @@
  * alone). `--only TEXT` takes the families whose names contain TEXT; `--rounds 9`, `--seconds 0.5` and
  * `--tolerance 5` (per cent) are for the speed. The build of BASE stays in build/compare for the next time.
  */
-import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { interleaved, machine, showRatio } from "../../bench/rounds.mjs";
 import { Build } from "./child.js";
@@ -38,7 +37,6 @@ const { values, positionals } = parseArgs({
     tolerance: { type: "string", default: "5" },
   },
 });
-const addon = values.addon && resolve(values.addon);
 
 /** The embeddings of a model in both builds; returns the lines of what differs and how much was compared. */
 async function compareModel(model: ComparedModel, before: Build, after: Build) {
@@ -47,7 +45,7 @@ async function compareModel(model: ComparedModel, before: Build, after: Build) {
   for (const precision of PRECISIONS) {
     const request = { kind: "embeddings", model, precision, batches: BATCHES } as const;
     const [old, now] = [await before.ask(request), await after.ask(request)];
-    if (addon && now.load === NEEDS_LIBTORCH) {
+    if (values.addon && now.load === NEEDS_LIBTORCH) {
       withoutLibtorch += Object.keys(old).length;
       continue;
     }
@@ -67,7 +65,7 @@ async function compareEmbeddings(base: string, head: string): Promise<boolean> {
   let same = true;
   for (const isa of (values.isa ?? "best,avx2,none").split(",")) {
     const before = new Build(base, isa);
-    const after = new Build(head, isa, addon);
+    const after = new Build(head, isa, values.addon);
     const problems: string[] = [];
     let compared = 0;
     for (const model of models) {
@@ -87,7 +85,7 @@ async function compareEmbeddings(base: string, head: string): Promise<boolean> {
 /** The speed of both builds, `before` against `after`: above 1 the working tree is faster. */
 async function compareSpeed(base: string, head: string, isa: string, folder: string): Promise<boolean> {
   console.log(`${isa}:`);
-  const [before, after] = [new Build(base, isa), new Build(head, isa, addon)];
+  const [before, after] = [new Build(base, isa), new Build(head, isa, values.addon)];
   const cases = await before.ask({ kind: "open", folder });
   await after.ask({ kind: "open", folder });
   const seconds = Number(values.seconds);
@@ -120,7 +118,7 @@ async function compareSpeeds(base: string, head: string): Promise<boolean> {
 }
 
 const [commit] = positionals;
-if (!commit && !addon) {
+if (!commit && !values.addon) {
   console.error(
     "usage: scripts/compare-builds BASE | --addon FILE [--speed] [--isa best,avx2,none] [--only TEXT]",
   );
@@ -128,7 +126,7 @@ if (!commit && !addon) {
 }
 const head = workingTree();
 const { tree, name } = commit ? builtTree(commit) : { tree: head, name: "local build" };
-console.log(`${name.slice(0, 12)} → ${addon ?? "working tree"}; ${machine()}`);
+console.log(`${name.slice(0, 12)} → ${values.addon ?? "working tree"}; ${machine()}`);
 const passed = values.speed ? await compareSpeeds(tree, head) : await compareEmbeddings(tree, head);
 if (withoutLibtorch > 0) console.log(`${withoutLibtorch} results need libtorch and were not compared`);
 process.exit(passed ? 0 : 1);
