@@ -32,14 +32,10 @@ const CASES = {
   "torchclip classify": [main, "classify", image, "--labels", "a,b", "--model", "tiny"],
 };
 
-/**
- * Loaded by each process: it writes its largest resident set, in KiB, to file descriptor 3 at its end. (maxRSS of
- * getrusage would count the pages of the process that started it.)
- */
+/** Loaded by each process: it writes its largest resident set, in KiB, to file descriptor 3 at its end. */
 const REPORTER = `data:text/javascript,
-import { readFileSync, writeSync } from "node:fs";
-const peak = () => /VmHWM:\\s*(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1];
-process.on("exit", () => writeSync(3, peak()));`;
+import { writeSync } from "node:fs";
+process.on("exit", () => writeSync(3, String(process.resourceUsage().maxRSS)));`;
 
 /**
  * One process: its milliseconds and MiB.
