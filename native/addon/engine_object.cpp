@@ -202,8 +202,8 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value&
   return promise;
 }
 
-// memory(): { weights: number, workspace: number, waiting: number, graphs: number, refusedGraphs: number }: bytes, batches
-// that wait or run, passes captured as CUDA graphs, captures that the GPU refused.
+// memory(): { weights: number, workspace: number, waiting: number, graphs: number, refusedGraphs: number }: bytes,
+// batches that wait or run, passes captured as CUDA graphs, captures that the GPU refused.
 Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
   const auto use = engine_->memory();
   auto o = Napi::Object::New(info.Env());
