@@ -118,7 +118,7 @@ TEST_CASE("short attention: up to 80 keys") {
   }
 }
 
-TEST_CASE("short attention: one query of each sequence; one without keys becomes zeros") {
+TEST_CASE("short attention: one query of each sequence, zeros where it has no keys") {
   Case sequences(DType::f16, 64, kLengths);
   CHECK(sequences.difference(false, true) <= tolerance(DType::f16));
 }
