@@ -130,7 +130,7 @@ __global__ void bias_activation_kernel(T* x, std::uint32_t packs, std::uint32_t 
                                        const T* own_bias) {
   const std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= packs) return;
-  const std::uint32_t column = i % row_packs * N;
+  const std::int64_t column = std::int64_t{i % row_packs} * N;
   T* at = x + static_cast<std::int64_t>(i) * N;
   auto pack = load<T, N>(at);
   UNROLL

@@ -10,6 +10,10 @@ namespace {
 
 constexpr int kTileRows = 16;  // the queries of a warp
 
+// What a lane holds of N tiles of a matrix, four numbers or pairs of each.
+template <typename Number, int N>
+using Tiles = Number[static_cast<std::size_t>(N)][4];
+
 __device__ float exponential(float x) {
 #if defined(__CUDA_ARCH__)
   return __expf(x);
@@ -59,8 +63,8 @@ __device__ Sequence sequence_of(const Attention& a, std::int64_t block) {
 template <typename T, int D, int K>
 struct Shared {
   static constexpr int kKeyStride = D + 8, kValueStride = K + 8;
-  alignas(16) T keys[static_cast<std::size_t>(K) * kKeyStride];
-  alignas(16) T values[static_cast<std::size_t>(D) * kValueStride];
+  alignas(16) T keys[static_cast<std::size_t>(K * kKeyStride)];
+  alignas(16) T values[static_cast<std::size_t>(D * kValueStride)];
 
   __device__ void load_all(const Attention& a, const Sequence& s) {
     constexpr int kPacks = D / 8;
@@ -82,7 +86,7 @@ struct Shared {
 // The softmax over the keys of the two rows that a lane holds a part of, not yet divided by its sum; returns 1 / sum of
 // row g + 8 half, or 0 for a query without keys.
 template <int K>
-__device__ float exponentiate(float (&scores)[K / 8][4], int half, int first_key, int limit) {
+__device__ float exponentiate(Tiles<float, K / 8>& scores, int half, int first_key, int limit) {
   float largest = -INFINITY;
   UNROLL
   for (int tile = 0; tile < K / 8; ++tile) {
@@ -109,7 +113,7 @@ __device__ float exponentiate(float (&scores)[K / 8][4], int half, int first_key
 // The queries of a warp, as the left factors of its products; rows behind the last one are zeros.
 template <typename T, int D>
 __device__ void load_queries(const Attention& a, const Sequence& s, int first, int lane,
-                             std::uint32_t (&q)[D / 16][4]) {
+                             Tiles<std::uint32_t, D / 16>& q) {
   UNROLL
   for (int step = 0; step < D / 16; ++step) {
     UNROLL
@@ -123,8 +127,8 @@ __device__ void load_queries(const Attention& a, const Sequence& s, int first, i
 
 // scores [16, K] = q [16, D] keys^T. Tiles behind the last key stay as they are.
 template <typename T, int D, int K>
-__device__ void score_keys(const Shared<T, D, K>& shared, const std::uint32_t (&q)[D / 16][4], int keys, int lane,
-                           float (&scores)[K / 8][4]) {
+__device__ void score_keys(const Shared<T, D, K>& shared, const Tiles<std::uint32_t, D / 16>& q, int keys, int lane,
+                           Tiles<float, K / 8>& scores) {
   UNROLL
   for (int tile = 0; tile < K / 8; ++tile) {
     if (tile * 8 >= keys) continue;  // the same for the whole block
@@ -139,8 +143,8 @@ __device__ void score_keys(const Shared<T, D, K>& shared, const std::uint32_t (&
 
 // result [16, D] = weights [16, K] values.
 template <typename T, int D, int K>
-__device__ void weigh_values(const Shared<T, D, K>& shared, const float (&weights)[K / 8][4], int keys, int lane,
-                             float (&result)[D / 8][4]) {
+__device__ void weigh_values(const Shared<T, D, K>& shared, const Tiles<float, K / 8>& weights, int keys, int lane,
+                             Tiles<float, D / 8>& result) {
   UNROLL
   for (int step = 0; step < K / 16; ++step) {
     if (step * 16 >= keys) continue;
@@ -166,9 +170,11 @@ __global__ void short_attention_kernel(Attention a, T* out) {
   const int lane = thread_of_block() % kWarp, first = thread_of_block() / kWarp * kTileRows;
   if (first >= s.queries) return;  // a whole warp
   const int g = lane / 4, t = lane % 4 * 2;
-  std::uint32_t q[D / 16][4];
+  Tiles<std::uint32_t, D / 16> q;
   load_queries<T, D>(a, s, first, lane, q);
-  float scores[K / 8][4] = {}, result[D / 8][4] = {}, scale[2];
+  Tiles<float, K / 8> scores = {};
+  Tiles<float, D / 8> result = {};
+  float scale[2];
   score_keys<T, D, K>(shared, q, s.keys, lane, scores);
   UNROLL
   for (int half = 0; half < 2; ++half) {
