@@ -219,8 +219,7 @@ export interface NativeEngine {
     cancel: Int32Array,
   ): Promise<number>;
   close(): Promise<void>;
-  /** Bytes of the weights and the workspace, batches that wait. */
-  memory(): { weights: number; workspace: number; waiting: number };
+  memory(): NativeMemory;
 }
 
 /** See native/core/search/index.h. */
@@ -246,6 +245,17 @@ export interface NativeIndex {
   rows(): number;
   dim(): number;
   bytes(): number;
+}
+
+export interface NativeMemory {
+  /** Bytes, as `workspace`. */
+  weights: number;
+  workspace: number;
+  /** Batches that wait for the device, or run on it. */
+  waiting: number;
+  /** Passes captured as CUDA graphs so far, and captures that the GPU refused; 0 on a CPU. */
+  graphs: number;
+  refusedGraphs: number;
 }
 
 /** What the engine says about a model that it loaded. */

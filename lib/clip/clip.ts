@@ -1,4 +1,4 @@
-import type { NativeEngine, NativeInfo } from "../addon.js";
+import type { NativeEngine, NativeInfo, NativeMemory } from "../addon.js";
 import type { Embeddings } from "../embeddings.js";
 import { checkAborted, type TorchclipError } from "../errors.js";
 import { DEFAULT_LIMITS, type CheckedLimits } from "../images/limits.js";
@@ -180,8 +180,11 @@ export class Clip {
     return index;
   }
 
-  /** Bytes that the weights and the workspace hold, and how many batches wait for the device. */
-  memoryUsage(): { weights: number; workspace: number; waiting: number } {
+  /**
+   * Bytes that the weights and the workspace hold, how many batches wait for the device, and on a GPU how many
+   * passes were captured as CUDA graphs and how many captures were refused.
+   */
+  memoryUsage(): NativeMemory {
     return this.images.engine.memory();
   }
 

@@ -202,13 +202,16 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value&
   return promise;
 }
 
-// memory(): { weights: number, workspace: number, waiting: number }: bytes, and batches that wait or run.
+// memory(): { weights: number, workspace: number, waiting: number, graphs: number, refusedGraphs: number }: bytes,
+// batches that wait or run, passes captured as CUDA graphs, captures that the GPU refused.
 Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
   const auto use = engine_->memory();
   auto o = Napi::Object::New(info.Env());
   o.Set("weights", static_cast<double>(use.weights));
   o.Set("workspace", static_cast<double>(use.workspace));
   o.Set("waiting", static_cast<double>(engine_->waiting()));
+  o.Set("graphs", static_cast<double>(use.graphs));
+  o.Set("refusedGraphs", static_cast<double>(use.refused_graphs));
   return o;
 }
 

@@ -87,13 +87,18 @@ void Engine::run(std::function<void(Runner&)> work, const volatile std::int32_t*
 void Engine::remember(const Runner& runner) {
   std::lock_guard lock(mutex_);
   uses_[&runner] = runner.memory();
-  MemoryUse sum;
+  memory_ = {};
   for (const auto& [of, use] : uses_) {
-    sum.weights += use.weights;
-    sum.workspace += use.workspace;
+    memory_.weights += use.weights;
+    memory_.workspace += use.workspace;
+    memory_.graphs += use.graphs;
+    memory_.refused_graphs += use.refused_graphs;
   }
-  weights_ = sum.weights;
-  workspace_ = sum.workspace;
+}
+
+MemoryUse Engine::memory() const {
+  std::lock_guard lock(mutex_);
+  return memory_;
 }
 
 bool Engine::close() noexcept {
@@ -110,7 +115,10 @@ bool Engine::close() noexcept {
   const bool held = !runners_.empty();
   runners_.clear();
   if (held) release_free_memory();
-  weights_ = workspace_ = 0;
+  {
+    std::lock_guard lock(mutex_);
+    memory_ = {};
+  }
   return true;
 }
 

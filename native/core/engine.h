@@ -40,7 +40,7 @@ class Engine {
 
   const ModelInfo& info() const { return info_; }
   // The memory use after the last batch that finished.
-  MemoryUse memory() const noexcept { return {weights_.load(), workspace_.load()}; }
+  MemoryUse memory() const;
   std::size_t waiting() { return threads_.waiting(); }
 
  private:
@@ -48,11 +48,11 @@ class Engine {
   void remember(const Runner& runner);
 
   std::vector<std::unique_ptr<Runner>> runners_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<Runner*> idle_;  // One for each thread without work.
   std::map<const Runner*, MemoryUse> uses_;
+  MemoryUse memory_;  // The sum of uses_.
   ModelInfo info_;
-  std::atomic<std::uint64_t> weights_{0}, workspace_{0};
   std::atomic<bool> third_party_{false}, given_up_{false};
   JobQueue threads_;
 };

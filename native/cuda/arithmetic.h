@@ -10,35 +10,70 @@
 namespace torchclip::cuda {
 
 struct PatchShape {
-  std::int64_t size, patch, grid, stride;  // Image side, patch side, patches per side, elements of an output row.
+  std::uint32_t size, patch, grid, stride;  // Image side, patch side, patches per side, elements of an output row.
 };
 
-struct PatchPixel {
-  std::int64_t row;    // The output row: a patch of an image.
-  std::int64_t place;  // The row and column in the patch.
-  std::int64_t pixel;  // The offset of the pixel's first channel.
+// Walks the elements of an output row of patches(): columns of the patch, then its rows, then its channels.
+class PatchWalk {
+ public:
+  // From element `column` of output row `row` on.
+  HOST_DEVICE PatchWalk(const PatchShape& s, std::uint32_t row, std::uint32_t column) : s_(s) {
+    const std::uint32_t cells = s.grid * s.grid, plane = s.patch * s.patch;
+    const std::uint32_t image = row / cells, cell = row % cells, place = column % plane;
+    const std::uint32_t top = cell / s.grid * s.patch, left = cell % s.grid * s.patch;
+    corner_ = ((static_cast<std::int64_t>(image) * s.size + top) * s.size + left) * 3;
+    channel_ = column / plane;
+    y_ = place / s.patch;
+    x_ = place % s.patch;
+  }
+
+  HOST_DEVICE bool is_padding() const { return channel_ >= 3; }
+  HOST_DEVICE std::uint32_t channel() const { return channel_; }
+  HOST_DEVICE std::int64_t byte() const { return corner_ + (y_ * s_.size + x_) * 3 + channel_; }  // Offset in pixels.
+  HOST_DEVICE void next() {
+    if (++x_ < s_.patch) return;
+    x_ = 0;
+    if (++y_ < s_.patch) return;
+    y_ = 0;
+    ++channel_;
+  }
+
+ private:
+  PatchShape s_;
+  std::int64_t corner_;
+  std::uint32_t channel_, y_, x_;
 };
 
-// Consecutive i are consecutive columns of a patch, then its rows, then patches, so that neighbouring threads write
-// neighbouring elements.
-HOST_DEVICE PatchPixel patch_pixel(const PatchShape& s, std::int64_t i) {
-  const std::int64_t plane = s.patch * s.patch, row = i / plane, place = i % plane;
-  const std::int64_t image = row / (s.grid * s.grid), cell = row % (s.grid * s.grid);
-  const std::int64_t y = cell / s.grid * s.patch + place / s.patch, x = cell % s.grid * s.patch + place % s.patch;
-  return {row, place, ((image * s.size + y) * s.size + x) * 3};
+// x / (1 + e^-z). Fast: by the GPU's approximate instructions, whose errors are far below the rounding of 16-bit
+// numbers; 0 where e^-x overflows.
+template <bool Fast>
+HOST_DEVICE float times_sigmoid(float x, float z) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (Fast) return __fdividef(x, 1.0f + __expf(-z));
+#endif
+  return x / (1.0f + expf(-z));
 }
 
-// GELU's forms as torch.nn defines them; QuickGELU is OpenAI's x sigmoid(1.702 x).
-template <Activation A>
+// GELU's forms as torch.nn defines them; QuickGELU is OpenAI's x sigmoid(1.702 x). Fast: for results of 16 bits.
+template <Activation A, bool Fast>
 HOST_DEVICE float activate(float x) {
-  if constexpr (A == Activation::quick_gelu) return x / (1.0f + expf(-1.702f * x));
-  if constexpr (A == Activation::silu) return x / (1.0f + expf(-x));
+  if constexpr (A == Activation::quick_gelu) return times_sigmoid<Fast>(x, 1.702f * x);
+  if constexpr (A == Activation::silu) return times_sigmoid<Fast>(x, x);
   if constexpr (A == Activation::relu) return x > 0.0f ? x : 0.0f;
   if constexpr (A == Activation::gelu) return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
   if constexpr (A == Activation::gelu_tanh) {
-    return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+    const float inner = 0.79788456080286536f * (x + 0.044715f * x * x * x);
+    // (1 + tanh(z)) / 2 = sigmoid(2 z)
+    return Fast ? times_sigmoid<true>(x, 2.0f * inner) : 0.5f * x * (1.0f + tanhf(inner));
   }
   return x;
+}
+
+// A repeatable number in [-1, 1) for place i: the upper bits of a multiplicative hash.
+HOST_DEVICE float value_at(std::int64_t i) {
+  auto hash = static_cast<std::uint32_t>(i) * 2654435761u;
+  hash = (hash ^ hash >> 15) * 2246822519u;
+  return static_cast<float>(hash >> 8) / (1 << 23) - 1.0f;
 }
 
 // Computes Pillow's sum of a pixel's taps, rounded and clipped. `step` is the distance in bytes between taps.

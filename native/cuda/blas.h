@@ -1,5 +1,4 @@
-// Matrix multiplication by cuBLASLt, with one plan per shape that is chosen among the library's proposals by timing
-// them once.
+// Matrix multiplication by cuBLASLt.
 #pragma once
 
 #include <cublasLt.h>
@@ -9,39 +8,61 @@
 #include <vector>
 
 #include "device.h"
+#include "gemm_plans.h"
 
 namespace torchclip::cuda {
 
-class Blas {
+class Blas final : private GemmLibrary<cublasLtMatmulAlgo_t> {
  public:
-  Blas();
-  ~Blas();
+  explicit Blas(Device& device);
+  ~Blas() override;
   Blas(const Blas&) = delete;
   Blas& operator=(const Blas&) = delete;
 
-  // Queues the multiplication on device.stream(). If `may_time` is set, the plan of a new shape is timed on scratch
-  // memory of the device; otherwise the library's first proposal is used and kept.
-  void gemm(Device& device, const GemmArgs& args, bool may_time);
+  // Queues the multiplication on the device's stream. If `may_time` is set, the plan of a new shape is chosen by timing
+  // the library's proposals on scratch memory; otherwise its first proposal is used and kept.
+  void gemm(const GemmArgs& args, bool may_time);
+
+  std::uint64_t timed() const { return plans_.timed(); }  // Shapes whose proposals were timed.
 
  private:
-  struct Plan {
-    cublasLtMatmulDesc_t operation = nullptr;
-    cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
-    cublasLtMatmulAlgo_t algorithm{};
-    bool epilogue = true;  // false: a kernel applies bias and activation, because the library cannot fuse them.
-  };
+  using Algorithm = cublasLtMatmulAlgo_t;
   using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, DType, DType, bool, bool, bool, int>;
 
-  Plan make(Device& device, const GemmArgs& args, int alignment, bool may_time);
-  bool propose(Plan& plan, const GemmArgs& args, int alignment,
-               std::vector<cublasLtMatmulHeuristicResult_t>& found) const;
-  cublasStatus_t start(Device& device, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const GemmArgs& args,
-                       void* out) const;
-  static void free(Plan& plan);
+  // A shape as cuBLASLt describes it.
+  struct Operation {
+    Operation(const GemmArgs& args, bool fused);
+    ~Operation();
+    Operation(Operation&& other) noexcept;
+    Operation& operator=(Operation&&) = delete;
 
+    cublasLtMatmulDesc_t description = nullptr;
+    cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
+    bool epilogue;  // Whether the library applies bias and activation.
+
+   private:
+    void describe(const GemmArgs& args);
+    void release();
+  };
+  struct Plan {
+    Operation operation;
+    Algorithm algorithm{};
+  };
+  struct Scratch;
+
+  std::vector<Algorithm> propose(const GemmArgs& args, bool epilogue) override;
+  bool accepts(const GemmArgs& args, bool epilogue, const Algorithm& algorithm) override;
+  std::vector<GemmTrial> try_out(const GemmArgs& args, bool epilogue, const std::vector<Algorithm>& all) override;
+
+  const Plan& plan_of(const GemmArgs& args, bool may_time);
+  cublasStatus_t start(const Operation& operation, const Algorithm& algorithm, const GemmArgs& args, const void* a,
+                       void* out) const;
+
+  Device& device_;
   cublasLtHandle_t handle_ = nullptr;
   Memory workspace_;
-  std::map<Key, Plan> plans_;
+  std::map<Key, Plan> shapes_;  // Every shape so far, with the algorithm of its cell.
+  GemmPlans<Algorithm> plans_{*this};
 };
 
 }  // namespace torchclip::cuda

@@ -53,12 +53,28 @@ struct JpegJob {
   bool done = false;
 };
 
+struct GraphCounts {
+  std::uint64_t captured = 0, replayed = 0, refused = 0;
+  std::string problem;  // Why the last refused capture was refused; empty if none was.
+};
+
+// What a device did so far.
+struct DeviceCounts {
+  GraphCounts graphs;
+  std::uint64_t timed_gemms = 0;       // Shapes of GEMMs whose plan was chosen by timing.
+  std::uint64_t short_attentions = 0;  // Shapes of attention that the kernel of short sequences computes.
+  std::uint64_t reserved_bytes = 0;    // Memory that the process holds on the device, cached memory included.
+};
+
 class Device {
  public:
   virtual ~Device() = default;
 
   virtual Stream stream() = 0;
   virtual std::string name() const = 0;
+  // A GEMM of 128 rows for each multiprocessor keeps all of them busy.
+  virtual std::int64_t multiprocessors() const = 0;
+  virtual DeviceCounts counts() const = 0;
 
   // Throws Error(E_OUT_OF_MEMORY).
   virtual Memory allocate(std::size_t bytes) = 0;
@@ -71,16 +87,21 @@ class Device {
   virtual void fill(void* to, std::uint8_t value, std::size_t bytes) = 0;  // Queued.
 
   // The input and output of a pass alternate between two slots, so that copies overlap with the previous pass.
-  // input_slot returns the slot's memory on the device. upload_async copies to it through pinned memory while the
-  // device computes, once the slot's last pass has finished. begin_batch makes the following work wait for that copy.
-  // end_batch copies the result to the host, where finish() writes it to `to`; finish() does nothing if no pass is in
-  // progress.
+  // input_slot returns the slot's memory on the device, host_slot its page-locked memory on the host, once an earlier
+  // copy from it has ended. upload_async copies to input_slot while the device computes, once the slot's last pass has
+  // finished: directly from page-locked memory, which must stay as it is until finish(), and otherwise through
+  // host_slot. begin_batch makes the following work wait for that copy. end_batch copies the result to the host, where
+  // finish() writes it to `to`; finish() does nothing if no pass is in progress.
   static constexpr int kSlots = 2;
   virtual void* input_slot(int slot, std::size_t bytes) = 0;
+  virtual void* host_slot(int slot, std::size_t bytes) = 0;
   virtual void upload_async(int slot, const void* from, std::size_t bytes) = 0;
   virtual void begin_batch(int slot) = 0;
   virtual void end_batch(int slot, void* to, const void* from, std::size_t bytes) = 0;
   virtual void finish(int slot) = 0;
+
+  // Calls work(0) ... work(count - 1) on threads of the host, and waits for all. Throws the first exception of `work`.
+  virtual void parallel(std::int64_t count, const std::function<void(std::int64_t)>& work) = 0;
 
   virtual void gemm(const GemmArgs& args) = 0;
   // Returns the result, [query_tokens, heads, width], which is valid until the next call.
@@ -88,10 +109,14 @@ class Device {
 
   // Returns whether the device's JPEG decoder accepts a file, and the size of its image.
   virtual bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) = 0;
-  // Decodes the jobs and sets `done` of each. Later work on the stream sees the images.
+  // Memory of a slot for the images that the next pass decodes; the slot's last pass has finished.
+  virtual void* decode_slot(int slot, std::size_t bytes) = 0;
+  // Decodes the jobs into memory of decode_slot, beside earlier passes, and sets `done` of each. The images are there
+  // when the call returns.
   virtual void decode_jpegs(JpegJob* jobs, std::int64_t count) = 0;
 
-  // Runs `pass`, whose launches depend on `key` only. If passes are captured, later calls with the same key replay it.
+  // Runs `pass`, whose launches depend on `key` only. If passes are captured, later calls with the same key replay it
+  // (captured_passes.h).
   virtual void run_captured(const std::string& key, const std::function<void()>& pass) = 0;
   // Drops the captured passes, because memory that they use has moved.
   virtual void invalidate_graphs() noexcept = 0;

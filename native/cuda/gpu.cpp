@@ -1,37 +1,28 @@
 #include "gpu.h"
 
 #include <ATen/Context.h>
-#include <ATen/cuda/CUDAGraph.h>
-#include <ATen/ops/_efficient_attention_forward.h>
-#include <ATen/ops/_flash_attention_forward.h>
-#include <ATen/ops/from_blob.h>
-#include <c10/core/InferenceMode.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime.h>
 
-#include <cstdlib>
 #include <cstring>
-#include <map>
 #include <stdexcept>
+#include <utility>
 
+#include "attention.h"
 #include "base/environment.h"
 #include "blas.h"
+#include "cuda_check.h"
+#include "graphs.h"
 #include "jpeg.h"
+#include "pinned.h"
+#include "workers.h"
 
 namespace torchclip::cuda {
 namespace {
 
 namespace allocator = c10::cuda::CUDACachingAllocator;
-
-constexpr std::size_t kMaxGraphs = 64;  // captured passes that are kept
-
-void check(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  cudaGetLastError();  // so that the next call does not report it again
-  throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
-}
 
 bool enabled(const char* variable) { return core::environment(variable) != "0"; }
 
@@ -53,120 +44,130 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
-// Page-locked memory of the host: what copies beside the GPU's work need.
-class Pinned {
+// A stream of this device alone. Those of libtorch's pool are shared: it has 32 of them, which it gives out in turn.
+class OwnStream {
  public:
-  ~Pinned() { cudaFreeHost(data_); }
-  void* grow(std::size_t bytes) {
-    if (bytes > bytes_) {
-      cudaFreeHost(data_);
-      data_ = nullptr;
-      bytes_ = 0;
-      check(cudaMallocHost(&data_, bytes), "page-locked memory: out of memory");
-      bytes_ = bytes;
-    }
-    return data_;
+  explicit OwnStream(c10::DeviceIndex index) {
+    c10::cuda::set_device(index);
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
   }
-  void* data() const { return data_; }
+  ~OwnStream() {
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+  }
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  cudaStream_t get() const { return stream_; }
+  void synchronize() const { check(cudaStreamSynchronize(stream_), "the GPU's work"); }
 
  private:
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  cudaStream_t stream_ = nullptr;
 };
 
-at::ScalarType type_of(DType n) { return n == DType::f32 ? at::kFloat : n == DType::f16 ? at::kHalf : at::kBFloat16; }
+cudaDeviceProp properties_of(int index) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, index), "the GPU's properties");
+  return properties;
+}
 
 class Gpu final : public Device {
  public:
-  explicit Gpu(int index)
+  Gpu(int index, bool tune)
       : index_(static_cast<c10::DeviceIndex>(index)),
-        stream_((enter(index_), c10::cuda::getStreamFromPool(false, index_))),
-        copies_(c10::cuda::getStreamFromPool(false, index_)),
-        graphs_enabled_(enabled("TORCHCLIP_CUDA_GRAPHS")),
-        tune_(enabled("TORCHCLIP_CUDA_TUNE")) {
-    c10::cuda::setCurrentCUDAStream(stream_);
-    cudaDeviceProp properties{};
-    check(cudaGetDeviceProperties(&properties, index), "the GPU's properties");
-    name_ = properties.name;
-    flash_ = properties.major >= 8;  // libtorch's flash kernels need Ampere
-    pool_ = at::cuda::graph_pool_handle();
+        stream_(index_),
+        copies_(index_),
+        properties_(properties_of(index)),
+        tune_(tune && enabled("TORCHCLIP_CUDA_TUNE")),
+        attention_(*this, index_, properties_.major >= 8),  // libtorch's flash kernels need Ampere
+        passes_(capturer_, enabled("TORCHCLIP_CUDA_GRAPHS")) {
+    here();
   }
 
   ~Gpu() override {
-    cudaStreamSynchronize(stream_.stream());
-    cudaStreamSynchronize(copies_.stream());
+    cudaStreamSynchronize(stream_.get());
+    cudaStreamSynchronize(copies_.get());
   }
 
-  Stream stream() override { return stream_.stream(); }
-  std::string name() const override { return name_; }
+  Stream stream() override { return stream_.get(); }
+  std::string name() const override { return properties_.name; }
+  std::int64_t multiprocessors() const override { return properties_.multiProcessorCount; }
+
+  DeviceCounts counts() const override {
+    const auto statistics = allocator::getDeviceStats(index_);
+    constexpr auto kAll = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    DeviceCounts counts;
+    counts.graphs = passes_.counts();
+    counts.timed_gemms = blas_.timed();
+    counts.short_attentions = attention_.short_shapes();
+    counts.reserved_bytes = static_cast<std::uint64_t>(statistics.reserved_bytes[kAll].current);
+    return counts;
+  }
 
   Memory allocate(std::size_t bytes) override {
     here();
-    return {allocator::raw_alloc_with_stream(bytes, stream_.stream()), [](void* p) { allocator::raw_delete(p); }};
+    return {allocator::raw_alloc_with_stream(bytes, stream_.get()), [](void* p) { allocator::raw_delete(p); }};
   }
 
   void free_cache() noexcept override {
-    attended_ = at::Tensor();
-    for (auto& slot : slots_) {
-      slot.input = nullptr;
-      slot.bytes = 0;
-    }
+    attention_.release();
+    cudaStreamSynchronize(copies_.get());  // which may still write to the slots
+    for (auto& slot : slots_) slot.input = slot.decoded = {};
     free_all_caches();
   }
 
   void upload(void* to, const void* from, std::size_t bytes) override {
     here();
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_.stream()), "a copy to the GPU");
-    synchronize();
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_.get()), "a copy to the GPU");
+    stream_.synchronize();
   }
 
   void download(void* to, const void* from, std::size_t bytes) override {
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_.stream()), "a copy from the GPU");
-    synchronize();
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_.get()), "a copy from the GPU");
+    stream_.synchronize();
   }
 
   void fill(void* to, std::uint8_t value, std::size_t bytes) override {
-    check(cudaMemsetAsync(to, value, bytes, stream_.stream()), "filling memory");
+    check(cudaMemsetAsync(to, value, bytes, stream_.get()), "filling memory");
   }
 
   void* input_slot(int slot, std::size_t bytes) override {
     here();
+    return grown(slots_[slot].input, bytes);
+  }
+
+  void* host_slot(int slot, std::size_t bytes) override {
     auto& s = slots_[slot];
-    if (bytes > s.bytes) {
-      invalidate_graphs();
-      synchronize();  // the slot's last pass, and whoever had the new memory before: the copies' stream waits for
-                      // neither
-      s.input = nullptr;
-      s.bytes = 0;
-      s.input = allocate(bytes);
-      s.bytes = bytes;
-    }
-    return s.input.get();
+    if (s.used) s.copied.wait();
+    return s.in.grow(bytes);
   }
 
   void upload_async(int slot, const void* from, std::size_t bytes) override {
     auto& s = slots_[slot];
-    if (s.used) s.copied.wait();  // the page-locked memory is free again
-    std::memcpy(s.in.grow(bytes), from, bytes);
-    if (s.used) s.consumed.hold(copies_.stream());
-    check(cudaMemcpyAsync(s.input.get(), s.in.data(), bytes, cudaMemcpyHostToDevice, copies_.stream()),
+    const void* source = from;
+    if (from != s.in.data() && !is_pinned(from)) {
+      void* staging = host_slot(slot, bytes);
+      workers_.copy(staging, from, bytes);
+      source = staging;
+    }
+    if (s.used) s.consumed.hold(copies_.get());
+    check(cudaMemcpyAsync(s.input.memory.get(), source, bytes, cudaMemcpyHostToDevice, copies_.get()),
           "a copy to the GPU");
-    s.copied.record(copies_.stream());
-    s.used = true;
+    s.copied.record(copies_.get());
+    s.used = s.copying = true;
   }
 
   void begin_batch(int slot) override {
     here();
-    slots_[slot].copied.hold(stream_.stream());
+    slots_[slot].copied.hold(stream_.get());
   }
 
   void end_batch(int slot, void* to, const void* from, std::size_t bytes) override {
     auto& s = slots_[slot];
     if (bytes) {
-      check(cudaMemcpyAsync(s.out.grow(bytes), from, bytes, cudaMemcpyDeviceToHost, stream_.stream()),
+      check(cudaMemcpyAsync(s.out.grow(bytes), from, bytes, cudaMemcpyDeviceToHost, stream_.get()),
             "a copy from the GPU");
     }
-    s.consumed.record(stream_.stream());
+    s.consumed.record(stream_.get());
     s.to = to;
     s.out_bytes = bytes;
     s.pending = true;
@@ -174,75 +175,47 @@ class Gpu final : public Device {
 
   void finish(int slot) override {
     auto& s = slots_[slot];
+    // A batch that failed after its copy had begun: the caller's memory may be read until the copy has ended.
+    if (std::exchange(s.copying, false) && !s.pending) s.copied.wait();
     if (!s.pending) return;
     s.pending = false;
     s.consumed.wait();
     if (s.out_bytes) std::memcpy(s.to, s.out.data(), s.out_bytes);
   }
 
-  void gemm(const GemmArgs& args) override { blas_.gemm(*this, args, tune_ && !capturing_); }
-
-  const void* attend(const Attention& a) override {
-    c10::InferenceMode inference;
-    const auto options = at::TensorOptions(type_of(a.dtype)).device(at::kCUDA, index_);
-    const auto view = [&](const void* data, std::int64_t tokens, std::int64_t each, std::int64_t stride, bool packed) {
-      auto* from = const_cast<void*>(data);
-      if (a.uniform) {
-        return at::from_blob(from, {a.sequences, each, a.heads, a.width}, {each * stride, stride, a.width, 1}, options);
-      }
-      if (packed) return at::from_blob(from, {tokens, a.heads, a.width}, {stride, a.width, 1}, options);
-      return at::from_blob(from, {1, tokens, a.heads, a.width}, {tokens * stride, stride, a.width, 1}, options);
-    };
-    const auto starts = [&](const std::int32_t* data) -> std::optional<at::Tensor> {
-      if (a.uniform) return {};
-      return at::from_blob(const_cast<std::int32_t*>(data), {a.sequences + 1}, options.dtype(at::kInt));
-    };
-    const bool flash = flash_ && a.dtype != DType::f32;
-    const auto q = view(a.q, a.query_tokens, a.max_queries, a.q_stride, flash);
-    const auto k = view(a.k, a.key_tokens, a.max_keys, a.kv_stride, flash);
-    const auto v = view(a.v, a.key_tokens, a.max_keys, a.kv_stride, flash);
-    attended_ = at::Tensor();
-    if (flash) {
-      attended_ = std::get<0>(at::_flash_attention_forward(q, k, v, starts(a.query_starts), starts(a.key_starts),
-                                                           a.max_queries, a.max_keys, 0.0, a.causal, false, 1.0));
-    } else {
-      constexpr std::int64_t kNoMask = 0, kCausalFromTopLeft = 1;  // CustomMaskType of libtorch's mem_eff_attention
-      std::optional<std::int64_t> max_queries, max_keys;
-      if (!a.uniform) {
-        max_queries = a.max_queries;
-        max_keys = a.max_keys;
-      }
-      attended_ = std::get<0>(at::_efficient_attention_forward(q, k, v, {}, starts(a.query_starts),
-                                                               starts(a.key_starts), max_queries, max_keys, 0.0,
-                                                               a.causal ? kCausalFromTopLeft : kNoMask, false, 1.0));
-    }
-    attended_ = attended_.contiguous();
-    return attended_.const_data_ptr();
+  void parallel(std::int64_t count, const std::function<void(std::int64_t)>& work) override {
+    workers_.run(count, work);
   }
 
+  void gemm(const GemmArgs& args) override { blas_.gemm(args, may_time()); }
+
+  const void* attend(const Attention& attention) override { return attention_.run(attention, may_time()); }
+
   bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) override {
+    here();  // the decoder is made on this device
     return jpeg() && jpeg()->size(data, bytes, width, height);
+  }
+
+  void* decode_slot(int slot, std::size_t bytes) override {
+    here();
+    return grown(slots_[slot].decoded, bytes);
   }
 
   void decode_jpegs(JpegJob* jobs, std::int64_t count) override {
     here();
-    if (jpeg()) jpeg()->decode(jobs, count, stream());
+    if (jpeg()) jpeg()->decode(jobs, count, workers_);
   }
 
   void run_captured(const std::string& key, const std::function<void()>& pass) override {
     here();
-    if (!graphs_enabled_) return pass();
-    auto& captured = passes_[key];
-    captured.used = ++clock_;
-    if (captured.graph) return captured.graph->replay();
-    if (!captured.seen || captured.refused) {
-      captured.seen = true;
-      return pass();  // memory grows, GEMMs are timed: nothing of that can be captured
-    }
-    capture(key, pass);
+    attention_.release();  // what is allocated in a capture belongs to its pool, and nothing else does
+    passes_.run(key, [&] {
+      pass();
+      if (passes_.capturing()) attention_.release();
+    });
   }
 
-  void invalidate_graphs() noexcept override { passes_.clear(); }
+  void invalidate_graphs() noexcept override { passes_.invalidate(); }
 
   double time(int repeats, const std::function<void()>& work) override {
     here();
@@ -254,14 +227,13 @@ class Gpu final : public Device {
   }
 
  private:
-  static void enter(c10::DeviceIndex index) { c10::cuda::set_device(index); }
-  void synchronize() { check(cudaStreamSynchronize(stream_.stream()), "the GPU's work"); }
-
   // The calling thread's device and stream: what libtorch's kernels and our launches go to.
   void here() {
-    enter(index_);
-    c10::cuda::setCurrentCUDAStream(stream_);
+    c10::cuda::set_device(index_);
+    c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromExternal(stream_.get(), index_));
   }
+
+  bool may_time() const { return tune_ && !passes_.capturing(); }
 
   JpegDecoder* jpeg() {
     if (!jpeg_asked_) {
@@ -272,77 +244,53 @@ class Gpu final : public Device {
     return jpeg_.get();
   }
 
-  void capture(const std::string& key, const std::function<void()>& pass) {
-    auto graph = std::make_unique<at::cuda::CUDAGraph>();
-    attended_ = at::Tensor();
-    capturing_ = true;
-    bool good = false;
-    try {
-      graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
-      try {
-        pass();
-        good = passes_.count(key) > 0;  // else memory moved
-      } catch (const std::exception&) {
-        // The capture ends below, and the pass runs without a graph.
-      }
-      attended_ = at::Tensor();
-      graph->capture_end();
-    } catch (const std::exception&) {
-      good = false;
+  struct Part {
+    Memory memory;
+    std::size_t bytes = 0;
+  };
+
+  void* grown(Part& part, std::size_t bytes) {
+    if (bytes > part.bytes) {
+      invalidate_graphs();
+      // The slot's last pass reads its memory, a copy may write to it, and the new memory may be in use by earlier work
+      // that neither the copies' stream nor a decoder waits for.
+      stream_.synchronize();
+      copies_.synchronize();
+      part = {};
+      part.memory = allocate(bytes);
+      part.bytes = bytes;
     }
-    capturing_ = false;
-    cudaGetLastError();
-    auto& captured = passes_[key];
-    captured.seen = true;
-    if (!good) {
-      captured.refused = true;
-      return pass();
-    }
-    captured.graph = std::move(graph);
-    captured.graph->replay();
-    if (passes_.size() > kMaxGraphs) {
-      auto oldest = passes_.begin();
-      for (auto at = passes_.begin(); at != passes_.end(); ++at) {
-        if (at->second.used < oldest->second.used) oldest = at;
-      }
-      passes_.erase(oldest);
-    }
+    return part.memory.get();
   }
 
   struct Slot {
-    Memory input;
-    std::size_t bytes = 0;
+    Part input, decoded;
     Pinned in, out;
     Event copied, consumed;
     void* to = nullptr;
     std::size_t out_bytes = 0;
-    bool used = false, pending = false;
-  };
-  struct CapturedPass {
-    std::unique_ptr<at::cuda::CUDAGraph> graph;
-    bool seen = false, refused = false;
-    std::uint64_t used = 0;
+    bool used = false, copying = false, pending = false;
   };
 
   c10::DeviceIndex index_;
-  c10::cuda::CUDAStream stream_, copies_;
-  bool graphs_enabled_, tune_, flash_ = false, capturing_ = false;
-  std::string name_;
-  Blas blas_;
-  at::Tensor attended_;
+  OwnStream stream_, copies_;
+  cudaDeviceProp properties_;
+  bool tune_;
+  Blas blas_{*this};
+  GpuAttention attention_;
   std::unique_ptr<JpegDecoder> jpeg_;
   bool jpeg_asked_ = false;
+  Workers workers_;
   Slot slots_[kSlots];
-  at::cuda::MempoolId_t pool_;
-  std::map<std::string, CapturedPass> passes_;
-  std::uint64_t clock_ = 0;
+  CudaCapturer capturer_;
+  CapturedPasses passes_;
 };
 
 }  // namespace
 
-std::unique_ptr<Device> make_gpu(int index) {
+std::unique_ptr<Device> make_gpu(int index, bool tune) {
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);  // its allocator is of no use before
-  return std::make_unique<Gpu>(index);
+  return std::make_unique<Gpu>(index, tune);
 }
 
 void free_all_caches() {

@@ -8,9 +8,10 @@
 
 namespace torchclip::cuda {
 
-// Throws if the device does not exist. With TORCHCLIP_CUDA_GRAPHS=0 nothing is recorded. With TORCHCLIP_CUDA_TUNE=0
-// matrix multiplications are not timed and the library's first proposal is used.
-std::unique_ptr<Device> make_gpu(int index);
+// Throws if the device does not exist. With TORCHCLIP_CUDA_GRAPHS=0 no pass is captured. Unless `tune`, or with
+// TORCHCLIP_CUDA_TUNE=0, matrix multiplications are not timed and the library's first proposal is used, so that two
+// processes get the same bits.
+std::unique_ptr<Device> make_gpu(int index, bool tune = true);
 
 // Returns the cached memory of all devices to the driver.
 void free_all_caches();

@@ -6,12 +6,14 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <memory>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #define __global__
@@ -74,6 +76,19 @@ class Block {
     const float other = slots_[first + ((me - first) ^ static_cast<std::size_t>(with))];
     meet(warp, kWarp);
     return other;
+  }
+
+  // What each lane of the calling fiber's warp gives.
+  template <typename Value>
+  std::array<Value, kWarp> gather(const Value& value) {
+    static std::array<Value, kWarp> given[32];  // of each warp; blocks run one after another
+    const std::size_t me = at_;
+    auto& warp = warps_[me / kWarp];
+    given[me / kWarp][me % kWarp] = value;
+    meet(warp, kWarp);
+    const auto all = given[me / kWarp];
+    meet(warp, kWarp);
+    return all;
   }
 
   static Block*& current_block() {
@@ -140,25 +155,53 @@ inline int atomicAdd(int* to, int value) {
   return before;
 }
 
-template <Threads T, typename Kernel, typename... Arguments>
-void launch(Kernel kernel, Grid grid, int threads, std::size_t, Stream, Arguments... arguments) {
-  const std::function<void()> body = [&] { kernel(arguments...); };
-  host::size = {static_cast<unsigned>(threads), 1, 1};
+inline unsigned atomicMax(unsigned* to, unsigned value) {
+  const unsigned before = *to;
+  *to = std::max(before, value);
+  return before;
+}
+
+namespace host {
+
+using Work = std::function<void()>;
+
+// Where launches are captured instead of run; null: they run at once.
+inline std::vector<Work>* captured = nullptr;
+
+// What a stream of CUDA does with work: it runs it, or captures it.
+inline void submit(Work work) {
+  if (captured) {
+    captured->push_back(std::move(work));
+  } else {
+    work();
+  }
+}
+
+template <Threads T, typename Body>
+void run_grid(const Grid& grid, int threads, const Body& body) {
+  size = {static_cast<unsigned>(threads), 1, 1};
   for (std::int64_t z = 0; z < grid.z; ++z) {
     for (std::int64_t y = 0; y < grid.y; ++y) {
       for (std::int64_t x = 0; x < grid.x; ++x) {
-        host::block = {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)};
+        block = {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)};
         if (T == Threads::together) {
-          host::Block(threads, body).run();
+          Block(threads, body).run();
           continue;
         }
         for (int i = 0; i < threads; ++i) {
-          host::thread.x = static_cast<unsigned>(i);
-          kernel(arguments...);
+          thread.x = static_cast<unsigned>(i);
+          body();
         }
       }
     }
   }
+}
+
+}  // namespace host
+
+template <Threads T, typename Kernel, typename... Arguments>
+void launch(Kernel kernel, Grid grid, int threads, std::size_t, Stream, Arguments... arguments) {
+  host::submit([=] { host::run_grid<T>(grid, threads, [&] { kernel(arguments...); }); });
 }
 
 }  // namespace torchclip::cuda

@@ -6,9 +6,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "jpeg_markers.h"
 
 #if __has_include(<nvjpeg.h>)
 #include <nvjpeg.h>
@@ -30,7 +31,6 @@ static_assert(sizeof(Destination) == sizeof(nvjpegImage_t) && NVJPEG_MAX_COMPONE
 
 // Every sequential or progressive JPEG of one or three components up to the size that the CPU decoder takes by default.
 constexpr std::int64_t kMostPixels = 0x3fff * 0x3fff;
-constexpr unsigned kMostThreads = 16;
 
 class Library {
  public:
@@ -74,7 +74,7 @@ class NvJpeg final : public JpegDecoder {
       : device_(device),
         library_(library),
         handle_(handle),
-        lanes_(std::clamp(std::thread::hardware_concurrency(), 1u, kMostThreads)) {}
+        lanes_(std::clamp(std::thread::hardware_concurrency(), 1u, Workers::kMost)) {}
 
   ~NvJpeg() override {
     for (auto& lane : lanes_) {
@@ -89,39 +89,22 @@ class NvJpeg final : public JpegDecoder {
     int components = 0, subsampling = 0, widths[4] = {}, heights[4] = {};
     if (library_.info(handle_, data, bytes, &components, &subsampling, widths, heights) != kSuccess) return false;
     if ((components != 1 && components != 3) || widths[0] < 1 || heights[0] < 1) return false;
+    // nvJPEG takes every file of three components for YCbCr.
+    if (components == 3 && is_rgb_jpeg(data, bytes)) return false;
     width = widths[0];
     height = heights[0];
     return static_cast<std::int64_t>(width) * height <= kMostPixels;
   }
 
-  void decode(JpegJob* jobs, std::int64_t count, Stream stream) override {
-    // The memory that the jobs write to may still be in use by what was queued before.
-    cudaEvent_t ready = nullptr;
-    if (cudaEventCreateWithFlags(&ready, cudaEventDisableTiming) != cudaSuccess) throw std::runtime_error("an event");
-    cudaEventRecord(ready, static_cast<cudaStream_t>(stream));
+  void decode(JpegJob* jobs, std::int64_t count, Workers& workers) override {
     std::atomic<std::int64_t> next{0};
-    const auto work = [&](Lane& lane) {
+    const auto lanes = std::min(static_cast<std::int64_t>(lanes_.size()), count);
+    workers.run(lanes, [&](std::int64_t i) {
+      auto& lane = lanes_[static_cast<std::size_t>(i)];
       c10::cuda::set_device(static_cast<c10::DeviceIndex>(device_));
       if (!open(lane)) return;
-      cudaStreamWaitEvent(lane.stream, ready, 0);
-      for (std::int64_t i; (i = next++) < count;) {
-        auto& job = jobs[i];
-        Destination to{};
-        to.channel[0] = job.out;
-        to.pitch[0] = static_cast<std::size_t>(job.width) * 3;
-        job.done =
-            library_.decode(handle_, lane.state, job.data, job.bytes, kInterleavedRgb, &to, lane.stream) == kSuccess;
-        // A state serves one image at a time; an error of the decoding itself shows here.
-        job.done = cudaStreamSynchronize(lane.stream) == cudaSuccess && job.done;
-        if (!job.done) cudaGetLastError();
-      }
-    };
-    std::vector<std::thread> threads;
-    const auto most = std::min<std::size_t>(lanes_.size(), static_cast<std::size_t>(count));
-    for (std::size_t t = 1; t < most; ++t) threads.emplace_back([&, t] { work(lanes_[t]); });
-    work(lanes_[0]);
-    for (auto& thread : threads) thread.join();
-    cudaEventDestroy(ready);
+      for (std::int64_t job; (job = next++) < count;) decode_one(lane, jobs[job]);
+    });
   }
 
  private:
@@ -129,6 +112,16 @@ class NvJpeg final : public JpegDecoder {
     cudaStream_t stream = nullptr;
     void* state = nullptr;
   };
+
+  void decode_one(Lane& lane, JpegJob& job) {
+    Destination to{};
+    to.channel[0] = job.out;
+    to.pitch[0] = static_cast<std::size_t>(job.width) * 3;
+    job.done = library_.decode(handle_, lane.state, job.data, job.bytes, kInterleavedRgb, &to, lane.stream) == kSuccess;
+    // A state serves one image at a time; an error of the decoding itself shows here.
+    job.done = cudaStreamSynchronize(lane.stream) == cudaSuccess && job.done;
+    if (!job.done) cudaGetLastError();
+  }
 
   bool open(Lane& lane) {
     if (!lane.stream && cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking) != cudaSuccess) return false;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "device.h"
+#include "workers.h"
 
 namespace torchclip::cuda {
 
@@ -15,9 +16,9 @@ class JpegDecoder {
   // Thread-safe. Returns the size of a file that the decoder accepts, or false if it does not accept it (not a JPEG,
   // damaged, four components).
   virtual bool size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) = 0;
-  // Decodes all jobs on its own threads and streams; `stream` waits for them. Sets `done` of each job; a bad file fails
-  // without affecting the others.
-  virtual void decode(JpegJob* jobs, std::int64_t count, Stream stream) = 0;
+  // Decodes all jobs on streams of its own, and waits for them; no earlier work may use the memory that they write to.
+  // Sets `done` of each job; a bad file fails without affecting the others.
+  virtual void decode(JpegJob* jobs, std::int64_t count, Workers& workers) = 0;
 };
 
 // Returns null if the library is not available; `problem` then says what to install.

@@ -1,75 +1,33 @@
 #include "kernels.h"
 
 #include "arithmetic.h"
-#include "platform.h"
+#include "device_code.h"
 
 namespace torchclip::cuda {
 namespace {
 
-constexpr int kBlock = 256;
-constexpr int kWarp = 32;
-constexpr int kRowsOfBlock = 8;  // a warp for each
+constexpr std::uint32_t kPatchPacks = 4;  // packs of a thread
 
-// N numbers that are loaded and stored together.
-template <typename T, int N>
-struct alignas(sizeof(T) * static_cast<std::size_t>(N)) Pack {
-  T v[static_cast<std::size_t>(N)];
-};
-
-template <typename T, int N>
-__device__ Pack<T, N> load(const T* from) {
-  return *reinterpret_cast<const Pack<T, N>*>(from);
-}
-
-template <typename T, int N>
-__device__ void store(T* to, const Pack<T, N>& pack) {
-  *reinterpret_cast<Pack<T, N>*>(to) = pack;
-}
-
-// work(T{}) with the type that `dtype` names.
-template <typename Work>
-void typed(DType dtype, Work&& work) {
-  switch (dtype) {
-    case DType::f32:
-      return work(float{});
-    case DType::f16:
-      return work(Half{});
-    case DType::bf16:
-      return work(Bf16{});
-    case DType::s8:
-      break;  // No kernel takes int8.
-  }
-}
-
-__device__ float sum_of_warp(float x) {
-  UNROLL
-  for (int lane = kWarp / 2; lane > 0; lane /= 2) x += __shfl_xor_sync(0xffffffffu, x, lane);
-  return x;
-}
-
-__device__ int thread_of_block() { return static_cast<int>(threadIdx.x); }
-
-__device__ std::int64_t thread_of_grid() { return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
-
-std::int64_t blocks_for(std::int64_t work, std::int64_t each) { return (work + each - 1) / each; }
-
-// A thread for each position of a patch: the three channels of one pixel.
+// A thread for some packs of neighbouring elements of the output; row_packs: those of an output row.
 template <typename T>
-__global__ void patches_kernel(const std::uint8_t* pixels, std::int64_t count, PatchShape shape, const float* table,
-                               T* out) {
+__global__ void patches_kernel(const std::uint8_t* pixels, std::uint32_t packs, std::uint32_t row_packs,
+                               PatchShape shape, const float* table, T* out) {
   __shared__ float values[3 * 256];
   for (int i = thread_of_block(); i < 3 * 256; i += static_cast<int>(blockDim.x)) values[i] = table[i];
   __syncthreads();
-  const std::int64_t i = thread_of_grid();
-  if (i >= count) return;
-  const auto at = patch_pixel(shape, i);
-  T* to = out + at.row * shape.stride + at.place;
-  const std::int64_t plane = shape.patch * shape.patch;
-  UNROLL
-  for (int c = 0; c < 3; ++c) to[c * plane] = from_float<T>(values[c * 256 + pixels[at.pixel + c]]);
-  // The first threads of a patch also write the zeros after it.
-  const std::int64_t tail = 3 * plane + at.place;
-  if (tail < shape.stride) out[at.row * shape.stride + tail] = from_float<T>(0.0f);
+  constexpr std::uint32_t N = 16 / sizeof(T);
+  const std::uint32_t first = blockIdx.x * blockDim.x * kPatchPacks + threadIdx.x;
+  for (std::uint32_t k = 0; k < kPatchPacks; ++k) {
+    const std::uint32_t i = first + k * blockDim.x;
+    if (i >= packs) return;
+    PatchWalk at(shape, i / row_packs, i % row_packs * N);
+    Pack<T, static_cast<int>(N)> pack;
+    UNROLL
+    for (std::uint32_t j = 0; j < N; ++j, at.next()) {
+      pack.v[j] = from_float<T>(at.is_padding() ? 0.0f : values[at.channel() * 256 + pixels[at.byte()]]);
+    }
+    store<T, static_cast<int>(N)>(out + static_cast<std::int64_t>(i) * N, pack);
+  }
 }
 
 // A warp normalises a row that `value(i)` (four numbers from column i on) reads and `keep(i, numbers)` takes. N: groups
@@ -166,22 +124,35 @@ void held(std::int64_t width, Work&& work) {
   work(std::integral_constant<int, 0>{});
 }
 
-// N numbers of one row a thread; columns is a multiple of N.
+// N numbers of one row a thread; row_packs: the threads of a row.
 template <Activation A, int N, typename T>
-__global__ void bias_activation_kernel(T* x, std::int64_t packs, std::int64_t columns, const float* bias,
+__global__ void bias_activation_kernel(T* x, std::uint32_t packs, std::uint32_t row_packs, const float* bias,
                                        const T* own_bias) {
-  const std::int64_t i = thread_of_grid();
+  const std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= packs) return;
-  const std::int64_t column = i * N % columns;
-  auto pack = load<T, N>(x + i * N);
+  const std::int64_t column = std::int64_t{i % row_packs} * N;
+  T* at = x + static_cast<std::int64_t>(i) * N;
+  auto pack = load<T, N>(at);
   UNROLL
   for (int j = 0; j < N; ++j) {
     float v = to_float(pack.v[j]);
     if (bias) v += bias[column + j];
     if (own_bias) v += to_float(own_bias[column + j]);
-    pack.v[j] = from_float<T>(activate<A>(v));
+    pack.v[j] = from_float<T>(activate<A, sizeof(T) == 2>(v));
   }
-  store<T, N>(x + i * N, pack);
+  store<T, N>(at, pack);
+}
+
+// A warp divides a row by its norm.
+__global__ void normalize_kernel(float* rows, std::int64_t count, std::int64_t width) {
+  const std::int64_t row = thread_of_grid() / kWarp;
+  if (row >= count) return;  // a whole warp
+  float* x = rows + row * width;
+  const int lane = thread_of_block() % kWarp;
+  float squares = 0;
+  for (std::int64_t i = lane; i < width; i += kWarp) squares += x[i] * x[i];
+  const float norm = sqrtf(sum_of_warp(squares));
+  for (std::int64_t i = lane; i < width; i += kWarp) x[i] /= norm;
 }
 
 __global__ void gather_kernel(const float* x, const std::int32_t* index, std::int64_t count, std::int64_t width,
@@ -217,70 +188,18 @@ __global__ void resize_kernel(const ResizeJob* jobs) {
   if (i < pass_bytes(job.shape, First)) resize_byte<First>(job, i);
 }
 
-constexpr int kKept = 2048;  // keys that a block sorts: the best k and what may be better
-constexpr int kSelectThreads = 256;
-
-// All of `keys` into falling order: bitonic, by all threads of the block.
-__device__ void sort_keys(std::uint64_t* keys) {
-  for (int size = 2; size <= kKept; size *= 2) {
-    for (int step = size / 2; step > 0; step /= 2) {
-      __syncthreads();
-      for (int i = thread_of_block(); i < kKept / 2; i += kSelectThreads) {
-        const auto pair = bitonic_pair(i, size, step);
-        if ((keys[pair.low] < keys[pair.high]) == pair.falling) {
-          const auto key = keys[pair.low];
-          keys[pair.low] = keys[pair.high];
-          keys[pair.high] = key;
-        }
-      }
-    }
-  }
-  __syncthreads();
-}
-
-// A block for each query: scores above the k-th best so far gather behind the best and are sorted in when they would
-// no longer fit.
-__global__ void select_kernel(const float* scores, std::int64_t columns, std::int64_t stride, std::int64_t first,
-                              std::int32_t k, std::uint64_t* best) {
-  __shared__ std::uint64_t keys[kKept];
-  __shared__ int waiting;
-  const float* row = scores + blockIdx.x * stride;
-  std::uint64_t* own = best + static_cast<std::int64_t>(blockIdx.x) * k;
-  for (int i = thread_of_block(); i < kKept; i += kSelectThreads) keys[i] = i < k ? own[i] : 0;
-  if (threadIdx.x == 0) waiting = 0;
-  __syncthreads();
-  std::uint64_t least = keys[k - 1];
-  for (std::int64_t start = 0; start < columns; start += kSelectThreads) {
-    const std::int64_t column = start + threadIdx.x;
-    if (column < columns) {
-      const auto key = key_of(row[column], static_cast<std::uint32_t>(first + column));
-      if (key > least) keys[k + atomicAdd(&waiting, 1)] = key;
-    }
-    __syncthreads();
-    const bool full = waiting > kKept - k - kSelectThreads, done = start + kSelectThreads >= columns;
-    if (!full && !done) {
-      __syncthreads();  // nobody adds before all have read
-      continue;
-    }
-    sort_keys(keys);
-    for (int i = k + thread_of_block(); i < kKept; i += kSelectThreads) keys[i] = 0;
-    if (threadIdx.x == 0) waiting = 0;
-    __syncthreads();
-    least = keys[k - 1];
-  }
-  for (int i = thread_of_block(); i < k; i += kSelectThreads) own[i] = keys[i];
-}
-
 }  // namespace
 
 void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
              std::int64_t stride, const float* table, DType dtype, void* out) {
-  const PatchShape shape{size, patch, size / patch, stride};
-  const std::int64_t count = rows * shape.grid * shape.grid * patch * patch;
+  const auto small = [](std::int64_t n) { return static_cast<std::uint32_t>(n); };
+  const PatchShape shape{small(size), small(patch), small(size / patch), small(stride)};
   typed(dtype, [&](auto type) {
     using T = decltype(type);
-    launch<Threads::together>(patches_kernel<T>, {blocks_for(count, kBlock)}, kBlock, 0, stream, pixels, count, shape,
-                              table, static_cast<T*>(out));
+    const std::int64_t row_packs = stride * static_cast<std::int64_t>(sizeof(T)) / 16;
+    const std::int64_t packs = rows * shape.grid * shape.grid * row_packs;
+    launch<Threads::together>(patches_kernel<T>, {blocks_for(packs, kBlock * kPatchPacks)}, kBlock, 0, stream, pixels,
+                              small(packs), small(row_packs), shape, table, static_cast<T*>(out));
   });
 }
 
@@ -315,9 +234,10 @@ static void bias_activation_of(Stream stream, void* x, DType dtype, std::int64_t
     const auto run = [&](auto n) {
       constexpr int N = decltype(n)::value;
       const std::int64_t packs = rows * columns / N;
-      launch<Threads::independent>(bias_activation_kernel<A, N, T>, {blocks_for(packs, kBlock)}, kBlock, 0, stream,
-                                   static_cast<T*>(x), packs, columns, own ? nullptr : static_cast<const float*>(bias),
-                                   own ? static_cast<const T*>(bias) : nullptr);
+      launch<Threads::independent>(
+          bias_activation_kernel<A, N, T>, {blocks_for(packs, kBlock)}, kBlock, 0, stream, static_cast<T*>(x),
+          static_cast<std::uint32_t>(packs), static_cast<std::uint32_t>(columns / N),
+          own ? nullptr : static_cast<const float*>(bias), own ? static_cast<const T*>(bias) : nullptr);
     };
     if (columns % kMany == 0) {
       run(std::integral_constant<int, kMany>{});
@@ -369,16 +289,15 @@ void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* pl
   });
 }
 
+void normalize(Stream stream, float* rows, std::int64_t count, std::int64_t width) {
+  launch<Threads::together>(normalize_kernel, {blocks_for(count, kRowsOfBlock)}, kRowsOfBlock * kWarp, 0, stream, rows,
+                            count, width);
+}
+
 void resize(Stream stream, const ResizeJob* jobs, std::int64_t count, std::int64_t most) {
   const Grid grid{blocks_for(most, kBlock), count};
   launch<Threads::independent>(resize_kernel<true>, grid, kBlock, 0, stream, jobs);
   launch<Threads::independent>(resize_kernel<false>, grid, kBlock, 0, stream, jobs);
-}
-
-void select_top_k(Stream stream, const float* scores, std::int64_t queries, std::int64_t columns, std::int64_t stride,
-                  std::int64_t first, std::int32_t k, std::uint64_t* best) {
-  launch<Threads::together>(select_kernel, {queries}, kSelectThreads, 0, stream, scores, columns, stride, first, k,
-                            best);
 }
 
 }  // namespace torchclip::cuda

@@ -12,8 +12,8 @@ namespace torchclip::cuda {
 using core::Activation;
 
 // Converts images, uint8 [rows, size, size, 3], to the input of a linear layer: [rows * grid * grid, stride] elements
-// of `dtype`. Each row is a patch in the order channel, row, column, with zeros from 3 patch^2 to stride. table: float
-// [3, 256], the value of each byte (core::PixelTable).
+// of `dtype`. Each row is a patch in the order channel, row, column, with zeros from 3 patch^2 to stride, a multiple of
+// 8. table: float [3, 256], the value of each byte (core::PixelTable).
 void patches(Stream stream, const std::uint8_t* pixels, std::int64_t rows, std::int64_t size, std::int64_t patch,
              std::int64_t stride, const float* table, DType dtype, void* out);
 
@@ -52,6 +52,24 @@ void average(Stream stream, const float* x, std::int64_t rows, std::int64_t leng
 void embed_tokens(Stream stream, const std::int32_t* ids, const std::int32_t* places, std::int64_t tokens,
                   const void* embedding, DType dtype, const float* position, std::int64_t width, float* x);
 
+// Divides each of the float rows [rows, width] by its Euclidean norm, in place.
+void normalize(Stream stream, float* rows, std::int64_t count, std::int64_t width);
+
+// Writes numbers in [-1, 1) that depend on their place only: what GEMMs are timed with.
+void fill_values(Stream stream, DType dtype, std::int64_t count, void* out);
+
+// Raises difference[0] to the largest |a - b| and difference[1] to the largest |a| of `count` numbers of `dtype`. Both
+// begin at 0. Numbers that are equal differ by 0, infinite ones too; where one of the two is NaN, difference[0] becomes
+// NaN.
+void compare(Stream stream, const void* a, const void* b, DType dtype, std::int64_t count, float* difference);
+
+// Whether what compare() found is rounding alone: the algorithms add in different orders, and round each result to its
+// type. False if something was NaN.
+inline bool agrees(const float (&difference)[2], DType dtype) {
+  const float tolerance = dtype == DType::f16 ? 4e-3f : dtype == DType::bf16 ? 2e-2f : 1e-4f;
+  return difference[0] <= tolerance * difference[1];
+}
+
 // One image of a batch to resize: core::ResizePlan with its tables on the device.
 struct ResizeJob {
   const std::uint8_t* in;  // [height, width, channels]
@@ -70,11 +88,13 @@ void resize(Stream stream, const ResizeJob* jobs, std::int64_t count, std::int64
 
 constexpr std::int64_t kMostK = 1024;
 
-// Updates the hits of each query: keys in descending order, with 0 for empty ones. See key_of.
+// Updates the hits of each query: keys in descending order, with 0 for empty ones. See key_of. The columns are divided
+// into `parts`, each with hits of its own, so that few queries keep a whole device busy; merged_hits (search.h)
+// joins them.
 //   scores: float [queries, columns], row stride `stride`: of base rows first ... first + columns.
-//   best:   uint64 [queries, k]: read and written. k <= kMostK.
+//   best:   uint64 [queries, parts, k]: read and written. k <= kMostK.
 void select_top_k(Stream stream, const float* scores, std::int64_t queries, std::int64_t columns, std::int64_t stride,
-                  std::int64_t first, std::int32_t k, std::uint64_t* best);
+                  std::int64_t first, std::int32_t k, std::int64_t parts, std::uint64_t* best);
 
 // Combines a score and a row into one number with the order of the pair: the higher score first, equal scores by
 // ascending row. No pair has key 0, and NaN sorts last.

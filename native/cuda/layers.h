@@ -9,10 +9,14 @@
 
 namespace torchclip::cuda {
 
+// What an inner size is padded to where nothing else depends on it: split-K kernels of cuBLASLt 12.8 to 13.1 were seen
+// to drop the rest of an inner size that is no multiple of the depth of their tiles.
+constexpr std::int64_t kInnerMultiple = 64;
+
 // A Linear layer on the device.
 struct Linear {
   Memory weights, bias;
-  std::int64_t columns = 0, inner = 0;  // inner is padded to a multiple of 8.
+  std::int64_t columns = 0, inner = 0;  // Padding included; inner is a multiple of 8.
   DType dtype = DType::f32, bias_dtype = DType::f32;
   std::size_t bytes() const { return static_cast<std::size_t>(columns * inner * size_of(dtype)); }
 };
@@ -27,7 +31,7 @@ struct LayerNorm {
 class Workspace {
  public:
   explicit Workspace(Device& device) : device_(device) {}
-  enum Name { kStream, kInput, kQkv, kHidden, kPooled, kQueries, kEmbedded, kPixels, kBetween, kDecoded, kNames };
+  enum Name { kStream, kInput, kQkv, kHidden, kPooled, kQueries, kEmbedded, kPixels, kBetween, kNames };
   template <typename T = void>
   T* grow(Name name, std::int64_t bytes) {
     return static_cast<T*>(grown(name, static_cast<std::size_t>(bytes)));

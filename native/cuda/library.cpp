@@ -12,7 +12,14 @@ namespace {
 
 int32_t make_model_on_gpu(const torchclip_cuda_source* source, torchclip_cuda_model** model,
                           torchclip_backend_error* error) {
-  return core::guarded(error, [&] { *model = model_on(make_gpu(source->device), *source); });
+  return core::guarded(error,
+                       [&] { *model = model_on(make_gpu(source->device, source->deterministic == 0), *source); });
+}
+
+// libtorch's allocator keeps the freed memory of a stream for that stream, which ends with its model.
+void destroy_model_on_gpu(torchclip_cuda_model* model) {
+  model_table().destroy_model(model);
+  free_all_caches();
 }
 
 // One device for searches, made when first asked for; searches of several threads take turns.
@@ -48,6 +55,7 @@ int32_t top_k_on(int32_t device, const float* queries, int64_t query_rows, const
 torchclip_cuda_table table_of_gpus() {
   auto table = model_table();
   table.make_model = make_model_on_gpu;
+  table.destroy_model = destroy_model_on_gpu;
   table.free_cache = free_all_caches;
   table.similarity = similarity_on;
   table.top_k = top_k_on;

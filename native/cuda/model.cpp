@@ -39,48 +39,51 @@ class DeviceModel final : public Model {
   std::string name() const override { return precision_ + " (" + device_->name() + ")"; }
   MemoryUse memory() const override { return {weight_bytes_, workspace_.bytes()}; }
 
-  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
-                     Cancel cancel) override {
-    const std::int64_t bytes = images_->pixels(), dim = dim_of(output);
-    passes(rows, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t count) {
+  DeviceCounts counts() const override { return device_->counts(); }
+
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, const EncodeOptions& options) override {
+    const std::int64_t bytes = images_->pixels(), dim = dim_of(options.output);
+    passes(rows, images_->pass_rows(), options, [&](int slot, std::int64_t begin, std::int64_t count) {
       const auto* on =
           static_cast<std::uint8_t*>(device_->input_slot(slot, static_cast<std::size_t>(padded(count) * bytes)));
       device_->upload_async(slot, pixels + begin * bytes, static_cast<std::size_t>(count * bytes));
-      image_pass(slot, on, count, output, out + begin * dim);
+      image_pass(slot, on, count, out + begin * dim, options);
       return count;
     });
   }
 
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
-                     Cancel cancel) override {
-    passes(rows, rows, cancel, [&](int slot, std::int64_t begin, std::int64_t most) {
+                     const EncodeOptions& options) override {
+    passes(rows, rows, options, [&](int slot, std::int64_t begin, std::int64_t most) {
       std::int64_t taken = 0;
       const auto packed = texts_->pack(ids + begin * length, rows - begin, length, most, taken);
       const auto* on = static_cast<std::int32_t*>(device_->input_slot(slot, packed.data.size() * 4));
       device_->upload_async(slot, packed.data.data(), packed.data.size() * 4);
       auto* result = result_of(slot, packed.rows, dim_);
       device_->begin_batch(slot);
-      text_run(on, packed, result);
+      text_run(on, packed, result, options.normalize);
       device_->end_batch(slot, out + begin * dim_, result, static_cast<std::size_t>(taken * dim_) * 4);
       return taken;
     });
   }
 
-  void encode_images(const torchclip_image* images, std::int64_t count, ImageOutput output, float* out,
-                     std::uint8_t* failed, Cancel cancel) override;
+  void encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
+                     const EncodeOptions& options) override;
 
   double time_images(std::int64_t rows, int repeats) override {
-    std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows * images_->pixels()), 128);
+    const std::int64_t most = images_->pass_rows();
+    // With room for the padding of the last pass.
+    std::vector<std::uint8_t> pixels(static_cast<std::size_t>((rows + kCapturedRows) * images_->pixels()), 128);
     const auto memory = device_->allocate(pixels.size());
     device_->upload(memory.get(), pixels.data(), pixels.size());
-    const std::int64_t most = images_->pass_rows(), passes = (rows + most - 1) / most;
-    images_->reserve(bucket(most));
-    auto* result = result_of(0, rows, dim_);
+    images_->reserve(padded(most));
+    auto* result = result_of(0, rows + kCapturedRows, dim_);
     return device_->time(repeats, [&] {
-      for (std::int64_t i = 0; i < passes; ++i) {
-        const std::int64_t begin = i * rows / passes, end = (i + 1) * rows / passes;
-        const auto* from = static_cast<std::uint8_t*>(memory.get()) + begin * images_->pixels();
-        image_run(from, end - begin, ImageOutput::embedding, result + begin * dim_);
+      for (std::int64_t done = 0; done < rows;) {
+        const std::int64_t count = next_rows(done, rows - done, most, false);
+        const auto* from = static_cast<std::uint8_t*>(memory.get()) + done * images_->pixels();
+        image_run(from, padded(count), result + done * dim_, {true});
+        done += count;
       }
     });
   }
@@ -98,7 +101,7 @@ class DeviceModel final : public Model {
     }
     return device_->time(repeats, [&] {
       for (std::size_t i = 0; i < packed.size(); ++i) {
-        text_run(static_cast<std::int32_t*>(memory[i].get()), packed[i], result_of(0, packed[i].rows, dim_));
+        text_run(static_cast<std::int32_t*>(memory[i].get()), packed[i], result_of(0, packed[i].rows, dim_), true);
       }
     });
   }
@@ -110,9 +113,11 @@ class DeviceModel final : public Model {
   }
   static bool fits(const BlockSettings& s) { return fits(s.width, s.heads) && s.mlp_width % 8 == 0; }
 
-  static std::string key(const void* input, std::int64_t rows, const void* result) {
+  // What the launches of a pass depend on, besides the shapes of its kind.
+  static std::string key(const char* kind, const void* input, std::int64_t rows, const void* result, bool normalize) {
     const auto address = [](const void* p) { return std::to_string(reinterpret_cast<std::uintptr_t>(p)); };
-    return address(input) + " " + std::to_string(rows) + " " + address(result);
+    return std::string(kind) + (normalize ? " normalized " : " ") + address(input) + " " + std::to_string(rows) + " " +
+           address(result);
   }
 
   // The floats of a row of an output of the image tower.
@@ -129,43 +134,51 @@ class DeviceModel final : public Model {
     return static_cast<float*>(memory.get());
   }
 
-  static std::int64_t padded(std::int64_t rows) { return rows <= kCapturedRows ? bucket(rows) : rows; }
+  // The rows that a pass over `rows` images computes.
+  static std::int64_t padded(std::int64_t rows) { return rows <= kCapturedRows ? row_bucket(rows) : rows; }
 
-  void text_run(const std::int32_t* data, const PackedTexts& texts, float* result) {
-    const auto pass = [&] { texts_->pass(data, texts.rows, texts.tokens, result); };
+  void text_run(const std::int32_t* data, const PackedTexts& texts, float* result, bool normalized) {
+    const auto pass = [&] {
+      texts_->pass(data, texts.rows, texts.tokens, result);
+      if (normalized) normalize(device_->stream(), result, texts.rows, dim_);
+    };
     if (texts.rows > kCapturedRows) return pass();
-    device_->run_captured("text " + key(data, texts.rows, result) + " " + std::to_string(texts.tokens), pass);
+    const auto name = key("text", data, texts.rows, result, normalized) + " " + std::to_string(texts.tokens);
+    device_->run_captured(name, pass);
   }
 
-  // Small batches are captured: then `pixels` must hold bucket(rows) images.
-  void image_run(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* result) {
-    const auto pass = [&] { images_->pass(pixels, rows, output, result); };
-    if (rows != padded(rows) || rows > kCapturedRows) return pass();
-    const std::string name = output == ImageOutput::pooled ? "pooled " : "image ";
-    device_->run_captured(name + key(pixels, rows, result), pass);
+  // `pixels` and `result` hold `rows` images and rows of the output, padding included.
+  void image_run(const std::uint8_t* pixels, std::int64_t rows, float* result, const EncodeOptions& options) {
+    const auto output = options.output;
+    const bool normalized = options.normalize;
+    const auto pass = [&] {
+      images_->pass(pixels, rows, output, result);
+      if (normalized) normalize(device_->stream(), result, rows, dim_of(output));
+    };
+    if (rows > kCapturedRows) return pass();
+    const char* kind = output == ImageOutput::pooled ? "pooled" : "image";
+    device_->run_captured(key(kind, pixels, rows, result, normalized), pass);
   }
 
-  void image_pass(int slot, const std::uint8_t* pixels, std::int64_t count, ImageOutput output, float* out) {
-    const std::int64_t rows = padded(count), dim = dim_of(output);
-    images_->reserve(bucket(std::max(rows, images_->pass_rows())));
+  void image_pass(int slot, const std::uint8_t* pixels, std::int64_t count, float* out, const EncodeOptions& options) {
+    const std::int64_t rows = padded(count), dim = dim_of(options.output);
+    images_->reserve(std::max(rows, padded(images_->pass_rows())));
     auto* result = result_of(slot, rows, dim);
     device_->begin_batch(slot);
-    image_run(pixels, rows, output, result);
+    image_run(pixels, rows, result, options);
     device_->end_batch(slot, out, result, static_cast<std::size_t>(count * dim) * 4);
   }
 
   // Calls pass(slot, first row, rows at most), which starts work and returns the rows taken, until all are done. Out of
   // memory: what is cached is freed, the pass halved and tried again.
   template <typename Pass>
-  void passes(std::int64_t rows, std::int64_t most, Cancel cancel, Pass&& pass) {
+  void passes(std::int64_t rows, std::int64_t most, const EncodeOptions& options, Pass&& pass) {
     if (deterministic_) most = 1;
     int slot = 0;
     for (std::int64_t done = 0; done < rows;) {
-      // Of nearly the same size.
-      const std::int64_t left = rows - done, parts = (left + most - 1) / most;
-      const std::int64_t count = (left + parts - 1) / parts;
+      const std::int64_t count = next_rows(done, rows - done, most, true);
       try {
-        core::check_cancel(cancel);
+        core::check_cancel(options.cancel);
         device_->finish(slot);
         done += pass(slot, done, count);
         slot = (slot + 1) % Device::kSlots;
@@ -187,7 +200,7 @@ class DeviceModel final : public Model {
     std::vector<JpegJob> jobs;
     std::vector<std::size_t> job_of;
   };
-  DecodedJpegs decode_jpegs(const torchclip_image* images, std::int64_t count);
+  DecodedJpegs decode_jpegs(int slot, const torchclip_image* images, std::int64_t count);
   ResizeBatch resize_batch_of(const torchclip_image* images, const DecodedJpegs& decoded, std::uint8_t* failed);
 
   std::unique_ptr<Device> device_;
@@ -205,8 +218,8 @@ class DeviceModel final : public Model {
   } results_[Device::kSlots];
 };
 
-// Lets the device decode the JPEG files among the images that it accepts, into memory of the workspace.
-DeviceModel::DecodedJpegs DeviceModel::decode_jpegs(const torchclip_image* images, std::int64_t count) {
+// Lets the device decode the JPEG files among the images that it accepts, into memory of the slot.
+DeviceModel::DecodedJpegs DeviceModel::decode_jpegs(int slot, const torchclip_image* images, std::int64_t count) {
   DecodedJpegs decoded;
   decoded.job_of.assign(static_cast<std::size_t>(count), kNoJob);
   std::vector<std::int64_t> offsets;
@@ -222,7 +235,7 @@ DeviceModel::DecodedJpegs DeviceModel::decode_jpegs(const torchclip_image* image
     decoded.jobs.push_back(job);
   }
   if (decoded.jobs.empty()) return decoded;
-  auto* memory = workspace_.grow<std::uint8_t>(Workspace::kDecoded, bytes);
+  auto* memory = static_cast<std::uint8_t*>(device_->decode_slot(slot, static_cast<std::size_t>(bytes)));
   for (std::size_t j = 0; j < decoded.jobs.size(); ++j) decoded.jobs[j].out = memory + offsets[j];
   device_->decode_jpegs(decoded.jobs.data(), static_cast<std::int64_t>(decoded.jobs.size()));
   return decoded;
@@ -233,38 +246,38 @@ DeviceModel::DecodedJpegs DeviceModel::decode_jpegs(const torchclip_image* image
 ResizeBatch DeviceModel::resize_batch_of(const torchclip_image* images, const DecodedJpegs& decoded,
                                          std::uint8_t* failed) {
   static constexpr std::uint8_t kBlack[3] = {};
-  ResizeBatch batch;
+  std::vector<ResizeBatch::Source> sources;
   for (std::size_t i = 0; i < decoded.job_of.size(); ++i) {
     const auto& input = images[i];
     const auto* job = decoded.job_of[i] != kNoJob ? &decoded.jobs[decoded.job_of[i]] : nullptr;
     if (!input.file_bytes) {
-      batch.add({input.data, input.width, input.height, input.channels}, transform_, nullptr);
+      sources.push_back({{input.data, input.width, input.height, input.channels}, nullptr});
     } else if (job && job->done) {
-      batch.add({nullptr, job->width, job->height, 3}, transform_, job->out);
+      sources.push_back({{nullptr, job->width, job->height, 3}, job->out});
     } else {
       failed[i] = 1;
-      batch.add({kBlack, 1, 1, 3}, transform_, nullptr);
+      sources.push_back({{kBlack, 1, 1, 3}, nullptr});
     }
   }
-  batch.close();
-  return batch;
+  return {*device_, sources, transform_};
 }
 
-void DeviceModel::encode_images(const torchclip_image* images, std::int64_t count, ImageOutput output, float* out,
-                                std::uint8_t* failed, Cancel cancel) {
-  const std::int64_t bytes = images_->pixels(), dim = dim_of(output);
-  passes(count, images_->pass_rows(), cancel, [&](int slot, std::int64_t begin, std::int64_t rows) {
-    const auto decoded = decode_jpegs(images + begin, rows);
-    auto batch = resize_batch_of(images + begin, decoded, failed + begin);
+void DeviceModel::encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
+                                const EncodeOptions& options) {
+  const std::int64_t bytes = images_->pixels(), dim = dim_of(options.output);
+  passes(count, images_->pass_rows(), options, [&](int slot, std::int64_t begin, std::int64_t rows) {
+    const auto decoded = decode_jpegs(slot, images + begin, rows);
+    const auto batch = resize_batch_of(images + begin, decoded, failed + begin);
     auto* pixels = workspace_.grow<std::uint8_t>(Workspace::kPixels, padded(rows) * bytes);
     auto* between = workspace_.grow<std::uint8_t>(Workspace::kBetween, batch.between_bytes());
     auto* base = static_cast<char*>(device_->input_slot(slot, batch.bytes()));
-    batch.end(base, between, pixels);
-    device_->upload_async(slot, batch.data(), batch.bytes());
+    auto* sent = static_cast<char*>(device_->host_slot(slot, batch.bytes()));
+    batch.write(sent, base, between, pixels);
+    device_->upload_async(slot, sent, batch.bytes());
     device_->begin_batch(slot);
     device_->fill(pixels, transform_.fill, static_cast<std::size_t>(rows * bytes));
     resize(device_->stream(), reinterpret_cast<const ResizeJob*>(base + batch.jobs_offset()), rows, batch.most());
-    image_pass(slot, pixels, rows, output, out + begin * dim);
+    image_pass(slot, pixels, rows, out + begin * dim, options);
     return rows;
   });
 }

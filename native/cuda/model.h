@@ -35,6 +35,12 @@ struct MemoryUse {
   std::uint64_t weights = 0, workspace = 0;  // bytes
 };
 
+struct EncodeOptions {
+  bool normalize = false;  // Divides each row of the output by its norm.
+  Cancel cancel = nullptr;
+  ImageOutput output = ImageOutput::embedding;  // of images
+};
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -42,17 +48,18 @@ class Model {
   virtual bool has_texts() const = 0;
   virtual std::string name() const = 0;  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"
   virtual MemoryUse memory() const = 0;
+  virtual DeviceCounts counts() const = 0;
 
   // As the functions of torchclip_cuda_table.
-  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
-                             Cancel cancel) = 0;
+  virtual void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out,
+                             const EncodeOptions& options) = 0;
   virtual void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
-                             Cancel cancel) = 0;
-  virtual void encode_images(const torchclip_image* images, std::int64_t count, ImageOutput output, float* out,
-                             std::uint8_t* failed, Cancel cancel) = 0;
+                             const EncodeOptions& options) = 0;
+  virtual void encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
+                             const EncodeOptions& options) = 0;
 
-  // The time in seconds of one pass over `rows` images (or texts of `length` tokens) that are already on the device, as
-  // the mean of `repeats` passes. For benchmarks.
+  // The time in seconds that the device takes for `rows` images (or texts of `length` tokens) that it holds already, in
+  // the passes that encode_pixels (encode_tokens) makes, as the mean of `repeats` runs. For benchmarks.
   virtual double time_images(std::int64_t rows, int repeats) = 0;
   virtual double time_texts(std::int64_t rows, std::int64_t length, int repeats) = 0;
 };

@@ -1,8 +1,10 @@
 // Cosine matrix and exact top-k on a Device, over a base of any size. The base passes through two slots in chunks; each
-// chunk is copied while the previous one is multiplied and selected from.
+// chunk is copied while the previous one is multiplied and selected from. Rows that are searched again stay on the
+// device.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "device.h"
 
@@ -13,5 +15,25 @@ void similarity(Device& device, const float* a, std::int64_t a_rows, const float
                 std::int64_t dim, float* out, std::int64_t chunk_rows = 0);
 void top_k(Device& device, const float* queries, std::int64_t query_rows, const float* base, std::int64_t base_rows,
            std::int64_t dim, std::int32_t k, std::int32_t* indices, float* scores, std::int64_t chunk_rows = 0);
+
+// Rows that stay on a device, as float32.
+class ResidentRows {
+ public:
+  // Copies float [count, dim] to the device, which must outlive the rows. Throws Error(E_OUT_OF_MEMORY).
+  ResidentRows(Device& device, const float* rows, std::int64_t count, std::int64_t dim);
+
+  // As top_k above, over these rows; k <= count.
+  void top_k(const float* queries, std::int64_t query_rows, std::int32_t k, std::int32_t* indices, float* scores,
+             std::int64_t chunk_rows = 0) const;
+
+ private:
+  Device& device_;
+  std::int64_t count_, dim_;
+  Memory rows_;
+};
+
+// Joins the hits of each query's parts: uint64 [queries, parts, k] to [queries, k], each in descending order.
+std::vector<std::uint64_t> merged_hits(const std::vector<std::uint64_t>& keys, std::int64_t queries, std::int64_t parts,
+                                       std::int32_t k);
 
 }  // namespace torchclip::cuda

@@ -52,27 +52,41 @@ void model_memory(const torchclip_cuda_model* model, uint64_t* weights, uint64_t
   *workspace = use.workspace;
 }
 
+void model_counts(const torchclip_cuda_model* model, torchclip_cuda_counts* to) {
+  const auto counts = model->model->counts();
+  to->graphs = counts.graphs.captured;
+  to->replays = counts.graphs.replayed;
+  to->refused_graphs = counts.graphs.refused;
+  to->timed_gemms = counts.timed_gemms;
+  to->reserved = counts.reserved_bytes;
+  core::copy_text(to->graph_problem, sizeof to->graph_problem, counts.graphs.problem);
+}
+
+template <typename Work>
+int32_t guarded_encode(torchclip_backend_error* error, const torchclip_encode_options* options, Work&& work) {
+  const auto call = [&](Cancel cancel) {
+    work(EncodeOptions{options->normalize != 0, cancel, static_cast<core::ImageOutput>(options->output)});
+  };
+  return core::guarded_encode(error, options, call);
+}
+
 int32_t encode_pixels(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
-  return core::guarded_encode(error, options, [&](Cancel cancel) {
-    const auto output = static_cast<core::ImageOutput>(options->output);
-    model->model->encode_pixels(pixels, rows, output, out, cancel);
-  });
+  return guarded_encode(error, options,
+                        [&](const EncodeOptions& how) { model->model->encode_pixels(pixels, rows, out, how); });
 }
 
 int32_t encode_images(torchclip_cuda_model* model, const torchclip_image* images, int64_t rows,
                       const torchclip_encode_options* options, float* out, uint8_t* failed,
                       torchclip_backend_error* error) {
-  return core::guarded_encode(error, options, [&](Cancel cancel) {
-    const auto output = static_cast<core::ImageOutput>(options->output);
-    model->model->encode_images(images, rows, output, out, failed, cancel);
-  });
+  return guarded_encode(error, options,
+                        [&](const EncodeOptions& how) { model->model->encode_images(images, rows, out, failed, how); });
 }
 
 int32_t encode_tokens(torchclip_cuda_model* model, const int32_t* ids, int64_t rows, int64_t length,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
-  return core::guarded_encode(error, options,
-                              [&](Cancel cancel) { model->model->encode_tokens(ids, rows, length, out, cancel); });
+  return guarded_encode(error, options,
+                        [&](const EncodeOptions& how) { model->model->encode_tokens(ids, rows, length, out, how); });
 }
 
 }  // namespace
@@ -102,6 +116,7 @@ torchclip_cuda_table model_table() {
   table.encode_pixels = encode_pixels;
   table.encode_images = encode_images;
   table.encode_tokens = encode_tokens;
+  table.model_counts = model_counts;
   return table;
 }
 

@@ -42,16 +42,20 @@ class TextTower {
   PackedTexts pack(const std::int32_t* ids, std::int64_t rows, std::int64_t length, std::int64_t most_rows,
                    std::int64_t& taken) const {
     std::vector<std::int64_t> pooled, lengths;
+    const std::int64_t most_tokens = pass_tokens(device_);
     std::int64_t tokens = 0;
-    for (taken = 0; taken < std::min(rows, most_rows) && (taken == 0 || tokens < kPassTokens); ++taken) {
-      pooled.push_back(settings_.pooled_position(ids + taken * length, length));
-      lengths.push_back(settings_.causal ? pooled.back() + 1 : length);
-      tokens += lengths.back();
+    for (taken = 0; taken < std::min(rows, most_rows); ++taken) {
+      const std::int64_t last = settings_.pooled_position(ids + taken * length, length);
+      const std::int64_t needed = settings_.causal ? last + 1 : length;
+      if (taken > 0 && tokens + needed > most_tokens) break;
+      pooled.push_back(last);
+      lengths.push_back(needed);
+      tokens += needed;
     }
     PackedTexts p;
-    const bool recorded = taken <= kCapturedRows;
-    p.rows = recorded ? bucket(taken) : taken;
-    p.tokens = recorded ? std::max<std::int64_t>(16, bucket(tokens)) : tokens;
+    const bool captured = taken <= kCapturedRows;
+    p.rows = captured ? row_bucket(taken) : taken;
+    p.tokens = captured ? token_bucket(tokens) : tokens;
     p.data.assign(static_cast<std::size_t>(2 * p.tokens + 3 * p.rows + 2), 0);
     auto *id = p.data.data(), *place = id + p.tokens, *starts = place + p.tokens, *last = starts + p.rows + 1;
     auto* ones = last + p.rows;

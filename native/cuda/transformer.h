@@ -1,6 +1,7 @@
 // The blocks of a Transformer on a device.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -24,13 +25,16 @@ struct Mlp {
     const std::int64_t hidden = need(loader.weights(), up_key + ".bias").rows();
     const DType dtype = loader.dtype();
     activation = s.activation;
-    up = loader.layer(up_key, hidden, s.width, dtype);
+    // Columns of zeros, which every activation leaves zero, make the inner size of `down` a round one.
+    up = loader.layer(up_key, hidden, s.width, dtype, nullptr, {kInnerMultiple, 8});
     // The library's epilogue is GELU in its tanh form; the others are exact in a kernel.
     if (activation != Activation::gelu_tanh || dtype == DType::f32) {
+      std::vector<float> padded(static_cast<std::size_t>(up.columns), 0.0f);
+      std::copy_n(need(loader.weights(), up_key + ".bias").data, hidden, padded.data());
       up.bias = nullptr;
-      bias = loader.floats(need(loader.weights(), up_key + ".bias").data, hidden);
+      bias = loader.floats(padded.data(), up.columns);
     }
-    down = loader.layer(down_key, s.width, hidden, DType::f32, scale);
+    down = loader.layer(down_key, s.width, hidden, DType::f32, scale, {1, kInnerMultiple});
   }
 
   // x += down(activation(up(input))), x: float [rows, width].

@@ -24,7 +24,8 @@ class VitTower {
         blocks_(loader, "visual.transformer", settings, false) {
     const auto& s = settings_;
     auto e = core::vit_embedding(s, loader.weights());
-    patches_ = loader.layer(e.patches.data, nullptr, s.width, s.patch_inner(), dtype_, DType::f32);
+    patches_ = loader.layer(e.patches.data, nullptr, s.width, s.patch_inner(), dtype_, DType::f32, nullptr, 0, 1,
+                            {1, kInnerMultiple});
     positions_ = loader.floats(e.positions.data(), s.patches() * s.width);
     if (s.class_token) class_row_ = loader.floats(e.class_row.data(), s.width);
     table_ = loader.floats(pixels, 3 * 256);
@@ -47,7 +48,7 @@ class VitTower {
 
   std::int64_t pixels() const { return settings_.bytes(); }  // bytes of an image
   std::int64_t pooled_dim() const { return settings_.width; }
-  std::int64_t pass_rows() const { return std::max<std::int64_t>(1, kPassTokens / settings_.length()); }
+  std::int64_t pass_rows() const { return std::max<std::int64_t>(1, pass_tokens(device_) / settings_.length()); }
 
   // Makes the starts of that many sequences; the device's captured passes are dropped if their memory moves.
   void reserve(std::int64_t rows) {

@@ -35,6 +35,11 @@ void convert(const float* from, std::int64_t n, DType dtype, void* to, Convert&&
   }
 }
 
+// Multiples that the sizes of a layer are padded to.
+struct Padding {
+  std::int64_t columns = 1, inner = 8;
+};
+
 // Weights to the device.
 class WeightLoader {
  public:
@@ -53,11 +58,13 @@ class WeightLoader {
   }
 
   // weight: [columns, inner]; bias: [columns] or null, kept in the type that the GEMM writes. Column i and its bias are
-  // multiplied with scale[i], or with 1 where scale is null; the first `queries` columns with query_scale.
+  // multiplied with scale[i], or with 1 where scale is null; the first `queries` columns with query_scale. Zeros are
+  // added up to multiples of `padding`.
   Linear layer(const float* weight, const float* bias, std::int64_t columns, std::int64_t inner, DType dtype,
-               DType bias_dtype, const float* scale = nullptr, std::int64_t queries = 0, float query_scale = 1) {
-    Linear l{nullptr, nullptr, columns, round_up(inner, 8), dtype, bias_dtype};
-    std::vector<char> bytes(l.bytes(), 0), biases(static_cast<std::size_t>(columns * size_of(bias_dtype)));
+               DType bias_dtype, const float* scale = nullptr, std::int64_t queries = 0, float query_scale = 1,
+               Padding padding = {}) {
+    Linear l{nullptr, nullptr, round_up(columns, padding.columns), round_up(inner, padding.inner), dtype, bias_dtype};
+    std::vector<char> bytes(l.bytes(), 0), biases(static_cast<std::size_t>(l.columns * size_of(bias_dtype)), 0);
     for (std::int64_t c = 0; c < columns; ++c) {
       const float factor = c < queries ? query_scale : scale ? scale[c] : 1.0f;
       const auto scaled = [factor](float x) { return x * factor; };
@@ -71,9 +78,9 @@ class WeightLoader {
 
   // By name, with its bias.
   Linear layer(const std::string& key, std::int64_t columns, std::int64_t inner, DType bias_dtype,
-               const float* scale = nullptr) {
+               const float* scale = nullptr, Padding padding = {}) {
     const auto w = need(weights_, key + ".weight", columns, inner), b = need(weights_, key + ".bias", columns, 1);
-    return layer(w.data, b.data, columns, inner, dtype_, bias_dtype, scale);
+    return layer(w.data, b.data, columns, inner, dtype_, bias_dtype, scale, 0, 1, padding);
   }
 
   // A matrix [inner, columns] that rows are multiplied with from the left, in float32; empty where there is none.

@@ -210,28 +210,36 @@ TEST_CASE("models and searches on a GPU") {
   CHECK(model.name() == "fp16 (a fake)");
   CHECK(model.memory().weights == 4 * static_cast<std::uint64_t>(norm.rows()));
   CHECK(model.memory().workspace == 5);
+  CHECK(model.memory().graphs == 6);
+  CHECK(model.memory().refused_graphs == 7);
 
   const auto dim = static_cast<std::size_t>(artifact.config().embed_dim);
   const std::vector<std::uint8_t> image(
       static_cast<std::size_t>(3 * artifact.config().image_size * artifact.config().image_size), 7);
   std::vector<float> out(2 * dim);
-  model.encode_pixels(image.data(), 1, ImageOutput::embedding, out.data(), nullptr);
+  model.encode_pixels(image.data(), 1, ImageOutput::embedding, out.data(), false, nullptr);
   CHECK(out[2] == 7 * norm.data[2]);
-  model.encode_pixels(image.data(), 1, ImageOutput::pooled, out.data(), nullptr);
+  model.encode_pixels(image.data(), 1, ImageOutput::pooled, out.data(), false, nullptr);
   CHECK(out[0] == -7);
+  model.encode_pixels(image.data(), 1, ImageOutput::pooled, out.data(), true, nullptr);
+  CHECK(out[0] == -6);
   const ImageInput images[] = {{{image.data(), 30, 512, 3}}, {{image.data(), 0, 0, 0}, 100}};
   std::uint8_t failed[] = {0, 0};
-  model.encode_images(images, 2, ImageOutput::embedding, out.data(), failed, nullptr);
+  model.encode_images(images, 2, ImageOutput::embedding, out.data(), failed, false, nullptr);
   CHECK(out[1] == 30.5f);
   CHECK(failed[0] == 0);
   CHECK(failed[1] == 1);
   failed[1] = 0;
-  model.encode_images(images, 2, ImageOutput::pooled, out.data(), failed, nullptr);
+  model.encode_images(images, 2, ImageOutput::pooled, out.data(), failed, false, nullptr);
   CHECK(out[0] == -30.5f);
+  model.encode_images(images, 2, ImageOutput::embedding, out.data(), failed, true, nullptr);
+  CHECK(out[0] == 31.5f);
   const std::vector<std::int32_t> ids{1, 1, 0, 0, 1, 0};
-  model.encode_tokens(ids.data(), 2, 3, out.data(), nullptr);
+  model.encode_tokens(ids.data(), 2, 3, out.data(), false, nullptr);
   CHECK(out[0] == 2);
   CHECK(out[dim] == 1);
+  model.encode_tokens(ids.data(), 2, 3, out.data(), true, nullptr);
+  CHECK(out[0] == -2);
 }
 
 TEST_CASE("exceptions of a backend with another standard library become errors of the core") {
@@ -241,12 +249,12 @@ TEST_CASE("exceptions of a backend with another standard library become errors o
   GpuModel model = gpu_model_of(artifact, pixels, weights);
   std::vector<float> out(static_cast<std::size_t>(artifact.config().embed_dim));
   const std::vector<std::int32_t> ids(1000, 1);
-  const auto too_long = outcome_of([&] { model.encode_tokens(ids.data(), 1, 1000, out.data(), nullptr); });
+  const auto too_long = outcome_of([&] { model.encode_tokens(ids.data(), 1, 1000, out.data(), false, nullptr); });
   CHECK(too_long == TORCHCLIP_E_INTERNAL);
   CHECK(too_long.message == "a text of 1000 tokens");
   const volatile std::int32_t cancel = 1;
   const std::uint8_t pixel = 0;
-  CHECK(outcome_of([&] { model.encode_pixels(&pixel, 1, ImageOutput::embedding, out.data(), &cancel); }) ==
+  CHECK(outcome_of([&] { model.encode_pixels(&pixel, 1, ImageOutput::embedding, out.data(), false, &cancel); }) ==
         TORCHCLIP_E_OUT_OF_MEMORY);
   const auto no_device = outcome_of([&] {
     call(cuda_fake().similarity, 4, out.data(), std::int64_t{1}, out.data(), std::int64_t{1}, 1, out.data());

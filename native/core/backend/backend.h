@@ -52,7 +52,8 @@ typedef struct torchclip_encode_options {
   uint32_t size;
   int32_t output; /* of images: TORCHCLIP_OUTPUT_...; of texts 0 */
   const volatile int32_t*
-      cancel; /* work ends with TORCHCLIP_E_ABORTED soon after *cancel became nonzero; NULL: never */
+      cancel;        /* work ends with TORCHCLIP_E_ABORTED soon after *cancel became nonzero; NULL: never */
+  int32_t normalize; /* nonzero: each row is divided by its Euclidean norm; the core asks a GPU alone for it */
 } torchclip_encode_options;
 
 #ifdef __cplusplus

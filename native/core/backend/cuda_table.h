@@ -53,6 +53,16 @@ typedef struct torchclip_cuda_model_info {
   char name[256];     /* "bf16 (NVIDIA H100, cuBLASLt, flash attention)" */
 } torchclip_cuda_model_info;
 
+/* What a model's device did since the model was loaded. */
+typedef struct torchclip_cuda_counts {
+  uint64_t graphs;         /* passes that were captured as CUDA graphs */
+  uint64_t replays;        /* runs of such passes */
+  uint64_t refused_graphs; /* captures that failed; their passes run uncaptured, with the same results */
+  uint64_t timed_gemms;    /* shapes of matrix multiplications whose algorithm was chosen by timing */
+  uint64_t reserved;       /* memory that the process holds on the device, cached memory included, bytes */
+  char graph_problem[256]; /* why the last refused capture was refused; "": none was */
+} torchclip_cuda_counts;
+
 /* A decoded image, or a JPEG file. */
 typedef struct torchclip_image {
   const uint8_t* data;             /* uint8 [height, width, channels], or the bytes of the file */
@@ -70,8 +80,8 @@ typedef struct torchclip_cuda_table {
   void (*model_info)(const torchclip_cuda_model* model, torchclip_cuda_model_info* info);
   /* The current size of the weights and of the workspace, bytes. */
   void (*model_memory)(const torchclip_cuda_model* model, uint64_t* weights, uint64_t* workspace);
-  /* pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], or [rows, width of the image tower]
-   * for the pooled feature; not normalised. */
+  /* pixels: uint8 [rows, size, size, 3]; out: float [rows, embed_dim], or [rows, width of the image tower] for the
+   * pooled feature; normalised if the options say so. */
   int32_t (*encode_pixels)(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
                            const torchclip_encode_options* options, float* out, torchclip_backend_error* error);
   /* Images of any size, resized and cropped on the device, and JPEG files, decoded there. failed: uint8 [rows], zeros;
@@ -80,7 +90,7 @@ typedef struct torchclip_cuda_table {
   int32_t (*encode_images)(torchclip_cuda_model* model, const torchclip_image* images, int64_t rows,
                            const torchclip_encode_options* options, float* out, uint8_t* failed,
                            torchclip_backend_error* error);
-  /* ids: int32 [rows, length]; out: float [rows, embed_dim], not normalised. */
+  /* ids: int32 [rows, length]; out: float [rows, embed_dim], normalised if the options say so. */
   int32_t (*encode_tokens)(torchclip_cuda_model* model, const int32_t* ids, int64_t rows, int64_t length,
                            const torchclip_encode_options* options, float* out, torchclip_backend_error* error);
 
@@ -93,6 +103,8 @@ typedef struct torchclip_cuda_table {
                         float* out, torchclip_backend_error* error);
   int32_t (*top_k)(int32_t device, const float* queries, int64_t query_rows, const float* base, int64_t base_rows,
                    int32_t dim, int32_t k, int32_t* indices, float* scores, torchclip_backend_error* error);
+
+  void (*model_counts)(const torchclip_cuda_model* model, torchclip_cuda_counts* counts);
 } torchclip_cuda_table;
 
 /* The function that the library exports, and its name. */

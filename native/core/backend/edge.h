@@ -37,8 +37,9 @@ void require_whole(const Struct& given) {
 
 // The options that the core passes to an encode function, and how the backend's function takes the flag that cancels
 // it.
-inline torchclip_encode_options encode_options(Cancel cancel, std::int32_t output = TORCHCLIP_OUTPUT_EMBEDDING) {
-  return {sizeof(torchclip_encode_options), output, cancel};
+inline torchclip_encode_options encode_options(Cancel cancel, std::int32_t output = TORCHCLIP_OUTPUT_EMBEDDING,
+                                               bool normalize = false) {
+  return {sizeof(torchclip_encode_options), output, cancel, normalize};
 }
 
 template <typename Work>

@@ -63,24 +63,28 @@ GpuModel::GpuModel(const torchclip_cuda_table& table, const GpuModelSource& sour
 MemoryUse GpuModel::memory() const {
   MemoryUse use;
   table_.model_memory(model_.get(), &use.weights, &use.workspace);
+  torchclip_cuda_counts counts{};
+  table_.model_counts(model_.get(), &counts);
+  use.graphs = counts.graphs;
+  use.refused_graphs = counts.refused_graphs;
   return use;
 }
 
 void GpuModel::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
-                             Cancel cancel) {
-  const auto options = encode_options(cancel, static_cast<std::int32_t>(output));
+                             bool normalize, Cancel cancel) {
+  const auto options = encode_options(cancel, static_cast<std::int32_t>(output), normalize);
   call(table_.encode_pixels, model_.get(), pixels, rows, &options, out);
 }
 
 void GpuModel::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
-                             Cancel cancel) {
-  const auto options = encode_options(cancel);
+                             bool normalize, Cancel cancel) {
+  const auto options = encode_options(cancel, TORCHCLIP_OUTPUT_EMBEDDING, normalize);
   call(table_.encode_tokens, model_.get(), ids, rows, length, &options, out);
 }
 
 void GpuModel::encode_images(const ImageInput* images, std::int64_t count, ImageOutput output, float* out,
-                             std::uint8_t* failed, Cancel cancel) {
-  const auto options = encode_options(cancel, static_cast<std::int32_t>(output));
+                             std::uint8_t* failed, bool normalize, Cancel cancel) {
+  const auto options = encode_options(cancel, static_cast<std::int32_t>(output), normalize);
   std::vector<torchclip_image> given;
   given.reserve(static_cast<std::size_t>(count));
   std::transform(images, images + count, std::back_inserter(given), [](const ImageInput& input) -> torchclip_image {

@@ -35,13 +35,15 @@ class GpuModel {
   std::string name() const { return info_.name; }  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"
   MemoryUse memory() const;
 
-  // As the methods of Runner, but without normalisation.
-  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out, Cancel cancel);
-  void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out, Cancel cancel);
+  // As the methods of Runner.
+  void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out, bool normalize,
+                     Cancel cancel);
+  void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out, bool normalize,
+                     Cancel cancel);
   // Encodes images of any size and JPEG files as Runner does. They are resized and cropped on the device, with the same
   // bytes as preprocess().
   void encode_images(const ImageInput* images, std::int64_t count, ImageOutput output, float* out, std::uint8_t* failed,
-                     Cancel cancel);
+                     bool normalize, Cancel cancel);
 
  private:
   const torchclip_cuda_table& table_;

@@ -239,7 +239,7 @@ void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float*
   if (s.image) {
     s.image->encode(s.context(), s.arena, pixels, output, Matrix::dense(out, rows, dim), cancel);
   } else if (s.fast_images()) {
-    s.gpu->encode_pixels(pixels, rows, output, out, cancel);
+    return s.gpu->encode_pixels(pixels, rows, output, out, normalize, cancel);
   } else {
     s.generic->encode_pixels(pixels, rows, output, out, cancel);
   }
@@ -250,15 +250,12 @@ void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* o
                            bool normalize, Cancel cancel, ImageOutput output) {
   auto& s = *state_;
   s.need_images();
-  const std::int64_t dim = s.info.dim_of(output);
   if (failed) std::fill_n(failed, rows, std::uint8_t{0});
   for (std::int64_t r = 0; r < rows && !failed; ++r) {
     if (images[r].encoded) throw Error(TORCHCLIP_E_ARGUMENT, "encoded images need room for what fails");
   }
   if (s.gpu && s.gpu->has_images()) {
-    s.gpu->encode_images(images, rows, output, out, failed, cancel);
-    if (normalize) normalize_rows(out, rows, dim);
-    return;
+    return s.gpu->encode_images(images, rows, output, out, failed, normalize, cancel);
   }
   const auto size = static_cast<std::size_t>(s.info.image_size), bytes = size * size * 3;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(rows) * bytes);
@@ -286,7 +283,7 @@ void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int3
   if (s.text) {
     s.text->encode(s.context(), s.arena, ids, length, Matrix::dense(out, rows, s.info.embed_dim), cancel);
   } else if (s.fast_texts()) {
-    s.gpu->encode_tokens(ids, rows, length, out, cancel);
+    return s.gpu->encode_tokens(ids, rows, length, out, normalize, cancel);
   } else {
     s.generic->encode_tokens(ids, rows, length, out, cancel);
   }

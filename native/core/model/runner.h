@@ -73,6 +73,8 @@ struct ModelInfo {
 
 struct MemoryUse {
   std::uint64_t weights = 0, workspace = 0;  // bytes
+  // Passes that were captured as CUDA graphs so far, and captures that the GPU refused: these passes run uncaptured.
+  std::uint64_t graphs = 0, refused_graphs = 0;
 };
 
 // Returns the device of each copy that an engine holds, for example {"cuda:0", "cuda:1"} for cuda:all on a machine with

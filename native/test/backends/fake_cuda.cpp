@@ -89,26 +89,34 @@ void model_memory(const torchclip_cuda_model* model, uint64_t* weights, uint64_t
   *workspace = 5;
 }
 
+void model_counts(const torchclip_cuda_model*, torchclip_cuda_counts* counts) {
+  *counts = {};
+  counts->graphs = 6;
+  counts->refused_graphs = 7;
+}
+
 // Element d of a row is its first byte times the norm's weight d; the first one of a pooled feature, which is all that
-// is written of it, the byte's negative.
+// is written of it, the byte's negative. Rows to be normalised are 1 larger.
 int32_t encode_pixels(torchclip_cuda_model* model, const uint8_t* pixels, int64_t rows,
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
   return guarded(error, [&] {
     if (options->cancel && *options->cancel) throw std::bad_alloc();
+    const float added = options->normalize ? 1 : 0;
     if (options->output == TORCHCLIP_OUTPUT_POOLED) {
-      out[0] = -static_cast<float>(pixels[0]);
+      out[0] = added - static_cast<float>(pixels[0]);
       return;
     }
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t d = 0; d < model->embed_dim; ++d) {
         const auto weight = model->norm.at(static_cast<std::size_t>(d) % model->norm.size());
-        out[r * model->embed_dim + d] = weight * static_cast<float>(pixels[r * model->image_bytes]);
+        out[r * model->embed_dim + d] = added + weight * static_cast<float>(pixels[r * model->image_bytes]);
       }
     }
   });
 }
 
-// Every element of a row is width + height / 2^10, of a pooled feature its negative; files fail.
+// Every element of a row is width + height / 2^10, of a pooled feature its negative; 1 is added to rows to be
+// normalised; files fail.
 int32_t encode_images(torchclip_cuda_model* model, const torchclip_image* images, int64_t rows,
                       const torchclip_encode_options* options, float* out, uint8_t* failed,
                       torchclip_backend_error* error) {
@@ -117,19 +125,22 @@ int32_t encode_images(torchclip_cuda_model* model, const torchclip_image* images
       if (images[r].file_bytes > 0) failed[r] = 1;
       const auto value = static_cast<float>(images[r].width) + static_cast<float>(images[r].height) / 1024;
       const bool pools = options->output == TORCHCLIP_OUTPUT_POOLED;
-      std::fill_n(out + r * model->embed_dim, model->embed_dim, pools ? -value : value);
+      std::fill_n(out + r * model->embed_dim, model->embed_dim,
+                  (pools ? -value : value) + (options->normalize ? 1 : 0));
     }
   });
 }
 
+// Every element of a row is the number of its ones, negative if the row is to be normalised.
 int32_t encode_tokens(torchclip_cuda_model* model, const int32_t* ids, int64_t rows, int64_t length,
-                      const torchclip_encode_options*, float* out, torchclip_backend_error* error) {
+                      const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
   return guarded(error, [&] {
     if (length > model->context_length) throw std::out_of_range("a text of " + std::to_string(length) + " tokens");
     std::map<int64_t, int64_t> ones;
     for (int64_t i = 0; i < rows * length; ++i) ones[i / length] += ids[i] == 1;
     for (int64_t r = 0; r < rows; ++r) {
-      std::fill_n(out + r * model->embed_dim, model->embed_dim, static_cast<float>(ones[r]));
+      const auto value = static_cast<float>(options->normalize ? -ones[r] : ones[r]);
+      std::fill_n(out + r * model->embed_dim, model->embed_dim, value);
     }
   });
 }
@@ -158,6 +169,7 @@ const torchclip_cuda_table kTable{
     free_cache,
     similarity,
     top_k,
+    model_counts,
 };
 
 }  // namespace

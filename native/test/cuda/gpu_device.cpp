@@ -18,4 +18,6 @@ std::unique_ptr<Device> test_device(std::uint64_t limit) {
   return limit == UINT64_MAX ? make_gpu(0) : nullptr;
 }
 
+bool is_host_device() { return false; }
+
 }  // namespace torchclip::cuda

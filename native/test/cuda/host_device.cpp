@@ -4,14 +4,27 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <set>
+#include <utility>
 #include <vector>
 
+#include "base/environment.h"
 #include "base/error.h"
+#include "gemm_plans.h"
+#include "host_graphs.h"
 #include "reference_kernels.h"
 
 namespace torchclip::cuda {
 namespace {
+
+// A library of GEMMs with two proposals for every shape.
+class HostGemms final : public GemmLibrary<int> {
+ public:
+  std::vector<int> propose(const GemmArgs&, bool) override { return {0, 1}; }
+  bool accepts(const GemmArgs&, bool, const int&) override { return true; }
+  std::vector<GemmTrial> try_out(const GemmArgs&, bool, const std::vector<int>&) override {
+    return {{true, true, 2}, {true, true, 1}};
+  }
+};
 
 // A Device on the host: memory of the host, products and attention as plain loops with the rounding of the GPU's
 // numbers, kernels by host_cuda.h. With it the tests run the whole model without a GPU.
@@ -22,6 +35,8 @@ class HostDevice final : public Device {
 
   Stream stream() override { return nullptr; }
   std::string name() const override { return "a GPU's model on the host"; }
+  std::int64_t multiprocessors() const override { return 128; }
+  DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, *used_}; }
 
   Memory allocate(std::size_t bytes) override {
     if (*used_ + bytes > limit_) throw core::Error(TORCHCLIP_E_OUT_OF_MEMORY, "CUDA out of memory (of the test)");
@@ -34,25 +49,25 @@ class HostDevice final : public Device {
             }};
   }
   void free_cache() noexcept override {
+    if (!capturer_.frees_memory()) return;
     attended_ = nullptr;
     for (auto& slot : slots_) slot = {};
   }
   void upload(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
-  void fill(void* to, std::uint8_t value, std::size_t bytes) override { std::memset(to, value, bytes); }
+  void fill(void* to, std::uint8_t value, std::size_t bytes) override {
+    host::submit([=] { std::memset(to, value, bytes); });
+  }
 
-  void* input_slot(int slot, std::size_t bytes) override {
+  void* input_slot(int slot, std::size_t bytes) override { return grown(slots_[slot].input, bytes); }
+  void* decode_slot(int slot, std::size_t bytes) override { return grown(slots_[slot].decoded, bytes); }
+  void* host_slot(int slot, std::size_t bytes) override {
     auto& s = slots_[slot];
-    if (bytes > s.bytes) {
-      invalidate_graphs();
-      s = {};
-      s.room = allocate(bytes);
-      s.bytes = bytes;
-    }
-    return s.room.get();
+    if (s.sent.size() < bytes) s.sent.resize(bytes);
+    return s.sent.data();
   }
   void upload_async(int slot, const void* from, std::size_t bytes) override {
-    std::memcpy(slots_[slot].room.get(), from, bytes);
+    std::memcpy(slots_[slot].input.memory.get(), from, bytes);
   }
   void begin_batch(int) override {}
   void end_batch(int slot, void* to, const void* from, std::size_t bytes) override {
@@ -66,7 +81,61 @@ class HostDevice final : public Device {
     s.to = nullptr;
   }
 
-  void gemm(const GemmArgs& p) override {
+  void parallel(std::int64_t count, const std::function<void(std::int64_t)>& work) override {
+    for (std::int64_t i = count - 1; i >= 0; --i) work(i);  // in no order that callers may count on
+  }
+
+  void gemm(const GemmArgs& args) override {
+    plans_.choose(args, 256, !passes_.capturing());
+    host::submit([args] { multiply(args); });
+  }
+
+  const void* attend(const Attention& a) override {
+    attended_ = allocate(static_cast<std::size_t>(a.query_tokens * a.heads * a.width * size_of(a.dtype)));
+    host::submit([a, out = attended_] { attend_to(a, out.get()); });
+    return attended_.get();
+  }
+
+  // "JPEG" files of the tests: "OK" or "NO" (which fails while it is decoded), width, height, then the pixels.
+  bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) override {
+    if (bytes < 4 || (std::memcmp(data, "OK", 2) != 0 && std::memcmp(data, "NO", 2) != 0)) return false;
+    width = data[2];
+    height = data[3];
+    return true;
+  }
+  void decode_jpegs(JpegJob* jobs, std::int64_t count) override {
+    for (std::int64_t i = 0; i < count; ++i) {
+      jobs[i].done = jobs[i].data[0] == 'O';
+      if (jobs[i].done)
+        std::memcpy(jobs[i].out, jobs[i].data + 4, static_cast<std::size_t>(jobs[i].width) * jobs[i].height * 3);
+    }
+  }
+
+  void run_captured(const std::string& key, const std::function<void()>& pass) override { passes_.run(key, pass); }
+  void invalidate_graphs() noexcept override { passes_.invalidate(); }
+  double time(int repeats, const std::function<void()>& work) override {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < repeats; ++i) work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / repeats;
+  }
+
+ private:
+  struct Part {
+    Memory memory;
+    std::size_t bytes = 0;
+  };
+
+  void* grown(Part& part, std::size_t bytes) {
+    if (bytes > part.bytes) {
+      invalidate_graphs();
+      part = {};
+      part.memory = allocate(bytes);
+      part.bytes = bytes;
+    }
+    return part.memory.get();
+  }
+
+  static void multiply(const GemmArgs& p) {
     const auto floats = [&](const void* from, std::int64_t n) {
       std::vector<float> v(static_cast<std::size_t>(n));
       for (std::int64_t i = 0; i < n; ++i) v[i] = reference::element(from, p.dtype, i);
@@ -88,8 +157,7 @@ class HostDevice final : public Device {
     }
   }
 
-  const void* attend(const Attention& a) override {
-    attended_ = allocate(static_cast<std::size_t>(a.query_tokens * a.heads * a.width * size_of(a.dtype)));
+  static void attend_to(const Attention& a, void* out) {
     for (std::int64_t s = 0; s < a.sequences; ++s) {
       const std::int64_t first = a.query_starts[s], end = a.query_starts[s + 1];
       const std::int64_t key = a.key_starts[s], keys = a.key_starts[s + 1] - key;
@@ -97,86 +165,28 @@ class HostDevice final : public Device {
           (a.uniform && (end - first != a.max_queries || keys != a.max_keys))) {
         throw core::Error(TORCHCLIP_E_INTERNAL, "attention over sequences that are not as it was told");
       }
-      for (std::int64_t q = first; q < end; ++q) {
-        for (std::int64_t h = 0; h < a.heads; ++h) one(a, q, key, a.causal ? std::min(keys, q - first + 1) : keys, h);
-      }
     }
-    return attended_.get();
-  }
-
-  // "JPEG" files of the tests: "OK" or "NO" (which fails while it is decoded), width, height, then the pixels.
-  bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) override {
-    if (bytes < 4 || (std::memcmp(data, "OK", 2) != 0 && std::memcmp(data, "NO", 2) != 0)) return false;
-    width = data[2];
-    height = data[3];
-    return true;
-  }
-  void decode_jpegs(JpegJob* jobs, std::int64_t count) override {
-    for (std::int64_t i = 0; i < count; ++i) {
-      jobs[i].done = jobs[i].data[0] == 'O';
-      if (jobs[i].done)
-        std::memcpy(jobs[i].out, jobs[i].data + 4, static_cast<std::size_t>(jobs[i].width) * jobs[i].height * 3);
-    }
-  }
-
-  void run_captured(const std::string& key, const std::function<void()>& pass) override {
-    const bool again = !seen_.insert(key).second;
-    // What a captured pass holds may not move: nothing is allocated the second time but what attention gives.
-    recording_ = again;
-    pass();
-    recording_ = false;
-    if (again && moved_) throw core::Error(TORCHCLIP_E_INTERNAL, "a captured pass moved memory: " + key);
-    moved_ = false;
-  }
-  void invalidate_graphs() noexcept override {
-    moved_ = recording_;
-    seen_.clear();
-  }
-  double time(int repeats, const std::function<void()>& work) override {
-    const auto start = std::chrono::steady_clock::now();
-    for (int i = 0; i < repeats; ++i) work();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / repeats;
-  }
-
- private:
-  void one(const Attention& a, std::int64_t query, std::int64_t key, std::int64_t keys, std::int64_t head) {
-    const std::int64_t column = head * a.width;
-    std::vector<double> weights(static_cast<std::size_t>(keys));
-    double total = 0, most = -INFINITY;
-    for (std::int64_t k = 0; k < keys; ++k) {
-      double dot = 0;
-      for (std::int64_t i = 0; i < a.width; ++i) {
-        dot += static_cast<double>(reference::element(a.q, a.dtype, query * a.q_stride + column + i)) *
-               reference::element(a.k, a.dtype, (key + k) * a.kv_stride + column + i);
-      }
-      weights[k] = dot;
-      most = std::max(most, dot);
-    }
-    for (auto& w : weights) total += w = std::exp(w - most);
-    for (std::int64_t i = 0; i < a.width; ++i) {
-      double sum = 0;
-      for (std::int64_t k = 0; k < keys; ++k) {
-        sum += weights[k] / total * reference::element(a.v, a.dtype, (key + k) * a.kv_stride + column + i);
-      }
-      reference::set(attended_.get(), a.dtype, (query * a.heads + head) * a.width + i, static_cast<float>(sum));
-    }
+    reference::attend(a, out);
   }
 
   std::uint64_t limit_;
   std::shared_ptr<std::size_t> used_ = std::make_shared<std::size_t>(0);
   struct Slot {
-    Memory room;
-    std::size_t bytes = 0;
+    Part input, decoded;
     void* to = nullptr;
-    std::vector<char> result;
+    std::vector<char> sent, result;
   } slots_[kSlots];
   Memory attended_;
-  std::set<std::string> seen_;
-  bool recording_ = false, moved_ = false;
+  HostGemms gemms_;
+  GemmPlans<int> plans_{gemms_};
+  HostCapturer capturer_;
+  CapturedPasses passes_{capturer_, core::environment("TORCHCLIP_CUDA_GRAPHS") != "0"};
 };
 
 }  // namespace
 
 std::unique_ptr<Device> test_device(std::uint64_t limit) { return std::make_unique<HostDevice>(limit); }
+
+bool is_host_device() { return true; }
 
 }  // namespace torchclip::cuda

@@ -1,6 +1,7 @@
 // The kernels of the towers against their references, on the host's model of a GPU, or on the GPU where there is one.
 #include "kernels.h"
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -147,6 +148,68 @@ TEST_CASE("average: the tokens of a sequence from the first on") {
   average(bench.stream(), bench.put(x), 3, 4, 1, kWidth, out);
   reference::average(x.data(), 3, 4, 1, kWidth, expected.floats());
   CHECK(bench.difference(out, expected) <= 1e-6);
+}
+
+TEST_CASE("normalize: rows of every width have length 1, a row of zeros is no number") {
+  for (const std::int64_t width : {1, 31, 32, 36, 512, 1024}) {
+    CAPTURE(width);
+    Bench bench;
+    constexpr std::int64_t kRows = 11;
+    HostArray rows(DType::f32, wide_values(kRows * width, 13));
+    auto* on_device = reinterpret_cast<float*>(bench.put(rows.bytes));
+    normalize(bench.stream(), on_device, kRows, width);
+    reference::normalize(rows.floats(), kRows, width);
+    CHECK(bench.difference(on_device, rows) <= 1e-6);
+  }
+  Bench bench;
+  auto* zeros = bench.put(std::vector<float>(36, 0.0f));
+  normalize(bench.stream(), zeros, 1, 36);
+  CHECK(std::isnan(bench.get<float>(zeros, 1)[0]));
+}
+
+TEST_CASE("fill values: numbers spread from -1 to 1, the same each time") {
+  constexpr std::int64_t kCount = 10000;
+  for (const auto number : kNumbers) {
+    CAPTURE(name_of(number));
+    Bench bench;
+    HostArray expected(number, kCount);
+    auto* out = bench.room(expected);
+    fill_values(bench.stream(), number, kCount, out);
+    double sum = 0, squares = 0;
+    for (std::int64_t i = 0; i < kCount; ++i) {
+      reference::set(expected.data(), number, i, value_at(i));
+      sum += value_at(i);
+      squares += static_cast<double>(value_at(i)) * value_at(i);
+    }
+    CHECK(bench.difference(out, expected) == 0);
+    CHECK(std::abs(sum / kCount) < 0.02);  // uniform numbers have mean 0
+    CHECK(std::abs(squares / kCount - 1.0 / 3) < 0.02);
+  }
+}
+
+TEST_CASE("compare: the largest difference and the largest number") {
+  for (const auto number : kNumbers) {
+    CAPTURE(name_of(number));
+    for (const std::int64_t count : {1, 300, 70000}) {
+      Bench bench;
+      const auto values = wide_values(count, 14);
+      HostArray a(number, values), b(number, values);
+      const std::int64_t last = count - 1;
+      reference::set(a.data(), number, last, -3);
+      reference::set(b.data(), number, last, -2.5f);
+      const auto found = [&] {
+        auto* difference = bench.put(std::vector<float>{0, 0});
+        compare(bench.stream(), bench.put(a.bytes), bench.put(b.bytes), number, count, difference);
+        return bench.get<float>(difference, 2);
+      };
+      CHECK(found()[0] == 0.5f);
+      CHECK(found()[1] == 3.0f);
+      reference::set(b.data(), number, last, NAN);
+      CHECK(std::isnan(found()[0]));
+      for (auto* array : {&a, &b}) reference::set(array->data(), number, last, INFINITY);
+      CHECK(found()[0] == 0);
+    }
+  }
 }
 
 TEST_CASE("embed tokens: rows of a table of every number, with positions") {

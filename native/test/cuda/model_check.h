@@ -35,6 +35,17 @@ inline double most_loss(const std::string& precision) {
   return precision == "fp16" ? 1e-4 : 5e-4;
 }
 
+// The first call may grow memory for its second tower. Then each tower runs uncaptured, captured, and replayed.
+inline void check_replays(core::Runner& runner, const Inputs& in, const Embeddings& first) {
+  for (int call = 0; call < 3; ++call) {
+    const auto again = test::encode(runner, in);
+    CHECK(test::first_difference(again.images, first.images) == "");
+    CHECK(test::first_difference(again.texts, first.texts) == "");
+  }
+  CHECK(runner.memory().graphs > 0);
+  CHECK(runner.memory().refused_graphs == 0);
+}
+
 // `both`: both towers must be known; otherwise those that are known are compared.
 inline void check_precision(const std::string& path, const std::string& precision, bool both, const Inputs& in,
                             const Embeddings& expected, const test::Rows& expected_pooled) {
@@ -53,9 +64,8 @@ inline void check_precision(const std::string& path, const std::string& precisio
     if (precision == "fp32") CHECK(test::largest_difference(expected_pooled, pooled) <= 1e-5);
   }
   auto got = test::encode(runner, in);
-  const auto again = test::encode(runner, in);  // recorded by now
-  CHECK(test::first_difference(again.images, got.images) == "");
-  CHECK(test::first_difference(again.texts, got.texts) == "");
+  // Captures do not depend on the precision: they are checked for one.
+  if (precision == "fp16") check_replays(runner, in, got);
   if (!has_images) got.images = expected.images;  // TorchScript's, in this precision
   if (!has_texts) got.texts = expected.texts;
   const double images = test::least_cosine(expected.images, got.images, info.embed_dim);

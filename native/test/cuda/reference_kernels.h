@@ -2,11 +2,13 @@
 // the two, here over the host's model of a GPU and, where there is one, on the GPU.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include "arithmetic.h"
+#include "device.h"
 
 namespace torchclip::cuda::reference {
 
@@ -104,6 +106,42 @@ inline void bias_activation(void* x, DType number, std::int64_t rows, std::int64
   }
 }
 
+// Attention of one query of one head over `keys` keys from row `key` on.
+inline void attend_one(const Attention& a, std::int64_t query, std::int64_t key, std::int64_t keys, std::int64_t head,
+                       void* out) {
+  const std::int64_t column = head * a.width;
+  std::vector<double> weights(static_cast<std::size_t>(keys));
+  double total = 0, most = -INFINITY;
+  for (std::int64_t k = 0; k < keys; ++k) {
+    double dot = 0;
+    for (std::int64_t i = 0; i < a.width; ++i) {
+      dot += static_cast<double>(element(a.q, a.dtype, query * a.q_stride + column + i)) *
+             element(a.k, a.dtype, (key + k) * a.kv_stride + column + i);
+    }
+    weights[k] = dot;
+    most = std::max(most, dot);
+  }
+  for (auto& w : weights) total += w = std::exp(w - most);
+  for (std::int64_t i = 0; i < a.width; ++i) {
+    double sum = 0;
+    for (std::int64_t k = 0; k < keys; ++k) {
+      sum += weights[k] / total * element(a.v, a.dtype, (key + k) * a.kv_stride + column + i);
+    }
+    set(out, a.dtype, (query * a.heads + head) * a.width + i, static_cast<float>(sum));
+  }
+}
+
+inline void attend(const Attention& a, void* out) {
+  for (std::int64_t s = 0; s < a.sequences; ++s) {
+    const std::int64_t first = a.query_starts[s], end = a.query_starts[s + 1];
+    const std::int64_t key = a.key_starts[s], keys = a.key_starts[s + 1] - key;
+    for (std::int64_t q = first; q < end; ++q) {
+      const std::int64_t seen = a.causal ? std::min(keys, q - first + 1) : keys;
+      for (std::int64_t h = 0; h < a.heads; ++h) attend_one(a, q, key, seen, h, out);
+    }
+  }
+}
+
 inline void average(const float* x, std::int64_t rows, std::int64_t length, std::int64_t first, std::int64_t width,
                     float* out) {
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -112,6 +150,14 @@ inline void average(const float* x, std::int64_t rows, std::int64_t length, std:
       for (std::int64_t t = first; t < length; ++t) sum += x[(r * length + t) * width + i];
       out[r * width + i] = static_cast<float>(sum / static_cast<double>(length - first));
     }
+  }
+}
+
+inline void normalize(float* rows, std::int64_t count, std::int64_t width) {
+  for (float* row = rows; row != rows + count * width; row += width) {
+    double squares = 0;
+    for (std::int64_t i = 0; i < width; ++i) squares += static_cast<double>(row[i]) * row[i];
+    for (std::int64_t i = 0; i < width; ++i) row[i] = static_cast<float>(row[i] / std::sqrt(squares));
   }
 }
 

@@ -76,3 +76,18 @@ TEST_CASE("the k best rows are those of a stable sort of the similarity") {
     CHECK(best[q * kBest] == row[order[0]]);
   }
 }
+
+TEST_CASE("rows that stay on the device give the hits of rows that are sent, for any chunks") {
+  constexpr std::int32_t kBest = 20;
+  Search search;
+  std::vector<std::int32_t> sent(kQueries * kBest), stayed(sent.size());
+  std::vector<float> sent_scores(sent.size()), stayed_scores(sent.size());
+  cuda::top_k(*search.device, search.queries.data(), kQueries, search.base.data(), kRows, kDim, kBest, sent.data(),
+              sent_scores.data(), kPart);
+  const cuda::ResidentRows rows(*search.device, search.base.data(), kRows, kDim);
+  for (const std::int64_t part : {std::int64_t{0}, kPart, kRows}) {
+    CAPTURE(part);
+    rows.top_k(search.queries.data(), kQueries, kBest, stayed.data(), stayed_scores.data(), part);
+    CHECK(first_difference(stayed, sent) == "");
+  }
+}

@@ -3,10 +3,12 @@
 #include <cmath>
 #include <cstdint>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "bench.h"
 #include "check.h"
+#include "search.h"
 
 using namespace torchclip::cuda;
 using torchclip::test::first_difference;
@@ -36,19 +38,21 @@ TEST_CASE("the k best of scores that come in parts are those of a stable sort") 
   auto scores = wide_values(kQueries * kColumns, 30);
   for (std::size_t i = 0; i < scores.size(); i += 3) scores[i] = 1.5f;            // many ties
   for (std::int64_t i = 0; i < kColumns; ++i) scores[i] = static_cast<float>(i);  // each better than all before
-  for (const std::int32_t k : {1, 10, 1024}) {
-    auto* best = bench.put(std::vector<std::uint64_t>(static_cast<std::size_t>(kQueries * k), 0));
+  for (const auto& [k, parts] : {std::pair<std::int32_t, std::int64_t>{1, 1}, {10, 1}, {10, 7}, {1024, 1}, {1024, 2}}) {
+    auto* best = bench.put(std::vector<std::uint64_t>(static_cast<std::size_t>(kQueries * parts * k), 0));
     for (std::int64_t first = 0; first < kColumns; first += kChunk) {
       const std::int64_t n = std::min(kChunk, kColumns - first);
       std::vector<float> part;
       for (std::int64_t q = 0; q < kQueries; ++q) {
         part.insert(part.end(), &scores[q * kColumns + first], &scores[q * kColumns + first] + n);
       }
-      select_top_k(bench.stream(), bench.put(part), kQueries, n, n, first, k, best);
+      select_top_k(bench.stream(), bench.put(part), kQueries, n, n, first, k, parts, best);
     }
-    const auto keys = bench.get<std::uint64_t>(best, static_cast<std::size_t>(kQueries * k));
+    auto keys = bench.get<std::uint64_t>(best, static_cast<std::size_t>(kQueries * parts * k));
+    keys = merged_hits(keys, kQueries, parts, k);
     for (std::int64_t q = 0; q < kQueries; ++q) {
       CAPTURE(k);
+      CAPTURE(parts);
       CAPTURE(q);
       std::vector<std::uint32_t> order(kColumns), rows;
       std::iota(order.begin(), order.end(), 0u);

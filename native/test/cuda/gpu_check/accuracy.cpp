@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <utility>
 
 #include "measure.h"
 #include "model_inputs.h"
@@ -10,33 +9,27 @@
 namespace torchclip::gpu_check {
 namespace {
 
-using Rows = std::vector<float>;
+// How far embeddings of a precision may be from the CPU's in float32.
+struct Bounds {
+  double cosine;      // least
+  double difference;  // largest, of one element
+};
 
-void normalize(Rows& rows, std::int64_t dim) {
-  for (auto row = rows.begin(); row != rows.end(); row += dim) {
-    double squares = 0;
-    for (auto x = row; x != row + dim; ++x) squares += static_cast<double>(*x) * *x;
-    for (auto x = row; x != row + dim; ++x) *x = static_cast<float>(*x / std::sqrt(squares));
-  }
+Bounds bounds_of(const std::string& precision) {
+  if (precision == "fp32") return {1 - 1e-6, 1e-4};
+  return precision == "fp16" ? Bounds{0.9999, 0.02} : Bounds{0.999, 0.05};
 }
 
-// Normalised embeddings of a sample.
-struct Embeddings {
-  explicit Embeddings(const Subject& subject)
-      : dim(subject.shape.embed),
-        images(static_cast<std::size_t>(subject.sample.images * dim)),
-        texts(static_cast<std::size_t>(subject.sample.texts * dim)) {}
-
-  void finish() {
-    normalize(images, dim);
-    normalize(texts, dim);
+// The reference's rows, repeated as the inputs are.
+Rows repeated_rows(const Rows& sample, std::int64_t dim, std::int64_t rows) {
+  Rows out;
+  const auto have = static_cast<std::int64_t>(sample.size()) / dim;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const auto from = sample.begin() + i % have * dim;
+    out.insert(out.end(), from, from + dim);
   }
-  std::int64_t image_count() const { return static_cast<std::int64_t>(images.size()) / dim; }
-  std::int64_t text_count() const { return static_cast<std::int64_t>(texts.size()) / dim; }
-
-  std::int64_t dim;
-  Rows images, texts;
-};
+  return out;
+}
 
 double dot(const float* a, const float* b, std::int64_t dim) {
   double sum = 0;
@@ -45,11 +38,11 @@ double dot(const float* a, const float* b, std::int64_t dim) {
 }
 
 // The text that is nearest to an image.
-std::int64_t first_label(const Embeddings& e, std::int64_t image) {
+std::int64_t first_label(const Rows& images, const Rows& texts, std::int64_t dim, std::int64_t image) {
   std::int64_t best = 0;
   double best_score = -INFINITY;
-  for (std::int64_t text = 0; text < e.text_count(); ++text) {
-    const double score = dot(&e.images[image * e.dim], &e.texts[text * e.dim], e.dim);
+  for (std::int64_t text = 0; text < static_cast<std::int64_t>(texts.size()) / dim; ++text) {
+    const double score = dot(&images[image * dim], &texts[text * dim], dim);
     if (score > best_score) {
       best = text;
       best_score = score;
@@ -58,55 +51,83 @@ std::int64_t first_label(const Embeddings& e, std::int64_t image) {
   return best;
 }
 
-double top1_agreement(const Embeddings& a, const Embeddings& b) {
+double top1_agreement(const Embeddings& expected, const Rows& images, const Rows& texts) {
+  const auto count = static_cast<std::int64_t>(expected.images.size()) / expected.dim;
   std::int64_t same = 0;
-  for (std::int64_t image = 0; image < a.image_count(); ++image) {
-    same += first_label(a, image) == first_label(b, image) ? 1 : 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto label = first_label(images, texts, expected.dim, i);
+    same += label == first_label(expected.images, expected.texts, expected.dim, i) ? 1 : 0;
   }
-  return static_cast<double>(same) / static_cast<double>(a.image_count());
+  return static_cast<double>(same) / static_cast<double>(count);
 }
 
-Embeddings on_cpu(const Subject& subject) {
-  const Sample& in = subject.sample;
-  Embeddings out(subject);
-  CpuModel cpu(subject, core::Precision::fp32);
-  cpu.images(in.pixels.data(), in.images, out.images.data());
-  cpu.texts(in.ids.data(), in.texts, out.texts.data());
-  out.finish();
-  return out;
+// One batch, encoded uncaptured, captured and replayed where it is small enough for that.
+void check_batch(Run& run, const Subject& subject, cuda::Model& model, const std::string& precision,
+                 std::int64_t batch) {
+  const auto pixels = repeated_pixels(subject, batch);
+  const Rows expected = repeated_rows(subject.reference().images, subject.shape.embed, batch);
+  Rows first(expected.size()), last(expected.size());
+  const auto captured = model.counts().graphs.captured;
+  model.encode_pixels(pixels.data(), batch, first.data(), {true, nullptr});
+  for (int i = 0; i < 3; ++i) model.encode_pixels(pixels.data(), batch, last.data(), {true, nullptr});
+  const auto bounds = bounds_of(precision);
+  const double cosine = std::min(test::least_cosine(expected, first, subject.shape.embed),
+                                 test::least_cosine(expected, last, subject.shape.embed));
+  const double difference =
+      std::max(test::largest_difference(expected, first), test::largest_difference(expected, last));
+  const double replay = test::largest_difference(first, last);
+  const bool recorded = model.counts().graphs.captured > captured;
+  std::printf("%-9s %s batch %4lld  least cosine %.7f  largest difference %.1e  replay differs by %.1e%s\n",
+              subject.shape.name, precision.c_str(), static_cast<long long>(batch), cosine, difference, replay,
+              recorded ? "  (captured)" : "");
+  run.report.add(Row("accuracy")
+                     .text("model", subject.shape.name)
+                     .text("precision", precision)
+                     .number("batch", batch)
+                     .number("imageCosine", cosine)
+                     .number("largestDifference", difference)
+                     .number("replayDifference", replay)
+                     .flag("captured", recorded));
+  const std::string what = std::string(subject.shape.name) + " " + precision + " batch " + std::to_string(batch) + ": ";
+  // Comparisons that NaN fails.
+  run.report.expect(cosine >= bounds.cosine, "accuracy", what + "the cosine with the CPU's embeddings");
+  run.report.expect(difference <= bounds.difference, "accuracy", what + "the difference from the CPU's embeddings");
+  run.report.expect(replay <= bounds.difference, "accuracy", what + "replayed passes give what the first one gave");
 }
 
-Embeddings on_gpu(const Subject& subject, const std::string& precision) {
+void check_texts_and_labels(Run& run, const Subject& subject, cuda::Model& model, const std::string& precision) {
   const Sample& in = subject.sample;
-  Embeddings out(subject);
-  const auto model = subject.on_gpu(precision);
-  model->encode_pixels(in.pixels.data(), in.images, core::ImageOutput::embedding, out.images.data(), nullptr);
-  model->encode_tokens(in.ids.data(), in.texts, kContext, out.texts.data(), nullptr);
-  out.finish();
-  return out;
+  const auto& expected = subject.reference();
+  Rows images(expected.images.size()), texts(expected.texts.size());
+  model.encode_pixels(in.pixels.data(), in.images, images.data(), {true, nullptr});
+  model.encode_tokens(in.ids.data(), in.texts, kContext, texts.data(), {true, nullptr});
+  const double cosine = test::least_cosine(expected.texts, texts, subject.shape.embed);
+  const double agreement = top1_agreement(expected, images, texts);
+  std::printf("%-9s %s texts       least cosine %.7f  same top-1 %3.0f %%\n", subject.shape.name, precision.c_str(),
+              cosine, 100 * agreement);
+  run.report.add(Row("accuracy")
+                     .text("model", subject.shape.name)
+                     .text("precision", precision)
+                     .number("textCosine", cosine)
+                     .number("top1Agreement", agreement));
+  run.report.expect(cosine >= bounds_of(precision).cosine, "accuracy",
+                    std::string(subject.shape.name) + " " + precision + ": the texts' cosine");
 }
 
 }  // namespace
 
-void measure_accuracy(const Subject& subject, Report& report) {
-  const std::int64_t dim = subject.shape.embed;
-  const Embeddings expected = on_cpu(subject);
+void measure_accuracy(Run& run, const Subject& subject) {
+  // One row (split-K, split-KV), sizes that are padded, one above the captured sizes, and several passes.
+  const std::vector<std::int64_t> batches =
+      run.options.dry ? std::vector<std::int64_t>{1, 5} : std::vector<std::int64_t>{1, 2, 5, 33, 65, 400};
   for (const char* precision : {"fp32", "fp16", "bf16"}) {
-    const Embeddings got = on_gpu(subject, precision);
-    const double largest = std::max(test::largest_difference(expected.images, got.images),
-                                    test::largest_difference(expected.texts, got.texts));
-    const double images = test::least_cosine(expected.images, got.images, dim);
-    const double texts = test::least_cosine(expected.texts, got.texts, dim);
-    const double agreement = top1_agreement(expected, got);
-    std::printf("%-9s %s  largest difference %.1e  least cosine: images %.6f, texts %.6f  same top-1 %3.0f %%\n",
-                subject.shape.name, precision, largest, images, texts, 100 * agreement);
-    report.add(Row()
-                   .text("model", subject.shape.name)
-                   .text("precision", precision)
-                   .number("largestDifference", std::isinf(largest) ? -1 : largest)
-                   .number("imageCosine", images)
-                   .number("textCosine", texts)
-                   .number("top1Agreement", agreement));
+    const auto model = subject.on_gpu(precision);
+    for (const auto batch : batches) check_batch(run, subject, *model, precision, batch);
+    check_texts_and_labels(run, subject, *model, precision);
+    const auto graphs = model->counts().graphs;
+    run.report.expect(graphs.captured > 0 && graphs.refused == 0, "accuracy",
+                      std::string(subject.shape.name) + ": small passes are captured, and none is refused" +
+                          (graphs.problem.empty() ? "" : " (" + graphs.problem + ")"));
   }
 }
 

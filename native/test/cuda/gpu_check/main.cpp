@@ -1,72 +1,41 @@
-// The part of scripts/gpu-check that measures: CUDA against the CPU runner (differences, cosines, the same first
-// label), images and texts a second, share of the device's own matrix speed, latency with and without recorded passes,
-// memory.
-//   gpu_check [--quick] [--dry-run] [--torch FILE] [--json FILE]
-// --torch: what scripts/gpu-check.py wrote, for the columns of PyTorch. --dry-run: a small model on the device
-// that this is built for, to prove the program; its numbers mean nothing.
+// The part of scripts/gpu-check that measures, in stages. Each row of the results is written as soon as it is measured.
+//   gpu_check [--stage NAME[,NAME ...]] [--all] [--dry-run] [--images FOLDER] [--json FILE]
+// Stages: model (accuracy against the CPU, speed, latency, memory, components), host (from host memory, two models at
+// once, a full device), texts (of mixed lengths), search (top-k), jpeg (files in FOLDER, NAME.jpg beside NAME.ppm).
+// --all: four shapes instead of two. --dry-run: a small model on the device that this is built for, to prove the
+// program; its numbers mean nothing. Exit code: 0, 1 if something that is asserted is not so, 2 for wrong arguments.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <fstream>
-#include <iterator>
-#include <stdexcept>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "measure.h"
-#include "peak.h"
-#include "test_device.h"
 
 namespace torchclip::gpu_check {
 namespace {
 
-core::Json torch_results(const std::string& path) {
-  if (path.empty()) return {};
-  std::ifstream file(path);
-  return core::Json::parse(std::string(std::istreambuf_iterator<char>(file), {}));
+struct Stage {
+  const char* name;
+  void (*run)(Run&);
+};
+
+constexpr Stage kStages[] = {{"model", model_stage},
+                             {"host", host_stage},
+                             {"texts", texts_stage},
+                             {"search", search_stage},
+                             {"jpeg", jpeg_stage}};
+
+std::vector<std::string> listed(const std::string& text) {
+  std::vector<std::string> names;
+  std::istringstream in(text);
+  for (std::string name; std::getline(in, name, ',');) names.push_back(name);
+  return names;
 }
 
-std::vector<Shape> shapes_of(const Options& options) {
-  if (options.dry) return {kSmall};
-  if (options.quick) return {kShapes[0], kShapes[2]};
-  return {std::begin(kShapes), std::end(kShapes)};
-}
-
-void write(const std::string& path, const std::string& json) {
-  core::Json::parse(json);  // it is valid
-  const std::string temporary = path + ".tmp";
-  std::ofstream(temporary) << json;
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) throw std::runtime_error(path + " cannot be written");
-  std::printf("\n%s\n", path.c_str());
-}
-
-std::string quoted(const std::string& text) { return "\"" + text + "\""; }
-
-void run(const Options& options) {
-  const core::Json torch = torch_results(options.torch);
-  const double mean[] = {0.48145466, 0.4578275, 0.40821073}, deviation[] = {0.26862954, 0.26130258, 0.27577711};
-  const core::PixelTable table(mean, deviation);
-  const auto device = cuda::test_device();
-  const double peak = cuda::gemm_peak(*device, options.dry ? 32 : 8192);
-  std::printf("%s: bf16 products at %.0f TFLOP/s%s\n\n", device->name().c_str(), peak / 1e12,
-              options.dry ? " (a dry run: no number here means anything)" : "");
-  Report report;
-  std::ostringstream peak_text;
-  peak_text << peak;
-  report.field("device", quoted(device->name()));
-  report.field("dryRun", options.dry ? "true" : "false");
-  report.field("bf16Peak", peak_text.str());
-  report.field("torch", quoted(torch["torch"].text("none")));
-  const auto shapes = shapes_of(options);
-  report.begin_rows("accuracy");
-  for (const auto& shape : shapes) measure_accuracy(Subject(shape, table, options.dry), report);
-  report.end_rows();
-  std::printf("\n");
-  report.begin_rows("speed");
-  for (const auto& shape : shapes) {
-    measure_speed(Subject(shape, table, options.dry), options, peak, torch, report);
-  }
-  report.end_rows();
-  write(options.json, report.json());
+bool is_stage(const std::string& name) {
+  return std::any_of(std::begin(kStages), std::end(kStages), [&](const Stage& stage) { return name == stage.name; });
 }
 
 // Whether the arguments are understood.
@@ -74,32 +43,58 @@ bool read_arguments(int count, char** arguments, Options& options) {
   for (int i = 1; i < count; ++i) {
     const std::string name = arguments[i];
     const bool has_value = i + 1 < count;
-    if (name == "--quick") {
-      options.quick = true;
+    if (name == "--all") {
+      options.all = true;
     } else if (name == "--dry-run") {
       options.dry = true;
-    } else if (name == "--torch" && has_value) {
-      options.torch = arguments[++i];
+    } else if (name == "--stage" && has_value) {
+      options.stages = listed(arguments[++i]);
+    } else if (name == "--images" && has_value) {
+      options.images = arguments[++i];
     } else if (name == "--json" && has_value) {
       options.json = arguments[++i];
     } else {
       return false;
     }
   }
-  return true;
+  return std::all_of(options.stages.begin(), options.stages.end(), is_stage);
+}
+
+// Runs the stages that are asked for, one after another; one that cannot go on does not keep the others from running.
+int run_stages(const Options& options) {
+  Report report(options.json);
+  Run run{options, report};
+  for (const auto& stage : kStages) {
+    const auto& wanted = options.stages;
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), stage.name) == wanted.end()) continue;
+    std::printf("-- %s\n", stage.name);
+    double seconds = 0;
+    try {
+      seconds = seconds_of([&] { stage.run(run); });
+    } catch (const std::exception& e) {
+      report.expect(false, stage.name, std::string(stage.name) + " ended early: " + e.what());
+    }
+    std::printf("-- %s: %.1f s\n", stage.name, seconds);
+  }
+  std::printf("%d of %d expectations met\n", report.expectations() - report.failures(), report.expectations());
+  return report.failures() == 0 ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace torchclip::gpu_check
 
 int main(int count, char** arguments) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what is printed is there if the program is killed
   torchclip::gpu_check::Options options;
   if (!torchclip::gpu_check::read_arguments(count, arguments, options)) {
-    std::fprintf(stderr, "usage: %s [--quick] [--dry-run] [--torch FILE] [--json FILE]\n", arguments[0]);
+    std::fprintf(
+        stderr,
+        "usage: %s [--stage model,host,texts,search,jpeg] [--all] [--dry-run] [--images FOLDER] [--json FILE]\n",
+        arguments[0]);
     return 2;
   }
   try {
-    torchclip::gpu_check::run(options);
+    return torchclip::gpu_check::run_stages(options);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

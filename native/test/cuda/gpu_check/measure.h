@@ -1,7 +1,9 @@
-// What is measured of a model, and the runners that are compared.
+// What is measured of a model, the runners that are compared, and the stages of the program.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,23 +19,43 @@
 
 namespace torchclip::gpu_check {
 
+using Rows = std::vector<float>;
+
 struct Options {
-  bool quick = false, dry = false;
-  std::string torch, json = "gpu-check.json";
+  bool all = false;  // Every shape instead of two.
+  bool dry = false;  // A small model; the numbers mean nothing.
+  std::vector<std::string> stages;
+  std::string json = "gpu-check.jsonl";
+  std::string images;  // A folder with JPEG files, and each decoded by another program.
 };
 
-// A model that is measured.
-struct Subject {
-  Subject(const Shape& s, const core::PixelTable& pixel_table, bool small)
-      : shape(s), config(config_of(s)), table(pixel_table), sample(sample_of(s, small)) {}
+// Normalised embeddings [rows, dim].
+struct Embeddings {
+  std::int64_t dim = 0;
+  Rows images, texts;
+};
 
-  // On the device that this program is built for.
-  std::unique_ptr<cuda::Model> on_gpu(const std::string& precision) const;
+// A model that is measured. Its weights are made once, for all of its copies.
+class Subject {
+ public:
+  Subject(const Shape& s, bool small);
+  Subject(const Subject&) = delete;
+  Subject& operator=(const Subject&) = delete;
 
-  const Shape& shape;
+  // On the device that this program is built for; with a limit in bytes if the device can be limited, else null.
+  std::unique_ptr<cuda::Model> on_gpu(const std::string& precision, std::uint64_t limit = UINT64_MAX) const;
+  // What the CPU makes of the sample in float32: the reference.
+  const Embeddings& reference() const;
+  const core::Weights& weights() const { return weights_; }
+
+  const Shape shape;
   const core::Json config;
-  const core::PixelTable& table;
+  const core::PixelTable table;
   const Sample sample;
+
+ private:
+  core::Weights weights_;
+  mutable std::unique_ptr<Embeddings> reference_;
 };
 
 // The CPU runner's towers.
@@ -57,12 +79,45 @@ class CpuModel {
   std::unique_ptr<core::TextTower> text_;
 };
 
-// Differences from the CPU runner in fp32, cosines, and the share of images with the same first label.
-void measure_accuracy(const Subject& subject, Report& report);
+// What all stages share.
+struct Run {
+  const Options& options;
+  Report& report;
 
-// Images and texts a second, latency and memory. `peak`: FLOP/s of bf16 products; `torch`: what scripts/gpu-check.py
-// wrote, or null.
-void measure_speed(const Subject& subject, const Options& options, double peak, const core::Json& torch,
-                   Report& report);
+  // The shapes to measure: ViT-B/32 and L/14, or all; in a dry run a small one.
+  std::vector<Shape> shapes() const;
+  Subject& subject(const Shape& shape);
+  // FLOP/s of bf16 products and bytes/s of a kernel that reads and writes, as this device does them; measured once.
+  double flops_peak();
+  double bytes_peak();
+
+  std::map<std::string, std::unique_ptr<Subject>> subjects = {};
+  double measured_flops = 0, measured_bytes = 0;
+};
+
+// The stages, in files of their names.
+void model_stage(Run& run);   // accuracy.cpp, speed.cpp, roofline.cpp
+void host_stage(Run& run);    // host.cpp: from the host's memory, two models at once, out of memory
+void texts_stage(Run& run);   // texts.cpp: texts of mixed lengths
+void search_stage(Run& run);  // search.cpp: top-k
+void jpeg_stage(Run& run);    // images.cpp: JPEG files and images of any sizes
+
+// Parts of model_stage. Differences from the CPU in float32, at batches of one and of several passes.
+void measure_accuracy(Run& run, const Subject& subject);
+// Images a second, latency, memory, and the CPU's speed.
+void measure_speed(Run& run, const Subject& subject);
+// FLOPs, bytes and time of each component of a pass.
+void measure_components(Run& run, const Subject& subject);
+
+// Repeats the sample's images (texts) up to `rows`.
+std::vector<std::uint8_t> repeated_pixels(const Subject& subject, std::int64_t rows);
+std::vector<std::int32_t> repeated_ids(const Subject& subject, std::int64_t rows);
+
+// Seconds of a call.
+double seconds_of(const std::function<void()>& work);
+// Repetitions of something that takes that long, for about half a second in all; 1 in a dry run.
+int repeats_for(const Run& run, double seconds);
+// The share of the sorted times below which `share` of them lie.
+double percentile(std::vector<double> times, double share);
 
 }  // namespace torchclip::gpu_check
