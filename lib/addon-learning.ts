@@ -1,4 +1,48 @@
-/** The part of the native boundary that learns: the structs and the trainer of lib/addon.ts. */
+/** The part of the native boundary that learns: what it fits, and the trainer. */
+
+/** What the addon fits. */
+export interface NativeLearning {
+  /**
+   * Logistic regression. `coefficients` (float64 [heads, dim], one head for two classes) and `intercepts` are
+   * the start, and become the result. `cancel[0] = 1` ends it with E_ABORTED. `report` follows the work:
+   * iterations, products with the features, objective / rows, max |gradient| / rows; at the end also 1 where it
+   * converged.
+   */
+  fitLinearProbe(
+    problem: NativeProbeProblem,
+    coefficients: Float64Array,
+    intercepts: Float64Array,
+    cancel: Int32Array,
+    report: Float64Array,
+  ): Promise<void>;
+  /**
+   * LP++: writes w + α t (float64 [classes, dim]), the intercepts and α ([classes]). `cancel[0] = 1` ends it
+   * with E_ABORTED.
+   */
+  fitLpPlusPlus(
+    problem: NativeFewShotProblem,
+    coefficients: Float64Array,
+    intercepts: Float64Array,
+    alphas: Float64Array,
+    cancel: Int32Array,
+  ): Promise<void>;
+  /**
+   * ProLIP: writes the fine-tuned matrix (float64 [columns, dim]) to `out`. `cancel[0] = 1` ends it with
+   * E_ABORTED.
+   */
+  fitProlip(problem: NativeProlipProblem, out: Float64Array, cancel: Int32Array): Promise<void>;
+  /** logits (float64 [rows, heads]) = features × coefficients^T + intercepts, in float64. */
+  probeLogits(
+    features: Float32Array,
+    rows: number,
+    dim: number,
+    coefficients: Float64Array,
+    intercepts: Float64Array,
+    heads: number,
+    threads: number,
+    logits: Float64Array,
+  ): Promise<void>;
+}
 
 /** See native/core/learn/linear_probe.h. */
 export interface NativeProbeProblem {

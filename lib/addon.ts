@@ -1,12 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import type {
-  NativeFewShotProblem,
-  NativeProbeProblem,
-  NativeProlipProblem,
-  NativeTrainer,
-} from "./addon-learning.js";
+import type { NativeLearning, NativeTrainer } from "./addon-learning.js";
 import { addonProblem, thisMachine } from "./addon-problem.js";
 import { TorchclipError } from "./errors.js";
 import { settings } from "./settings.js";
@@ -21,7 +16,7 @@ export type * from "./addon-learning.js";
  * Arrays of the caller's never reach it, but copies that nobody else can transfer or free (lib/util/own.ts):
  * see native/addon/arguments.h.
  */
-export interface Addon {
+export interface Addon extends NativeLearning {
   Engine: new () => NativeEngine;
   /** An empty index of a type and dimension, or a mapped .npy of float32. */
   Index: { new (type: 0 | 1 | 2, dim: number): NativeIndex; new (path: string): NativeIndex };
@@ -61,46 +56,6 @@ export interface Addon {
     device: string,
     indices: Int32Array,
     scores: Float32Array,
-  ): Promise<void>;
-  /**
-   * Logistic regression. `coefficients` (float64 [heads, dim], one head for two classes) and `intercepts` are
-   * the start, and become the result. `cancel[0] = 1` ends it with E_ABORTED. `report` follows the work:
-   * iterations, products with the features, objective / rows, max |gradient| / rows; at the end also 1 where it
-   * converged.
-   */
-  fitLinearProbe(
-    problem: NativeProbeProblem,
-    coefficients: Float64Array,
-    intercepts: Float64Array,
-    cancel: Int32Array,
-    report: Float64Array,
-  ): Promise<void>;
-  /**
-   * LP++: writes w + α t (float64 [classes, dim]), the intercepts and α ([classes]). `cancel[0] = 1` ends it
-   * with E_ABORTED.
-   */
-  fitLpPlusPlus(
-    problem: NativeFewShotProblem,
-    coefficients: Float64Array,
-    intercepts: Float64Array,
-    alphas: Float64Array,
-    cancel: Int32Array,
-  ): Promise<void>;
-  /**
-   * ProLIP: writes the fine-tuned matrix (float64 [columns, dim]) to `out`. `cancel[0] = 1` ends it with
-   * E_ABORTED.
-   */
-  fitProlip(problem: NativeProlipProblem, out: Float64Array, cancel: Int32Array): Promise<void>;
-  /** logits (float64 [rows, heads]) = features × coefficients^T + intercepts, in float64. */
-  probeLogits(
-    features: Float32Array,
-    rows: number,
-    dim: number,
-    coefficients: Float64Array,
-    intercepts: Float64Array,
-    heads: number,
-    threads: number,
-    logits: Float64Array,
   ): Promise<void>;
   /**
    * The linear projection that makes the image embedding of the pooled feature, from an artifact: matrix
