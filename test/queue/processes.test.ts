@@ -93,7 +93,8 @@ describe("a queue by the command line", function () {
 
   it("wrong options are E_ARGUMENT and exit status 2", () => {
     const wrong: [string[], RegExp][] = [
-      [["embed", list], /give --out FILE/],
+      [["embed", list], /give either --out FILE or --to TARGET/],
+      [["embed", ...address(), "--enqueue", list, "--update"], /--update cannot be given with --queue/],
       [["embed", list, "--out", "x.npy", "--status"], /--status is for --queue REDIS/],
       [["embed", ...address()], /give --enqueue INPUT, --status or --merge/],
       [["embed", ...address(), list, "--status"], /give .* as --enqueue/],
