@@ -31,8 +31,9 @@ export function fitText(
 ): string {
   const { iterations, products, objective, gradient, seconds, converged } = fit;
   const reached = converged ? "" : ", which is not the tolerance";
+  const kind = features === "pooled" ? "pooled features" : "features";
   return (
-    `Fit: ${images} images × ${dim} ${features === "pooled" ? "pooled features" : "features"}, ${classes.length} classes, λ ${short(lambda)}; ` +
+    `Fit: ${images} images × ${dim} ${kind}, ${classes.length} classes, λ ${short(lambda)}; ` +
     `${iterations} iterations (${products} products) in ${seconds.toFixed(2)} s; ` +
     `objective ${objective.toFixed(6)}, largest gradient ${gradient.toExponential(1)}${reached}`
   );

@@ -55,7 +55,7 @@ export class LocalStore implements Store {
       const temporary = await temporaryFor(path);
       try {
         await writeSynced(temporary, content);
-        await link(temporary, path); // fails where the name is taken, whoever took it
+        await link(temporary, path); // fails if the name is taken, by this process or another
         await syncFolder(dirname(path));
         return true;
       } catch (error) {

@@ -230,7 +230,7 @@ class RunWorker {
     });
   }
 
-  /** Whoever finds all shards done writes the manifest; it does not matter where several do. */
+  /** The worker that finds all shards done writes the manifest. Several may: they write the same bytes. */
   private async mergeLast(): Promise<Merged | undefined> {
     if (!isSettled(await this.queue.counts())) return undefined;
     if (await this.store.read(MANIFEST)) return undefined;

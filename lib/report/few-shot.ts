@@ -54,10 +54,12 @@ export async function fewShotPage(page: FewShotPage): Promise<string> {
     .map(({ name, paper }) => `<li>${encode(name)}: ${encode(paper)}</li>`)
     .join("");
   const chart = await fewShotChart(page.points, page.zeroShot);
+  const caption =
+    "Accuracy on the test split, mean over the draws; the bars are one standard\n" +
+    "deviation to each side, the dashed line is zero-shot.";
   const content = [
     `<h1>${encode(page.title)}</h1><p class="sub">${encode(page.about)}</p>`,
-    `<figure class="chart">${chart}<figcaption>Accuracy on the test split, mean over the draws; the bars are one standard
-deviation to each side, the dashed line is zero-shot.</figcaption></figure>`,
+    `<figure class="chart">${chart}<figcaption>${caption}</figcaption></figure>`,
     `<div class="scroll"><table><thead><tr>${heads}</tr></thead><tbody>${body}</tbody></table></div>`,
     `<h2>Methods</h2><ul>${sources}</ul>`,
   ].join("\n");

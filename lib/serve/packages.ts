@@ -5,7 +5,7 @@ import { packageRoot } from "../util/package.js";
 
 /**
  * The packages that the server needs beside torchclip's own dependencies. They are optional peer
- * dependencies: whoever does not serve does not download them.
+ * dependencies: a user who does not serve does not download them.
  *
  * @returns The modules. Throws E_PACKAGE_MISSING, with the command that installs them, where one is missing.
  */

@@ -131,7 +131,7 @@ __device__ void score_keys(const Shared<T, D, K>& shared, const Tiles<std::uint3
                            Tiles<float, K / 8>& scores) {
   UNROLL
   for (int tile = 0; tile < K / 8; ++tile) {
-    if (tile * 8 >= keys) continue;  // the same for the whole block
+    if (tile * 8 >= keys) continue;  // All threads of a block agree.
     UNROLL
     for (int step = 0; step < D / 16; ++step) {
       const T* from = shared.keys + (tile * 8 + lane / 4) * shared.kKeyStride + step * 16 + lane % 4 * 2;

@@ -84,7 +84,7 @@ describe("torchclip probe, eval --probe, teach and classify --probe", function (
     assert.equal(cli("probe", "--lambda", "0", "-o", again).status, 2);
   });
 
-  it("--features pooled: probe, k-NN, eval --probe, classify --probe and teach on the features before the projection", async () => {
+  it("--features pooled: probe, k-NN, eval --probe, classify --probe and teach", async () => {
     const pooled = join(folder, "pooled");
     const flags = ["-m", "tiny", "-s", "scenes", "--features", "pooled", "-o", pooled];
     const run = cli("probe", ...flags, "--lambda", "0.1");

@@ -114,7 +114,7 @@ describe("k-means", () => {
     index.close();
   });
 
-  it("finds separated clusters, numbered by size, the same for the same seed", async () => {
+  it("finds separated clusters, numbered by size; one seed gives the same clusters", async () => {
     const centres = random(4, 9);
     const near = random(200, 10, 0.1);
     const cluster = (row: number) => [0, 0, 0, 1, 1, 1, 2, 2, 2, 3][row % 10];

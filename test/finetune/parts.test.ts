@@ -36,7 +36,7 @@ describe("the sampler", () => {
     assert.notDeepEqual(sampler.batch(0, 10), sampler.batch(10, 10));
   });
 
-  it("gives the same for a place whatever was asked before", () => {
+  it("gives a place the same image in any order of requests", () => {
     const whole = new Sampler(7, 1).batch(0, 40);
     const late = new Sampler(7, 1);
     assert.deepEqual(late.batch(20, 20), whole.slice(20));

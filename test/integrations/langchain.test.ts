@@ -56,7 +56,8 @@ describe("torchclip/langchain", () => {
       const embeddings = new TorchclipEmbeddings({ model: "tiny" });
       const query = await embeddings.embedQuery("a red circle");
       await embeddings.close();
-      console.log(embeddings instanceof Embeddings, required.TorchclipEmbeddings === TorchclipEmbeddings, query.length);`;
+      const isSame = required.TorchclipEmbeddings === TorchclipEmbeddings;
+      console.log(embeddings instanceof Embeddings, isSame, query.length);`;
     assert.equal(printedBy(runScript(script, [], { cwd: root })).trim(), "true true 192");
     assert.equal(typeof Embeddings, "function");
   });

@@ -99,7 +99,8 @@ describe("few-shot methods", () => {
 
   for (const one of cases) {
     const { rows, classes } = one;
-    it(`ProLIP agrees with NumPy to 1e-10, with any number of threads: ${rows} images, ${classes} classes`, async () => {
+    const size = `${rows} images, ${classes} classes`;
+    it(`ProLIP agrees with NumPy to 1e-10, with any number of threads: ${size}`, async () => {
       const { features, labels, texts, projection } = givenProlip(one);
       const options = { classes: names(classes), logitScale: constants.logitScale, ...prolipSteps };
       const before = projection.matrix.slice();

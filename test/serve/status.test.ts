@@ -71,7 +71,7 @@ describe("serve: status, numbers and pages", () => {
     assert.match(String((await server.get("/docs")).body), /<div id="swagger-ui">/);
   });
 
-  it("the page: one script, which its policy allows by its hash; every element that it looks for is there", async () => {
+  it("the page: one script, allowed by its hash; every element that it looks for is there", async () => {
     const { headers, body } = await server.get("/");
     assert.equal(body, PAGE);
     assert.equal(headers.get("content-security-policy"), PAGE_POLICY);

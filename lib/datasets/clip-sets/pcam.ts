@@ -22,10 +22,10 @@ interface OpenDataset {
 }
 
 /**
- * PatchCamelyon (Veeling et al. 2018), in the publisher's files, unpacked: `camelyonpatch_level_2_split_test_x.h5` with
- * x, uint8 [images, 96, 96, 3], and `…_y.h5` with y, 1 where the centre holds tumour tissue; or in the shards of the
- * hub's `clip-benchmark/wds_vtab-pcam`. The HDF5 files are read by the package h5wasm, which the user installs; an image
- * is read when it is used.
+ * PatchCamelyon (Veeling et al. 2018), in the publisher's files, unpacked:
+ * `camelyonpatch_level_2_split_test_x.h5` with x, uint8 [images, 96, 96, 3], and `…_y.h5` with y, 1 where the
+ * centre holds tumour tissue; or in the shards of the hub's `clip-benchmark/wds_vtab-pcam`. The HDF5 files are
+ * read by the package h5wasm, which the user installs. An image is read when it is used.
  */
 export async function pcam(o: DatasetOptions): Promise<Dataset> {
   const shards = await shardedSet("pcam", o);

@@ -9,9 +9,9 @@ import { bad, make } from "./common.js";
 import { CLIP_PROMPTS, type ClipSetName } from "./prompts.js";
 
 /**
- * A set as CLIP_benchmark keeps it on the hub (`clip-benchmark/wds_…`): ROOT/SPLIT/0.tar, 1.tar, … with class ids in
- * the order of CLIP_PROMPTS. These have VTAB's splits, which the publishers' files do not tell. Undefined where the root
- * holds no such shards.
+ * A set as CLIP_benchmark keeps it on the hub (`clip-benchmark/wds_…`): ROOT/SPLIT/0.tar, 1.tar, … with
+ * class ids in the order of CLIP_PROMPTS. These have VTAB's splits, which the publishers' files do not tell.
+ * Undefined where the root holds no such shards.
  */
 export async function shardedSet(name: ClipSetName, o: DatasetOptions): Promise<Dataset | undefined> {
   if (o.root === undefined) return undefined;

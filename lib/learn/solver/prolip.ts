@@ -49,7 +49,7 @@ const CHECKS: Partial<Record<keyof ProlipOptions, OptionCheck>> = {
  * ProLIP (Fahes et al., arXiv:2410.05270): fine-tunes the projection of the image encoder, and nothing else, on a
  * few images of each class. The classifier stays CLIP's own, the cosines of images and class texts; the penalty
  * keeps the matrix near the one it begins with. The result is a projection whose embeddings are compared with the
- * same texts. The work is float64, and its bits are the same for any number of threads.
+ * same texts. The work is float64, and its bits do not depend on the number of threads.
  *
  * Differs from the authors' code in the images: they train on 300 random crops and flips of each, this on the one
  * view that is classified, whose features are cached.

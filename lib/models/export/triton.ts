@@ -35,13 +35,14 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 const KINDS = { auto: "KIND_AUTO", cpu: "KIND_CPU", gpu: "KIND_GPU" } as const;
 
 /**
- * Writes the towers of a model into a model repository of Triton Inference Server, for its PyTorch backend with dynamic
- * batching: `FOLDER/NAME_image` takes RGB images, uint8 [n, S, S, 3] (`clip.preprocess`), `FOLDER/NAME_text` token ids,
- * int64 [n, L] (`clip.tokenize`), and both return embeddings of length 1, float32 [n, dim]. The code is generated from
- * the settings of the artifact; what code the file holds is not read. Each model folder appears whole.
+ * Writes the towers of a model into a model repository of Triton Inference Server, for its PyTorch backend
+ * with dynamic batching. `FOLDER/NAME_image` takes RGB images, uint8 [n, S, S, 3] (`clip.preprocess`), and
+ * `FOLDER/NAME_text` takes token ids, int64 [n, L] (`clip.tokenize`). Both return embeddings of length 1,
+ * float32 [n, dim]. The code is generated from the settings of the artifact; what code the file holds is not
+ * read. Each model folder appears whole.
  *
- * Throws E_ARGUMENT for an option outside its range or a model folder that exists, E_MODEL_UNSUPPORTED for a third-party
- * export, and E_WRITE.
+ * Throws E_ARGUMENT for an option outside its range or a model folder that exists, E_MODEL_UNSUPPORTED for a
+ * third-party export, and E_WRITE.
  *
  * @param artifact path of a model of torchclip (`torchclip import`)
  * @param folder the repository; other models in it stay as they are

@@ -32,7 +32,7 @@ struct ProlipOptions {
   Cancel ending = nullptr;      // The same, for a process that ends.
 };
 
-// Writes W to `matrix`, float64 [columns, dim]. The bits are the same for any number of threads.
+// Writes W to `matrix`, float64 [columns, dim]. The bits do not depend on the number of threads.
 void fit_prolip(const ProlipProblem& problem, const ProlipOptions& options, double* matrix);
 
 }  // namespace torchclip::core
