@@ -14,17 +14,8 @@ import { featureCache, featuresOf } from "./probe-data.js";
 import { comparisonText } from "./probe-text.js";
 import { runSettings } from "./run-settings.js";
 
-/** Throws E_ARGUMENT for an option of `eval` that has no meaning with --probe. */
-function checkFlags({ resume, keepUnderscores }: EvalFlags): void {
-  const given = Object.entries({ "--resume": resume, "--keep-underscores": keepUnderscores });
-  const option = given.find(([, value]) => value)?.[0];
-  if (option === undefined) return;
-  throw new TorchclipError("E_ARGUMENT", `${option} cannot be given with --probe`, { subject: "probe" });
-}
-
 /** Evaluates a probe, and zero-shot on the same images; writes the results of the probe into `flags.out`. */
 export async function evaluateProbe(flags: EvalFlags, file: string, signal: AbortSignal): Promise<void> {
-  checkFlags(flags);
   const stored = await readProbe(file);
   const prompts = await promptSet(flags);
   const classNames = await classList(flags.classes);

@@ -1,10 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Command } from "commander";
 import { TorchclipError } from "../errors.js";
 import { tableCell, tableCsv, tableMarkdown, type SavedResults, type TableCell } from "../eval/table.js";
 import { writeFileWhole } from "../util/files.js";
 import { evaluate, type EvalFlags } from "./evaluate.js";
 import { interruptSignal, list, note } from "./io.js";
+import { refuseGiven } from "./option-rules.js";
 
 interface Flags extends EvalFlags {
   models?: string;
@@ -14,7 +16,7 @@ interface Flags extends EvalFlags {
 }
 
 /** What `torchclip eval` does. */
-export async function run(flags: Flags): Promise<void> {
+export async function run(flags: Flags, command: Command): Promise<void> {
   if (flags.compare) {
     const { compare } = await import("./compare.js");
     await compare(flags.compare, flags);
@@ -22,9 +24,10 @@ export async function run(flags: Flags): Promise<void> {
   }
   const signal = interruptSignal();
   if (flags.models || flags.datasets) await table(flags, signal);
-  else if (flags.probe !== undefined)
+  else if (flags.probe !== undefined) {
+    refuseGiven(command, ["resume", "keep-underscores"], "cannot be given with --probe");
     await (await import("./eval-probe.js")).evaluateProbe(flags, flags.probe, signal);
-  else await evaluate(flags, signal, (text) => process.stdout.write(`${text}\n`));
+  } else await evaluate(flags, signal, (text) => process.stdout.write(`${text}\n`));
 }
 
 /**

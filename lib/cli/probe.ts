@@ -57,13 +57,13 @@ export async function run(flags: ProbeFlags, command: Command): Promise<void> {
   checkOptions(flags, command);
   const signal = interruptSignal();
   const splits = await loadSplits(flags, signal);
-  const isFewShot = (flags.shots ?? flags.splitFile) !== undefined;
-  if (isFewShot) await (await import("./few-shot.js")).checkFewShot(splits, flags);
+  const fewShot = (flags.shots ?? flags.splitFile) ? await import("./few-shot.js") : undefined;
+  await fewShot?.checkFewShot(splits, flags);
   const clip = await loadForImages(flags.model, loadOptions(flags, signal));
   try {
     if (!flags.json) process.stdout.write(`${modelLines(clip)}\n\n${datasetLines(splits.test)}\n\n`);
-    if (isFewShot) {
-      await (await import("./few-shot.js")).compareFewShot(clip, splits, flags, signal);
+    if (fewShot) {
+      await fewShot.compareFewShot(clip, splits, flags, signal);
       return;
     }
     const features = await splitFeatures(clip, splits, flags, flags.features, signal);

@@ -18,6 +18,11 @@ export interface Sample {
   name: string;
 }
 
+/** All class ids of an image. */
+function labelsOf({ label, labels = [label] }: Sample): readonly number[] {
+  return labels;
+}
+
 /** How many images of each class a split has. */
 export interface SplitCount {
   split: string;
@@ -90,6 +95,11 @@ export class Dataset implements Iterable<Sample> {
         { index },
       );
     return sample;
+  }
+
+  /** All class ids of the i-th image. Throws E_ARGUMENT outside 0 … length-1. */
+  labelsAt(index: number): readonly number[] {
+    return labelsOf(this.at(index));
   }
 
   [Symbol.iterator](): Iterator<Sample> {
@@ -174,7 +184,6 @@ function moved(counts: readonly number[], places: readonly number[], length: num
 
 export function countSplit(split: string, samples: readonly Sample[], classes: number): SplitCount {
   const byClass = new Array<number>(classes).fill(0);
-  for (const { label, labels = [label] } of samples)
-    for (const id of labels) byClass[id] = (byClass[id] ?? 0) + 1;
+  for (const labels of samples.map(labelsOf)) for (const id of labels) byClass[id] = (byClass[id] ?? 0) + 1;
   return { split, total: samples.length, byClass };
 }

@@ -34,7 +34,7 @@ export function multiLabelMetrics(
   const { classes } = data;
   const scores = predictions.flatMap(({ cosines }) => cosines);
   const targets = predictions.flatMap(({ index }) => {
-    const { label, labels = [label] } = data.at(index);
+    const labels = data.labelsAt(index);
     return classes.map((_, id) => Number(labels.includes(id)));
   });
   const plain = meanAveragePrecision(scores, targets, classes.length);

@@ -6,7 +6,9 @@ import type { RunManifest } from "../eval/run-manifest.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { confusionChart, probabilityChart, reliabilityChart, rocChart } from "./charts.js";
 import { galleryHtml, type Shown } from "./gallery.js";
+import { figureHtml, type Figure } from "./figure.js";
 import { percent, reportPage } from "./page.js";
+import { manifestHtml, runHtml } from "./run-html.js";
 import { SCRIPT, scriptJson } from "./script.js";
 import { thresholdTable } from "./thresholds.js";
 
@@ -55,8 +57,7 @@ async function bodyHtml(title: string, parts: ReportParts): Promise<string> {
     `<div class="pair"><img alt="example image with its true class" src="${example}">` +
       `<pre>${encode(exampleText)}</pre></div>`,
     skippedHtml(result),
-    "<details><summary>Manifest of the run</summary>" +
-      `<pre>${encode(JSON.stringify(manifest, null, 2))}</pre></details>`,
+    manifestHtml(manifest),
     `<script type="application/json" id="data">${scriptJson({ thresholds })}</script>`,
     `<script>${SCRIPT}</script>`,
   ].join("\n");
@@ -67,26 +68,8 @@ const THRESHOLD =
   "One class against all others: an image counts as found where the class has at least this probability.";
 const ONE_IMAGE = "With the classes' probabilities, as the command prints them.";
 
-/** How the evaluation was run, in a line. */
-function runHtml({ data, result, manifest }: ReportParts): string {
-  const prompts = result.prompts.templates.map((template) => `“${encode(template)}”`).join(", ");
-  const method = encode(result.method ?? "Zero-shot");
-  return [
-    `${method}, split ${encode(data.split)}, ${result.metrics.count} images, ${data.classes.length} classes`,
-    `${encode(manifest.device)}, ${encode(manifest.precision)}`,
-    ...(prompts ? [`prompts ${prompts}`] : []),
-  ].join(" · ");
-}
-
 function summaryHtml({ summary = [] }: ReportParts): string {
   return summary.length === 0 ? "" : `<pre>${encode(summary.join("\n"))}</pre>`;
-}
-
-interface Figure {
-  name: string;
-  value: string;
-  meaning: string;
-  interval?: string;
 }
 
 function figures({ data, result }: ReportParts): Figure[] {
@@ -156,14 +139,6 @@ function binaryFigures(
       interval: range(binary.averagePrecisionInterval, plain),
     },
   ];
-}
-
-/** The first figure is shown larger. */
-function figureHtml({ name, value, meaning, interval }: Figure, place: number): string {
-  const kind = place === 0 ? "figure first" : "figure";
-  const range = interval ? `<span>${encode(interval)}</span>` : "";
-  const notes = `${range}<span>${encode(meaning)}</span>`;
-  return `<div class="${kind}"><span>${name}</span><b>${value}</b>${notes}</div>`;
 }
 
 function range({ low, high, method }: Interval, show: (x: number) => string): string {

@@ -6,7 +6,9 @@ import type { RunManifest } from "../eval/run-manifest.js";
 import type { ZeroShotResult } from "../eval/zero-shot.js";
 import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
+import { figureHtml } from "./figure.js";
 import { reportPage } from "./page.js";
+import { manifestHtml, runHtml } from "./run-html.js";
 import { percent, skippedLines } from "./text.js";
 
 /** The result of a data set whose images may have several classes. */
@@ -44,8 +46,15 @@ export async function saveMultiLabel(
 function predictionsCsv(data: Dataset, { predictions }: MultiLabelResult): string {
   const head = ["index", "image", "true", ...data.classes.map((name) => `cosine ${name}`)];
   const rows = predictions.map(({ index, name, cosines }) => {
-    const { label, labels = [label] } = data.at(index);
-    return [index, name, labels.map((id) => data.classes[id]).join("|"), ...cosines];
+    return [
+      index,
+      name,
+      data
+        .labelsAt(index)
+        .map((id) => data.classes[id])
+        .join("|"),
+      ...cosines,
+    ];
   });
   return csvText([head, ...rows]);
 }
@@ -74,33 +83,27 @@ export function multiLabelText(
 }
 
 async function pageOf(data: Dataset, result: MultiLabelResult, manifest: RunManifest): Promise<string> {
-  const { multiLabel, prompts, skipped } = result;
-  const { meanAveragePrecision: mean, perClass, images } = multiLabel;
+  const { multiLabel, skipped } = result;
+  const { meanAveragePrecision: mean, perClass } = multiLabel;
+  const figures = [
+    { name: "Mean average precision", value: percent(mean.none), meaning: sentence(PLAIN) },
+    { name: "11-point", value: percent(mean["11-point"]), meaning: sentence(POINTS) },
+  ];
   const title = `${encode(manifest.model.name)} on ${encode(data.name)}`;
-  const run = [
-    `Zero-shot, split ${encode(data.split)}, ${images} images, ${data.classes.length} classes`,
-    `${encode(manifest.device)}, ${encode(manifest.precision)}`,
-    `prompts ${prompts.templates.map((template) => `“${encode(template)}”`).join(", ")}`,
-  ].join(" · ");
   const body = [
     `<h1>${title}</h1>`,
-    `<p class="sub">${run}</p>`,
+    `<p class="sub">${runHtml({ data, result, manifest })}</p>`,
     '<div class="figures">',
-    figureHtml("figure first", "Mean average precision", mean.none, PLAIN),
-    figureHtml("figure", "11-point", mean["11-point"], POINTS),
+    ...figures.map(figureHtml),
     "</div>",
     `<h2>Classes</h2><p class="sub">Average precision of each class, the highest first.</p>${tableHtml(perClass)}`,
     skipped.length > 0 ? `<h2>Skipped</h2><pre>${encode(skippedLines(skipped).join("\n").trim())}</pre>` : "",
-    "<details><summary>Manifest of the run</summary>" +
-      `<pre>${encode(JSON.stringify(manifest, null, 2))}</pre></details>`,
+    manifestHtml(manifest),
   ].join("\n");
   return reportPage({ title, body });
 }
 
-function figureHtml(kind: string, name: string, value: number, meaning: string): string {
-  const sentence = `${meaning.charAt(0).toUpperCase()}${meaning.slice(1)}.`;
-  return `<div class="${kind}"><span>${name}</span><b>${percent(value)}</b><span>${sentence}</span></div>`;
-}
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 function tableHtml(classes: MultiLabelMetrics["perClass"]): string {
   const sorted = classes.toSorted((a, b) => b.averagePrecision.none - a.averagePrecision.none);

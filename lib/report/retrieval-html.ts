@@ -8,6 +8,7 @@ import type { RetrievalManifest } from "../eval/run-manifest.js";
 import { mapLimited } from "../util/iterate.js";
 import { thumbnailUrl, type ThumbnailOptions } from "./images.js";
 import { percent, reportPage } from "./page.js";
+import { manifestHtml } from "./run-html.js";
 import { DEFINITIONS, DIRECTIONS } from "./retrieval-text.js";
 import { RETRIEVAL_STYLE } from "./style.js";
 
@@ -74,8 +75,7 @@ function bodyHtml(
     `<h2>Worst queries: text → image</h2><p class="sub">${WORST_CAPTIONS}</p>`,
     worstCaptions(result, thumbnails),
     skippedHtml(result),
-    "<details><summary>Manifest of the run</summary>" +
-      `<pre>${encode(JSON.stringify(manifest, null, 2))}</pre></details>`,
+    manifestHtml(manifest),
   ].join("\n");
 }
 

@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { addon } from "../../addon.js";
 import { TorchclipError } from "../../errors.js";
+import { oneOf, readOptions, wholeIn, type OptionCheck } from "../../options.js";
 import { exists, writeFileWhole, writeFolderWhole, writing } from "../../util/files.js";
 import type { ModelConfig } from "../config-types.js";
 import { readArtifactConfig } from "../config.js";
@@ -54,7 +55,7 @@ export async function exportTriton(
   folder: string,
   options: TritonOptions = {},
 ): Promise<TritonModel[]> {
-  const settings = checked(options);
+  const settings = { ...DEFAULTS, ...readOptions(options, CHECKS) };
   const config = await readArtifactConfig(artifact);
   if (config.image.kind === "torchscript") {
     const message = `${artifact} is a third-party TorchScript export, whose towers cannot be taken apart`;
@@ -74,20 +75,26 @@ export async function exportTriton(
   return towers.map(({ model }) => model);
 }
 
-function checked(options: TritonOptions): Required<TritonOptions> {
-  const { name = "clip", precision = "fp32", maxBatchSize = 64, maxDelay = 1000, device = "auto" } = options;
-  if (!NAME.test(name)) throw wrong("name", "a name of letters, digits, dots, hyphens and underscores");
-  if (!["fp32", "fp16"].includes(precision)) throw wrong("precision", "fp32 or fp16");
-  if (!Object.hasOwn(KINDS, device)) throw wrong("device", "auto, cpu or gpu");
-  if (!Number.isInteger(maxBatchSize) || maxBatchSize < 1)
-    throw wrong("maxBatchSize", "a whole number of at least 1");
-  if (!Number.isInteger(maxDelay) || maxDelay < 0) throw wrong("maxDelay", "a whole number of at least 0");
-  return { name, precision, maxBatchSize, maxDelay, device };
-}
+const isName: OptionCheck = (value) =>
+  typeof value === "string" && NAME.test(value)
+    ? undefined
+    : "a name of letters, digits, dots, hyphens and underscores";
 
-function wrong(option: string, what: string): TorchclipError {
-  return new TorchclipError("E_ARGUMENT", `${option} must be ${what}`, { subject: option });
-}
+const CHECKS: Record<keyof TritonOptions, OptionCheck> = {
+  name: isName,
+  precision: oneOf("fp32", "fp16"),
+  maxBatchSize: wholeIn(1, Infinity),
+  maxDelay: wholeIn(0, Infinity),
+  device: oneOf("auto", "cpu", "gpu"),
+};
+
+const DEFAULTS: Required<TritonOptions> = {
+  name: "clip",
+  precision: "fp32",
+  maxBatchSize: 64,
+  maxDelay: 1000,
+  device: "auto",
+};
 
 async function refuseExisting(folder: string): Promise<void> {
   if (!(await exists(folder))) return;
