@@ -1,7 +1,7 @@
 import type { Clip } from "../clip/clip.js";
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
-import type { StoredIndex } from "../search/stored.js";
+import { nearestHits, type StoredHit, type StoredIndex } from "../search/stored.js";
 import { pathInside } from "../util/inside.js";
 import { imageBelow } from "./image-root.js";
 
@@ -21,14 +21,7 @@ export interface ToolContext {
 /** The request's own signal: a client may take a call back. */
 type Signal = AbortSignal | undefined;
 
-export interface Hit {
-  rank: number;
-  /** Row of the index. */
-  row: number;
-  /** The image's name in the index. */
-  name: string;
-  /** Cosine, −1 to 1. */
-  score: number;
+export interface Hit extends StoredHit {
   /** Where the image is, for a client on this machine; left out where it is not known. */
   path?: string;
 }
@@ -48,14 +41,11 @@ export async function searchImages(
   const { stored } = context;
   if (!stored) throw argument("index", "no index is open: start the server with --index");
   const embedded = await queryEmbedding(context, query, image, signal);
-  const { indices, scores } = await stored.index.search(embedded, k);
-  // Row −1 stands for a hit that is not there.
-  const rows = Array.from(indices).filter((row) => row >= 0);
+  const hits = await nearestHits(stored, embedded, k);
   return Promise.all(
-    rows.map(async (row, i) => {
-      const name = stored.names.at(row) ?? `row ${row}`;
-      const path = await pathOf(context, name);
-      return { rank: i + 1, row, name, score: scores[i], ...(path === undefined ? {} : { path }) };
+    hits.map(async (hit) => {
+      const path = await pathOf(context, hit.name);
+      return path === undefined ? hit : { ...hit, path };
     }),
   );
 }
