@@ -3,6 +3,7 @@ import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import { nearestHits, type StoredHit, type StoredIndex } from "../search/stored.js";
 import { pathInside } from "../util/inside.js";
+import { rowsAsNumbers } from "../util/rows.js";
 import { imageBelow } from "./image-root.js";
 
 /** What the tools work with. */
@@ -115,14 +116,13 @@ export async function embed(
 ): Promise<Embedded> {
   if ((texts === undefined) === (images === undefined))
     throw argument("texts", "give either texts or images");
-  const { data, rows, dim } = await (images
+  const embeddings = await (images
     ? encodeImages(context, images, signal)
     : context.clip.encodeTexts(texts ?? [], { signal }));
-  const row = (i: number) => Array.from(data.subarray(i * dim, (i + 1) * dim));
   return {
     model: context.clip.info.config.name,
-    dim,
-    embeddings: Array.from({ length: rows }, (_, i) => row(i)),
+    dim: embeddings.dim,
+    embeddings: rowsAsNumbers(embeddings),
   };
 }
 
