@@ -3,7 +3,7 @@ import { clusterIndex, type Clustering } from "../curate/kmeans.js";
 import { readVocabulary } from "../curate/vocabulary.js";
 import { topK } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
-import { openStored, type StoredIndex } from "../search/stored.js";
+import { openStored, rowName, type StoredIndex } from "../search/stored.js";
 import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { loadForIndex } from "./index-model.js";
@@ -92,7 +92,7 @@ async function labelsOf(
 }
 
 function describe(
-  { names }: StoredIndex,
+  stored: StoredIndex,
   { assignments, scores, sizes }: Clustering,
   cluster: number,
   labels: readonly Described["labels"][],
@@ -101,7 +101,7 @@ function describe(
   rows.sort((a, b) => scores[b] - scores[a] || a - b);
   const nearest = rows.slice(0, SHOWN).map((row) => ({
     row,
-    name: names.at(row) ?? `row ${row}`,
+    name: rowName(stored, row),
     score: scores[row],
   }));
   return { cluster, size: sizes[cluster], labels: labels[cluster], nearest };

@@ -1,7 +1,7 @@
 import { nearDuplicates, type DuplicateGroup } from "../curate/near-duplicates.js";
 import { TorchclipError } from "../errors.js";
 import type { IndexPrecision } from "../search/embedding-index.js";
-import { openStored, type StoredIndex } from "../search/stored.js";
+import { openStored, rowName, type StoredIndex } from "../search/stored.js";
 import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { interruptSignal, note, progressBar } from "./io.js";
@@ -49,9 +49,8 @@ interface NamedGroup {
   images: { row: number; name: string; score: number }[];
 }
 
-function namedGroup({ names }: StoredIndex, { rows, scores }: DuplicateGroup): NamedGroup {
-  const nameOf = (row: number) => names.at(row) ?? `row ${row}`;
-  return { images: rows.map((row, i) => ({ row, name: nameOf(row), score: scores[i] })) };
+function namedGroup(stored: StoredIndex, { rows, scores }: DuplicateGroup): NamedGroup {
+  return { images: rows.map((row, i) => ({ row, name: rowName(stored, row), score: scores[i] })) };
 }
 
 function groupsCsv(groups: readonly NamedGroup[]): string {

@@ -88,6 +88,9 @@ export function nonNegative(text: string): number {
   return value;
 }
 
+/** Parses an option that may be repeated. */
+export const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
 /** The option --batch-size. */
 export function batchSizeOption(description: string): Option {
   return new Option("-b, --batch-size <n>", description).argParser(whole(1, 65536));
@@ -132,8 +135,6 @@ const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8"];
 const ADAPTER =
   "LoRA adapter of PEFT that is merged into the model (adapter_model.safetensors and its config); " +
   "may be given several times";
-
-const collect = (value: string, before: string[] = []): string[] => [...before, value];
 const THREADS = "compute threads on a CPU; 0: one a core";
 
 /** The flags of every command that loads a model. Where none is named, a note says which is taken. */

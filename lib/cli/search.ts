@@ -4,7 +4,7 @@ import type { TowerChoice } from "../clip/towers.js";
 import type { Embeddings } from "../embeddings.js";
 import type { IndexPrecision } from "../search/embedding-index.js";
 import { isImageQuery } from "../search/query.js";
-import { openStored, type IndexRecord, type StoredIndex } from "../search/stored.js";
+import { nearestHits, openStored, type IndexRecord, type StoredIndex } from "../search/stored.js";
 import { loadForIndex } from "./index-model.js";
 import { interruptSignal, note } from "./io.js";
 import type { ImageFlags, ModelFlags } from "./options.js";
@@ -66,12 +66,7 @@ function towersFor(queries: readonly Query[]): TowerChoice {
 type SearchFlags = Pick<Flags, "topK" | "autoRotate"> & { signal: AbortSignal };
 
 async function search(clip: Clip, stored: StoredIndex, query: Query, flags: SearchFlags): Promise<Found> {
-  const { indices, scores } = await stored.index.search(await embed(clip, query, flags), flags.topK);
-  const nameOf = (row: number) => stored.names.at(row) ?? `row ${row}`;
-  const found = Array.from(indices, (row, i) => ({ rank: i + 1, row, score: scores[i] }));
-  // Row −1 stands for a hit that is not there: rows of failed items are NaN and are never found.
-  const there = found.filter(({ row }) => row >= 0);
-  const hits = there.map(({ rank, row, score }) => ({ rank, row, name: nameOf(row), score }));
+  const hits = await nearestHits(stored, await embed(clip, query, flags), flags.topK);
   return { query: query.query, hits };
 }
 

@@ -5,7 +5,7 @@ import { blocksOf } from "../curate/blocks.js";
 import { readVocabulary, type VocabularyEntry } from "../curate/vocabulary.js";
 import { writeSidecar } from "../curate/xmp.js";
 import { TorchclipError } from "../errors.js";
-import { openStored, type StoredIndex } from "../search/stored.js";
+import { openStored, rowName, type StoredIndex } from "../search/stored.js";
 import { csvText } from "../util/csv.js";
 import { writeFileWhole } from "../util/files.js";
 import { pathInside } from "../util/inside.js";
@@ -68,7 +68,7 @@ function checkOut(out: string | undefined): void {
 
 async function tagAll(
   clip: Clip,
-  { index, names }: StoredIndex,
+  stored: StoredIndex,
   vocabulary: readonly VocabularyEntry[],
   flags: Flags,
   signal: AbortSignal,
@@ -79,9 +79,9 @@ async function tagAll(
   const bar = progressBar("tag", "rows/s");
   const all: Tagged[] = [];
   try {
-    for await (const { start, block } of blocksOf(index, { signal, onProgress: bar.update })) {
+    for await (const { start, block } of blocksOf(stored.index, { signal, onProgress: bar.update })) {
       for (const [i, tags] of tagsOf(classifier, block, vocabulary, flags).entries())
-        all.push({ row: start + i, name: names.at(start + i) ?? `row ${start + i}`, tags });
+        all.push({ row: start + i, name: rowName(stored, start + i), tags });
     }
   } finally {
     bar.stop();

@@ -2,6 +2,7 @@ import { normalizeRows, similarity, topK, type Embeddings } from "../embeddings.
 import { checkAborted, TorchclipError } from "../errors.js";
 import type { EmbeddingIndex } from "../search/embedding-index.js";
 import { below, seededRandom, shuffle, type Random } from "../util/random.js";
+import { gatherRows, rowAt } from "../util/rows.js";
 import { blocksOf, type PassOptions } from "./blocks.js";
 
 export interface ClusterOptions extends PassOptions {
@@ -174,22 +175,15 @@ async function assignAll(
 /** The clusters in the order of their sizes. */
 function numbered(found: Omit<Clustering, "sizes">): Clustering {
   const { centroids, assignments } = found;
-  const { dim, rows: clusters } = centroids;
-  const sizes = new Array<number>(clusters).fill(0);
+  const sizes = new Array<number>(centroids.rows).fill(0);
   for (const cluster of assignments) if (cluster >= 0) sizes[cluster]++;
   const order = [...sizes.keys()].sort((a, b) => sizes[b] - sizes[a] || a - b);
-  const number = new Int32Array(clusters);
+  const number = new Int32Array(centroids.rows);
   order.forEach((cluster, i) => (number[cluster] = i));
-  const data = new Float32Array(clusters * dim);
-  order.forEach((cluster, i) => data.set(rowAt(centroids, cluster), i * dim));
   return {
     ...found,
-    centroids: { data, rows: clusters, dim },
+    centroids: gatherRows(centroids, order),
     assignments: assignments.map((cluster) => (cluster < 0 ? -1 : number[cluster])),
     sizes: order.map((cluster) => sizes[cluster]),
   };
-}
-
-function rowAt({ data, dim }: Embeddings, row: number): Float32Array {
-  return data.subarray(row * dim, (row + 1) * dim);
 }

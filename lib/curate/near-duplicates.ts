@@ -1,6 +1,7 @@
 import { TorchclipError } from "../errors.js";
 import type { Embeddings } from "../embeddings.js";
 import type { EmbeddingIndex } from "../search/embedding-index.js";
+import { gatherRows } from "../util/rows.js";
 import { blocksOf, type PassOptions } from "./blocks.js";
 
 export interface NearDuplicateOptions extends PassOptions {
@@ -67,7 +68,7 @@ async function connect(
       const isOpen = join(row, found.indices, found.scores, i * found.k, found.k, threshold, sets);
       if (isOpen && found.k < index.rows) open.push(i);
     }
-    asked = { queries: some(asked.queries, open), rows: open.map((i) => asked.rows[i]) };
+    asked = { queries: gatherRows(asked.queries, open), rows: open.map((i) => asked.rows[i]) };
   }
 }
 
@@ -87,12 +88,6 @@ function join(
     sets.join(row, indices[at]);
   }
   return true;
-}
-
-function some({ data, dim }: Embeddings, rows: readonly number[]): Embeddings {
-  const chosen = new Float32Array(rows.length * dim);
-  rows.forEach((row, i) => chosen.set(data.subarray(row * dim, (row + 1) * dim), i * dim));
-  return { data: chosen, rows: rows.length, dim };
 }
 
 function scoresOf(index: EmbeddingIndex, rows: readonly number[]): number[] {

@@ -2,7 +2,7 @@ import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
 import { percentile, resamples, type Interval } from "./metrics.js";
 import { checkFinite, ranksOf, type Positives, type Ranks } from "./retrieval-ranks.js";
-import { gatherRows } from "./rows.js";
+import { gatherRows } from "../util/rows.js";
 import type { Similarity } from "./zero-shot.js";
 
 /** A mean over queries with its interval: 95 %, percentile bootstrap over images (with all their captions). */

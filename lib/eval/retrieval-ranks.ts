@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Embeddings } from "../embeddings.js";
 import { checkAborted, TorchclipError } from "../errors.js";
-import { rowsOf } from "./rows.js";
+import { rowsOf } from "../util/rows.js";
 import type { Similarity } from "./zero-shot.js";
 
 /** The rows that are right answers of each query: those of query q are rows[starts[q]] to rows[starts[q + 1] − 1]. */

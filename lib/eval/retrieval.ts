@@ -7,7 +7,7 @@ import type { ImageSource } from "../embed/sources.js";
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError, withoutIndex } from "../errors.js";
 import { measureRetrieval, type QueryRanks, type RetrievalMetrics } from "./retrieval-metrics.js";
-import { gatherRows } from "./rows.js";
+import { gatherRows } from "../util/rows.js";
 import type { Similarity } from "./zero-shot.js";
 
 export interface RetrievalOptions {

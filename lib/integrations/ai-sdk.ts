@@ -1,7 +1,8 @@
 import type { EmbeddingModelV4, EmbeddingModelV4CallOptions, EmbeddingModelV4Result } from "@ai-sdk/provider";
 import { TorchclipError } from "../errors.js";
+import { rowsAsNumbers } from "../util/rows.js";
 import type { ImageContent } from "./image-content.js";
-import { Embedder, toNumbers, type EmbedderOptions, type ModelInput } from "./model.js";
+import { Embedder, type EmbedderOptions, type ModelInput } from "./model.js";
 
 /** A part of the content of a value. */
 export type TorchclipPart =
@@ -80,12 +81,12 @@ export class TorchclipEmbeddingModel implements EmbeddingModelV4 {
 
   private async texts(items: readonly Item[], signal: AbortSignal | undefined): Promise<number[][]> {
     const texts = items.flatMap((item) => (item.kind === "text" ? [item.text] : []));
-    return texts.length > 0 ? toNumbers(await this.embedder.texts(texts, { signal })) : [];
+    return texts.length > 0 ? rowsAsNumbers(await this.embedder.texts(texts, { signal })) : [];
   }
 
   private async images(items: readonly Item[], signal: AbortSignal | undefined): Promise<number[][]> {
     const images = items.flatMap((item) => (item.kind === "image" ? [item.image] : []));
-    return images.length > 0 ? toNumbers(await this.embedder.images(images, { signal })) : [];
+    return images.length > 0 ? rowsAsNumbers(await this.embedder.images(images, { signal })) : [];
   }
 
   /** CLIP's embeddings cannot be shortened: one of fewer dimensions is another model's. */

@@ -3,8 +3,9 @@ import type * as Lance from "@lancedb/lancedb/embedding";
 import type { Precision, Device } from "../clip/options.js";
 import { TorchclipError } from "../errors.js";
 import { requireBeside, requireOptional } from "../util/optional-package.js";
+import { rowAt } from "../util/rows.js";
 import type { ImageContent } from "./image-content.js";
-import { Embedder, rowOf } from "./model.js";
+import { Embedder } from "./model.js";
 
 const FEATURE = "torchclip/lancedb";
 const { EmbeddingFunction, getRegistry, register } = requireOptional(
@@ -91,13 +92,13 @@ export class TorchclipEmbeddingFunction extends EmbeddingFunction<TorchclipValue
   override async computeSourceEmbeddings(data: TorchclipValue[]): Promise<Float32Array[]> {
     const values = Array.from(data, (value, index) => checked(value, index));
     const rows = this.source === "images" ? await this.embedder.images(values) : await this.texts(values);
-    return values.map((_, row) => rowOf(rows, row));
+    return values.map((_, row) => rowAt(rows, row));
   }
 
   /** The vector of a query: a string is a text; bytes, a URL object or decoded pixels are an image. */
   override async computeQueryEmbeddings(data: TorchclipValue): Promise<Float32Array> {
     const rows = await (typeof data === "string" ? this.texts([data]) : this.embedder.images([data]));
-    return rowOf(rows, 0);
+    return rowAt(rows, 0);
   }
 
   /** Frees the model. */

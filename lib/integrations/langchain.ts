@@ -1,7 +1,8 @@
 import type * as LangChain from "@langchain/core/embeddings";
 import { requireOptional } from "../util/optional-package.js";
+import { rowsAsNumbers } from "../util/rows.js";
 import type { ImageContent } from "./image-content.js";
-import { Embedder, toNumbers, type EmbedderOptions, type ModelInput } from "./model.js";
+import { Embedder, type EmbedderOptions, type ModelInput } from "./model.js";
 
 const { Embeddings } = requireOptional(
   "@langchain/core/embeddings",
@@ -37,7 +38,7 @@ export class TorchclipEmbeddings extends Embeddings {
 
   /** Embeddings of texts, in their order. E_TEXT_TOO_LONG unless `truncate` is "end". */
   override async embedDocuments(documents: string[]): Promise<number[][]> {
-    return toNumbers(await this.embedder.texts(documents));
+    return rowsAsNumbers(await this.embedder.texts(documents));
   }
 
   /** The embedding of one text. */
@@ -48,7 +49,7 @@ export class TorchclipEmbeddings extends Embeddings {
 
   /** Embeddings of images, in their order; the first that cannot be read rejects with its index. */
   async embedImages(images: readonly ImageContent[]): Promise<number[][]> {
-    return toNumbers(await this.embedder.images(images));
+    return rowsAsNumbers(await this.embedder.images(images));
   }
 
   /** The embedding of one image, for a search by it. */

@@ -1,7 +1,8 @@
 import type * as LlamaIndex from "@llamaindex/core/embeddings";
 import type { ImageType } from "@llamaindex/core/schema";
 import { requireOptional } from "../util/optional-package.js";
-import { Embedder, toNumbers, type EmbedderOptions, type ModelInput } from "./model.js";
+import { rowsAsNumbers } from "../util/rows.js";
+import { Embedder, type EmbedderOptions, type ModelInput } from "./model.js";
 
 const { MultiModalEmbedding } = requireOptional(
   "@llamaindex/core/embeddings",
@@ -34,7 +35,7 @@ export class TorchclipEmbedding extends MultiModalEmbedding {
     this.embedder = new Embedder(model, options);
     this.embedBatchSize = NODES_AT_ONCE;
     // A property of the base class, which it sets in its constructor.
-    this.getTextEmbeddings = async (texts) => toNumbers(await this.embedder.texts(texts));
+    this.getTextEmbeddings = async (texts) => rowsAsNumbers(await this.embedder.texts(texts));
   }
 
   /** The embedding of one text. E_TEXT_TOO_LONG unless `truncate` is "end". */
@@ -51,7 +52,7 @@ export class TorchclipEmbedding extends MultiModalEmbedding {
 
   /** Embeddings of images, in their order; the first that cannot be read rejects with its index. */
   override async getImageEmbeddings(images: ImageType[]): Promise<number[][]> {
-    return toNumbers(await this.embedder.images(images));
+    return rowsAsNumbers(await this.embedder.images(images));
   }
 
   /** Frees the model where its name was given. */

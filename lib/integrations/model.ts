@@ -87,13 +87,3 @@ function isClip(model: unknown): model is Clip {
   const { encodeTexts, encodeImages, info } = (model ?? {}) as Partial<Clip>;
   return typeof encodeTexts === "function" && typeof encodeImages === "function" && info !== undefined;
 }
-
-/** The rows as the frameworks take them: an array of numbers for each. */
-export function toNumbers({ data, rows, dim }: Embeddings): number[][] {
-  return Array.from({ length: rows }, (_, row) => Array.from(data.subarray(row * dim, (row + 1) * dim)));
-}
-
-/** Row `row`, without a copy. */
-export function rowOf({ data, dim }: Embeddings, row: number): Float32Array {
-  return data.subarray(row * dim, (row + 1) * dim);
-}

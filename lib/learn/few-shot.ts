@@ -1,6 +1,6 @@
 import { similarity, type Embeddings } from "../embeddings.js";
 import { checkAborted, TorchclipError } from "../errors.js";
-import { gatherRows } from "../eval/rows.js";
+import { gatherRows } from "../util/rows.js";
 import { chooseLambda } from "./cross-validate.js";
 import { accuracyOf, pickRows, type LabelledFeatures } from "./labelled.js";
 import type { FeatureKind } from "./probe-file.js";

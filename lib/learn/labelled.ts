@@ -1,6 +1,6 @@
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
-import { gatherRows } from "../eval/rows.js";
+import { gatherRows } from "../util/rows.js";
 
 /** Features of labelled images. */
 export interface LabelledFeatures {

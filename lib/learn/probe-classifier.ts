@@ -1,7 +1,7 @@
 import type { ClassifyBatchOptions, ImageInputs, Prediction } from "../clip/classifier.js";
 import type { ClassifierModel } from "../clip/options.js";
 import type { TorchclipError } from "../errors.js";
-import { gatherRows } from "../eval/rows.js";
+import { gatherRows } from "../util/rows.js";
 import { RANK_CHECKS, readOptions } from "../options.js";
 import { softmax } from "../util/softmax.js";
 import { checkProbeModel, type StoredProbe } from "./probe-file.js";

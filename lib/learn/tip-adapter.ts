@@ -1,5 +1,5 @@
 import { similarity, type Embeddings } from "../embeddings.js";
-import { rowsOf } from "../eval/rows.js";
+import { rowsOf } from "../util/rows.js";
 import { checkClassIds, type LabelledFeatures } from "./labelled.js";
 
 export interface TipAdapterOptions {

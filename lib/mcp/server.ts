@@ -1,6 +1,7 @@
 import type { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
 import { toTorchclipError, withoutIndex } from "../errors.js";
+import { mapLimited } from "../util/iterate.js";
 import { importOptional } from "../util/optional-package.js";
 import { packageVersion } from "../util/package.js";
 import { classifyImage, embed, searchImages, type Hit, type ToolContext } from "./tools.js";
@@ -8,6 +9,7 @@ import { classifyImage, embed, searchImages, type Hit, type ToolContext } from "
 const FEATURE = "torchclip mcp";
 /** Longest side of a thumbnail, in pixels. */
 const THUMBNAIL = 256;
+const THUMBNAILS_AT_ONCE = 4;
 const MOST_HITS = 100;
 const MOST_LABELS = 1000;
 const MOST_ITEMS = 256;
@@ -124,12 +126,12 @@ async function answer(work: () => Promise<CallToolResult>): Promise<CallToolResu
   }
 }
 
+/** A few at a time: as many decoded images as there may be hits would take gigabytes. */
 async function thumbnailsOf(hits: readonly Hit[]): Promise<CallToolResult["content"]> {
-  const { thumbnailUrl } = await import("../report/images.js");
+  const { thumbnail } = await import("../report/images.js");
   const paths = hits.flatMap(({ path }) => path ?? []);
-  const all = await Promise.all(paths.map((path) => thumbnailUrl(path, THUMBNAIL)));
-  return all.flatMap((url) => {
-    const [, mimeType, data] = /^data:([^;]+);base64,(.*)$/.exec(url) ?? [];
-    return data ? [{ type: "image" as const, mimeType, data }] : [];
+  return mapLimited(paths, THUMBNAILS_AT_ONCE, async (path) => {
+    const data = (await thumbnail(path, THUMBNAIL)).toString("base64");
+    return { type: "image" as const, mimeType: "image/webp", data };
   });
 }

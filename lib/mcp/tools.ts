@@ -1,8 +1,9 @@
 import type { Clip } from "../clip/clip.js";
 import type { Embeddings } from "../embeddings.js";
 import { TorchclipError } from "../errors.js";
-import type { StoredIndex } from "../search/stored.js";
+import { nearestHits, type StoredHit, type StoredIndex } from "../search/stored.js";
 import { pathInside } from "../util/inside.js";
+import { rowsAsNumbers } from "../util/rows.js";
 import { imageBelow } from "./image-root.js";
 
 /** What the tools work with. */
@@ -21,14 +22,7 @@ export interface ToolContext {
 /** The request's own signal: a client may take a call back. */
 type Signal = AbortSignal | undefined;
 
-export interface Hit {
-  rank: number;
-  /** Row of the index. */
-  row: number;
-  /** The image's name in the index. */
-  name: string;
-  /** Cosine, −1 to 1. */
-  score: number;
+export interface Hit extends StoredHit {
   /** Where the image is, for a client on this machine; left out where it is not known. */
   path?: string;
 }
@@ -48,14 +42,11 @@ export async function searchImages(
   const { stored } = context;
   if (!stored) throw argument("index", "no index is open: start the server with --index");
   const embedded = await queryEmbedding(context, query, image, signal);
-  const { indices, scores } = await stored.index.search(embedded, k);
-  // Row −1 stands for a hit that is not there.
-  const rows = Array.from(indices).filter((row) => row >= 0);
+  const hits = await nearestHits(stored, embedded, k);
   return Promise.all(
-    rows.map(async (row, i) => {
-      const name = stored.names.at(row) ?? `row ${row}`;
-      const path = await pathOf(context, name);
-      return { rank: i + 1, row, name, score: scores[i], ...(path === undefined ? {} : { path }) };
+    hits.map(async (hit) => {
+      const path = await pathOf(context, hit.name);
+      return path === undefined ? hit : { ...hit, path };
     }),
   );
 }
@@ -125,14 +116,13 @@ export async function embed(
 ): Promise<Embedded> {
   if ((texts === undefined) === (images === undefined))
     throw argument("texts", "give either texts or images");
-  const { data, rows, dim } = await (images
+  const embeddings = await (images
     ? encodeImages(context, images, signal)
     : context.clip.encodeTexts(texts ?? [], { signal }));
-  const row = (i: number) => Array.from(data.subarray(i * dim, (i + 1) * dim));
   return {
     model: context.clip.info.config.name,
-    dim,
-    embeddings: Array.from({ length: rows }, (_, i) => row(i)),
+    dim: embeddings.dim,
+    embeddings: rowsAsNumbers(embeddings),
   };
 }
 

@@ -279,7 +279,7 @@ export function fewShotChart(points: readonly FewShotPoint[], zeroShot: number):
 }
 
 /** A value at a step of training. */
-interface TrainingPoint {
+export interface TrainingPoint {
   step: number;
   loss: number;
   accuracy: number;

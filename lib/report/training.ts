@@ -1,21 +1,15 @@
 import { encode } from "html-entities";
-import { trainingChart } from "./charts.js";
+import { trainingChart, type TrainingPoint } from "./charts.js";
 import { fontFaces } from "./fonts.js";
 import { STYLE, VIEWPORT } from "./style.js";
-
-/** A value at a step. */
-export interface CurvePoint {
-  step: number;
-  loss: number;
-  accuracy: number;
-}
+import { percent } from "./text.js";
 
 /** What the page shows. */
 export interface TrainingPage {
   title: string;
   /** How it was trained, in a line. */
   about: string;
-  history: { steps: readonly CurvePoint[]; validations: readonly CurvePoint[] };
+  history: { steps: readonly TrainingPoint[]; validations: readonly TrainingPoint[] };
   /** Accuracy between the weights before and after training; may be empty. */
   sweep: readonly { share: number; accuracy: number }[];
 }
@@ -23,9 +17,9 @@ export interface TrainingPage {
 const POINTS = 200; // of a curve; each is the mean of the steps that it stands for
 
 /** Means of consecutive steps, at most `POINTS` of them; the step of each is its last. */
-export function thinned(steps: readonly CurvePoint[]): CurvePoint[] {
+export function thinned(steps: readonly TrainingPoint[]): TrainingPoint[] {
   const size = Math.ceil(steps.length / POINTS);
-  const points: CurvePoint[] = [];
+  const points: TrainingPoint[] = [];
   for (let start = 0; start < steps.length; start += size) {
     const group = steps.slice(start, start + size);
     const mean = (field: "loss" | "accuracy") =>
@@ -65,8 +59,6 @@ ${content}
 </body></html>
 `;
 }
-
-const percent = (share: number) => `${(100 * share).toFixed(2)}%`;
 
 /** A table; nothing where it has no rows. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

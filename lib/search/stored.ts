@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import type { Embeddings } from "../embeddings.js";
 import { toTorchclipError } from "../errors.js";
 import { Untrusted, type JsonObject } from "../util/untrusted.js";
 import { EmbeddingIndex } from "./embedding-index.js";
@@ -38,6 +39,16 @@ export interface StoredIndex {
   recordFile?: string;
 }
 
+/** A row that a query found. */
+export interface StoredHit {
+  /** From 1. */
+  rank: number;
+  row: number;
+  name: string;
+  /** Cosine, −1 to 1. */
+  score: number;
+}
+
 /**
  * Opens what `torchclip embed` wrote: FILE.parquet, or FILE.npy with names and record in FILE.npy.json,
  * which may be missing. A .npy is mapped in fp32 (see `EmbeddingIndex.open`), a .parquet is read into memory.
@@ -60,6 +71,28 @@ export async function openStored(file: string, options: ParquetOptions = {}): Pr
     index.close();
     throw error;
   }
+}
+
+/** The name of a row; "row 5" where the index has no names. */
+export function rowName({ names }: StoredIndex, row: number): string {
+  return names.at(row) ?? `row ${row}`;
+}
+
+/** The rows that are nearest to the one query, best first; fewer than `count` where there are no more. */
+export async function nearestHits(
+  stored: StoredIndex,
+  query: Embeddings,
+  count: number,
+): Promise<StoredHit[]> {
+  const { indices, scores } = await stored.index.search(query, count);
+  const hits = Array.from(indices, (row, i) => ({
+    rank: i + 1,
+    row,
+    name: rowName(stored, row),
+    score: scores[i],
+  }));
+  // Row −1 stands for a hit that is not there: rows of failed items are NaN and are never found.
+  return hits.filter(({ row }) => row >= 0);
 }
 
 async function openNpy(file: string, options: ParquetOptions): Promise<StoredIndex> {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { Turn } from "./turn.js";
 
 /**
  * How a vector is written in an answer.
@@ -33,9 +33,6 @@ export function encodeVector(vector: Float32Array, type: VectorType): number[] |
   }
 }
 
-/** Milliseconds of the event loop that writing the vectors of an answer takes in one turn. */
-const TURN = 3;
-
 /**
  * Writes the JSON of an answer with many vectors. `JSON.stringify` of a thousand vectors would hold the event
  * loop for a tenth of a second; here each is written by itself, and other requests have their turn between.
@@ -58,14 +55,12 @@ export class AnswerWriter {
   /** The body as JSON, with its vectors. */
   async json(body: object): Promise<string> {
     const parts = JSON.stringify(body).split(`"${this.nonce}:`);
-    let began = performance.now();
+    const turn = new Turn();
     for (let at = 1; at < parts.length; at++) {
       const end = parts[at].indexOf('"');
       const { vector, type } = this.vectors[Number(parts[at].slice(0, end))];
       parts[at] = JSON.stringify(encodeVector(vector, type)) + parts[at].slice(end + 1);
-      if (performance.now() - began < TURN) continue;
-      await nextTurn();
-      began = performance.now();
+      if (turn.isOver) await turn.pass();
     }
     return parts.join("");
   }

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { Batcher, type BatcherOptions } from "../clip/batcher.js";
 import type { Clip } from "../clip/clip.js";
 import type { ClassifierModel, ClipInfo } from "../clip/options.js";
@@ -11,6 +10,7 @@ import type { ModelConfig } from "../models/config-types.js";
 import { RequestError } from "./errors.js";
 import type { ImageItem, Item } from "./items.js";
 import type { RemoteImages } from "./remote.js";
+import { Turn } from "./turn.js";
 
 /** What a request's items became. */
 export interface Embedded {
@@ -34,9 +34,6 @@ export interface EmbedOptions {
 
 /** Characters of a text: as many as 8,192 tokens have. Tokenizing more would hold the event loop too long. */
 const MOST_CHARACTERS = 32_768;
-
-/** Milliseconds of the event loop that converting the images of a request takes in one turn. */
-const TURN = 3;
 
 /** A model with the batcher that merges the requests of all clients. */
 export class ServedModel {
@@ -101,14 +98,12 @@ export class ServedModel {
   ): Promise<Embedded> {
     try {
       const calls: Promise<Float32Array>[] = [];
-      let began = performance.now();
+      const turn = new Turn();
       for (const item of items) {
         const call = this.embedOne(item, embedded, options);
         call.catch(() => undefined); // awaited below; an earlier failure may leave it behind
         calls.push(call);
-        if (performance.now() - began < TURN || options.controller.signal.aborted) continue;
-        await nextTurn();
-        began = performance.now();
+        if (turn.isOver && !options.controller.signal.aborted) await turn.pass();
       }
       embedded.vectors = await Promise.all(calls);
       return embedded;

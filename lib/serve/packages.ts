@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { TorchclipError } from "../errors.js";
+import { isNotFound } from "../util/optional-package.js";
 import { packageRoot } from "../util/package.js";
 
 /**
@@ -27,16 +28,11 @@ export async function loadServerPackages() {
       prometheus: prometheus.default,
     };
   } catch (cause) {
-    throw isMissing(cause) ? notInstalled(cause) : cause;
+    throw isNotFound(cause) ? notInstalled(cause) : cause;
   }
 }
 
 export type ServerPackages = Awaited<ReturnType<typeof loadServerPackages>>;
-
-function isMissing(error: unknown): error is NodeJS.ErrnoException {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
-}
 
 function notInstalled(cause: Error): TorchclipError {
   const [reason] = cause.message.split("\n");

@@ -154,7 +154,6 @@ export async function createServer(given: ServerOptions): Promise<ClipServer> {
     metrics,
     allowUrls,
     autoRotate,
-    needsKey: keys.required,
     isReady,
   });
   return server;

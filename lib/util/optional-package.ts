@@ -57,14 +57,18 @@ export function requireBeside(specifier: string, neighbour: string, feature: str
   }
 }
 
-const NOT_FOUND = new Set(["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"]);
+const NOT_FOUND = new Set<unknown>(["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"]);
+
+/** Whether an error of `import` or `require` says that a package is not there. */
+export function isNotFound(error: unknown): error is NodeJS.ErrnoException {
+  return NOT_FOUND.has((error as Partial<NodeJS.ErrnoException> | null)?.code);
+}
 
 /** The error of a package that is not there; any other error of loading it stays as it is. */
 function missing(error: unknown, specifier: string, feature: string): unknown {
-  const { code = "", message = "" } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
   const name = packageOf(specifier);
   // A package that is there may lack one of its own.
-  if (!NOT_FOUND.has(code) || !message.includes(`'${name}`)) return error;
+  if (!isNotFound(error) || !error.message.includes(`'${name}`)) return error;
   const version = TESTED[name] === undefined ? "" : `@${TESTED[name]}`;
   const advice = `install it with: npm install ${name}${version}`;
   const text = `${feature} needs the package ${name}, which is not installed; ${advice}`;

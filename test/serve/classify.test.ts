@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { createServer } from "../../lib/serve/index.js";
+import { colourImages } from "../support/colours.js";
 import { fixture, rejectsWith, temporaryFolder } from "../support/index.js";
 import { commandLine, printedBy } from "../support/process.js";
 import { dataUri, startServer, type TestServer } from "../support/server.js";
@@ -25,19 +26,13 @@ describe("serve: classification and search", function () {
   const probe = join(folder, "colours.probe");
   let server: TestServer;
 
-  const colour = (background: string) =>
-    sharp({ create: { width: 40, height: 30, channels: 3, background } })
-      .png()
-      .toBuffer();
-  const uriOf = async (background: string) =>
-    `data:image/png;base64,${(await colour(background)).toString("base64")}`;
+  const uriOf = (name: string) =>
+    `data:image/png;base64,${readFileSync(join(images, `${name}.png`)).toString("base64")}`;
 
   before(async () => {
-    mkdirSync(images);
-    for (const name of ["red", "lime", "blue"])
-      writeFileSync(join(images, `${name}.png`), await colour(name));
-    writeFileSync(join(folder, "secret.png"), await colour("black"));
-    symlinkSync(join(folder, "secret.png"), join(images, "link.png"));
+    await colourImages(images);
+    const [outside] = await colourImages(folder, ["black"]);
+    symlinkSync(outside, join(images, "link.png"));
     const cli = commandLine(join(folder, "cache"));
     printedBy(cli("embed", images, "-o", index, "-m", "tiny"));
     const classes = ["red", "lime"].map((name) => ["--class", `${name}=${join(images, `${name}.png`)}`]);
@@ -92,7 +87,7 @@ describe("serve: classification and search", function () {
 
   it("classes of a probe", async () => {
     const { status, body } = await server.post("/v1/classify", {
-      image: await uriOf("lime"),
+      image: uriOf("lime"),
       probe: "colours",
     });
     assert.equal(status, 200, JSON.stringify(body));
@@ -101,7 +96,7 @@ describe("serve: classification and search", function () {
       predictions.map(({ label }) => label),
       ["lime", "red"],
     );
-    assert.equal((await server.post("/v1/classify", { image: await uriOf("lime"), probe: "x" })).status, 404);
+    assert.equal((await server.post("/v1/classify", { image: uriOf("lime"), probe: "x" })).status, 404);
   });
 
   async function search(body: object): Promise<Hit[]> {
@@ -111,17 +106,14 @@ describe("serve: classification and search", function () {
   }
 
   it("finds the nearest rows of an index, by an image and by a text", async () => {
-    const hits = await search({ query: await uriOf("blue"), top_k: 2 });
+    const hits = await search({ query: uriOf("blue"), top_k: 2 });
     assert.deepEqual(
       hits.map(({ rank }) => rank),
       [1, 2],
     );
     assert.equal(hits[0].name, "blue.png");
     assert.ok(hits[0].score > 0.9999);
-    assert.deepEqual(
-      await search({ query: { image: await uriOf("blue") }, index: "colours", top_k: 2 }),
-      hits,
-    );
+    assert.deepEqual(await search({ query: { image: uriOf("blue") }, index: "colours", top_k: 2 }), hits);
     assert.equal((await search({ query: "a red circle" })).length, 4);
     for (const [body, status] of [
       [{ query: "a", index: "x" }, 404],
@@ -133,7 +125,7 @@ describe("serve: classification and search", function () {
   });
 
   it("shows thumbnails of the index's images, and nothing outside their folder", async () => {
-    const [hit] = await search({ query: await uriOf("red"), top_k: 1 });
+    const [hit] = await search({ query: uriOf("red"), top_k: 1 });
     const response = await fetch(`${server.url}${hit.image!}`);
     assert.equal(response.headers.get("content-type"), "image/webp");
     const { dominant } = await sharp(Buffer.from(await response.arrayBuffer())).stats();

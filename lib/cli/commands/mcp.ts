@@ -1,5 +1,6 @@
-import { Option, type Command } from "commander";
+import type { Command } from "commander";
 import { AUTO_ROTATE, imageOptions, indexModelOptions } from "../options.js";
+import { indexPrecisionOption, indexRootOption } from "./index-options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = [
@@ -9,18 +10,14 @@ const DESCRIPTION = [
 ].join("; ");
 const INDEX = "what search_images searches: a .npy or a .parquet of `torchclip embed`";
 const ROOT = "the folder whose images clients may name; default: the current one";
-const IMAGES = "where the index's images are, if not where they were embedded from";
-const PRECISION = "fp32 searches the exact rows; bf16 and int8 hold them smaller";
 
 export function mcpCommand(program: Command): void {
   const described = program.command("mcp").description(DESCRIPTION);
   imageOptions(indexModelOptions(described, "that of --index, else tiny"))
     .option("--index <file>", INDEX)
-    .addOption(
-      new Option("--index-precision <type>", PRECISION).choices(["fp32", "bf16", "int8"]).default("fp32"),
-    )
+    .addOption(indexPrecisionOption("searches"))
     .option("--root <folder>", ROOT)
-    .option("--image-root <folder>", IMAGES)
+    .addOption(indexRootOption("--image-root <folder>"))
     .option("--force", "search also with other weights than those that made the index")
     .option("--auto-rotate", AUTO_ROTATE)
     .action(loaded(async () => (await import("../mcp.js")).run));

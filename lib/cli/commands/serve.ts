@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import { AUTO_ROTATE, loadingOptions, whole, nonNegative } from "../options.js";
+import { AUTO_ROTATE, collect, loadingOptions, whole, nonNegative } from "../options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "HTTP server: embeddings of texts and images, classification and search";
@@ -15,8 +15,6 @@ const KEY =
 const HOST = "address that is listened on; 0.0.0.0 or :: for every network of the machine";
 const WAITING = "images and texts of a model that may wait or be in work; more are refused with 429";
 const URLS = "fetch images that requests name by an http(s) URL; addresses that are not public are refused";
-
-const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
 export function serveCommand(program: Command): void {
   const command = program.command("serve").description(DESCRIPTION);

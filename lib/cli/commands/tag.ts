@@ -1,6 +1,7 @@
-import { Argument, Option, type Command } from "commander";
+import { Option, type Command } from "commander";
 import { ARTICLE_PROMPTS } from "../../text/prompts.js";
 import { indexModelOptions, probability, whole } from "../options.js";
+import { indexArgument, indexRootOption } from "./index-options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "labels of a vocabulary for the images of an index, as CSV, JSON or XMP sidecars";
@@ -16,7 +17,7 @@ const XMP = "write a sidecar IMAGE.xmp beside each image; those of other program
 export function tagCommand(program: Command): void {
   const described = program.command("tag").description(DESCRIPTION);
   indexModelOptions(described)
-    .addArgument(new Argument("<index>", "a .npy (with its .npy.json) or a .parquet of `torchclip embed`"))
+    .addArgument(indexArgument())
     .requiredOption("-v, --vocabulary <file>", VOCABULARY)
     .option("--template <text...>", "prompt template with {} for the label", ARTICLE_PROMPTS.templates)
     .option("--multi-label", MULTI_LABEL)
@@ -27,7 +28,7 @@ export function tagCommand(program: Command): void {
     .addOption(new Option("-k, --top-k <n>", "most labels of an image; default all").argParser(whole(1)))
     .option("-o, --out <file>", "OUT.csv (row, name, label, probability, cosine) or OUT.json")
     .option("--xmp", XMP)
-    .option("--root <folder>", "where the index's images are, if not where they were embedded from")
+    .addOption(indexRootOption())
     .option("--force", "tag also with other weights than those that made the index")
     .option("--json", "print JSON")
     .action(loaded(async () => (await import("../tag.js")).run));

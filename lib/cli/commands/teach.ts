@@ -2,6 +2,7 @@ import { Argument, Option, type Command } from "commander";
 import {
   AUTO_ROTATE,
   batchSizeOption,
+  collect,
   featuresOption,
   imageOptions,
   modelOptions,
@@ -13,8 +14,6 @@ const DESCRIPTION = "make a classifier from a few images of each class, for `cla
 const CLASS =
   "a class and its images: files, folders, lists, patterns, separated by commas; once for each class";
 const LAMBDA = "strength of the penalty; default: the best by cross-validation on the images";
-
-const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
 export function teachCommand(program: Command): void {
   imageOptions(modelOptions(program.command("teach").description(DESCRIPTION)))

@@ -15,8 +15,6 @@ export interface ServerParts {
   metrics: ServerMetrics;
   allowUrls: boolean;
   autoRotate: boolean;
-  /** Whether requests need an API key. */
-  needsKey: boolean;
   /** Whether the models are warmed up and the server is not closing. */
   isReady: () => boolean;
 }

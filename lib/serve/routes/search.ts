@@ -1,10 +1,9 @@
 import type { FastifyInstance } from "fastify";
-import type { Embeddings } from "../../embeddings.js";
 import { TorchclipError } from "../../errors.js";
+import { nearestHits } from "../../search/stored.js";
 import { pathInside } from "../../util/inside.js";
 import { RequestError } from "../errors.js";
 import { ItemReader, wrong, type Item } from "../items.js";
-import type { ServedIndex } from "../options.js";
 import type { JsonObject } from "../shapes/shape.js";
 import { stateOf } from "../state.js";
 import { routeConfig, sendJson, type ServerParts } from "./parts.js";
@@ -44,7 +43,7 @@ export function searchRoutes(app: FastifyInstance, parts: ServerParts): void {
       const { controller } = state;
       const { vectors } = await model.embed([item], { controller, truncate: "end" });
       const [data] = vectors;
-      const hits = await nearest(index, { data, rows: 1, dim: data.length }, body.top_k ?? 10);
+      const hits = await nearestHits(index.stored, { data, rows: 1, dim: data.length }, body.top_k ?? 10);
       const links = hits.map((hit) => (index.images ? { ...hit, image: imagePath(name, hit.row) } : hit));
       return sendJson(reply, { object: "list", model: model.name, index: name, data: links });
     },
@@ -68,25 +67,6 @@ function indexOf(indexes: ServerParts["indexes"], name: string | undefined) {
     `this server has no index ${wanted ?? ""}: ${names}`,
     "index",
   );
-}
-
-interface Hit {
-  rank: number;
-  row: number;
-  name: string;
-  /** Cosine. */
-  score: number;
-}
-
-async function nearest({ stored }: ServedIndex, query: Embeddings, count: number): Promise<Hit[]> {
-  const { indices, scores } = await stored.index.search(query, count);
-  const hits = Array.from(indices, (row, i) => ({
-    rank: i + 1,
-    row,
-    name: stored.names.at(row) ?? `row ${row}`,
-    score: scores[i],
-  }));
-  return hits.filter(({ row }) => row >= 0); // −1: there are no more rows
 }
 
 function imagePath(name: string, row: number): string {
