@@ -7,8 +7,9 @@ import type { ImageInput, ImageLimits } from "../images/types.js";
 import { isRemote, redactUrl } from "../redact.js";
 import { Untrusted } from "../util/untrusted.js";
 import { isS3, parseLocation } from "./location.js";
-import type { ListedImage, RunSettings, Shard } from "./run.js";
+import { partName, type ListedImage, type Run, type RunSettings, type Shard } from "./run.js";
 import { S3, type S3Options } from "./s3.js";
+import type { Store } from "./store.js";
 
 /** Remote images that are read at once, ahead of the one that is embedded. */
 const AHEAD = 32;
@@ -16,8 +17,14 @@ const AHEAD = 32;
 const ATTEMPTS = 4;
 const PAUSE = 250;
 
-/** The lines of a shard. E_QUEUE where they are damaged, or are not as many as the shard has rows. */
-export function parseImages(bytes: Buffer, { rows, shard }: Shard, where: string): ListedImage[] {
+/** The images of a shard. E_QUEUE where its lines are damaged, or are not as many as it has rows. */
+export async function readImages(store: Store, { id }: Run, shard: Shard): Promise<ListedImage[]> {
+  const part = partName(id, shard.part);
+  const bytes = await store.readRange(part, shard.at, shard.length);
+  return parseImages(bytes, shard, `${store.where}/${part}`);
+}
+
+function parseImages(bytes: Buffer, { rows, shard }: Shard, where: string): ListedImage[] {
   const check = new Untrusted("E_QUEUE", where);
   const lines = bytes.toString("utf8").split("\n").slice(0, -1);
   if (lines.length !== rows) throw check.error(`shard ${shard} has ${lines.length} lines for ${rows} images`);

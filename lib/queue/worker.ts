@@ -6,9 +6,9 @@ import { checkModel, embedShard } from "./embed-shard.js";
 import { parseLocation } from "./location.js";
 import { merge, type Merged } from "./merge.js";
 import { probe, PROBE_AFTER, progressOf } from "./probe.js";
-import { MANIFEST, partName, readDone, readRun, type Run } from "./run.js";
+import { MANIFEST, readDone, readRun, type Run } from "./run.js";
 import type { S3Options } from "./s3.js";
-import { limitsOf, parseImages, ShardReader } from "./shard-images.js";
+import { limitsOf, readImages, ShardReader } from "./shard-images.js";
 import { bullmq, isSettled, PREFIX, type ShardData, type ShardJob, type ShardQueue } from "./shard-queue.js";
 import { openStore } from "./open-store.js";
 import type { Store } from "./store.js";
@@ -195,9 +195,7 @@ class RunWorker {
     const { data: shard } = job;
     const started = performance.now();
     if (await readDone(this.store, shard.shard)) return; // delivered again after it was done
-    const part = partName(this.run.id, shard.part);
-    const bytes = await this.store.readRange(part, shard.at, shard.length);
-    const images = parseImages(bytes, shard, `${this.store.where}/${part}`);
+    const images = await readImages(this.store, this.run, shard);
     const aside = await this.asideOf(job, images);
     const { done, isOurs } = await embedShard(
       { clip: this.clip, store: this.store, run: this.run },
