@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ImageSource, NamedImage } from "../embed/sources.js";
-import { abortedError, TorchclipError } from "../errors.js";
+import { TorchclipError } from "../errors.js";
 import { DEFAULT_LIMITS, mergeLimits, type CheckedLimits } from "../images/limits.js";
 import { EncodedImage, readImage } from "../images/source.js";
 import type { ImageInput, ImageLimits } from "../images/types.js";
@@ -47,7 +47,6 @@ export class ShardReader {
   constructor(
     settings: RunSettings,
     private readonly s3Options: S3Options,
-    private readonly signal?: AbortSignal,
   ) {
     this.limits = mergeLimits(limitsOf(settings), DEFAULT_LIMITS);
   }
@@ -83,13 +82,11 @@ export class ShardReader {
   private async fetched(url: string): Promise<Uint8Array> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await readImage(url, this.limits, this.signal);
+        return await readImage(url, this.limits);
       } catch (error) {
         if (attempt === ATTEMPTS || !mayPass(error)) throw error;
       }
-      await sleep(PAUSE * 2 ** (attempt - 1), undefined, { signal: this.signal }).catch(() => {
-        throw abortedError(this.signal);
-      });
+      await sleep(PAUSE * 2 ** (attempt - 1));
     }
   }
 
@@ -97,14 +94,12 @@ export class ShardReader {
   private async fromS3(image: string): Promise<Uint8Array> {
     const location = parseLocation(image, "image");
     if (location.kind !== "s3") throw cannotRead(image, "it is in no bucket");
-    const { signal, limits } = this;
     try {
       this.s3 ??= S3.open(this.s3Options);
       const s3 = await this.s3;
-      const bytes = await s3.get(location.bucket, location.key, { most: limits.maxBytes, signal });
+      const bytes = await s3.get(location.bucket, location.key, { most: this.limits.maxBytes });
       if (bytes) return bytes;
     } catch (error) {
-      if (signal?.aborted) throw abortedError(signal);
       if (!(error instanceof TorchclipError)) throw cannotRead(image, (error as Error).message, error);
       if (error.code !== "E_IMAGE_TOO_LARGE") throw error;
       throw new TorchclipError(error.code, `${image}: ${error.message}`, { subject: image });

@@ -4,7 +4,7 @@ import type { Clip } from "../clip/clip.js";
 import { toTorchclipError, TorchclipError } from "../errors.js";
 import { checkModel, embedShard } from "./embed-shard.js";
 import { parseLocation } from "./location.js";
-import { merge, type Merged } from "./merge.js";
+import { merge } from "./merge.js";
 import { probe, PROBE_AFTER, progressOf } from "./probe.js";
 import { MANIFEST, readDone, readRun, type Run } from "./run.js";
 import type { S3Options } from "./s3.js";
@@ -229,11 +229,10 @@ class RunWorker {
   }
 
   /** The worker that finds all shards done writes the manifest. Several may: they write the same bytes. */
-  private async mergeLast(): Promise<Merged | undefined> {
-    if (!isSettled(await this.queue.counts())) return undefined;
-    if (await this.store.read(MANIFEST)) return undefined;
+  private async mergeLast(): Promise<void> {
+    if (!isSettled(await this.queue.counts())) return;
+    if (await this.store.read(MANIFEST)) return;
     const merged = await merge(this.store, this.run);
     if (merged) this.options.onNote?.(`wrote ${this.store.where}/${MANIFEST}`);
-    return merged;
   }
 }
