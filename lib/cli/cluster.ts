@@ -54,7 +54,7 @@ export async function run(file: string, flags: Flags, command: Command): Promise
     const found = await clusterIndex(stored.index, options).finally(() => bar.stop());
     const isModelGiven = command.getOptionValueSource("model") === "cli";
     const labels = await labelsOf(stored, found, { ...flags, isModelGiven }, signal);
-    const described = found.sizes.map((_, cluster) => describe(stored, found, cluster, labels));
+    const described = describe(stored, found, labels);
     if (out !== undefined) await writeFileWhole(out, outputText(out, stored, found, described));
     if (flags.sheet !== undefined) await saveClusters(flags.sheet, stored, described, flags.root);
     if (flags.json) process.stdout.write(`${JSON.stringify(described, null, 2)}\n`);
@@ -91,20 +91,21 @@ async function labelsOf(
   }
 }
 
+/** The clusters with their labels and the images nearest to their centroids. */
 function describe(
   stored: StoredIndex,
   { assignments, scores, sizes }: Clustering,
-  cluster: number,
   labels: readonly Described["labels"][],
-): Described {
-  const rows = [...assignments.keys()].filter((row) => assignments[row] === cluster);
-  rows.sort((a, b) => scores[b] - scores[a] || a - b);
-  const nearest = rows.slice(0, SHOWN).map((row) => ({
-    row,
-    name: rowName(stored, row),
-    score: scores[row],
-  }));
-  return { cluster, size: sizes[cluster], labels: labels[cluster], nearest };
+): Described[] {
+  const members = sizes.map((): number[] => []);
+  for (const [row, cluster] of assignments.entries()) if (cluster >= 0) members[cluster].push(row);
+  return members.map((rows, cluster) => {
+    rows.sort((a, b) => scores[b] - scores[a] || a - b);
+    const nearest = rows
+      .slice(0, SHOWN)
+      .map((row) => ({ row, name: rowName(stored, row), score: scores[row] }));
+    return { cluster, size: sizes[cluster], labels: labels[cluster], nearest };
+  });
 }
 
 /** A row for each row of the index (.csv), or the clusters with the assignment of all rows (.json). */

@@ -1,5 +1,3 @@
-import { stat } from "node:fs/promises";
-import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { checkAborted, TorchclipError } from "../errors.js";
@@ -10,6 +8,7 @@ import { readRun, type RunSettings } from "../queue/run.js";
 import { ShardQueue } from "../queue/shard-queue.js";
 import { statusOf, type QueueStatus } from "../queue/status.js";
 import { openStore } from "../queue/open-store.js";
+import { lastingName } from "./embed-work.js";
 import { interruptSignal, note, progressBar, remark, setFailedItems } from "./io.js";
 import { refuseGiven } from "./option-rules.js";
 import type { ImageFlags, ModelFlags } from "./options.js";
@@ -76,8 +75,7 @@ async function put(queue: ShardQueue, input: string, flags: Flags): Promise<void
 async function settingsOf(flags: Flags): Promise<RunSettings> {
   const { precision, format = "parquet", batchSize, autoRotate, fastDecode, resizeOn, decodeOn } = flags;
   const { maxPixels, urls, allowPrivate } = flags;
-  const isPath = (await stat(flags.model).catch(() => undefined)) !== undefined;
-  const model = isPath ? resolve(flags.model) : flags.model;
+  const model = await lastingName(flags.model);
   const embedding = { precision, format, batchSize, autoRotate, fastDecode, resizeOn, decodeOn };
   return { model, ...embedding, maxPixels, urls, allowPrivate };
 }

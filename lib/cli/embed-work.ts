@@ -1,9 +1,11 @@
+import { resolve } from "node:path";
 import type { Clip } from "../clip/clip.js";
 import type { EmbedToOptions, EmbedToResult } from "../embed/embed-to.js";
 import { embedImages, embedTexts, type EmbedOptions, type EmbedResult } from "../embed/embed.js";
 import type { DatabaseTarget } from "../embed/sinks/target.js";
 import { imageSource, type ImageSource } from "../embed/sources.js";
 import { TorchclipError } from "../errors.js";
+import { exists } from "../util/files.js";
 import { readText } from "../util/text-file.js";
 
 /** What `torchclip embed` embeds, and how. */
@@ -30,6 +32,11 @@ export async function workOf(input: string | undefined, file: string | undefined
   throw new TorchclipError("E_ARGUMENT", "give either images (a folder, list or .tar) or --texts FILE", {
     subject: "input",
   });
+}
+
+/** A model's name that holds in every folder: a path is made absolute. */
+export async function lastingName(model: string): Promise<string> {
+  return (await exists(model)) ? resolve(model) : model;
 }
 
 function imageWork(input: string, source: ImageSource): Work {

@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { Clip } from "../clip/clip.js";
@@ -7,7 +6,7 @@ import type { EmbedOptions } from "../embed/embed.js";
 import { parseTarget, type Target } from "../embed/sinks/target.js";
 import { TorchclipError } from "../errors.js";
 import { report, reportDatabase, summary, summaryDatabase } from "./embed-report.js";
-import { workOf, type Work } from "./embed-work.js";
+import { lastingName, workOf, type Work } from "./embed-work.js";
 import { interruptSignal, note, progressBar, remark, setFailedItems } from "./io.js";
 import { refuseGiven } from "./option-rules.js";
 import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
@@ -135,12 +134,6 @@ function finish(work: Work, errors: readonly object[]): void {
 
 function print(result: object): void {
   process.stdout.write(`${JSON.stringify(result)}\n`);
-}
-
-/** A model's name that holds in every folder: a path is made absolute. */
-async function lastingName(model: string): Promise<string> {
-  const isPath = (await stat(model).catch(() => undefined)) !== undefined;
-  return isPath ? resolve(model) : model;
 }
 
 function argument(subject: string, message: string): TorchclipError {

@@ -1,8 +1,8 @@
 import type { Clip } from "../clip/clip.js";
 import type { StageTimes } from "../clip/options.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
+import { toTorchclipError } from "../errors.js";
 import { lock } from "../util/lock.js";
-import { embedRows, imageJob, settingsOf, textJob, type EmbedOptions, type Job } from "./embed.js";
+import { embedRows, imageJob, nothingIn, settingsOf, textJob, type EmbedOptions, type Job } from "./embed.js";
 import type { Identity } from "./identity.js";
 import { Partial } from "./partial.js";
 import { errorsOf, type RowError } from "./save-npy.js";
@@ -54,16 +54,10 @@ async function cached<T extends Identity>(
   const held = await lock(`${folder}.lock`);
   const state = new Partial(folder, clip.info.embedDim);
   try {
-    const stored = await state.begin(settings);
-    const { order, resumed } = await embedRows(
-      job,
-      { state, held, stored, wholeBatches },
-      options.onProgress,
-    );
-    if (order.length === 0)
-      throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, {
-        subject: options.input,
-      });
+    await state.begin(settings);
+    const kept = { state, held, stored: state.stored(), wholeBatches };
+    const { order, resumed } = await embedRows(job, kept, options.onProgress);
+    if (order.length === 0) throw nothingIn(options.input);
     const errors = errorsOf({ state, order });
     return { ...(await state.read(order)), errors, resumed, times: job.times };
   } catch (error) {

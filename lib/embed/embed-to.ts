@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import type { Clip } from "../clip/clip.js";
 import type { StageTimes } from "../clip/options.js";
-import { checkAborted, toTorchclipError, TorchclipError, withoutIndex } from "../errors.js";
+import { checkAborted, toTorchclipError, withoutIndex, type TorchclipError } from "../errors.js";
 import { chunks } from "../util/iterate.js";
-import { imageJob, textJob, type EmbedOptions, type Job } from "./embed.js";
+import { imageJob, nothingIn, textJob, type EmbedOptions, type Job } from "./embed.js";
 import type { Identity } from "./identity.js";
 import type { RowError } from "./save-npy.js";
 import { openSink } from "./sinks/open.js";
@@ -85,10 +85,7 @@ async function run<T extends Identity>(
   try {
     const transfer = new Transfer(sink, job, dim, options);
     await transfer.run();
-    if (transfer.result.items === 0)
-      throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, {
-        subject: options.input,
-      });
+    if (transfer.result.items === 0) throw nothingIn(options.input);
     if (options.prune) await transfer.prune();
     const seconds = (performance.now() - started) / 1000;
     return { ...transfer.result, times: job.times, seconds };

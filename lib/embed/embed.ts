@@ -170,10 +170,7 @@ async function run<T extends Identity>(
     await previous?.copyTo(state);
     const kept = { state, held, stored: state.stored(), wholeBatches };
     const { order, resumed } = await embedRows(job, kept, options.onProgress);
-    if (order.length === 0)
-      throw new TorchclipError("E_DATASET_EMPTY", `${options.input} holds nothing to embed`, {
-        subject: options.input,
-      });
+    if (order.length === 0) throw nothingIn(options.input);
     await held.check();
     await save(out, { state, order, dim, record });
     const errors = errorsOf({ state, order });
@@ -203,6 +200,11 @@ function lastingSettings(settings: string): string {
   const changing = { torchclip: undefined, device: undefined, runner: undefined, batchSize: undefined };
   const lasting = { ...(JSON.parse(settings) as object), ...changing };
   return createHash("sha256").update(JSON.stringify(lasting)).digest("hex").slice(0, 32);
+}
+
+/** The error of an input without items. */
+export function nothingIn(input: string): TorchclipError {
+  return new TorchclipError("E_DATASET_EMPTY", `${input} holds nothing to embed`, { subject: input });
 }
 
 /** What is recorded of a run, what must be equal for its rows to be taken over, and how many at once. */

@@ -48,14 +48,10 @@ export class Partial {
     return this.dim * 4;
   }
 
-  /**
-   * Cuts off what a stop left half-written; starts anew where the settings were others. Returns the rows that
-   * are there.
-   */
-  async begin(settings: string): Promise<StoredRows> {
+  /** Cuts off what a stop left half-written; starts anew where the settings were others. */
+  async begin(settings: string): Promise<void> {
     await writing(this.folder, () => this.openFiles(settings));
     await this.checkRows();
-    return this.stored();
   }
 
   /** How many rows there are. */

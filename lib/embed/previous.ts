@@ -57,17 +57,15 @@ export class Previous {
     const { index } = this.stored;
     const identities = this.identities();
     for (let from = 0; from < identities.length; from += COPY_ROWS) {
+      const some = identities.slice(from, from + COPY_ROWS);
+      const { data, dim } = index.vectors(from, some.length);
       const rows: Row[] = [];
-      const vectors: Float32Array[] = [];
-      for (const [i, identity] of identities.slice(from, from + COPY_ROWS).entries()) {
-        const vector = index.vector(from + i);
-        if (Number.isNaN(vector[0])) continue;
+      for (const [i, identity] of some.entries()) {
+        if (Number.isNaN(data[i * dim])) continue;
+        data.copyWithin(rows.length * dim, i * dim, (i + 1) * dim);
         rows.push(identity);
-        vectors.push(vector);
       }
-      const data = new Float32Array(rows.length * index.dim);
-      vectors.forEach((vector, row) => data.set(vector, row * index.dim));
-      await state.add(data, rows);
+      await state.add(data.subarray(0, rows.length * dim), rows);
     }
   }
 

@@ -116,7 +116,7 @@ async function computeMissing(
   { batchSize = 32, features: output, autoRotate, signal, onProgress }: FeatureOptions,
 ) {
   const items: Identity[] = [];
-  const stored = await store.begin(settings);
+  await store.begin(settings);
   const how = { batchSize, output, autoRotate, signal, onError: "collect" } as const;
   const encode = async function* (missing: AsyncIterable<Item>) {
     const images = async function* () {
@@ -128,7 +128,7 @@ async function computeMissing(
   const messageOf = (error: TorchclipError, { image }: Item) =>
     typeof image === "string" ? withoutIndex(error).replaceAll(image, "it") : withoutIndex(error);
   const job = { items: byContent(data, items), encode, messageOf, total: data.length };
-  const kept = { state: store, held, stored, wholeBatches: undefined };
+  const kept = { state: store, held, stored: store.stored(), wholeBatches: undefined };
   const { order, resumed } = await embedRows(job, kept, (done) => onProgress?.(done, data.length));
   return { order, items, cached: resumed };
 }

@@ -26,7 +26,6 @@ export interface ShardWork {
   clip: Clip;
   store: Store;
   run: Run;
-  signal?: AbortSignal;
 }
 
 /**
@@ -38,7 +37,7 @@ export interface ShardWork {
  * Resolves with the record; `isOurs` is whether this call made it.
  */
 export async function embedShard(
-  { clip, store, run, signal }: ShardWork,
+  { clip, store, run }: ShardWork,
   shard: Shard,
   source: ImageSource,
 ): Promise<{ done: DoneShard; isOurs: boolean }> {
@@ -47,7 +46,7 @@ export async function embedShard(
     const { settings } = run;
     const out = join(folder, `shard.${settings.format}`);
     const { batchSize, autoRotate, fastDecode, resizeOn, decodeOn } = settings;
-    const options = { batchSize, autoRotate, fastDecode, resizeOn, decodeOn, signal };
+    const options = { batchSize, autoRotate, fastDecode, resizeOn, decodeOn };
     const result = await embedImages(clip, source, out, {
       ...options,
       input: run.input,
@@ -72,9 +71,9 @@ function recordOf(
   files: ShardFile[],
   result: EmbedResult,
 ): DoneShard {
-  const { embedDim: dim, device, precision } = clip.info;
+  const { config, embedDim: dim, device, precision } = clip.info;
   const errors = result.errors.map(({ index, name, code, message }) => ({ index, name, code, message }));
-  return { shard, first, rows, dim, device, precision, weights: weightsOf(clip), files, errors };
+  return { shard, first, rows, dim, device, precision, weights: config.source.sha256, files, errors };
 }
 
 /** The files of a shard under their names in the store; the one that the others belong to comes last. */
@@ -113,20 +112,14 @@ async function record(store: Store, mine: DoneShard): Promise<{ done: DoneShard;
   return { done, isOurs: false };
 }
 
-/** SHA-256 of a model's weights; "" where its artifact does not say it. */
-function weightsOf({ info }: Clip): string {
-  const { sha256 } = info.config.source as { sha256?: unknown };
-  return typeof sha256 === "string" ? sha256 : "";
-}
-
 /**
  * Throws E_ARGUMENT where this worker's model is not the one of the run: other weights, another preprocessing
  * or another precision would make rows that cannot be compared. The first worker says which it is.
  */
 export async function checkModel({ clip, store, run }: ShardWork): Promise<void> {
   const { config, embedDim, precision } = clip.info;
-  const { image, preprocessing } = config;
-  const mine = { weights: weightsOf(clip), precision, dim: embedDim, image, preprocessing };
+  const { image, preprocessing, source } = config;
+  const mine = { weights: source.sha256, precision, dim: embedDim, image, preprocessing };
   const text = `${JSON.stringify(mine)}\n`;
   if (await store.create(MODEL, text)) return;
   const there = (await store.read(MODEL))?.toString("utf8") ?? "";

@@ -116,8 +116,8 @@ async function checkSame(
     const [before, now] = [there.settings[differing], settings[differing]].map(String);
     throw otherRun(store, `a run with ${differing} ${before}, not ${now}`);
   }
-  const { digest } = await digestOf(images);
-  if (digest !== there.digest) throw otherRun(store, `a run of another list (${there.rows} images)`);
+  if ((await digestOf(images)) !== there.digest)
+    throw otherRun(store, `a run of another list (${there.rows} images)`);
 }
 
 function otherRun(store: Store, what: string): TorchclipError {

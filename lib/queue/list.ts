@@ -27,15 +27,11 @@ export interface WrittenList {
   ranges: Shard[];
 }
 
-/** The digest and the rows of a list, without writing it. */
-export async function digestOf(images: AsyncIterable<InputImage>): Promise<{ digest: string; rows: number }> {
+/** The digest of a list, without writing it. */
+export async function digestOf(images: AsyncIterable<InputImage>): Promise<string> {
   const hash = createHash("sha256");
-  let rows = 0;
-  for await (const image of images) {
-    hash.update(lineOf(image));
-    rows++;
-  }
-  return { digest: hash.digest("hex"), rows };
+  for await (const image of images) hash.update(lineOf(image));
+  return hash.digest("hex");
 }
 
 /**

@@ -7,7 +7,6 @@ import {
   listFolder,
   MANIFEST,
   MODEL,
-  partName,
   readDone,
   readRanges,
   SHARDS,
@@ -16,7 +15,7 @@ import {
   type Run,
   type Shard,
 } from "./run.js";
-import { parseImages } from "./shard-images.js";
+import { readImages } from "./shard-images.js";
 import type { Store } from "./store.js";
 
 const AT_ONCE = 32; // records that are read
@@ -95,10 +94,7 @@ async function* failedLines(
   for (const { shard, first, failed } of shards) {
     const done = failed > 0 ? await readDone(store, shard) : undefined;
     if (!done) continue;
-    const range = ranges[shard];
-    const part = partName(run.id, range.part);
-    const bytes = await store.readRange(part, range.at, range.length);
-    const images = parseImages(bytes, range, `${store.where}/${part}`);
+    const images = await readImages(store, run, ranges[shard]);
     for (const error of done.errors) yield failedLine(error, images[error.index].image, shard, first);
   }
 }

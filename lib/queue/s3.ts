@@ -37,11 +37,11 @@ export class S3 {
 
   /** An object's bytes; undefined where there is none. */
   async get(bucket: string, key: string, options: GetOptions = {}): Promise<Buffer | undefined> {
-    const { range, most = Infinity, signal } = options;
+    const { range, most = Infinity } = options;
     const Range = range && `bytes=${range.at}-${range.at + range.length - 1}`;
     try {
       const command = new this.sdk.GetObjectCommand({ Bucket: bucket, Key: key, Range });
-      const { Body, ContentLength = 0 } = await this.client.send(command, { abortSignal: signal });
+      const { Body, ContentLength = 0 } = await this.client.send(command);
       if (ContentLength > most) {
         const stream = Body as { destroy?: () => void } | undefined;
         stream?.destroy?.();
@@ -104,5 +104,4 @@ export interface GetOptions {
   range?: { at: number; length: number };
   /** E_IMAGE_TOO_LARGE for an object with more bytes. Default Infinity. */
   most?: number;
-  signal?: AbortSignal;
 }

@@ -1,14 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ImageSource, NamedImage } from "../embed/sources.js";
-import { abortedError, TorchclipError } from "../errors.js";
+import { TorchclipError } from "../errors.js";
 import { DEFAULT_LIMITS, mergeLimits, type CheckedLimits } from "../images/limits.js";
 import { EncodedImage, readImage } from "../images/source.js";
 import type { ImageInput, ImageLimits } from "../images/types.js";
 import { isRemote, redactUrl } from "../redact.js";
 import { Untrusted } from "../util/untrusted.js";
 import { isS3, parseLocation } from "./location.js";
-import type { ListedImage, RunSettings, Shard } from "./run.js";
+import { partName, type ListedImage, type Run, type RunSettings, type Shard } from "./run.js";
 import { S3, type S3Options } from "./s3.js";
+import type { Store } from "./store.js";
 
 /** Remote images that are read at once, ahead of the one that is embedded. */
 const AHEAD = 32;
@@ -16,8 +17,14 @@ const AHEAD = 32;
 const ATTEMPTS = 4;
 const PAUSE = 250;
 
-/** The lines of a shard. E_QUEUE where they are damaged, or are not as many as the shard has rows. */
-export function parseImages(bytes: Buffer, { rows, shard }: Shard, where: string): ListedImage[] {
+/** The images of a shard. E_QUEUE where its lines are damaged, or are not as many as it has rows. */
+export async function readImages(store: Store, { id }: Run, shard: Shard): Promise<ListedImage[]> {
+  const part = partName(id, shard.part);
+  const bytes = await store.readRange(part, shard.at, shard.length);
+  return parseImages(bytes, shard, `${store.where}/${part}`);
+}
+
+function parseImages(bytes: Buffer, { rows, shard }: Shard, where: string): ListedImage[] {
   const check = new Untrusted("E_QUEUE", where);
   const lines = bytes.toString("utf8").split("\n").slice(0, -1);
   if (lines.length !== rows) throw check.error(`shard ${shard} has ${lines.length} lines for ${rows} images`);
@@ -40,7 +47,6 @@ export class ShardReader {
   constructor(
     settings: RunSettings,
     private readonly s3Options: S3Options,
-    private readonly signal?: AbortSignal,
   ) {
     this.limits = mergeLimits(limitsOf(settings), DEFAULT_LIMITS);
   }
@@ -76,13 +82,11 @@ export class ShardReader {
   private async fetched(url: string): Promise<Uint8Array> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await readImage(url, this.limits, this.signal);
+        return await readImage(url, this.limits);
       } catch (error) {
         if (attempt === ATTEMPTS || !mayPass(error)) throw error;
       }
-      await sleep(PAUSE * 2 ** (attempt - 1), undefined, { signal: this.signal }).catch(() => {
-        throw abortedError(this.signal);
-      });
+      await sleep(PAUSE * 2 ** (attempt - 1));
     }
   }
 
@@ -90,14 +94,12 @@ export class ShardReader {
   private async fromS3(image: string): Promise<Uint8Array> {
     const location = parseLocation(image, "image");
     if (location.kind !== "s3") throw cannotRead(image, "it is in no bucket");
-    const { signal, limits } = this;
     try {
       this.s3 ??= S3.open(this.s3Options);
       const s3 = await this.s3;
-      const bytes = await s3.get(location.bucket, location.key, { most: limits.maxBytes, signal });
+      const bytes = await s3.get(location.bucket, location.key, { most: this.limits.maxBytes });
       if (bytes) return bytes;
     } catch (error) {
-      if (signal?.aborted) throw abortedError(signal);
       if (!(error instanceof TorchclipError)) throw cannotRead(image, (error as Error).message, error);
       if (error.code !== "E_IMAGE_TOO_LARGE") throw error;
       throw new TorchclipError(error.code, `${image}: ${error.message}`, { subject: image });

@@ -104,14 +104,14 @@ export class ShardQueue {
   async begin(run: QueuedRun): Promise<boolean> {
     const there = await this.run();
     if (there?.id === run.id) return false;
-    const { waiting, active, delayed, failed } = await this.counts();
-    if (there && waiting + active + delayed > 0) {
+    const counts = await this.counts();
+    if (there && !isSettled(counts)) {
       const message =
         `the queue ${this.name} still works on ${there.out}; ` +
         "wait for it (--status --wait) or take another --queue-name";
       throw new TorchclipError("E_QUEUE", message, { subject: "queue" });
     }
-    if (failed > 0) await this.forgetFailed();
+    if (counts.failed > 0) await this.forgetFailed();
     await this.redis.del(this.runKey);
     await this.redis.hset(this.runKey, { ...run });
     return true;

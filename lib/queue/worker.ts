@@ -4,11 +4,11 @@ import type { Clip } from "../clip/clip.js";
 import { toTorchclipError, TorchclipError } from "../errors.js";
 import { checkModel, embedShard } from "./embed-shard.js";
 import { parseLocation } from "./location.js";
-import { merge, type Merged } from "./merge.js";
+import { merge } from "./merge.js";
 import { probe, PROBE_AFTER, progressOf } from "./probe.js";
-import { MANIFEST, partName, readDone, readRun, type Run } from "./run.js";
+import { MANIFEST, readDone, readRun, type Run } from "./run.js";
 import type { S3Options } from "./s3.js";
-import { limitsOf, parseImages, ShardReader } from "./shard-images.js";
+import { limitsOf, readImages, ShardReader } from "./shard-images.js";
 import { bullmq, isSettled, PREFIX, type ShardData, type ShardJob, type ShardQueue } from "./shard-queue.js";
 import { openStore } from "./open-store.js";
 import type { Store } from "./store.js";
@@ -195,9 +195,7 @@ class RunWorker {
     const { data: shard } = job;
     const started = performance.now();
     if (await readDone(this.store, shard.shard)) return; // delivered again after it was done
-    const part = partName(this.run.id, shard.part);
-    const bytes = await this.store.readRange(part, shard.at, shard.length);
-    const images = parseImages(bytes, shard, `${this.store.where}/${part}`);
+    const images = await readImages(this.store, this.run, shard);
     const aside = await this.asideOf(job, images);
     const { done, isOurs } = await embedShard(
       { clip: this.clip, store: this.store, run: this.run },
@@ -231,11 +229,10 @@ class RunWorker {
   }
 
   /** The worker that finds all shards done writes the manifest. Several may: they write the same bytes. */
-  private async mergeLast(): Promise<Merged | undefined> {
-    if (!isSettled(await this.queue.counts())) return undefined;
-    if (await this.store.read(MANIFEST)) return undefined;
+  private async mergeLast(): Promise<void> {
+    if (!isSettled(await this.queue.counts())) return;
+    if (await this.store.read(MANIFEST)) return;
     const merged = await merge(this.store, this.run);
     if (merged) this.options.onNote?.(`wrote ${this.store.where}/${MANIFEST}`);
-    return merged;
   }
 }

@@ -102,7 +102,7 @@ async function openNpy(file: string, options: ParquetOptions): Promise<StoredInd
     const text = await readIfThere(recordFile);
     if (text === undefined) return { file, index, names: [], contents: [], metadata: [], record: {} };
     const check = new Untrusted("E_INDEX_CORRUPT", recordFile);
-    const about = check.object(parse(text, check), "it");
+    const about = check.object(check.largeJson(text), "it");
     const names = readTexts(about.names, "names", check);
     const contents = about.contents === undefined ? [] : readTexts(about.contents, "contents", check);
     const metadata = about.metadata === undefined ? [] : readMetadata(about.metadata, check);
@@ -124,15 +124,6 @@ async function readIfThere(file: string): Promise<string | undefined> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw toTorchclipError(error, "E_READ", { subject: file });
-  }
-}
-
-/** Without the limit of `Untrusted.json`: an index may name more rows than other files have values. */
-function parse(text: string, check: Untrusted): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw check.error(`it is not JSON: ${(cause as Error).message}`, cause);
   }
 }
 

@@ -82,8 +82,7 @@ async function round(base: string, list: string, server: RedisServer, kills: num
     }
   };
   const working = Array.from({ length: Number(values.workers) }, keepWorking);
-  finished = await waitFor(server);
-  const isFinished = finished;
+  const isFinished = await waitFor(server);
   finished = true;
   for (const child of workers) child.kill("SIGKILL");
   await Promise.all(working);

@@ -9,7 +9,7 @@ import { doneShards, enqueue } from "../../lib/queue/enqueue.js";
 import { LocalStore } from "../../lib/queue/local-store.js";
 import { merge } from "../../lib/queue/merge.js";
 import { readRanges, type Run, type RunSettings } from "../../lib/queue/run.js";
-import { parseImages, ShardReader } from "../../lib/queue/shard-images.js";
+import { readImages, ShardReader } from "../../lib/queue/shard-images.js";
 import { ShardQueue } from "../../lib/queue/shard-queue.js";
 import { statusOf } from "../../lib/queue/status.js";
 import { work, type WorkerOptions } from "../../lib/queue/worker.js";
@@ -89,11 +89,7 @@ describe("sharded embedding on a queue", () => {
     const store = new LocalStore(outFor("twice"));
     const [shard] = await readRanges(store, run);
     const reader = new ShardReader(run.settings, {});
-    const images = parseImages(
-      await store.readRange(`lists/${run.id}/000000.jsonl`, shard.at, shard.length),
-      shard,
-      "",
-    );
+    const images = await readImages(store, run, shard);
     const clip = await loadTiny();
     const embed = (of: Run) => embedShard({ clip, store, run: of }, shard, reader.source(images));
     const first = await embed(run);
