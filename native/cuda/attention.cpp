@@ -9,8 +9,8 @@
 #include <tuple>
 
 #include "agreement.h"
+#include "event.h"
 #include "gemm_plans.h"
-#include "gpu.h"
 #include "short_attention.h"
 
 namespace torchclip::cuda {

@@ -10,7 +10,7 @@
 
 #include "agreement.h"
 #include "base/error.h"
-#include "gpu.h"
+#include "event.h"
 #include "kernels.h"
 
 namespace torchclip::cuda {
