@@ -133,8 +133,7 @@ class Gpu final : public Device {
       source = staging;
     }
     if (s.used) s.consumed.hold(copies_.get());
-    check(cudaMemcpyAsync(s.input.memory.get(), source, bytes, cudaMemcpyHostToDevice, copies_.get()),
-          "a copy to the GPU");
+    check(cudaMemcpyAsync(s.input.get(), source, bytes, cudaMemcpyHostToDevice, copies_.get()), "a copy to the GPU");
     s.copied.record(copies_.get());
     s.used = s.copying = true;
   }
@@ -227,27 +226,18 @@ class Gpu final : public Device {
     return jpeg_.get();
   }
 
-  struct Part {
-    Memory memory;
-    std::size_t bytes = 0;
-  };
-
-  void* grown(Part& part, std::size_t bytes) {
-    if (bytes > part.bytes) {
-      invalidate_graphs();
+  void* grown(GrowingMemory& part, std::size_t bytes) {
+    if (bytes > part.bytes()) {
       // The slot's last pass reads its memory, a copy may write to it, and the new memory may be in use by earlier work
       // that neither the copies' stream nor a decoder waits for.
       stream_.synchronize();
       copies_.synchronize();
-      part = {};
-      part.memory = allocate(bytes);
-      part.bytes = bytes;
     }
-    return part.memory.get();
+    return part.grow(*this, bytes);
   }
 
   struct Slot {
-    Part input, decoded;
+    GrowingMemory input, decoded;
     Pinned in, out;
     Event copied, consumed;
     void* to = nullptr;
