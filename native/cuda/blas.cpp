@@ -8,8 +8,9 @@
 #include <string>
 #include <utility>
 
+#include "agreement.h"
 #include "base/error.h"
-#include "gpu.h"
+#include "event.h"
 #include "kernels.h"
 
 namespace torchclip::cuda {
@@ -173,23 +174,13 @@ struct Blas::Scratch {
         bytes(static_cast<std::size_t>(count * size_of(p.out_dtype))),
         rows(device.allocate(static_cast<std::size_t>(p.rows * p.inner * size_of(p.dtype)))),
         expected(device.allocate(bytes)),
-        out(device.allocate(bytes)),
-        difference(device.allocate(2 * sizeof(float))) {
+        out(device.allocate(bytes)) {
     fill_values(device.stream(), p.dtype, p.rows * p.inner, rows.get());
-  }
-
-  // Whether `out` holds the same results as `expected`, up to rounding.
-  bool agrees(Device& device, DType dtype) const {
-    device.fill(difference.get(), 0, 2 * sizeof(float));
-    compare(device.stream(), expected.get(), out.get(), dtype, count, static_cast<float*>(difference.get()));
-    float found[2];
-    device.download(found, difference.get(), sizeof found);
-    return cuda::agrees(found, dtype);
   }
 
   std::int64_t count;
   std::size_t bytes;
-  Memory rows, expected, out, difference;
+  Memory rows, expected, out;
 };
 
 std::vector<GemmTrial> Blas::try_out(const GemmArgs& p, bool epilogue, const std::vector<Algorithm>& all) {
@@ -210,7 +201,8 @@ std::vector<GemmTrial> Blas::try_out(const GemmArgs& p, bool epilogue, const std
     void* out = is_first ? scratch->expected.get() : scratch->out.get();
     device_.fill(out, 0, scratch->bytes);
     trial.works = run(algorithm, out);
-    trial.agrees = trial.works && (is_first || scratch->agrees(device_, p.out_dtype));
+    trial.agrees = trial.works && (is_first || agrees(device_, scratch->expected.get(), scratch->out.get(), p.out_dtype,
+                                                      scratch->count));
     if (trial.works) is_first = false;
     Timer timer(device_.stream());
     timer.begin();

@@ -125,4 +125,25 @@ class Device {
   virtual double time(int repeats, const std::function<void()>& work) = 0;
 };
 
+// Memory that grows to the largest size so far.
+class GrowingMemory {
+ public:
+  // The device's captured passes are dropped if the memory moves.
+  void* grow(Device& device, std::size_t bytes) {
+    if (bytes > bytes_) {
+      device.invalidate_graphs();
+      *this = {};  // before the new memory is asked for
+      memory_ = device.allocate(bytes);
+      bytes_ = bytes;
+    }
+    return memory_.get();
+  }
+  void* get() const { return memory_.get(); }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  Memory memory_;
+  std::size_t bytes_ = 0;
+};
+
 }  // namespace torchclip::cuda

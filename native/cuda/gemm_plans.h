@@ -2,7 +2,6 @@
 // and the tests with a model of it.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -12,16 +11,13 @@
 #include <vector>
 
 #include "device.h"
+#include "size_steps.h"
 
 namespace torchclip::cuda {
 
 // The size for which a plan of `n` rows or columns is timed: n itself up to 64, above it the next of eight sizes
 // between two powers of two. Shapes of one cell share a plan, so that batches of any sizes are timed a few times only.
-inline std::int64_t plan_cell(std::int64_t n) {
-  if (n <= 64) return n;
-  const auto step = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(n - 1)) / 8);
-  return (n + step - 1) / step * step;
-}
+inline std::int64_t plan_cell(std::int64_t n) { return n <= 64 ? n : next_of_eight(n); }
 
 // How a proposal did in a trial.
 struct GemmTrial {

@@ -14,6 +14,7 @@
 #include "base/environment.h"
 #include "blas.h"
 #include "cuda_check.h"
+#include "event.h"
 #include "graphs.h"
 #include "jpeg.h"
 #include "pinned.h"
@@ -25,24 +26,6 @@ namespace {
 namespace allocator = c10::cuda::CUDACachingAllocator;
 
 bool enabled(const char* variable) { return core::environment(variable) != "0"; }
-
-cudaStream_t raw(Stream stream) { return static_cast<cudaStream_t>(stream); }
-
-class Event {
- public:
-  explicit Event(unsigned flags = cudaEventDisableTiming) {
-    check(cudaEventCreateWithFlags(&event_, flags), "an event");
-  }
-  ~Event() { cudaEventDestroy(event_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  void record(cudaStream_t stream) { check(cudaEventRecord(event_, stream), "an event's recording"); }
-  void hold(cudaStream_t stream) { check(cudaStreamWaitEvent(stream, event_, 0), "waiting for an event"); }
-  void wait() { check(cudaEventSynchronize(event_), "the GPU's work"); }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
 
 // A stream of this device alone. Those of libtorch's pool are shared: it has 32 of them, which it gives out in turn.
 class OwnStream {
@@ -150,8 +133,7 @@ class Gpu final : public Device {
       source = staging;
     }
     if (s.used) s.consumed.hold(copies_.get());
-    check(cudaMemcpyAsync(s.input.memory.get(), source, bytes, cudaMemcpyHostToDevice, copies_.get()),
-          "a copy to the GPU");
+    check(cudaMemcpyAsync(s.input.get(), source, bytes, cudaMemcpyHostToDevice, copies_.get()), "a copy to the GPU");
     s.copied.record(copies_.get());
     s.used = s.copying = true;
   }
@@ -244,27 +226,18 @@ class Gpu final : public Device {
     return jpeg_.get();
   }
 
-  struct Part {
-    Memory memory;
-    std::size_t bytes = 0;
-  };
-
-  void* grown(Part& part, std::size_t bytes) {
-    if (bytes > part.bytes) {
-      invalidate_graphs();
+  void* grown(GrowingMemory& part, std::size_t bytes) {
+    if (bytes > part.bytes()) {
       // The slot's last pass reads its memory, a copy may write to it, and the new memory may be in use by earlier work
       // that neither the copies' stream nor a decoder waits for.
       stream_.synchronize();
       copies_.synchronize();
-      part = {};
-      part.memory = allocate(bytes);
-      part.bytes = bytes;
     }
-    return part.memory.get();
+    return part.grow(*this, bytes);
   }
 
   struct Slot {
-    Part input, decoded;
+    GrowingMemory input, decoded;
     Pinned in, out;
     Event copied, consumed;
     void* to = nullptr;
@@ -299,29 +272,6 @@ void free_all_caches() {
   } catch (const std::exception&) {
     // What cannot be freed stays cached; the allocation that needed it says so itself.
   }
-}
-
-Timer::Timer(Stream stream) : stream_(stream) {
-  cudaEvent_t events[2];
-  for (auto& event : events) check(cudaEventCreate(&event), "an event");
-  first_ = events[0];
-  last_ = events[1];
-}
-
-Timer::~Timer() {
-  cudaEventDestroy(static_cast<cudaEvent_t>(first_));
-  cudaEventDestroy(static_cast<cudaEvent_t>(last_));
-}
-
-void Timer::begin() { check(cudaEventRecord(static_cast<cudaEvent_t>(first_), raw(stream_)), "an event's recording"); }
-
-float Timer::end() {
-  check(cudaEventRecord(static_cast<cudaEvent_t>(last_), raw(stream_)), "an event's recording");
-  check(cudaEventSynchronize(static_cast<cudaEvent_t>(last_)), "the GPU's work");
-  float milliseconds = 0;
-  check(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(first_), static_cast<cudaEvent_t>(last_)),
-        "the time between two events");
-  return milliseconds;
 }
 
 }  // namespace torchclip::cuda

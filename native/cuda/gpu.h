@@ -16,19 +16,4 @@ std::unique_ptr<Device> make_gpu(int index, bool tune = true);
 // Returns the cached memory of all devices to the driver.
 void free_all_caches();
 
-// Measures the time between two points of a stream.
-class Timer {
- public:
-  explicit Timer(Stream stream);
-  ~Timer();
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-  void begin();
-  float end();  // Waits; returns the milliseconds since begin().
-
- private:
-  Stream stream_;
-  void *first_ = nullptr, *last_ = nullptr;  // cudaEvent_t
-};
-
 }  // namespace torchclip::cuda

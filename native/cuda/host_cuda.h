@@ -38,7 +38,6 @@ inline Index3 thread, block, size;  // what the running fiber sees as threadIdx,
 class Block {
  public:
   Block(int threads, const std::function<void()>& body) : body_(body), fibers_(static_cast<std::size_t>(threads)) {
-    slots_.resize(fibers_.size());
     for (std::size_t i = 0; i < fibers_.size(); ++i) {
       auto& f = fibers_[i];
       f.stack = stack(i);
@@ -68,15 +67,7 @@ class Block {
   // Waits until all fibers of the block are here.
   void meet() { meet(whole_, fibers_.size()); }
 
-  float exchange(float value, int with) {
-    const std::size_t me = at_, first = me / kWarp * kWarp;
-    auto& warp = warps_[me / kWarp];
-    slots_[me] = value;
-    meet(warp, kWarp);
-    const float other = slots_[first + ((me - first) ^ static_cast<std::size_t>(with))];
-    meet(warp, kWarp);
-    return other;
-  }
+  float exchange(float value, int with) { return gather(value)[at_ % kWarp ^ static_cast<std::size_t>(with)]; }
 
   // What each lane of the calling fiber's warp gives.
   template <typename Value>
@@ -131,7 +122,6 @@ class Block {
 
   const std::function<void()>& body_;
   std::vector<Fiber> fibers_;
-  std::vector<float> slots_;
   Group whole_, warps_[32];
   ucontext_t scheduler_{};
   std::size_t at_ = 0;

@@ -63,13 +63,6 @@ void fill_values(Stream stream, DType dtype, std::int64_t count, void* out);
 // NaN.
 void compare(Stream stream, const void* a, const void* b, DType dtype, std::int64_t count, float* difference);
 
-// Whether what compare() found is rounding alone: the algorithms add in different orders, and round each result to its
-// type. False if something was NaN.
-inline bool agrees(const float (&difference)[2], DType dtype) {
-  const float tolerance = dtype == DType::f16 ? 4e-3f : dtype == DType::bf16 ? 2e-2f : 1e-4f;
-  return difference[0] <= tolerance * difference[1];
-}
-
 // One image of a batch to resize: core::ResizePlan with its tables on the device.
 struct ResizeJob {
   const std::uint8_t* in;  // [height, width, channels]

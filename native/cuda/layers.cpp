@@ -6,24 +6,13 @@ namespace torchclip::cuda {
 
 std::size_t Workspace::bytes() const {
   std::size_t n = 0;
-  for (const auto& part : parts_) n += part.bytes;
+  for (const auto& part : parts_) n += part.bytes();
   return n;
 }
 
 void Workspace::release() noexcept {
   device_.invalidate_graphs();
   for (auto& part : parts_) part = {};
-}
-
-void* Workspace::grown(Name name, std::size_t bytes) {
-  auto& part = parts_[name];
-  if (bytes > part.bytes) {
-    device_.invalidate_graphs();
-    part = {};  // before the new memory is asked for
-    part.memory = device_.allocate(bytes);
-    part.bytes = bytes;
-  }
-  return part.memory.get();
 }
 
 void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_dtype,

@@ -34,18 +34,14 @@ class Workspace {
   enum Name { kStream, kInput, kQkv, kHidden, kPooled, kQueries, kEmbedded, kPixels, kBetween, kNames };
   template <typename T = void>
   T* grow(Name name, std::int64_t bytes) {
-    return static_cast<T*>(grown(name, static_cast<std::size_t>(bytes)));
+    return static_cast<T*>(parts_[name].grow(device_, static_cast<std::size_t>(bytes)));
   }
   std::size_t bytes() const;
   void release() noexcept;
 
  private:
-  void* grown(Name name, std::size_t bytes);
   Device& device_;
-  struct Part {
-    Memory memory;
-    std::size_t bytes = 0;
-  } parts_[kNames];
+  GrowingMemory parts_[kNames];
 };
 
 // The sequences of a pass: their start positions on the device and their totals.

@@ -124,14 +124,7 @@ class DeviceModel final : public Model {
   std::int64_t dim_of(ImageOutput output) const { return output == ImageOutput::pooled ? images_->pooled_dim() : dim_; }
 
   float* result_of(int slot, std::int64_t rows, std::int64_t dim) {
-    auto& [memory, bytes] = results_[slot];
-    const auto needed = static_cast<std::size_t>(rows * dim) * 4;
-    if (needed > bytes) {
-      device_->invalidate_graphs();
-      memory = device_->allocate(needed);
-      bytes = needed;
-    }
-    return static_cast<float*>(memory.get());
+    return static_cast<float*>(results_[slot].grow(*device_, static_cast<std::size_t>(rows * dim) * 4));
   }
 
   // The rows that a pass over `rows` images computes.
@@ -212,10 +205,7 @@ class DeviceModel final : public Model {
   std::unique_ptr<VitTower> images_;
   std::unique_ptr<TextTower> texts_;
   std::uint64_t weight_bytes_ = 0;
-  struct Result {
-    Memory memory;
-    std::size_t bytes = 0;
-  } results_[Device::kSlots];
+  GrowingMemory results_[Device::kSlots];
 };
 
 // Lets the device decode the JPEG files among the images that it accepts, into memory of the slot.

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 
 #include "device.h"
+#include "size_steps.h"
 
 namespace torchclip::cuda {
 
@@ -30,9 +30,7 @@ inline std::int64_t row_bucket(std::int64_t n) {
 inline std::int64_t token_bucket(std::int64_t n) {
   std::int64_t size = 16;
   while (size < n && size < 256) size = size % 3 == 0 ? size / 3 * 4 : size / 2 * 3;
-  if (n <= size) return size;
-  const auto step = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(n - 1)) / 8);
-  return (n + step - 1) / step * step;
+  return n <= size ? size : next_of_eight(n);
 }
 
 // The rows of the next pass: as many as fit, the remainder last. The first pass of a large call from the host's memory

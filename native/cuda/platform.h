@@ -24,10 +24,7 @@ enum class Threads { independent, together };
 // Before a loop that nvcc unrolls completely, so that its arrays stay in registers.
 #define UNROLL _Pragma("unroll")
 
-#include <cuda_runtime.h>
-
-#include <stdexcept>
-#include <string>
+#include "cuda_check.h"
 
 namespace torchclip::cuda {
 
@@ -35,9 +32,7 @@ template <Threads, typename Kernel, typename... Arguments>
 void launch(Kernel kernel, Grid grid, int threads, std::size_t shared, Stream stream, Arguments... arguments) {
   const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
   kernel<<<blocks, threads, shared, static_cast<cudaStream_t>(stream)>>>(arguments...);
-  if (const auto status = cudaGetLastError(); status != cudaSuccess) {
-    throw std::runtime_error(std::string("a CUDA kernel could not be started: ") + cudaGetErrorString(status));
-  }
+  check(cudaGetLastError(), "a CUDA kernel could not be started");
 }
 
 }  // namespace torchclip::cuda

@@ -59,15 +59,15 @@ class HostDevice final : public Device {
     host::submit([=] { std::memset(to, value, bytes); });
   }
 
-  void* input_slot(int slot, std::size_t bytes) override { return grown(slots_[slot].input, bytes); }
-  void* decode_slot(int slot, std::size_t bytes) override { return grown(slots_[slot].decoded, bytes); }
+  void* input_slot(int slot, std::size_t bytes) override { return slots_[slot].input.grow(*this, bytes); }
+  void* decode_slot(int slot, std::size_t bytes) override { return slots_[slot].decoded.grow(*this, bytes); }
   void* host_slot(int slot, std::size_t bytes) override {
     auto& s = slots_[slot];
     if (s.sent.size() < bytes) s.sent.resize(bytes);
     return s.sent.data();
   }
   void upload_async(int slot, const void* from, std::size_t bytes) override {
-    std::memcpy(slots_[slot].input.memory.get(), from, bytes);
+    std::memcpy(slots_[slot].input.get(), from, bytes);
   }
   void begin_batch(int) override {}
   void end_batch(int slot, void* to, const void* from, std::size_t bytes) override {
@@ -120,21 +120,6 @@ class HostDevice final : public Device {
   }
 
  private:
-  struct Part {
-    Memory memory;
-    std::size_t bytes = 0;
-  };
-
-  void* grown(Part& part, std::size_t bytes) {
-    if (bytes > part.bytes) {
-      invalidate_graphs();
-      part = {};
-      part.memory = allocate(bytes);
-      part.bytes = bytes;
-    }
-    return part.memory.get();
-  }
-
   static void multiply(const GemmArgs& p) {
     const auto floats = [&](const void* from, std::int64_t n) {
       std::vector<float> v(static_cast<std::size_t>(n));
@@ -172,7 +157,7 @@ class HostDevice final : public Device {
   std::uint64_t limit_;
   std::shared_ptr<std::size_t> used_ = std::make_shared<std::size_t>(0);
   struct Slot {
-    Part input, decoded;
+    GrowingMemory input, decoded;
     void* to = nullptr;
     std::vector<char> sent, result;
   } slots_[kSlots];

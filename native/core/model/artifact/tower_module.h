@@ -13,7 +13,7 @@ enum class TowerKind { image, text };
 // preprocess() does) or token ids (int64 [N, L]) and returns embeddings of length 1 (float32 [N, dim]). It computes in
 // the type of its weights, `type`. The code is generated from the settings; that of the artifact is not read. Writes to
 // `path` directly; pass a temporary name and rename the file afterwards. Throws what Artifact throws,
-// Error(E_MODEL_UNSUPPORTED) for a third-party export, whose code is not torchclip's, and Error(E_WRITE).
+// Error(E_ARGUMENT) for a third-party export, whose code is not torchclip's, and Error(E_WRITE).
 void write_tower_module(const std::string& artifact, TowerKind tower, StoredType type, const std::string& path);
 
 }  // namespace torchclip::core

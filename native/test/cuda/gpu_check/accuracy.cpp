@@ -20,17 +20,6 @@ Bounds bounds_of(const std::string& precision) {
   return precision == "fp16" ? Bounds{0.9999, 0.02} : Bounds{0.999, 0.05};
 }
 
-// The reference's rows, repeated as the inputs are.
-Rows repeated_rows(const Rows& sample, std::int64_t dim, std::int64_t rows) {
-  Rows out;
-  const auto have = static_cast<std::int64_t>(sample.size()) / dim;
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const auto from = sample.begin() + i % have * dim;
-    out.insert(out.end(), from, from + dim);
-  }
-  return out;
-}
-
 double dot(const float* a, const float* b, std::int64_t dim) {
   double sum = 0;
   for (std::int64_t i = 0; i < dim; ++i) sum += static_cast<double>(a[i]) * b[i];
@@ -65,7 +54,7 @@ double top1_agreement(const Embeddings& expected, const Rows& images, const Rows
 void check_batch(Run& run, const Subject& subject, cuda::Model& model, const std::string& precision,
                  std::int64_t batch) {
   const auto pixels = repeated_pixels(subject, batch);
-  const Rows expected = repeated_rows(subject.reference().images, subject.shape.embed, batch);
+  const Rows expected = repeated(subject.reference().images, subject.shape.embed, batch);
   Rows first(expected.size()), last(expected.size());
   const auto captured = model.counts().graphs.captured;
   model.encode_pixels(pixels.data(), batch, first.data(), {true, nullptr});

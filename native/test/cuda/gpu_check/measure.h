@@ -109,6 +109,18 @@ void measure_speed(Run& run, const Subject& subject);
 // FLOPs, bytes and time of each component of a pass.
 void measure_components(Run& run, const Subject& subject);
 
+// Repeats the rows of a sample, of `width` elements each, up to `rows`.
+template <typename T>
+std::vector<T> repeated(const std::vector<T>& sample, std::int64_t width, std::int64_t rows) {
+  std::vector<T> out;
+  const auto have = static_cast<std::int64_t>(sample.size()) / width;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const auto from = sample.begin() + i % have * width;
+    out.insert(out.end(), from, from + width);
+  }
+  return out;
+}
+
 // Repeats the sample's images (texts) up to `rows`.
 std::vector<std::uint8_t> repeated_pixels(const Subject& subject, std::int64_t rows);
 std::vector<std::int32_t> repeated_ids(const Subject& subject, std::int64_t rows);

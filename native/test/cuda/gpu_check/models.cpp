@@ -2,7 +2,6 @@
 #include <chrono>
 #include <cmath>
 #include <mutex>
-#include <thread>
 
 #include "kernels.h"
 #include "measure.h"
@@ -41,17 +40,6 @@ void normalize(Rows& rows, std::int64_t dim) {
   }
 }
 
-template <typename T>
-std::vector<T> repeated(const std::vector<T>& sample, std::int64_t width, std::int64_t rows) {
-  std::vector<T> out;
-  const auto have = static_cast<std::int64_t>(sample.size()) / width;
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const auto from = sample.begin() + i % have * width;
-    out.insert(out.end(), from, from + width);
-  }
-  return out;
-}
-
 }  // namespace
 
 Subject::Subject(const Shape& s, bool small)
@@ -86,9 +74,7 @@ const Embeddings& Subject::reference() const {
 }
 
 CpuModel::CpuModel(const Subject& subject, core::Precision precision)
-    : pool_(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
-      context_{*core::kernels(), pool_},
-      embed_(subject.shape.embed) {
+    : pool_(core::thread_count(0)), context_{*core::kernels(), pool_}, embed_(subject.shape.embed) {
   const auto& weights = subject.weights();
   const auto& config = subject.config;
   image_ = core::ImageTower::make(context_, precision, weights, config["image"], subject.shape.embed, subject.table);
