@@ -21,9 +21,13 @@ export function rowsOf({ data, dim }: Rows, first: number, count: number): Rows 
 }
 
 /** A copy of the rows with these numbers. */
-export function gatherRows(all: Rows, numbers: ArrayLike<number>): Rows {
+export function gatherRows(all: Rows, numbers: Iterable<number> & { length: number }): Rows {
   const { dim } = all;
   const gathered = new Float32Array(numbers.length * dim);
-  for (let i = 0; i < numbers.length; i++) gathered.set(rowAt(all, numbers[i]), i * dim);
+  let at = 0;
+  for (const row of numbers) {
+    gathered.set(rowAt(all, row), at);
+    at += dim;
+  }
   return { data: gathered, rows: numbers.length, dim };
 }
