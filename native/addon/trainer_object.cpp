@@ -128,23 +128,12 @@ TrainerObject::~TrainerObject() { trainings_->erase(session_); }
 template <typename J>
 Napi::Value TrainerObject::start(const Napi::CallbackInfo& info, std::unique_ptr<J> job, core::Cancel cancel,
                                  std::function<void(J&, std::unique_ptr<core::Trainer>&)> work) {
-  auto& environment = Environment::of(info.Env());
   job->keep(info.This());
-  auto promise = job->promise();
-  J* raw = job.get();
-  try {
+  auto& channel = Environment::of(info.Env()).channel;
+  return channel.start(info.Env(), std::move(job), [&](J* raw) {
     session_->run([raw, work = std::move(work)](std::unique_ptr<core::Trainer>& trainer) { work(*raw, trainer); },
-                  cancel,
-                  [&environment, raw](const core::Failure& failure) {
-                    raw->failure = failure;
-                    environment.channel.finish(raw);
-                  });
-  } catch (const core::Error&) {
-    return environment.channel.fail_now(info.Env(), std::move(job));
-  }
-  environment.channel.begin(info.Env());
-  static_cast<void>(job.release());  // settled and deleted by the channel
-  return promise;
+                  cancel, channel.finisher(raw));
+  });
 }
 
 template <typename J>
