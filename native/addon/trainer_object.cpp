@@ -99,13 +99,6 @@ class BatchJob : public Job {
   }
 };
 
-void check_labels(Napi::Env env, const torchclip_training_batch& batch) {
-  for (std::int64_t i = 0; i < batch.rows; ++i) {
-    if (batch.labels[i] >= 0 && batch.labels[i] < batch.classes) continue;
-    throw argument_error(env, "label " + std::to_string(i) + " is not a class");
-  }
-}
-
 }  // namespace
 
 Napi::Function TrainerObject::define(Napi::Env env) {
@@ -183,7 +176,7 @@ Napi::Value TrainerObject::run_batch(const Napi::CallbackInfo& info, RunBatch ru
   if (labels.IsTypedArray()) {
     batch.labels = elements_of<std::int32_t>(labels, napi_int32_array, batch.rows, "labels");
     job->keep(labels);
-    check_labels(info.Env(), batch);
+    check_labels(info.Env(), batch.labels, batch.rows, batch.classes);
   } else if (batch.classes != batch.rows) {
     throw argument_error(info.Env(), "without labels there is one text for each image");
   }
