@@ -1,9 +1,11 @@
-import { rm, stat } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TorchclipError } from "../errors.js";
 import { readFloats } from "../models/formats/read-floats.js";
 import { readSafetensors } from "../models/formats/safetensors.js";
+import type { WeightFile } from "../models/formats/types.js";
 import { writeSafetensors } from "../models/formats/write-safetensors.js";
+import { exists } from "../util/files.js";
 import { shown, Untrusted, type JsonObject } from "../util/untrusted.js";
 import type { History, StepRecord, ValidationRecord } from "./history.js";
 import type { OptimizerName } from "./recipes.js";
@@ -35,17 +37,29 @@ export async function saveTrained(
   await writeSafetensors(file, tensors, { format: FORMAT, ...metadata });
 }
 
-/**
- * Reads what `saveTrained` wrote back into a trainer; returns the metadata. E_MODEL_CORRUPT for another file.
- */
+/** Reads what `saveTrained` wrote back into a trainer. E_MODEL_CORRUPT for another file. */
 export async function restoreTrained(
   file: string,
   trainer: Trainer,
   parts: readonly TrainedPart[],
-): Promise<Record<string, string>> {
+): Promise<void> {
   const check = new Untrusted("E_MODEL_CORRUPT", file);
-  const { tensors, metadata } = await readSafetensors(file);
-  if (metadata.format !== FORMAT) throw check.error(`it is no checkpoint (${FORMAT})`);
+  await writeTrained(check, await openTrained(check, file), trainer, parts);
+}
+
+/** What a file holds, without its values. Throws for a file that `saveTrained` did not write. */
+async function openTrained(check: Untrusted, file: string): Promise<WeightFile> {
+  const found = await readSafetensors(file);
+  if (found.metadata.format !== FORMAT) throw check.error(`it is no checkpoint (${FORMAT})`);
+  return found;
+}
+
+async function writeTrained(
+  check: Untrusted,
+  { tensors }: WeightFile,
+  trainer: Trainer,
+  parts: readonly TrainedPart[],
+): Promise<void> {
   for (const [name, shape] of trainer.shapes) {
     for (const part of parts) {
       const stored = tensors.get(`${part}/${name}`);
@@ -54,7 +68,6 @@ export async function restoreTrained(
       await trainer.write(name, await readFloats(stored), part);
     }
   }
-  return metadata;
 }
 
 /** What must be equal for a run to go on from a checkpoint, by the name of each setting. */
@@ -85,13 +98,13 @@ export async function restoreCheckpoint(
   identity: RunIdentity,
 ): Promise<History | undefined> {
   const file = checkpointFile(folder);
-  if (!(await stat(file).catch(() => undefined))) return undefined;
+  if (!(await exists(file))) return undefined;
   const check = new Untrusted("E_MODEL_CORRUPT", file);
-  const { metadata } = await readSafetensors(file);
-  if (metadata.format !== FORMAT) throw check.error(`it is no checkpoint (${FORMAT})`);
+  const found = await openTrained(check, file);
+  const { metadata } = found;
   compareIdentity(file, check.object(check.json(metadata.identity, "identity"), "identity"), identity);
   const history = historyOf(check, check.json(metadata.history, "history"));
-  await restoreTrained(file, trainer, parts);
+  await writeTrained(check, found, trainer, parts);
   await trainer.setSteps(history.steps.length);
   return history;
 }

@@ -161,8 +161,8 @@ async function trainAndSave(run: PreparedRun, options: FinetuneOptions): Promise
   const restored = await restoreCheckpoint(folder, trainer, parts, identity);
   const imagesOf = (data: Dataset) => new TrainingImages(data, content.config, imageOptions(recipe, options));
   const history = await trainSteps(
-    { trainer, texts, train: imagesOf(train), trainImages: train.length },
-    valid && { images: imagesOf(valid), count: valid.length },
+    { trainer, texts, train: imagesOf(train) },
+    valid && imagesOf(valid),
     restored ?? { steps: [], validations: [] },
     { ...options, recipe, parts, identity },
   );
@@ -171,7 +171,7 @@ async function trainAndSave(run: PreparedRun, options: FinetuneOptions): Promise
   if (takesBest) await restoreTrained(bestFile(folder), trainer, ["values"]);
   const share = options.wise ?? 1;
   const saved = await saveResult(content, trainer, { folder, method, recipe, share });
-  const swept = options.sweep && { images: imagesOf(options.sweep), count: options.sweep.length };
+  const swept = options.sweep && imagesOf(options.sweep);
   const sweep = swept ? await sweepShares(content, { trainer, texts }, swept, recipe.batchSize) : [];
   await removeCheckpoint(folder);
   const values = [...trainer.shapes.values()].reduce((sum, shape) => sum + elements(shape), 0);

@@ -1,6 +1,7 @@
 import { addon, type NativeLora } from "../addon.js";
 import { TorchclipError } from "../errors.js";
 import type { ModelConfig } from "../models/config-types.js";
+import { adapterScale } from "../models/import/low-rank.js";
 import type { FinetuneMethod, LoraSettings, Recipe } from "./recipes.js";
 
 /** Statistics of batch norms stay as they are. */
@@ -70,7 +71,7 @@ function loraTensors(config: ModelConfig, lora: LoraSettings): string[] {
 
 /** What an adapter's product is multiplied by. */
 export function loraScale({ alpha, rank, rankStabilized }: LoraSettings): number {
-  return alpha / (rankStabilized ? Math.sqrt(rank) : rank);
+  return adapterScale(alpha, rank, rankStabilized);
 }
 
 /** Adapters as the addon takes them. */

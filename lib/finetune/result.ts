@@ -47,12 +47,12 @@ export async function saveResult(
 }
 
 /** Trained tensors as they are. */
-export function trainedTensorsOf(trainer: Trainer): WrittenTensor[] {
+function trainedTensorsOf(trainer: Trainer): WrittenTensor[] {
   return [...trainer.shapes].map(([name, shape]) => ({ name, shape, read: () => trainer.read(name) }));
 }
 
 /** The matrices of the model with their adapters. */
-export function mergedTensors(from: ArtifactContent, trainer: Trainer, { lora }: Recipe): WrittenTensor[] {
+function mergedTensors(from: ArtifactContent, trainer: Trainer, { lora }: Recipe): WrittenTensor[] {
   return mergedMatrices(trainer).map((matrix) => {
     const stored = storedTensor(from, matrix.name);
     const read = async () => {
@@ -76,7 +76,7 @@ export function interpolate(before: Float32Array, after: Float32Array, share: nu
   return before.map((value, i) => (1 - share) * value + share * after[i]);
 }
 
-export function storedTensor({ tensors, path }: ArtifactContent, name: string): StoredTensor {
+function storedTensor({ tensors, path }: ArtifactContent, name: string): StoredTensor {
   const stored = tensors.get(name);
   if (!stored) throw new RangeError(`${path} has no tensor ${name}`);
   return stored;

@@ -1,8 +1,9 @@
 import { readFloats } from "../models/formats/read-floats.js";
 import type { ArtifactContent } from "../models/import/rewrite.js";
 import { interpolate } from "./result.js";
-import { validate, type TrainedOn, type Validation } from "./train-steps.js";
+import { validate, type TrainedOn } from "./train-steps.js";
 import type { Trainer } from "./trainer.js";
+import type { TrainingImages } from "./training-images.js";
 
 /** What images gave for a share of the trained weights. */
 export interface ShareRecord {
@@ -20,7 +21,7 @@ const SHARES = 10;
 export async function sweepShares(
   from: ArtifactContent,
   on: Pick<TrainedOn, "trainer" | "texts">,
-  images: Validation,
+  images: TrainingImages,
   batchSize: number,
 ): Promise<ShareRecord[]> {
   const { trainer } = on;

@@ -26,13 +26,6 @@ export interface TrainedOn {
   trainer: Trainer;
   texts: ClassTexts;
   train: TrainingImages;
-  trainImages: number;
-}
-
-/** Images that are tested. */
-export interface Validation {
-  images: TrainingImages;
-  count: number;
 }
 
 export interface TrainStepsOptions {
@@ -54,7 +47,7 @@ const VALIDATIONS = 10; // of a run
 /** Trains from the end of `history`, which is extended, to the last step or until patience ends. */
 export async function trainSteps(
   on: TrainedOn,
-  validation: Validation | undefined,
+  valid: TrainingImages | undefined,
   history: History,
   options: TrainStepsOptions,
 ): Promise<History> {
@@ -77,8 +70,8 @@ export async function trainSteps(
     checkAborted(signal);
     history.steps.push(await trainStep(on.trainer, batches, step, recipe));
     const isLast = step + 1 === recipe.steps;
-    if (validation && (isLast || (step + 1) % validateEvery === 0)) {
-      history.validations.push(await validate(on, validation, step + 1, recipe.batchSize));
+    if (valid && (isLast || (step + 1) % validateEvery === 0)) {
+      history.validations.push(await validate(on, valid, step + 1, recipe.batchSize));
       await keepBest(on.trainer, folder, history.validations, patience);
     }
     if ((step + 1) % checkpointEvery === 0)
@@ -101,7 +94,7 @@ class Batches {
     private readonly recipe: Recipe,
     seed: number,
   ) {
-    this.sampler = new Sampler(on.trainImages, seed);
+    this.sampler = new Sampler(on.train.length, seed);
   }
 
   /** The batch of a forward pass of the run, from 0. */
@@ -159,10 +152,11 @@ function divergedError(step: number, loss: number): TorchclipError {
 /** The loss and the accuracy of all images of a validation. */
 export async function validate(
   { trainer, texts }: Pick<TrainedOn, "trainer" | "texts">,
-  { images, count }: Validation,
+  images: TrainingImages,
   step: number,
   batchSize: number,
 ): Promise<ValidationRecord> {
+  const count = images.length;
   let [loss, correct] = [0, 0];
   for (let start = 0; start < count; start += batchSize) {
     const indices = Array.from({ length: Math.min(batchSize, count - start) }, (_, i) => start + i);

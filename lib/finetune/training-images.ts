@@ -42,6 +42,10 @@ export class TrainingImages {
     this.transform = nativeTransform(config.preprocessing, this.size);
   }
 
+  get length(): number {
+    return this.data.length;
+  }
+
   /** Class ids of images. */
   labels(indices: readonly number[]): Int32Array {
     return Int32Array.from(indices, (index) => this.data.at(index).label);
@@ -56,8 +60,7 @@ export class TrainingImages {
    * Images with random crops and flips where the recipe has them.
    *
    * @param place The place of the first image in the sequence of the run. What is drawn for an image depends
-   * on
-   *   the seed and its place alone.
+   *   on the seed and its place alone.
    */
   async augmented(indices: readonly number[], place: number): Promise<Uint8Array> {
     return this.rows(indices, async (index, out, row) => {

@@ -65,6 +65,14 @@ inline std::int64_t whole(const Napi::Value& value, std::int64_t least, std::int
   return static_cast<std::int64_t>(number);
 }
 
+// Labels become indices. Throws E_ARGUMENT for one that is not in 0 to classes - 1.
+inline void check_labels(Napi::Env env, const std::int32_t* labels, std::int64_t rows, std::int64_t classes) {
+  for (std::int64_t i = 0; i < rows; ++i) {
+    if (labels[i] >= 0 && labels[i] < classes) continue;
+    throw argument_error(env, "label " + std::to_string(i) + " is not a class");
+  }
+}
+
 inline std::string text(const Napi::Value& value, const char* what) {
   if (!value.IsString()) throw argument_error(value.Env(), std::string(what) + " is not a string");
   return value.As<Napi::String>();

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -58,16 +59,37 @@ class Channel {
  public:
   explicit Channel(Napi::Env env);
 
-  // From any thread, once per job that `begin` announced.
+  // From any thread, once per job that `start` handed over.
   void finish(Job* job);
   // From any thread: nothing is carried back any more (the process is ending); finished jobs are left as they are.
   void mute() { muted_ = true; }
-  // On the JavaScript thread, before the job is handed to another thread: keeps the process alive meanwhile.
-  void begin(Napi::Env env);
-  // Hands over a job that could not be started: settles it with the exception in flight.
-  Napi::Value fail_now(Napi::Env env, std::unique_ptr<Job> job);
+  // On the JavaScript thread: starts a job and returns its promise. `post(job)` hands it to another thread, which ends
+  // with `finish`; what `post` throws settles the job at once.
+  template <typename J, typename Post>
+  Napi::Value start(Napi::Env env, std::unique_ptr<J> job, Post&& post) {
+    auto promise = job->promise();
+    try {
+      post(job.get());
+    } catch (...) {
+      return fail_now(env, std::move(job));
+    }
+    begin(env);
+    static_cast<void>(job.release());  // settled and deleted by `deliver`
+    return promise;
+  }
+  // What work that tells how it ended calls at its end.
+  auto finisher(Job* job) {
+    return [this, job](const core::Failure& failure) {
+      job->failure = failure;
+      finish(job);
+    };
+  }
 
  private:
+  // Keeps the process alive while a job is with another thread.
+  void begin(Napi::Env env);
+  // Settles a job with the exception in flight.
+  Napi::Value fail_now(Napi::Env env, std::unique_ptr<Job> job);
   static void deliver(Napi::Env env, Napi::Function, Channel* self, Job* job);
   using Function = Napi::TypedThreadSafeFunction<Channel, Job, Channel::deliver>;
   Function function_;

@@ -62,7 +62,6 @@ EngineObject::~EngineObject() { engines_->erase(engine_); }
 // load(path: string, device: string, precision: string, threads: number, generic: boolean, deterministic: boolean,
 // trustCode: boolean, towers: 0 | 1 | 2): Promise<NativeInfo>
 Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
-  auto& environment = Environment::of(info.Env());
   core::RunnerOptions options;
   options.device = text(info[1], "device");
   options.precision = text(info[2], "precision");
@@ -71,23 +70,16 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   options.deterministic = info[5].ToBoolean();
   options.trust_code = info[6].ToBoolean();
   options.towers = static_cast<core::TowerChoice>(whole(info[7], 0, 2, "towers"));
+  const auto file = path(info[0], "path");
   auto job = std::make_unique<LoadJob>(info.Env());
   job->keep(info.This());
-  auto promise = job->promise();
-  LoadJob* raw = job.get();
-  auto engine = engine_.get();
-  try {
-    engine->load(path(info[0], "path"), options, [&environment, engine, raw](const core::Failure& failure) {
-      raw->failure = failure;
+  auto& channel = Environment::of(info.Env()).channel;
+  return channel.start(info.Env(), std::move(job), [&](LoadJob* raw) {
+    engine_->load(file, options, [engine = engine_.get(), raw, finish = channel.finisher(raw)](const auto& failure) {
       if (failure.status == TORCHCLIP_OK) raw->info = engine->info();
-      environment.channel.finish(raw);
+      finish(failure);
     });
-  } catch (const core::Error&) {
-    return environment.channel.fail_now(info.Env(), std::move(job));
-  }
-  environment.channel.begin(info.Env());
-  static_cast<void>(job.release());  // settled and deleted by the channel
-  return promise;
+  });
 }
 
 // The floats of a row of an output. Throws E_ARGUMENT for one that the model does not give.
@@ -174,32 +166,21 @@ Napi::Value EngineObject::encode_tokens(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value& cancel,
                               const std::vector<Napi::Value>& keep, Work work) {
-  auto& environment = Environment::of(info.Env());
   const auto* flag = elements_of<std::int32_t>(cancel, napi_int32_array, 1, "cancel");
   auto job = std::make_unique<NumberJob>(info.Env());
   job->keep(info.This());
   job->keep(cancel);
   for (const auto& value : keep) job->keep(value);
-  auto promise = job->promise();
-  NumberJob* raw = job.get();
-  try {
+  auto& channel = Environment::of(info.Env()).channel;
+  return channel.start(info.Env(), std::move(job), [&](NumberJob* raw) {
     engine_->run(
         [raw, flag, work = std::move(work)](core::Runner& runner) {
           const auto start = std::chrono::steady_clock::now();
           work(runner, flag);
           raw->value = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         },
-        flag,
-        [&environment, raw](const core::Failure& failure) {
-          raw->failure = failure;
-          environment.channel.finish(raw);
-        });
-  } catch (const core::Error&) {
-    return environment.channel.fail_now(info.Env(), std::move(job));
-  }
-  environment.channel.begin(info.Env());
-  static_cast<void>(job.release());  // settled and deleted by the channel
-  return promise;
+        flag, channel.finisher(raw));
+  });
 }
 
 // memory(): { weights: number, workspace: number, waiting: number, graphs: number, refusedGraphs: number }: bytes,

@@ -41,9 +41,7 @@ class Environment {
   // Starts `work` on the pool as a promise; `job` carries what it needs.
   template <typename J>
   Napi::Value start(Napi::Env env, std::unique_ptr<J> job, std::function<void(J&)> work) {
-    auto promise = job->promise();
-    J* raw = job.get();
-    try {
+    return channel.start(env, std::move(job), [&](J* raw) {
       pool().post([this, gone = gone_, raw, work = std::move(work)](bool cancelled) {
         try {
           if (cancelled) throw core::Error(TORCHCLIP_E_CLOSED, "the process is ending");
@@ -53,12 +51,7 @@ class Environment {
         }
         if (!*gone) channel.finish(raw);
       });
-    } catch (...) {
-      return channel.fail_now(env, std::move(job));
-    }
-    channel.begin(env);
-    static_cast<void>(job.release());  // settled and deleted by the channel
-    return promise;
+    });
   }
 
  private:

@@ -32,14 +32,6 @@ double not_negative(const Napi::Value& value, const char* what) {
   return number;
 }
 
-// Labels index arrays of the solvers.
-void check_labels(Napi::Env env, const std::int32_t* labels, std::int64_t rows, std::int32_t classes) {
-  for (std::int64_t i = 0; i < rows; ++i) {
-    if (labels[i] >= 0 && labels[i] < classes) continue;
-    throw argument_error(env, "label " + std::to_string(i) + " is not a class");
-  }
-}
-
 template <typename Problem>
 void read_sizes(const Napi::Object& given, Problem& problem) {
   problem.rows = whole(given.Get("rows"), 1, 1LL << 31, "rows");

@@ -99,13 +99,6 @@ class BatchJob : public Job {
   }
 };
 
-void check_labels(Napi::Env env, const torchclip_training_batch& batch) {
-  for (std::int64_t i = 0; i < batch.rows; ++i) {
-    if (batch.labels[i] >= 0 && batch.labels[i] < batch.classes) continue;
-    throw argument_error(env, "label " + std::to_string(i) + " is not a class");
-  }
-}
-
 }  // namespace
 
 Napi::Function TrainerObject::define(Napi::Env env) {
@@ -128,23 +121,12 @@ TrainerObject::~TrainerObject() { trainings_->erase(session_); }
 template <typename J>
 Napi::Value TrainerObject::start(const Napi::CallbackInfo& info, std::unique_ptr<J> job, core::Cancel cancel,
                                  std::function<void(J&, std::unique_ptr<core::Trainer>&)> work) {
-  auto& environment = Environment::of(info.Env());
   job->keep(info.This());
-  auto promise = job->promise();
-  J* raw = job.get();
-  try {
+  auto& channel = Environment::of(info.Env()).channel;
+  return channel.start(info.Env(), std::move(job), [&](J* raw) {
     session_->run([raw, work = std::move(work)](std::unique_ptr<core::Trainer>& trainer) { work(*raw, trainer); },
-                  cancel,
-                  [&environment, raw](const core::Failure& failure) {
-                    raw->failure = failure;
-                    environment.channel.finish(raw);
-                  });
-  } catch (const core::Error&) {
-    return environment.channel.fail_now(info.Env(), std::move(job));
-  }
-  environment.channel.begin(info.Env());
-  static_cast<void>(job.release());  // settled and deleted by the channel
-  return promise;
+                  cancel, channel.finisher(raw));
+  });
 }
 
 template <typename J>
@@ -194,7 +176,7 @@ Napi::Value TrainerObject::run_batch(const Napi::CallbackInfo& info, RunBatch ru
   if (labels.IsTypedArray()) {
     batch.labels = elements_of<std::int32_t>(labels, napi_int32_array, batch.rows, "labels");
     job->keep(labels);
-    check_labels(info.Env(), batch);
+    check_labels(info.Env(), batch.labels, batch.rows, batch.classes);
   } else if (batch.classes != batch.rows) {
     throw argument_error(info.Env(), "without labels there is one text for each image");
   }

@@ -28,7 +28,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Napi::Value set_steps(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
-  using RunBatch = torchclip_training_result (core::Trainer::*)(torchclip_training_batch, core::Cancel);
+  using RunBatch = torchclip_training_result (core::Trainer::*)(const torchclip_training_batch&, core::Cancel);
   Napi::Value run_batch(const Napi::CallbackInfo& info, RunBatch run);
   // Starts work on the session's thread as a promise. `J` is a Job; `work` gets it and the trainer.
   template <typename J>

@@ -59,12 +59,9 @@ export class ImageProjection implements ImageProjectionInit {
    */
   async embed(pooled: Embeddings, threads = 0): Promise<Embeddings> {
     checkFeatures(pooled);
+    checkPooledDim(pooled, this);
     const { rows } = pooled;
     const { dim, pooledDim } = this;
-    if (pooled.dim !== pooledDim) {
-      const message = `the features have ${pooled.dim} dimensions, the projection takes ${pooledDim}`;
-      throw new TorchclipError("E_ARGUMENT", message, { subject: "features" });
-    }
     // Copies: a caller may transfer its arrays while a thread reads them.
     const [matrix, bias] = [this.matrix.slice(), this.bias.slice()];
     const data = new Float32Array(rows * dim);
@@ -81,6 +78,13 @@ export class ImageProjection implements ImageProjectionInit {
     }
     return normalizeRows({ data, rows, dim });
   }
+}
+
+/** Throws E_ARGUMENT for features of another dimension than a projection takes. */
+export function checkPooledDim({ dim }: Embeddings, { pooledDim }: ImageProjection): void {
+  if (dim === pooledDim) return;
+  const message = `the features have ${dim} dimensions, the projection takes ${pooledDim}`;
+  throw new TorchclipError("E_ARGUMENT", message, { subject: "features" });
 }
 
 /**

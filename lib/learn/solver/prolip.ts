@@ -1,10 +1,10 @@
 import { addon } from "../../addon.js";
 import type { Embeddings } from "../../embeddings.js";
-import { checkAborted, TorchclipError, toTorchclipError } from "../../errors.js";
+import { checkAborted, toTorchclipError } from "../../errors.js";
 import { isSignal, readOptions, wholeIn, type OptionCheck } from "../../options.js";
 import { own } from "../../util/own.js";
 import { checkClassTexts } from "./class-texts.js";
-import { ImageProjection } from "./image-projection.js";
+import { checkPooledDim, ImageProjection } from "./image-projection.js";
 import { checkFeatures } from "./linear-probe.js";
 
 export interface ProlipOptions {
@@ -78,10 +78,7 @@ export async function fitProlip(
   checkAborted(signal);
   const { dim, pooledDim, bias } = projection;
   checkClassTexts(features, labels, texts, dim, classes);
-  if (features.dim !== pooledDim) {
-    const message = `the features have ${features.dim} dimensions, the projection takes ${pooledDim}`;
-    throw new TorchclipError("E_ARGUMENT", message, { subject: "features" });
-  }
+  checkPooledDim(features, projection);
   const matrix = new Float64Array(dim * pooledDim);
   const cancel = new Int32Array(1);
   const abort = () => (cancel[0] = 1);

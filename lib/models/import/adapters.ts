@@ -8,7 +8,7 @@ import { readFloats } from "../formats/read-floats.js";
 import { readWeights } from "../formats/index.js";
 import type { StoredTensor } from "../formats/types.js";
 import type { WrittenTensor } from "../formats/write-safetensors.js";
-import { addLowRank } from "./low-rank.js";
+import { adapterScale, addLowRank } from "./low-rank.js";
 import type { ArtifactContent } from "./rewrite.js";
 
 const MAX_CONFIG = 1 << 20;
@@ -193,8 +193,7 @@ function placed(
   const wanted = patternValue(settings.rankPattern, pair.module) ?? settings.rank;
   if (wanted !== rank) throw refuse(`has rank ${rank}, adapter_config.json says ${wanted}`);
   const alpha = patternValue(settings.alphaPattern, pair.module) ?? settings.alpha;
-  const scale = alpha / (settings.rankStabilized ? Math.sqrt(rank) : rank);
-  return { ...found, pair, scale };
+  return { ...found, pair, scale: adapterScale(alpha, rank, settings.rankStabilized) };
 }
 
 /** PEFT's get_pattern_key: the first pattern that the module's name ends with. */

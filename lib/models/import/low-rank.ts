@@ -1,3 +1,7 @@
+/** What the product of an adapter is multiplied by (rsLoRA: arXiv:2312.03732). */
+export const adapterScale = (alpha: number, rank: number, rankStabilized: boolean): number =>
+  alpha / (rankStabilized ? Math.sqrt(rank) : rank);
+
 /** A product of two matrices of low rank that is added to a matrix. */
 export interface LowRankChange {
   /** float32 [rank, inner]. */

@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
-import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { toTorchclipError } from "../../errors.js";
-import { hashFile } from "../../util/files.js";
+import { exists, hashFile } from "../../util/files.js";
 import { adapterFiles, mergedWithAdapters } from "../import/adapters.js";
 import { readArtifact, rewriteArtifact } from "../import/rewrite.js";
 
@@ -34,7 +33,7 @@ export async function artifactWithAdapters(
       key.update(await hashFile(config, "sha256"));
     }
     const merged = join(cacheDir, "adapters", `${key.digest("hex").slice(0, 32)}.pt`);
-    if (await stat(merged).catch(() => undefined)) return merged;
+    if (await exists(merged)) return merged;
     const names = adapters.map((path) => basename(resolve(path))).join(" + ");
     const changed = await mergedWithAdapters(model, files);
     await rewriteArtifact(model, merged, changed, `${model.config.name} + ${names}`);

@@ -129,22 +129,21 @@ void Trainer::check_tokens(const torchclip_training_batch& batch) const {
   }
 }
 
-torchclip_training_result Trainer::train(torchclip_training_batch batch, Cancel cancel) {
+torchclip_training_result Trainer::run(RunBatch function, torchclip_training_batch batch, Cancel cancel) {
   check_tokens(batch);
   const auto options = encode_options(cancel);
   batch.size = sizeof batch;
   torchclip_training_result result{};
-  call(table_.train_batch, trainer_.get(), &batch, &options, &result);
+  call(function, trainer_.get(), &batch, &options, &result);
   return result;
 }
 
-torchclip_training_result Trainer::test(torchclip_training_batch batch, Cancel cancel) {
-  check_tokens(batch);
-  const auto options = encode_options(cancel);
-  batch.size = sizeof batch;
-  torchclip_training_result result{};
-  call(table_.test_batch, trainer_.get(), &batch, &options, &result);
-  return result;
+torchclip_training_result Trainer::train(const torchclip_training_batch& batch, Cancel cancel) {
+  return run(table_.train_batch, batch, cancel);
+}
+
+torchclip_training_result Trainer::test(const torchclip_training_batch& batch, Cancel cancel) {
+  return run(table_.test_batch, batch, cancel);
 }
 
 double Trainer::update(double learning_rate) {

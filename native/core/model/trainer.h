@@ -44,8 +44,8 @@ class Trainer {
   const std::string& device() const { return device_; }
 
   // `batch.size` is set here. See torchclip_torch_table for what the methods do.
-  torchclip_training_result train(torchclip_training_batch batch, Cancel cancel);
-  torchclip_training_result test(torchclip_training_batch batch, Cancel cancel);
+  torchclip_training_result train(const torchclip_training_batch& batch, Cancel cancel);
+  torchclip_training_result test(const torchclip_training_batch& batch, Cancel cancel);
   double update(double learning_rate);
   void discard_gradients();
   void read(const std::string& name, int part, float* to, std::int64_t count);
@@ -53,6 +53,8 @@ class Trainer {
   void set_steps(std::int64_t steps);
 
  private:
+  using RunBatch = decltype(torchclip_torch_table::train_batch);
+  torchclip_training_result run(RunBatch function, torchclip_training_batch batch, Cancel cancel);
   void check_tokens(const torchclip_training_batch& batch) const;
 
   Artifact artifact_;
