@@ -1,7 +1,8 @@
 import { openStored, type StoredIndex } from "../search/stored.js";
 import { exists } from "../util/files.js";
+import { gatherRows } from "../util/rows.js";
 import type { Identity } from "./identity.js";
-import type { Partial, Row } from "./partial.js";
+import type { Partial } from "./partial.js";
 
 /** How the items of a run differ from the rows of the file that was there, by name and content. */
 export interface Changes {
@@ -58,14 +59,12 @@ export class Previous {
     const identities = this.identities();
     for (let from = 0; from < identities.length; from += COPY_ROWS) {
       const some = identities.slice(from, from + COPY_ROWS);
-      const { data, dim } = index.vectors(from, some.length);
-      const rows: Row[] = [];
-      for (const [i, identity] of some.entries()) {
-        if (Number.isNaN(data[i * dim])) continue;
-        data.copyWithin(rows.length * dim, i * dim, (i + 1) * dim);
-        rows.push(identity);
-      }
-      await state.add(data.subarray(0, rows.length * dim), rows);
+      const block = index.vectors(from, some.length);
+      const kept = [...some.keys()].filter((row) => !Number.isNaN(block.data[row * block.dim]));
+      await state.add(
+        gatherRows(block, kept).data,
+        kept.map((row) => some[row]),
+      );
     }
   }
 
