@@ -34,6 +34,7 @@ export const ERROR_CODES = [
   "E_LOCKED",
   "E_DATABASE",
   "E_QUEUE",
+  "E_SHARD",
   "E_PACKAGE_MISSING",
 ] as const;
 

@@ -135,6 +135,11 @@ export function apiKeysSetting(): string[] {
     .filter(Boolean);
 }
 
+/** TORCHCLIP_SHARD_API_KEY: the key that `torchclip serve` sends to the servers of its shards. */
+export function shardApiKeySetting(): string | undefined {
+  return filled(env.TORCHCLIP_SHARD_API_KEY);
+}
+
 /** TORCHCLIP_ISA: the instruction set that the kernels may use at most; undefined where it is not set. */
 export function isaSetting(): string | undefined {
   return env.TORCHCLIP_ISA;

@@ -1,10 +1,11 @@
 import { basename } from "node:path";
 import type { Clip } from "../clip/clip.js";
 import { TorchclipError } from "../errors.js";
-import type { ServerOptions } from "../serve/options.js";
+import { isRemote, redactUrl } from "../redact.js";
+import type { IndexFile, IndexServer, ServerOptions } from "../serve/options.js";
 import { createServer, type ClipServer } from "../serve/server.js";
 import { loadServerPackages } from "../serve/packages.js";
-import { apiKeysSetting } from "../settings.js";
+import { apiKeysSetting, shardApiKeySetting } from "../settings.js";
 import { interruptSignal, remark } from "./io.js";
 import { loadForImages } from "./load-for-images.js";
 import { loadOptions, TINY_NOTE, type ImageFlags, type ModelFlags } from "./options.js";
@@ -23,6 +24,7 @@ interface Flags extends Omit<ModelFlags, "model">, ImageFlags {
   bodyLimit: number;
   allowUrls?: boolean;
   autoRotate?: boolean;
+  shardTimeout: number;
   drain: number;
   logLevel: string;
 }
@@ -59,6 +61,7 @@ function settingsOf(flags: Flags): Omit<ServerOptions, "models"> {
     allowPrivate,
     autoRotate,
     bodyLimit: flags.bodyLimit * (1 << 20),
+    shardTimeout: flags.shardTimeout * 1000,
     drainTimeout: flags.drain * 1000,
     logger: { level: flags.logLevel, stream: process.stderr },
   };
@@ -96,14 +99,32 @@ function endBySignal(server: ClipServer): Promise<boolean> {
   });
 }
 
+/** The indexes by name; those of one name are the shards of one index, in their order. */
 function indexesOf({ index = [], indexImages = [] }: Flags): ServerOptions["indexes"] {
-  if (indexImages.length > index.length)
-    throw argument("indexImages", "--index-images has no --index to belong to");
-  const entries = index.map((given, i) => {
-    const [name, file] = named(given);
-    return [name, { file, images: indexImages[i] }];
-  });
-  return Object.fromEntries(entries) as ServerOptions["indexes"];
+  const images = [...indexImages];
+  const indexes: Record<string, (IndexFile | IndexServer)[]> = {};
+  for (const given of index) {
+    const [name, value] = namedIndex(given);
+    const shard = isRemote(value) ? serverOf(value) : { file: value, images: images.shift() };
+    (indexes[name] ??= []).push(shard);
+  }
+  if (images.length === 0) return indexes;
+  throw argument("indexImages", `--index-images ${images[0]} has no --index of a file to belong to`);
+}
+
+/** NAME=FILE or NAME=URL; a FILE alone is called by its name, and a URL alone by what follows its #. */
+function namedIndex(given: string): [name: string, value: string] {
+  if (!isRemote(given)) return named(given);
+  const { index } = serverOf(given);
+  if (index !== undefined) return [index, given];
+  throw argument("index", `--index ${redactUrl(given)} needs a name: NAME=URL, or URL#NAME`);
+}
+
+/** URL#NAME: the index NAME of the server. */
+function serverOf(given: string): IndexServer {
+  const [url, fragment = ""] = given.split("#");
+  const index = fragment === "" ? undefined : decodeURIComponent(fragment);
+  return { url, index, apiKey: shardApiKeySetting() };
 }
 
 /** NAME=FILE, or FILE, which is called by its name without folder and ending. */

@@ -50,8 +50,9 @@ export interface StoredHit {
 }
 
 /**
- * Opens what `torchclip embed` wrote: FILE.parquet, or FILE.npy with names and record in FILE.npy.json,
- * which may be missing. A .npy is mapped in fp32 (see `EmbeddingIndex.open`), a .parquet is read into memory.
+ * Opens what `torchclip embed` wrote: FILE.parquet, FILE.npy with names and record in FILE.npy.json, which may
+ * be missing, or the manifest.json of `embed --queue`. A .npy is mapped in fp32 (see `EmbeddingIndex.open`); a
+ * .parquet, and the shards of a manifest, are read into memory.
  *
  * Throws E_INDEX_NOT_FOUND; E_INDEX_CORRUPT where the file or its JSON is damaged or of another form;
  * E_READ where the system does not let it be read.
@@ -60,6 +61,7 @@ export interface StoredHit {
  * const { index, names, record } = await openStored("photos.parquet");
  */
 export async function openStored(file: string, options: ParquetOptions = {}): Promise<StoredIndex> {
+  if (/\.json$/i.test(file)) return openShards(file, options);
   if (!/\.parquet$/i.test(file)) return openNpy(file, options);
   const { readParquetIndex } = await import("./parquet.js");
   const { index, names, contents, record = {} } = await readParquetIndex(file, options);
@@ -93,6 +95,12 @@ export async function nearestHits(
   }));
   // Row −1 stands for a hit that is not there: rows of failed items are NaN and are never found.
   return hits.filter(({ row }) => row >= 0);
+}
+
+async function openShards(file: string, options: ParquetOptions): Promise<StoredIndex> {
+  const { openManifest } = await import("./manifest.js");
+  const { input, model, ...rows } = await openManifest(file, options, openStored);
+  return { file, ...rows, metadata: [], record: { kind: "images", input, model }, recordFile: file };
 }
 
 async function openNpy(file: string, options: ParquetOptions): Promise<StoredIndex> {

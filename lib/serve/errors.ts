@@ -47,16 +47,21 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_ABORTED: 499,
   E_CLOSED: 503,
   E_OUT_OF_MEMORY: 503,
+  E_SHARD: 502,
 };
 
 /** Errors that are the fault of an image. */
 const OF_IMAGE: ReadonlySet<string> = new Set(["E_IMAGE_READ", "E_IMAGE_DECODE", "E_TIMEOUT"]);
 
+/** Why a shard does not answer stays in the log: it names the addresses of other servers. */
+const NO_SHARD = "a shard of the index does not answer; the server's log has the reason";
+
 /** Seconds; a batch of the largest size takes about as long. */
 const RETRY_AFTER = 1;
 
 /**
- * What is told of an error. The message of a defect (500) stays in the log: it may name files.
+ * What is told of an error. The messages of a defect (500) and of a shard (502) stay in the log: they may name
+ * files and addresses.
  *
  * @param imageStatus The status for an image that cannot be read: 400 where it is one of a list, else 422.
  */
@@ -69,6 +74,7 @@ export function problemOf(error: unknown, imageStatus: number): Problem {
     const { code, message, subject } = error;
     const status = OF_IMAGE.has(code) ? imageStatus : (STATUS[code] ?? 500);
     if (status === 500) return defect();
+    if (code === "E_SHARD") return { status, code, message: NO_SHARD };
     return withRetry({ status, code, message, where: subject });
   }
   return problemOfFastify(error) ?? defect();

@@ -118,6 +118,7 @@ async function tellError(
   const problem = problemOf(error, config.imageStatus);
   state.code = problem.code;
   if (problem.status === 500) request.log.error({ err: error }, "defect");
+  if (problem.status === 502) request.log.error({ err: error }, "shard");
   if (problem.retryAfter !== undefined) void reply.header("retry-after", String(problem.retryAfter));
   if (problem.status === 401) void reply.header("www-authenticate", "Bearer");
   return sendJson(reply.code(problem.status), problemBody(problem, config.errors));

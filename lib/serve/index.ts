@@ -1,3 +1,3 @@
 export { ClipServer, createServer } from "./server.js";
 export type { ListenOptions } from "./server.js";
-export type { IndexOptions as ServedIndexOptions, ServerOptions } from "./options.js";
+export type { IndexFile, IndexServer, ServerOptions } from "./options.js";

@@ -4,18 +4,27 @@ import { LIMIT_CHECKS } from "../images/limits.js";
 import type { ImageLimits } from "../images/types.js";
 import type { ProbeClassifier } from "../learn/probe-classifier.js";
 import { BATCH_SIZE, isBoolean, readOptions, wholeIn, type OptionCheck } from "../options.js";
-import type { StoredIndex } from "../search/stored.js";
 import type { ServedModel } from "./model.js";
 
-/** An index that `/v1/search` searches. */
-export interface IndexOptions {
-  /** A .npy (with its .npy.json) or a .parquet of `torchclip embed`. */
+/** An index that `/v1/search` searches, or a shard of one: a file of this machine. */
+export interface IndexFile {
+  /** A .npy (with its .npy.json) or a .parquet of `torchclip embed`, or the manifest.json of its queue. */
   file: string;
   /**
    * The folder of the index's images, from which thumbnails are shown. Default: none are. Only images that
    * the index names are given out, and none outside the folder.
    */
   images?: string;
+}
+
+/** An index, or a shard of one, that another torchclip server searches with the same model. */
+export interface IndexServer {
+  /** Address of the server: "http://10.0.0.2:8000". */
+  url: string;
+  /** The name of the index there. Default: the one that it has here. */
+  index?: string;
+  /** A key that the server accepts. */
+  apiKey?: string;
 }
 
 /**
@@ -30,8 +39,14 @@ export interface ServerOptions extends Limits {
    * They stay open when the server closes.
    */
   models: Readonly<Record<string, Clip>>;
-  /** Indexes by name. Each belongs to the model whose weights made it, which must be among `models`. */
-  indexes?: Readonly<Record<string, IndexOptions>>;
+  /**
+   * Indexes by name. Each belongs to the model whose weights made it, which must be among `models`. A list is
+   * one index of several shards, whose rows are numbered one after another; a search gives the rows that it
+   * would give if all were in one file.
+   */
+  indexes?: Readonly<Record<string, IndexFile | IndexServer | readonly (IndexFile | IndexServer)[]>>;
+  /** Milliseconds that another server has for the answer of a shard. Default 10,000. */
+  shardTimeout?: number;
   /** Probes by name: files that `torchclip teach` or `torchclip probe` wrote. */
   probes?: Readonly<Record<string, string>>;
   /** Requests must bring one of these keys as `Authorization: Bearer KEY`. Default: no key is needed. */
@@ -72,14 +87,6 @@ export interface ServerOptions extends Limits {
 /** Options with their defaults. */
 export type CheckedServerOptions = Required<Omit<ServerOptions, keyof Limits>> & Limits;
 
-/** An index that was opened. */
-export interface ServedIndex {
-  stored: StoredIndex;
-  model: ServedModel;
-  /** Folder of its images, where thumbnails may be shown. */
-  images: string | undefined;
-}
-
 /** A probe that was read. */
 export interface ServedProbe {
   model: ServedModel;
@@ -107,6 +114,7 @@ const CHECKS: Partial<Record<keyof ServerOptions, OptionCheck>> = {
   formats,
   models: isObject,
   indexes: isObject,
+  shardTimeout: isTime,
   probes: isObject,
   apiKeys: isKeys,
   bodyLimit: wholeIn(1024, 1 << 30),
@@ -132,6 +140,7 @@ export function checkServerOptions(given: ServerOptions): CheckedServerOptions {
   const { bodyLimit = 32 * MIB } = options;
   return {
     indexes: {},
+    shardTimeout: 10_000,
     probes: {},
     apiKeys: [],
     bodyLimit,

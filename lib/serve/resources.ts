@@ -3,12 +3,11 @@ import { DEFAULT_LIMITS } from "../images/limits.js";
 import { IMAGE_FORMATS } from "../images/types.js";
 import { ProbeClassifier } from "../learn/probe-classifier.js";
 import { probeModel, readProbe } from "../learn/probe-file.js";
-import { openStored } from "../search/stored.js";
 import type { ServerMetrics } from "./metrics.js";
 import { RemoteImages } from "./remote.js";
 import { ServedModel } from "./model.js";
 import type { ServedModels } from "./models.js";
-import type { CheckedServerOptions, ServedIndex, ServedProbe } from "./options.js";
+import type { CheckedServerOptions, ServedProbe } from "./options.js";
 
 /** All but SVG, whose decoder cannot be stopped at a limit of time. */
 const SERVED_FORMATS = IMAGE_FORMATS.filter((format) => format !== "svg");
@@ -51,31 +50,4 @@ export async function readProbes({ probes }: CheckedServerOptions, models: Serve
     served.set(name, { model, classifier: new ProbeClassifier(model.classifierModel(), stored, file) });
   }
   return served;
-}
-
-/**
- * Opens the indexes and finds the model of each. E_ARGUMENT for an index whose model is not served: its
- * vectors cannot be compared with those of another one.
- */
-export async function openIndexes({ indexes }: CheckedServerOptions, models: ServedModels) {
-  const served = new Map<string, ServedIndex>();
-  try {
-    for (const [name, { file, images }] of Object.entries(indexes)) {
-      const stored = await openStored(file);
-      const model = models.all.find(
-        ({ clip }) => clip.info.config.source.sha256 === stored.record.model?.sha256,
-      );
-      if (model?.clip.info.embedDim !== stored.index.dim) {
-        stored.index.close();
-        const made = stored.record.model?.name ?? "a model that it does not name";
-        const message = `${file} was made with ${made}, which is not among the models of the server`;
-        throw new TorchclipError("E_ARGUMENT", message, { subject: file });
-      }
-      served.set(name, { stored, model, images });
-    }
-    return served;
-  } catch (error) {
-    for (const { stored } of served.values()) stored.index.close();
-    throw error;
-  }
 }

@@ -7,14 +7,10 @@ import { addHooks } from "./hooks.js";
 import { ApiKeys } from "./keys.js";
 import { ServerMetrics } from "./metrics.js";
 import { ServedModels } from "./models.js";
-import {
-  checkServerOptions,
-  type CheckedServerOptions,
-  type ServedIndex,
-  type ServerOptions,
-} from "./options.js";
+import { openIndexes } from "./open-indexes.js";
+import { checkServerOptions, type CheckedServerOptions, type ServerOptions } from "./options.js";
 import { loadServerPackages, type ServerPackages } from "./packages.js";
-import { makeModels, openIndexes, readProbes } from "./resources.js";
+import { makeModels, readProbes } from "./resources.js";
 import { classifyRoutes } from "./routes/classify.js";
 import { embeddingRoutes } from "./routes/embeddings.js";
 import { immichRoutes } from "./routes/immich.js";
@@ -22,6 +18,7 @@ import { pageRoutes } from "./routes/page.js";
 import { DOCS, type ServerParts } from "./routes/parts.js";
 import { searchRoutes } from "./routes/search.js";
 import { statusRoutes } from "./routes/status.js";
+import type { ServedIndex } from "./served-index.js";
 import type { RequestState } from "./state.js";
 
 /** Where a server listens. */
@@ -105,7 +102,7 @@ export class ClipServer {
     await this.app.close();
     clearTimeout(timer);
     await Promise.all(this.models.all.map(({ batcher }) => batcher.drain()));
-    for (const { stored } of this.indexes.values()) stored.index.close();
+    for (const index of this.indexes.values()) index.close();
     return isComplete;
   }
 }
@@ -114,8 +111,8 @@ export class ClipServer {
  * Makes a server of loaded models. It needs packages that are optional: fastify, @fastify/multipart,
  * @fastify/swagger, @fastify/swagger-ui and prom-client.
  *
- * Throws E_ARGUMENT; E_PACKAGE_MISSING, with the command that installs the packages; the errors of indexes and
- * probes.
+ * Throws E_ARGUMENT; E_PACKAGE_MISSING, with the command that installs the packages; E_SHARD where the server of
+ * a shard does not answer; the errors of indexes and probes.
  *
  * @example
  * const clip = await load("ViT-B/32");
@@ -145,17 +142,9 @@ export async function createServer(given: ServerOptions): Promise<ClipServer> {
   const budget = new BodyBudget(options.bodyBudget);
   addHooks(app, { models, metrics, keys, budget, bodyLimit: options.bodyLimit, states, isClosing });
   await addPlugins(app, packages, options);
-  const { allowUrls, autoRotate } = options;
+  const { allowUrls } = options;
   const isReady = () => server.isReady;
-  addRoutes(app, {
-    models,
-    indexes,
-    probes,
-    metrics,
-    allowUrls,
-    autoRotate,
-    isReady,
-  });
+  addRoutes(app, { models, indexes, probes, metrics, allowUrls, isReady });
   return server;
 }
 

@@ -13,6 +13,7 @@ import { readImages, ShardReader } from "../../lib/queue/shard-images.js";
 import { ShardQueue } from "../../lib/queue/shard-queue.js";
 import { statusOf } from "../../lib/queue/status.js";
 import { work, type WorkerOptions } from "../../lib/queue/worker.js";
+import { openStored } from "../../lib/search/stored.js";
 import { assertMissing, rejectsWith, temporaryFolder, tinyModel } from "../support/index.js";
 import { makeImages, readRows, readRun, settingsFor } from "../support/queue.js";
 import { noRedis, RedisServer } from "../support/redis.js";
@@ -71,6 +72,35 @@ describe("sharded embedding on a queue", () => {
     assert.equal(status?.state, "finished");
     assert.deepEqual(status.rows, { total: COUNT, done: COUNT, failed: 1 });
     assert.equal(status.shards.done, run.shards);
+  });
+
+  it("its manifest opens as one index, which every command reads", async () => {
+    const { manifest, names, data } = readRun(outFor("one"));
+    const stored = await openStored(outFor("one/manifest.json"));
+    try {
+      assert.deepEqual(stored.names, names);
+      const { data: rows } = stored.index.vectors(0, COUNT);
+      assert.ok(Buffer.from(rows.buffer).equals(data));
+      assert.equal(stored.contents.length, COUNT);
+      const { kind, input, model } = stored.record;
+      assert.deepEqual([kind, input, model?.name], ["images", list, tinyModel]);
+      const file = outFor("one/broken.json");
+      for (const [what, broken, message] of [
+        ["a shard's rows", { ...manifest, shards: [{ ...manifest.shards[0], rows: 1 }] }, /rows, not 1$/],
+        ["dim", { ...manifest, dim: 7 }, /vectors of \d+, not of 7$/],
+        ["a file", { ...manifest, shards: [{ rows: 1, files: [{ name: "../x.npy" }] }] }, /folder above/],
+        ["a missing file", { ...manifest, shards: [{ rows: 1, files: [{ name: "x.npy" }] }] }, /cannot/],
+        ["no shards", {}, /it is no manifest/],
+      ] as const) {
+        writeFileSync(file, JSON.stringify(broken));
+        const error = await rejectsWith("E_INDEX_CORRUPT", () => openStored(file), what);
+        assert.match(error.message, message);
+      }
+      rmSync(file);
+      await rejectsWith("E_INDEX_NOT_FOUND", () => openStored(file));
+    } finally {
+      stored.index.close();
+    }
   });
 
   it("by three workers at once: every shard once, the same files as by one", async () => {

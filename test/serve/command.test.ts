@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { colourImages } from "../support/colours.js";
 import { root, temporaryFolder } from "../support/index.js";
-import { MAIN, runNode } from "../support/process.js";
+import { commandLine, MAIN, printedBy, runNode } from "../support/process.js";
 import { answerOf, dataUri } from "../support/server.js";
 
 interface Running {
@@ -88,6 +91,37 @@ describe("torchclip serve", function () {
     assert.doesNotMatch(server.log(), /private|key-|AAAA|secret|base64/);
   });
 
+  it("a server of several shards: files, and the index of another server", async () => {
+    const folder = temporaryFolder();
+    const cli = commandLine(cache);
+    const names = ["blue", "lime", "red"];
+    const files = names.map((name) => join(folder, `${name}.npy`));
+    for (const [i, name] of names.entries()) {
+      await colourImages(join(folder, name), [name]);
+      printedBy(cli("embed", join(folder, name), "-o", files[i], "-m", "tiny"));
+    }
+    const shard = await start(["--index", `last=${files[2]}`, "--index-images", join(folder, "red")], {
+      TORCHCLIP_API_KEYS: "key",
+    });
+    const indexes = [`all=${files[0]}`, `all=${files[1]}`, `all=${shard.url}#last`];
+    const images = ["blue", "lime"].flatMap((name) => ["--index-images", join(folder, name)]);
+    const env = { TORCHCLIP_SHARD_API_KEY: "key" };
+    const server = await start([...indexes.flatMap((index) => ["--index", index]), ...images], env);
+    const uri = `data:image/png;base64,${readFileSync(join(folder, "red/red.png")).toString("base64")}`;
+    const response = await fetch(`${server.url}/v1/search`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ index: "all", query: uri }),
+    });
+    const { rows, data } = (await response.json()) as { rows: number; data: { row: number; name: string }[] };
+    assert.deepEqual([rows, data.length, data[0].row, data[0].name], [3, 3, 2, "red.png"]);
+    for (const row of [0, 1, 2])
+      assert.equal((await fetch(`${server.url}/v1/indexes/all/images/${row}`)).status, 200, `row ${row}`);
+    assert.equal(await shard.end("SIGTERM"), 0);
+    assert.equal((await fetch(`${server.url}/v1/indexes/all/images/2`)).status, 502);
+    assert.match(server.log(), /"msg":"shard"/);
+  });
+
   it("SIGTERM: requests that are in work are answered, new ones are not taken, then it ends", async () => {
     const server = await start(["--max-delay", "700", "--drain", "3600"]);
     const answer = embed(server.url, "a");
@@ -111,7 +145,8 @@ describe("torchclip serve", function () {
 
   it("wrong arguments end it before a model is loaded", () => {
     for (const [args, message] of [
-      [["--index-images", "x"], /--index-images has no --index/],
+      [["--index", "http://localhost:1"], /--index http:\/\/localhost:1\/? needs a name: NAME=URL/],
+      [["--index-images", "x"], /--index-images x has no --index/],
       [["-m", "a=tiny", "-m", "a=tiny"], /two models are called a/],
       [["--index", "missing.npy"], /missing\.npy/],
       [["--port", "70000"], /must be a whole number/],

@@ -6,8 +6,10 @@ const DESCRIPTION = "HTTP server: embeddings of texts and images, classification
 const MODEL =
   "a model that is served: a name or path, or NAME=MODEL for the name that requests give; may be repeated, " +
   "and the first answers requests that name none";
-const INDEX = "an index of `torchclip embed` for /v1/search, or NAME=FILE; may be repeated";
-const IMAGES = "folder of an index's images, in the order of --index; the page then shows thumbnails";
+const INDEX =
+  "an index of `torchclip embed` for /v1/search, NAME=FILE, or NAME=URL#INDEX for that of another torchclip " +
+  "server; may be repeated, and those of one NAME are the shards of one index";
+const IMAGES = "folder of an index's images, in the order of the files of --index; the page shows thumbnails";
 const PROBE = "a probe of `torchclip teach` or `torchclip probe` for /v1/classify, or NAME=FILE";
 const KEY =
   "a key that requests must bring (Authorization: Bearer KEY); may be repeated. TORCHCLIP_API_KEYS, " +
@@ -43,6 +45,11 @@ export function serveCommand(program: Command): void {
     .option("--allow-urls", URLS)
     .option("--allow-private", "let these URLs lead to addresses that are not public (intranet, localhost)")
     .option("--auto-rotate", AUTO_ROTATE)
+    .addOption(
+      new Option("--shard-timeout <s>", "how long another server has for the answer of a shard")
+        .argParser(nonNegative)
+        .default(10),
+    )
     .addOption(
       new Option("--drain <s>", "how long SIGTERM waits for requests that are in work")
         .argParser(nonNegative)

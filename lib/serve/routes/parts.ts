@@ -2,7 +2,8 @@ import type { FastifyReply } from "fastify";
 import type { ErrorForm } from "../errors.js";
 import type { ServerMetrics } from "../metrics.js";
 import type { ServedModels } from "../models.js";
-import type { ServedIndex, ServedProbe } from "../options.js";
+import type { ServedProbe } from "../options.js";
+import type { ServedIndex } from "../served-index.js";
 
 /** Where the OpenAPI document and its page are; the plugin's routes have no config. */
 export const DOCS = "/docs";
@@ -14,7 +15,6 @@ export interface ServerParts {
   probes: ReadonlyMap<string, ServedProbe>;
   metrics: ServerMetrics;
   allowUrls: boolean;
-  autoRotate: boolean;
   /** Whether the models are warmed up and the server is not closing. */
   isReady: () => boolean;
 }

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from "fastify";
-import { TorchclipError } from "../../errors.js";
-import { nearestHits } from "../../search/stored.js";
-import { pathInside } from "../../util/inside.js";
+import type { Embeddings } from "../../embeddings.js";
 import { RequestError } from "../errors.js";
 import { ItemReader, wrong, type Item } from "../items.js";
+import type { ServedIndex } from "../served-index.js";
 import type { JsonObject } from "../shapes/shape.js";
-import { stateOf } from "../state.js";
+import { stateOf, type RequestState } from "../state.js";
+import { vectorOf } from "../vectors.js";
 import { routeConfig, sendJson, type ServerParts } from "./parts.js";
 
 interface SearchBody extends JsonObject {
@@ -14,20 +14,24 @@ interface SearchBody extends JsonObject {
 }
 
 const MOST_HITS = 1000;
-/** Pixels of a thumbnail. */
-const SIDE = 256;
 
 const BODY = {
   type: "object",
   properties: {
-    index: { type: "string", description: "an index of GET /v1/models; default: the server's first" },
+    index: { type: "string", description: "an index of GET /v1/indexes; default: the server's first" },
     query: { description: 'a text, a data URI of an image, {"text"} or {"image"}' },
+    vector: {
+      description: "in place of query: an embedding of the index's model, as numbers or as base64 of float32",
+    },
     top_k: { type: "integer", minimum: 1, maximum: MOST_HITS, default: 10 },
   },
   examples: [{ query: "a red circle", top_k: 3 }],
 } as const;
 
-/** `POST /v1/search`: the nearest rows of an index. `GET /v1/indexes/NAME/images/ROW`: a thumbnail of one. */
+/**
+ * `POST /v1/search`: the nearest rows of an index. `GET /v1/indexes`: the indexes.
+ * `GET /v1/indexes/NAME/images/ROW`: a thumbnail of a row's image.
+ */
 export function searchRoutes(app: FastifyInstance, parts: ServerParts): void {
   app.post<{ Body: SearchBody }>("/v1/search", {
     schema: { summary: "The nearest rows of an index", tags: ["torchclip"], body: BODY },
@@ -35,20 +39,38 @@ export function searchRoutes(app: FastifyInstance, parts: ServerParts): void {
     handler: async (request, reply) => {
       const { body } = request;
       const state = stateOf(request);
-      const { name, index } = indexOf(parts.indexes, body.index);
-      const { model } = index;
+      const index = indexOf(parts.indexes, body.index);
+      const { name, model } = index;
       state.answeredBy(model, reply);
       state.items = 1;
-      const item = queryOf(body.query, new ItemReader(state.strings, parts.allowUrls));
-      const { controller } = state;
-      const { vectors } = await model.embed([item], { controller, truncate: "end" });
-      const [data] = vectors;
-      const hits = await nearestHits(index.stored, { data, rows: 1, dim: data.length }, body.top_k ?? 10);
-      const links = hits.map((hit) => (index.images ? { ...hit, image: imagePath(name, hit.row) } : hit));
-      return sendJson(reply, { object: "list", model: model.name, index: name, data: links });
+      const query = await embeddingOf(body, index, state, parts.allowUrls);
+      const { rows, hits } = await index.nearest(query, body.top_k ?? 10, state.controller.signal);
+      const data = hits.map((hit) =>
+        index.hasImage(hit.row) ? { ...hit, image: imagePath(name, hit.row) } : hit,
+      );
+      return sendJson(reply, { object: "list", model: model.name, index: name, rows, data });
     },
   });
+  indexesRoute(app, parts);
   imageRoute(app, parts);
+}
+
+/** The embedding that is searched for: `vector`, or that of `query`. */
+async function embeddingOf(
+  { query, vector }: SearchBody,
+  { model }: ServedIndex,
+  { strings, controller }: RequestState,
+  allowUrls: boolean,
+): Promise<Embeddings> {
+  const dim = model.clip.info.embedDim;
+  if (vector === undefined) {
+    const item = queryOf(query, new ItemReader(strings, allowUrls));
+    const { vectors } = await model.embed([item], { controller, truncate: "end" });
+    return { data: vectors[0], rows: 1, dim };
+  }
+  if (query !== undefined) throw wrong("vector", "and query exclude each other");
+  const given = typeof vector === "string" ? strings.find(vector).toString() : vector;
+  return { data: vectorOf(given, dim, "vector"), rows: 1, dim };
 }
 
 function queryOf(query: unknown, reader: ItemReader): Item {
@@ -56,10 +78,10 @@ function queryOf(query: unknown, reader: ItemReader): Item {
   return typeof query === "string" ? reader.textOrImage(query, "query") : reader.part(query, "query");
 }
 
-function indexOf(indexes: ServerParts["indexes"], name: string | undefined) {
+function indexOf(indexes: ServerParts["indexes"], name: string | undefined): ServedIndex {
   const wanted = name ?? [...indexes.keys()].at(0);
   const index = wanted === undefined ? undefined : indexes.get(wanted);
-  if (wanted !== undefined && index) return { name: wanted, index };
+  if (index) return index;
   const names = indexes.size > 0 ? `it has ${[...indexes.keys()].join(", ")}` : "it was started without one";
   throw new RequestError(
     404,
@@ -73,30 +95,36 @@ function imagePath(name: string, row: number): string {
   return `/v1/indexes/${encodeURIComponent(name)}/images/${row}`;
 }
 
-function imageRoute(app: FastifyInstance, { indexes, autoRotate }: ServerParts): void {
+function indexesRoute(app: FastifyInstance, { indexes }: ServerParts): void {
+  const describe = (index: ServedIndex) => ({
+    id: index.name,
+    object: "index",
+    model: index.model.name,
+    fingerprint: index.model.fingerprint,
+    rows: index.rows,
+    dimensions: index.model.clip.info.embedDim,
+    shards: index.shards.length,
+    images: index.hasImages,
+  });
+  app.get("/v1/indexes", {
+    schema: { summary: "The indexes", tags: ["torchclip"] },
+    config: routeConfig({}),
+    handler: (_, reply) => sendJson(reply, { object: "list", data: [...indexes.values()].map(describe) }),
+  });
+}
+
+function imageRoute(app: FastifyInstance, { indexes }: ServerParts): void {
   app.get<{ Params: { name: string; row: string } }>("/v1/indexes/:name/images/:row", {
     schema: { summary: "A thumbnail of an index's image (WebP)", tags: ["torchclip"] },
     config: routeConfig({ imageStatus: 422 }),
     handler: async (request, reply) => {
-      const { index } = indexOf(indexes, request.params.name);
-      const name = /^\d{1,10}$/.test(request.params.row)
-        ? index.stored.names[Number(request.params.row)]
-        : "";
-      if (!index.images || !name) throw new RequestError(404, "E_NOT_FOUND", "there is no such image");
-      const file = await insideOf(index.images, name);
-      const { thumbnail } = await import("../../report/images.js"); // with what draws text: not at the start
-      const bytes = await thumbnail(file, SIDE, { autoRotate });
+      const index = indexOf(indexes, request.params.name);
+      const { signal } = stateOf(request).controller;
+      const bytes = /^\d{1,10}$/.test(request.params.row)
+        ? await index.thumbnail(Number(request.params.row), signal)
+        : undefined;
+      if (bytes === undefined) throw new RequestError(404, "E_NOT_FOUND", "there is no such image");
       return reply.type("image/webp").header("cache-control", "private, max-age=3600").send(bytes);
     },
   });
-}
-
-/** The file of an index's image. What is not inside the folder does not exist for clients. */
-async function insideOf(folder: string, name: string): Promise<string> {
-  try {
-    return await pathInside(folder, name);
-  } catch (error) {
-    if (error instanceof TorchclipError) throw new RequestError(404, "E_NOT_FOUND", "there is no such image");
-    throw error;
-  }
 }
