@@ -2,6 +2,10 @@
 #include "linalg/thread_pool.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <ctime>
+#include <thread>
 #include <vector>
 
 #include "check.h"
@@ -18,4 +22,23 @@ TEST_CASE("every index is worked on once in each of many rounds") {
     }
     CHECK(std::count(seen.begin(), seen.end(), kRounds) == kCount);
   }
+}
+
+TEST_CASE("a caller that waits long for a helper sleeps") {
+  constexpr auto kPause = std::chrono::milliseconds(300);
+  torchclip::core::ThreadPool pool(2);
+  const auto caller = std::this_thread::get_id();
+  std::atomic<bool> helper_pauses = false;
+  const std::clock_t before = std::clock();
+  pool.parallel_for(2, [&](std::int64_t) {
+    if (std::this_thread::get_id() != caller) {
+      helper_pauses = true;
+      std::this_thread::sleep_for(kPause);
+      return;
+    }
+    while (!helper_pauses) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  const double seconds = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+  CHECK(helper_pauses);
+  CHECK(seconds < 0.15);  // CPU time of the process; half of the pause
 }

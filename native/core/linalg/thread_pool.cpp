@@ -10,6 +10,7 @@ namespace torchclip::core {
 namespace {
 
 constexpr int kSpins = 4000;  // some 20 to 50 microseconds
+constexpr int kYields = 200;  // some 100 microseconds where nothing else wants the core
 
 }  // namespace
 
@@ -43,15 +44,27 @@ void ThreadPool::run(std::int64_t count, void* work, Call call) {
   wake_.notify_all();
   take_tasks(count, work, call, 0);
   state_.fetch_and(~kOpen, std::memory_order_acq_rel);
-  for (int spins = 0; (state_.load(std::memory_order_acquire) & kJoined) != 0;) {
-    if (++spins < kSpins) {
-      spin_pause();
-    } else {
-      std::this_thread::yield();  // the helper's core was taken away
-    }
-  }
-  // No helper is in the round any more.
+  wait_for_helpers();
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void ThreadPool::wait_for_helpers() {
+  const auto helpers_are_in = [this] { return (state_.load() & kJoined) != 0; };
+  for (int i = 0; i < kSpins && helpers_are_in(); ++i) spin_pause();
+  for (int i = 0; i < kYields && helpers_are_in(); ++i) std::this_thread::yield();
+  // A helper's core was taken away. If this thread sleeps, its own core is free for that helper.
+  for (;;) {
+    const auto seen = left_.load();
+    if (!helpers_are_in()) return;
+    left_.wait(seen);
+  }
+}
+
+void ThreadPool::leave_round() {
+  const auto before = state_.fetch_sub(1);
+  if ((before & kOpen) != 0) return;  // the caller is not waiting yet, and will see that this helper has left
+  left_.fetch_add(1);
+  left_.notify_one();
 }
 
 void ThreadPool::take_tasks(std::int64_t count, void* work, Call call, int thread) noexcept {
@@ -85,7 +98,7 @@ void ThreadPool::help(int thread) {
     }
     if (!joined) continue;
     take_tasks(count_, work_, call_, thread);
-    state_.fetch_sub(1, std::memory_order_acq_rel);
+    leave_round();
   }
 }
 

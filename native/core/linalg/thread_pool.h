@@ -1,6 +1,6 @@
 // Threads that compute one job together. The caller and its helpers share the tasks of `parallel_for` by a counter, so
 // that a core that is taken away for a moment does not delay the others. Between two calls helpers spin for a few
-// microseconds and then sleep.
+// microseconds and then sleep, and so does a caller whose helpers do not get their cores back.
 #pragma once
 
 #include <atomic>
@@ -45,12 +45,16 @@ class ThreadPool {
   void run(std::int64_t count, void* work, Call call);
   void take_tasks(std::int64_t count, void* work, Call call, int thread) noexcept;
   void help(int thread);
+  // Returns when no helper is in the round any more.
+  void wait_for_helpers();
+  void leave_round();
 
   // The round, whether it can still be joined, and the number of helpers in it. A helper that wakes late finds the
   // round closed, and the caller does not wait for it.
   static constexpr std::uint64_t kOpen = 1u << 31, kJoined = kOpen - 1, kRound = std::uint64_t{1} << 32;
   std::atomic<std::uint64_t> state_{0};
   std::atomic<std::uint32_t> wake_{0};
+  std::atomic<std::uint32_t> left_{0};  // Counts helpers that left a closed round; the caller sleeps on it.
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> next_{0};
   std::int64_t count_ = 0;
