@@ -11,7 +11,7 @@ import { writeFileWhole, writeFolderWhole } from "../util/files.js";
 import { withLock } from "../util/lock.js";
 import { packageRoot, packageVersion } from "../util/package.js";
 import { SCOPE } from "../util/platform.js";
-import { findLibtorch, PINNED_SOURCES, type FindOptions } from "./libtorch.js";
+import { findLibtorch, pinnedVersion, PINNED_SOURCES, type FindOptions } from "./libtorch.js";
 
 /** As the core's `kLibrarySuffix`. */
 const SUFFIX = platform === "darwin" ? "dylib" : "so";
@@ -77,7 +77,7 @@ export interface SetupOptions extends Omit<FindOptions, "flavour"> {
 /**
  * Installs a backend into the cache: libtorch (about 200 MB, with CUDA 3 GB) and torchclip's libraries for it.
  * What is there is not fetched again. `load` finds them from then on. Throws E_DOWNLOAD where there is no
- * backend for this platform and version, before anything is fetched.
+ * backend for this platform and version, or one for another libtorch, before anything is fetched.
  *
  * @example
  * const { libtorch } = await setupBackend("torch");
@@ -86,8 +86,11 @@ export async function setupBackend(name: BackendName, options: SetupOptions = {}
   const pins = readPins(options.pins ?? join(packageRoot, "backends.json"));
   const missing: { part: BackendName; pin: Pin }[] = [];
   for (const part of NEEDED[name]) {
-    if (backendLibrary(part, options.built)) continue;
+    const library = backendLibrary(part, options.built);
     const pin = pins[backendPackage(part)];
+    // A local build belongs to the libtorch that it was built with, which it has recorded.
+    if (pin && (!library || library.startsWith(backendsCache()))) checkFits(part, pin, name);
+    if (library) continue;
     if (!pin) throw notPublished(backendPackage(part));
     missing.push({ part, pin });
   }
@@ -113,6 +116,20 @@ async function recordLibtorch(name: BackendName, libtorch: string): Promise<void
   const hasCuda = existsSync(join(known, "lib", `libtorch_cuda.${SUFFIX}`));
   if (name === "torch" && known !== "" && hasCuda) return;
   await writeFileWhole(file, `${libtorch}\n`);
+}
+
+/** Throws E_DOWNLOAD where a backend was compiled for another minor version than that of the libtorch. */
+function checkFits(part: BackendName, { libtorch }: Pin, wanted: BackendName): void {
+  const version = pinnedVersion(flavourOf(wanted));
+  const minor = (text: string) => text.split(".").slice(0, 2).join(".");
+  if (minor(libtorch) === minor(version)) return;
+  const packageName = backendPackage(part);
+  throw new TorchclipError(
+    "E_DOWNLOAD",
+    `${packageName} is compiled for libtorch ${libtorch}, and \`setup ${wanted}\` installs ${version}: one cannot ` +
+      "open the other. A clone of the repository that is built by `npm run build` has both (docs/install.md)",
+    { subject: packageName },
+  );
 }
 
 function notPublished(packageName: string): TorchclipError {

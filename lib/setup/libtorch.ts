@@ -126,15 +126,16 @@ function flavourOf({ flavour }: FindOptions): Flavour {
   return /^cu\d+$/.test(wanted) ? (wanted as Flavour) : "cuda";
 }
 
-function wantedVersion(options: FindOptions): string {
-  return flavourOf(options) === "cuda" ? CUDA_LIBTORCH_VERSION : LIBTORCH_VERSION;
+/** The version of a flavour that is fetched. */
+export function pinnedVersion(flavour: Flavour): string {
+  return flavour === "cuda" ? CUDA_LIBTORCH_VERSION : LIBTORCH_VERSION;
 }
 
 /** The folder of the cache that holds all that was fetched of libtorch. */
 export const libtorchCache = (): string => join(settings().cacheDir, "libtorch");
 
 /** The name of a libtorch in the cache: "2.13.0-cpu". */
-const cacheName = (options: FindOptions): string => `${wantedVersion(options)}-${flavourOf(options)}`;
+const cacheName = (options: FindOptions): string => `${pinnedVersion(flavourOf(options))}-${flavourOf(options)}`;
 
 /** NVIDIA's libraries lie beside `torch/`, as in Python's site-packages: libtorch looks for them there. */
 export function cacheFolder(options: FindOptions): string {
@@ -213,7 +214,7 @@ async function pipDownload(options: FindOptions): Promise<string> {
       .map((f) => join(folder, f));
   };
   try {
-    const [wheel] = await pip("--no-deps", `torch==${wantedVersion(options)}`);
+    const [wheel] = await pip("--no-deps", `torch==${pinnedVersion(flavourOf(options))}`);
     if (!wheel) throw new Error("pip fetched no wheel");
     const archives: Archive[] = [{ file: wheel, prefix: /^torch\/(?=(lib|include)\/)/, to: "torch" }];
     // A registry may serve a CUDA build under the plain name: its CPU half, too, needs two small NVIDIA

@@ -65,8 +65,8 @@ describe("torchclip setup", () => {
   };
   const built = join(folder, "no-build");
   const setup = () => setupBackend("cuda", { sources: [libtorch], pins, built });
-  const pinAll = (hash: string) => {
-    const pin = { version: PINNED, libtorch: "2.14.1", sha256: hash };
+  const pinAll = (hash: string, libtorchVersion = "2.14.1") => {
+    const pin = { version: PINNED, libtorch: libtorchVersion, sha256: hash };
     writeFileSync(pins, JSON.stringify(Object.fromEntries(NAMES.map((name) => [name, pin]))));
   };
 
@@ -106,6 +106,22 @@ describe("torchclip setup", () => {
         ["libtorch 2.14.1-cuda", 61],
       ],
     );
+  });
+
+  it("refuses a backend for another libtorch, whether it is here or not", async () => {
+    pinAll(sha256(tarball), "2.13.0");
+    asked.length = 0;
+    const refuses = async () => {
+      const error = await rejectsWith("E_DOWNLOAD", setup);
+      assert.match(error.message, /is compiled for libtorch 2\.13\.0, and `setup cuda` installs 2\.14\.1/);
+      assert.equal(error.subject, NAMES[0]);
+    };
+    await refuses();
+    const installed = env.TORCHCLIP_CACHE;
+    env.TORCHCLIP_CACHE = join(folder, "empty cache");
+    await refuses();
+    env.TORCHCLIP_CACHE = installed;
+    assert.deepEqual(asked, []);
   });
 
   it("the addon opens the libtorch and the backend that setup installed", () => {
