@@ -5,7 +5,7 @@
 import { basename, dirname } from "node:path";
 import { fastify } from "fastify";
 
-/** @typedef {{ image_embeds: { dims: number[], data: Float32Array } }} Result */
+/** @typedef {{ embeds: { dims: number[], data: Float32Array } }} Result the names of bench/models.py */
 
 const [folder = "", port = "8001"] = process.argv.slice(2);
 const { env, AutoProcessor, CLIPVisionModelWithProjection, RawImage } =
@@ -23,10 +23,10 @@ app.post("/v1/embeddings", async (request) => {
     input.map((uri) => RawImage.fromBlob(new Blob([Buffer.from(uri.split(",")[1] ?? "", "base64")]))),
   );
   const result = await model(await processor(images));
-  const { image_embeds: embeddings } = /** @type {Result} */ (result);
-  const [rows = 0, dim = 0] = embeddings.dims;
+  const { embeds } = /** @type {Result} */ (result);
+  const [rows = 0, dim = 0] = embeds.dims;
   const data = Array.from({ length: rows }, (_, index) => {
-    const row = new Float32Array(embeddings.data.slice(index * dim, (index + 1) * dim));
+    const row = new Float32Array(embeds.data.slice(index * dim, (index + 1) * dim));
     return { object: "embedding", index, embedding: Buffer.from(row.buffer).toString("base64") };
   });
   return { object: "list", model: name, data };
