@@ -63,8 +63,8 @@ function formRequest(jpeg) {
  */
 async function load(server, requests, options) {
   const cpu = server.cpuSeconds();
-  // Each client sends others: a batch of equal texts would cost less than one of different ones. They are few,
-  // since autocannon writes those of each client anew: 400 images for 320 clients would be 9 GB.
+  // Each client sends different requests, because a batch of equal texts would cost less than one of different
+  // texts; and only a few, because autocannon holds those of each client: 400 images for 320 clients are 9 GB.
   let clients = 0;
   const setupClient = (/** @type {autocannon.Client} */ client) => {
     const first = (clients++ * 7) % requests.length;

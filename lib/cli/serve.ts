@@ -61,7 +61,7 @@ function settingsOf(flags: Flags): Omit<ServerOptions, "models"> {
     allowPrivate,
     autoRotate,
     bodyLimit: flags.bodyLimit * (1 << 20),
-    shardTimeout: flags.shardTimeout * 1000,
+    shardTimeout: Math.round(flags.shardTimeout * 1000),
     drainTimeout: flags.drain * 1000,
     logger: { level: flags.logLevel, stream: process.stderr },
   };
@@ -102,29 +102,38 @@ function endBySignal(server: ClipServer): Promise<boolean> {
 /** The indexes by name; those of one name are the shards of one index, in their order. */
 function indexesOf({ index = [], indexImages = [] }: Flags): ServerOptions["indexes"] {
   const images = [...indexImages];
-  const indexes: Record<string, (IndexFile | IndexServer)[]> = {};
+  const indexes = new Map<string, (IndexFile | IndexServer)[]>();
   for (const given of index) {
-    const [name, value] = namedIndex(given);
-    const shard = isRemote(value) ? serverOf(value) : { file: value, images: images.shift() };
-    (indexes[name] ??= []).push(shard);
+    const { name, value, isWritten } = namedIndex(given);
+    const shards = indexes.get(name) ?? [];
+    if (shards.length > 0 && !isWritten)
+      throw argument(
+        "index",
+        `two indexes are called ${name}; NAME=FILE names one, or both as shards of one`,
+      );
+    shards.push(isRemote(value) ? serverOf(value) : { file: value, images: images.shift() });
+    indexes.set(name, shards);
   }
-  if (images.length === 0) return indexes;
+  if (images.length === 0) return Object.fromEntries(indexes);
   throw argument("indexImages", `--index-images ${images[0]} has no --index of a file to belong to`);
 }
 
 /** NAME=FILE or NAME=URL; a FILE alone is called by its name, and a URL alone by what follows its #. */
-function namedIndex(given: string): [name: string, value: string] {
-  if (!isRemote(given)) return named(given);
+function namedIndex(given: string): { name: string; value: string; isWritten: boolean } {
+  if (!isRemote(given)) {
+    const [name, value] = named(given);
+    return { name, value, isWritten: value !== given };
+  }
   const { index } = serverOf(given);
-  if (index !== undefined) return [index, given];
+  if (index !== undefined) return { name: index, value: given, isWritten: false };
   throw argument("index", `--index ${redactUrl(given)} needs a name: NAME=URL, or URL#NAME`);
 }
 
 /** URL#NAME: the index NAME of the server. */
 function serverOf(given: string): IndexServer {
-  const [url, fragment = ""] = given.split("#");
-  const index = fragment === "" ? undefined : decodeURIComponent(fragment);
-  return { url, index, apiKey: shardApiKeySetting() };
+  const at = given.indexOf("#");
+  const [url, index] = at < 0 ? [given, ""] : [given.slice(0, at), given.slice(at + 1)];
+  return { url, index: index === "" ? undefined : index, apiKey: shardApiKeySetting() };
 }
 
 /** NAME=FILE, or FILE, which is called by its name without folder and ending. */

@@ -1,6 +1,6 @@
 import { addon, type NativeIndex } from "../addon.js";
 import { isEmbeddings, type Embeddings, type TopK } from "../embeddings.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
+import { checkAborted, TorchclipError, toTorchclipError } from "../errors.js";
 import { writeWhole } from "../util/files.js";
 import { writeNpy } from "../util/npy.js";
 import { own } from "../util/own.js";
@@ -16,6 +16,8 @@ export interface IndexOptions {
 export interface SearchOptions {
   /** One bit a row, lowest bit of each byte first: rows whose bit is not set are left out. */
   allowed?: Uint8Array;
+  /** A search that has not begun when it fires is left out: E_ABORTED. One that runs comes to its end. */
+  signal?: AbortSignal;
 }
 
 const TYPES: readonly IndexPrecision[] = ["fp32", "bf16", "int8"];
@@ -128,7 +130,9 @@ export class EmbeddingIndex {
       throw new TorchclipError("E_ARGUMENT", `k must be a whole number of at least 1, not ${k}`, {
         subject: "k",
       });
+    const { signal } = options;
     return this.after(async () => {
+      checkAborted(signal);
       const n = Math.min(k, this.rows);
       const allowed = await this.filter(options.allowed);
       const indices = new Int32Array(asked.rows * n);

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { cannotRead, toTorchclipError, TorchclipError } from "../errors.js";
+import { cannotRead, checkAborted, toTorchclipError, TorchclipError } from "../errors.js";
 import { pathInside } from "../util/inside.js";
-import { Untrusted } from "../util/untrusted.js";
+import { shown, Untrusted } from "../util/untrusted.js";
 import { EmbeddingIndex } from "./embedding-index.js";
 import type { ParquetOptions } from "./parquet.js";
 
@@ -30,14 +30,16 @@ interface Manifest extends Pick<ManifestRows, "input" | "model"> {
   shards: { file: string; rows: number }[];
 }
 
-/** Rows of a shard that are copied at once. */
-const COPY_ROWS = 4096;
+const EMBEDDINGS = /\.(npy|parquet)$/;
+/** Values of a shard that are copied at once. */
+const COPY_VALUES = 1 << 20;
 
 /**
  * Opens what `torchclip embed --queue` wrote, by its manifest.json: the rows of all shards in their order, in
  * memory. The shards must lie beside the manifest, as the run wrote them.
  *
- * Throws E_INDEX_NOT_FOUND; E_INDEX_CORRUPT where the manifest or a shard is damaged or they do not fit.
+ * Throws E_INDEX_NOT_FOUND; E_INDEX_CORRUPT where the manifest or a shard is damaged or they do not fit; E_READ;
+ * E_ABORTED.
  *
  * @param open Opens the file of a shard.
  */
@@ -56,7 +58,7 @@ export async function openManifest(
       const shard = await open(await shardPath(file, name, check), { signal: options.signal });
       try {
         checkShard(shard, { rows, dim }, check);
-        await copyRows(shard.index, index);
+        await copyRows(shard.index, index, options.signal);
         for (const each of shard.names) names.push(each);
         for (const each of shard.contents) contents.push(each);
       } finally {
@@ -91,7 +93,7 @@ function readManifest(text: string, check: Untrusted): Manifest {
       const named = check.object(one, `${what}.files[${k}]`);
       return check.text(named.name, `${what}.files[${k}].name`);
     });
-    const embeddings = files.find((name) => /\.(npy|parquet)$/.test(name));
+    const embeddings = files.find((name) => EMBEDDINGS.test(name));
     if (embeddings === undefined) throw check.error(`${what} names no file of embeddings`);
     return { file: embeddings, rows: check.count(shard.rows, `${what}.rows`) };
   });
@@ -105,11 +107,15 @@ function readManifest(text: string, check: Untrusted): Manifest {
   };
 }
 
-/** The path of a shard's file, which must be in the manifest's folder. */
+/** The path of a shard's file, which must be in the manifest's folder; also of what a link leads to. */
 async function shardPath(manifest: string, name: string, check: Untrusted): Promise<string> {
   try {
-    return await pathInside(dirname(manifest), name);
+    const path = await pathInside(dirname(manifest), name);
+    if (!EMBEDDINGS.test(path))
+      throw check.error(`its shard ${shown(name)} is a link to no file of embeddings`);
+    return path;
   } catch (error) {
+    if (error instanceof TorchclipError && error.code === "E_INDEX_CORRUPT") throw error;
     if (error instanceof TorchclipError)
       throw check.error(`its shard cannot be opened: ${error.message}`, error);
     throw error;
@@ -126,7 +132,10 @@ function checkShard(
   if (names.length !== rows) throw check.error(`${file} names ${names.length} rows, not ${rows}`);
 }
 
-async function copyRows(from: EmbeddingIndex, to: EmbeddingIndex): Promise<void> {
-  for (let row = 0; row < from.rows; row += COPY_ROWS)
-    await to.add(from.vectors(row, Math.min(COPY_ROWS, from.rows - row)));
+async function copyRows(from: EmbeddingIndex, to: EmbeddingIndex, signal?: AbortSignal): Promise<void> {
+  const most = Math.ceil(COPY_VALUES / from.dim);
+  for (let row = 0; row < from.rows; row += most) {
+    checkAborted(signal);
+    await to.add(from.vectors(row, Math.min(most, from.rows - row)));
+  }
 }

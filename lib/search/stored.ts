@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { Embeddings } from "../embeddings.js";
 import { toTorchclipError } from "../errors.js";
 import { Untrusted, type JsonObject } from "../util/untrusted.js";
-import { EmbeddingIndex } from "./embedding-index.js";
+import { EmbeddingIndex, type SearchOptions } from "./embedding-index.js";
 import type { ParquetOptions } from "./parquet.js";
 
 /** What `torchclip embed` recorded beside the embeddings, as far as a search needs it. */
@@ -45,7 +45,7 @@ export interface StoredHit {
   rank: number;
   row: number;
   name: string;
-  /** Cosine, −1 to 1. */
+  /** Inner product: the cosine, −1 to 1, where the query has length 1. */
   score: number;
 }
 
@@ -85,8 +85,9 @@ export async function nearestHits(
   stored: StoredIndex,
   query: Embeddings,
   count: number,
+  options: Pick<SearchOptions, "signal"> = {},
 ): Promise<StoredHit[]> {
-  const { indices, scores } = await stored.index.search(query, count);
+  const { indices, scores } = await stored.index.search(query, count, options);
   const hits = Array.from(indices, (row, i) => ({
     rank: i + 1,
     row,

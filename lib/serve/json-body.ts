@@ -14,6 +14,11 @@ export class LongString {
   /** @param json What stands between the quotes. */
   constructor(private readonly json: Buffer) {}
 
+  /** Bytes of the string in JSON: at least as many as it has characters, unless it holds escapes. */
+  get bytes(): number {
+    return this.json.length;
+  }
+
   /** The string. Throws a 400 where its escapes are not JSON. */
   toString(): string {
     if (!this.json.includes(BACKSLASH)) return this.json.toString("utf8");

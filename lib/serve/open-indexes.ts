@@ -1,6 +1,7 @@
 import { TorchclipError } from "../errors.js";
 import { redactUrl } from "../redact.js";
 import { openStored } from "../search/stored.js";
+import { isObject } from "../util/untrusted.js";
 import type { ServedModel } from "./model.js";
 import type { ServedModels } from "./models.js";
 import type { CheckedServerOptions, IndexFile, IndexServer } from "./options.js";
@@ -28,21 +29,32 @@ export async function openIndexes(
   const opened: Shard[] = [];
   try {
     for (const [name, given] of Object.entries(options.indexes)) {
-      const parts = Array.isArray(given) ? (given as (IndexFile | IndexServer)[]) : [given as IndexFile];
-      if (parts.length === 0) throw argument(name, `the index ${name} has no shards`);
       const shards: OpenShard[] = [];
-      for (const part of parts) {
+      for (const part of partsOf(name, given)) {
         const open = "url" in part ? connect(name, part, options, models) : openFile(part, options, models);
         shards.push(await open);
         opened.push(shards[shards.length - 1].shard);
       }
-      served.set(name, new ServedIndex(name, onlyModel(name, shards), opened.slice(-shards.length)));
+      const own = shards.map(({ shard }) => shard);
+      served.set(name, new ServedIndex(name, onlyModel(name, shards), own, options.maxWaiting));
     }
     return served;
   } catch (error) {
     for (const shard of opened) shard.close();
     throw error;
   }
+}
+
+/** The shards of an index as the options give them; in plain JavaScript they may be anything. */
+function partsOf(name: string, given: unknown): (IndexFile | IndexServer)[] {
+  const parts: unknown[] = Array.isArray(given) ? given : [given];
+  if (parts.length === 0) throw argument("indexes", `the index ${name} has no shards`);
+  for (const part of parts) {
+    const { file, url } = isObject(part) ? part : {};
+    if ((typeof file === "string") === (typeof url === "string"))
+      throw argument("indexes", `a shard of the index ${name} must be an object with either file or url`);
+  }
+  return parts as (IndexFile | IndexServer)[];
 }
 
 function onlyModel(name: string, shards: readonly OpenShard[]): ServedModel {
@@ -74,7 +86,7 @@ async function connect(
   { shardTimeout: timeout }: CheckedServerOptions,
   models: ServedModels,
 ): Promise<OpenShard> {
-  checkUrl(url);
+  checkServer(url, apiKey);
   const shard = await ServerShard.connect({ url, index, apiKey, timeout });
   const model = models.all.find(({ fingerprint }) => fingerprint === shard.fingerprint);
   if (model) return { model, shard };
@@ -84,12 +96,20 @@ async function connect(
 
 const NOT_SERVED = "which is not among the models of the server";
 
-function checkUrl(url: string): void {
+function checkServer(url: string, apiKey: string | undefined): void {
+  const shownUrl = redactUrl(url);
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (!parsed || !/^https?:$/.test(parsed.protocol))
-    throw argument("indexes", `${redactUrl(url)} is not an http(s) URL of a server`);
+    throw argument("indexes", `${shownUrl} is not an http(s) URL of a server`);
   if (parsed.username || parsed.password)
-    throw argument("indexes", `${redactUrl(url)}: a key is given as apiKey, not in the URL`);
+    throw argument("indexes", `${shownUrl}: a key is given as apiKey, not in the URL`);
+  if (parsed.search || parsed.hash)
+    throw argument(
+      "indexes",
+      `${shownUrl} must be the address alone; the name of the index is given as index`,
+    );
+  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey))
+    throw argument("apiKey", `the key for ${shownUrl} must be visible ASCII characters without white space`);
 }
 
 function argument(subject: string, message: string): TorchclipError {

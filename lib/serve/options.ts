@@ -45,7 +45,7 @@ export interface ServerOptions extends Limits {
    * would give if all were in one file.
    */
   indexes?: Readonly<Record<string, IndexFile | IndexServer | readonly (IndexFile | IndexServer)[]>>;
-  /** Milliseconds that another server has for the answer of a shard. Default 10,000. */
+  /** Milliseconds that another server has for the answer of a shard, 1 to 300,000. Default 10,000. */
   shardTimeout?: number;
   /** Probes by name: files that `torchclip teach` or `torchclip probe` wrote. */
   probes?: Readonly<Record<string, string>>;
@@ -62,7 +62,10 @@ export interface ServerOptions extends Limits {
   maxBatch?: number;
   /** Milliseconds that the first of a batch waits for others. Default 5. */
   maxDelay?: number;
-  /** Images and texts of a model that may wait or be in work; more are refused with 429. Default 1,024. */
+  /**
+   * Images and texts of a model, and searches of an index, that may wait or be in work; more are refused with
+   * 429. Default 1,024.
+   */
   maxWaiting?: number;
   /**
    * Whether images may be given as http(s) URLs, which the server fetches. Default false. Addresses that are
@@ -114,7 +117,7 @@ const CHECKS: Partial<Record<keyof ServerOptions, OptionCheck>> = {
   formats,
   models: isObject,
   indexes: isObject,
-  shardTimeout: isTime,
+  shardTimeout: wholeIn(1, 300_000),
   probes: isObject,
   apiKeys: isKeys,
   bodyLimit: wholeIn(1024, 1 << 30),

@@ -1,63 +1,70 @@
 import type { Embeddings } from "../embeddings.js";
-import type { StoredHit } from "../search/stored.js";
+import { TorchclipError } from "../errors.js";
+import { RequestError } from "./errors.js";
 import type { ServedModel } from "./model.js";
-import { mergeAnswers, type Shard } from "./shards/shard.js";
+import { mergeAnswers, splitPlace, type Shard, type ShardAnswer, type ShardCall } from "./shards/shard.js";
 
-/** The nearest rows of an index. */
-export interface IndexHits {
-  /** Rows of the whole index. */
-  rows: number;
-  hits: StoredHit[];
-}
+/** Servers that may pass a request on. More are servers that ask each other in a circle. */
+const MOST_HOPS = 8;
 
 /**
  * An index that `/v1/search` searches: one or several shards, whose rows are numbered one after another, in
  * the order of the shards.
  */
 export class ServedIndex {
+  private searches = 0;
+
+  /** @param maxSearches Searches that may wait or run; more are refused with E_BUSY. */
   constructor(
     readonly name: string,
     /** The one that made the index. */
     readonly model: ServedModel,
     readonly shards: readonly Shard[],
+    private readonly maxSearches: number,
   ) {}
 
   get rows(): number {
     return this.shards.reduce((sum, { rows }) => sum + rows, 0);
   }
 
-  get hasImages(): boolean {
-    return this.shards.some(({ hasImages }) => hasImages);
+  /**
+   * The `count` rows of all shards that are nearest to the one query. Where one shard fails, the others are
+   * told to stop, and its error is that of the search.
+   */
+  async nearest(query: Embeddings, count: number, { signal, hops }: ShardCall): Promise<ShardAnswer> {
+    this.checkHops(hops);
+    if (this.searches >= this.maxSearches)
+      throw new RequestError(429, "E_BUSY", `${this.searches} searches wait already; try again later`);
+    this.searches++;
+    const failed = new AbortController();
+    const call = { signal: AbortSignal.any([signal, failed.signal]), hops };
+    try {
+      return mergeAnswers(
+        await Promise.all(this.shards.map((shard) => shard.nearest(query, count, call))),
+        count,
+      );
+    } catch (error) {
+      failed.abort();
+      throw error;
+    } finally {
+      this.searches--;
+    }
   }
 
-  /** The `count` rows of all shards that are nearest to the one query. Rejects where a shard does not answer. */
-  async nearest(query: Embeddings, count: number, signal: AbortSignal): Promise<IndexHits> {
-    const answers = await Promise.all(this.shards.map((shard) => shard.nearest(query, count, signal)));
-    return { rows: answers.reduce((sum, { rows }) => sum + rows, 0), hits: mergeAnswers(answers, count) };
-  }
-
-  /** Whether a row has an image that may be shown. */
-  hasImage(row: number): boolean {
-    return this.find(row)?.shard.hasImages ?? false;
-  }
-
-  /** The thumbnail of a row's image, as WebP; undefined where there is none. */
-  async thumbnail(row: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const found = this.find(row);
-    return found?.shard.thumbnail(found.row, signal);
+  /** The thumbnail at the place that a hit named, as WebP; undefined where there is none. */
+  async thumbnail(place: string, call: ShardCall): Promise<Uint8Array | undefined> {
+    this.checkHops(call.hops);
+    const found = splitPlace(place, this.shards);
+    return found.shard?.thumbnail(found.place, call);
   }
 
   close(): void {
     for (const shard of this.shards) shard.close();
   }
 
-  /** The shard that holds a row, and the row's number there. */
-  private find(row: number): { shard: Shard; row: number } | undefined {
-    let first = 0;
-    for (const shard of this.shards) {
-      if (row < first + shard.rows) return { shard, row: row - first };
-      first += shard.rows;
-    }
-    return undefined;
+  private checkHops(hops: number): void {
+    if (hops <= MOST_HOPS) return;
+    const message = `the index ${this.name} was passed on by ${hops} servers: they ask each other in a circle`;
+    throw new TorchclipError("E_SHARD", message);
   }
 }

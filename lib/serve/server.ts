@@ -127,6 +127,26 @@ export async function createServer(given: ServerOptions): Promise<ClipServer> {
   const models = new ServedModels(makeModels(options, metrics));
   const probes = await readProbes(options, models);
   const indexes = await openIndexes(options, models);
+  try {
+    return await makeServer({ options, packages, metrics, models, probes, indexes });
+  } catch (error) {
+    for (const index of indexes.values()) index.close();
+    throw error;
+  }
+}
+
+/** What a server is made of. */
+interface ServerResources {
+  options: CheckedServerOptions;
+  packages: ServerPackages;
+  metrics: ServerMetrics;
+  models: ServedModels;
+  probes: ServerParts["probes"];
+  indexes: ServerParts["indexes"];
+}
+
+async function makeServer(resources: ServerResources): Promise<ClipServer> {
+  const { options, packages, metrics, models, probes, indexes } = resources;
   const app = packages.fastify({
     logger: loggerOptions(options.logger),
     logController: new packages.LogController({ disableRequestLogging: true }),

@@ -1,29 +1,46 @@
 import { wrong } from "./items.js";
+import { LongString } from "./json-body.js";
+
+const FLOAT_BYTES = 4;
+/** A longer vector has inner products that float32 may not hold. */
+const LONGEST = 1e18;
 
 /**
  * A vector of a request: a list of numbers, or base64 of float32, little-endian. E_ARGUMENT where it has not
- * `dim` finite values.
+ * `dim` finite values, or is longer than 1e18.
  *
  * @param where Its name in the body, for errors.
  */
 export function vectorOf(value: unknown, dim: number, where: string): Float32Array {
-  const vector = typeof value === "string" ? ofBase64(value, where) : ofNumbers(value, where);
-  if (vector.length !== dim) throw wrong(where, `has ${vector.length} values, not ${dim}`);
-  const bad = vector.findIndex((each) => !Number.isFinite(each));
-  if (bad >= 0) throw wrong(where, `holds ${vector[bad]} at ${bad}, which is no float32`);
+  const isText = typeof value === "string" || value instanceof LongString;
+  const vector = isText ? ofBase64(value, dim, where) : ofNumbers(value, dim, where);
+  let sum = 0;
+  for (const [i, each] of vector.entries()) {
+    if (!Number.isFinite(each)) throw wrong(where, `holds ${each} at ${i}, which is no float32`);
+    sum += each * each;
+  }
+  const length = Math.sqrt(sum);
+  if (length > LONGEST) throw wrong(where, `has the length ${length.toPrecision(3)}, more than ${LONGEST}`);
   return vector;
 }
 
-function ofNumbers(value: unknown, where: string): Float32Array {
-  if (Array.isArray(value) && value.every((each) => typeof each === "number"))
-    return Float32Array.from(value);
-  throw wrong(where, "must be a list of numbers, or base64 of float32");
+function ofNumbers(value: unknown, dim: number, where: string): Float32Array {
+  if (!Array.isArray(value)) throw wrong(where, "must be a list of numbers, or base64 of float32");
+  if (value.length !== dim) throw wrong(where, `has ${value.length} values, not ${dim}`);
+  const bad = value.findIndex((each) => typeof each !== "number");
+  if (bad >= 0) throw wrong(where, `holds at ${bad} what is no number`);
+  return Float32Array.from(value as number[]);
 }
 
-function ofBase64(text: string, where: string): Float32Array {
-  const bytes = Buffer.from(text, "base64");
-  const isWhole = bytes.length % Float32Array.BYTES_PER_ELEMENT === 0;
-  if (!isWhole || bytes.toString("base64") !== text) throw wrong(where, "is not base64 of float32");
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+function ofBase64(value: string | LongString, dim: number, where: string): Float32Array {
+  const bytes = FLOAT_BYTES * dim;
+  const characters = 4 * Math.ceil(bytes / 3);
+  // The length is known before anything is decoded. Only a slash may be escaped in base64, to two characters.
+  const given = value instanceof LongString ? value.bytes : value.length;
+  const isLikely = given >= characters - 2 && given <= 2 * characters;
+  const decoded = isLikely ? Buffer.from(value.toString(), "base64") : undefined;
+  if (decoded?.length !== bytes) throw wrong(where, `is not base64 of ${dim} float32 (${bytes} bytes)`);
+  if (decoded.toString("base64").replace(/=+$/, "") !== value.toString().replace(/=+$/, ""))
+    throw wrong(where, "is not base64");
+  return Float32Array.from({ length: dim }, (_, i) => decoded.readFloatLE(FLOAT_BYTES * i));
 }

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, sep } from "node:path";
 import { arch, platform } from "node:process";
 import { extract } from "tar";
 import { TorchclipError } from "../errors.js";
@@ -89,7 +89,7 @@ export async function setupBackend(name: BackendName, options: SetupOptions = {}
     const library = backendLibrary(part, options.built);
     const pin = pins[backendPackage(part)];
     // A local build belongs to the libtorch that it was built with, which it has recorded.
-    if (pin && (!library || library.startsWith(backendsCache()))) checkFits(part, pin, name);
+    if (pin && (!library || library.startsWith(backendsCache() + sep))) checkFits(part, pin, name);
     if (library) continue;
     if (!pin) throw notPublished(backendPackage(part));
     missing.push({ part, pin });

@@ -135,7 +135,8 @@ export function pinnedVersion(flavour: Flavour): string {
 export const libtorchCache = (): string => join(settings().cacheDir, "libtorch");
 
 /** The name of a libtorch in the cache: "2.13.0-cpu". */
-const cacheName = (options: FindOptions): string => `${pinnedVersion(flavourOf(options))}-${flavourOf(options)}`;
+const cacheName = (options: FindOptions): string =>
+  `${pinnedVersion(flavourOf(options))}-${flavourOf(options)}`;
 
 /** NVIDIA's libraries lie beside `torch/`, as in Python's site-packages: libtorch looks for them there. */
 export function cacheFolder(options: FindOptions): string {

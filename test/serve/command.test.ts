@@ -115,10 +115,10 @@ describe("torchclip serve", function () {
     });
     const { rows, data } = (await response.json()) as { rows: number; data: { row: number; name: string }[] };
     assert.deepEqual([rows, data.length, data[0].row, data[0].name], [3, 3, 2, "red.png"]);
-    for (const row of [0, 1, 2])
-      assert.equal((await fetch(`${server.url}/v1/indexes/all/images/${row}`)).status, 200, `row ${row}`);
+    const thumbnail = (place: string) => fetch(`${server.url}/v1/indexes/all/images/${place}`);
+    for (const place of ["0-0", "1-0", "2-0"]) assert.equal((await thumbnail(place)).status, 200, place);
     assert.equal(await shard.end("SIGTERM"), 0);
-    assert.equal((await fetch(`${server.url}/v1/indexes/all/images/2`)).status, 502);
+    assert.equal((await thumbnail("2-0")).status, 502);
     assert.match(server.log(), /"msg":"shard"/);
   });
 
@@ -146,6 +146,8 @@ describe("torchclip serve", function () {
   it("wrong arguments end it before a model is loaded", () => {
     for (const [args, message] of [
       [["--index", "http://localhost:1"], /--index http:\/\/localhost:1\/? needs a name: NAME=URL/],
+      [["--index", "a/photos.npy", "--index", "b/photos.npy"], /two indexes are called photos/],
+      [["--index", "constructor=missing.npy"], /missing\.npy/],
       [["--index-images", "x"], /--index-images x has no --index/],
       [["-m", "a=tiny", "-m", "a=tiny"], /two models are called a/],
       [["--index", "missing.npy"], /missing\.npy/],

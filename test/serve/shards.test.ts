@@ -19,9 +19,10 @@ interface Hit {
   image?: string;
 }
 
-const ROWS = 3000;
+/** So many that the second search of all rows takes the int8 prefilter; the shards are too small for it. */
+const ROWS = 20_000;
 /** First rows of the shards, whose sizes differ. */
-const STARTS = [0, 1234, 2998];
+const STARTS = [0, 9_000, 19_998];
 
 describe("serve: an index of several shards", function () {
   this.timeout(120_000);
@@ -81,6 +82,11 @@ describe("serve: an index of several shards", function () {
     return answer.body as { rows: number; data: Hit[] };
   }
 
+  /** A server whose errors are logged into the list. */
+  const logging = (log: string[]) => ({
+    logger: { level: "error", stream: { write: (line: string) => log.push(line) } },
+  });
+
   async function codeOf(server: TestServer, body: object = { query: "a red circle" }) {
     const { status, body: answer } = await server.post("/v1/search", body);
     const { error } = answer as { error?: { code: string; message: string } };
@@ -93,8 +99,8 @@ describe("serve: an index of several shards", function () {
     const queries = [
       { query: "a red circle" },
       { query: dataUri("images/rgb420.jpg") },
-      { vector: base64Of(all.subarray(7 * dim, 8 * dim)) }, // 301 rows have the same score
-      { vector: Array.from(all.subarray(2999 * dim, 3000 * dim)) },
+      { vector: base64Of(all.subarray(7 * dim, 8 * dim)) }, // 2,001 rows have the same score
+      { vector: Array.from(all.subarray((ROWS - 1) * dim)) },
     ];
     for (const query of queries) {
       for (const top_k of [1, 10, 400, 1000]) {
@@ -137,7 +143,6 @@ describe("serve: an index of several shards", function () {
             rows: ROWS,
             dimensions: server.clip.info.embedDim,
             shards: 3,
-            images: false,
           },
         ],
       });
@@ -181,13 +186,15 @@ describe("serve: an index of several shards", function () {
     try {
       const { data: hits } = await search(server, { vector: base64Of(data.subarray(0, data.length / 2)) });
       assert.deepEqual([hits[0].row, hits[0].name, hits[0].rank], [2, "red.png", 1]);
-      assert.ok(hits.find(({ row }) => row === 0)!.image === undefined, "a row of a file without images");
+      assert.equal(hits[0].image, "/v1/indexes/photos/images/1-0");
+      assert.equal(hits.find(({ row }) => row === 0)!.image, undefined, "of a file without images");
       const response = await fetch(`${server.url}${hits[0].image!}`);
       assert.equal(response.headers.get("content-type"), "image/webp");
       const { dominant } = await sharp(Buffer.from(await response.arrayBuffer())).stats();
       assert.ok(dominant.r > 200 && dominant.g < 60 && dominant.b < 60, JSON.stringify(dominant));
-      for (const row of [0, 4, 99])
-        assert.equal((await server.get(`/v1/indexes/photos/images/${row}`)).status, 404, `row ${row}`);
+      writeFileSync(join(images, "blue.png"), "no image any more");
+      for (const place of ["0-0", "1-1", "1-9", "9-0", "0", "1-", "1-0-0", "x", "1-..%2f0"])
+        assert.equal((await server.get(`/v1/indexes/photos/images/${place}`)).status, 404, place);
     } finally {
       await server.close();
       await shard.close();
@@ -210,9 +217,8 @@ describe("serve: an index of several shards", function () {
     await back.listen({ port });
     try {
       const now = await search(server, { query: "a red circle", top_k: 1000 });
-      assert.deepEqual([before.rows, now.rows], [1234 + 2, 1764 + 2]);
-      for (const { row, name } of now.data)
-        assert.equal(name, `image-${row < 1764 ? 1234 + row : 2998 + row - 1764}.jpg`);
+      assert.deepEqual([before.rows, now.rows], [9_000 + 2, 10_998 + 2]);
+      for (const { row, name } of now.data) assert.equal(name, `image-${9_000 + row}.jpg`);
     } finally {
       await back.close();
       await server.close();
@@ -234,47 +240,156 @@ describe("serve: an index of several shards", function () {
     return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
   }
 
-  it("a shard that does not answer as it should is 502, one that is busy is 429", async () => {
+  it("a shard that does not answer as it should is 502 with a reason in the log, one that is busy is 429", async () => {
     const { headers } = await whole.post("/v1/search", { query: "a" });
     const fingerprint = headers.get("x-torchclip-fingerprint")!;
-    const hit = { rank: 1, row: 0, name: "a", score: 0.5 };
-    const answers: [what: string, answer: (response: ServerResponse) => void, status: number][] = [
-      ["never", () => undefined, 502],
-      ["no JSON", (response) => response.end("<html>"), 502],
-      ["500", (response) => response.writeHead(500).end("{}"), 502],
-      ["busy", (response) => response.writeHead(429).end(), 429],
-      ["a redirect", (response) => response.writeHead(302, { location: whole.url }).end(), 502],
-      ["cut", (response) => response.writeHead(200, { "content-length": "100" }).end("{"), 502],
-      ["another model", (response) => response.end(JSON.stringify({ rows: 1, data: [hit] })), 502],
-    ];
-    const good = { rows: 1, data: [hit] };
-    for (const [what, body] of [
-      ["no list", { rows: 1, data: {} }],
-      ["a row that is not there", { rows: 1, data: [{ ...hit, row: 1 }] }],
-      ["a score that is no number", { rows: 1, data: [{ ...hit, score: null }] }],
-      ["more than asked for", { rows: 1, data: Array.from({ length: 11 }, () => hit) }],
-      ["no rows", { data: [hit] }],
-    ] as const)
-      answers.push([what, (response) => tell(response, body), 502]);
-    answers.push(["as it should", (response) => tell(response, good), 200]);
-    function tell(response: ServerResponse, body: object): void {
-      response.setHeader("x-torchclip-fingerprint", fingerprint);
+    const tell = (response: ServerResponse, body: object, of = fingerprint) => {
+      response.setHeader("x-torchclip-fingerprint", of);
       response.end(JSON.stringify(body));
-    }
-    let answer = answers[0][1];
-    const { server: fake, url } = await fakeShard((response) => answer(response));
-    const server = await startServer({ indexes: { photos: { url } }, shardTimeout: 300 });
+    };
+    const hit = { rank: 1, row: 0, name: "a", score: 0.5 };
+    const error = (code: string) => JSON.stringify({ error: { message: "the reason\n", code } });
+    let redirected = 0;
+    const elsewhere = await fakeShard(() => redirected++);
+    const cases: [what: string, answer: (response: ServerResponse) => void, status: number, log?: RegExp][] =
+      [
+        ["never", () => undefined, 502, /did not answer within 0\.3 s/],
+        ["no JSON", (response) => response.end("<html>"), 502, /is not JSON/],
+        [
+          "500",
+          (response) => response.writeHead(500).end(error("E_INTERNAL")),
+          502,
+          /status 500: the reason\ufffd/,
+        ],
+        [
+          "closing",
+          (response) => response.writeHead(503).end(error("E_CLOSED")),
+          502,
+          /status 503: the reason/,
+        ],
+        ["full", (response) => response.writeHead(503).end(error("E_BUSY")), 429],
+        ["busy", (response) => response.writeHead(429).end(), 429],
+        ["moved", (response) => response.writeHead(307, { location: elsewhere.url }).end(), 502, /redirect/],
+        ["cut", (response) => void response.write("{", () => response.destroy()), 502, /failed/],
+        ["endless", endless, 502, /has more than 8388608 bytes/],
+        [
+          "of no model",
+          (response) => response.end(JSON.stringify({ rows: 1, data: [hit] })),
+          502,
+          /names no model/,
+        ],
+        [
+          "of another model",
+          (response) => tell(response, { rows: 1, data: [hit] }, "abc"),
+          502,
+          /fingerprint abc/,
+        ],
+      ];
+    for (const [what, body, log] of [
+      ["no list", { rows: 1, data: {} }, /data must be a list/],
+      ["a row that is not there", { rows: 1, data: [{ ...hit, row: 1 }] }, /row must be .* 0 to 0/],
+      ["no score", { rows: 1, data: [{ ...hit, score: null }] }, /score must be a number/],
+      ["more than asked for", { rows: 9, data: Array.from({ length: 11 }, () => hit) }, /data has 11/],
+      ["a row twice", { rows: 9, data: [hit, hit] }, /data\[1\] does not come after/],
+      [
+        "not sorted",
+        { rows: 9, data: [hit, { ...hit, row: 1, score: 0.6 }] },
+        /data\[1\] does not come after/,
+      ],
+      ["a path", { rows: 1, data: [{ ...hit, image: "../../x" }] }, /image is no path of a thumbnail/],
+      ["no rows", { data: [hit] }, /rows must be a whole number/],
+    ] as const)
+      cases.push([what, (response) => tell(response, body), 502, log]);
+    cases.push(["as it should", (response) => tell(response, { rows: 1, data: [hit] }), 200]);
+    let answer = cases[0][1];
+    const fake = await fakeShard((response) => answer(response));
+    const log: string[] = [];
+    const indexes = { photos: { url: fake.url } };
+    const server = await startServer({ indexes, shardTimeout: 300, ...logging(log) });
     try {
-      for (const [what, next, expected] of answers) {
+      for (const [what, next, expected, logged] of cases) {
         answer = next;
+        log.length = 0;
         const { status, code } = await codeOf(server);
         const expectedCode = { 200: undefined, 429: "E_BUSY", 502: "E_SHARD" }[expected];
         assert.deepEqual([status, code], [expected, expectedCode], what);
+        assert.equal(log.length, logged ? 1 : 0, what);
+        if (logged)
+          assert.match((JSON.parse(log[0]) as { err: { message: string } }).err.message, logged, what);
       }
+      assert.equal(redirected, 0);
     } finally {
       await server.close();
-      fake.closeAllConnections();
-      fake.close();
+      for (const each of [fake, elsewhere]) stop(each.server);
+    }
+  });
+
+  function endless(response: ServerResponse): void {
+    const more = () => {
+      while (!response.destroyed && response.write(" ".repeat(1 << 16)));
+    };
+    response.on("drain", more);
+    more();
+  }
+
+  function stop(server: Server): void {
+    server.closeAllConnections();
+    server.close();
+  }
+
+  it("more searches than may wait are 429; a client that goes away is no defect", async () => {
+    const fake = await fakeShard(() => undefined);
+    const log: string[] = [];
+    const server = await startServer({
+      indexes: { photos: { url: fake.url } },
+      maxWaiting: 1,
+      ...logging(log),
+    });
+    try {
+      const leaving = new AbortController();
+      const { embedDim } = server.clip.info;
+      const vector = Array.from({ length: embedDim }, () => 0.1);
+      const init = { method: "POST", headers: { "content-type": "application/json" } };
+      const url = `${server.url}/v1/search`;
+      const first = fetch(url, { ...init, body: JSON.stringify({ vector }), signal: leaving.signal });
+      await new Promise((resolve) => fake.server.once("request", resolve));
+      assert.deepEqual((await codeOf(server, { vector })).code, "E_BUSY");
+      leaving.abort();
+      await assert.rejects(first);
+      let status = 429;
+      for (let i = 0; i < 100 && status === 429; i++) {
+        const next = new AbortController();
+        setTimeout(() => next.abort(), 50);
+        const body = JSON.stringify({ vector });
+        status = await fetch(url, { ...init, body, signal: next.signal }).then(
+          (response) => response.status,
+          () => 0,
+        );
+      }
+      assert.equal(status, 0, "the place of the client that left is free");
+      assert.deepEqual(log, []);
+    } finally {
+      await server.close();
+      stop(fake.server);
+    }
+  });
+
+  it("servers that ask each other in a circle find it out", async () => {
+    const log: string[] = [];
+    const first = await startServer({ indexes: { photos: { file: files[2] } } });
+    const port = Number(new URL(first.url).port);
+    const second = await startServer({ indexes: { photos: { url: first.url } }, ...logging(log) });
+    await first.close();
+    const indexes = { photos: { url: second.url } };
+    const circle = await createServer({ models: { tiny: whole.clip }, indexes, ...logging(log) });
+    await circle.listen({ port });
+    try {
+      assert.equal((await codeOf(second)).code, "E_SHARD");
+      assert.equal((await second.get("/v1/indexes/photos/images/0")).status, 502);
+      assert.match(log.join(""), /they ask each other in a circle/);
+    } finally {
+      await circle.close();
+      await second.close();
     }
   });
 
@@ -282,10 +397,12 @@ describe("serve: an index of several shards", function () {
     const { embedDim: dim } = whole.clip.info;
     for (const [vector, message] of [
       [[1, 2], /^vector has 2 values, not /],
-      [Array.from({ length: dim }, () => "1"), /must be a list of numbers/],
+      [Array.from({ length: dim }, () => "1"), /^vector holds at 0 what is no number/],
       [Array.from({ length: dim }, () => 1e300), /^vector holds Infinity at 0/],
-      ["AAAA!", /is not base64 of float32/],
-      ["AAA=", /is not base64 of float32/],
+      [Array.from({ length: dim }, () => 1e30), /^vector has the length 1\.\d+e\+31, more than/],
+      ["AAAA", /^vector is not base64 of \d+ float32 \(\d+ bytes\)/],
+      ["A".repeat(1 << 20), /^vector is not base64 of \d+ float32/],
+      [`${base64Of(new Float32Array(dim)).slice(0, -4)}!!!!`, /^vector is not base64/],
       [base64Of(new Float32Array(dim).fill(NaN)), /^vector holds NaN at 0/],
       [{}, /must be a list of numbers/],
     ] as const) {
@@ -302,9 +419,13 @@ describe("serve: an index of several shards", function () {
     const other = { url: whole.url, index: "other" };
     const file = files[0];
     const cases: [shards: object[], code: string, subject: string, message: RegExp][] = [
-      [[], "E_ARGUMENT", "photos", /has no shards/],
-      [[{ url: gone }], "E_SHARD", gone, /cannot be reached/],
-      [[{ file }, { url: gone }], "E_SHARD", gone, /cannot be reached/],
+      [[], "E_ARGUMENT", "indexes", /has no shards/],
+      [["photos.npy" as never], "E_ARGUMENT", "indexes", /must be an object with either file or url/],
+      [[{ file, url: gone }], "E_ARGUMENT", "indexes", /either file or url/],
+      [[{ url: gone }], "E_SHARD", gone, /failed: /],
+      [[{ file }, { url: gone }], "E_SHARD", gone, /failed: /],
+      [[{ url: "http://a#b" }], "E_ARGUMENT", "indexes", /must be the address alone/],
+      [[{ url: gone, apiKey: "a\nb" }], "E_ARGUMENT", "apiKey", /visible ASCII characters/],
       [[{ url: "ftp://x" }], "E_ARGUMENT", "indexes", /^ftp:\/\/x\/? is not an http/],
       [[{ url: "http://a:b@x" }], "E_ARGUMENT", "indexes", /^http:\/\/x\/?: a key is given/],
       [[other], "E_INDEX_NOT_FOUND", `${whole.url}/`, /serves no index other: it has photos/],

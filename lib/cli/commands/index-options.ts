@@ -1,6 +1,7 @@
 import { Argument, Option } from "commander";
 
-const INDEX = "a .npy (with its .npy.json) or a .parquet of `torchclip embed`, or the manifest.json of its queue";
+const INDEX =
+  "a .npy (with its .npy.json) or a .parquet of `torchclip embed`, or the manifest.json of its queue";
 const ROOT = "where the index's images are, if not where they were embedded from";
 
 /** The index that a command works on. */

@@ -8,7 +8,7 @@ const DESCRIPTION = [
   "tools: search_images (with --index), classify_image, embed",
   "needs the packages @modelcontextprotocol/sdk and zod",
 ].join("; ");
-const INDEX = "what search_images searches: a .npy or a .parquet of `torchclip embed`";
+const INDEX = "what search_images searches: a .npy, a .parquet or a manifest.json of `torchclip embed`";
 const ROOT = "the folder whose images clients may name; default: the current one";
 
 export function mcpCommand(program: Command): void {

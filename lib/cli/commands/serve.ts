@@ -7,15 +7,17 @@ const MODEL =
   "a model that is served: a name or path, or NAME=MODEL for the name that requests give; may be repeated, " +
   "and the first answers requests that name none";
 const INDEX =
-  "an index of `torchclip embed` for /v1/search, NAME=FILE, or NAME=URL#INDEX for that of another torchclip " +
-  "server; may be repeated, and those of one NAME are the shards of one index";
+  "an index for /v1/search: NAME=FILE (a .npy or .parquet of `torchclip embed`, or the manifest.json of its " +
+  "queue), or NAME=URL#INDEX, that of another torchclip server (#INDEX: if it is not called NAME there; the " +
+  "key is TORCHCLIP_SHARD_API_KEY); may be repeated, and those of one NAME are the shards of one index";
 const IMAGES = "folder of an index's images, in the order of the files of --index; the page shows thumbnails";
 const PROBE = "a probe of `torchclip teach` or `torchclip probe` for /v1/classify, or NAME=FILE";
 const KEY =
   "a key that requests must bring (Authorization: Bearer KEY); may be repeated. TORCHCLIP_API_KEYS, " +
   "separated by commas, is not shown in the list of processes";
 const HOST = "address that is listened on; 0.0.0.0 or :: for every network of the machine";
-const WAITING = "images and texts of a model that may wait or be in work; more are refused with 429";
+const WAITING =
+  "images and texts of a model, and searches, that may wait or be in work; more are refused with 429";
 const URLS = "fetch images that requests name by an http(s) URL; addresses that are not public are refused";
 
 export function serveCommand(program: Command): void {

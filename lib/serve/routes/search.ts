@@ -1,9 +1,11 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Embeddings } from "../../embeddings.js";
 import { RequestError } from "../errors.js";
 import { ItemReader, wrong, type Item } from "../items.js";
 import type { ServedIndex } from "../served-index.js";
 import type { JsonObject } from "../shapes/shape.js";
+import { HOPS } from "../shards/client.js";
+import type { ShardCall } from "../shards/shard.js";
 import { stateOf, type RequestState } from "../state.js";
 import { vectorOf } from "../vectors.js";
 import { routeConfig, sendJson, type ServerParts } from "./parts.js";
@@ -30,7 +32,7 @@ const BODY = {
 
 /**
  * `POST /v1/search`: the nearest rows of an index. `GET /v1/indexes`: the indexes.
- * `GET /v1/indexes/NAME/images/ROW`: a thumbnail of a row's image.
+ * `GET /v1/indexes/NAME/images/PLACE`: the thumbnail of a hit.
  */
 export function searchRoutes(app: FastifyInstance, parts: ServerParts): void {
   app.post<{ Body: SearchBody }>("/v1/search", {
@@ -44,15 +46,21 @@ export function searchRoutes(app: FastifyInstance, parts: ServerParts): void {
       state.answeredBy(model, reply);
       state.items = 1;
       const query = await embeddingOf(body, index, state, parts.allowUrls);
-      const { rows, hits } = await index.nearest(query, body.top_k ?? 10, state.controller.signal);
-      const data = hits.map((hit) =>
-        index.hasImage(hit.row) ? { ...hit, image: imagePath(name, hit.row) } : hit,
+      const { rows, hits } = await index.nearest(query, body.top_k ?? 10, callOf(request));
+      const data = hits.map(({ place, ...hit }) =>
+        place === undefined ? hit : { ...hit, image: imagePath(name, place) },
       );
       return sendJson(reply, { object: "list", model: model.name, index: name, rows, data });
     },
   });
   indexesRoute(app, parts);
   imageRoute(app, parts);
+}
+
+function callOf(request: FastifyRequest): ShardCall {
+  const { signal } = stateOf(request).controller;
+  const hops = Number(request.headers[HOPS] ?? 0);
+  return { signal, hops: Number.isInteger(hops) && hops >= 0 ? hops : 0 };
 }
 
 /** The embedding that is searched for: `vector`, or that of `query`. */
@@ -69,7 +77,7 @@ async function embeddingOf(
     return { data: vectors[0], rows: 1, dim };
   }
   if (query !== undefined) throw wrong("vector", "and query exclude each other");
-  const given = typeof vector === "string" ? strings.find(vector).toString() : vector;
+  const given = typeof vector === "string" ? strings.find(vector) : vector;
   return { data: vectorOf(given, dim, "vector"), rows: 1, dim };
 }
 
@@ -91,8 +99,8 @@ function indexOf(indexes: ServerParts["indexes"], name: string | undefined): Ser
   );
 }
 
-function imagePath(name: string, row: number): string {
-  return `/v1/indexes/${encodeURIComponent(name)}/images/${row}`;
+function imagePath(name: string, place: string): string {
+  return `/v1/indexes/${encodeURIComponent(name)}/images/${place}`;
 }
 
 function indexesRoute(app: FastifyInstance, { indexes }: ServerParts): void {
@@ -104,7 +112,6 @@ function indexesRoute(app: FastifyInstance, { indexes }: ServerParts): void {
     rows: index.rows,
     dimensions: index.model.clip.info.embedDim,
     shards: index.shards.length,
-    images: index.hasImages,
   });
   app.get("/v1/indexes", {
     schema: { summary: "The indexes", tags: ["torchclip"] },
@@ -114,17 +121,14 @@ function indexesRoute(app: FastifyInstance, { indexes }: ServerParts): void {
 }
 
 function imageRoute(app: FastifyInstance, { indexes }: ServerParts): void {
-  app.get<{ Params: { name: string; row: string } }>("/v1/indexes/:name/images/:row", {
-    schema: { summary: "A thumbnail of an index's image (WebP)", tags: ["torchclip"] },
+  app.get<{ Params: { name: string; place: string } }>("/v1/indexes/:name/images/:place", {
+    schema: { summary: "A thumbnail of an index's image (WebP); hits name its path", tags: ["torchclip"] },
     config: routeConfig({ imageStatus: 422 }),
     handler: async (request, reply) => {
-      const index = indexOf(indexes, request.params.name);
-      const { signal } = stateOf(request).controller;
-      const bytes = /^\d{1,10}$/.test(request.params.row)
-        ? await index.thumbnail(Number(request.params.row), signal)
-        : undefined;
+      const { name, place } = request.params;
+      const bytes = await indexOf(indexes, name).thumbnail(place, callOf(request));
       if (bytes === undefined) throw new RequestError(404, "E_NOT_FOUND", "there is no such image");
-      return reply.type("image/webp").header("cache-control", "private, max-age=3600").send(bytes);
+      return reply.type("image/webp").header("cache-control", "private, max-age=60").send(bytes);
     },
   });
 }

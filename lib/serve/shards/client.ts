@@ -1,6 +1,7 @@
-import { TorchclipError } from "../../errors.js";
+import { abortedError, TorchclipError } from "../../errors.js";
 import { redactUrl } from "../../redact.js";
-import { Untrusted } from "../../util/untrusted.js";
+import { shown, Untrusted } from "../../util/untrusted.js";
+import type { ShardCall } from "./shard.js";
 
 /** A JSON answer of a shard's server. */
 export interface JsonAnswer {
@@ -13,9 +14,19 @@ export interface JsonAnswer {
 /** Reads what is of use out of an answer; what it throws becomes E_SHARD. */
 type JsonReader<T> = (answer: JsonAnswer) => T;
 
+/** The header that counts the servers that have passed a request on. */
+export const HOPS = "x-torchclip-hops";
+
+/** Bytes of an answer: of 1,000 hits with long names, and of a thumbnail. */
+const MOST_BYTES = 8 << 20;
+/** Bytes of an answer that tells of an error. */
+const MOST_ERROR_BYTES = 64 << 10;
+/** What happens where a connection that was kept is closed by the other side. */
+const CLOSED = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
+
 /**
  * Requests to the server of a shard. They reject with E_BUSY where that server has too much to do, with E_SHARD
- * where it does not answer in time or as it should, and with the signal's reason where it is aborted.
+ * where it does not answer in time or as it should, and with E_ABORTED.
  */
 export class ShardClient {
   /** The server's address without what may be secret. */
@@ -36,30 +47,33 @@ export class ShardClient {
     return this.askJson(path, {}, undefined, read);
   }
 
-  postJson<T>(path: string, body: object, signal: AbortSignal, read: JsonReader<T>): Promise<T> {
+  postJson<T>(path: string, body: object, call: ShardCall, read: JsonReader<T>): Promise<T> {
     const headers = { "content-type": "application/json" };
-    return this.askJson(path, { method: "POST", headers, body: JSON.stringify(body) }, signal, read);
+    return this.askJson(path, { method: "POST", headers, body: JSON.stringify(body) }, call, read);
   }
 
-  /** The bytes of an answer; undefined where it is 404. */
-  getBytes(path: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    return this.ask(path, {}, signal, async (response) => {
-      if (response.status === 404) return undefined;
+  /** The bytes of an answer; undefined where there are none (404). */
+  getBytes(path: string, call: ShardCall): Promise<Uint8Array | undefined> {
+    return this.ask(path, {}, call, async (response) => {
+      if (response.status === 404) {
+        await response.body?.cancel();
+        return undefined;
+      }
       await this.checkStatus(response);
-      return new Uint8Array(await response.arrayBuffer());
+      return readAtMost(response, MOST_BYTES);
     });
   }
 
   private askJson<T>(
     path: string,
     init: RequestInit,
-    signal: AbortSignal | undefined,
+    call: ShardCall | undefined,
     read: JsonReader<T>,
   ): Promise<T> {
-    return this.ask(path, init, signal, async (response) => {
+    return this.ask(path, init, call, async (response) => {
       await this.checkStatus(response);
       const check = new Untrusted("E_READ", "its answer");
-      const body = check.largeJson(await response.text());
+      const body = check.json((await readAtMost(response, MOST_BYTES)).toString("utf8"));
       return read({ body, headers: response.headers, check });
     });
   }
@@ -67,61 +81,85 @@ export class ShardClient {
   private async ask<T>(
     path: string,
     init: RequestInit,
-    signal: AbortSignal | undefined,
+    call: ShardCall | undefined,
     read: (response: Response) => Promise<T>,
   ): Promise<T> {
     const late = AbortSignal.timeout(this.timeout);
-    const either = signal ? AbortSignal.any([signal, late]) : late;
+    const signal = call ? AbortSignal.any([call.signal, late]) : late;
+    const headers = { ...(init.headers as Record<string, string> | undefined), ...this.headers(call) };
     try {
-      return await read(await this.fetchTwice(new URL(path, this.base), init, either));
+      const request = { ...init, headers, signal, redirect: "error" } as const;
+      return await read(await fetchTwice(new URL(path, this.base), request));
     } catch (error) {
-      signal?.throwIfAborted();
-      if (late.aborted) throw this.problem(`did not answer within ${this.timeout / 1000} s`, error);
+      if (call?.signal.aborted) throw abortedError(call.signal);
+      if (late.aborted) throw this.problem(`it did not answer within ${this.timeout / 1000} s`, error);
       const isKnown = error instanceof TorchclipError && error.code !== "E_READ";
       throw isKnown ? error : this.problem(reasonOf(error), error);
     }
   }
 
-  /** Asks a second time where the connection fails: one that was kept may have been closed meanwhile. */
-  private async fetchTwice(url: URL, init: RequestInit, signal: AbortSignal): Promise<Response> {
-    const authorization = this.apiKey === undefined ? undefined : { authorization: `Bearer ${this.apiKey}` };
-    const headers = { ...(init.headers as Record<string, string> | undefined), ...authorization };
-    const send = () => fetch(url, { ...init, headers, signal, redirect: "error" });
-    try {
-      return await send();
-    } catch (error) {
-      if (signal.aborted) throw error;
-      return send();
-    }
+  private headers(call: ShardCall | undefined): Record<string, string> {
+    return {
+      "accept-encoding": "identity", // a compressed answer may be of any size
+      ...(this.apiKey !== undefined && { authorization: `Bearer ${this.apiKey}` }),
+      ...(call && { [HOPS]: String(call.hops + 1) }),
+    };
   }
 
   private async checkStatus(response: Response): Promise<void> {
     if (response.ok) return;
-    const text = await response.text();
-    if (response.status === 429 || response.status === 503)
+    const { message, code } = errorOf((await readAtMost(response, MOST_ERROR_BYTES)).toString("utf8"));
+    const { status } = response;
+    if (status === 429 || (status === 503 && code === "E_BUSY"))
       throw new TorchclipError("E_BUSY", "a shard of the index has too much to do; try again later");
-    throw this.problem(`answers ${response.status}: ${messageOf(text)}`);
+    throw this.problem(`status ${status}: ${shown(message)}`);
   }
 
   private problem(what: string, cause?: unknown): TorchclipError {
-    return new TorchclipError("E_SHARD", `${this.where} ${what}`, { subject: this.where, cause });
+    return new TorchclipError("E_SHARD", `the server of a shard, ${this.where}, failed: ${what}`, {
+      subject: this.where,
+      cause,
+    });
   }
+}
+
+/** Asks a second time where the connection was closed: one that was kept may have come to its end. */
+async function fetchTwice(url: URL, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    const { cause } = error as { cause?: { code?: string } };
+    if (!CLOSED.has(cause?.code ?? "")) throw error;
+    return fetch(url, init);
+  }
+}
+
+/** The bytes of a body. Throws where there are more. */
+async function readAtMost(response: Response, most: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  // Leaving the loop cancels the rest.
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > most) throw new Error(`its answer has more than ${most} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 /** Why a request failed. `fetch` hides the system's reason in a cause. */
 function reasonOf(error: unknown): string {
-  if (error instanceof TorchclipError) return `gives an answer that is not understood: ${error.message}`;
   const { message, cause } = error as Error;
-  return `cannot be reached: ${cause instanceof Error ? cause.message : message}`;
+  return shown(cause instanceof Error ? cause.message : message);
 }
 
-/** The message of an error's body; the beginning of the body where it has another form. */
-function messageOf(text: string): string {
+/** What the body of an error says; its beginning where it has another form. */
+function errorOf(text: string): { message: string; code?: unknown } {
   try {
-    const { error } = JSON.parse(text) as { error?: { message?: unknown } };
-    if (typeof error?.message === "string") return error.message;
+    const { error } = JSON.parse(text) as { error?: { message?: unknown; code?: unknown } };
+    if (typeof error?.message === "string") return { message: error.message, code: error.code };
   } catch {
     // It is no JSON.
   }
-  return text.slice(0, 200);
+  return { message: text };
 }

@@ -2,8 +2,10 @@ import type { Embeddings } from "../../embeddings.js";
 import { TorchclipError } from "../../errors.js";
 import { nearestHits, type StoredIndex } from "../../search/stored.js";
 import { pathInside } from "../../util/inside.js";
-import type { Shard, ShardAnswer } from "./shard.js";
+import type { Shard, ShardAnswer, ShardCall } from "./shard.js";
 
+/** Codes of images that cannot be shown. Their messages name the file, which is nothing for clients. */
+const IS_OF_IMAGE = /^E_(IMAGE_|TIMEOUT$)/;
 /** Pixels of a thumbnail. */
 const SIDE = 256;
 
@@ -27,22 +29,25 @@ export class FileShard implements Shard {
     return this.stored.index.rows;
   }
 
-  get hasImages(): boolean {
-    return this.images !== undefined;
-  }
-
-  async nearest(query: Embeddings, count: number): Promise<ShardAnswer> {
+  async nearest(query: Embeddings, count: number, { signal }: ShardCall): Promise<ShardAnswer> {
     const { rows } = this;
-    return { rows, hits: await nearestHits(this.stored, query, count) };
+    const hits = await nearestHits(this.stored, query, count, { signal });
+    if (this.images === undefined) return { rows, hits };
+    return { rows, hits: hits.map((hit) => ({ ...hit, place: String(hit.row) })) };
   }
 
-  async thumbnail(row: number): Promise<Uint8Array | undefined> {
-    const name = this.stored.names.at(row);
+  async thumbnail(place: string): Promise<Uint8Array | undefined> {
+    const name = /^\d{1,10}$/.test(place) ? this.stored.names.at(Number(place)) : undefined;
     if (this.images === undefined || !name) return undefined;
     const file = await insideOf(this.images, name);
     if (file === undefined) return undefined;
     const { thumbnail } = await import("../../report/images.js"); // with what draws text: not at the start
-    return thumbnail(file, SIDE, { autoRotate: this.autoRotate });
+    try {
+      return await thumbnail(file, SIDE, { autoRotate: this.autoRotate });
+    } catch (error) {
+      if (IS_OF_IMAGE.test((error as { code?: string }).code ?? "")) return undefined;
+      throw error;
+    }
   }
 
   close(): void {

@@ -1,12 +1,28 @@
 import type { Embeddings } from "../../embeddings.js";
 import type { StoredHit } from "../../search/stored.js";
 
-/** The nearest rows of a shard. */
+/** A row that a query found, and where its thumbnail is. */
+export interface ShardHit extends StoredHit {
+  /**
+   * The place of the row's image, for `thumbnail`; undefined where there is none. Unlike a row's number it
+   * does not depend on how many rows other shards have.
+   */
+  place?: string;
+}
+
+/** The nearest rows of a shard, or of all shards of an index. */
 export interface ShardAnswer {
-  /** Rows of the shard when it was searched. */
+  /** Rows that were searched. */
   rows: number;
-  /** Best first, equal scores by row number; rows are numbered within the shard. */
-  hits: StoredHit[];
+  /** Best first, equal scores by row number. */
+  hits: ShardHit[];
+}
+
+/** What belongs to one search or thumbnail. */
+export interface ShardCall {
+  signal: AbortSignal;
+  /** How many servers have passed the request on: 0 where it comes from a client. */
+  hops: number;
 }
 
 /** A part of an index: a file, or an index of another server. */
@@ -15,26 +31,36 @@ export interface Shard {
   readonly where: string;
   /** As far as known: those of another server are known from its last answer. */
   readonly rows: number;
-  /** Whether it has images to show. */
-  readonly hasImages: boolean;
-  /** The `count` rows that are nearest to the one query. */
-  nearest: (query: Embeddings, count: number, signal: AbortSignal) => Promise<ShardAnswer>;
-  /** The thumbnail of a row's image, as WebP; undefined where there is none. */
-  thumbnail: (row: number, signal: AbortSignal) => Promise<Uint8Array | undefined>;
+  /** The `count` rows that are nearest to the one query, numbered within the shard. */
+  nearest: (query: Embeddings, count: number, call: ShardCall) => Promise<ShardAnswer>;
+  /** The thumbnail at a place, as WebP; undefined where there is none. */
+  thumbnail: (place: string, call: ShardCall) => Promise<Uint8Array | undefined>;
   close: () => void;
 }
 
 /**
  * The nearest rows of all shards, from those of each: the same rows, in the same order, as those of one index
- * that holds the rows of the first shard, then those of the second, and so on.
+ * that holds the rows of the first shard, then those of the second, and so on. The place of an image begins
+ * with the number of its shard, unless there is only one.
  */
-export function mergeAnswers(answers: readonly ShardAnswer[], count: number): StoredHit[] {
-  let first = 0;
-  const all: StoredHit[] = [];
-  for (const { rows, hits } of answers) {
-    for (const hit of hits) all.push({ ...hit, row: first + hit.row });
-    first += rows;
+export function mergeAnswers(answers: readonly ShardAnswer[], count: number): ShardAnswer {
+  if (answers.length === 1) return answers[0];
+  let rows = 0;
+  const all: ShardHit[] = [];
+  for (const [shard, answer] of answers.entries()) {
+    for (const hit of answer.hits) {
+      const place = hit.place === undefined ? undefined : `${shard}-${hit.place}`;
+      all.push({ ...hit, row: rows + hit.row, place });
+    }
+    rows += answer.rows;
   }
   all.sort((a, b) => b.score - a.score || a.row - b.row);
-  return all.slice(0, count).map((hit, i) => ({ ...hit, rank: i + 1 }));
+  return { rows, hits: all.slice(0, count).map((hit, i) => ({ ...hit, rank: i + 1 })) };
+}
+
+/** The shard of a place, and the place there. */
+export function splitPlace(place: string, shards: readonly Shard[]): { shard?: Shard; place: string } {
+  if (shards.length === 1) return { shard: shards[0], place };
+  const [, number = "", rest = ""] = /^(\d{1,6})-(.+)$/.exec(place) ?? [];
+  return { shard: number === "" ? undefined : shards[Number(number)], place: rest };
 }
