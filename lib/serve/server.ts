@@ -21,6 +21,9 @@ import { statusRoutes } from "./routes/status.js";
 import type { ServedIndex } from "./served-index.js";
 import type { RequestState } from "./state.js";
 
+/** Milliseconds between looks for requests while a server closes. */
+const IDLE_CHECK = 50;
+
 /** Where a server listens. */
 export interface ListenOptions {
   /** Default 127.0.0.1: this machine alone. */
@@ -99,8 +102,13 @@ export class ClipServer {
       for (const { controller } of this.states) controller.abort(new Error("the server ends"));
       this.app.server.closeAllConnections();
     }, this.drainTimeout);
+    // A connection without a request, as clients keep one ready, would hold up the end.
+    const idle = setInterval(() => {
+      if (this.states.size === 0) this.app.server.closeAllConnections();
+    }, IDLE_CHECK);
     await this.app.close();
     clearTimeout(timer);
+    clearInterval(idle);
     await Promise.all(this.models.all.map(({ batcher }) => batcher.drain()));
     for (const index of this.indexes.values()) index.close();
     return isComplete;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { colourImages } from "../support/colours.js";
@@ -131,6 +132,17 @@ describe("torchclip serve", function () {
     await assert.rejects(fetch(`${server.url}/health/live`));
     assert.equal((await answer).status, 200);
     assert.equal(await ended, 0);
+  });
+
+  it("SIGTERM: a connection without a request does not hold it up", async () => {
+    const server = await start();
+    const { hostname, port } = new URL(server.url);
+    const socket = connect(Number(port), hostname);
+    await once(socket, "connect");
+    const began = performance.now();
+    assert.equal(await server.end("SIGTERM"), 0);
+    assert.ok(performance.now() - began < 3000);
+    socket.destroy();
   });
 
   it("SIGTERM: ends at the limit of time, with status 1, where a request does not come to its end", async () => {
