@@ -63,7 +63,7 @@ async function killMany(operation: Operation, kills: number): Promise<boolean> {
       // The last run of a round is left alone.
       const { status, errors } = await run(operation, out, done < kills ? random() * whole.ms : undefined);
       if (status === undefined) done++;
-      else if (!isFinished(status)) problems.push(`status ${status}: ${errors.trim().split("\n").at(-1)}`);
+      else if (!isFinished(status)) problems.push(`status ${status}: ${errors.trim().slice(-900)}`);
       finished = status !== undefined;
       problems.push(
         ...damaged(operation, out, wanted).map((file) => `after a kill, ${file} is neither old nor new`),
