@@ -7,6 +7,19 @@ import { message } from "./mutators.js";
 
 const TEXTS = ["a photo of a cat", "", "a".repeat(200), "ab  \t é😀 ﷺ"];
 
+/** A character map of one entry, "A" to "a": see lib/text/charsmap.ts. */
+function characterMap(): Buffer {
+  const [label, leaf] = [0x41, 0x40];
+  const trie = new Uint32Array(label + 1);
+  trie[label] = label | (1 << 8) | ((label ^ leaf) << 10); // has a leaf, which lies one unit away
+  trie[leaf] = 0x80000000; // the replacement begins at byte 0
+  return Buffer.concat([
+    Buffer.from(Uint32Array.of(trie.byteLength).buffer),
+    Buffer.from(trie.buffer),
+    Buffer.from("a\0"),
+  ]);
+}
+
 const piece = (piece: string, type: bigint) => message(1, [message(1, piece), message(3, type)]);
 export const sentencepiece = [
   piece("<unk>", 2n),
@@ -16,7 +29,7 @@ export const sentencepiece = [
   piece("b", 1n),
   piece("<0x41>", 6n),
   message(2, [message(3, 1n)]),
-  message(3, [message(3, 1n), message(4, 1n), message(2, Buffer.from("map"))]),
+  message(3, [message(3, 1n), message(4, 1n), message(2, characterMap())]),
 ];
 
 const template = {
