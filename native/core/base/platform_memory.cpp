@@ -17,11 +17,6 @@
 #endif
 
 namespace torchclip::core {
-namespace {
-
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-}  // namespace
 
 std::shared_ptr<void> allocate_block(std::size_t bytes) {
 #if defined(_WIN32)
@@ -29,6 +24,7 @@ std::shared_ptr<void> allocate_block(std::size_t bytes) {
   if (!data) throw std::bad_alloc();
   return {data, _aligned_free};
 #else
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
   void* data = nullptr;
   const bool huge = bytes >= kHugePage;
   if (posix_memalign(&data, huge ? kHugePage : kAlignment, std::max(bytes, kAlignment)) != 0) throw std::bad_alloc();

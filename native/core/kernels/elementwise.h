@@ -103,9 +103,9 @@ inline void normalize_row(const float* x, std::int64_t width, const float* gamma
   }
 }
 
-void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gamma,
-                const float* beta, float eps, DType type, void* out, std::int64_t ldo, float* scales,
-                std::int32_t* sums) {
+[[maybe_unused]] void layer_norm(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width,
+                                 const float* gamma, const float* beta, float eps, DType type, void* out,
+                                 std::int64_t ldo, float* scales, std::int32_t* sums) {
   for (std::int64_t r = 0; r < rows; ++r) {
     normalize_row(x + r * ldx, width, gamma, beta, eps, type, static_cast<char*>(out) + r * ldo,
                   scales ? scales + r : nullptr, sums ? sums + r : nullptr);
@@ -123,8 +123,8 @@ struct GatedGelu {
   }
 };
 
-void gated_gelu(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width, const float* gates, DType type,
-                void* out, std::int64_t ldo) {
+[[maybe_unused]] void gated_gelu(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t width,
+                                 const float* gates, DType type, void* out, std::int64_t ldo) {
   const GatedGelu f{gates};
   for (std::int64_t r = 0; r < rows; ++r) store_row(f, x + r * ldx, width, type, static_cast<char*>(out) + r * ldo);
 }
@@ -142,7 +142,7 @@ void widen_all(const std::uint16_t* from, std::int64_t count, float* to, Widen&&
   std::memcpy(to + i, values, static_cast<std::size_t>(count - i) * 4);
 }
 
-void widen_all_bf16(const std::uint16_t* from, std::int64_t count, float* to) {
+[[maybe_unused]] void widen_all_bf16(const std::uint16_t* from, std::int64_t count, float* to) {
   widen_all(from, count, to, widen_bf16);
 }
 #if defined(TORCHCLIP_WIDENS_FP16)
@@ -151,8 +151,8 @@ void widen_all_fp16(const std::uint16_t* from, std::int64_t count, float* to) {
 }
 #endif
 
-void scan(const float* scores, std::int64_t rows, const float* limits, void* state,
-          void (*found)(void*, std::int64_t, int, float)) {
+[[maybe_unused]] void scan(const float* scores, std::int64_t rows, const float* limits, void* state,
+                           void (*found)(void*, std::int64_t, int, float)) {
   for (std::int64_t r = 0; r < rows; ++r, scores += kPanel) {
     for (int i = 0; i < kWide; ++i) {
       const Floats v = load(scores + i * kLanes), limit = load(limits + i * kLanes);
@@ -200,8 +200,8 @@ void dots_of(const float* base, std::int64_t rows, std::int64_t dim, const float
   for (; r < rows; ++r) dot_block<1, Queries>(base + r * dim, dim, queries, out + r, ldo);
 }
 
-void dots(const float* base, std::int64_t rows, std::int64_t dim, const float* queries, std::int64_t count, float* out,
-          std::int64_t ldo) {
+[[maybe_unused]] void dots(const float* base, std::int64_t rows, std::int64_t dim, const float* queries,
+                           std::int64_t count, float* out, std::int64_t ldo) {
   for (std::int64_t q = 0; q < count;) {
     const auto left = count - q;
     const float* x = queries + q * dim;
