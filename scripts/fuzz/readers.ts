@@ -44,10 +44,15 @@ async function besides(): Promise<unknown[]> {
   const openClip = {
     model_cfg: {
       quick_gelu: true,
-      vision_cfg: { head_width: 16, image_size: 32 },
+      vision_cfg: { head_width: 64, image_size: 224 },
       text_cfg: { heads: 2, context_length: 16 },
     },
-    preprocess_cfg: preprocessor,
+    preprocess_cfg: {
+      mean: [0.5, 0.5, 0.5],
+      std: [0.5, 0.5, 0.5],
+      interpolation: "bicubic",
+      resize_mode: "shortest",
+    },
   };
   const own = JSON.parse(
     (await (await TorchArchive.open(tinyModel)).read("extra/tokenizer.json")).toString("utf8"),
