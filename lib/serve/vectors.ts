@@ -38,9 +38,10 @@ function ofBase64(value: string | LongString, dim: number, where: string): Float
   // The length is known before anything is decoded. Only a slash may be escaped in base64, to two characters.
   const given = value instanceof LongString ? value.bytes : value.length;
   const isLikely = given >= characters - 2 && given <= 2 * characters;
-  const decoded = isLikely ? Buffer.from(value.toString(), "base64") : undefined;
-  if (decoded?.length !== bytes) throw wrong(where, `is not base64 of ${dim} float32 (${bytes} bytes)`);
-  if (decoded.toString("base64").replace(/=+$/, "") !== value.toString().replace(/=+$/, ""))
+  const text = isLikely ? value.toString() : "";
+  const decoded = Buffer.from(text, "base64");
+  if (decoded.length !== bytes) throw wrong(where, `is not base64 of ${dim} float32 (${bytes} bytes)`);
+  if (decoded.toString("base64").replace(/=+$/, "") !== text.replace(/=+$/, ""))
     throw wrong(where, "is not base64");
   return Float32Array.from({ length: dim }, (_, i) => decoded.readFloatLE(FLOAT_BYTES * i));
 }

@@ -6,17 +6,9 @@ import { createServer } from "../../lib/serve/index.js";
 import { colourImages } from "../support/colours.js";
 import { fixture, rejectsWith, temporaryFolder } from "../support/index.js";
 import { commandLine, printedBy } from "../support/process.js";
-import { dataUri, startServer, type TestServer } from "../support/server.js";
+import { dataUri, searchIn, startServer, type TestServer } from "../support/server.js";
 
 const IMAGE = "images/rgb420.jpg";
-
-interface Hit {
-  rank: number;
-  row: number;
-  name: string;
-  score: number;
-  image?: string;
-}
 
 describe("serve: classification and search", function () {
   this.timeout(120_000);
@@ -99,11 +91,7 @@ describe("serve: classification and search", function () {
     assert.equal((await server.post("/v1/classify", { image: uriOf("lime"), probe: "x" })).status, 404);
   });
 
-  async function search(body: object): Promise<Hit[]> {
-    const answer = await server.post("/v1/search", body);
-    assert.equal(answer.status, 200, JSON.stringify(answer.body));
-    return (answer.body as { data: Hit[] }).data;
-  }
+  const search = async (body: object) => (await searchIn(server, body)).data;
 
   it("finds the nearest rows of an index, by an image and by a text", async () => {
     const hits = await search({ query: uriOf("blue"), top_k: 2 });

@@ -5,16 +5,8 @@ import sharp from "sharp";
 import { createServer } from "../../lib/serve/index.js";
 import { colourImages } from "../support/colours.js";
 import { temporaryFolder } from "../support/index.js";
-import { dataUri, startServer, type TestServer } from "../support/server.js";
+import { dataUri, searchIn, startServer, type TestServer } from "../support/server.js";
 import { base64Of, codeOf, makeRows, writeIndex } from "../support/shards.js";
-
-interface Hit {
-  rank: number;
-  row: number;
-  name: string;
-  score: number;
-  image?: string;
-}
 
 /** So many that the second search of all rows takes the int8 prefilter; the shards are too small for it. */
 const ROWS = 20_000;
@@ -46,12 +38,6 @@ describe("serve: an index of several shards", function () {
   });
   after(() => whole.close());
 
-  async function search(server: TestServer, body: object): Promise<{ rows: number; data: Hit[] }> {
-    const answer = await server.post("/v1/search", body);
-    assert.equal(answer.status, 200, JSON.stringify(answer.body));
-    return answer.body as { rows: number; data: Hit[] };
-  }
-
   /** All kinds of queries give what the server with one file gives, to the last bit. */
   async function assertSameAsWhole(server: TestServer): Promise<void> {
     const { embedDim: dim } = whole.clip.info;
@@ -63,9 +49,9 @@ describe("serve: an index of several shards", function () {
     ];
     for (const query of queries) {
       for (const top_k of [1, 10, 400, 1000]) {
-        const expected = await search(whole, { ...query, top_k });
+        const expected = await searchIn(whole, { ...query, top_k });
         assert.equal(expected.data.length, top_k);
-        assert.deepEqual(await search(server, { ...query, top_k }), expected);
+        assert.deepEqual(await searchIn(server, { ...query, top_k }), expected);
       }
     }
   }
@@ -73,9 +59,9 @@ describe("serve: an index of several shards", function () {
   it("a vector finds what its text finds, and ties stand in the order of their rows", async () => {
     const { data } = await whole.clip.encodeTexts(["a red circle"]);
     const [byText, byVector] = [{ query: "a red circle" }, { vector: base64Of(data) }];
-    assert.deepEqual(await search(whole, byVector), await search(whole, byText));
+    assert.deepEqual(await searchIn(whole, byVector), await searchIn(whole, byText));
     const { embedDim: dim } = whole.clip.info;
-    const { data: ties } = await search(whole, {
+    const { data: ties } = await searchIn(whole, {
       vector: base64Of(all.subarray(7 * dim, 8 * dim)),
       top_k: 4,
     });
@@ -143,7 +129,7 @@ describe("serve: an index of several shards", function () {
     const shard = await startServer({ indexes: { photos: { file, images } } });
     const server = await startServer({ indexes: { photos: [{ file: files[2] }, { url: shard.url }] } });
     try {
-      const { data: hits } = await search(server, { vector: base64Of(data.subarray(0, data.length / 2)) });
+      const { data: hits } = await searchIn(server, { vector: base64Of(data.subarray(0, data.length / 2)) });
       assert.deepEqual([hits[0].row, hits[0].name, hits[0].rank], [2, "red.png", 1]);
       assert.equal(hits[0].image, "/v1/indexes/photos/images/1-0");
       assert.equal(hits.find(({ row }) => row === 0)!.image, undefined, "of a file without images");
@@ -164,7 +150,7 @@ describe("serve: an index of several shards", function () {
     const shard = await startServer({ indexes: { photos: { file: files[0] } } });
     const port = Number(new URL(shard.url).port);
     const server = await startServer({ indexes: { photos: [{ url: shard.url }, { file: files[2] }] } });
-    const before = await search(server, { query: "a red circle", top_k: 1000 });
+    const before = await searchIn(server, { query: "a red circle", top_k: 1000 });
     await shard.close();
     const { status, code, message } = await codeOf(server);
     assert.deepEqual([status, code], [502, "E_SHARD"]);
@@ -175,7 +161,7 @@ describe("serve: an index of several shards", function () {
     });
     await back.listen({ port });
     try {
-      const now = await search(server, { query: "a red circle", top_k: 1000 });
+      const now = await searchIn(server, { query: "a red circle", top_k: 1000 });
       assert.deepEqual([before.rows, now.rows], [9_000 + 2, 10_998 + 2]);
       for (const { row, name } of now.data) assert.equal(name, `image-${9_000 + row}.jpg`);
     } finally {

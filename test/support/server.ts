@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { load, type Clip } from "../../lib/index.js";
 import { createServer, type ClipServer, type ServerOptions } from "../../lib/serve/index.js";
@@ -53,4 +54,23 @@ export async function startServer(options: Partial<ServerOptions> = {}): Promise
 /** A fixture as a data URI. */
 export function dataUri(name: string, type = "image/jpeg"): string {
   return `data:${type};base64,${readFileSync(fixture(name)).toString("base64")}`;
+}
+
+/** A row of an answer of `POST /v1/search`. */
+export interface SearchHit {
+  rank: number;
+  row: number;
+  name: string;
+  score: number;
+  image?: string;
+}
+
+/** What a search that succeeds finds. */
+export async function searchIn(
+  server: TestServer,
+  body: object,
+): Promise<{ rows: number; data: SearchHit[] }> {
+  const answer = await server.post("/v1/search", body);
+  assert.equal(answer.status, 200, JSON.stringify(answer.body));
+  return answer.body as { rows: number; data: SearchHit[] };
 }
