@@ -6,6 +6,7 @@ import { addonProblem, thisMachine } from "./addon-problem.js";
 import { TorchclipError } from "./errors.js";
 import { settings } from "./settings.js";
 import { BACKENDS, backendFolder } from "./util/backend-folders.js";
+import { setDetach } from "./util/free-memory.js";
 import { packageRoot } from "./util/package.js";
 import { platformPackages } from "./util/platform.js";
 
@@ -31,6 +32,8 @@ export interface Addon extends NativeLearning {
     out: Uint8Array,
     slot: number,
   ): Promise<void>;
+  /** Detaches a buffer, which frees its memory at once. No job may use it, nor any other view of it. */
+  freeBuffer(buffer: ArrayBuffer): void;
   /** out[i * bRows + j] = a_i . b_j, at once, on the calling thread. */
   similarity(
     a: Float32Array,
@@ -304,6 +307,7 @@ export function addon(): Addon {
     native.setBackendPlaces([dirname(file), ...BACKENDS.map(backendFolder)], "");
     // exit() destroys what the engines' threads still use: they end first, with the batch that runs.
     process.once("exit", (code) => native.shutdown(code & 255));
+    setDetach((buffer) => native.freeBuffer(buffer));
     loaded = native;
   }
   return loaded;

@@ -1,6 +1,7 @@
 import type { NativeEngine } from "../addon.js";
 import { decodeBudget } from "../images/budget.js";
 import type { ImageInput, RawImage } from "../images/types.js";
+import { freeMemory } from "../util/free-memory.js";
 import { readJpegFiles, type ImageDecoder, type ImageErrors, type ReadableImage } from "./image-decoder.js";
 import type { OutputPlan } from "./image-output.js";
 import type { BatchOptions } from "./options.js";
@@ -55,6 +56,7 @@ export class DeviceBatch {
   ): Promise<number> {
     const failed = new Uint8Array(this.prepared.length);
     const seconds = await engine.encodeImages(this.prepared, output, out, failed, normalize, cancel);
+    for (const image of this.prepared) if ("data" in image) freeMemory(image.data);
     const again = [...failed.keys()].filter((place) => failed[place] !== 0);
     if (again.length === 0) return seconds;
     // JPEG files that the device does not take.

@@ -4,6 +4,7 @@ import { checkAborted, imageError, toTorchclipError, type TorchclipError } from 
 import { decodeImage, imageName, jpegFile, startReading } from "../images/decode.js";
 import type { EncodedImage } from "../images/source.js";
 import type { ImageInput, RawImage } from "../images/types.js";
+import { freeMemory } from "../util/free-memory.js";
 import { untilAborted } from "../util/abort.js";
 import { forEachLimited } from "../util/iterate.js";
 import type { BatchOptions, Preprocessed } from "./options.js";
@@ -68,6 +69,7 @@ export class ImageDecoder {
     const take = async (raw: RawImage, place: number) => {
       const start = performance.now();
       await this.resizeInto(data, place, raw);
+      freeMemory(raw.data);
       if (times) times.resize += (performance.now() - start) / 1000;
     };
     const errors = await this.each(images, (place) => firstIndex + place, options, take);

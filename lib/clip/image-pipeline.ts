@@ -6,6 +6,7 @@ import type { ImageInput } from "../images/types.js";
 import { readOptions } from "../options.js";
 import { untilAborted } from "../util/abort.js";
 import { chunks } from "../util/iterate.js";
+import { freeMemory } from "../util/free-memory.js";
 import { own } from "../util/own.js";
 import { runBatches } from "./batches.js";
 import { DeviceBatch } from "./device-batch.js";
@@ -75,14 +76,17 @@ export class ImagePipeline {
     const plan = planOutput(this.info, options);
     const cancel = new Int32Array(1);
     const source = chunks(images, batchSize, listError);
+    const buffers = new BatchBuffers(batchSize, this.info.imageSize ** 2 * 3);
     const stop = () => Atomics.store(cancel, 0, 1);
     signal?.addEventListener("abort", stop, { once: true });
     try {
-      yield* this.streamBatches(source, { ...options, plan }, cancel);
+      const start = this.batchStarter({ ...options, plan }, cancel, buffers);
+      yield* this.streamBatches(source, start, signal);
     } catch (error) {
       throw toTorchclipError(error);
     } finally {
       stop();
+      buffers.close();
       signal?.removeEventListener("abort", stop);
       // After the signal nobody waits for the source: it may be waiting for its own next item.
       const returned = source.return(undefined);
@@ -94,11 +98,9 @@ export class ImagePipeline {
   /** As many batches in the engine as it has copies of the model, and one that is decoded meanwhile. */
   private async *streamBatches(
     source: AsyncGenerator<ImageInput[], void>,
-    options: PlannedOptions,
-    cancel: Int32Array,
+    start: (images: ImageInput[]) => Promise<StartedBatch>,
+    signal: AbortSignal | undefined,
   ): AsyncGenerator<EncodedImages> {
-    const { signal } = options;
-    const start = this.batchStarter(options, cancel);
     const next = async (): Promise<StartedBatch | undefined> => {
       checkAborted(signal);
       const { value, done } = await source.next();
@@ -119,10 +121,9 @@ export class ImagePipeline {
   }
 
   /** Decodes a batch and gives it to the engine; called for the batches of a call one after another. */
-  private batchStarter(options: PlannedOptions, cancel: Int32Array) {
-    const { batchSize = DEFAULT_BATCH, resizeOn, decodeOn } = options;
+  private batchStarter(options: PlannedOptions, cancel: Int32Array, buffers: BatchBuffers) {
+    const { resizeOn, decodeOn } = options;
     const isForDevice = resizeOn === "device" || decodeOn === "device";
-    const buffers = new BatchBuffers(batchSize, this.info.imageSize ** 2 * 3);
     let first = 0;
     return async (images: ImageInput[]): Promise<StartedBatch> => {
       const firstIndex = first;
@@ -242,6 +243,7 @@ const MAX_REUSED = 256; // images; larger batches get memory of their own
  */
 class BatchBuffers {
   private readonly free: Buffer[] = [];
+  private isClosed = false;
   private readonly images: number;
 
   constructor(
@@ -260,6 +262,13 @@ class BatchBuffers {
   }
 
   giveBack(buffer: Buffer): void {
-    this.free.push(buffer);
+    if (this.isClosed) freeMemory(buffer);
+    else this.free.push(buffer);
+  }
+
+  /** At the end of the call; buffers that are still in use are freed when they are given back. */
+  close(): void {
+    this.isClosed = true;
+    for (const buffer of this.free.splice(0)) freeMemory(buffer);
   }
 }

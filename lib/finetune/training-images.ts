@@ -6,6 +6,7 @@ import { decodeImage, imageName } from "../images/decode.js";
 import type { ImageLimits, RawImage } from "../images/types.js";
 import type { ModelConfig } from "../models/config-types.js";
 import { nativeTransform } from "../models/config.js";
+import { freeMemory } from "../util/free-memory.js";
 import { forEachLimited } from "../util/iterate.js";
 import { cropped, mirror, randomCrop } from "./augment.js";
 import { randomOf } from "./sampler.js";
@@ -111,8 +112,12 @@ export class TrainingImages {
     const sample = this.data.at(index);
     const { autoRotate, limits, signal } = this.options;
     const image = await sample.read();
+    const useAndFree = async (raw: RawImage) => {
+      await use(raw);
+      freeMemory(raw.data);
+    };
     try {
-      await decodeImage(image, { ...limits, autoRotate, signal }, undefined, use);
+      await decodeImage(image, { ...limits, autoRotate, signal }, undefined, useAndFree);
     } catch (error) {
       const known = toTorchclipError(error, "E_IMAGE_DECODE");
       throw known.code === "E_ABORTED" ? known : imageError(index, known, imageName(image));

@@ -2,6 +2,7 @@ import type Sharp from "sharp";
 import type { Metadata } from "sharp";
 import { TorchclipError } from "../errors.js";
 import { untilAborted } from "../util/abort.js";
+import { freeMemory } from "../util/free-memory.js";
 import { own } from "../util/own.js";
 import { checkFormat } from "./format.js";
 import { cmykToRgb, decodingOf, readSamples, type Plan, type Size } from "./formats/index.js";
@@ -40,7 +41,10 @@ export async function decodeImage<T = RawImage>(
   const format = checkFormat(bytes, name, limits.formats);
   const decode = async (admit: Admit) => {
     try {
-      return await decodeBytes({ bytes, format, name }, { ...options, ...limits }, admit);
+      const raw = await decodeBytes({ bytes, format, name }, { ...options, ...limits }, admit);
+      // An EncodedImage keeps its bytes.
+      if (!(image instanceof EncodedImage) && raw.data.buffer !== bytes.buffer) freeMemory(bytes);
+      return raw;
     } finally {
       if (times) times.decode += (performance.now() - read) / 1000;
     }

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { freeMemory } from "../util/free-memory.js";
 import type { BodyBudget } from "./budget.js";
 import { problemBody, problemOf, RequestError } from "./errors.js";
 import { setLongStringsAside } from "./json-body.js";
@@ -30,6 +31,7 @@ export function addHooks(app: FastifyInstance, parts: HookParts): void {
     // The answer's stream, for that of the request is closed as soon as the body was read.
     reply.raw.once("close", () => {
       if (!reply.raw.writableFinished) state.controller.abort(new Error("the client went away"));
+      else if (state.body) freeMemory(state.body);
       parts.states.delete(state);
       parts.budget.giveBack(state.bytes);
       state.bytes = 0;
@@ -100,7 +102,7 @@ function jsonParser(app: FastifyInstance): void {
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body: Buffer, done) => {
     try {
       const { text, strings } = setLongStringsAside(body);
-      stateOf(request).strings = strings;
+      Object.assign(stateOf(request), { body, strings });
       void parse(request, text, done);
     } catch (error) {
       done(error as Error);

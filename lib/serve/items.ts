@@ -14,7 +14,7 @@ export interface TextItem {
 export interface ImageItem {
   kind: "image";
   where: string;
-  /** The URL, or the bytes, which are decoded from base64 now. Throws E_ARGUMENT. */
+  /** The URL, or the bytes, which are decoded from base64 now; an embedding frees them. Throws E_ARGUMENT. */
   read: () => string | Buffer;
 }
 

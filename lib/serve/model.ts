@@ -7,6 +7,7 @@ import { TorchclipError } from "../errors.js";
 import { imageSize, prepareDecoder } from "../images/decode.js";
 import type { ImageInput } from "../images/types.js";
 import type { ModelConfig } from "../models/config-types.js";
+import { freeMemory } from "../util/free-memory.js";
 import { RequestError } from "./errors.js";
 import type { ImageItem, Item } from "./items.js";
 import type { RemoteImages } from "./remote.js";
@@ -133,7 +134,7 @@ export class ServedModel {
     };
   }
 
-  /** The bytes of an image, which are fetched where it is a URL. */
+  /** The bytes of an image in memory of its own; they are fetched where it is a URL. */
   async bytesOf(item: ImageItem, signal: AbortSignal): Promise<Uint8Array> {
     const image = item.read();
     return typeof image === "string" ? this.remote.fetch(image, signal) : image;
@@ -175,6 +176,7 @@ export class ServedModel {
       const { width, height } = await imageSize(image);
       embedded.pixels += width * height;
     }
+    freeMemory(image); // nobody reads it again: `bytesOf` gave memory of its own
     return vector;
   }
 }

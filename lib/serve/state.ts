@@ -8,6 +8,8 @@ export class RequestState {
   /** Ends the request's work: aborted when the client goes away, an item fails or the server must end. */
   readonly controller = new AbortController();
   readonly began = performance.now();
+  /** The JSON body, which `strings` are parts of. */
+  body?: Buffer;
   strings = new LongStrings();
   /** For the log and the metrics. */
   model?: string;

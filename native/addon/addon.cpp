@@ -16,6 +16,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Index", IndexObject::define(env));
   exports.Set("Trainer", TrainerObject::define(env));
   exports.Set("preprocess", Napi::Function::New(env, preprocess));
+  exports.Set("freeBuffer", Napi::Function::New(env, free_buffer));
   exports.Set("similarity", Napi::Function::New(env, similarity));
   exports.Set("topK", Napi::Function::New(env, top_k));
   exports.Set("fitLinearProbe", Napi::Function::New(env, fit_linear_probe));

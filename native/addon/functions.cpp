@@ -49,6 +49,13 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   });
 }
 
+// freeBuffer(buffer: ArrayBuffer): void
+Napi::Value free_buffer(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArrayBuffer()) throw argument_error(info.Env(), "buffer is not an ArrayBuffer");
+  info[0].As<Napi::ArrayBuffer>().Detach();
+  return info.Env().Undefined();
+}
+
 // similarity(a: Float32Array, aRows: number, b: Float32Array, bRows: number, dim: number, device: string, out:
 // Float32Array): void
 Napi::Value similarity(const Napi::CallbackInfo& info) {

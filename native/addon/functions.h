@@ -6,6 +6,7 @@
 namespace torchclip::addon {
 
 Napi::Value preprocess(const Napi::CallbackInfo& info);
+Napi::Value free_buffer(const Napi::CallbackInfo& info);
 Napi::Value similarity(const Napi::CallbackInfo& info);
 Napi::Value top_k(const Napi::CallbackInfo& info);
 Napi::Value fit_linear_probe(const Napi::CallbackInfo& info);

@@ -4,6 +4,7 @@ import { encodeVector } from "../encoding.js";
 import { imageSize } from "../../images/decode.js";
 import { RequestError } from "../errors.js";
 import { wrong, type Item } from "../items.js";
+import { aboutItem } from "../model.js";
 import type { JsonObject } from "../shapes/shape.js";
 import { stateOf } from "../state.js";
 import { routeConfig, sendJson, type ServerParts } from "./parts.js";
@@ -49,11 +50,10 @@ async function predict(
   const model = models.find(modelName);
   state.answeredBy(model, reply);
   state.items = 1;
+  const size = image && (await sizeOf(image)); // first: `embed` frees the image
   const { vectors } = await model.embed([item], { controller: state.controller, truncate: "end" });
   const clip = JSON.stringify(encodeVector(vectors[0], "float"));
-  if (!image) return sendJson(reply, { clip });
-  const { width, height } = await imageSize(image);
-  return sendJson(reply, { clip, imageHeight: height, imageWidth: width });
+  return sendJson(reply, size ? { clip, imageHeight: size.height, imageWidth: size.width } : { clip });
 }
 
 async function readForm(parts: AsyncIterable<Multipart>): Promise<Form> {
@@ -67,6 +67,12 @@ async function readForm(parts: AsyncIterable<Multipart>): Promise<Form> {
     }
   }
   return form;
+}
+
+function sizeOf(image: Buffer): ReturnType<typeof imageSize> {
+  return imageSize(image).catch((error: unknown) => {
+    throw aboutItem(error, "image");
+  });
 }
 
 /** The one item of a form. Throws a 422, FastAPI's status for a form that does not fit. */
