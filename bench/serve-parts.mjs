@@ -2,7 +2,9 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { Agent, request as httpRequest } from "node:http";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 
@@ -19,6 +21,7 @@ const PAGE_BYTES = 4096;
  * @property {() => number} residentBytes
  * @property {(name: string, labels?: string) => Promise<number>} metric
  * @property {(kind: string) => Promise<{ items: number, count: number }>} batches that it has started
+ * @property {(signal: NodeJS.Signals) => boolean} signal
  * @property {() => Promise<void>} stop
  */
 
@@ -47,6 +50,7 @@ export async function startServer(model, options = []) {
     cpuSeconds: () => (stat()[11] + stat()[12]) / TICKS_A_SECOND,
     residentBytes: () => stat()[21] * PAGE_BYTES,
     metric,
+    signal: (signal) => child.kill(signal),
     async batches(kind) {
       const labels = `model="${model}",kind="${kind}"`;
       const items = await metric("torchclip_batch_size_sum", labels);
@@ -82,6 +86,57 @@ export async function makePhotographs(folder, count) {
     files.push(file);
   }
   return files;
+}
+
+/**
+ * @typedef {object} HttpRequest
+ * @property {string} method
+ * @property {string} path
+ * @property {Record<string, string>} headers
+ * @property {string | Buffer} body
+ */
+
+/**
+ * Sends requests at equal intervals, whether or not the ones before are answered, and measures each from the time
+ * at which it was due. autocannon's `overallRate` cannot do that: all its clients send at the beginning of a second,
+ * and it fills in latencies at steps of 1 ms.
+ * @param {string} url
+ * @param {HttpRequest[]} requests sent in turn
+ * @param {{ perSecond: number, amount: number }} rate
+ * @returns {Promise<{ milliseconds: number[], failed: number }>} of the requests answered with 200, in ascending order
+ */
+export async function constantRate(url, requests, { perSecond, amount }) {
+  const agent = new Agent({ keepAlive: true });
+  const send = (/** @type {HttpRequest} */ { method, path, headers, body }) =>
+    /** @type {Promise<number | undefined>} */ (
+      new Promise((resolve, reject) => {
+        const sent = httpRequest(new URL(path, url), { method, headers, agent }, (answer) => {
+          answer.resume();
+          answer.on("end", () => resolve(answer.statusCode));
+          answer.on("error", reject);
+        });
+        sent.on("error", reject);
+        sent.end(body);
+      })
+    );
+  const begin = performance.now();
+  /** @type {number[]} */
+  const milliseconds = [];
+  let failed = 0;
+  const answers = [];
+  for (let i = 0; i < amount; i++) {
+    const due = begin + (i * 1000) / perSecond;
+    const early = due - performance.now();
+    if (early > 0) await sleep(early);
+    const measured = send(requests[i % requests.length]).then(
+      (status) => (status === 200 ? milliseconds.push(performance.now() - due) : failed++),
+      () => failed++,
+    );
+    answers.push(measured);
+  }
+  await Promise.all(answers);
+  agent.destroy();
+  return { milliseconds: milliseconds.sort((a, b) => a - b), failed };
 }
 
 /** Prints the CPU time of a process at its end, in seconds. */

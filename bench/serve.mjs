@@ -1,10 +1,12 @@
 // `torchclip serve` over HTTP: CPU seconds for each image and text against `torchclip embed` and `encodeTexts`,
 // latency at a constant rate, memory over many requests, and more requests than it can answer. Linux; the
 // server is a process of its own, autocannon is in this one.
-//   node bench/serve.mjs [PART…] [--model tiny] [--seconds 10] [--images 400] [--requests 100000] [--peer URL]
+//   node bench/serve.mjs [PART…] [--model tiny] [--precision fp32] [--seconds 10] [--images 400] [--requests 100000]
+//                        [--peer URL --peer-pid PID]
 // PART: images, texts, rate, memory, overload, peer; the first three and overload where none is given. --peer: a
 // server with the same model that takes POST /v1/embeddings, such as Infinity (--url-prefix /v1) or the one of
-// bench/serve-transformers.mjs.
+// bench/serve-transformers.mjs. --peer-pid: its process, which is stopped while the other server is measured, so that
+// its idle threads take no time.
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,7 +14,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import autocannon from "autocannon";
 import { machine, median } from "./rounds.mjs";
-import { cpuOfEmbed, cpuOfTexts, makePhotographs, startServer } from "./serve-parts.mjs";
+import { constantRate, cpuOfEmbed, cpuOfTexts, makePhotographs, startServer } from "./serve-parts.mjs";
 
 /** @typedef {import("./serve-parts.mjs").RunningServer} RunningServer */
 
@@ -24,12 +26,19 @@ const { values, positionals } = parseArgs({
     images: { type: "string", default: "400" },
     requests: { type: "string", default: "100000" },
     peer: { type: "string" },
+    "peer-pid": { type: "string" },
+    precision: { type: "string", default: "fp32" },
   },
 });
 const seconds = Number(values.seconds);
 const folder = await mkdtemp(join(tmpdir(), "torchclip-serve-"));
 const REQUESTS_OF_CLIENT = 8;
+/** Seconds. prom-client records the times between two calls of a timer of 10 ms: an idle loop shows 0.01. */
+const EVENT_LOOP_TIMER = 0.01;
 const JSON_TYPE = { "content-type": "application/json" };
+
+/** The server with the model and precision of the command line. @param {string[]} options */
+const start = (options = []) => startServer(values.model, ["--precision", values.precision, ...options]);
 
 /** @param {unknown} input */
 const jsonRequest = (input) => ({
@@ -94,7 +103,7 @@ const texts = jpegs.map(
 
 async function images() {
   const embed = await cpuOfEmbed(join(folder, "images"), photographs.length, values.model, folder);
-  const server = await startServer(values.model);
+  const server = await start();
   for (const [form, requests] of /** @type {const} */ ([
     ["base64", dataUris.map(jsonRequest)],
     ["multipart", jpegs.map(formRequest)],
@@ -108,7 +117,7 @@ async function images() {
 }
 
 async function textPart() {
-  const server = await startServer(values.model);
+  const server = await start();
   const requests = texts.map(jsonRequest);
   await load(server, requests, { connections: 64, duration: 2 });
   const before = await server.batches("texts");
@@ -131,37 +140,38 @@ async function textPart() {
 
 /** The latency at half of the largest rate, against that of one client alone. */
 async function rate() {
-  const server = await startServer(values.model);
+  const server = await start();
   const requests = dataUris.map(jsonRequest);
   await load(server, requests, { connections: 32, duration: 2 });
   const alone = await load(server, requests, { connections: 1, duration: seconds });
   const most = await load(server, requests, { connections: 32, duration: seconds });
-  const overallRate = Math.max(1, Math.round(most.perSecond / 2));
-  const options = {
-    connections: 32,
-    overallRate,
-    duration: Math.max(seconds, Math.ceil(2000 / overallRate)),
-  };
-  const { result, answered } = await load(server, requests, options);
+  const perSecond = most.perSecond / 2;
+  const amount = Math.max(2000, Math.ceil(perSecond * seconds));
+  await fetch(`${server.url}/metrics`); // resets the event loop's histogram
+  const { milliseconds, failed } = await constantRate(server.url, requests, { perSecond, amount });
+  const eventLoopP99 = await server.metric("nodejs_eventloop_lag_p99_seconds");
+  const percentile = (/** @type {number} */ share) =>
+    Math.round(milliseconds[Math.ceil(share * milliseconds.length) - 1]);
   const p50Alone = alone.result.latency.p50;
   show({
     part: "rate",
     most: most.perSecond,
-    overallRate,
-    requests: answered,
+    perSecond,
+    requests: milliseconds.length,
+    failed,
     p50AloneMs: p50Alone,
-    p50Ms: result.latency.p50,
-    p99Ms: result.latency.p99,
-    ratio: Number((result.latency.p99 / p50Alone).toFixed(2)),
+    p50Ms: percentile(0.5),
+    p99Ms: percentile(0.99),
+    ratio: Number((percentile(0.99) / p50Alone).toFixed(2)),
     wanted: 3,
-    eventLoopP99Ms: ms(await server.metric("nodejs_eventloop_lag_p99_seconds")),
+    eventLoopP99Ms: ms(eventLoopP99 - EVENT_LOOP_TIMER),
   });
   await server.stop();
 }
 
 /** Resident memory: after a tenth of the requests, and after all of them. */
 async function memory() {
-  const server = await startServer(values.model);
+  const server = await start();
   const most = Number(values.requests);
   for (const [kind, requests, amount] of /** @type {const} */ ([
     ["texts", texts.map(jsonRequest), most],
@@ -189,7 +199,7 @@ async function memory() {
  * the last, and how soon a request is answered again.
  */
 async function overload() {
-  const server = await startServer(values.model, ["--max-waiting", "64"]);
+  const server = await start(["--max-waiting", "64"]);
   const requests = dataUris.map(jsonRequest);
   const most = await load(server, requests, { connections: 32, duration: seconds });
   const overallRate = Math.round(most.perSecond * 10);
@@ -209,27 +219,30 @@ async function overload() {
 
 /** Images a second of this server and of another one, in turn. */
 async function peer() {
-  const { peer: url } = values;
-  if (url === undefined) throw new Error("--peer URL is missing");
+  const { peer: url, precision } = values;
+  const pid = Number(values["peer-pid"]);
+  if (url === undefined || !(pid > 0)) throw new Error("--peer URL or --peer-pid PID is missing");
   const requests = dataUris.map((uri) => ({
     ...jsonRequest([uri]),
     body: JSON.stringify({ model: values.model, input: [uri], modality: "image", encoding_format: "base64" }),
   }));
-  const server = await startServer(values.model);
-  const other = { ...server, url };
+  const server = await start();
   const rates = { ours: [0], other: [0] };
   for (let round = 0; round < 4; round++) {
-    for (const [name, one] of /** @type {const} */ ([
-      ["ours", server],
-      ["other", other],
+    for (const [name, one, pause] of /** @type {const} */ ([
+      ["ours", server, (/** @type {NodeJS.Signals} */ signal) => process.kill(pid, signal)],
+      ["other", { ...server, url }, server.signal],
     ])) {
+      pause("SIGSTOP");
       const { perSecond } = await load(one, requests, { connections: 32, duration: seconds });
+      pause("SIGCONT");
       if (round > 0) rates[name][round - 1] = perSecond; // the first round warms up
     }
   }
   await server.stop();
   const [ours, theirs] = [median(rates.ours), median(rates.other)];
-  show({ part: "peer", url, ours, theirs, ratio: Number((ours / theirs).toFixed(2)), wanted: 2 });
+  const ratio = Number((ours / theirs).toFixed(2));
+  show({ part: "peer", url, precision, rates, ours, theirs, ratio, wanted: 2 });
 }
 
 const parts = { peer, images, texts: textPart, rate, memory, overload };
