@@ -29,13 +29,9 @@ export async function openIndexes(
   const opened: Shard[] = [];
   try {
     for (const [name, given] of Object.entries(options.indexes)) {
-      const shards: OpenShard[] = [];
-      for (const part of partsOf(name, given)) {
-        const open = "url" in part ? connect(name, part, options, models) : openFile(part, options, models);
-        shards.push(await open);
-        opened.push(shards[shards.length - 1].shard);
-      }
+      const shards = await openShards(name, given, options, models);
       const own = shards.map(({ shard }) => shard);
+      opened.push(...own);
       served.set(name, new ServedIndex(name, onlyModel(name, shards), own, options.maxWaiting));
     }
     return served;
@@ -43,6 +39,24 @@ export async function openIndexes(
     for (const shard of opened) shard.close();
     throw error;
   }
+}
+
+/** Opens the shards of one index, all at once, since each server may take its time; none stays open if one fails. */
+async function openShards(
+  name: string,
+  given: unknown,
+  options: CheckedServerOptions,
+  models: ServedModels,
+): Promise<OpenShard[]> {
+  const opening = partsOf(name, given).map((part) =>
+    "url" in part ? connect(name, part, options, models) : openFile(part, options, models),
+  );
+  const settled = await Promise.allSettled(opening);
+  const failed = settled.find((each) => each.status === "rejected");
+  const opened = settled.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+  if (!failed) return opened;
+  for (const { shard } of opened) shard.close();
+  throw failed.reason;
 }
 
 /** The shards of an index as the options give them; in plain JavaScript they may be anything. */

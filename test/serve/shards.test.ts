@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer as createHttpServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { basename, join } from "node:path";
 import sharp from "sharp";
 import { createServer } from "../../lib/serve/index.js";
 import { colourImages } from "../support/colours.js";
 import { temporaryFolder } from "../support/index.js";
 import { dataUri, searchIn, startServer, type TestServer } from "../support/server.js";
-import { base64Of, codeOf, makeRows, writeIndex } from "../support/shards.js";
+import { base64Of, codeOf, makeRows, stop, writeIndex } from "../support/shards.js";
 
 /** So many that the second search of all rows takes the int8 prefilter; the shards are too small for it. */
 const ROWS = 20_000;
@@ -167,6 +170,31 @@ describe("serve: an index of several shards", function () {
     } finally {
       await back.close();
       await server.close();
+    }
+  });
+
+  it("all shards are asked at once at the start: each answers only when the others were asked as well", async () => {
+    const { body } = await whole.get("/v1/indexes");
+    const asked: ServerResponse[] = [];
+    const fakes = [0, 1, 2].map(() =>
+      createHttpServer((_, response) => {
+        asked.push(response);
+        if (asked.length === fakes.length) for (const each of asked) each.end(JSON.stringify(body));
+      }).listen(0, "127.0.0.1"),
+    );
+    try {
+      await Promise.all(fakes.map((fake) => once(fake, "listening")));
+      const photos = fakes.map((fake) => ({
+        url: `http://127.0.0.1:${(fake.address() as AddressInfo).port}`,
+      }));
+      const server = await createServer({
+        models: { tiny: whole.clip },
+        indexes: { photos },
+        shardTimeout: 20_000,
+      });
+      await server.close();
+    } finally {
+      fakes.forEach(stop);
     }
   });
 });
