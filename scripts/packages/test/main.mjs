@@ -1,5 +1,5 @@
 // See scripts/package-test.
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeRedCircle } from "../../red-circle.mjs";
@@ -40,7 +40,6 @@ async function run({ name, work }) {
 }
 
 const packages = join(root, "build-package/packages");
-if (!existsSync(packages)) throw new Error("run scripts/package first");
 const prepared = await run({
   name: "tools",
   work: () => {
