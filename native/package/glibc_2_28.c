@@ -55,6 +55,7 @@ FORWARD(double, exp, (double x), (x))
 FORWARD(double, exp2, (double x), (x))
 FORWARD(double, log, (double x), (x))
 FORWARD(double, log2, (double x), (x))
+FORWARD(double, pow, (double x, double y), (x, y))
 
 // Since glibc 2.33 functions; inline calls of __fxstat(), __xstat() and __lxstat() before.
 int base_fxstat(int version, int file, struct stat* status);
