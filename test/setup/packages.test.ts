@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { arch, platform } from "node:process";
 import { PREBUILT, RESERVED, SCOPE } from "../../lib/util/platform.js";
 import { backendPackage } from "../../lib/setup/backends.js";
@@ -62,6 +63,26 @@ describe("the check of a package's binary", () => {
       "it needs dlopen of GLIBC_2.34",
     ]);
   });
+});
+
+describe("the newer symbols of glibc that the code needs", () => {
+  const built = ["torchclip.node", "libtorchclip.so", "libtorchclip_torch.so"]
+    .map((name) => join(root, "build", "Release", name))
+    .filter((file) => existsSync(file));
+  const isElf = platform === "linux" && spawnSync("readelf", ["--version"]).status === 0;
+
+  for (const file of built) {
+    it(`of ${basename(file)} have a form for glibc 2.28`, function () {
+      if (!isElf) this.skip();
+      const forms = readFileSync(join(root, "native", "package", "glibc_2_28.c"), "utf8");
+      const symbols = execFileSync("readelf", ["-W", "--dyn-syms", file], { encoding: "utf8" });
+      const needed = problemsOf(dynamic("libc.so.6"), symbols).flatMap(
+        (problem) => /^it needs (\w+) of GLIBC_/.exec(problem)?.[1] ?? [],
+      );
+      if (needed.length === 0) this.skip(); // built with glibc 2.28 or older
+      for (const name of needed) assert.match(forms, new RegExp(`\\b${name}\\b`), `native/package: ${name}`);
+    });
+  }
 });
 
 describe("the manifests of the packages", () => {
