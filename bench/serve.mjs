@@ -35,6 +35,7 @@ const folder = await mkdtemp(join(tmpdir(), "torchclip-serve-"));
 const REQUESTS_OF_CLIENT = 8;
 /** Seconds. prom-client records the times between two calls of a timer of 10 ms: an idle loop shows 0.01. */
 const EVENT_LOOP_TIMER = 0.01;
+const OVERLOAD_PARTS = 5;
 const JSON_TYPE = { "content-type": "application/json" };
 
 /** The server with the model and precision of the command line. @param {string[]} options */
@@ -195,25 +196,30 @@ async function memory() {
 }
 
 /**
- * Ten times the largest rate, three times: what is answered then, how the memory grows from the first time to
- * the last, and how soon a request is answered again.
+ * Ten times the largest rate, in five parts: what is answered then, how the memory grows from the first part to the
+ * last, with and without V8's heap, and how soon a request is answered again.
  */
 async function overload() {
   const server = await start(["--max-waiting", "64"]);
   const requests = dataUris.map(jsonRequest);
   const most = await load(server, requests, { connections: 32, duration: seconds });
   const overallRate = Math.round(most.perSecond * 10);
-  const memory = [];
-  for (let round = 0; round < 3; round++) {
+  const resident = [];
+  const withoutHeap = [];
+  for (let part = 0; part < OVERLOAD_PARTS; part++) {
     const { result } = await load(server, requests, { connections: 320, overallRate, duration: seconds });
-    memory.push(server.residentBytes());
     const { statusCodeStats: statuses, errors, timeouts } = result;
-    show({ part: "overload", overallRate, statuses, errors, timeouts });
+    resident.push(server.residentBytes());
+    withoutHeap.push(resident[part] - (await server.metric("nodejs_heap_size_total_bytes")));
+    const [residentMb, withoutHeapMb] = [resident[part] / 1e6, withoutHeap[part] / 1e6];
+    show({ part: "overload", overallRate, statuses, errors, timeouts, residentMb, withoutHeapMb });
   }
   const began = performance.now();
   const { status } = await fetch(`${server.url}/v1/embeddings`, requests[0]);
-  const growth = memory[2] / memory[0] - 1;
-  show({ part: "overload", growth, statusAfter: status, afterMs: Math.round(performance.now() - began) });
+  const afterMs = Math.round(performance.now() - began);
+  const growthOf = (/** @type {number[]} */ bytes) => bytes[OVERLOAD_PARTS - 1] / bytes[0] - 1;
+  const [growth, growthWithoutHeap] = [growthOf(resident), growthOf(withoutHeap)];
+  show({ part: "overload", growth, growthWithoutHeap, statusAfter: status, afterMs });
   await server.stop();
 }
 
