@@ -6,14 +6,16 @@ import { basename, dirname, join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { findLibtorch, PINNED_SOURCES } from "../../../dist/setup/libtorch.js";
 import { readJson } from "../../read-json.mjs";
-import { debian } from "./chroot.mjs";
+import { srv } from "./chroot.mjs";
+import { mustMatch } from "./must.mjs";
 
 /** @typedef {import("./main.mjs").Step} Step */
 /** @typedef {import("./steps.mjs").Shell} Shell */
 /** @typedef {import("../manifests.mjs").Pin} Pin */
 
 const PACKAGE = "@torchclip/torch-linux-x64";
-const LIBTORCH_CACHE = "work/home/.cache/torchclip/libtorch";
+/** In /srv. */
+const LIBTORCH_CACHE = "home/.cache/torchclip/libtorch";
 const GENERIC = `
 import { load } from "torchclip";
 const clip = await load("tiny", { runner: "generic" });
@@ -32,7 +34,7 @@ export function backendSteps(shell, registry) {
     {
       name: "before setup torch: the error of the generic runner names the command",
       work: () => {
-        writeFileSync(join(debian, "work/app/generic.mjs"), GENERIC);
+        writeFileSync(join(srv, "app/generic.mjs"), GENERIC);
         const output = shell("cd /srv/app && ! node generic.mjs 2>&1");
         mustMatch(output, /needs libtorch, and .*npx torchclip setup torch/);
         return "";
@@ -78,7 +80,7 @@ function download(url) {
 
 /** @returns {Pin} */
 function pin() {
-  const file = join(debian, "work/app/node_modules/torchclip/backends.json");
+  const file = join(srv, "app/node_modules/torchclip/backends.json");
   return /** @type {Record<string, Pin>} */ (readJson(file))[PACKAGE];
 }
 
@@ -91,15 +93,7 @@ function pin() {
 async function giveLibtorch(shell) {
   const found = await findLibtorch({ flavour: "cpu", sources: PINNED_SOURCES });
   const name = basename(dirname(found));
-  shell(`mkdir -p /${LIBTORCH_CACHE}`);
-  cpSync(dirname(found), join(debian, LIBTORCH_CACHE, name), { recursive: true });
+  shell(`mkdir -p /srv/${LIBTORCH_CACHE}`);
+  cpSync(dirname(found), join(srv, LIBTORCH_CACHE, name), { recursive: true });
   return name;
-}
-
-/**
- * @param {string} output
- * @param {RegExp} expected
- */
-function mustMatch(output, expected) {
-  if (!expected.test(output)) throw new Error(`no ${String(expected)} in:\n${output}`);
 }

@@ -72,15 +72,17 @@ export function inDebian(script, { user = USER, env = {} } = {}) {
   );
 }
 
+/** The folder /srv of the Debian, as this machine sees it. */
+export const srv = join(debian, "srv");
+
 /**
  * An empty folder /srv of the user's, with the files of `from` in it, for each run.
  * @param {Record<string, string>} files names in /srv, and where they are here
  */
 export function newWork(files) {
-  const work = join(debian, "srv");
-  rmSync(work, { recursive: true, force: true });
-  mkdirSync(join(work, "home"), { recursive: true });
-  for (const [name, from] of Object.entries(files)) cpSync(from, join(work, name), { recursive: true });
+  rmSync(srv, { recursive: true, force: true });
+  mkdirSync(join(srv, "home"), { recursive: true });
+  for (const [name, from] of Object.entries(files)) cpSync(from, join(srv, name), { recursive: true });
   inDebian("chown -R 1000:1000 /srv", { user: "0:0" });
 }
 

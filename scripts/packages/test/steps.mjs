@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { readJson } from "../../read-json.mjs";
 import { root } from "../../setup.mjs";
 import { backendSteps } from "./backend.mjs";
-import { debian, inDebian, useNode } from "./chroot.mjs";
+import { inDebian, srv, useNode } from "./chroot.mjs";
+import { serverSteps } from "./server.mjs";
 import { downloads } from "./sizes.mjs";
 import { tool } from "./tools.mjs";
 
@@ -66,7 +67,7 @@ export function debianSteps({ url, storage }) {
     },
     {
       name: "what npm install downloads",
-      work: () => downloads(join(debian, "work/app"), storage),
+      work: () => downloads(join(srv, "app"), storage),
     },
     ...installerSteps(shell),
     ...placeSteps(shell),
@@ -74,6 +75,7 @@ export function debianSteps({ url, storage }) {
     ...runtimeSteps(shell),
     ...dockerSteps(shell),
     ...backendSteps(shell, url),
+    ...serverSteps(shell),
   ];
 }
 
@@ -181,7 +183,7 @@ console.log(best.label + ": 1");`;
 /** @type {(shell: Shell) => Step[]} */
 function programSteps(shell) {
   const write = (/** @type {string} */ name, /** @type {string} */ text) =>
-    writeFileSync(join(debian, "work/app", name), text);
+    writeFileSync(join(srv, "app", name), text);
   const bundle =
     "npx esbuild bundled.mjs --bundle --platform=node --format=esm --external:torchclip --outfile=out.mjs";
   const test = "export SMOKE_IMAGE=/srv/photo.png; cd /srv/app && cp /srv/dependent/*test* .";
@@ -260,7 +262,8 @@ function dockerSteps(shell) {
     {
       name: "the steps of docker/Dockerfile: npm ci, server, health check, SIGTERM",
       work: () => {
-        shell("mkdir /srv/docker && cd /srv/docker && cp /srv/app/package*.json .");
+        shell("mkdir /srv/docker && cd /srv/docker && npm init -y >&2");
+        shell("cd /srv/docker && npm install --package-lock-only torchclip >&2");
         shell(serve);
         return "";
       },
