@@ -36,7 +36,7 @@ class HostDevice final : public Device {
   Stream stream() override { return nullptr; }
   std::string name() const override { return "a GPU's model on the host"; }
   std::int64_t multiprocessors() const override { return 128; }
-  DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, *used_}; }
+  DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, 0, *used_}; }
 
   Memory allocate(std::size_t bytes) override {
     if (*used_ + bytes > limit_) throw core::Error(TORCHCLIP_E_OUT_OF_MEMORY, "CUDA out of memory (of the test)");
