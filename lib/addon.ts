@@ -189,6 +189,10 @@ export interface NativeIndex {
   stage(rows: Float32Array, count: number, more: number): Promise<void>;
   commit(): void;
   discard(): void;
+  /** Copies the rows to "cuda" or "cuda:N", where searches for at most 1,024 rows run from then on. */
+  place(device: string): Promise<void>;
+  /** Copies the rows that were added since to that device. */
+  upload(): Promise<void>;
   search(
     queries: Float32Array,
     count: number,
@@ -203,6 +207,8 @@ export interface NativeIndex {
   rows(): number;
   dim(): number;
   bytes(): number;
+  /** Of the GPU's memory. */
+  gpuBytes(): number;
 }
 
 export interface NativeMemory {

@@ -190,8 +190,19 @@ def read_rows(path):
         return [json.loads(line) for line in file if line.strip()]
 
 
+def compare_searches(options, rows):
+    """The time of PyTorch's search with the base on the device over that of torchclip's."""
+    ours = {row["queries"]: row["residentMilliseconds"] for row in rows if row.get("stage") == "search" and "queries" in row}
+    for row in rows:
+        if row.get("what") != "top-k" or row["how"] != "base on the device" or row["queries"] not in ours:
+            continue
+        ratio = row["milliseconds"] / ours[row["queries"]]
+        add_row(options.json, {"stage": "compare", "what": "top-k", "queries": row["queries"], "ratio": ratio})
+        print(f"top-k, {row['queries']:4} queries  {ratio:6.2f} times PyTorch, rows on the device")
+
+
 def compare(options):
-    """torchclip's bf16 images a second beside PyTorch's, where both were measured."""
+    """torchclip's bf16 images a second and top-k beside PyTorch's, where both were measured."""
     rows = read_rows(options.json)
     ours = {}
     for row in rows:
@@ -203,6 +214,7 @@ def compare(options):
             ratio = ours[key] / row["imagesPerSecond"]
             add_row(options.json, {"stage": "compare", "model": key[0], "batch": key[1], "how": row["how"], "ratio": ratio})
             print(f"{key[0]:9} batch {key[1]:4}  {ratio:6.2f} times PyTorch {row['how']}")
+    compare_searches(options, rows)
     failures = [row["failed"] for row in rows if "failed" in row and isinstance(row["failed"], str)]
     for failure in failures:
         print(f"FAILED: {failure}")

@@ -10,6 +10,7 @@ import { saveSheet } from "./sheet.js";
 interface Flags {
   threshold: number;
   indexPrecision: IndexPrecision;
+  indexDevice: string;
   out?: string;
   sheet?: string;
   root?: string;
@@ -23,12 +24,12 @@ const SHOWN_GROUPS = 40;
 /** What `torchclip dedupe` does. It reads the index and deletes nothing. */
 export async function run(file: string, flags: Flags): Promise<void> {
   const signal = interruptSignal();
-  const { threshold, indexPrecision: precision, out } = flags;
+  const { threshold, indexPrecision: precision, indexDevice: device, out } = flags;
   if (out !== undefined && !/\.csv$/i.test(out))
     throw new TorchclipError("E_ARGUMENT", `the groups go into a .csv file, not into ${out}`, {
       subject: "out",
     });
-  const stored = await openStored(file, { precision, signal });
+  const stored = await openStored(file, { precision, device, signal });
   const bar = progressBar("compare", "rows/s");
   try {
     const options = { threshold, signal, onProgress: bar.update };

@@ -14,6 +14,7 @@ import { loadOptions, type ImageFlags, type ModelFlags } from "./options.js";
 interface Flags extends ModelFlags, ImageFlags {
   index?: string;
   indexPrecision: IndexPrecision;
+  indexDevice: string;
   root?: string;
   imageRoot?: string;
   force?: boolean;
@@ -31,8 +32,9 @@ export async function run(flags: Flags, command: Command): Promise<void> {
     () => import("@modelcontextprotocol/sdk/server/stdio.js"),
   );
   const root = await folder(flags.root ?? ".", "root");
-  const { index: file, indexPrecision: precision } = flags;
-  const stored = file === undefined ? undefined : await openStored(file, { precision, signal });
+  const { index: file, indexPrecision: precision, indexDevice: device } = flags;
+  const options = { precision, device, signal };
+  const stored = file === undefined ? undefined : await openStored(file, options);
   try {
     const clip = await modelOf(stored, flags, command, signal);
     try {

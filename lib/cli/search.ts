@@ -13,6 +13,7 @@ import { saveSheet } from "./sheet.js";
 interface Flags extends ModelFlags, ImageFlags {
   topK: number;
   indexPrecision: IndexPrecision;
+  indexDevice: string;
   text?: boolean;
   force?: boolean;
   sheet?: string;
@@ -35,7 +36,8 @@ interface Found {
 export async function run(file: string, given: string[], flags: Flags, command: Command): Promise<void> {
   const signal = interruptSignal();
   const queries = await readQueries(given, flags.text);
-  const stored = await openStored(file, { precision: flags.indexPrecision, signal });
+  const { indexPrecision: precision, indexDevice: device } = flags;
+  const stored = await openStored(file, { precision, device, signal });
   try {
     const isModelGiven = command.getOptionValueSource("model") === "cli";
     const clip = await loadForIndex(stored, { ...flags, isModelGiven, towers: towersFor(queries) }, signal);

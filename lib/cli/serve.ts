@@ -17,6 +17,7 @@ interface Flags extends Omit<ModelFlags, "model">, ImageFlags {
   apiKey?: string[];
   index?: string[];
   indexImages?: string[];
+  indexDevice: string;
   probe?: string[];
   maxBatch: number;
   maxDelay: number;
@@ -100,7 +101,7 @@ function endBySignal(server: ClipServer): Promise<boolean> {
 }
 
 /** The indexes by name; those of one name are the shards of one index, in their order. */
-function indexesOf({ index = [], indexImages = [] }: Flags): ServerOptions["indexes"] {
+function indexesOf({ index = [], indexImages = [], indexDevice: device }: Flags): ServerOptions["indexes"] {
   const images = [...indexImages];
   const indexes = new Map<string, (IndexFile | IndexServer)[]>();
   for (const given of index) {
@@ -111,7 +112,7 @@ function indexesOf({ index = [], indexImages = [] }: Flags): ServerOptions["inde
         "index",
         `two indexes are called ${name}; NAME=FILE names one, or both as shards of one`,
       );
-    shards.push(isRemote(value) ? serverOf(value) : { file: value, images: images.shift() });
+    shards.push(isRemote(value) ? serverOf(value) : { file: value, images: images.shift(), device });
     indexes.set(name, shards);
   }
   if (images.length === 0) return Object.fromEntries(indexes);

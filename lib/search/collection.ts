@@ -147,8 +147,8 @@ export class EmbeddingCollection {
   compact(): Promise<void> {
     return this.after(async () => {
       if (this.unused === 0) return;
-      const { dim, precision } = this.index;
-      const compacted = EmbeddingIndex.create(dim, { precision });
+      const { dim, precision, device } = this.index;
+      const compacted = EmbeddingIndex.create(dim, { precision, device });
       try {
         for (const data of this.parts()) await compacted.add({ data, rows: data.length / dim, dim });
       } catch (error) {

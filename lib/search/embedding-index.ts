@@ -11,6 +11,16 @@ export type IndexPrecision = "fp32" | "bf16" | "int8";
 export interface IndexOptions {
   /** Default "fp32". What it costs in recall is in docs/search.md. */
   precision?: IndexPrecision;
+  /**
+   * Where searches run: "cpu" (default), or a GPU, "cuda" or "cuda:N", which needs torchclip's CUDA kernels
+   * and precision "fp32". The GPU holds a copy of the rows, some 5 bytes of its memory for each value. `open`
+   * makes it; rows that are added later are copied by `upload` or the next search. A search for more than
+   * 1,024 rows runs on the CPU.
+   *
+   * E_CUDA_UNAVAILABLE where that GPU cannot be used, and E_OUT_OF_MEMORY where it has no room. `open` throws
+   * them; of an index that `create` made, every call throws the first, `search` and `upload` the second.
+   */
+  device?: string;
 }
 
 export interface SearchOptions {
@@ -39,11 +49,18 @@ export class EmbeddingIndex {
   /** Adds and searches one after another, in the order of the calls. */
   private last: Promise<unknown> = Promise.resolve();
   private closed = false;
+  /** Settles when the rows of the start are on the device. */
+  private readonly placed: Promise<void>;
 
   private constructor(
     private readonly native: NativeIndex,
     readonly precision: IndexPrecision,
-  ) {}
+    /** Where searches run: "cpu", "cuda", "cuda:N". */
+    readonly device: string,
+  ) {
+    this.placed = device === "cpu" ? Promise.resolve() : native.place(device);
+    this.placed.catch(() => undefined); // `open` and the calls that wait for it throw it
+  }
 
   /** An empty index of vectors of `dim` values, 1 to 65,536. */
   static create(dim: number, options: IndexOptions = {}): EmbeddingIndex {
@@ -56,7 +73,10 @@ export class EmbeddingIndex {
       );
     if (!Number.isInteger(dim) || dim < 1 || dim > 65536)
       throw new TorchclipError("E_ARGUMENT", `dim must be in 1 to 65536, not ${dim}`, { subject: "dim" });
-    return guarded(() => new EmbeddingIndex(new (addon().Index)(type as 0 | 1 | 2, dim), TYPES[type]));
+    const device = checkedDevice(options, TYPES[type]);
+    return guarded(
+      () => new EmbeddingIndex(new (addon().Index)(type as 0 | 1 | 2, dim), TYPES[type], device),
+    );
   }
 
   /**
@@ -70,8 +90,9 @@ export class EmbeddingIndex {
       throw new TorchclipError("E_ARGUMENT", "the index must be the path of a .npy file", {
         subject: "file",
       });
-    const mapped = guarded(() => new EmbeddingIndex(new (addon().Index)(file), "fp32"), file);
-    if ((options.precision ?? "fp32") === "fp32") return mapped;
+    const device = checkedDevice(options, options.precision ?? "fp32");
+    const mapped = guarded(() => new EmbeddingIndex(new (addon().Index)(file), "fp32", device), file);
+    if ((options.precision ?? "fp32") === "fp32") return mapped.whenPlaced(file);
     const index = EmbeddingIndex.create(mapped.dim, options);
     try {
       for (const part of mapped.parts())
@@ -83,6 +104,17 @@ export class EmbeddingIndex {
       mapped.close();
     }
     return index;
+  }
+
+  /** Throws why the rows could not be copied to the device, as an error about the file. */
+  private async whenPlaced(file: string): Promise<this> {
+    try {
+      await this.placed;
+      return this;
+    } catch (error) {
+      this.close();
+      throw toTorchclipError(error, "E_INTERNAL", { subject: file });
+    }
   }
 
   /** 0 after `close`. */
@@ -97,6 +129,11 @@ export class EmbeddingIndex {
   /** Bytes of native memory; a mapped file counts nothing. */
   get bytes(): number {
     return this.native.bytes();
+  }
+
+  /** Bytes of a GPU's memory; 0 without one. */
+  get gpuBytes(): number {
+    return this.native.gpuBytes();
   }
 
   /**
@@ -117,6 +154,14 @@ export class EmbeddingIndex {
         throw error;
       }
     });
+  }
+
+  /**
+   * Copies the rows that the GPU does not have yet, which the next search would do. Does nothing on the CPU.
+   * E_CUDA_UNAVAILABLE, E_OUT_OF_MEMORY.
+   */
+  upload(): Promise<void> {
+    return this.after(() => this.native.upload());
   }
 
   /**
@@ -197,8 +242,8 @@ export class EmbeddingIndex {
   }
 
   /**
-   * Frees the memory, or unmaps the file, as soon as the search or addition that runs has ended. Calls that
-   * wait, later ones and a `save` that is under way end with E_CLOSED. Safe to call twice.
+   * Frees the memory, that of a GPU too, or unmaps the file, as soon as the search or addition that runs has
+   * ended. Calls that wait, later ones and a `save` that is under way end with E_CLOSED. Safe to call twice.
    *
    * @example
    * using index = await EmbeddingIndex.open("photos.npy"); // closed at the end of the block
@@ -225,7 +270,8 @@ export class EmbeddingIndex {
 
   private after<T>(work: () => Promise<T>): Promise<T> {
     const result = this.last
-      .then(() => {
+      .then(async () => {
+        await this.placed;
         this.checkOpen();
         return work();
       })
@@ -276,6 +322,20 @@ export class EmbeddingIndex {
 function copyOf(given: unknown): unknown {
   const { data, rows, dim } = (given ?? {}) as Partial<Embeddings>;
   return { data, rows, dim };
+}
+
+/** The device of the options; E_ARGUMENT unless it is one where rows of this precision are searched. */
+function checkedDevice({ device }: IndexOptions, precision: IndexPrecision): string {
+  const wanted: unknown = device ?? "cpu";
+  if (typeof wanted !== "string" || !/^(cpu|cuda|cuda:[0-9]{1,4})$/.test(wanted))
+    throw new TorchclipError("E_ARGUMENT", `device must be cpu, cuda or cuda:N, not ${String(wanted)}`, {
+      subject: "device",
+    });
+  if (wanted !== "cpu" && precision !== "fp32")
+    throw new TorchclipError("E_ARGUMENT", `an index on ${wanted} has precision fp32, not ${precision}`, {
+      subject: "precision",
+    });
+  return wanted;
 }
 
 /** Callers in plain JavaScript may give anything. */

@@ -50,7 +50,8 @@ export async function openManifest(
 ): Promise<ManifestRows> {
   const check = new Untrusted("E_INDEX_CORRUPT", file);
   const { dim, shards, ...run } = readManifest(await readText(file), check);
-  const index = EmbeddingIndex.create(dim, { precision: options.precision });
+  const { precision, device } = options;
+  const index = EmbeddingIndex.create(dim, { precision, device });
   const names: string[] = [];
   const contents: string[] = [];
   try {
@@ -65,6 +66,7 @@ export async function openManifest(
         shard.index.close();
       }
     }
+    await index.upload();
     const isWhole = contents.length === names.length;
     return { index, names, contents: isWhole ? contents : [], ...run };
   } catch (error) {

@@ -66,6 +66,7 @@ export async function openStored(file: string, options: ParquetOptions = {}): Pr
   const { readParquetIndex } = await import("./parquet.js");
   const { index, names, contents, record = {} } = await readParquetIndex(file, options);
   try {
+    await index.upload();
     const check = new Untrusted("E_INDEX_CORRUPT", file);
     const found = { index, names, contents, metadata: [] };
     return { file, ...found, record: readRecord(record, check), recordFile: file };

@@ -80,11 +80,11 @@ function onlyModel(name: string, shards: readonly OpenShard[]): ServedModel {
 }
 
 async function openFile(
-  { file, images }: IndexFile,
+  { file, images, device }: IndexFile,
   { autoRotate }: CheckedServerOptions,
   models: ServedModels,
 ): Promise<OpenShard> {
-  const stored = await openStored(file);
+  const stored = await openStored(file, { device });
   const sha256 = stored.record.model?.sha256;
   const model = models.all.find(({ clip }) => clip.info.config.source.sha256 === sha256);
   if (model?.clip.info.embedDim === stored.index.dim)

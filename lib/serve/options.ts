@@ -15,6 +15,11 @@ export interface IndexFile {
    * the index names are given out, and none outside the folder.
    */
   images?: string;
+  /**
+   * Where the index is searched: "cpu" (default), or "cuda", "cuda:N", which hold a copy of its rows: see
+   * `IndexOptions.device`. E_CUDA_UNAVAILABLE or E_OUT_OF_MEMORY where that GPU cannot hold them.
+   */
+  device?: string;
 }
 
 /** An index, or a shard of one, that another torchclip server searches with the same model. */

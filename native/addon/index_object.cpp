@@ -4,12 +4,14 @@
 
 namespace torchclip::addon {
 Napi::Function IndexObject::define(Napi::Env env) {
-  return DefineClass(env, "Index",
-                     {InstanceMethod("stage", &IndexObject::stage), InstanceMethod("commit", &IndexObject::commit),
-                      InstanceMethod("discard", &IndexObject::discard), InstanceMethod("search", &IndexObject::search),
-                      InstanceMethod("read", &IndexObject::read), InstanceMethod("close", &IndexObject::close),
-                      InstanceMethod("rows", &IndexObject::rows), InstanceMethod("dim", &IndexObject::dim),
-                      InstanceMethod("bytes", &IndexObject::bytes)});
+  return DefineClass(
+      env, "Index",
+      {InstanceMethod("stage", &IndexObject::stage), InstanceMethod("commit", &IndexObject::commit),
+       InstanceMethod("discard", &IndexObject::discard), InstanceMethod("place", &IndexObject::place),
+       InstanceMethod("upload", &IndexObject::upload), InstanceMethod("search", &IndexObject::search),
+       InstanceMethod("read", &IndexObject::read), InstanceMethod("close", &IndexObject::close),
+       InstanceMethod("rows", &IndexObject::rows), InstanceMethod("dim", &IndexObject::dim),
+       InstanceMethod("bytes", &IndexObject::bytes), InstanceMethod("gpuBytes", &IndexObject::gpu_bytes)});
 }
 
 // new Index(type: 0 fp32 | 1 bf16 | 2 int8, dim: number), or new Index(path: string) for a mapped .npy
@@ -42,6 +44,23 @@ Napi::Value IndexObject::commit(const Napi::CallbackInfo& info) {
 Napi::Value IndexObject::discard(const Napi::CallbackInfo& info) {
   index_->discard();
   return info.Env().Undefined();
+}
+
+// place(device: string): Promise<void>
+Napi::Value IndexObject::place(const Napi::CallbackInfo& info) {
+  const std::string device = text(info[0], "device");
+  auto job = std::make_unique<Job>(info.Env());
+  return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [device, index = index_](Job&) {
+    index->place_on(core::GpuRows::on(device, index->dim()));
+  });
+}
+
+// upload(): Promise<void>
+Napi::Value IndexObject::upload(const Napi::CallbackInfo& info) {
+  auto job = std::make_unique<Job>(info.Env());
+  return Environment::of(info.Env()).start<Job>(info.Env(), std::move(job), [index = index_](Job&) {
+    index->upload();
+  });
 }
 
 // search(queries: Float32Array, count: number, k: number, allowed: Uint8Array | null, indices: Int32Array,
@@ -86,6 +105,10 @@ Napi::Value IndexObject::dim(const Napi::CallbackInfo& info) {
 }
 Napi::Value IndexObject::bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(index_->bytes()));
+}
+
+Napi::Value IndexObject::gpu_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(index_->gpu_bytes()));
 }
 
 }  // namespace torchclip::addon

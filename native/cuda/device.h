@@ -63,6 +63,7 @@ struct DeviceCounts {
   GraphCounts graphs;
   std::uint64_t timed_gemms = 0;       // Shapes of GEMMs whose plan was chosen by timing.
   std::uint64_t short_attentions = 0;  // Shapes of attention that the kernel of short sequences computes.
+  std::uint64_t engine_jpegs = 0;      // JPEG files that hardware engines decoded.
   std::uint64_t reserved_bytes = 0;    // Memory that the process holds on the device, cached memory included.
 };
 

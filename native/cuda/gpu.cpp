@@ -82,6 +82,7 @@ class Gpu final : public Device {
     counts.graphs = passes_.counts();
     counts.timed_gemms = blas_.timed();
     counts.short_attentions = attention_.short_shapes();
+    counts.engine_jpegs = jpeg_ ? jpeg_->by_engines() : 0;
     counts.reserved_bytes = static_cast<std::uint64_t>(statistics.reserved_bytes[kAll].current);
     return counts;
   }

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <type_traits>
@@ -67,7 +68,10 @@ class Block {
   // Waits until all fibers of the block are here.
   void meet() { meet(whole_, fibers_.size()); }
 
-  float exchange(float value, int with) { return gather(value)[at_ % kWarp ^ static_cast<std::size_t>(with)]; }
+  template <typename Value>
+  Value exchange(Value value, int with) {
+    return gather(value)[at_ % kWarp ^ static_cast<std::size_t>(with)];
+  }
 
   // What each lane of the calling fiber's warp gives.
   template <typename Value>
@@ -139,6 +143,18 @@ inline float __shfl_xor_sync(unsigned, float value, int with) {
   return host::Block::current_block()->exchange(value, with);
 }
 
+inline double __shfl_xor_sync(unsigned, double value, int with) {
+  return host::Block::current_block()->exchange(value, with);
+}
+
+// c plus the products of the four signed bytes of a and b.
+inline int __dp4a(int a, int b, int c) {
+  for (int shift = 0; shift < 32; shift += 8) {
+    c += static_cast<std::int8_t>(a >> shift) * static_cast<std::int8_t>(b >> shift);
+  }
+  return c;
+}
+
 inline int atomicAdd(int* to, int value) {
   const int before = *to;
   *to += value;
@@ -158,10 +174,36 @@ using Work = std::function<void()>;
 // Where launches are captured instead of run; null: they run at once.
 inline std::vector<Work>* captured = nullptr;
 
-// What a stream of CUDA does with work: it runs it, or captures it.
-inline void submit(Work work) {
+// The work of a stream that has not run yet, in its order. It runs when something waits for it, so that what happens
+// beside the stream happens before it: the order that shows where a wait is missing.
+class Queue {
+ public:
+  void push(Work work) { waiting_.push_back(std::move(work)); }
+  bool is_empty() const { return waiting_.empty(); }
+  // The number of works that were given so far.
+  std::uint64_t given() const { return done_ + waiting_.size(); }
+  // Runs the first `number` works that were given.
+  void run_until(std::uint64_t number) {
+    while (done_ < number) {
+      const Work work = std::move(waiting_.front());
+      waiting_.pop_front();
+      ++done_;
+      work();
+    }
+  }
+  void run() { run_until(given()); }
+
+ private:
+  std::deque<Work> waiting_;
+  std::uint64_t done_ = 0;
+};
+
+// What a stream of CUDA does with work: it runs it later, or captures it. stream: a Queue; null: it runs at once.
+inline void submit(Stream stream, Work work) {
   if (captured) {
     captured->push_back(std::move(work));
+  } else if (stream) {
+    static_cast<Queue*>(stream)->push(std::move(work));
   } else {
     work();
   }
@@ -190,8 +232,8 @@ void run_grid(const Grid& grid, int threads, const Body& body) {
 }  // namespace host
 
 template <Threads T, typename Kernel, typename... Arguments>
-void launch(Kernel kernel, Grid grid, int threads, std::size_t, Stream, Arguments... arguments) {
-  host::submit([=] { host::run_grid<T>(grid, threads, [&] { kernel(arguments...); }); });
+void launch(Kernel kernel, Grid grid, int threads, std::size_t, Stream stream, Arguments... arguments) {
+  host::submit(stream, [=] { host::run_grid<T>(grid, threads, [&] { kernel(arguments...); }); });
 }
 
 }  // namespace torchclip::cuda

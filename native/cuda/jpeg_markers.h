@@ -1,4 +1,4 @@
-// What the markers of a JPEG file say of its colours.
+// What the markers of a JPEG file say of its colours, and whether the file is whole.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +39,16 @@ inline bool is_rgb_jpeg(const std::uint8_t* data, std::size_t bytes) {
     at += 2 + length;
   }
   return !has_jfif && has_adobe && adobe_rgb;
+}
+
+// Whether the marker of the image's end stands in the last bytes of a file: a file that is cut off has none there.
+inline bool has_image_end(const std::uint8_t* data, std::size_t bytes) {
+  constexpr std::size_t kTail = 4096;  // Of padding, or of what a camera writes behind the image.
+  const std::size_t first = bytes > kTail ? bytes - kTail : 0;
+  for (std::size_t at = first; at + 2 <= bytes; ++at) {
+    if (data[at] == 0xff && data[at + 1] == 0xd9) return true;
+  }
+  return false;
 }
 
 }  // namespace torchclip::cuda

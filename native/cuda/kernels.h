@@ -89,6 +89,11 @@ constexpr std::int64_t kMostK = 1024;
 void select_top_k(Stream stream, const float* scores, std::int64_t queries, std::int64_t columns, std::int64_t stride,
                   std::int64_t first, std::int32_t k, std::int64_t parts, std::uint64_t* best);
 
+// Updates the hits of each query, uint64 best [queries, k], with keys of hits: uint64 [queries, most], of which a query
+// has the first counts[query], or all if it has more or `counts` is null. k <= kMostK.
+void select_keys(Stream stream, const std::uint64_t* keys, std::int64_t queries, std::int64_t most,
+                 const std::int32_t* counts, std::int32_t k, std::uint64_t* best);
+
 // Combines a score and a row into one number with the order of the pair: the higher score first, equal scores by
 // ascending row. No pair has key 0, and NaN sorts last.
 HOST_DEVICE std::uint64_t key_of(float score, std::uint32_t row) {

@@ -1,38 +1,17 @@
 #include "search.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include "kernels.h"
-#include "layers.h"
+#include "padded_rows.h"
 
 namespace torchclip::cuda {
 namespace {
 
 constexpr std::int64_t kChunkBytes = 64 << 20;
 constexpr std::int64_t kQueries = 1024;  // bounds the scores that are held
-
-// Rows whose length is a multiple of 64 (see kInnerMultiple); they are copied if it is not.
-class PaddedRows {
- public:
-  PaddedRows(const float* data, std::int64_t dim)
-      : data_(data), dim_(dim), padded_(core::round_up(dim, kInnerMultiple)) {}
-  std::int64_t length() const { return padded_; }
-  std::size_t bytes(std::int64_t rows) const { return static_cast<std::size_t>(rows * padded_) * 4; }
-  const float* at(std::int64_t first, std::int64_t rows) {
-    if (padded_ == dim_) return data_ + first * dim_;
-    copy_.assign(static_cast<std::size_t>(rows * padded_), 0.0f);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      std::copy_n(data_ + (first + r) * dim_, dim_, copy_.data() + r * padded_);
-    }
-    return copy_.data();
-  }
-
- private:
-  const float* data_;
-  std::int64_t dim_, padded_;
-  std::vector<float> copy_;
-};
 
 std::int64_t rows_of_chunk(std::int64_t chunk_rows, std::int64_t length, std::int64_t base_rows) {
   if (chunk_rows == 0) chunk_rows = std::max<std::int64_t>(1, kChunkBytes / (length * 4));
@@ -121,10 +100,7 @@ class BestHits {
   void write(std::int32_t* indices, float* scores) {
     device_.download(keys_.data(), on_device_.get(), keys_.size() * 8);
     const auto merged = merged_hits(keys_, queries_, parts_, k_);
-    for (std::size_t i = 0; i < merged.size(); ++i) {
-      indices[i] = static_cast<std::int32_t>(row_of(merged[i]));
-      scores[i] = score_of(merged[i]);
-    }
+    write_hits(merged.data(), static_cast<std::int64_t>(merged.size()), indices, scores);
   }
 
  private:
@@ -179,28 +155,12 @@ void top_k(Device& device, const float* queries, std::int64_t query_rows, const 
   best.write(indices, scores);
 }
 
-ResidentRows::ResidentRows(Device& device, const float* rows, std::int64_t count, std::int64_t dim)
-    : device_(device), count_(count), dim_(dim) {
-  PaddedRows from(rows, dim);
-  rows_ = device.allocate(from.bytes(count));
-  const std::int64_t chunk = rows_of_chunk(0, from.length(), count);
-  for (std::int64_t first = 0; first < count; first += chunk) {
-    const std::int64_t part = std::min(chunk, count - first);
-    device.upload(static_cast<float*>(rows_.get()) + first * from.length(), from.at(first, part), from.bytes(part));
+void write_hits(const std::uint64_t* keys, std::int64_t count, std::int32_t* indices, float* scores) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float score = score_of(keys[i]);
+    scores[i] = score;
+    indices[i] = std::isnan(score) ? -1 : static_cast<std::int32_t>(row_of(keys[i]));
   }
-}
-
-void ResidentRows::top_k(const float* queries, std::int64_t query_rows, std::int32_t k, std::int32_t* indices,
-                         float* scores, std::int64_t chunk_rows) const {
-  const std::int64_t length = core::round_up(dim_, kInnerMultiple);
-  chunk_rows = rows_of_chunk(chunk_rows, length, count_);
-  Queries from(device_, queries, query_rows, dim_, chunk_rows);
-  BestHits best(device_, query_rows, k, chunk_rows);
-  for (std::int64_t first = 0; first < count_; first += chunk_rows) {
-    const auto* chunk = static_cast<const float*>(rows_.get()) + first * length;
-    from.score(chunk, first, std::min(chunk_rows, count_ - first), [&](const Queries::Scores& s) { best.add(s); });
-  }
-  best.write(indices, scores);
 }
 
 }  // namespace torchclip::cuda

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "backend/edge.h"
@@ -11,6 +12,11 @@
 
 struct torchclip_cuda_model {
   std::unique_ptr<torchclip::cuda::Model> model;
+};
+
+struct torchclip_cuda_rows {
+  std::shared_ptr<torchclip::cuda::SharedDevice> device;
+  std::unique_ptr<torchclip::cuda::ResidentRows> rows;  // Freed before its device.
 };
 
 namespace torchclip::cuda {
@@ -89,7 +95,35 @@ int32_t encode_tokens(torchclip_cuda_model* model, const int32_t* ids, int64_t r
                         [&](const EncodeOptions& how) { model->model->encode_tokens(ids, rows, length, out, how); });
 }
 
+void destroy_rows(torchclip_cuda_rows* rows) { delete rows; }
+
+int32_t add_rows(torchclip_cuda_rows* rows, const float* values, int64_t count, torchclip_backend_error* error) {
+  return core::guarded(error, [&] { rows->device->use([&](Device&) { rows->rows->add(values, count); }); });
+}
+
+int32_t search_rows(torchclip_cuda_rows* rows, const torchclip_cuda_query* query, int32_t* indices, float* scores,
+                    torchclip_backend_error* error) {
+  return core::guarded(error, [&] {
+    core::require_whole(*query);
+    const ResidentQuery asked{query->values, query->count, query->k, query->allowed, query->allowed_rows};
+    rows->device->use([&](Device&) { rows->rows->search(asked, indices, scores); });
+  });
+}
+
+void rows_counts(const torchclip_cuda_rows* rows, torchclip_cuda_rows_counts* to) {
+  to->bytes = rows->rows->bytes();
+  to->prefiltered = rows->rows->counts().prefiltered;
+  to->scanned = rows->rows->counts().scanned;
+}
+
 }  // namespace
+
+torchclip_cuda_rows* rows_on(std::shared_ptr<SharedDevice> device, std::int64_t dim, const ResidentOptions& how) {
+  auto made = std::make_unique<torchclip_cuda_rows>();
+  made->device = std::move(device);
+  made->device->use([&](Device& on) { made->rows = std::make_unique<ResidentRows>(on, dim, how); });
+  return made.release();
+}
 
 torchclip_cuda_model* model_on(std::unique_ptr<Device> device, const torchclip_cuda_source& source) {
   core::require_whole(source);
@@ -117,6 +151,10 @@ torchclip_cuda_table model_table() {
   table.encode_images = encode_images;
   table.encode_tokens = encode_tokens;
   table.model_counts = model_counts;
+  table.destroy_rows = destroy_rows;
+  table.add_rows = add_rows;
+  table.search_rows = search_rows;
+  table.rows_counts = rows_counts;
   return table;
 }
 

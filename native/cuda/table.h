@@ -6,13 +6,19 @@
 
 #include "backend/cuda_table.h"
 #include "device.h"
+#include "resident_rows.h"
+#include "shared_device.h"
 
 namespace torchclip::cuda {
 
 // Makes the model of `source` on a device. Throws Error.
 torchclip_cuda_model* model_on(std::unique_ptr<Device> device, const torchclip_cuda_source& source);
 
-// A table with the functions of models but make_model; those of searches and free_cache are missing, too.
+// Makes an empty array of rows on a device.
+torchclip_cuda_rows* rows_on(std::shared_ptr<SharedDevice> device, std::int64_t dim, const ResidentOptions& how = {});
+
+// A table with the functions of models and rows but make_model and make_rows; those of other searches and free_cache
+// are missing, too.
 torchclip_cuda_table model_table();
 
 }  // namespace torchclip::cuda

@@ -1,6 +1,6 @@
 import { Option, type Command } from "commander";
 import { cosine } from "../options.js";
-import { indexArgument, indexPrecisionOption, indexRootOption } from "./index-options.js";
+import { indexArgument, indexDeviceOption, indexPrecisionOption, indexRootOption } from "./index-options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "groups of near-duplicate images in an index; nothing is deleted";
@@ -13,6 +13,7 @@ export function dedupeCommand(program: Command): void {
     .addArgument(indexArgument())
     .addOption(new Option("--threshold <cosine>", THRESHOLD).argParser(cosine).default(0.96))
     .addOption(indexPrecisionOption("compares"))
+    .addOption(indexDeviceOption())
     .option("-o, --out <file>", "OUT.csv: group, row, name, score (cosine with the group's first image)")
     .option("--sheet <file>", "a contact sheet of the groups: .png or .html")
     .addOption(indexRootOption())

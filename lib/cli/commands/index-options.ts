@@ -20,3 +20,9 @@ export function indexPrecisionOption(verb: "searches" | "compares"): Option {
   const choices = ["fp32", "bf16", "int8"];
   return new Option("--index-precision <type>", description).choices(choices).default("fp32");
 }
+
+/** Where the rows of an index are held and searched. */
+export function indexDeviceOption(): Option {
+  const description = "where the index is searched: cpu, or cuda, cuda:N, which hold a copy of its rows";
+  return new Option("--index-device <device>", description).default("cpu");
+}

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { AUTO_ROTATE, imageOptions, indexModelOptions } from "../options.js";
-import { indexPrecisionOption, indexRootOption } from "./index-options.js";
+import { indexDeviceOption, indexPrecisionOption, indexRootOption } from "./index-options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = [
@@ -16,6 +16,7 @@ export function mcpCommand(program: Command): void {
   imageOptions(indexModelOptions(described, "that of --index, else tiny"))
     .option("--index <file>", INDEX)
     .addOption(indexPrecisionOption("searches"))
+    .addOption(indexDeviceOption())
     .option("--root <folder>", ROOT)
     .addOption(indexRootOption("--image-root <folder>"))
     .option("--force", "search also with other weights than those that made the index")

@@ -1,5 +1,6 @@
 import { Option, type Command } from "commander";
 import { AUTO_ROTATE, collect, loadingOptions, whole, nonNegative } from "../options.js";
+import { indexDeviceOption } from "./index-options.js";
 import { loaded } from "./loaded.js";
 
 const DESCRIPTION = "HTTP server: embeddings of texts and images, classification and search";
@@ -30,6 +31,7 @@ export function serveCommand(program: Command): void {
     .option("--api-key <key>", KEY, collect)
     .option("--index <file>", INDEX, collect)
     .option("--index-images <folder>", IMAGES, collect)
+    .addOption(indexDeviceOption())
     .option("--probe <file>", PROBE, collect)
     .addOption(
       new Option("--max-batch <n>", "images or texts in one batch").argParser(whole(1, 65536)).default(32),

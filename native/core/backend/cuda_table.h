@@ -70,6 +70,24 @@ typedef struct torchclip_image {
   uint64_t file_bytes;             /* 0 for a decoded image */
 } torchclip_image;
 
+typedef struct torchclip_cuda_rows torchclip_cuda_rows; /* rows in the memory of a GPU, for many searches */
+
+typedef struct torchclip_cuda_query {
+  uint32_t size;
+  int32_t k;              /* in 1 to 1,024, and at most the number of rows */
+  const float* values;    /* float [count, dim] */
+  int64_t count;          /* at least 1 */
+  const uint8_t* allowed; /* one bit a row, lowest bit of each byte first: rows without a bit are never found; NULL:
+                             every row may be */
+  int64_t allowed_rows;   /* bits of `allowed`; rows beyond it are never found */
+} torchclip_cuda_query;
+
+typedef struct torchclip_cuda_rows_counts {
+  uint64_t bytes;       /* memory of the GPU that the rows occupy */
+  uint64_t prefiltered; /* queries that the int8 copy of the rows and some candidates answered */
+  uint64_t scanned;     /* queries for which all rows were scored */
+} torchclip_cuda_rows_counts;
+
 typedef struct torchclip_cuda_table {
   torchclip_table_header header;
 
@@ -105,6 +123,19 @@ typedef struct torchclip_cuda_table {
                    int32_t dim, int32_t k, int32_t* indices, float* scores, torchclip_backend_error* error);
 
   void (*model_counts)(const torchclip_cuda_model* model, torchclip_cuda_counts* counts);
+
+  /* Makes an empty array of rows of `dim` floats, 1 to 65,536, on CUDA device `device`. The functions of one array are
+   * called by any thread, one at a time. */
+  int32_t (*make_rows)(int32_t device, int64_t dim, torchclip_cuda_rows** rows, torchclip_backend_error* error);
+  void (*destroy_rows)(torchclip_cuda_rows* rows);
+  /* Appends float [count, dim], all or none. TORCHCLIP_E_OUT_OF_MEMORY: the GPU has no room for them. */
+  int32_t (*add_rows)(torchclip_cuda_rows* rows, const float* values, int64_t count, torchclip_backend_error* error);
+  /* Finds the k rows of the largest inner products with each query: int32 and float [count, k], best first, equal
+   * scores by row number. A score is the sum of the products in float64, rounded to float32. NaN is no hit: after the
+   * last hit the index is -1 and the score NaN. */
+  int32_t (*search_rows)(torchclip_cuda_rows* rows, const torchclip_cuda_query* query, int32_t* indices, float* scores,
+                         torchclip_backend_error* error);
+  void (*rows_counts)(const torchclip_cuda_rows* rows, torchclip_cuda_rows_counts* counts);
 } torchclip_cuda_table;
 
 /* The function that the library exports, and its name. */

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 
@@ -153,7 +154,54 @@ void Index::read(std::int64_t start, std::int64_t count, float* out) const {
   rows.read(start, count, out);
 }
 
+// A use of the GPU's rows, by one thread at a time. An index that is closed meanwhile frees them at the end.
+struct Index::GpuUse {
+  explicit GpuUse(const Index& of) : index(of), lock(of.gpu_mutex_) {}
+  ~GpuUse() {
+    if (index.gpu_) index.gpu_bytes_ = static_cast<std::size_t>(index.gpu_->counts().bytes);
+    lock.unlock();
+    if (index.store_.is_closed()) index.release_gpu();
+  }
+  GpuUse(const GpuUse&) = delete;
+  GpuUse& operator=(const GpuUse&) = delete;
+
+  const Index& index;
+  std::unique_lock<std::mutex> lock;
+};
+
+void Index::place_on(std::unique_ptr<GpuRows> gpu) {
+  if (store_.type() != DType::f32) throw Error(TORCHCLIP_E_ARGUMENT, "an index on a GPU has float32 rows");
+  const GpuUse use(*this);
+  gpu->follow(store_.view());
+  gpu_ = std::move(gpu);
+  on_gpu_ = true;
+}
+
+void Index::upload() const {
+  if (!on_gpu_) return;
+  const GpuUse use(*this);
+  gpu_->follow(store_.view());
+}
+
+bool Index::search_on_gpu(const Query& query, const Hits& hits) const {
+  if (!on_gpu_ || query.k > GpuRows::kMostK) return false;
+  const GpuUse use(*this);
+  const RowView rows = store_.view();  // Taken under the lock, so that the GPU never holds rows that it does not.
+  check_k(query.k, rows.count);
+  gpu_->follow(rows);
+  gpu_->search(query, hits);
+  return true;
+}
+
+void Index::release_gpu() const {
+  const std::unique_lock lock(gpu_mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return;
+  gpu_.reset();
+  gpu_bytes_ = 0;
+}
+
 void Index::search(const Query& given, const Hits& hits) const {
+  if (search_on_gpu(given, hits)) return;
   auto& shared = SearchThreads::get();
   std::lock_guard lock(shared.mutex);
   // Taken under the pool's lock, so that the prefilter never holds rows that this view does not.
@@ -185,6 +233,7 @@ void Index::search(const Query& given, const Hits& hits) const {
 
 void Index::close() {
   store_.close();
+  release_gpu();
   auto& shared = SearchThreads::get();
   std::unique_lock lock(shared.mutex, std::try_to_lock);
   // Where a search runs, the prefilter is freed with the index.

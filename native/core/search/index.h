@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 
+#include "search/gpu_rows.h"
 #include "search/int8_prefilter.h"
 #include "search/rows.h"
 #include "search/scan.h"
@@ -31,6 +32,7 @@ double gemm_peak(Precision precision, double seconds);
 //   1. writer_: one addition at a time;
 //   2. SearchThreads::mutex: the threads that convert and search rows, for the whole duration;
 //   3. RowStore::mutex_: for a few instructions.
+// A search on a GPU takes gpu_mutex_ in the place of the second lock.
 // `read`, `rows` and `bytes` take only the third lock: they never wait for a search or an addition.
 class Index {
  public:
@@ -58,6 +60,13 @@ class Index {
   // scores are never hits. Throws Error(E_INDEX_CORRUPT) if the file of the rows was shortened.
   void search(const Query& query, const Hits& hits) const;
 
+  // Copies the rows to a GPU. Searches for at most GpuRows::kMostK rows run there from now on, and first copy the rows
+  // that were added since. Throws Error(E_ARGUMENT) for an index that is not float32, Error(E_OUT_OF_MEMORY) if the GPU
+  // has no room, and Error(E_INDEX_CORRUPT) as `search` does.
+  void place_on(std::unique_ptr<GpuRows> gpu);
+  // Copies the rows that were added since to the GPU now. Does nothing without one.
+  void upload() const;
+
   // Reads rows [start, start + count) as float32 [count, dim]. Throws Error(E_ARGUMENT) if the range exceeds the rows.
   void read(std::int64_t start, std::int64_t count, float* out) const;
 
@@ -67,6 +76,7 @@ class Index {
   std::int64_t dim() const noexcept { return store_.dim(); }
   std::int64_t rows() const { return store_.rows(); }
   std::size_t bytes() const { return store_.bytes() + prefilter_bytes_; }
+  std::size_t gpu_bytes() const { return gpu_bytes_; }  // Of the GPU's memory.
 
  private:
   explicit Index(const NpyRows& rows);
@@ -76,12 +86,22 @@ class Index {
   bool search_prefiltered(const Context& context, const RowView& rows, const Query& query, std::int64_t all,
                           const Hits& hits) const;
 
+  // Returns false if the rows are not on a GPU, or it cannot find so many.
+  bool search_on_gpu(const Query& query, const Hits& hits) const;
+  // Gives the GPU's memory back, unless a search uses it.
+  void release_gpu() const;
+  struct GpuUse;
+
   std::mutex writer_;
   RowStore store_;
   // Guarded by the mutex of SearchThreads.
   mutable std::unique_ptr<Int8Prefilter> prefilter_;
   mutable bool searched_ = false, prefilterable_ = true;
   mutable std::atomic<std::size_t> prefilter_bytes_{0};  // Atomic, so that bytes() may be called while a search runs.
+  mutable std::mutex gpu_mutex_;
+  mutable std::unique_ptr<GpuRows> gpu_;  // Guarded by gpu_mutex_.
+  std::atomic<bool> on_gpu_{false};
+  mutable std::atomic<std::size_t> gpu_bytes_{0};
 };
 
 }  // namespace torchclip::core

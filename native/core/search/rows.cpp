@@ -51,6 +51,11 @@ RowView RowStore::view() const {
   return view;
 }
 
+bool RowStore::is_closed() const {
+  std::lock_guard lock(mutex_);
+  return closed_;
+}
+
 std::size_t RowStore::bytes() const {
   std::lock_guard lock(mutex_);
   return block_ ? block_->data.bytes() + block_->scales.bytes() + block_->sums.bytes() : 0;

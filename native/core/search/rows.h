@@ -40,6 +40,7 @@ class RowStore {
   // Throws Error(E_CLOSED) after `close`.
   RowView view() const;
   void check_open() const { (void)view(); }
+  bool is_closed() const;
   // The size of the memory in bytes, without that of a mapped file. 0 after `close`.
   std::size_t bytes() const;
   std::int64_t rows() const;

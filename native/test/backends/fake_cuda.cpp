@@ -157,6 +157,10 @@ int32_t top_k(int32_t device, const float*, int64_t, const float*, int64_t, int3
   return guarded(error, [&] { throw std::runtime_error("no device " + std::to_string(device)); });
 }
 
+int32_t make_rows(int32_t device, int64_t, torchclip_cuda_rows**, torchclip_backend_error* error) {
+  return guarded(error, [&] { throw std::runtime_error("no device " + std::to_string(device)); });
+}
+
 const torchclip_cuda_table kTable{
     {sizeof(torchclip_cuda_table), TORCHCLIP_TABLE_VERSION, FAKE_RELEASE},
     make_model,
@@ -170,6 +174,11 @@ const torchclip_cuda_table kTable{
     similarity,
     top_k,
     model_counts,
+    make_rows,
+    nullptr,  // it makes no rows
+    nullptr,
+    nullptr,
+    nullptr,
 };
 
 }  // namespace

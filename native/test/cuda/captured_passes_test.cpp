@@ -16,7 +16,7 @@ struct Passes {
   void run(const std::string& key = "a") {
     passes.run(key, [this] {
       ++called;
-      host::submit([this] { ++done; });
+      host::submit(nullptr, [this] { ++done; });
     });
   }
 
@@ -58,7 +58,7 @@ TEST_CASE("a capture that fails is counted and said, and later passes run withou
   int done = 0;
   const auto pass = [&] {
     if (fails && passes.capturing()) throw std::runtime_error("an illegal call");
-    host::submit([&] { ++done; });
+    host::submit(nullptr, [&] { ++done; });
   };
   passes.run("a", pass);
   fails = true;
@@ -80,7 +80,7 @@ TEST_CASE("a pass that moves memory while it is captured runs uncaptured, and ot
   bool moves = false;
   const auto moving = [&] {
     if (moves && p.passes.capturing()) p.passes.invalidate();
-    host::submit([&p] { ++p.done; });
+    host::submit(nullptr, [&p] { ++p.done; });
   };
   p.passes.run("moving", moving);
   moves = true;

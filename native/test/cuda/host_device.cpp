@@ -27,56 +27,73 @@ class HostGemms final : public GemmLibrary<int> {
 };
 
 // A Device on the host: memory of the host, products and attention as plain loops with the rounding of the GPU's
-// numbers, kernels by host_cuda.h. With it the tests run the whole model without a GPU.
+// numbers, kernels by host_cuda.h. With it the tests run the whole model without a GPU. What a GPU does beside its
+// stream, copies to slots and the decoding of files, happens at once, and the work of the stream when it is waited for.
 
 class HostDevice final : public Device {
  public:
   explicit HostDevice(std::uint64_t limit) : limit_(limit) {}
+  ~HostDevice() override { end_work(); }
+  HostDevice(const HostDevice&) = delete;
+  HostDevice& operator=(const HostDevice&) = delete;
 
-  Stream stream() override { return nullptr; }
+  Stream stream() override { return queue_.get(); }
   std::string name() const override { return "a GPU's model on the host"; }
   std::int64_t multiprocessors() const override { return 128; }
-  DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, *used_}; }
+  DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, 0, *used_}; }
 
   Memory allocate(std::size_t bytes) override {
     if (*used_ + bytes > limit_) throw core::Error(TORCHCLIP_E_OUT_OF_MEMORY, "CUDA out of memory (of the test)");
     *used_ += bytes;
     auto* memory = new char[bytes + 1];
     std::memset(memory, 0xff, bytes);  // NaN in every number: what is read must have been written
-    return {memory, [used = used_, bytes](void* p) {
-              *used -= bytes;
-              delete[] static_cast<char*>(p);
+    return {memory, [used = used_, queue = queue_, bytes](void* p) {
+              *used -= bytes;  // The next work of the stream may have it,
+              const auto free = [p] { delete[] static_cast<char*>(p); };
+              queue->is_empty() ? free() : queue->push(free);  // and the work before still uses it.
             }};
   }
   void free_cache() noexcept override {
     if (!capturer_.frees_memory()) return;
+    end_work();
     attended_ = nullptr;
     for (auto& slot : slots_) slot = {};
   }
-  void upload(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
-  void download(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
+  void upload(void* to, const void* from, std::size_t bytes) override {
+    queue_->run();
+    std::memcpy(to, from, bytes);
+  }
+  void download(void* to, const void* from, std::size_t bytes) override {
+    queue_->run();
+    std::memcpy(to, from, bytes);
+  }
   void fill(void* to, std::uint8_t value, std::size_t bytes) override {
-    host::submit([=] { std::memset(to, value, bytes); });
+    host::submit(stream(), [=] { std::memset(to, value, bytes); });
   }
 
-  void* input_slot(int slot, std::size_t bytes) override { return slots_[slot].input.grow(*this, bytes); }
-  void* decode_slot(int slot, std::size_t bytes) override { return slots_[slot].decoded.grow(*this, bytes); }
+  void* input_slot(int slot, std::size_t bytes) override { return grown(slots_[slot].input, bytes); }
+  void* decode_slot(int slot, std::size_t bytes) override { return grown(slots_[slot].decoded, bytes); }
   void* host_slot(int slot, std::size_t bytes) override {
     auto& s = slots_[slot];
     if (s.sent.size() < bytes) s.sent.resize(bytes);
     return s.sent.data();
   }
   void upload_async(int slot, const void* from, std::size_t bytes) override {
+    queue_->run_until(slots_[slot].end);
     std::memcpy(slots_[slot].input.get(), from, bytes);
   }
   void begin_batch(int) override {}
   void end_batch(int slot, void* to, const void* from, std::size_t bytes) override {
     auto& s = slots_[slot];
     s.to = to;
-    s.result.assign(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
+    queue_->push([&result = s.result, from, bytes] {
+      result.assign(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
+    });
+    s.end = queue_->given();
   }
   void finish(int slot) override {
     auto& s = slots_[slot];
+    queue_->run_until(s.end);
     if (s.to) std::memcpy(s.to, s.result.data(), s.result.size());
     s.to = nullptr;
   }
@@ -87,12 +104,12 @@ class HostDevice final : public Device {
 
   void gemm(const GemmArgs& args) override {
     plans_.choose(args, 256, !passes_.capturing());
-    host::submit([args] { multiply(args); });
+    host::submit(stream(), [args] { multiply(args); });
   }
 
   const void* attend(const Attention& a) override {
     attended_ = allocate(static_cast<std::size_t>(a.query_tokens * a.heads * a.width * size_of(a.dtype)));
-    host::submit([a, out = attended_] { attend_to(a, out.get()); });
+    host::submit(stream(), [a, out = attended_] { attend_to(a, out.get()); });
     return attended_.get();
   }
 
@@ -114,8 +131,10 @@ class HostDevice final : public Device {
   void run_captured(const std::string& key, const std::function<void()>& pass) override { passes_.run(key, pass); }
   void invalidate_graphs() noexcept override { passes_.invalidate(); }
   double time(int repeats, const std::function<void()>& work) override {
+    queue_->run();
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < repeats; ++i) work();
+    queue_->run();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / repeats;
   }
 
@@ -154,17 +173,35 @@ class HostDevice final : public Device {
     reference::attend(a, out);
   }
 
+  // Runs the rest of the work, whose result nobody waits for.
+  void end_work() noexcept {
+    while (!queue_->is_empty()) {
+      try {
+        queue_->run();
+      } catch (const std::exception&) {
+      }
+    }
+  }
+
+  void* grown(GrowingMemory& part, std::size_t bytes) {
+    if (bytes > part.bytes()) queue_->run();
+    return part.grow(*this, bytes);
+  }
+
   std::uint64_t limit_;
+  // Of memory that may outlive the device, too.
+  std::shared_ptr<host::Queue> queue_ = std::make_shared<host::Queue>();
   std::shared_ptr<std::size_t> used_ = std::make_shared<std::size_t>(0);
   struct Slot {
     GrowingMemory input, decoded;
     void* to = nullptr;
+    std::uint64_t end = 0;  // What the queue had been given when the slot's last pass ended.
     std::vector<char> sent, result;
   } slots_[kSlots];
   Memory attended_;
   HostGemms gemms_;
   GemmPlans<int> plans_{gemms_};
-  HostCapturer capturer_;
+  HostCapturer capturer_{queue_.get()};
   CapturedPasses passes_{capturer_, core::environment("TORCHCLIP_CUDA_GRAPHS") != "0"};
 };
 

@@ -15,13 +15,16 @@ namespace torchclip::cuda {
 
 class HostCapturer final : public GraphCapturer {
  public:
+  // Graphs are replayed on `stream`, a host::Queue; null: at once.
+  explicit HostCapturer(Stream stream = nullptr) : stream_(stream) {}
+
   void new_pool() override { pool_ = std::make_shared<Pool>(); }
 
   std::unique_ptr<Graph> capture(const std::function<void()>& pass) override {
     if (stuck_) throw std::runtime_error("already recording to a pool");
     // As c10's create_or_incref_pool.
     if (pool_->was_used && pool_->graphs == 0) throw std::runtime_error("use_count > 0 INTERNAL ASSERT FAILED");
-    auto graph = std::make_unique<HostGraph>(pool_);
+    auto graph = std::make_unique<HostGraph>(pool_, stream_);
     host::captured = &graph->work;
     try {
       pass();
@@ -44,7 +47,7 @@ class HostCapturer final : public GraphCapturer {
   };
 
   struct HostGraph final : Graph {
-    explicit HostGraph(std::shared_ptr<Pool> of) : pool(std::move(of)) {
+    HostGraph(std::shared_ptr<Pool> of, Stream on) : pool(std::move(of)), stream(on) {
       pool->was_used = true;
       ++pool->graphs;
     }
@@ -52,13 +55,15 @@ class HostCapturer final : public GraphCapturer {
     HostGraph(const HostGraph&) = delete;
     HostGraph& operator=(const HostGraph&) = delete;
     void replay() override {
-      for (const auto& step : work) step();
+      for (const auto& step : work) host::submit(stream, step);
     }
 
     std::shared_ptr<Pool> pool;
+    Stream stream;
     std::vector<host::Work> work;
   };
 
+  Stream stream_;
   std::shared_ptr<Pool> pool_ = std::make_shared<Pool>();
   bool stuck_ = false;
 };

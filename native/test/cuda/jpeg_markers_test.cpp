@@ -1,4 +1,4 @@
-// Which JPEG files hold RGB instead of YCbCr, by libjpeg's rules.
+// Which JPEG files hold RGB instead of YCbCr, by libjpeg's rules, and which are whole.
 #include "jpeg_markers.h"
 
 #include <initializer_list>
@@ -7,6 +7,7 @@
 
 #include "check.h"
 
+using torchclip::cuda::has_image_end;
 using torchclip::cuda::is_rgb_jpeg;
 using Bytes = std::vector<std::uint8_t>;
 
@@ -88,4 +89,19 @@ TEST_CASE("grey files, files of four components and damaged ones are not RGB") {
   for (std::size_t length = 0; length < 20; ++length) CHECK(!is_rgb(Bytes(whole.begin(), whole.begin() + length)));
   CHECK(!is_rgb({0xff, 0xd8, 0xff, 0xe0, 0xff, 0xff}));
   CHECK(!is_rgb({0xff, 0xd8, 0xff, 0xe0, 0, 0}));
+}
+
+TEST_CASE("a whole file has the end of its image in its last 4,096 bytes") {
+  auto file = start();
+  append_frame(file, kUsual);
+  file.insert(file.end(), 10000, 7);
+  CHECK(!has_image_end(file.data(), file.size()));
+  file.insert(file.end(), {0xff, 0xd9});
+  CHECK(has_image_end(file.data(), file.size()));
+  CHECK(!has_image_end(file.data(), file.size() - 1));
+  file.insert(file.end(), 4094, 0);
+  CHECK(has_image_end(file.data(), file.size()));
+  file.push_back(0);
+  CHECK(!has_image_end(file.data(), file.size()));
+  CHECK(!has_image_end(file.data(), 0));
 }

@@ -224,6 +224,29 @@ TEST_CASE("large batches of texts of any lengths: GEMMs are timed for the first 
   }
 }
 
+TEST_CASE("files of passes that follow each other: what is decoded beside a pass does not change its images") {
+  auto options = on_device("fp32");
+  options.deterministic = true;  // a pass for each image
+  core::Runner runner(artifact(), options);
+  const auto dim = static_cast<std::size_t>(runner.info().embed_dim);
+  std::vector<std::vector<std::uint8_t>> bytes;
+  std::vector<core::ImageInput> files;
+  for (const std::uint32_t seed : {3, 5, 8, 13}) bytes.push_back(test_jpeg("OK", 60, 90, striped_image(60, 90, seed)));
+  for (const auto& file : bytes) files.push_back(as_file(file));
+  Rows together(files.size() * dim);
+  std::vector<std::uint8_t> failed(files.size());
+  for (int call = 0; call < 2; ++call) {  // memory grows in the first one
+    runner.encode_images(files.data(), static_cast<std::int64_t>(files.size()), together.data(), failed.data(), true);
+  }
+  if (failed[0]) return skip("the device's decoder does not know the tests' format");
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    CAPTURE(i);
+    Rows alone(dim);
+    runner.encode_images(&files[i], 1, alone.data(), failed.data(), true);
+    CHECK(first_difference(row_of_rows(together, i, dim), alone) == "");
+  }
+}
+
 TEST_CASE("a call that is cancelled ends as aborted") {
   core::Runner runner(artifact(), on_device("bf16"));
   const auto in = inputs_for(runner.info());

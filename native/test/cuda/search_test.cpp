@@ -77,17 +77,13 @@ TEST_CASE("the k best rows are those of a stable sort of the similarity") {
   }
 }
 
-TEST_CASE("rows that stay on the device give the hits of rows that are sent, for any chunks") {
-  constexpr std::int32_t kBest = 20;
-  Search search;
-  std::vector<std::int32_t> sent(kQueries * kBest), stayed(sent.size());
-  std::vector<float> sent_scores(sent.size()), stayed_scores(sent.size());
-  cuda::top_k(*search.device, search.queries.data(), kQueries, search.base.data(), kRows, kDim, kBest, sent.data(),
-              sent_scores.data(), kPart);
-  const cuda::ResidentRows rows(*search.device, search.base.data(), kRows, kDim);
-  for (const std::int64_t part : {std::int64_t{0}, kPart, kRows}) {
-    CAPTURE(part);
-    rows.top_k(search.queries.data(), kQueries, kBest, stayed.data(), stayed_scores.data(), part);
-    CHECK(first_difference(stayed, sent) == "");
-  }
+TEST_CASE("scores that are no numbers are no hits") {
+  constexpr std::int32_t kBest = 4;
+  const std::vector<float> base{1, NAN, 3, NAN, 2}, query{1};
+  std::vector<std::int32_t> indices(kBest);
+  std::vector<float> scores(kBest);
+  const auto device = cuda::test_device();
+  cuda::top_k(*device, query.data(), 1, base.data(), 5, 1, kBest, indices.data(), scores.data());
+  CHECK(first_difference(indices, std::vector<std::int32_t>{2, 4, 0, -1}) == "");
+  CHECK(std::isnan(scores[3]));
 }

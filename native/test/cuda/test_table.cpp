@@ -1,5 +1,7 @@
 #include "test_table.h"
 
+#include <memory>
+
 #include "backend/edge.h"
 #include "table.h"
 #include "test_device.h"
@@ -14,9 +16,24 @@ int32_t make_model_on_test_device(const torchclip_cuda_source* source, torchclip
   return core::guarded(error, [&] { *model = model_on(test_device(limit), *source); });
 }
 
+std::weak_ptr<SharedDevice> rows_device;
+
+int32_t make_rows_on_test_device(int32_t index, int64_t dim, torchclip_cuda_rows** rows,
+                                 torchclip_backend_error* error) {
+  return core::guarded(error, [&] {
+    if (index != 0) throw core::Error(TORCHCLIP_E_CUDA_UNAVAILABLE, "the tests have one device");
+    const auto device = std::make_shared<SharedDevice>(test_device(limit));
+    rows_device = device;
+    ResidentOptions options;
+    options.prefilter_rows = 256;
+    *rows = rows_on(device, dim, options);
+  });
+}
+
 torchclip_cuda_table made_table() {
   auto table = model_table();
   table.make_model = make_model_on_test_device;
+  table.make_rows = make_rows_on_test_device;
   return table;
 }
 
@@ -27,5 +44,7 @@ const torchclip_cuda_table& test_table(std::uint64_t bytes) {
   limit = bytes;
   return table;
 }
+
+bool has_test_rows() { return !rows_device.expired(); }
 
 }  // namespace torchclip::cuda

@@ -1,4 +1,4 @@
-// The table of the CUDA library with models on the tests' device, as the core takes it.
+// The table of the CUDA library with models and rows on the tests' device, as the core takes it.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,9 @@
 
 namespace torchclip::cuda {
 
-// The next models have at most `bytes` of the device's memory.
+// The next models and rows have at most `bytes` of the device's memory. From 256 rows on, their int8 copy is searched.
 const torchclip_cuda_table& test_table(std::uint64_t bytes);
+// Whether the rows that were made last are still there.
+bool has_test_rows();
 
 }  // namespace torchclip::cuda

@@ -21,7 +21,7 @@ TEST_CASE("keys are in the order of the scores, equal scores in that of the rows
   CHECK(key_of(-0.0f, 1) > key_of(0.0f, 2));
 }
 
-TEST_CASE("a score that is no number comes after all others, and is still a hit") {
+TEST_CASE("a score that is no number comes after all others") {
   CHECK(key_of(NAN, 0) < key_of(-INFINITY, 7));
   CHECK(key_of(NAN, 1) > 0);
   CHECK(std::isnan(score_of(key_of(NAN, 1))));
@@ -67,6 +67,31 @@ TEST_CASE("the k best of scores that come in parts are those of a stable sort") 
       order.resize(rows.size());
       CHECK(first_difference(rows, order) == "");
       CHECK(first_difference(found_scores, expected_scores) == "");
+    }
+  }
+}
+
+TEST_CASE("the k best of keys are theirs in order, whether a query has some or all of its columns") {
+  constexpr std::int64_t kQueries = 2, kMost = 3000;
+  Bench bench;
+  std::vector<std::uint64_t> keys;
+  std::uint32_t seed = 5;
+  for (std::int64_t i = 0; i < kQueries * kMost; ++i) {
+    keys.push_back(key_of(torchclip::test::next_value(seed), static_cast<std::uint32_t>(i % kMost)));
+  }
+  const std::vector<std::int32_t> counts{700, 5000};  // the second query had more than were kept
+  for (const std::int32_t k : {1, 10, 1024}) {
+    auto* best = bench.put(std::vector<std::uint64_t>(static_cast<std::size_t>(kQueries * k), 0));
+    select_keys(bench.stream(), bench.put(keys), kQueries, kMost, bench.put(counts), k, best);
+    const auto found = bench.get<std::uint64_t>(best, static_cast<std::size_t>(kQueries * k));
+    for (std::int64_t q = 0; q < kQueries; ++q) {
+      CAPTURE(k);
+      CAPTURE(q);
+      const auto from = keys.begin() + q * kMost;
+      std::vector<std::uint64_t> expected(from, from + std::min<std::int64_t>(counts[q], kMost));
+      std::sort(expected.rbegin(), expected.rend());
+      expected.resize(static_cast<std::size_t>(k), 0);
+      CHECK(first_difference(std::vector(found.begin() + q * k, found.begin() + (q + 1) * k), expected) == "");
     }
   }
 }

@@ -125,8 +125,12 @@ void jpeg_stage(Run& run) {
     if (run.options.dry && batch > several) break;
     const auto pixels = encoded(run, *model, images.as_pixels(batch), dim);
     add_row(run, subject, "decoded images", batch, pixels);
+    const auto before = model->counts().engine_jpegs;
     const auto files = encoded(run, *model, images.as_files(batch), dim);
     add_row(run, subject, "JPEG files", batch, files);
+    const auto by_engines = model->counts().engine_jpegs - before;
+    std::printf("jpeg: hardware engines decoded %llu files\n", static_cast<unsigned long long>(by_engines));
+    run.report.add(Row("jpeg").number("batch", batch).number("decodedByEngines", by_engines));
     if (files.failed == batch) {
       std::printf("jpeg: no file was decoded on the device: is nvJPEG there?\n");
       run.report.add(Row("jpeg").text("skipped", "no file was decoded on the device"));
