@@ -7,7 +7,7 @@
 
 namespace torchclip::cuda {
 
-// The next models have at most `bytes` of the device's memory.
-const torchclip_cuda_table& test_table(std::uint64_t bytes);
+// The next models have at most `bytes` of the device's memory, and a device with or without FP8.
+const torchclip_cuda_table& test_table(std::uint64_t bytes, bool fp8 = true);
 
 }  // namespace torchclip::cuda
