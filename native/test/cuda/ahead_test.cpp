@@ -153,7 +153,7 @@ TEST_CASE("a call that is not ahead waits for its own results, and leaves those 
 
 TEST_CASE("calls that follow each other without overlap use one slot, so that captured passes are replayed") {
   LoggedModel logged;
-  for (const std::size_t image : {0, 1, 2}) logged.encoded(logged.images[image]);
+  for (const auto& image : logged.images) logged.encoded(image);
   CHECK(std::count(logged.log.begin(), logged.log.end(), "upload 0") == 3);
 }
 
