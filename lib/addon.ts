@@ -142,7 +142,8 @@ export interface NativeEngine {
     towers: 0 | 1 | 2,
   ): Promise<NativeInfo>;
   /**
-   * Resolves with the seconds of the forward pass. `cancel[0] = 1` drops the batch while it waits, and ends
+   * Resolves with the seconds of the forward pass, on a GPU from when the call was begun, which may be before the call
+   * ahead of it has ended. `cancel[0] = 1` drops the batch while it waits, and ends
    * it before its next layer. `output`: 0 the embedding, 1 the pooled feature.
    */
   encodePixels(
@@ -240,7 +241,7 @@ export interface LoadedModel {
   /** Copies of the model, which share its queue: with "cuda:all" one for each GPU, else 1. */
   replicas: number;
   /** What is computed in. */
-  precision: "fp32" | "bf16" | "fp16" | "int8";
+  precision: "fp32" | "bf16" | "fp16" | "int8" | "fp8";
   /**
    * Which runner each tower uses: "fast bf16 (avx512_bf16)", "generic fp32 (TorchScript)" …; "not loaded" where
    * `load` was told to leave the tower out.

@@ -201,13 +201,38 @@ def compare_searches(options, rows):
         print(f"top-k, {row['queries']:4} queries  {ratio:6.2f} times PyTorch, rows on the device")
 
 
-def compare(options):
-    """torchclip's bf16 images a second and top-k beside PyTorch's, where both were measured."""
-    rows = read_rows(options.json)
-    ours = {}
+def speeds_in(rows, precision):
+    """Images a second on the GPU by model and batch."""
+    return {
+        (row["model"], row["batch"]): row["imagesPerSecond"]
+        for row in rows
+        if row.get("stage") == "speed" and row.get("device") == "cuda" and row.get("precision") == precision
+    }
+
+
+def fp8_cosines(rows):
+    """The least cosine of fp8's embeddings to the CPU's in float32, by model."""
+    least = {}
     for row in rows:
-        if row.get("stage") == "speed" and row.get("device") == "cuda" and row.get("precision") == "bf16":
-            ours[row["model"], row["batch"]] = row["imagesPerSecond"]
+        if row.get("stage") != "accuracy" or row.get("precision") != "fp8":
+            continue
+        for name in ("imageCosine", "textCosine"):
+            if row.get(name) is not None:
+                least[row["model"]] = min(least.get(row["model"], 1), row[name])
+    return least
+
+
+def compare(options):
+    """torchclip's bf16 images a second and top-k beside PyTorch's, where both were measured; its fp8 beside its bf16."""
+    rows = read_rows(options.json)
+    ours, fp8 = speeds_in(rows, "bf16"), speeds_in(rows, "fp8")
+    cosines = fp8_cosines(rows)
+    for model, batch in sorted(fp8.keys() & ours.keys()):
+        ratio, cosine = fp8[model, batch] / ours[model, batch], cosines.get(model)
+        row = {"stage": "compare", "model": model, "batch": batch, "how": "fp8 against bf16", "ratio": ratio}
+        add_row(options.json, row | {"leastCosine": cosine})
+        cosine_text = "not measured" if cosine is None else f"{cosine:.6f}"
+        print(f"{model:9} batch {batch:4}  {ratio:6.2f} times bf16 in fp8, least cosine to fp32 {cosine_text}")
     for row in rows:
         key = (row.get("model"), row.get("batch"))
         if row.get("stage") == "pytorch" and key in ours:

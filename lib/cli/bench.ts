@@ -36,10 +36,11 @@ interface Measured {
   eventLoopP99Ms: number;
 }
 
-/** A device that cannot be used: `note` says why. */
+/** A device, or a precision on it, that cannot be used: `note` says why. */
 interface Missing {
   device: string;
-  precision: "–";
+  /** "–": every precision. */
+  precision: string;
   batch: 0;
   note: string;
 }
@@ -48,6 +49,8 @@ type Row = Measured | Missing;
 
 const WORDS = ["a", "photo", "of", "small", "red", "house", "near", "the", "sea", "with", "two", "dogs"];
 const CAPTIONS = 64;
+const EVERY = "–";
+
 /** The numbers by which the addon's `productSpeed` knows precisions. */
 const PRODUCT_TYPES: ReadonlyMap<string, 0 | 1 | 2 | 3> = new Map([
   ["fp32", 0],
@@ -83,7 +86,8 @@ async function measureAll(flags: Flags, signal: AbortSignal): Promise<Row[]> {
       const clip = await open(device, precision, flags, signal);
       if (!("info" in clip)) {
         rows.push(clip);
-        break; // the same for every precision
+        if (clip.precision === EVERY) break;
+        continue;
       }
       try {
         const peak = await peakOf(clip, precision, peaks);
@@ -100,7 +104,7 @@ async function measureAll(flags: Flags, signal: AbortSignal): Promise<Row[]> {
   return rows;
 }
 
-/** The model on a device; where there is no such device, the row that says so. */
+/** The model on a device; where there is no such device, or no such precision on it, the row that says so. */
 async function open(
   device: string,
   precision: string,
@@ -116,8 +120,9 @@ async function open(
     return await load(flags.model, options);
   } catch (error) {
     const { code, message } = toTorchclipError(error);
+    if (code === "E_PRECISION") return { device, precision, batch: 0, note: message };
     if (code !== "E_CUDA_UNAVAILABLE") throw error;
-    return { device, precision: "–", batch: 0, note: message };
+    return { device, precision: EVERY, batch: 0, note: message };
   }
 }
 

@@ -4,7 +4,7 @@ import type { Clip } from "../clip/clip.js";
 import { load } from "../clip/load.js";
 import type { Device } from "../clip/options.js";
 import { check, leastCosine } from "../clip/precision.js";
-import { TorchclipError } from "../errors.js";
+import { TorchclipError, toTorchclipError } from "../errors.js";
 import {
   goldenInputs,
   goldensBeside,
@@ -21,10 +21,16 @@ export interface CheckFlags {
   json?: boolean;
 }
 
-const PRECISIONS = ["fp32", "bf16", "fp16", "int8"] as const;
+const PRECISIONS = ["fp32", "bf16", "fp16", "int8", "fp8"] as const;
 type CheckedPrecision = (typeof PRECISIONS)[number];
 /** Largest difference in fp32 and least cosines that are accepted, as in the tests (docs/precision.md). */
-const ACCEPTED: Record<CheckedPrecision, number> = { fp32: 1e-5, bf16: 0.9995, fp16: 0.9995, int8: 0.999 };
+const ACCEPTED: Record<CheckedPrecision, number> = {
+  fp32: 1e-5,
+  bf16: 0.9995,
+  fp16: 0.9995,
+  int8: 0.999,
+  fp8: 0.99,
+};
 
 interface Row {
   precision: CheckedPrecision;
@@ -38,7 +44,7 @@ interface Row {
 }
 
 /**
- * A model on this machine, in each precision: against its goldens, from the image and the text on; without
+ * A model on this machine, in each precision that it can have here: against its goldens, from the image and the text on; without
  * any, the runner that would be used against the artifact's TorchScript in fp32 on the CPU. Fails where one
  * is worse than the project accepts.
  */
@@ -80,8 +86,8 @@ async function againstTorchScript(path: string, device: Device): Promise<Row[]> 
   const reference = await run("cpu", "fp32", true);
   const rows: Row[] = [];
   for (const precision of PRECISIONS) {
-    const { info, embeddings } = await run(device, precision, false);
-    rows.push(compared(precision, info, reference.embeddings, embeddings));
+    const found = await ifPossible(() => run(device, precision, false));
+    if (found) rows.push(compared(precision, found.info, reference.embeddings, found.embeddings));
   }
   return rows;
 }
@@ -90,7 +96,8 @@ async function againstGoldens(path: string, device: Device, goldens: Goldens, fi
   const reference = Float32Array.from([...goldens.image, ...goldens.text].flat());
   const rows: Row[] = [];
   for (const precision of PRECISIONS) {
-    const clip = await load(path, { device, precision });
+    const clip = await ifPossible(() => load(path, { device, precision }));
+    if (!clip) continue;
     try {
       const { embedDim } = clip.info;
       if (embedDim !== goldens.image[0].length || embedDim !== goldens.text[0].length)
@@ -105,6 +112,16 @@ async function againstGoldens(path: string, device: Device, goldens: Goldens, fi
     }
   }
   return rows;
+}
+
+/** Undefined where the device or the model has no such precision. */
+async function ifPossible<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (toTorchclipError(error).code === "E_PRECISION") return undefined;
+    throw error;
+  }
 }
 
 function compared(

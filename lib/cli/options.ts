@@ -131,7 +131,7 @@ export function shownDownload(what: string): Pick<ResolveOptions, "onNote" | "on
 const DEVICE = "auto, cpu, cuda, cuda:N or cuda:all (a copy on each GPU)";
 const PRECISION =
   "precision of the forward pass; auto: the fastest whose cosine to fp32 is at least 0.9995 on this machine";
-const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8"];
+const PRECISIONS = ["auto", "fp32", "bf16", "fp16", "int8", "fp8"];
 const ADAPTER =
   "LoRA adapter of PEFT that is merged into the model (adapter_model.safetensors and its config); " +
   "may be given several times";

@@ -7,7 +7,8 @@ import { readOptions } from "../options.js";
 import { settings } from "../settings.js";
 import { Clip } from "./clip.js";
 import { LOAD_CHECKS, type LoadOptions, type Precision } from "./options.js";
-import { choosePrecision, type PrecisionChoice } from "./precision.js";
+import { openOnGpu } from "./gpu-precision.js";
+import { choosePrecision, type Opened, type PrecisionChoice } from "./precision.js";
 import { TOWERS } from "./towers.js";
 
 /** Loads a model by name, alias or path. See LoadOptions. */
@@ -24,11 +25,8 @@ async function loadChecked(model: string, options: LoadOptions): Promise<Clip> {
   const { artifact: path, origin } = await locateWithAdapters(model, options);
   checkAborted(options.signal);
   const requested = options.precision ?? "fp32";
-  const autoOnCpu = requested === "auto" && isOnCpu(options);
-  const choice = autoOnCpu ? await measuredChoice(path, options) : undefined;
-  // A GPU computes everything in fp16 well.
-  const unmeasured = requested === "auto" && !autoOnCpu ? "fp16" : requested;
-  const { engine, info } = await open(path, choice?.chosen ?? unmeasured, options);
+  const opened = requested === "auto" ? openFastest(path, options) : open(path, requested, options);
+  const { engine, info, choice } = await opened;
   try {
     const clip = new Clip(engine, path, info, requested, choice, mergeLimits(options), origin);
     checkAborted(options.signal);
@@ -49,7 +47,9 @@ export async function locateWithAdapters(model: string, options: LoadOptions): P
   return { ...located, artifact };
 }
 
-async function open(path: string, precision: Precision, options: LoadOptions) {
+type Loaded = Opened & { choice?: PrecisionChoice };
+
+async function open(path: string, precision: Precision, options: LoadOptions): Promise<Loaded> {
   const { device = "auto", threads = 0, runner, deterministic = false, trustCode = false } = options;
   const isGeneric = runner === "generic";
   const towers = TOWERS[options.towers ?? "both"];
@@ -72,16 +72,20 @@ async function open(path: string, precision: Precision, options: LoadOptions) {
   }
 }
 
-/** What "auto" measures on a CPU, with both towers; undefined where nothing is to be measured. */
-async function measuredChoice(path: string, options: LoadOptions): Promise<PrecisionChoice | undefined> {
-  if (options.runner === "generic") return undefined;
+/** What "auto" means on this machine; precisions are measured with both towers. */
+async function openFastest(path: string, options: LoadOptions): Promise<Loaded> {
+  const onCpu = isOnCpu(options);
+  if (options.runner === "generic") return open(path, onCpu ? "fp32" : "fp16", options);
   const { source } = await readArtifactConfig(path);
-  return choosePrecision(
-    (precision) => open(path, precision, { ...options, towers: "both" }),
-    source.sha256,
-    options.threads ?? 0,
-    settings(options).cacheDir,
-  );
+  const { cacheDir } = settings(options);
+  const openAsked = (precision: Precision) => open(path, precision, options);
+  const openBoth = (precision: Precision) => open(path, precision, { ...options, towers: "both" });
+  if (!onCpu) {
+    const { device = "auto" } = options;
+    return openOnGpu({ open: openAsked, openBoth }, source.sha256, device, cacheDir);
+  }
+  const choice = await choosePrecision(openBoth, source.sha256, options.threads ?? 0, cacheDir);
+  return { ...(await openAsked(choice.chosen)), choice };
 }
 
 function isOnCpu({ device }: LoadOptions): boolean {

@@ -21,7 +21,7 @@ import type { TowerChoice } from "./towers.js";
 
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}` | "cuda:all";
 
-export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8";
+export type Precision = "auto" | "fp32" | "bf16" | "fp16" | "int8" | "fp8";
 
 /**
  * The limits of images (maxPixels, sources …) hold for all calls of the model, where a call has none of its
@@ -34,8 +34,9 @@ export interface LoadOptions extends ResolveOptions, ImageLimits {
    */
   device?: Device;
   /**
-   * Default "fp32". "int8": on a CPU. "auto": the fastest whose measured cosine to fp32 is at least 0.9995;
-   * see docs.
+   * Default "fp32". "int8": on a CPU. "fp8": on a GPU from compute capability 8.9 on (Ada, Hopper, Blackwell);
+   * E_PRECISION elsewhere, and for models that it cannot compute. "auto": the fastest whose measured cosine to
+   * fp32 is at least 0.9995; see docs.
    */
   precision?: Precision;
   /** Compute threads on a CPU. Default 0: one a core. */
@@ -71,7 +72,7 @@ export interface ClipInfo extends LoadedModel {
   origin: WeightsOrigin;
   /** What was asked for; `precision` is what is computed in. */
   requestedPrecision: Precision;
-  /** With precision "auto" on a CPU: what was measured. */
+  /** With precision "auto": what was measured, on a GPU only where fp8 is possible. */
   precisionChoice?: PrecisionChoice;
 }
 
@@ -182,7 +183,7 @@ const isPathList: OptionCheck = (value) =>
 export const LOAD_CHECKS: Partial<Record<keyof LoadOptions, OptionCheck>> = {
   ...LIMIT_CHECKS,
   device: isDevice,
-  precision: oneOf("auto", "fp32", "bf16", "fp16", "int8"),
+  precision: oneOf("auto", "fp32", "bf16", "fp16", "int8", "fp8"),
   towers: oneOf("both", "image", "text"),
   runner: oneOf("auto", "generic"),
   threads: wholeIn(0, 1024),

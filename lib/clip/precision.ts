@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { addon, type NativeEngine, type NativeInfo } from "../addon.js";
+import { addon, type LoadedModel, type NativeEngine, type NativeInfo } from "../addon.js";
 import { isFast } from "../models/runner.js";
 import { isaSetting } from "../settings.js";
 import { writeFileWhole } from "../util/files.js";
@@ -19,19 +19,21 @@ const CHECK_IMAGES = 8;
 const CHECK_TEXTS = 8;
 const ROUNDS = 3;
 
-type Fast = "fp32" | "bf16" | "int8";
+type Computed = LoadedModel["precision"];
 
 export interface MeasuredPrecision {
-  precision: Fast;
+  precision: Computed;
   /** Least cosine to fp32 over the check images and texts. */
   cosine: number;
-  /** Seconds of the check images; the fastest of a few rounds. */
+  /** Seconds of the check images, on a GPU of 256 images; the fastest of a few rounds. */
   seconds: number;
 }
 
 export interface PrecisionChoice {
-  chosen: Fast;
+  chosen: Computed;
   measured: MeasuredPrecision[];
+  /** The GPU that it was measured on; none for a CPU. */
+  gpu?: string;
 }
 
 /**
@@ -47,24 +49,44 @@ export async function choosePrecision(
   cacheDir: string,
 ): Promise<PrecisionChoice> {
   const { cpuFeatures } = addon().systemInfo();
-  const key = createHash("sha256")
-    .update(JSON.stringify([packageVersion(), weights, cpuFeatures, threads, isaSetting() ?? ""]))
-    .digest("hex");
-  const file = join(cacheDir, "precision", `${key.slice(0, 32)}.json`);
-  try {
-    return JSON.parse(await readFile(file, "utf8")) as PrecisionChoice;
-  } catch {
-    // not measured yet
-  }
+  const file = choiceFile(cacheDir, [weights, cpuFeatures, threads, isaSetting() ?? ""]);
+  const known = await readChoice(file);
+  if (known) return known;
   const measured = await measureAll(open);
   const choice = { chosen: fastestOf(measured), measured };
-  // A cache that cannot be written only costs time.
-  await writeFileWhole(file, JSON.stringify(choice)).catch(() => undefined);
+  await writeChoice(file, choice);
   return choice;
 }
 
+/** Where the choice for a key is remembered, by this version. */
+export function choiceFile(cacheDir: string, key: readonly unknown[]): string {
+  const hash = createHash("sha256")
+    .update(JSON.stringify([packageVersion(), ...key]))
+    .digest("hex");
+  return join(cacheDir, "precision", `${hash.slice(0, 32)}.json`);
+}
+
+/** A choice that was remembered; undefined where there is none that can be read. */
+export async function readChoice(file: string): Promise<PrecisionChoice | undefined> {
+  try {
+    return JSON.parse(await readFile(file, "utf8")) as PrecisionChoice;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Remembers a choice. A cache that cannot be written only costs time. */
+export async function writeChoice(file: string, choice: PrecisionChoice): Promise<void> {
+  await writeFileWhole(file, JSON.stringify(choice)).catch(() => undefined);
+}
+
+export interface Opened {
+  engine: NativeEngine;
+  info: NativeInfo;
+}
+
 /** Loads the model in a precision. */
-type Open = (precision: Fast) => Promise<{ engine: NativeEngine; info: NativeInfo }>;
+type Open = (precision: Computed) => Promise<Opened>;
 
 async function measureAll(open: Open): Promise<MeasuredPrecision[]> {
   const measured: MeasuredPrecision[] = [];
@@ -84,11 +106,11 @@ async function measureAll(open: Open): Promise<MeasuredPrecision[]> {
   return measured;
 }
 
-/** The precision that "auto" takes of those that were measured, fp32 the first of them. */
-export function fastestOf(measured: readonly MeasuredPrecision[]): Fast {
-  const [fp32, ...others] = measured;
-  const worth = others.filter((m) => m.cosine >= AUTO_COSINE && m.seconds * AUTO_SPEEDUP <= fp32.seconds);
-  return [fp32, ...worth].reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision;
+/** The precision that "auto" takes of those that were measured: the first, or another that is worth it. */
+export function fastestOf(measured: readonly MeasuredPrecision[]): Computed {
+  const [first, ...others] = measured;
+  const worth = others.filter((m) => m.cosine >= AUTO_COSINE && m.seconds * AUTO_SPEEDUP <= first.seconds);
+  return [first, ...worth].reduce((a, b) => (b.seconds < a.seconds ? b : a)).precision;
 }
 
 /**
@@ -107,13 +129,28 @@ export async function check(
   const ofTexts = embeddings.subarray(CHECK_IMAGES * info.embedDim);
   const cancel = new Int32Array(1);
   await engine.encodeTokens(ids, CHECK_TEXTS, length, ofTexts, true, cancel);
+  return { embeddings, seconds: await secondsOf(engine, pixels, CHECK_IMAGES, embeddings) };
+}
+
+/** Seconds of the check images, repeated up to `images`. */
+export async function imageSeconds({ engine, info }: Opened, images: number): Promise<number> {
+  const some = checkPixels(info.imageSize, seededRandom(1));
+  const pixels = new Uint8Array((some.length / CHECK_IMAGES) * images);
+  for (let i = 0; i < pixels.length; i += some.length) {
+    pixels.set(some.subarray(0, Math.min(some.length, pixels.length - i)), i);
+  }
+  return secondsOf(engine, pixels, images, new Float32Array(images * info.embedDim));
+}
+
+/** Encodes images a few times; the seconds of the fastest. */
+async function secondsOf(engine: NativeEngine, pixels: Uint8Array, rows: number, out: Float32Array) {
+  const cancel = new Int32Array(1);
   let seconds = Infinity;
   for (let round = 0; round < ROUNDS; round++) {
-    const output = IMAGE_OUTPUTS.embedding;
-    const one = await engine.encodePixels(pixels, CHECK_IMAGES, output, embeddings, true, cancel);
+    const one = await engine.encodePixels(pixels, rows, IMAGE_OUTPUTS.embedding, out, true, cancel);
     seconds = Math.min(seconds, one);
   }
-  return { embeddings, seconds };
+  return seconds;
 }
 
 /** uint8 [CHECK_IMAGES, size, size, 3]: a wave in each channel, with noise. */

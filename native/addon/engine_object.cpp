@@ -97,9 +97,10 @@ Napi::Value EngineObject::encode_pixels(const Napi::CallbackInfo& info) {
       elements_of<std::uint8_t>(info[0], napi_uint8_array, rows * 3 * model.image_size * model.image_size, "pixels");
   auto* out = elements_of<float>(info[3], napi_float32_array, rows * row_floats(info.Env(), output), "out");
   const bool normalize = info[4].ToBoolean();
-  return run(info, info[5], {info[0], info[3]}, [=](core::Runner& r, const volatile std::int32_t* cancel) {
-    r.encode_pixels(pixels, rows, out, normalize, cancel, output);
-  });
+  return run(info, info[5], {info[0], info[3]},
+             [=](core::Runner& r, const Rest& begun, const volatile std::int32_t* cancel) {
+               return r.begin_pixels(pixels, rows, out, normalize, begun, cancel, output);
+             });
 }
 
 // encodeImages(images: (RawImage | { jpeg: Uint8Array })[], output: 0 | 1, out: Float32Array, failed: Uint8Array,
@@ -144,10 +145,13 @@ Napi::Value EngineObject::encode_images(const Napi::CallbackInfo& info) {
   auto* out = elements_of<float>(info[2], napi_float32_array, rows * row_floats(info.Env(), output), "out");
   auto* failed = elements_of<std::uint8_t>(info[3], napi_uint8_array, rows, "failed");
   const bool normalize = info[4].ToBoolean();
-  return run(info, info[5], keep,
-             [=, images = std::move(images)](core::Runner& r, const volatile std::int32_t* cancel) {
-               r.encode_images(images.data(), rows, out, failed, normalize, cancel, output);
-             });
+  return run(
+      info, info[5], keep,
+      [=, images = std::move(images)](core::Runner& r, const Rest& begun, const volatile std::int32_t* cancel) -> Rest {
+        begun();
+        r.encode_images(images.data(), rows, out, failed, normalize, cancel, output);
+        return {};
+      });
 }
 
 // encodeTokens(ids: Int32Array, rows: number, length: number, out: Float32Array, normalize: boolean, cancel:
@@ -159,9 +163,10 @@ Napi::Value EngineObject::encode_tokens(const Napi::CallbackInfo& info) {
   const auto* ids = elements_of<std::int32_t>(info[0], napi_int32_array, rows * length, "ids");
   auto* out = elements_of<float>(info[3], napi_float32_array, rows * model.embed_dim, "out");
   const bool normalize = info[4].ToBoolean();
-  return run(info, info[5], {info[0], info[3]}, [=](core::Runner& r, const volatile std::int32_t* cancel) {
-    r.encode_tokens(ids, rows, length, out, normalize, cancel);
-  });
+  return run(info, info[5], {info[0], info[3]},
+             [=](core::Runner& r, const Rest& begun, const volatile std::int32_t* cancel) {
+               return r.begin_tokens(ids, rows, length, out, normalize, begun, cancel);
+             });
 }
 
 Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value& cancel,
@@ -173,11 +178,21 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value&
   for (const auto& value : keep) job->keep(value);
   auto& channel = Environment::of(info.Env()).channel;
   return channel.start(info.Env(), std::move(job), [&](NumberJob* raw) {
-    engine_->run(
-        [raw, flag, work = std::move(work)](core::Runner& runner) {
+    engine_->run_ahead(
+        [raw, flag, work = std::move(work)](core::Runner& runner, const Rest& begun) -> Rest {
           const auto start = std::chrono::steady_clock::now();
-          work(runner, flag);
-          raw->value = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+          const auto stop = [raw, start] {
+            raw->value = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+          };
+          auto rest = work(runner, begun, flag);
+          if (!rest) {
+            stop();
+            return {};
+          }
+          return [rest = std::move(rest), stop] {
+            rest();
+            stop();
+          };
         },
         flag, channel.finisher(raw));
   });

@@ -21,7 +21,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
   std::int64_t row_floats(Napi::Env env, core::ImageOutput output) const;
 
-  using Work = std::function<void(core::Runner&, const volatile std::int32_t* cancel)>;
+  using Rest = core::Runner::Rest;
+  using Work = std::function<Rest(core::Runner&, const Rest& begun, const volatile std::int32_t* cancel)>;
 
   Napi::Value run(const Napi::CallbackInfo& info, const Napi::Value& cancel, const std::vector<Napi::Value>& keep,
                   Work work);

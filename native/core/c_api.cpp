@@ -31,6 +31,7 @@ using torchclip::core::kMostDim;
 using torchclip::core::kMostRows;
 using torchclip::core::kMostSide;
 using torchclip::core::kMostThreads;
+using torchclip::core::Runner;
 
 torchclip_status report(const Failure& failure, torchclip_error* error) {
   if (error) {
@@ -112,8 +113,21 @@ void encode_images(torchclip_engine* engine, const std::uint8_t* batch, std::int
   require_sizes({rows, dim}, sizeof(float),
                 output == ImageOutput::pooled ? "rows and pooled_dim" : "rows and embed_dim");
   wait([&](Engine::Done done) {
-    engine->engine.run([&](auto& runner) { runner.encode_pixels(batch, rows, out, normalize, nullptr, output); },
-                       nullptr, std::move(done));
+    const auto begin = [&](Runner& runner, const Runner::Rest& begun) {
+      return runner.begin_pixels(batch, rows, out, normalize, begun, nullptr, output);
+    };
+    engine->engine.run_ahead(begin, nullptr, std::move(done));
+  });
+}
+
+// ids: [rows, length].
+void encode_tokens(torchclip_engine* engine, const std::int32_t* ids, std::int64_t rows, std::int32_t length,
+                   float* out, bool normalize) {
+  wait([&](Engine::Done done) {
+    const auto begin = [&](Runner& runner, const Runner::Rest& begun) {
+      return runner.begin_tokens(ids, rows, length, out, normalize, begun);
+    };
+    engine->engine.run_ahead(begin, nullptr, std::move(done));
   });
 }
 
@@ -157,6 +171,8 @@ const char* torchclip_status_name(torchclip_status status) {
       return "E_INDEX_CORRUPT";
     case TORCHCLIP_E_ADDON:
       return "E_ADDON";
+    case TORCHCLIP_E_PRECISION:
+      return "E_PRECISION";
     case TORCHCLIP_E_INTERNAL:
       break;
   }
@@ -237,10 +253,7 @@ torchclip_status torchclip_encode_tokens(torchclip_engine* engine, const int32_t
     require_sizes({rows, length}, sizeof(std::int32_t), "rows and length");
     require_sizes({rows, engine->engine.info().embed_dim}, sizeof(float), "rows and embed_dim");
     require(length > 0 && length <= engine->engine.info().context_length, "length must be in 1 to context_length");
-    wait([&](Engine::Done done) {
-      engine->engine.run([&](auto& runner) { runner.encode_tokens(ids, rows, length, out, normalize != 0); }, nullptr,
-                         std::move(done));
-    });
+    encode_tokens(engine, ids, rows, length, out, normalize != 0);
   });
 }
 
@@ -261,10 +274,7 @@ torchclip_status torchclip_encode_texts(torchclip_engine* engine, const char* co
     require_sizes({rows, engine->engine.info().embed_dim}, sizeof(float), "rows and embed_dim");
     std::vector<std::int32_t> ids(static_cast<std::size_t>(rows * length));
     tokenize(*engine, texts, rows, truncate != 0, ids.data());
-    wait([&](Engine::Done done) {
-      engine->engine.run([&](auto& runner) { runner.encode_tokens(ids.data(), rows, length, out, normalize != 0); },
-                         nullptr, std::move(done));
-    });
+    encode_tokens(engine, ids.data(), rows, length, out, normalize != 0);
   });
 }
 

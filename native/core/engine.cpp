@@ -1,5 +1,7 @@
 #include "engine.h"
 
+#include <utility>
+
 #include "base/platform_memory.h"
 
 namespace torchclip::core {
@@ -70,18 +72,50 @@ void Engine::load(std::string path, RunnerOptions options, Done done) {
 }
 
 void Engine::run(std::function<void(Runner&)> work, const volatile std::int32_t* cancel, Done done) {
-  threads_.post([this, work = std::move(work), cancel, done = std::move(done)](bool cancelled) {
+  run_ahead(
+      [this, work = std::move(work)](Runner& runner, const Runner::Rest&) -> Runner::Rest {
+        finish_begun();
+        work(runner);
+        return {};
+      },
+      cancel, std::move(done));
+}
+
+void Engine::run_ahead(Begin begin, const volatile std::int32_t* cancel, Done done) {
+  threads_.post([this, begin = std::move(begin), cancel, done = std::move(done)](bool cancelled) {
     if (cancelled) return done(kClosed);
-    if (cancel && *cancel) return done({TORCHCLIP_E_ABORTED, "aborted"});
+    Failure failure{TORCHCLIP_E_ABORTED, "aborted"};
+    Runner::Rest rest;
     // The runner is idle again before anybody hears of the end.
-    const auto failure = attempt([&] {
-      const RunnerLease runner(*this);
-      if (!runner.get()) throw Error(TORCHCLIP_E_CLOSED, "the engine has no model");
-      work(*runner.get());
-      remember(*runner.get());
-    });
-    if (!given_up_) done(failure);
+    if (!cancel || !*cancel) {
+      failure = attempt([&] {
+        const RunnerLease runner(*this);
+        if (!runner.get()) throw Error(TORCHCLIP_E_CLOSED, "the engine has no model");
+        rest = begin(*runner.get(), [this] { finish_begun(); });
+        if (rest && runners_.size() > 1) std::exchange(rest, {})();
+        if (!rest) remember(*runner.get());
+      });
+    }
+    finish_begun();
+    if (rest) {
+      begun_ = Begun{std::move(rest), done};
+    } else if (!given_up_) {
+      done(failure);
+    }
+    // The next job does the rest when it has begun; where there is none, nobody else would.
+    if (threads_.waiting() == 0) finish_begun();
   });
+}
+
+void Engine::finish_begun() {
+  if (!begun_) return;
+  const Begun begun = std::move(*begun_);
+  begun_.reset();
+  const auto failure = attempt([&] {
+    begun.rest();
+    remember(*runners_.front());
+  });
+  begun.done(failure);
 }
 
 void Engine::remember(const Runner& runner) {
@@ -110,6 +144,7 @@ bool Engine::close() noexcept {
   } else {
     threads_.stop();
   }
+  finish_begun();
   idle_.clear();
   uses_.clear();
   const bool held = !runners_.empty();

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,13 +25,22 @@ class Engine {
   using Done = std::function<void(const Failure&)>;
 
   Engine() : threads_(1, kQueueLimit) {}
-  ~Engine() { threads_.stop(); }
+  ~Engine() {
+    threads_.stop();
+    finish_begun();
+  }
 
   // Each call returns at once. `done` is called exactly once on a device thread, or on the closing thread with E_CLOSED
   // if the engine is closed first. Throws Error(E_CLOSED / E_BUSY) if the job cannot be queued.
   void load(std::string path, RunnerOptions options, Done done);
   // `cancel` may be null. If *cancel is not zero when the batch's turn comes, the batch ends with E_ABORTED.
   void run(std::function<void(Runner&)> work, const volatile std::int32_t* cancel, Done done);
+  // As run(), for work that may begin before the results of the job before it are there. `begin` takes what the runner
+  // calls once its work waits for the GPU, and returns the rest of the work, as Runner::begin_pixels does. An engine
+  // with one copy of a model begins the next job of this kind before it does the rest; with several copies nothing
+  // overlaps.
+  using Begin = std::function<Runner::Rest(Runner&, const Runner::Rest& begun)>;
+  void run_ahead(Begin begin, const volatile std::int32_t* cancel, Done done);
 
   // Waits for the running batch, fails the waiting ones with E_CLOSED and frees the model. It may be called twice. The
   // code of a third-party export may never return: after kPatience its batch is abandoned and the result is false. Its
@@ -45,7 +55,13 @@ class Engine {
 
  private:
   class RunnerLease;
+  // A job whose rest is not done yet.
+  struct Begun {
+    Runner::Rest rest;
+    Done done;
+  };
   void remember(const Runner& runner);
+  void finish_begun();
 
   std::vector<std::unique_ptr<Runner>> runners_;
   mutable std::mutex mutex_;
@@ -53,6 +69,7 @@ class Engine {
   std::map<const Runner*, MemoryUse> uses_;
   MemoryUse memory_;  // The sum of uses_.
   ModelInfo info_;
+  std::optional<Begun> begun_;  // Of an engine with one copy: its thread uses it, and what stops the thread.
   std::atomic<bool> third_party_{false}, given_up_{false};
   JobQueue threads_;
 };

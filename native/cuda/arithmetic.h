@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "kernels.h"
 #include "numbers.h"
@@ -67,6 +68,25 @@ HOST_DEVICE float activate(float x) {
     return Fast ? times_sigmoid<true>(x, 2.0f * inner) : 0.5f * x * (1.0f + tanhf(inner));
   }
   return x;
+}
+
+// work(integral constant) with the activation as a constant of the compiler.
+template <typename Work>
+void with_activation(Activation activation, Work&& work) {
+  switch (activation) {
+    case Activation::none:
+      return work(std::integral_constant<Activation, Activation::none>{});
+    case Activation::quick_gelu:
+      return work(std::integral_constant<Activation, Activation::quick_gelu>{});
+    case Activation::gelu:
+      return work(std::integral_constant<Activation, Activation::gelu>{});
+    case Activation::gelu_tanh:
+      return work(std::integral_constant<Activation, Activation::gelu_tanh>{});
+    case Activation::relu:
+      return work(std::integral_constant<Activation, Activation::relu>{});
+    case Activation::silu:
+      return work(std::integral_constant<Activation, Activation::silu>{});
+  }
 }
 
 // A repeatable number in [-1, 1) for place i: the upper bits of a multiplicative hash.

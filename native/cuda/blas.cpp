@@ -27,7 +27,18 @@ void check(cublasStatus_t status, const char* what) {
   }
 }
 
-cudaDataType_t type_of(DType n) { return n == DType::f32 ? CUDA_R_32F : n == DType::f16 ? CUDA_R_16F : CUDA_R_16BF; }
+cudaDataType_t type_of(DType n) {
+  switch (n) {
+    case DType::f32:
+      return CUDA_R_32F;
+    case DType::f16:
+      return CUDA_R_16F;
+    case DType::e4m3:
+      return CUDA_R_8F_E4M3;
+    default:
+      return CUDA_R_16BF;
+  }
+}
 
 // The largest power of two, up to 256, that all addresses are a multiple of.
 int alignment_of(const GemmArgs& p) {
@@ -109,6 +120,8 @@ void Blas::Operation::describe(const GemmArgs& p) {
   };
   set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
   set(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N);
+  // Sums of E4M3 stay in the tensor cores' own accumulators, whose error is far below the rounding of the numbers.
+  if (p.dtype == DType::e4m3) set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{1});
   if (epilogue && (p.bias || p.gelu_tanh)) {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
     if (p.bias) {
@@ -160,8 +173,8 @@ bool Blas::accepts(const GemmArgs& p, bool epilogue, const Algorithm& algorithm)
 
 cublasStatus_t Blas::start(const Operation& operation, const Algorithm& algorithm, const GemmArgs& p, const void* a,
                            void* out) const {
-  const float one = 1, other = p.accumulate ? 1 : 0;
-  return cublasLtMatmul(handle_, operation.description, &one, p.weights, operation.a, a, operation.b, &other, out,
+  const float scale = p.scale, other = p.accumulate ? 1 : 0;
+  return cublasLtMatmul(handle_, operation.description, &scale, p.weights, operation.a, a, operation.b, &other, out,
                         operation.c, out, operation.c, &algorithm, workspace_.get(), kWorkspace,
                         static_cast<cudaStream_t>(device_.stream()));
 }

@@ -14,8 +14,9 @@ namespace torchclip::cuda {
 // Memory of the device, which is freed with its last owner (in the order of the stream).
 using Memory = std::shared_ptr<void>;
 
-// out = a weights^T + bias, or with `accumulate` out += a weights^T + bias. Row-major; a and weights have one type, and
-// out is float or that type.
+// out = scale a weights^T + bias, or with `accumulate` out += scale a weights^T + bias. Row-major; a and weights have
+// one type. out is float or that type; of E4M3, which needs inner sizes and columns that are multiples of 16, it is
+// bf16.
 struct GemmArgs {
   const void* a = nullptr;           // [rows, inner]
   std::int64_t rows = 0, inner = 0;  // inner is a multiple of 8.
@@ -26,6 +27,7 @@ struct GemmArgs {
   void* out = nullptr;         // [rows, columns], row stride `stride`
   std::int64_t stride = 0;     // elements
   DType out_dtype = DType::f32;
+  float scale = 1;
   bool accumulate = false;  // Adds to out.
   bool gelu_tanh = false;   // Applies the tanh form of GELU to the result; not with accumulate.
 };
@@ -75,6 +77,8 @@ class Device {
   virtual std::string name() const = 0;
   // A GEMM of 128 rows for each multiprocessor keeps all of them busy.
   virtual std::int64_t multiprocessors() const = 0;
+  // Whether it multiplies E4M3.
+  virtual bool has_fp8() const = 0;
   virtual DeviceCounts counts() const = 0;
 
   // Throws Error(E_OUT_OF_MEMORY).

@@ -26,6 +26,38 @@ __device__ void store(T* to, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
+// N numbers, N a multiple of 4 or 1: loads of 16 bytes, whose alignment is enough.
+template <int N>
+__device__ Pack<float, N> load_floats(const float* from) {
+  if constexpr (N % 4 != 0) {
+    return load<float, N>(from);
+  } else {
+    Pack<float, N> pack;
+    UNROLL
+    for (int i = 0; i < N; i += 4) {
+      const auto four = load<float, 4>(from + i);
+      UNROLL
+      for (int j = 0; j < 4; ++j) pack.v[i + j] = four.v[j];
+    }
+    return pack;
+  }
+}
+
+// Numbers as they are stored; scale: of E4M3 alone.
+template <typename T, int N>
+__device__ Pack<T, N> converted(const Pack<float, N>& x, float scale) {
+  Pack<T, N> out;
+  UNROLL
+  for (int j = 0; j < N; ++j) {
+    if constexpr (sizeof(T) == 1) {
+      out.v[j] = from_float<T>(x.v[j] * scale);
+    } else {
+      out.v[j] = from_float<T>(x.v[j]);
+    }
+  }
+  return out;
+}
+
 // work(T{}) with the type that `dtype` names.
 template <typename Work>
 void typed(DType dtype, Work&& work) {
@@ -37,7 +69,8 @@ void typed(DType dtype, Work&& work) {
     case DType::bf16:
       return work(Bf16{});
     case DType::s8:
-      break;  // No kernel takes int8.
+    case DType::e4m3:
+      break;  // No kernel takes int8, and those of E4M3 are called by their type.
   }
 }
 

@@ -74,6 +74,8 @@ class Gpu final : public Device {
   Stream stream() override { return stream_.get(); }
   std::string name() const override { return properties_.name; }
   std::int64_t multiprocessors() const override { return properties_.multiProcessorCount; }
+  // Ada (8.9), Hopper and Blackwell.
+  bool has_fp8() const override { return properties_.major > 8 || (properties_.major == 8 && properties_.minor >= 9); }
 
   DeviceCounts counts() const override {
     const auto statistics = allocator::getDeviceStats(index_);

@@ -91,6 +91,51 @@ __global__ void layer_norm_kernel(const float* x, std::int64_t stride, const std
       });
 }
 
+// The deltas as the kernel reads them.
+template <typename D>
+struct TypedDeltas {
+  const D* first;
+  const D* second;
+};
+
+template <typename D>
+__device__ void add_delta(Pack<float, 4>& x, const D* delta, std::int64_t at) {
+  if (!delta) return;
+  const auto more = load<D, 4>(delta + at);
+  UNROLL
+  for (int j = 0; j < 4; ++j) x.v[j] += to_float(more.v[j]);
+}
+
+template <int N, typename D, typename T>
+__global__ void add_norm_kernel(float* x, TypedDeltas<D> deltas, bool stores, std::int64_t rows, std::int64_t width,
+                                NormWeights norm, float scale, T* out) {
+  const std::int64_t row = thread_of_grid() / kWarp;
+  if (row >= rows) return;  // a whole warp
+  const std::int64_t begin = row * width;
+  const auto sum_at = [&](std::int64_t i) {
+    auto sum = load<float, 4>(x + begin + i);
+    add_delta(sum, deltas.first, begin + i);
+    add_delta(sum, deltas.second, begin + i);
+    return sum;
+  };
+  normalize_row<N>(
+      width, norm,
+      [&](std::int64_t i) {
+        const auto sum = sum_at(i);
+        if (N > 0 && stores) store<float, 4>(x + begin + i, sum);
+        return sum;
+      },
+      [&](std::int64_t i, const Pack<float, 4>& y) {
+        if (out) store<T, 4>(out + begin + i, converted<T>(y, scale));
+      });
+  if constexpr (N == 0) {  // A row that is not held was read several times: its sum is stored last.
+    if (!stores) return;
+    for (std::int64_t i = thread_of_block() % kWarp * 4; i < width; i += kWarp * 4) {
+      store<float, 4>(x + begin + i, sum_at(i));
+    }
+  }
+}
+
 template <int N>
 __global__ void assemble_kernel(const float* embedded, const float* positions, const float* token, std::int64_t rows,
                                 std::int64_t patches, std::int64_t width, NormWeights norm, float* x) {
@@ -133,11 +178,15 @@ __global__ void bias_activation_kernel(T* x, std::uint32_t packs, std::uint32_t 
   const std::int64_t column = std::int64_t{i % row_packs} * N;
   T* at = x + static_cast<std::int64_t>(i) * N;
   auto pack = load<T, N>(at);
+  Pack<float, N> biases{};
+  Pack<T, N> own_biases{};
+  if (bias) biases = load_floats<N>(bias + column);
+  if (own_bias) own_biases = load<T, N>(own_bias + column);
   UNROLL
   for (int j = 0; j < N; ++j) {
     float v = to_float(pack.v[j]);
-    if (bias) v += bias[column + j];
-    if (own_bias) v += to_float(own_bias[column + j]);
+    if (bias) v += biases.v[j];
+    if (own_bias) v += to_float(own_biases.v[j]);
     pack.v[j] = from_float<T>(activate<A, sizeof(T) == 2>(v));
   }
   store<T, N>(at, pack);
@@ -224,6 +273,28 @@ void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::i
   });
 }
 
+template <typename D, typename T>
+static void add_norm_as(Stream stream, float* x, const Deltas& deltas, bool stores, std::int64_t rows,
+                        std::int64_t width, const NormWeights& norm, float scale, void* out) {
+  const TypedDeltas<D> typed_deltas{static_cast<const D*>(deltas.first), static_cast<const D*>(deltas.second)};
+  held(width, [&](auto n) {
+    launch<Threads::together>(add_norm_kernel<decltype(n)::value, D, T>, {blocks_for(rows, kRowsOfBlock)},
+                              kRowsOfBlock * kWarp, 0, stream, x, typed_deltas, stores, rows, width, norm, scale,
+                              static_cast<T*>(out));
+  });
+}
+
+void add_norm(Stream stream, float* x, const Deltas& deltas, bool stores, std::int64_t rows, std::int64_t width,
+              const NormWeights& norm, const NumberFormat& format, void* out) {
+  if (format.dtype == DType::e4m3) {
+    add_norm_as<Bf16, E4m3>(stream, x, deltas, stores, rows, width, norm, format.scale, out);
+  } else if (deltas.dtype == DType::bf16) {
+    add_norm_as<Bf16, Bf16>(stream, x, deltas, stores, rows, width, norm, 1, out);
+  } else {
+    add_norm_as<Half, Half>(stream, x, deltas, stores, rows, width, norm, 1, out);
+  }
+}
+
 template <Activation A>
 static void bias_activation_of(Stream stream, void* x, DType dtype, std::int64_t rows, std::int64_t columns,
                                const void* bias, DType bias_dtype) {
@@ -249,23 +320,9 @@ static void bias_activation_of(Stream stream, void* x, DType dtype, std::int64_t
 
 void bias_activation(Stream stream, void* x, DType dtype, std::int64_t rows, std::int64_t columns, const void* bias,
                      DType bias_dtype, Activation activation) {
-  const auto run = [&](auto a) {
+  with_activation(activation, [&](auto a) {
     bias_activation_of<decltype(a)::value>(stream, x, dtype, rows, columns, bias, bias_dtype);
-  };
-  switch (activation) {
-    case Activation::none:
-      return run(std::integral_constant<Activation, Activation::none>{});
-    case Activation::quick_gelu:
-      return run(std::integral_constant<Activation, Activation::quick_gelu>{});
-    case Activation::gelu:
-      return run(std::integral_constant<Activation, Activation::gelu>{});
-    case Activation::gelu_tanh:
-      return run(std::integral_constant<Activation, Activation::gelu_tanh>{});
-    case Activation::relu:
-      return run(std::integral_constant<Activation, Activation::relu>{});
-    case Activation::silu:
-      return run(std::integral_constant<Activation, Activation::silu>{});
-  }
+  });
 }
 
 void gather(Stream stream, const float* x, const std::int32_t* index, std::int64_t rows, std::int64_t width,

@@ -34,10 +34,37 @@ void assemble(Stream stream, const float* embedded, const float* positions, cons
 void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::int32_t* index, std::int64_t rows,
                 std::int64_t width, const NormWeights& norm, DType dtype, void* out);
 
+// How a kernel stores its results.
+struct NumberFormat {
+  DType dtype = DType::f32;
+  float scale = 1;  // E4M3 alone: what numbers are multiplied with before they are rounded.
+};
+
+// What is still to be added to rows of the residual stream: 16-bit numbers [rows, width] of one type. `second` may be
+// null, or both.
+struct Deltas {
+  const void* first = nullptr;
+  const void* second = nullptr;
+  DType dtype = DType::bf16;
+};
+
+// Layer norm of x + deltas, float [rows, width], to `out`, [rows, width] of `format`: the deltas' type, or E4M3. If
+// `stores`, the sum replaces x. `out` may be null, and norm.gamma, as for layer_norm.
+void add_norm(Stream stream, float* x, const Deltas& deltas, bool stores, std::int64_t rows, std::int64_t width,
+              const NormWeights& norm, const NumberFormat& format, void* out);
+
 // Computes x = activation(x + bias) in place. x: [rows, columns] of `dtype`; bias: [columns], float or `dtype`, or
 // null.
 void bias_activation(Stream stream, void* x, DType dtype, std::int64_t rows, std::int64_t columns, const void* bias,
                      DType bias_dtype, Activation activation);
+
+// out = x in `format`, E4M3. x: `count` numbers of bf16, a multiple of 16; both 16-byte aligned.
+void quantize(Stream stream, const void* x, std::int64_t count, const NumberFormat& format, void* out);
+
+// out = activation(x + bias) in `format`: bf16 or E4M3. x: bf16 [rows, columns], columns a multiple of 16; bias: float
+// [columns], 16-byte aligned.
+void bias_activation_to(Stream stream, const void* x, std::int64_t rows, std::int64_t columns, const float* bias,
+                        Activation activation, const NumberFormat& format, void* out);
 
 // out[r] = x[index[r]], or row r of x if index is null: float [rows, width].
 void gather(Stream stream, const float* x, const std::int32_t* index, std::int64_t rows, std::int64_t width,

@@ -27,6 +27,7 @@ void multiply(Device& device, const void* a, std::int64_t rows, const Linear& la
   args.bias = layer.bias.get();
   args.out = out;
   args.stride = layer.columns;
+  args.scale = layer.weight_scale * layer.input_scale;
   args.out_dtype = out_dtype;
   args.accumulate = accumulate;
   args.gelu_tanh = gelu_tanh;

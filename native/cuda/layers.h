@@ -18,6 +18,9 @@ struct Linear {
   Memory weights, bias;
   std::int64_t columns = 0, inner = 0;  // Padding included; inner is a multiple of 8.
   DType dtype = DType::f32, bias_dtype = DType::f32;
+  // Of E4M3, powers of two: what the stored weights and the stored inputs are multiplied with. Calibration raises the
+  // input's scale from 0 (product_input.h).
+  float weight_scale = 1, input_scale = 1;
   std::size_t bytes() const { return static_cast<std::size_t>(columns * inner * size_of(dtype)); }
 };
 
@@ -31,7 +34,22 @@ struct LayerNorm {
 class Workspace {
  public:
   explicit Workspace(Device& device) : device_(device) {}
-  enum Name { kStream, kInput, kQkv, kHidden, kPooled, kQueries, kEmbedded, kPixels, kBetween, kNames };
+  enum Name {
+    kStream,
+    kInput,
+    kQkv,
+    kHidden,
+    kPooled,
+    kQueries,
+    kEmbedded,
+    kPixels,
+    kBetween,
+    kDelta,        // of the attention (residual.h)
+    kSecondDelta,  // of the MLP
+    kActivated,    // the hidden rows of an MLP in E4M3
+    kUnquantized,  // an input of an E4M3 product in bf16
+    kNames
+  };
   template <typename T = void>
   T* grow(Name name, std::int64_t bytes) {
     return static_cast<T*>(parts_[name].grow(device_, static_cast<std::size_t>(bytes)));
@@ -39,9 +57,14 @@ class Workspace {
   std::size_t bytes() const;
   void release() noexcept;
 
+  // Whether the passes measure the inputs of E4M3 products (product_input.h).
+  bool calibrating() const { return calibrating_; }
+  void set_calibrating(bool calibrating) { calibrating_ = calibrating; }
+
  private:
   Device& device_;
   GrowingMemory parts_[kNames];
+  bool calibrating_ = false;
 };
 
 // The sequences of a pass: their start positions on the device and their totals.

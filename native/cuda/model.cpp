@@ -1,15 +1,26 @@
 #include "model.h"
 
 #include <algorithm>
+#include <exception>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "calibration.h"
+#include "calls_in_flight.h"
 #include "resize_batch.h"
 #include "text_tower.h"
 #include "vit_tower.h"
 
 namespace torchclip::cuda {
 namespace {
+
+core::Error without_fp8(const std::string& device) {
+  return {
+      TORCHCLIP_E_PRECISION,
+      "fp8 needs a GPU that multiplies FP8 numbers (Ada, Hopper, Blackwell: compute capability 8.9 or higher), not " +
+          device};
+}
 
 bool out_of_memory() { return core::current_failure().status == TORCHCLIP_E_OUT_OF_MEMORY; }
 
@@ -22,7 +33,10 @@ class DeviceModel final : public Model {
         precision_(source.precision),
         dim_(source.embed_dim),
         deterministic_(source.deterministic) {
-    WeightLoader loader(*device_, source.weights, dtype_named(source.precision));
+    const auto types = types_of(source.precision);
+    const bool fp8 = types.products == DType::e4m3;
+    if (fp8 && !device_->has_fp8()) throw without_fp8(device_->name());
+    WeightLoader loader(*device_, source.weights, types);
     if (const auto s = VitSettings::of(source.config["image"]);
         source.images && s && fits(*s) && s->stem.empty() && s->pool != VitSettings::Pool::queries &&
         (s->pool != VitSettings::Pool::map || fits(s->width, s->pool_heads))) {
@@ -32,6 +46,7 @@ class DeviceModel final : public Model {
       texts_ = std::make_unique<TextTower>(*device_, workspace_, loader, *s, source.context_length);
     }
     weight_bytes_ = loader.bytes();
+    if (fp8) calibrate();
   }
 
   bool has_images() const override { return images_ != nullptr; }
@@ -69,6 +84,8 @@ class DeviceModel final : public Model {
 
   void encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
                      const EncodeOptions& options) override;
+
+  void finish_call(std::uint64_t call) override { calls_.finish(call); }
 
   double time_images(std::int64_t rows, int repeats) override {
     const std::int64_t most = images_->pass_rows();
@@ -162,21 +179,45 @@ class DeviceModel final : public Model {
     device_->end_batch(slot, out, result, static_cast<std::size_t>(count * dim) * 4);
   }
 
+  // Runs the towers on images and texts that are made here, so that the E4M3 products measure their inputs. Throws
+  // Error(E_PRECISION) if the device's libraries do not compute them.
+  void calibrate() {
+    workspace_.set_calibrating(true);
+    try {
+      for (int batch = 0; batch < kCalibrationBatches; ++batch) {
+        if (images_) calibrate_images(batch);
+        if (texts_) calibrate_texts(batch);
+      }
+    } catch (const core::Error&) {
+      throw;
+    } catch (const std::exception& e) {  // of a library, whose products of E4M3 are computed here for the first time
+      throw core::Error(TORCHCLIP_E_PRECISION, "fp8 is not possible on " + device_->name() + ": " + e.what());
+    }
+    workspace_.set_calibrating(false);
+    workspace_.release();
+  }
+  void calibrate_images(int batch);
+  void calibrate_texts(int batch);
+
   // Calls pass(slot, first row, rows at most), which starts work and returns the rows taken, until all are done. Out of
-  // memory: what is cached is freed, the pass halved and tried again.
+  // memory: what is cached is freed, the pass halved and tried again. With options.call, the last passes are left to
+  // finish_call, so that the next call's copies and launches need not wait for them.
   template <typename Pass>
   void passes(std::int64_t rows, std::int64_t most, const EncodeOptions& options, Pass&& pass) {
     if (deterministic_) most = 1;
-    int slot = 0;
+    const std::uint64_t call = calls_.begin();
+    bool has_begun = !options.call || !options.begun;
     for (std::int64_t done = 0; done < rows;) {
       const std::int64_t count = next_rows(done, rows - done, most, true);
       try {
         core::check_cancel(options.cancel);
-        device_->finish(slot);
+        const int slot = calls_.free_slot();
         done += pass(slot, done, count);
-        slot = (slot + 1) % Device::kSlots;
+        calls_.started(slot, call);
+        if (!std::exchange(has_begun, true)) options.begun(options.context);
       } catch (...) {
-        for (int s = 0; s < Device::kSlots; ++s) device_->finish((slot + s) % Device::kSlots);
+        calls_.finish_all();
+        if (!out_of_memory() || count == 1) calls_.forget(call);
         if (!out_of_memory()) throw;
         workspace_.release();
         device_->free_cache();
@@ -184,7 +225,11 @@ class DeviceModel final : public Model {
         most = (count + 1) / 2;
       }
     }
-    for (int s = 0; s < Device::kSlots; ++s) device_->finish((slot + s) % Device::kSlots);
+    if (options.call) {
+      *options.call = call;
+    } else {
+      calls_.finish(call);
+    }
   }
 
   // JPEG files that the device decodes, and the job of each image of the batch: kNoJob if it is no such file.
@@ -206,7 +251,30 @@ class DeviceModel final : public Model {
   std::unique_ptr<TextTower> texts_;
   std::uint64_t weight_bytes_ = 0;
   GrowingMemory results_[Device::kSlots];
+  CallsInFlight calls_{*device_};
 };
+
+void DeviceModel::calibrate_images(int batch) {
+  const auto pixels = calibration_pixels(images_->size(), batch);
+  const auto memory = device_->allocate(pixels.size());
+  device_->upload(memory.get(), pixels.data(), pixels.size());
+  images_->reserve(kCalibrationRows);
+  images_->pass(static_cast<std::uint8_t*>(memory.get()), kCalibrationRows, ImageOutput::embedding,
+                result_of(0, kCalibrationRows, dim_));
+}
+
+// Without rows of padding, whose numbers mean nothing.
+void DeviceModel::calibrate_texts(int batch) {
+  const std::int64_t length = std::min(kCalibrationTokens, texts_->context());
+  const auto ids = calibration_ids(length, texts_->vocabulary(), texts_->last_id(), batch);
+  for (std::int64_t begin = 0, taken = 0; begin < kCalibrationRows; begin += taken) {
+    const auto packed =
+        texts_->pack(ids.data() + begin * length, kCalibrationRows - begin, length, kCalibrationRows, taken, false);
+    const auto memory = device_->allocate(packed.data.size() * 4);
+    device_->upload(memory.get(), packed.data.data(), packed.data.size() * 4);
+    texts_->pass(static_cast<std::int32_t*>(memory.get()), packed.rows, packed.tokens, result_of(0, packed.rows, dim_));
+  }
+}
 
 // Lets the device decode the JPEG files among the images that it accepts, into memory of the slot.
 DeviceModel::DecodedJpegs DeviceModel::decode_jpegs(int slot, const torchclip_image* images, std::int64_t count) {

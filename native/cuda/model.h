@@ -1,6 +1,7 @@
 // CLIP's Transformer towers on a Device. They have the weights, settings and names of the fast CPU runner
 // (core/model/cpu/tower.h), but another order of work. Sequences are packed, the residual stream is float32, matrix
-// multiplication and attention use the model's element type, and the last layer runs for the pooled tokens only.
+// multiplication and attention use the model's element type (fp8: E4M3 in the products of the blocks, bf16 elsewhere),
+// and the last layer runs for the pooled tokens only.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,7 @@ using core::Cancel;
 using core::ImageOutput;
 
 struct ModelSource {
-  std::string precision;  // fp32 | fp16 | bf16
+  std::string precision;  // fp32 | fp16 | bf16 | fp8
   core::Weights weights;
   const core::Json& config;  // torchclip.json
   std::int64_t embed_dim = 0, context_length = 0;
@@ -39,6 +40,10 @@ struct EncodeOptions {
   bool normalize = false;  // Divides each row of the output by its norm.
   Cancel cancel = nullptr;
   ImageOutput output = ImageOutput::embedding;  // of images
+  // As in torchclip_encode_options.
+  std::uint64_t* call = nullptr;
+  void (*begun)(void*) = nullptr;
+  void* context = nullptr;
 };
 
 class Model {
@@ -58,12 +63,16 @@ class Model {
   virtual void encode_images(const torchclip_image* images, std::int64_t count, float* out, std::uint8_t* failed,
                              const EncodeOptions& options) = 0;
 
+  virtual void finish_call(std::uint64_t call) = 0;
+
   // The time in seconds that the device takes for `rows` images (or texts of `length` tokens) that it holds already, in
   // the passes that encode_pixels (encode_tokens) makes, as the mean of `repeats` runs. For benchmarks.
   virtual double time_images(std::int64_t rows, int repeats) = 0;
   virtual double time_texts(std::int64_t rows, std::int64_t length, int repeats) = 0;
 };
 
+// Throws Error(E_PRECISION) for fp8 on a device that does not multiply E4M3, or of a model whose sizes its products do
+// not have. fp8 is calibrated here (calibration.h).
 std::unique_ptr<Model> make_model(std::unique_ptr<Device> device, const ModelSource& source);
 
 }  // namespace torchclip::cuda

@@ -71,7 +71,9 @@ void model_counts(const torchclip_cuda_model* model, torchclip_cuda_counts* to) 
 template <typename Work>
 int32_t guarded_encode(torchclip_backend_error* error, const torchclip_encode_options* options, Work&& work) {
   const auto call = [&](Cancel cancel) {
-    work(EncodeOptions{options->normalize != 0, cancel, static_cast<core::ImageOutput>(options->output)});
+    if (options->call) *options->call = 0;
+    work(EncodeOptions{options->normalize != 0, cancel, static_cast<core::ImageOutput>(options->output), options->call,
+                       options->begun, options->context});
   };
   return core::guarded_encode(error, options, call);
 }
@@ -93,6 +95,10 @@ int32_t encode_tokens(torchclip_cuda_model* model, const int32_t* ids, int64_t r
                       const torchclip_encode_options* options, float* out, torchclip_backend_error* error) {
   return guarded_encode(error, options,
                         [&](const EncodeOptions& how) { model->model->encode_tokens(ids, rows, length, out, how); });
+}
+
+int32_t finish_call(torchclip_cuda_model* model, uint64_t call, torchclip_backend_error* error) {
+  return core::guarded(error, [&] { model->model->finish_call(call); });
 }
 
 void destroy_rows(torchclip_cuda_rows* rows) { delete rows; }
@@ -151,6 +157,7 @@ torchclip_cuda_table model_table() {
   table.encode_images = encode_images;
   table.encode_tokens = encode_tokens;
   table.model_counts = model_counts;
+  table.finish_call = finish_call;
   table.destroy_rows = destroy_rows;
   table.add_rows = add_rows;
   table.search_rows = search_rows;

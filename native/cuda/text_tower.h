@@ -26,6 +26,7 @@ class TextTower {
         settings_(settings),
         dtype_(loader.dtype()),
         context_(context),
+        vocabulary_(need(loader.weights(), "text.token_embedding.weight").rows()),
         blocks_(loader, "text.transformer", settings, settings.causal) {
     const auto tokens = need(loader.weights(), "text.token_embedding.weight");
     const auto positions = need(loader.weights(), "text.positional_embedding");
@@ -38,9 +39,16 @@ class TextTower {
   // An id that makes its place the pooled one, in a row of ones.
   std::int32_t end_id() const { return settings_.pool == TextSettings::Pool::eos ? settings_.end_id : 2; }
 
-  // The rows that fit into one pass: at least one.
+  std::int64_t vocabulary() const { return vocabulary_; }
+  // The id that ends a text: for most models the last of the vocabulary.
+  std::int32_t last_id() const {
+    return settings_.pool == TextSettings::Pool::eos ? settings_.end_id : static_cast<std::int32_t>(vocabulary_ - 1);
+  }
+  std::int64_t context() const { return context_; }
+
+  // The rows that fit into one pass: at least one. Unless `pads`, a small pass has no sizes of a captured one.
   PackedTexts pack(const std::int32_t* ids, std::int64_t rows, std::int64_t length, std::int64_t most_rows,
-                   std::int64_t& taken) const {
+                   std::int64_t& taken, bool pads = true) const {
     std::vector<std::int64_t> pooled, lengths;
     const std::int64_t most_tokens = pass_tokens(device_);
     std::int64_t tokens = 0;
@@ -53,7 +61,7 @@ class TextTower {
       tokens += needed;
     }
     PackedTexts p;
-    const bool captured = taken <= kCapturedRows;
+    const bool captured = pads && taken <= kCapturedRows;
     p.rows = captured ? row_bucket(taken) : taken;
     p.tokens = captured ? token_bucket(tokens) : tokens;
     p.data.assign(static_cast<std::size_t>(2 * p.tokens + 3 * p.rows + 2), 0);
@@ -92,7 +100,7 @@ class TextTower {
   Workspace& w_;
   TextSettings settings_;
   DType dtype_;
-  std::int64_t context_;
+  std::int64_t context_, vocabulary_;
   Transformer blocks_;
   Memory tokens_, positions_;
   LayerNorm norm_;

@@ -40,13 +40,14 @@ class VitTower {
       const auto bias = need(loader.weights(), key + ".in_proj_bias", 3 * s.width, 1);
       map_key_value_ =
           loader.layer(in.data + s.width * s.width, bias.data + s.width, 2 * s.width, s.width, dtype_, dtype_);
-      map_out_ = loader.layer(key + ".out_proj", s.width, s.width, DType::f32);
+      map_out_ = loader.layer(key + ".out_proj", s.width, s.width, dtype_, DType::f32);
       map_norm_ = loader.norm(key + ".norm", s.width, s.eps);
-      map_mlp_ = Mlp(loader, key + ".mlp.fc1", key + ".mlp.fc2", s, nullptr);
+      map_mlp_ = Mlp(loader, key + ".mlp.fc1", key + ".mlp.fc2", s, nullptr, dtype_);
     }
   }
 
   std::int64_t pixels() const { return settings_.bytes(); }  // bytes of an image
+  std::int64_t size() const { return settings_.size; }       // side of an image
   std::int64_t pooled_dim() const { return settings_.width; }
   std::int64_t pass_rows() const { return std::max<std::int64_t>(1, pass_tokens(device_) / settings_.length()); }
 
@@ -125,8 +126,9 @@ class VitTower {
     a.max_keys = packed.longest;
     a.uniform = true;
     multiply(device_, device_.attend(a), rows, map_out_, pooled, DType::f32);
-    layer_norm(stream, pooled, width, nullptr, rows, width, map_norm_.weights(), dtype_, input);
-    map_mlp_.run(device_, w_, input, rows, pooled);
+    Residual residual(device_, w_, pooled, rows, width, dtype_);
+    map_mlp_.run(device_, w_, map_norm_.weights(), residual);
+    residual.settle();
   }
 
   Device& device_;

@@ -48,7 +48,7 @@ inline double stored(core::Precision precision, float x) {
 
 // Names for CAPTURE, which shows a std::string as text and any other pointer as an address.
 inline std::string name_of(core::DType type) {
-  constexpr const char* kNames[] = {"f32", "bf16", "s8", "f16"};
+  constexpr const char* kNames[] = {"f32", "bf16", "s8", "f16", "e4m3"};
   return kNames[static_cast<int>(type)];
 }
 inline std::string kernels_name() { return core::kernels()->name; }

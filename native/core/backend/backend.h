@@ -54,6 +54,16 @@ typedef struct torchclip_encode_options {
   const volatile int32_t*
       cancel;        /* work ends with TORCHCLIP_E_ABORTED soon after *cancel became nonzero; NULL: never */
   int32_t normalize; /* nonzero: each row is divided by its Euclidean norm; the core asks a GPU alone for it */
+  /* Of a GPU alone. Not NULL: the function may return before the results are there. *call then becomes the number of
+   * the call for finish_call (cuda_table.h), until which the input and `out` must stay as they are; 0: the results are
+   * there.
+   */
+  uint64_t* call;
+  /* With `call`: called once, when the first part of the work waits for the GPU; it may finish earlier calls. May be
+   * NULL.
+   */
+  void (*begun)(void* context);
+  void* context; /* for `begun` */
 } torchclip_encode_options;
 
 #ifdef __cplusplus

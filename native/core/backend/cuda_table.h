@@ -30,7 +30,7 @@ typedef struct torchclip_transform {
 typedef struct torchclip_cuda_source {
   uint32_t size;
   int32_t device;        /* CUDA device N */
-  const char* precision; /* "fp32", "fp16" or "bf16" */
+  const char* precision; /* "fp32", "fp16", "bf16" or "fp8" */
   const char* config;    /* torchclip.json */
   uint64_t config_bytes;
   int64_t embed_dim;      /* floats of one embedding */
@@ -91,7 +91,8 @@ typedef struct torchclip_cuda_rows_counts {
 typedef struct torchclip_cuda_table {
   torchclip_table_header header;
 
-  /* Loads the towers that are asked for and that the kernels know. Called on the thread that will run the model. */
+  /* Loads the towers that are asked for and that the kernels know. Called on the thread that will run the model.
+   * TORCHCLIP_E_PRECISION: the device or the model does not compute in fp8. */
   int32_t (*make_model)(const torchclip_cuda_source* source, torchclip_cuda_model** model,
                         torchclip_backend_error* error);
   void (*destroy_model)(torchclip_cuda_model* model);
@@ -123,6 +124,10 @@ typedef struct torchclip_cuda_table {
                    int32_t dim, int32_t k, int32_t* indices, float* scores, torchclip_backend_error* error);
 
   void (*model_counts)(const torchclip_cuda_model* model, torchclip_cuda_counts* counts);
+
+  /* Waits for the results of a call that returned before they were there (torchclip_encode_options), and returns what
+   * went wrong on the way. Once for each such call, in the order of the calls. */
+  int32_t (*finish_call)(torchclip_cuda_model* model, uint64_t call, torchclip_backend_error* error);
 
   /* Makes an empty array of rows of `dim` floats, 1 to 65,536, on CUDA device `device`. The functions of one array are
    * called by any thread, one at a time. */

@@ -39,7 +39,7 @@ void require_whole(const Struct& given) {
 // it.
 inline torchclip_encode_options encode_options(Cancel cancel, std::int32_t output = TORCHCLIP_OUTPUT_EMBEDDING,
                                                bool normalize = false) {
-  return {sizeof(torchclip_encode_options), output, cancel, normalize};
+  return {sizeof(torchclip_encode_options), output, cancel, normalize, nullptr, nullptr, nullptr};
 }
 
 template <typename Work>
@@ -61,7 +61,7 @@ void call(std::int32_t (*function)(Parameters...), Arguments&&... arguments) {
   const std::int32_t status = function(std::forward<Arguments>(arguments)..., &error);
   if (status == TORCHCLIP_OK) return;
   error.message[sizeof error.message - 1] = '\0';  // the other side may have written no NUL
-  const bool known = status > TORCHCLIP_OK && status <= TORCHCLIP_E_ADDON;
+  const bool known = status > TORCHCLIP_OK && status <= TORCHCLIP_E_PRECISION;
   const std::string message = error.message[0] ? error.message : "a failure without a message";
   throw Error(known ? static_cast<torchclip_status>(status) : TORCHCLIP_E_INTERNAL, message);
 }

@@ -48,6 +48,16 @@ torchclip_cuda_source c_source(const GpuModelSource& source) {
   return out;
 }
 
+torchclip_encode_options with_ahead(torchclip_encode_options options, GpuModel::Ahead* ahead) {
+  if (!ahead) return options;
+  options.call = &ahead->call;
+  options.begun = [](void* context) {
+    if (const auto& begun = static_cast<GpuModel::Ahead*>(context)->begun) begun();
+  };
+  options.context = ahead;
+  return options;
+}
+
 }  // namespace
 
 GpuModel::GpuModel(const torchclip_cuda_table& table, const GpuModelSource& source)
@@ -71,16 +81,18 @@ MemoryUse GpuModel::memory() const {
 }
 
 void GpuModel::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,
-                             bool normalize, Cancel cancel) {
-  const auto options = encode_options(cancel, static_cast<std::int32_t>(output), normalize);
+                             bool normalize, Cancel cancel, Ahead* ahead) {
+  const auto options = with_ahead(encode_options(cancel, static_cast<std::int32_t>(output), normalize), ahead);
   call(table_.encode_pixels, model_.get(), pixels, rows, &options, out);
 }
 
 void GpuModel::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out,
-                             bool normalize, Cancel cancel) {
-  const auto options = encode_options(cancel, TORCHCLIP_OUTPUT_EMBEDDING, normalize);
+                             bool normalize, Cancel cancel, Ahead* ahead) {
+  const auto options = with_ahead(encode_options(cancel, TORCHCLIP_OUTPUT_EMBEDDING, normalize), ahead);
   call(table_.encode_tokens, model_.get(), ids, rows, length, &options, out);
 }
+
+void GpuModel::finish_call(std::uint64_t number) { call(table_.finish_call, model_.get(), number); }
 
 void GpuModel::encode_images(const ImageInput* images, std::int64_t count, ImageOutput output, float* out,
                              std::uint8_t* failed, bool normalize, Cancel cancel) {

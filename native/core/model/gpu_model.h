@@ -1,6 +1,8 @@
 // A model on a GPU, which runs behind a table of functions (backend/cuda_table.h; native/cuda implements it).
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,7 +17,7 @@ namespace torchclip::core {
 
 struct GpuModelSource {
   int device = 0;         // CUDA device N
-  std::string precision;  // fp32 | fp16 | bf16
+  std::string precision;  // fp32 | fp16 | bf16 | fp8
   Weights weights;
   const std::string& config;  // torchclip.json
   std::int64_t embed_dim = 0, context_length = 0;
@@ -35,11 +37,19 @@ class GpuModel {
   std::string name() const { return info_.name; }  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"
   MemoryUse memory() const;
 
+  // A call that may return before its results are there.
+  struct Ahead {
+    std::function<void()> begun;  // Called once, when the first part of the work waits for the GPU; it must not throw.
+    std::uint64_t call = 0;       // Afterwards: the number for finish_call, or 0 if the results are there.
+  };
+
   // As the methods of Runner.
   void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out, bool normalize,
-                     Cancel cancel);
+                     Cancel cancel, Ahead* ahead = nullptr);
   void encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int64_t length, float* out, bool normalize,
-                     Cancel cancel);
+                     Cancel cancel, Ahead* ahead = nullptr);
+  // Waits for the results of a call. Throws what went wrong.
+  void finish_call(std::uint64_t call);
   // Encodes images of any size and JPEG files as Runner does. They are resized and cropped on the device, with the same
   // bytes as preprocess().
   void encode_images(const ImageInput* images, std::int64_t count, ImageOutput output, float* out, std::uint8_t* failed,

@@ -16,13 +16,16 @@
 namespace torchclip::core {
 namespace {
 
-// "auto" is fp32.
+constexpr const char* kFp8 = "fp8";
+
+// "auto" is fp32. fp8 is bf16 but for the products of blocks, which the kernels of a GPU compute.
 Precision precision_named(const std::string& name) {
   if (name == "auto") return Precision::fp32;
+  if (name == kFp8) return Precision::bf16;
   for (const auto precision : {Precision::fp32, Precision::bf16, Precision::fp16, Precision::int8}) {
     if (name == name_of(precision)) return precision;
   }
-  throw Error(TORCHCLIP_E_ARGUMENT, "precision must be auto, fp32, bf16, fp16 or int8, not \"" + name + "\"");
+  throw Error(TORCHCLIP_E_ARGUMENT, "precision must be auto, fp32, bf16, fp16, int8 or fp8, not \"" + name + "\"");
 }
 
 // What TorchScript and the GPU do instead of int8.
@@ -60,6 +63,7 @@ struct Runner::State {
   explicit State(const RunnerOptions& options)
       : device(choose_device(options.device, info.device_note)),
         precision(precision_named(options.precision)),
+        fp8(options.precision == kFp8),
         threads(thread_count(options.threads)),
         images(options.towers != TowerChoice::text),
         texts(options.towers != TowerChoice::image) {}
@@ -67,6 +71,7 @@ struct Runner::State {
   ModelInfo info;
   Device device;
   Precision precision;  // as asked for
+  bool fp8;             // E4M3 products
   int threads;
   std::unique_ptr<PixelTable> table;
 
@@ -90,11 +95,25 @@ struct Runner::State {
   void need_images() const {
     if (!images) throw Error(TORCHCLIP_E_ARGUMENT, "the model was loaded without its image tower");
   }
+  // What is to be done for a call of the GPU, if anything.
+  Runner::Rest rest_of(std::uint64_t call) {
+    if (call == 0) return {};
+    return [this, call] { gpu->finish_call(call); };
+  }
+  void check_ids(const std::int32_t* ids, std::int64_t rows, std::int32_t length) const {
+    for (std::int64_t i = 0; i < rows * length; ++i) {
+      if (ids[i] >= 0 && ids[i] < info.vocab_size) continue;
+      throw Error(TORCHCLIP_E_ARGUMENT, "token id " + std::to_string(ids[i]) + " of text " +
+                                            std::to_string(i / length) + " is outside the vocabulary (" +
+                                            std::to_string(info.vocab_size) + ")");
+    }
+  }
   void need_texts() const {
     if (!texts) throw Error(TORCHCLIP_E_ARGUMENT, "the model was loaded without its text tower");
   }
 
   void read_config(const Artifact& artifact);
+  void check_fp8(const RunnerOptions& options) const;
   void build(const RunnerOptions& options, const Artifact& artifact);
   void build_on_cpu(const Artifact& artifact);
   void build_on_gpu(const RunnerOptions& options, const Artifact& artifact);
@@ -117,6 +136,7 @@ void Runner::State::read_config(const Artifact& artifact) {
 }
 
 void Runner::State::build(const RunnerOptions& options, const Artifact& artifact) {
+  if (fp8) check_fp8(options);
   if (!info.third_party) {
     info.logit_scale = std::exp(artifact.scalar("logit_scale"));
     if (artifact.config().sigmoid) info.logit_bias = artifact.scalar("logit_bias");
@@ -126,9 +146,20 @@ void Runner::State::build(const RunnerOptions& options, const Artifact& artifact
       build_on_cpu(artifact);
     }
   }
+  if (fp8 && (generic_images() || generic_texts())) {
+    throw Error(TORCHCLIP_E_PRECISION, "fp8 is not possible: TorchScript computes a tower of this model on this GPU");
+  }
   if (generic_images() || generic_texts()) build_generic(options, artifact);
   info.device = device.name();
-  info.precision = name_of(image || text ? precision : float_precision(precision));
+  info.precision = fp8 ? kFp8 : name_of(image || text ? precision : float_precision(precision));
+}
+
+// What must be so before anything is loaded.
+void Runner::State::check_fp8(const RunnerOptions& options) const {
+  const auto fail = [](const std::string& why) { throw Error(TORCHCLIP_E_PRECISION, "fp8 is not possible: " + why); };
+  if (!device.cuda && !options.make_model)
+    fail("the model is on the CPU, which has no products of FP8; int8 is its own");
+  if (info.third_party || options.generic) fail("TorchScript computes this model");
 }
 
 void Runner::State::build_on_cpu(const Artifact& artifact) {
@@ -152,7 +183,7 @@ void Runner::State::build_on_cpu(const Artifact& artifact) {
 
 void Runner::State::build_on_gpu(const RunnerOptions& options, const Artifact& artifact) {
   const GpuModelSource source{device.index,
-                              name_of(float_precision(precision)),
+                              fp8 ? kFp8 : name_of(float_precision(precision)),
                               artifact.weights(),
                               artifact.config_json(),
                               info.embed_dim,
@@ -246,6 +277,33 @@ void Runner::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float*
   if (normalize) normalize_rows(out, rows, dim);
 }
 
+Runner::Rest Runner::begin_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
+                                  const Rest& begun, Cancel cancel, ImageOutput output) {
+  auto& s = *state_;
+  s.need_images();
+  if (s.image || !s.fast_images()) {
+    encode_pixels(pixels, rows, out, normalize, cancel, output);
+    return {};
+  }
+  GpuModel::Ahead ahead{begun};
+  s.gpu->encode_pixels(pixels, rows, output, out, normalize, cancel, &ahead);
+  return s.rest_of(ahead.call);
+}
+
+Runner::Rest Runner::begin_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out,
+                                  bool normalize, const Rest& begun, Cancel cancel) {
+  auto& s = *state_;
+  s.need_texts();
+  if (s.text || !s.fast_texts()) {
+    encode_tokens(ids, rows, length, out, normalize, cancel);
+    return {};
+  }
+  s.check_ids(ids, rows, length);
+  GpuModel::Ahead ahead{begun};
+  s.gpu->encode_tokens(ids, rows, length, out, normalize, cancel, &ahead);
+  return s.rest_of(ahead.call);
+}
+
 void Runner::encode_images(const ImageInput* images, std::int64_t rows, float* out, std::uint8_t* failed,
                            bool normalize, Cancel cancel, ImageOutput output) {
   auto& s = *state_;
@@ -273,13 +331,7 @@ void Runner::encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int3
                            Cancel cancel) {
   auto& s = *state_;
   s.need_texts();
-  for (std::int64_t i = 0; i < rows * length; ++i) {
-    if (ids[i] < 0 || ids[i] >= s.info.vocab_size) {
-      throw Error(TORCHCLIP_E_ARGUMENT, "token id " + std::to_string(ids[i]) + " of text " +
-                                            std::to_string(i / length) + " is outside the vocabulary (" +
-                                            std::to_string(s.info.vocab_size) + ")");
-    }
-  }
+  s.check_ids(ids, rows, length);
   if (s.text) {
     s.text->encode(s.context(), s.arena, ids, length, Matrix::dense(out, rows, s.info.embed_dim), cancel);
   } else if (s.fast_texts()) {

@@ -34,7 +34,7 @@ enum class TowerChoice { both, image, text };
 
 struct RunnerOptions {
   std::string device = "auto";     // auto | cpu | cuda | cuda:N; an engine also accepts cuda:all
-  std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8
+  std::string precision = "auto";  // auto (= fp32) | fp32 | bf16 | fp16 | int8 | fp8 (GPU)
   std::int32_t threads = 0;        // Compute threads on a CPU, up to kMostThreads; 0: one per core.
   bool generic = false;            // Uses TorchScript for both towers on every machine.
   // A tower that is not loaded needs no time and no memory; calls that need it throw Error(E_ARGUMENT).
@@ -98,6 +98,16 @@ class Runner {
   // that the model does not give.
   void encode_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize,
                      const volatile std::int32_t* cancel = nullptr, ImageOutput output = ImageOutput::embedding);
+  // Begins encode_pixels or encode_tokens. On a GPU it may return before the results are there, so that the copies of
+  // the next call overlap with the computation. It then returns the rest: a function that waits for the results and
+  // throws what went wrong, to be called once, in the order of the calls; until then the input and `out` must stay as
+  // they are. Otherwise the result is empty. `begun` is called once the first part of the work waits for the GPU; it
+  // may call the rest of earlier calls, and must not throw.
+  using Rest = std::function<void()>;
+  Rest begin_pixels(const std::uint8_t* pixels, std::int64_t rows, float* out, bool normalize, const Rest& begun,
+                    const volatile std::int32_t* cancel = nullptr, ImageOutput output = ImageOutput::embedding);
+  Rest begin_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length, float* out, bool normalize,
+                    const Rest& begun, const volatile std::int32_t* cancel = nullptr);
   // Encodes images of any size. They are preprocessed for the model on the device that runs it: by the kernels on a
   // GPU, otherwise on the CPU, with the same pixels. JPEG files are decoded by the GPU's decoder. failed: uint8 [rows],
   // nonzero for files that the decoder does not accept or fails to decode, and for every file if there is no decoder;

@@ -50,7 +50,8 @@ typedef enum torchclip_status {
   TORCHCLIP_E_TIMEOUT = 13, /* an operation did not finish within its time limit */
   TORCHCLIP_E_INDEX_NOT_FOUND = 14, /* no such index file; only from the addon, since the C ABI opens none */
   TORCHCLIP_E_INDEX_CORRUPT = 15,   /* not a float32 [rows, dim] .npy, or shortened while open; only from the addon */
-  TORCHCLIP_E_ADDON = 16 /* libtorch or a backend of torchclip (docs/how-it-works.md) is missing or does not load */
+  TORCHCLIP_E_ADDON = 16,    /* libtorch or a backend of torchclip (docs/how-it-works.md) is missing or does not load */
+  TORCHCLIP_E_PRECISION = 17 /* the device or the model does not compute in this precision */
 } torchclip_status;
 
 typedef struct torchclip_error {
@@ -60,7 +61,8 @@ typedef struct torchclip_error {
 
 typedef struct torchclip_options {
   const char* device;    /* "auto", "cpu", "cuda", "cuda:N", "cuda:all" (a copy on each GPU); NULL: "auto" */
-  const char* precision; /* "fp32", "bf16", "fp16", "int8" (CPU), "auto" (= fp32 here); NULL: "auto" */
+  const char* precision; /* "fp32", "bf16", "fp16", "int8" (CPU), "fp8" (GPUs from compute capability 8.9 on),
+                            "auto" (= fp32 here); NULL: "auto" */
   int32_t threads;       /* compute threads of this engine on a CPU, 0 to 1024; 0: one per core */
   int32_t trust_code;    /* nonzero: a third-party export may run its own code with the rights of this process */
   int32_t towers;        /* the towers to load: 0 both, 1 image, 2 text; calls that need the other: E_ARGUMENT */

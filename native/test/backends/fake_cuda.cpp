@@ -157,6 +157,11 @@ int32_t top_k(int32_t device, const float*, int64_t, const float*, int64_t, int3
   return guarded(error, [&] { throw std::runtime_error("no device " + std::to_string(device)); });
 }
 
+// No call of this backend returns before its results are there.
+int32_t finish_call(torchclip_cuda_model*, uint64_t call, torchclip_backend_error* error) {
+  return guarded(error, [&] { throw std::out_of_range("call " + std::to_string(call)); });
+}
+
 int32_t make_rows(int32_t device, int64_t, torchclip_cuda_rows**, torchclip_backend_error* error) {
   return guarded(error, [&] { throw std::runtime_error("no device " + std::to_string(device)); });
 }
@@ -174,6 +179,7 @@ const torchclip_cuda_table kTable{
     similarity,
     top_k,
     model_counts,
+    finish_call,
     make_rows,
     nullptr,  // it makes no rows
     nullptr,

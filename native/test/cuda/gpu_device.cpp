@@ -9,13 +9,13 @@
 
 namespace torchclip::cuda {
 
-std::unique_ptr<Device> test_device(std::uint64_t limit) {
+std::unique_ptr<Device> test_device(std::uint64_t limit, bool fp8) {
   constexpr int kSkipped = 77;
   if (c10::cuda::device_count() == 0) {
     std::printf("skipped: no CUDA device\n");
     std::exit(kSkipped);
   }
-  return limit == UINT64_MAX ? make_gpu(0) : nullptr;
+  return limit == UINT64_MAX && fp8 ? make_gpu(0) : nullptr;
 }
 
 bool is_host_device() { return false; }

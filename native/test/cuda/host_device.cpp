@@ -32,7 +32,7 @@ class HostGemms final : public GemmLibrary<int> {
 
 class HostDevice final : public Device {
  public:
-  explicit HostDevice(std::uint64_t limit) : limit_(limit) {}
+  HostDevice(std::uint64_t limit, bool fp8) : limit_(limit), fp8_(fp8) {}
   ~HostDevice() override { end_work(); }
   HostDevice(const HostDevice&) = delete;
   HostDevice& operator=(const HostDevice&) = delete;
@@ -40,6 +40,7 @@ class HostDevice final : public Device {
   Stream stream() override { return queue_.get(); }
   std::string name() const override { return "a GPU's model on the host"; }
   std::int64_t multiprocessors() const override { return 128; }
+  bool has_fp8() const override { return fp8_; }
   DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, 0, *used_}; }
 
   Memory allocate(std::size_t bytes) override {
@@ -103,6 +104,7 @@ class HostDevice final : public Device {
   }
 
   void gemm(const GemmArgs& args) override {
+    if (args.dtype == DType::e4m3) require_fp8_product(args);
     plans_.choose(args, 256, !passes_.capturing());
     host::submit(stream(), [args] { multiply(args); });
   }
@@ -139,6 +141,15 @@ class HostDevice final : public Device {
   }
 
  private:
+  // What cuBLASLt asks of products of E4M3, and what the model promises of their scale.
+  void require_fp8_product(const GemmArgs& p) const {
+    const bool aligned = reinterpret_cast<std::uintptr_t>(p.a) % 16 == 0;
+    int exponent = 0;
+    const bool is_power = p.scale > 0 && std::isfinite(p.scale) && std::frexp(p.scale, &exponent) == 0.5f;
+    if (fp8_ && aligned && p.inner % 16 == 0 && p.columns % 16 == 0 && p.out_dtype == DType::bf16 && is_power) return;
+    throw core::Error(TORCHCLIP_E_INTERNAL, "a product of E4M3 that a GPU does not compute");
+  }
+
   static void multiply(const GemmArgs& p) {
     const auto floats = [&](const void* from, std::int64_t n) {
       std::vector<float> v(static_cast<std::size_t>(n));
@@ -148,12 +159,13 @@ class HostDevice final : public Device {
     const auto a = floats(p.a, p.rows * p.inner), w = floats(p.weights, p.columns * p.inner);
     for (std::int64_t r = 0; r < p.rows; ++r) {
       for (std::int64_t c = 0; c < p.columns; ++c) {
-        double sums[4] = {p.bias ? reference::element(p.bias, p.out_dtype, c) : 0, 0, 0, 0};
+        // The scale is 1 or a power of two, so that the division is exact.
+        double sums[4] = {p.bias ? reference::element(p.bias, p.out_dtype, c) / p.scale : 0, 0, 0, 0};
         const float *x = &a[r * p.inner], *y = &w[c * p.inner];
         for (std::int64_t i = 0; i < p.inner; i += 4) {
           for (int j = 0; j < 4; ++j) sums[j] += static_cast<double>(x[i + j]) * y[i + j];
         }
-        auto result = static_cast<float>(sums[0] + sums[1] + sums[2] + sums[3]);
+        auto result = static_cast<float>(p.scale * (sums[0] + sums[1] + sums[2] + sums[3]));
         if (p.gelu_tanh) result = reference::activate(result, Activation::gelu_tanh);
         if (p.accumulate) result += reference::element(p.out, p.out_dtype, r * p.stride + c);
         reference::set(p.out, p.out_dtype, r * p.stride + c, result);
@@ -189,6 +201,7 @@ class HostDevice final : public Device {
   }
 
   std::uint64_t limit_;
+  bool fp8_;
   // Of memory that may outlive the device, too.
   std::shared_ptr<host::Queue> queue_ = std::make_shared<host::Queue>();
   std::shared_ptr<std::size_t> used_ = std::make_shared<std::size_t>(0);
@@ -207,7 +220,7 @@ class HostDevice final : public Device {
 
 }  // namespace
 
-std::unique_ptr<Device> test_device(std::uint64_t limit) { return std::make_unique<HostDevice>(limit); }
+std::unique_ptr<Device> test_device(std::uint64_t limit, bool fp8) { return std::make_unique<HostDevice>(limit, fp8); }
 
 bool is_host_device() { return true; }
 

@@ -15,6 +15,7 @@ namespace torchclip::cuda::reference {
 inline float element(const void* data, DType number, std::int64_t i) {
   if (number == DType::f32) return static_cast<const float*>(data)[i];
   if (number == DType::f16) return to_float(static_cast<const Half*>(data)[i]);
+  if (number == DType::e4m3) return to_float(static_cast<const E4m3*>(data)[i]);
   return to_float(static_cast<const Bf16*>(data)[i]);
 }
 
@@ -23,6 +24,8 @@ inline void set(void* data, DType number, std::int64_t i, float value) {
     static_cast<float*>(data)[i] = value;
   } else if (number == DType::f16) {
     static_cast<Half*>(data)[i] = from_float<Half>(value);
+  } else if (number == DType::e4m3) {
+    static_cast<E4m3*>(data)[i] = from_float<E4m3>(value);
   } else {
     static_cast<Bf16*>(data)[i] = from_float<Bf16>(value);
   }
@@ -64,6 +67,18 @@ inline void layer_norm(const float* x, std::int64_t stride, const std::int32_t* 
       set(out, number, r * width + i, static_cast<float>(y));
     }
   }
+}
+
+// x + deltas, and its norm in `format`; the sum replaces x if `stores`.
+inline void add_norm(float* x, const Deltas& deltas, bool stores, std::int64_t rows, std::int64_t width,
+                     const NormWeights& norm, const NumberFormat& format, void* out) {
+  std::vector<float> sum(x, x + rows * width), normalized(sum.size());
+  for (const void* delta : {deltas.first, deltas.second}) {
+    for (std::int64_t i = 0; delta && i < rows * width; ++i) sum[i] += element(delta, deltas.dtype, i);
+  }
+  layer_norm(sum.data(), width, nullptr, rows, width, norm, DType::f32, normalized.data());
+  for (std::int64_t i = 0; out && i < rows * width; ++i) set(out, format.dtype, i, normalized[i] * format.scale);
+  if (stores) std::copy(sum.begin(), sum.end(), x);
 }
 
 inline void assemble(const float* embedded, const float* positions, const float* token, std::int64_t rows,

@@ -10,10 +10,11 @@ namespace torchclip::cuda {
 namespace {
 
 std::uint64_t limit = UINT64_MAX;
+bool has_fp8 = true;
 
 int32_t make_model_on_test_device(const torchclip_cuda_source* source, torchclip_cuda_model** model,
                                   torchclip_backend_error* error) {
-  return core::guarded(error, [&] { *model = model_on(test_device(limit), *source); });
+  return core::guarded(error, [&] { *model = model_on(test_device(limit, has_fp8), *source); });
 }
 
 std::weak_ptr<SharedDevice> rows_device;
@@ -39,9 +40,10 @@ torchclip_cuda_table made_table() {
 
 }  // namespace
 
-const torchclip_cuda_table& test_table(std::uint64_t bytes) {
+const torchclip_cuda_table& test_table(std::uint64_t bytes, bool fp8) {
   static const torchclip_cuda_table table = made_table();
   limit = bytes;
+  has_fp8 = fp8;
   return table;
 }
 

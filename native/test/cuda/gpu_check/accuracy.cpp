@@ -17,6 +17,7 @@ struct Bounds {
 
 Bounds bounds_of(const std::string& precision) {
   if (precision == "fp32") return {1 - 1e-6, 1e-4};
+  if (precision == "fp8") return {0.99, 0.15};
   return precision == "fp16" ? Bounds{0.9999, 0.02} : Bounds{0.999, 0.05};
 }
 
@@ -109,7 +110,9 @@ void measure_accuracy(Run& run, const Subject& subject) {
   // One row (split-K, split-KV), sizes that are padded, one above the captured sizes, and several passes.
   const std::vector<std::int64_t> batches =
       run.options.dry ? std::vector<std::int64_t>{1, 5} : std::vector<std::int64_t>{1, 2, 5, 33, 65, 400};
-  for (const char* precision : {"fp32", "fp16", "bf16"}) {
+  std::vector<std::string> precisions{"fp32", "fp16", "bf16"};
+  if (run.has_fp8()) precisions.emplace_back("fp8");
+  for (const auto& precision : precisions) {
     const auto model = subject.on_gpu(precision);
     for (const auto batch : batches) check_batch(run, subject, *model, precision, batch);
     check_texts_and_labels(run, subject, *model, precision);

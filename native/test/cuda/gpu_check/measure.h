@@ -87,12 +87,15 @@ struct Run {
   // The shapes to measure: ViT-B/32 and L/14, or all; in a dry run a small one.
   std::vector<Shape> shapes() const;
   Subject& subject(const Shape& shape);
+  // Whether the device multiplies FP8; a row says so where it does not.
+  bool has_fp8();
   // FLOP/s of bf16 products and bytes/s of a kernel that reads and writes, as this device does them; measured once.
   double flops_peak();
   double bytes_peak();
 
   std::map<std::string, std::unique_ptr<Subject>> subjects = {};
   double measured_flops = 0, measured_bytes = 0;
+  bool asked_fp8 = false;
 };
 
 // The stages, in files of their names.

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cmath>
 #include <mutex>
+#include <utility>
 
 #include "kernels.h"
 #include "measure.h"
@@ -91,6 +92,15 @@ Subject& Run::subject(const Shape& shape) {
   auto& subject = subjects[shape.name];
   if (!subject) subject = std::make_unique<Subject>(shape, options.dry);
   return *subject;
+}
+
+bool Run::has_fp8() {
+  const auto device = cuda::test_device();
+  if (!std::exchange(asked_fp8, true) && !device->has_fp8()) {
+    std::printf("%s: no products of FP8\n", device->name().c_str());
+    report.add(Row("fp8").text("skipped", "the device does not multiply FP8"));
+  }
+  return device->has_fp8();
 }
 
 double Run::flops_peak() {

@@ -1,5 +1,5 @@
 // What each component of an image pass costs: its FLOPs and bytes, its time, and how much of the device's own peak of
-// the two it reaches.
+// the two it reaches. The peak of FLOPs is that of bf16, of which products of FP8 may reach more than the whole.
 #include <algorithm>
 #include <cstdio>
 
@@ -14,7 +14,7 @@ namespace {
 
 using core::DType;
 
-constexpr std::int64_t kElement = 2;  // bytes of a bf16 number
+constexpr std::int64_t kElement = 2, kFloat = 4;  // bytes of a number
 
 struct Component {
   const char* name;
@@ -39,7 +39,9 @@ class Components {
         floats_(values(DType::f32, tokens_ * s_.width)),
         positions_(values(DType::f32, length_ * s_.width)),
         narrow_(values(DType::bf16, tokens_ * std::max(s_.width, inner_))),
+        delta_(values(DType::bf16, tokens_ * s_.width)),
         wide_(values(DType::bf16, tokens_ * hidden_)),
+        quantized_(values(DType::e4m3, tokens_ * hidden_)),
         pixels_(device.allocate(static_cast<std::size_t>(rows_ * s_.size * s_.size * 3))),
         starts_(device.allocate(static_cast<std::size_t>(rows_ + 1) * 4)) {
     device.fill(pixels_.get(), 100, static_cast<std::size_t>(rows_ * s_.size * s_.size * 3));
@@ -55,7 +57,6 @@ class Components {
     const std::int64_t w = s_.width, patches = rows_ * grid_ * grid_;
     const auto t = static_cast<double>(tokens_), width = static_cast<double>(w);
     const auto stream = device_.stream();
-    const cuda::NormWeights norm{static_cast<float*>(positions_.get()), static_cast<float*>(positions_.get()), 1e-5f};
     auto* x = static_cast<float*>(floats_.get());
     return {
         {"patches", 1, 0, static_cast<double>(rows_ * s_.size * s_.size * 3 + patches * inner_ * kElement),
@@ -63,20 +64,44 @@ class Components {
            cuda::patches(stream, static_cast<std::uint8_t*>(pixels_.get()), rows_, s_.size, s_.patch, inner_,
                          static_cast<float*>(table_.get()), DType::bf16, narrow_.get());
          }},
-        product("patch product", 1, patches, inner_, w, narrow_.get(), x, DType::f32, false),
-        {"layer norm", 2 * layers, 0, t * width * (4 + kElement),
-         [=, this] { cuda::layer_norm(stream, x, w, nullptr, tokens_, w, norm, DType::bf16, narrow_.get()); }},
-        product("qkv", layers, tokens_, w, 3 * w, narrow_.get(), wide_.get(), DType::bf16, false),
+        product("patch product", 1, patches, inner_, w, narrow_.get(), x, DType::bf16, DType::f32),
+        // After the attention, the stream and one delta are read; after the MLP, both deltas, and the stream is
+        // written.
+        {"norm of 1 delta", layers, 0, t * width * (kFloat + 2 * kElement), [=, this] { add_norm(false); }},
+        {"norm of 2 deltas", layers, 0, t * width * (2 * kFloat + 3 * kElement), [=, this] { add_norm(true); }},
+        product("qkv", layers, tokens_, w, 3 * w, narrow_.get(), wide_.get(), DType::bf16),
         {"attention", layers, 4 * t * static_cast<double>(length_) * width, t * 4 * width * kElement,
          [=, this] { attend(); }},
-        product("out + residual", layers, tokens_, w, w, narrow_.get(), x, DType::f32, true),
-        product("up", layers, tokens_, w, hidden_, narrow_.get(), wide_.get(), DType::bf16, false),
+        product("out", layers, tokens_, w, w, narrow_.get(), delta_.get(), DType::bf16),
+        product("up", layers, tokens_, w, hidden_, narrow_.get(), wide_.get(), DType::bf16),
         {"activation", layers, 0, t * 4 * width * 2 * kElement,
          [=, this] {
            cuda::bias_activation(stream, wide_.get(), DType::bf16, tokens_, hidden_, x, DType::f32,
                                  cuda::Activation::quick_gelu);
          }},
-        product("down + residual", layers, tokens_, hidden_, w, wide_.get(), x, DType::f32, true),
+        product("down", layers, tokens_, hidden_, w, wide_.get(), delta_.get(), DType::bf16),
+    };
+  }
+
+  // What fp8 computes instead of, or beside, the components of bf16.
+  std::vector<Component> of_fp8() {
+    const auto layers = static_cast<double>(s_.layers);
+    const std::int64_t w = s_.width;
+    const auto stream = device_.stream();
+    const cuda::NumberFormat format{DType::e4m3, 1};
+    const auto* bias = static_cast<float*>(floats_.get());
+    return {
+        product("fp8 qkv", layers, tokens_, w, 3 * w, quantized_.get(), wide_.get(), DType::e4m3),
+        product("fp8 out", layers, tokens_, w, w, quantized_.get(), delta_.get(), DType::e4m3),
+        product("fp8 up", layers, tokens_, w, hidden_, quantized_.get(), wide_.get(), DType::e4m3),
+        product("fp8 down", layers, tokens_, hidden_, w, quantized_.get(), delta_.get(), DType::e4m3),
+        {"fp8 quantize", layers, 0, static_cast<double>(tokens_ * w * (kElement + 1)),
+         [=, this] { cuda::quantize(stream, narrow_.get(), tokens_ * w, format, quantized_.get()); }},
+        {"fp8 activation", layers, 0, static_cast<double>(tokens_ * hidden_ * (kElement + 1)),
+         [=, this] {
+           cuda::bias_activation_to(stream, wide_.get(), tokens_, hidden_, bias, cuda::Activation::quick_gelu, format,
+                                    quantized_.get());
+         }},
     };
   }
 
@@ -88,14 +113,19 @@ class Components {
   }
 
   Component product(const char* name, double times, std::int64_t rows, std::int64_t inner, std::int64_t columns,
-                    const void* a, void* out, DType out_dtype, bool accumulate) {
-    cuda::Linear layer{
-        values(DType::bf16, columns * inner), values(out_dtype, columns), columns, inner, DType::bf16, out_dtype};
-    const std::int64_t out_bytes = rows * columns * core::size_of(out_dtype) * (accumulate ? 2 : 1);
-    const std::int64_t bytes = (rows + columns) * inner * kElement + out_bytes;
+                    const void* a, void* out, DType dtype, DType out_dtype = DType::bf16) {
+    cuda::Linear layer{values(dtype, columns * inner), values(out_dtype, columns), columns, inner, dtype, out_dtype};
+    const std::int64_t out_bytes = rows * columns * core::size_of(out_dtype);
+    const std::int64_t bytes = (rows + columns) * inner * core::size_of(dtype) + out_bytes;
     return {name, times, 2.0 * static_cast<double>(rows * inner) * static_cast<double>(columns),
-            static_cast<double>(bytes),
-            [=, this] { cuda::multiply(device_, a, rows, layer, out, out_dtype, accumulate); }};
+            static_cast<double>(bytes), [=, this] { cuda::multiply(device_, a, rows, layer, out, out_dtype); }};
+  }
+
+  void add_norm(bool both) {
+    const cuda::NormWeights norm{static_cast<float*>(positions_.get()), static_cast<float*>(positions_.get()), 1e-5f};
+    const cuda::Deltas deltas{delta_.get(), both ? delta_.get() : nullptr, DType::bf16};
+    cuda::add_norm(device_.stream(), static_cast<float*>(floats_.get()), deltas, both, tokens_, s_.width, norm,
+                   {DType::bf16, 1}, narrow_.get());
   }
 
   void attend() {
@@ -120,36 +150,42 @@ class Components {
   const Shape& s_;
   cuda::Device& device_;
   std::int64_t grid_, length_, rows_, tokens_, hidden_, inner_;
-  cuda::Memory table_, floats_, positions_, narrow_, wide_, pixels_, starts_;
+  cuda::Memory table_, floats_, positions_, narrow_, delta_, wide_, quantized_, pixels_, starts_;
 };
+
+// Microseconds an image of a pass of `rows` images.
+double measure_component(Run& run, const Subject& subject, cuda::Device& device, const Component& c,
+                         std::int64_t rows) {
+  const double seconds = device.time(repeats_for(run, device.time(1, c.work)), c.work);
+  const double flops_share = c.flops / seconds / run.flops_peak(), bytes_share = c.bytes / seconds / run.bytes_peak();
+  const double each = 1e6 * seconds * c.times / static_cast<double>(rows);
+  std::printf("  %-16s %3.0f x %8.1f us  %7.3f us an image  %6.1f GFLOP (%3.0f %%)  %7.1f MB (%3.0f %%)\n", c.name,
+              c.times, 1e6 * seconds, each, c.flops / 1e9, 100 * flops_share, c.bytes / 1e6, 100 * bytes_share);
+  run.report.add(Row("components")
+                     .text("model", subject.shape.name)
+                     .text("component", c.name)
+                     .number("times", c.times)
+                     .number("microseconds", 1e6 * seconds)
+                     .number("microsecondsPerImage", each)
+                     .number("flops", c.flops)
+                     .number("bytes", c.bytes)
+                     .number("flopsShare", flops_share)
+                     .number("bytesShare", bytes_share));
+  return each;
+}
 
 }  // namespace
 
 void measure_components(Run& run, const Subject& subject) {
   const auto device = cuda::test_device();
   Components components(subject, *device, run.options.dry ? 2 : 0);
-  double total = 0;
   std::printf("%-9s bf16 components of a pass of %lld images\n", subject.shape.name,
               static_cast<long long>(components.rows()));
-  for (const auto& c : components.all()) {
-    const double seconds = device->time(repeats_for(run, device->time(1, c.work)), c.work);
-    const double flops_share = c.flops / seconds / run.flops_peak(), bytes_share = c.bytes / seconds / run.bytes_peak();
-    const double each = 1e6 * seconds * c.times / static_cast<double>(components.rows());
-    total += each;
-    std::printf("  %-16s %3.0f x %8.1f us  %7.3f us an image  %6.1f GFLOP (%3.0f %%)  %7.1f MB (%3.0f %%)\n", c.name,
-                c.times, 1e6 * seconds, each, c.flops / 1e9, 100 * flops_share, c.bytes / 1e6, 100 * bytes_share);
-    run.report.add(Row("components")
-                       .text("model", subject.shape.name)
-                       .text("component", c.name)
-                       .number("times", c.times)
-                       .number("microseconds", 1e6 * seconds)
-                       .number("microsecondsPerImage", each)
-                       .number("flops", c.flops)
-                       .number("bytes", c.bytes)
-                       .number("flopsShare", flops_share)
-                       .number("bytesShare", bytes_share));
-  }
+  double total = 0;
+  for (const auto& c : components.all()) total += measure_component(run, subject, *device, c, components.rows());
   std::printf("  %-16s %.3f us an image: %.0f images/s without anything between\n", "together", total, 1e6 / total);
+  if (!device->has_fp8()) return;
+  for (const auto& c : components.of_fp8()) measure_component(run, subject, *device, c, components.rows());
 }
 
 }  // namespace torchclip::gpu_check

@@ -10,9 +10,15 @@ namespace {
 
 constexpr std::int64_t kTextLength = 22;  // the median of the SST2 sentences
 
-std::vector<std::pair<std::string, std::vector<std::int64_t>>> batches_of(const Run& run) {
-  if (run.options.dry) return {{"bf16", {1, 3}}, {"fp16", {3}}, {"fp32", {3}}};
-  return {{"bf16", {1, 8, 32, 64, 256, 1024}}, {"fp16", {256, 1024}}, {"fp32", {32}}};
+std::vector<std::pair<std::string, std::vector<std::int64_t>>> batches_of(Run& run) {
+  using Batches = std::vector<std::int64_t>;
+  std::vector<std::pair<std::string, Batches>> all{
+      {"bf16", {1, 8, 32, 64, 256, 1024}}, {"fp16", {256, 1024}}, {"fp32", {32}}};
+  if (run.has_fp8()) all.emplace_back("fp8", Batches{1, 64, 256, 1024});
+  if (run.options.dry) {
+    for (auto& [precision, batches] : all) batches = precision == "bf16" ? Batches{1, 3} : Batches{3};
+  }
+  return all;
 }
 
 // Images and texts that the device holds already.
