@@ -29,8 +29,8 @@ interface Loading {
 /**
  * What `precision: "auto"` means for a model on this GPU, loaded: fp16, or fp8 where its measured cosine to fp32
  * is at least AUTO_COSINE and it is AUTO_SPEEDUP times as fast as fp16. The choice is remembered in the cache
- * folder for this model, device, GPU and version. Where fp8 is not possible nothing is measured, and there is no
- * choice.
+ * folder for this model, device, GPU and version. Where fp8 is not possible nothing is measured, and where the GPU
+ * is too small to measure nothing is remembered; there is no choice then.
  */
 export async function openOnGpu(
   loading: Loading,
@@ -45,10 +45,15 @@ export async function openOnGpu(
     if (opened && gpuOf(opened.info) === known.gpu) return { ...opened, choice: known };
     await opened?.engine.close(); // it was measured on another GPU
   }
-  const choice = await measuredChoice(loading.openBoth);
+  const choice = await measuredChoice(loading.openBoth).catch(ofTooSmallGpu);
   if (!choice) return loading.open("fp16");
   await writeChoice(file, choice);
   return { ...(await loading.open(choice.chosen as GpuPrecision)), choice };
+}
+
+/** No choice where the GPU has no room for the model in fp32, which fp16 may still have. */
+function ofTooSmallGpu(error: unknown): undefined {
+  if (toTorchclipError(error).code !== "E_OUT_OF_MEMORY") throw error;
 }
 
 /** Undefined where fp8 is not possible. */

@@ -11,14 +11,14 @@ export function setDetach(native: Detach): void {
 }
 
 /**
- * Frees the memory of `data` at once, with all that lies in the same buffer, instead of leaving it to the garbage
+ * Frees the memory of `data` at once, if it is the whole of its buffer, instead of leaving it to the garbage
  * collector: V8 counts the memory of buffers, and half a megabyte of pixels for each image would make it collect
  * the whole heap several times a second, which stops the event loop for milliseconds each time. The memory must be
  * ours, and nothing may read or write it any more. Shared memory is the caller's, and stays.
  */
 export function freeMemory(data: Uint8Array): void {
-  const { buffer } = data;
-  // Node's pool of small buffers holds others as well.
-  const least = Math.max(LEAST_BYTES, Buffer.poolSize + 1);
-  if (buffer instanceof ArrayBuffer && buffer.byteLength >= least) detach?.(buffer);
+  const { buffer, byteOffset, byteLength } = data;
+  // A part of a buffer may lie in Node's pool, which holds others as well. A file was read with a byte to spare.
+  const isWhole = byteOffset === 0 && byteLength >= buffer.byteLength - 1;
+  if (buffer instanceof ArrayBuffer && isWhole && byteLength >= LEAST_BYTES) detach?.(buffer);
 }

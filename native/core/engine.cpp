@@ -136,6 +136,7 @@ MemoryUse Engine::memory() const {
 }
 
 bool Engine::close() noexcept {
+  const std::lock_guard closing(closing_);
   if (third_party_) {
     if (!threads_.stop_within(kPatience)) {
       given_up_ = true;

@@ -69,6 +69,7 @@ class Engine {
   std::map<const Runner*, MemoryUse> uses_;
   MemoryUse memory_;  // The sum of uses_.
   ModelInfo info_;
+  std::mutex closing_;          // One thread closes at a time; a second one waits for the first.
   std::optional<Begun> begun_;  // Of an engine with one copy: its thread uses it, and what stops the thread.
   std::atomic<bool> third_party_{false}, given_up_{false};
   JobQueue threads_;

@@ -41,10 +41,29 @@ inline bool is_rgb_jpeg(const std::uint8_t* data, std::size_t bytes) {
   return !has_jfif && has_adobe && adobe_rgb;
 }
 
-// Whether the marker of the image's end stands in the last bytes of a file: a file that is cut off has none there.
+// Where the first scan begins; 0 if the headers are damaged or end before it. Thumbnails lie in the headers.
+inline std::size_t scan_of(const std::uint8_t* data, std::size_t bytes) {
+  constexpr std::uint8_t kStartOfScan = 0xda;
+  std::size_t at = 2;  // after the start of the image
+  while (at + 4 <= bytes && data[at] == 0xff) {
+    const std::uint8_t marker = data[at + 1];
+    if (marker == 0xff) {  // a fill byte
+      ++at;
+      continue;
+    }
+    if (marker == kStartOfScan) return at;
+    at += 2 + (static_cast<std::size_t>(data[at + 2]) << 8 | data[at + 3]);
+  }
+  return 0;
+}
+
+// Whether the marker of the image's end stands in the last bytes of a file, behind the headers: a file that is cut off
+// has none there.
 inline bool has_image_end(const std::uint8_t* data, std::size_t bytes) {
   constexpr std::size_t kTail = 4096;  // Of padding, or of what a camera writes behind the image.
-  const std::size_t first = bytes > kTail ? bytes - kTail : 0;
+  const std::size_t scan = scan_of(data, bytes);
+  if (scan == 0) return false;
+  const std::size_t first = bytes > scan + kTail ? bytes - kTail : scan;
   for (std::size_t at = first; at + 2 <= bytes; ++at) {
     if (data[at] == 0xff && data[at + 1] == 0xd9) return true;
   }

@@ -191,6 +191,7 @@ class DeviceModel final : public Model {
     } catch (const core::Error&) {
       throw;
     } catch (const std::exception& e) {  // of a library, whose products of E4M3 are computed here for the first time
+      if (out_of_memory()) throw;
       throw core::Error(TORCHCLIP_E_PRECISION, "fp8 is not possible on " + device_->name() + ": " + e.what());
     }
     workspace_.set_calibrating(false);

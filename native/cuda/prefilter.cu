@@ -111,9 +111,9 @@ __device__ float lower_bound_of(int sum, float scale, float norm, float error, c
 template <int kQueries>
 __global__ void lower_bounds_kernel(QuantizedRows rows, std::int64_t first, std::int64_t count, std::int64_t length,
                                     QuantizedQueries queries, AllowedRows allowed, float* out, std::int64_t stride) {
-  __shared__ Pack<int, 4> shared[kQueries * (kSegment / kChunk)];
+  __shared__ Pack<int, 4> shared[static_cast<std::size_t>(kQueries * (kSegment / kChunk))];
   const std::int64_t row = thread_of_grid();
-  int sums[kQueries] = {};
+  int sums[static_cast<std::size_t>(kQueries)] = {};
   for (std::int64_t begin = 0; begin < length; begin += kSegment) {
     const std::int64_t size = length - begin < kSegment ? length - begin : kSegment;
     __syncthreads();  // the segment before this one has been read
@@ -208,7 +208,7 @@ __global__ void exact_kernel(RowBlock block, std::int64_t count, std::int64_t le
   if (row >= count) return;
   const int lane = thread_of_block() % kWarp;
   const bool passes = allowed.passes(block.first + row);
-  double sums[kQueries] = {};
+  double sums[static_cast<std::size_t>(kQueries)] = {};
   for (std::int64_t i = lane * 4; passes && i < length; i += kWarp * 4) {
     const auto x = load<float, 4>(block.rows + row * length + i);
     UNROLL

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "base/error.h"
 #include "kernels.h"
 #include "padded_rows.h"
 #include "quantized_query.h"
@@ -246,11 +247,19 @@ void ResidentRows::list_blocks() {
 }
 
 void ResidentRows::search(const ResidentQuery& query, std::int32_t* indices, float* scores) {
-  for (std::int64_t first = 0; first < query.count; first += kQueriesOfSearch) {
+  std::int64_t most = kQueriesOfSearch;
+  for (std::int64_t first = 0; first < query.count;) {
     ResidentQuery part = query;
     part.data += first * dim_;
-    part.count = std::min(kQueriesOfSearch, query.count - first);
-    Search(*this, part, indices + first * query.k, scores + first * query.k).run();
+    part.count = std::min(most, query.count - first);
+    try {
+      Search(*this, part, indices + first * query.k, scores + first * query.k).run();
+      first += part.count;
+    } catch (...) {
+      if (core::current_failure().status != TORCHCLIP_E_OUT_OF_MEMORY || part.count == 1) throw;
+      device_.free_cache();
+      most = part.count > kQueriesTogether ? kQueriesTogether : part.count / 2;  // they hold fewer scores at a time
+    }
   }
 }
 

@@ -190,6 +190,7 @@ bool Index::search_on_gpu(const Query& query, const Hits& hits) const {
   check_k(query.k, rows.count);
   gpu_->follow(rows);
   gpu_->search(query, hits);
+  rows.check_intact();
   return true;
 }
 

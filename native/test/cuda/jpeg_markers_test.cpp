@@ -94,6 +94,7 @@ TEST_CASE("grey files, files of four components and damaged ones are not RGB") {
 TEST_CASE("a whole file has the end of its image in its last 4,096 bytes") {
   auto file = start();
   append_frame(file, kUsual);
+  file.insert(file.end(), {0xff, 0xda, 0, 2});
   file.insert(file.end(), 10000, 7);
   CHECK(!has_image_end(file.data(), file.size()));
   file.insert(file.end(), {0xff, 0xd9});
@@ -104,4 +105,15 @@ TEST_CASE("a whole file has the end of its image in its last 4,096 bytes") {
   file.push_back(0);
   CHECK(!has_image_end(file.data(), file.size()));
   CHECK(!has_image_end(file.data(), 0));
+}
+
+TEST_CASE("the end of a thumbnail in the headers is not that of the image") {
+  auto file = start();
+  file.insert(file.end(), {0xff, 0xe1, 0, 8, 0xff, 0xd8, 1, 2, 0xff, 0xd9});
+  append_frame(file, kUsual);
+  CHECK(!has_image_end(file.data(), file.size()));
+  file.insert(file.end(), {0xff, 0xda, 0, 2, 7, 7});
+  CHECK(!has_image_end(file.data(), file.size()));
+  file.insert(file.end(), {0xff, 0xd9});
+  CHECK(has_image_end(file.data(), file.size()));
 }

@@ -247,6 +247,16 @@ TEST_CASE("rows for which there is no room are not added, and the others are sti
         "");
 }
 
+TEST_CASE("where the device has no room for the scores of all queries, fewer are searched at a time") {
+  const auto base = values(3000 * kDim, 19), queries = values(16 * kDim, 20);
+  const auto device = test_device(std::uint64_t{1} << 20);
+  if (!device) return;  // a GPU
+  ResidentRows rows(*device, kDim, {256, 1, 500});
+  rows.add(base.data(), 3000);
+  CHECK(rows.bytes() + 16 * 3000 * 4 > (std::uint64_t{1} << 20));
+  CHECK(difference(found_by(rows, queries, 5), expected_of(base, queries, 5)) == "");
+}
+
 TEST_CASE("the memory of rows is given back with them") {
   const auto device = test_device();
   const auto before = device->counts().reserved_bytes;
