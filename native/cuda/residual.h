@@ -1,8 +1,9 @@
 // The residual stream of some rows, and what the branches of the blocks add to it.
 //
-// float32 products add to the stream themselves. Those of 16 bits store what they add, in 16 bits, and the next layer
-// norm reads it beside the stream. The stream itself is written once a block: a block of `width` w then moves 26 w
-// bytes a row between its products, with products that add to it 28 w (bf16).
+// Products of float32 and fp16 add to the stream themselves, because what one adds may exceed fp16's largest number.
+// Those of bf16 and E4M3 store what they add, in bf16, and the next layer norm reads it beside the stream. The stream
+// itself is written once a block: a block of `width` w then moves 26 w bytes a row between its products, with products
+// that add to it 28 w (bf16).
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,14 @@ class Residual {
   Residual(Device& device, Workspace& workspace, float* x, std::int64_t rows, std::int64_t width, DType dtype)
       : device_(device), workspace_(workspace), x_(x), rows_(rows), width_(width), dtype_(dtype) {}
 
+  // What a product of a branch gives, and its bias: float32, or the dtype of the model.
+  static DType branch_dtype(DType dtype) { return dtype == DType::f16 ? DType::f32 : dtype; }
+
   std::int64_t rows() const { return rows_; }
 
   // stream += input x layer + bias. input: [rows, layer.inner].
   void add(const void* input, const Linear& layer) {
-    if (dtype_ == DType::f32) return multiply(device_, input, rows_, layer, x_, DType::f32, true);
+    if (adds_at_once()) return multiply(device_, input, rows_, layer, x_, DType::f32, true);
     if (pending_ == kMost) settle();
     const auto name = pending_ == 0 ? Workspace::kDelta : Workspace::kSecondDelta;
     void* delta = workspace_.grow(name, rows_ * width_ * size_of(dtype_));
@@ -32,8 +36,8 @@ class Residual {
 
   // out = norm(stream), [rows, width]. format: the model's dtype, E4M3, or the dtype of `add`.
   void normalize(const NormWeights& norm, const NumberFormat& format, void* out) {
-    if (dtype_ == DType::f32) {
-      return layer_norm(device_.stream(), x_, width_, nullptr, rows_, width_, norm, DType::f32, out);
+    if (adds_at_once()) {
+      return layer_norm(device_.stream(), x_, width_, nullptr, rows_, width_, norm, format.dtype, out);
     }
     const bool stores = pending_ == kMost;
     add_norm(device_.stream(), x_, deltas(), stores, rows_, width_, norm, format, out);
@@ -50,6 +54,7 @@ class Residual {
  private:
   static constexpr int kMost = 2;  // deltas at a time
 
+  bool adds_at_once() const { return branch_dtype(dtype_) == DType::f32; }
   Deltas deltas() const { return {pending_ > 0 ? deltas_[0] : nullptr, pending_ > 1 ? deltas_[1] : nullptr, dtype_}; }
 
   Device& device_;

@@ -34,7 +34,8 @@ class Mlp {
       up_.bias = nullptr;
       bias_ = loader.floats(padded.data(), up_.columns);
     }
-    down_ = loader.layer(down_key, s.width, hidden, products, dtype_, scale, {1, kInnerMultiple});
+    down_ =
+        loader.layer(down_key, s.width, hidden, products, Residual::branch_dtype(dtype_), scale, {1, kInnerMultiple});
   }
 
   // residual += down(activation(up(norm(residual)))).
@@ -88,7 +89,7 @@ class Transformer {
       b.query = loader.layer(in.data, bias.data, last ? w : 3 * w, w, products, dtype_, nullptr, w, s.query_scale());
       if (last) b.key_value = loader.layer(in.data + w * w, bias.data + w, 2 * w, w, products, dtype_);
       const auto scale1 = weights(key + ".ls_1.gamma"), scale2 = weights(key + ".ls_2.gamma");
-      b.out = loader.layer(key + ".attn.out_proj", w, w, products, dtype_, scale1.data);
+      b.out = loader.layer(key + ".attn.out_proj", w, w, products, Residual::branch_dtype(dtype_), scale1.data);
       b.mlp = Mlp(loader, key + ".mlp.c_fc", key + ".mlp.c_proj", s, scale2.data, products);
       blocks_.push_back(std::move(b));
     }
