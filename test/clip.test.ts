@@ -359,7 +359,8 @@ describe("Clip", () => {
     ["a template without {}", () => clip.classify(good, ["a"], { template: "a photo" }), "E_ARGUMENT"],
     ["no labels", () => clip.classify(good, []), "E_ARGUMENT"],
     ["device abacus", () => load(tinyModel, { device: "abacus" as never }), "E_ARGUMENT"],
-    ["precision fp8", () => load(tinyModel, { precision: "fp8" as never }), "E_ARGUMENT"],
+    ["precision fp4", () => load(tinyModel, { precision: "fp4" as never }), "E_ARGUMENT"],
+    ["fp8 on a CPU", () => load(tinyModel, { precision: "fp8", device: "cpu" }), "E_PRECISION"],
     ["threads -1", () => load(tinyModel, { threads: -1 }), "E_ARGUMENT"],
     ["CUDA that is not there", () => load(tinyModel, { device: "cuda:99" }), "E_CUDA_UNAVAILABLE"],
   ];
