@@ -131,15 +131,16 @@ describe("precision auto on a GPU", () => {
     assert.equal((await older.choose(cache())).info.precision, "fp16");
   });
 
-  it("another error than E_PRECISION is thrown, and no engine stays open", async () => {
+  it("fp16, unmeasured, where the GPU has no room to measure; another error is thrown; no engine stays open", async () => {
     const gpu = new FakeGpu({ fp16: FP16, fp8: { cosine: 1, seconds: 1 } });
-    const open = (precision: Computed) =>
-      precision === "fp32"
-        ? Promise.reject(new TorchclipError("E_OUT_OF_MEMORY", "full"))
-        : gpu.open(precision);
-    await rejectsWith("E_OUT_OF_MEMORY", () =>
-      openOnGpu({ open, openBoth: open }, "weights", "cuda", cache()),
-    );
+    const failing = (code: "E_OUT_OF_MEMORY" | "E_INTERNAL") => (precision: Computed) =>
+      precision === "fp32" ? Promise.reject(new TorchclipError(code, "full")) : gpu.open(precision);
+    const choose = (code: "E_OUT_OF_MEMORY" | "E_INTERNAL") =>
+      openOnGpu({ open: gpu.open, openBoth: failing(code) }, "weights", "cuda", cache());
+    const { info, choice, engine } = await choose("E_OUT_OF_MEMORY");
+    assert.deepEqual([info.precision, choice], ["fp16", undefined]);
+    await engine.close();
+    await rejectsWith("E_INTERNAL", () => choose("E_INTERNAL"));
     assert.equal(gpu.live, 0);
   });
 });
