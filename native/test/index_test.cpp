@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "files.h"
+#include "index_search.h"
 #include "values.h"
 
 using namespace torchclip::core;
@@ -19,19 +20,6 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::s8};
-
-struct Found {
-  std::vector<std::int32_t> indices;
-  std::vector<float> scores;
-};
-
-Found search(const Index& index, const std::vector<float>& queries, std::int32_t k, const RowFilter& filter = {}) {
-  const std::int64_t count = static_cast<std::int64_t>(queries.size()) / index.dim();
-  Found found{std::vector<std::int32_t>(static_cast<std::size_t>(count * k)), {}};
-  found.scores.resize(found.indices.size());
-  index.search({queries.data(), count, k, filter}, {found.indices.data(), found.scores.data()});
-  return found;
-}
 
 // Where two results differ, in words; empty where they are equal. NaN, the score after the last hit, equals NaN.
 std::string difference(Found got, Found expected) {

@@ -19,6 +19,7 @@
 #include "model/config/pixel_table.h"
 #include "model/gpu_model.h"
 #include "model_inputs.h"
+#include "model_source.h"
 #include "test_device.h"
 #include "test_table.h"
 
@@ -70,16 +71,8 @@ class LoggedDevice final : public ForwardingDevice {
 // A model of the artifact on a logged device, and images for it.
 struct LoggedModel {
   LoggedModel() {
-    const ModelSource source{"fp32",
-                             file.weights(),
-                             file.config().json,
-                             file.config().embed_dim,
-                             file.config().context_length,
-                             file.config().transform,
-                             &table.value[0][0],
-                             false,
-                             true,
-                             false};
+    auto source = source_of(file, table);
+    source.texts = false;
     model = make_model(std::make_unique<LoggedDevice>(log, fails), source);
     for (std::uint32_t i = 0; i < 3; ++i) images.push_back(striped_image(side(), side(), i + 1));
     for (const auto& image : images) alone.push_back(encoded(image));

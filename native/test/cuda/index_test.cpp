@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "files.h"
+#include "index_search.h"
 #include "search/gpu_rows.h"
 #include "test_device.h"
 #include "test_table.h"
@@ -27,19 +28,6 @@ namespace {
 
 constexpr std::int64_t kDim = 40, kRows = 2000;
 constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
-
-struct Found {
-  std::vector<std::int32_t> indices;
-  std::vector<float> scores;
-};
-
-Found search(const Index& index, const std::vector<float>& queries, std::int32_t k, const RowFilter& filter = {}) {
-  const std::int64_t count = static_cast<std::int64_t>(queries.size()) / index.dim();
-  Found found{std::vector<std::int32_t>(static_cast<std::size_t>(count * k)), {}};
-  found.scores.resize(found.indices.size());
-  index.search({queries.data(), count, k, filter}, {found.indices.data(), found.scores.data()});
-  return found;
-}
 
 // Where two results differ, in words. Scores of different orders of summation may differ in their last bits.
 std::string difference(const Found& got, const Found& expected) {

@@ -18,6 +18,7 @@
 #include "model/config/pixel_table.h"
 #include "model_check.h"
 #include "model_inputs.h"
+#include "model_source.h"
 #include "test_device.h"
 
 using namespace torchclip::cuda;
@@ -45,16 +46,7 @@ void check_same_row(std::span<const float> got, std::span<const float> expected)
 
 // A model of the artifact on the tests' device, without the runner.
 struct BareModel {
-  BareModel() {
-    const ModelSource source{"fp32",
-                             file.weights(),
-                             file.config().json,
-                             file.config().embed_dim,
-                             file.config().context_length,
-                             file.config().transform,
-                             &table.value[0][0]};
-    model = make_model(test_device(), source);
-  }
+  BareModel() { model = make_model(test_device(), source_of(file, table)); }
 
   const core::Artifact file{artifact()};
   const core::PixelTable table{file.config().mean.data(), file.config().std.data()};
