@@ -6,7 +6,7 @@
 namespace torchclip::cuda {
 namespace {
 
-// Numbers that are spread evenly, the same for a seed on every machine.
+// Numbers that are spread evenly. A seed gives the same numbers on every machine.
 class Random {
  public:
   explicit Random(std::uint32_t seed) : state_(seed * 2654435761u + 1) {}

@@ -85,29 +85,18 @@ __global__ void layer_norm_kernel(const float* x, std::int64_t stride, const std
   T* to = out + row * width;
   normalize_row<N>(
       width, norm, [&](std::int64_t i) { return load<float, 4>(from + i); },
-      [&](std::int64_t i, const Pack<float, 4>& y) {
-        store<T, 4>(to + i,
-                    {from_float<T>(y.v[0]), from_float<T>(y.v[1]), from_float<T>(y.v[2]), from_float<T>(y.v[3])});
-      });
+      [&](std::int64_t i, const Pack<float, 4>& y) { store<T, 4>(to + i, converted<T>(y, 1)); });
 }
 
-// The deltas as the kernel reads them.
-template <typename D>
-struct TypedDeltas {
-  const D* first;
-  const D* second;
-};
-
-template <typename D>
-__device__ void add_delta(Pack<float, 4>& x, const D* delta, std::int64_t at) {
+__device__ void add_delta(Pack<float, 4>& x, const Bf16* delta, std::int64_t at) {
   if (!delta) return;
-  const auto more = load<D, 4>(delta + at);
+  const auto more = load<Bf16, 4>(delta + at);
   UNROLL
   for (int j = 0; j < 4; ++j) x.v[j] += to_float(more.v[j]);
 }
 
-template <int N, typename D, typename T>
-__global__ void add_norm_kernel(float* x, TypedDeltas<D> deltas, bool stores, std::int64_t rows, std::int64_t width,
+template <int N, typename T>
+__global__ void add_norm_kernel(float* x, Deltas deltas, bool stores, std::int64_t rows, std::int64_t width,
                                 NormWeights norm, float scale, T* out) {
   const std::int64_t row = thread_of_grid() / kWarp;
   if (row >= rows) return;  // a whole warp
@@ -273,13 +262,12 @@ void layer_norm(Stream stream, const float* x, std::int64_t stride, const std::i
   });
 }
 
-template <typename D, typename T>
+template <typename T>
 static void add_norm_as(Stream stream, float* x, const Deltas& deltas, bool stores, std::int64_t rows,
                         std::int64_t width, const NormWeights& norm, float scale, void* out) {
-  const TypedDeltas<D> typed_deltas{static_cast<const D*>(deltas.first), static_cast<const D*>(deltas.second)};
   held(width, [&](auto n) {
-    launch<Threads::together>(add_norm_kernel<decltype(n)::value, D, T>, {blocks_for(rows, kRowsOfBlock)},
-                              kRowsOfBlock * kWarp, 0, stream, x, typed_deltas, stores, rows, width, norm, scale,
+    launch<Threads::together>(add_norm_kernel<decltype(n)::value, T>, {blocks_for(rows, kRowsOfBlock)},
+                              kRowsOfBlock * kWarp, 0, stream, x, deltas, stores, rows, width, norm, scale,
                               static_cast<T*>(out));
   });
 }
@@ -287,11 +275,9 @@ static void add_norm_as(Stream stream, float* x, const Deltas& deltas, bool stor
 void add_norm(Stream stream, float* x, const Deltas& deltas, bool stores, std::int64_t rows, std::int64_t width,
               const NormWeights& norm, const NumberFormat& format, void* out) {
   if (format.dtype == DType::e4m3) {
-    add_norm_as<Bf16, E4m3>(stream, x, deltas, stores, rows, width, norm, format.scale, out);
-  } else if (deltas.dtype == DType::bf16) {
-    add_norm_as<Bf16, Bf16>(stream, x, deltas, stores, rows, width, norm, 1, out);
+    add_norm_as<E4m3>(stream, x, deltas, stores, rows, width, norm, format.scale, out);
   } else {
-    add_norm_as<Half, Half>(stream, x, deltas, stores, rows, width, norm, 1, out);
+    add_norm_as<Bf16>(stream, x, deltas, stores, rows, width, norm, 1, out);
   }
 }
 

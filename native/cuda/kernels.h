@@ -40,16 +40,14 @@ struct NumberFormat {
   float scale = 1;  // E4M3 alone: what numbers are multiplied with before they are rounded.
 };
 
-// What is still to be added to rows of the residual stream: 16-bit numbers [rows, width] of one type. `second` may be
-// null, or both.
+// What is still to be added to rows of the residual stream: bf16 [rows, width]. `second` may be null, or both.
 struct Deltas {
-  const void* first = nullptr;
-  const void* second = nullptr;
-  DType dtype = DType::bf16;
+  const Bf16* first = nullptr;
+  const Bf16* second = nullptr;
 };
 
-// Layer norm of x + deltas, float [rows, width], to `out`, [rows, width] of `format`: the deltas' type, or E4M3. If
-// `stores`, the sum replaces x. `out` may be null, and norm.gamma, as for layer_norm.
+// Layer norm of x + deltas, float [rows, width], to `out`, [rows, width] of `format`: bf16, or E4M3. If `stores`, the
+// sum replaces x. `out` may be null, and norm.gamma, as for layer_norm.
 void add_norm(Stream stream, float* x, const Deltas& deltas, bool stores, std::int64_t rows, std::int64_t width,
               const NormWeights& norm, const NumberFormat& format, void* out);
 

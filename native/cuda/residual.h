@@ -29,12 +29,12 @@ class Residual {
     if (adds_at_once()) return multiply(device_, input, rows_, layer, x_, DType::f32, true);
     if (pending_ == kMost) settle();
     const auto name = pending_ == 0 ? Workspace::kDelta : Workspace::kSecondDelta;
-    void* delta = workspace_.grow(name, rows_ * width_ * size_of(dtype_));
+    auto* delta = workspace_.grow<Bf16>(name, rows_ * width_ * size_of(dtype_));
     multiply(device_, input, rows_, layer, delta, dtype_);
     deltas_[pending_++] = delta;
   }
 
-  // out = norm(stream), [rows, width]. format: the model's dtype, E4M3, or the dtype of `add`.
+  // out = norm(stream), [rows, width]. format: the model's dtype, or E4M3 for one of bf16.
   void normalize(const NormWeights& norm, const NumberFormat& format, void* out) {
     if (adds_at_once()) {
       return layer_norm(device_.stream(), x_, width_, nullptr, rows_, width_, norm, format.dtype, out);
@@ -55,14 +55,14 @@ class Residual {
   static constexpr int kMost = 2;  // deltas at a time
 
   bool adds_at_once() const { return branch_dtype(dtype_) == DType::f32; }
-  Deltas deltas() const { return {pending_ > 0 ? deltas_[0] : nullptr, pending_ > 1 ? deltas_[1] : nullptr, dtype_}; }
+  Deltas deltas() const { return {pending_ > 0 ? deltas_[0] : nullptr, pending_ > 1 ? deltas_[1] : nullptr}; }
 
   Device& device_;
   Workspace& workspace_;
   float* x_;
   std::int64_t rows_, width_;
   DType dtype_;
-  const void* deltas_[kMost] = {};
+  const Bf16* deltas_[kMost] = {};
   int pending_ = 0;  // deltas that the stream lacks
 };
 

@@ -51,6 +51,7 @@ struct HostArray {
 
   void* data() { return bytes.data(); }
   float* floats() { return reinterpret_cast<float*>(bytes.data()); }
+  const Bf16* bf16s() const { return reinterpret_cast<const Bf16*>(bytes.data()); }
   float at(std::int64_t i) const { return reference::element(bytes.data(), number, i); }
 
   DType number;
@@ -73,6 +74,7 @@ class Bench {
     device_->download(v.data(), from, n * sizeof(T));
     return v;
   }
+  const Bf16* put_bf16s(const HostArray& v) { return reinterpret_cast<const Bf16*>(put(v.bytes)); }
   // Room for an array like `like`.
   void* room(const HostArray& like) { return put(std::vector<char>(like.bytes.size(), 1)); }
   Stream stream() { return device_->stream(); }

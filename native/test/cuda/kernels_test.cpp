@@ -68,28 +68,24 @@ TEST_CASE("add and norm: rows of every width plus none, one or two deltas, with 
   for (const std::int64_t width : {4, 192, 260, 768, 1024, 1664, 2052}) {
     Bench bench;
     const auto values = wide_values(kRows * width, 4), gamma = wide_values(width, 5), beta = wide_values(width, 6);
-    for (const auto number : {DType::f16, DType::bf16}) {
-      const HostArray first(number, wide_values(kRows * width, 7)), second(number, wide_values(kRows * width, 8));
-      for (const int deltas : {0, 1, 2}) {
-        for (const bool stores : {false, true}) {
-          CAPTURE(width);
-          CAPTURE(name_of(number));
-          CAPTURE(deltas);
-          CAPTURE(stores);
-          HostArray x(DType::f32, values), expected(number, kRows * width);
-          auto* stream = reinterpret_cast<float*>(bench.put(x.bytes));
-          auto* out = bench.room(expected);
-          add_norm(
-              bench.stream(), stream,
-              {deltas > 0 ? bench.put(first.bytes) : nullptr, deltas > 1 ? bench.put(second.bytes) : nullptr, number},
-              stores, kRows, width, {bench.put(gamma), bench.put(beta), 1e-5f}, {number, 1}, out);
-          reference::add_norm(
-              x.floats(),
-              {deltas > 0 ? first.bytes.data() : nullptr, deltas > 1 ? second.bytes.data() : nullptr, number}, stores,
-              kRows, width, {gamma.data(), beta.data(), 1e-5f}, {number, 1}, expected.data());
-          CHECK(bench.difference(out, expected) <= rounding_step(number) * 2);
-          CHECK(bench.difference(stream, x) == 0);
-        }
+    const HostArray first(DType::bf16, wide_values(kRows * width, 7)),
+        second(DType::bf16, wide_values(kRows * width, 8));
+    for (const int deltas : {0, 1, 2}) {
+      for (const bool stores : {false, true}) {
+        CAPTURE(width);
+        CAPTURE(deltas);
+        CAPTURE(stores);
+        HostArray x(DType::f32, values), expected(DType::bf16, kRows * width);
+        auto* stream = reinterpret_cast<float*>(bench.put(x.bytes));
+        auto* out = bench.room(expected);
+        add_norm(bench.stream(), stream,
+                 {deltas > 0 ? bench.put_bf16s(first) : nullptr, deltas > 1 ? bench.put_bf16s(second) : nullptr},
+                 stores, kRows, width, {bench.put(gamma), bench.put(beta), 1e-5f}, {DType::bf16, 1}, out);
+        reference::add_norm(x.floats(), {deltas > 0 ? first.bf16s() : nullptr, deltas > 1 ? second.bf16s() : nullptr},
+                            stores, kRows, width, {gamma.data(), beta.data(), 1e-5f}, {DType::bf16, 1},
+                            expected.data());
+        CHECK(bench.difference(out, expected) <= rounding_step(DType::bf16) * 2);
+        CHECK(bench.difference(stream, x) == 0);
       }
     }
   }
@@ -103,10 +99,9 @@ TEST_CASE("add and norm: the sum alone") {
     HostArray x(DType::f32, wide_values(kRows * width, 4));
     const HostArray delta(DType::bf16, wide_values(kRows * width, 7));
     auto* stream = reinterpret_cast<float*>(bench.put(x.bytes));
-    add_norm(bench.stream(), stream, {bench.put(delta.bytes), nullptr, DType::bf16}, true, kRows, width, {},
-             {DType::bf16, 1}, nullptr);
-    reference::add_norm(x.floats(), {delta.bytes.data(), nullptr, DType::bf16}, true, kRows, width, {},
-                        {DType::bf16, 1}, nullptr);
+    add_norm(bench.stream(), stream, {bench.put_bf16s(delta), nullptr}, true, kRows, width, {}, {DType::bf16, 1},
+             nullptr);
+    reference::add_norm(x.floats(), {delta.bf16s(), nullptr}, true, kRows, width, {}, {DType::bf16, 1}, nullptr);
     CHECK(bench.difference(stream, x) == 0);
   }
 }

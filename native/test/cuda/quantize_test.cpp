@@ -79,10 +79,10 @@ TEST_CASE("add and norm: E4M3 of rows of every width") {
     auto* stream = reinterpret_cast<float*>(bench.put(x.bytes));
     auto* out = bench.room(expected);
     const NumberFormat format{DType::e4m3, 32};
-    add_norm(bench.stream(), stream, {bench.put(delta.bytes), nullptr, DType::bf16}, false, kRows, width,
+    add_norm(bench.stream(), stream, {bench.put_bf16s(delta), nullptr}, false, kRows, width,
              {bench.put(gamma), bench.put(beta), 1e-5f}, format, out);
-    reference::add_norm(x.floats(), {delta.bytes.data(), nullptr, DType::bf16}, false, kRows, width,
-                        {gamma.data(), beta.data(), 1e-5f}, format, expected.data());
+    reference::add_norm(x.floats(), {delta.bf16s(), nullptr}, false, kRows, width, {gamma.data(), beta.data(), 1e-5f},
+                        format, expected.data());
     const auto found = differences(bench, out, expected);
     CHECK(found.neighbours);
     CHECK(found.count * 500 <= kRows * width);

@@ -73,8 +73,8 @@ inline void layer_norm(const float* x, std::int64_t stride, const std::int32_t* 
 inline void add_norm(float* x, const Deltas& deltas, bool stores, std::int64_t rows, std::int64_t width,
                      const NormWeights& norm, const NumberFormat& format, void* out) {
   std::vector<float> sum(x, x + rows * width), normalized(sum.size());
-  for (const void* delta : {deltas.first, deltas.second}) {
-    for (std::int64_t i = 0; delta && i < rows * width; ++i) sum[i] += element(delta, deltas.dtype, i);
+  for (const Bf16* delta : {deltas.first, deltas.second}) {
+    for (std::int64_t i = 0; delta && i < rows * width; ++i) sum[i] += to_float(delta[i]);
   }
   layer_norm(sum.data(), width, nullptr, rows, width, norm, DType::f32, normalized.data());
   for (std::int64_t i = 0; out && i < rows * width; ++i) set(out, format.dtype, i, normalized[i] * format.scale);

@@ -123,7 +123,8 @@ class Components {
 
   void add_norm(bool both) {
     const cuda::NormWeights norm{static_cast<float*>(positions_.get()), static_cast<float*>(positions_.get()), 1e-5f};
-    const cuda::Deltas deltas{delta_.get(), both ? delta_.get() : nullptr, DType::bf16};
+    const auto* delta = static_cast<cuda::Bf16*>(delta_.get());
+    const cuda::Deltas deltas{delta, both ? delta : nullptr};
     cuda::add_norm(device_.stream(), static_cast<float*>(floats_.get()), deltas, both, tokens_, s_.width, norm,
                    {DType::bf16, 1}, narrow_.get());
   }
