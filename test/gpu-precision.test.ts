@@ -131,7 +131,7 @@ describe("precision auto on a GPU", () => {
     assert.equal((await older.choose(cache())).info.precision, "fp16");
   });
 
-  it("fp16, unmeasured, where the GPU has no room to measure; another error is thrown; no engine stays open", async () => {
+  it("fp16 where there is no room to measure; another error is thrown; no engine stays open", async () => {
     const gpu = new FakeGpu({ fp16: FP16, fp8: { cosine: 1, seconds: 1 } });
     const failing = (code: "E_OUT_OF_MEMORY" | "E_INTERNAL") => (precision: Computed) =>
       precision === "fp32" ? Promise.reject(new TorchclipError(code, "full")) : gpu.open(precision);

@@ -3,8 +3,8 @@ import { addon, type LoadedModel } from "../addon.js";
 import type { Clip } from "../clip/clip.js";
 import { load } from "../clip/load.js";
 import type { Device } from "../clip/options.js";
-import { check, leastCosine } from "../clip/precision.js";
-import { TorchclipError, toTorchclipError } from "../errors.js";
+import { check, ifPossible, leastCosine } from "../clip/precision.js";
+import { TorchclipError } from "../errors.js";
 import {
   goldenInputs,
   goldensBeside,
@@ -44,9 +44,9 @@ interface Row {
 }
 
 /**
- * A model on this machine, in each precision that it can have here: against its goldens, from the image and the text on; without
- * any, the runner that would be used against the artifact's TorchScript in fp32 on the CPU. Fails where one
- * is worse than the project accepts.
+ * A model on this machine, in each precision that it can have here: against its goldens, from the image and the
+ * text on; without any, the runner that would be used against the artifact's TorchScript in fp32 on the CPU. Fails
+ * where one is worse than the project accepts.
  */
 export async function checkModel(name: string, flags: CheckFlags): Promise<void> {
   const path = await resolveModel(name, {});
@@ -112,16 +112,6 @@ async function againstGoldens(path: string, device: Device, goldens: Goldens, fi
     }
   }
   return rows;
-}
-
-/** Undefined where the device or the model has no such precision. */
-async function ifPossible<T>(work: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await work();
-  } catch (error) {
-    if (toTorchclipError(error).code === "E_PRECISION") return undefined;
-    throw error;
-  }
 }
 
 function compared(

@@ -4,6 +4,7 @@ import {
   check,
   choiceFile,
   fastestOf,
+  ifPossible,
   imageSeconds,
   leastCosine,
   readChoice,
@@ -41,7 +42,7 @@ export async function openOnGpu(
   const file = choiceFile(cacheDir, [weights, "gpu", device]);
   const known = await readChoice(file);
   if (known) {
-    const opened = await openIfPossible(loading.open, known.chosen as GpuPrecision);
+    const opened = await ifPossible(() => loading.open(known.chosen as GpuPrecision));
     if (opened && gpuOf(opened.info) === known.gpu) return { ...opened, choice: known };
     await opened?.engine.close(); // it was measured on another GPU
   }
@@ -58,7 +59,7 @@ function ofTooSmallGpu(error: unknown): undefined {
 
 /** Undefined where fp8 is not possible. */
 async function measuredChoice(open: Loading["open"]): Promise<PrecisionChoice | undefined> {
-  const fp8 = await openIfPossible(open, "fp8");
+  const fp8 = await ifPossible(() => open("fp8"));
   if (!fp8) return undefined;
   const gpu = gpuOf(fp8.info);
   const ofFp8 = await measure(fp8);
@@ -87,15 +88,6 @@ async function measure(opened: Opened): Promise<Measurement> {
     return { embeddings, seconds: await imageSeconds(opened, TIMED_IMAGES), dim: info.embedDim };
   } finally {
     await engine.close();
-  }
-}
-
-async function openIfPossible(open: Loading["open"], precision: GpuPrecision): Promise<Opened | undefined> {
-  try {
-    return await open(precision);
-  } catch (error) {
-    if (toTorchclipError(error).code === "E_PRECISION") return undefined;
-    throw error;
   }
 }
 

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { addon, type LoadedModel, type NativeEngine, type NativeInfo } from "../addon.js";
+import { toTorchclipError } from "../errors.js";
 import { isFast } from "../models/runner.js";
 import { isaSetting } from "../settings.js";
 import { writeFileWhole } from "../util/files.js";
@@ -83,6 +84,16 @@ export async function writeChoice(file: string, choice: PrecisionChoice): Promis
 export interface Opened {
   engine: NativeEngine;
   info: NativeInfo;
+}
+
+/** What `open` gives; undefined where the device or the model has no such precision (E_PRECISION). */
+export async function ifPossible<T>(open: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await open();
+  } catch (error) {
+    if (toTorchclipError(error).code === "E_PRECISION") return undefined;
+    throw error;
+  }
 }
 
 /** Loads the model in a precision. */

@@ -102,7 +102,9 @@ function jsonParser(app: FastifyInstance): void {
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body: Buffer, done) => {
     try {
       const { text, strings } = setLongStringsAside(body);
-      Object.assign(stateOf(request), { body, strings });
+      const state = stateOf(request);
+      state.body = body;
+      state.strings = strings;
       void parse(request, text, done);
     } catch (error) {
       done(error as Error);
