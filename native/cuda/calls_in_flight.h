@@ -18,11 +18,13 @@ class CallsInFlight {
   // The number of a new call, from 1 on.
   std::uint64_t begin() { return ++last_call_; }
 
-  // The slot of the next pass, with the results of its last pass written: the first slot if no pass is in progress, so
-  // that calls that follow each other replay the same captured passes; otherwise that of the older pass.
-  int free_slot() {
+  // The slot of the next pass of `call`, with the results of its last pass written: the first slot if no pass is in
+  // progress, so that calls that follow each other replay the same captured passes; otherwise that of the older pass.
+  // Throws what a pass of `call` met. What those of other calls met is kept for their finish().
+  int free_slot(std::uint64_t call) {
     if (!in_progress()) next_ = 0;
-    finish_slot(next_);
+    note_failure_of(next_);
+    if (const auto at = failures_.find(call); at != failures_.end()) std::rethrow_exception(at->second);
     return next_;
   }
   // A pass of `call` was started in the slot.
@@ -31,7 +33,7 @@ class CallsInFlight {
     next_ = (slot + 1) % Device::kSlots;
   }
 
-  // Waits for the passes of a call. Throws what one of them, or a later call that waited for it, met.
+  // Waits for the passes of a call. Throws what one of them met.
   void finish(std::uint64_t call) {
     for (int s = 0; s < Device::kSlots; ++s) {
       const int slot = (next_ + s) % Device::kSlots;
@@ -54,12 +56,6 @@ class CallsInFlight {
       if (call) return true;
     }
     return false;
-  }
-
-  void finish_slot(int slot) {
-    const auto call = call_of_[slot];
-    note_failure_of(slot);
-    if (const auto at = failures_.find(call); at != failures_.end()) std::rethrow_exception(at->second);
   }
 
   void note_failure_of(int slot) {

@@ -212,7 +212,7 @@ class DeviceModel final : public Model {
       const std::int64_t count = next_rows(done, rows - done, most, true);
       try {
         core::check_cancel(options.cancel);
-        const int slot = calls_.free_slot();
+        const int slot = calls_.free_slot(call);
         done += pass(slot, done, count);
         calls_.started(slot, call);
         if (!std::exchange(has_begun, true)) options.begun(options.context);
