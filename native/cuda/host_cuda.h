@@ -3,8 +3,6 @@
 // speed; what it cannot show is a missing barrier between warps that happen to run in order.
 #pragma once
 
-#include <ucontext.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -16,6 +14,8 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "host_fibers.h"
 
 #define __global__
 #define __device__
@@ -35,38 +35,25 @@ constexpr std::size_t kStack = 64 * 1024;
 
 inline Index3 thread, block, size;  // what the running fiber sees as threadIdx, blockIdx, blockDim
 
-// The fibers of one block.
+// One block: its threads are fibers.
 class Block {
  public:
-  Block(int threads, const std::function<void()>& body) : body_(body), fibers_(static_cast<std::size_t>(threads)) {
-    for (std::size_t i = 0; i < fibers_.size(); ++i) {
-      auto& f = fibers_[i];
-      f.stack = stack(i);
-      getcontext(&f.context);
-      f.context.uc_stack.ss_sp = f.stack;
-      f.context.uc_stack.ss_size = kStack;
-      f.context.uc_link = &scheduler_;
-      makecontext(&f.context, reinterpret_cast<void (*)()>(&Block::enter), 0);
-    }
-  }
+  Block(int threads, const std::function<void()>& body) : body_(body), count_(static_cast<std::size_t>(threads)) {}
 
   void run() {
     current_block() = this;
-    for (bool alive = true; alive;) {
-      alive = false;
-      for (std::size_t i = 0; i < fibers_.size(); ++i) {
-        if (fibers_[i].done) continue;
-        alive = true;
-        at_ = i;
-        thread.x = static_cast<unsigned>(i);
-        swapcontext(&scheduler_, &fibers_[i].context);
+    while (finished_ < count_) {
+      for (at_ = 0; at_ < count_; ++at_) {
+        if (done_[at_]) continue;
+        thread.x = static_cast<unsigned>(at_);
+        scheduler().switch_to(fiber(at_));
       }
     }
     current_block() = nullptr;
   }
 
   // Waits until all fibers of the block are here.
-  void meet() { meet(whole_, fibers_.size()); }
+  void meet() { meet(whole_, count_); }
 
   template <typename Value>
   Value exchange(Value value, int with) {
@@ -92,11 +79,6 @@ class Block {
   }
 
  private:
-  struct Fiber {
-    ucontext_t context;
-    void* stack;
-    bool done = false;
-  };
   struct Group {
     std::size_t arrived = 0;
     std::uint64_t round = 0;
@@ -109,26 +91,44 @@ class Block {
       ++group.round;
       return;
     }
-    while (group.round == round) swapcontext(&fibers_[at_].context, &scheduler_);
+    while (group.round == round) fiber(at_).switch_to(scheduler());
   }
 
-  static void enter() {
-    auto* self = current_block();
-    self->body_();
-    self->fibers_[self->at_].done = true;
+  static Place& scheduler() {
+    static Place place;
+    return place;
   }
 
-  static void* stack(std::size_t i) {  // kept for all blocks
+  // The fiber of a thread. All blocks use the same ones.
+  static Place& fiber(std::size_t thread) {
+    static std::vector<Place> fibers;
     static std::vector<std::unique_ptr<char[]>> stacks;
-    while (stacks.size() <= i) stacks.emplace_back(new char[kStack]);
-    return stacks[i].get();
+    while (fibers.size() <= thread) {
+      stacks.emplace_back(new char[kStack]);
+      fibers.emplace_back().begin_with(&Block::run_thread, stacks.back().get(), kStack);
+    }
+    return fibers[thread];
   }
+
+  // What a fiber does: its thread of each block.
+  [[noreturn]] static void run_thread() {
+    for (;;) {
+      auto& block = *current_block();
+      block.body_();
+      block.done_[block.at_] = true;
+      ++block.finished_;
+      fiber(block.at_).switch_to(scheduler());
+    }
+  }
+
+  static constexpr std::size_t kMostThreads = 1024;
 
   const std::function<void()>& body_;
-  std::vector<Fiber> fibers_;
-  Group whole_, warps_[32];
-  ucontext_t scheduler_{};
-  std::size_t at_ = 0;
+  std::size_t count_;
+  std::size_t finished_ = 0;
+  std::array<bool, kMostThreads> done_{};
+  Group whole_, warps_[kMostThreads / kWarp];
+  std::size_t at_ = 0;  // the thread that runs
 };
 
 }  // namespace host

@@ -150,27 +150,45 @@ class HostDevice final : public Device {
     throw core::Error(TORCHCLIP_E_INTERNAL, "a product of E4M3 that a GPU does not compute");
   }
 
+  // The scale is 1 or a power of two, so that the division of the bias is exact.
   static void multiply(const GemmArgs& p) {
-    const auto floats = [&](const void* from, std::int64_t n) {
-      std::vector<float> v(static_cast<std::size_t>(n));
-      for (std::int64_t i = 0; i < n; ++i) v[i] = reference::element(from, p.dtype, i);
-      return v;
-    };
-    const auto a = floats(p.a, p.rows * p.inner), w = floats(p.weights, p.columns * p.inner);
-    for (std::int64_t r = 0; r < p.rows; ++r) {
-      for (std::int64_t c = 0; c < p.columns; ++c) {
-        // The scale is 1 or a power of two, so that the division is exact.
-        double sums[4] = {p.bias ? reference::element(p.bias, p.out_dtype, c) / p.scale : 0, 0, 0, 0};
-        const float *x = &a[r * p.inner], *y = &w[c * p.inner];
-        for (std::int64_t i = 0; i < p.inner; i += 4) {
-          for (int j = 0; j < 4; ++j) sums[j] += static_cast<double>(x[i + j]) * y[i + j];
+    using Pair [[gnu::vector_size(16)]] = double;
+    constexpr std::int64_t kPairs = 4;  // of columns at a time, whose sums stay in registers
+    const auto a = elements(p.a, p.dtype, p.rows * p.inner), w = elements(p.weights, p.dtype, p.columns * p.inner);
+    std::vector<Pair> panel(static_cast<std::size_t>(p.inner * kPairs));
+    for (std::int64_t first = 0; first < p.columns; first += 2 * kPairs) {
+      const auto columns = std::min(2 * kPairs, p.columns - first);
+      for (std::int64_t c = 0; c < columns; ++c) {
+        for (std::int64_t i = 0; i < p.inner; ++i) panel[i * kPairs + c / 2][c % 2] = w[(first + c) * p.inner + i];
+      }
+      for (std::int64_t r = 0; r < p.rows; ++r) {
+        Pair s0{}, s1{}, s2{}, s3{};
+        for (std::int64_t i = 0; i < p.inner; ++i) {
+          const double x = a[r * p.inner + i];
+          const Pair* at = &panel[i * kPairs];
+          s0 += x * at[0];
+          s1 += x * at[1];
+          s2 += x * at[2];
+          s3 += x * at[3];
         }
-        auto result = static_cast<float>(p.scale * (sums[0] + sums[1] + sums[2] + sums[3]));
-        if (p.gelu_tanh) result = reference::activate(result, Activation::gelu_tanh);
-        if (p.accumulate) result += reference::element(p.out, p.out_dtype, r * p.stride + c);
-        reference::set(p.out, p.out_dtype, r * p.stride + c, result);
+        const double sums[] = {s0[0], s0[1], s1[0], s1[1], s2[0], s2[1], s3[0], s3[1]};
+        for (std::int64_t c = 0; c < columns; ++c) put_sum(p, r, first + c, sums[c]);
       }
     }
+  }
+
+  static std::vector<double> elements(const void* from, DType dtype, std::int64_t count) {
+    std::vector<double> v(static_cast<std::size_t>(count));
+    for (std::int64_t i = 0; i < count; ++i) v[i] = reference::element(from, dtype, i);
+    return v;
+  }
+
+  static void put_sum(const GemmArgs& p, std::int64_t row, std::int64_t column, double sum) {
+    if (p.bias) sum += reference::element(p.bias, p.out_dtype, column) / p.scale;
+    auto result = static_cast<float>(p.scale * sum);
+    if (p.gelu_tanh) result = reference::activate(result, Activation::gelu_tanh);
+    if (p.accumulate) result += reference::element(p.out, p.out_dtype, row * p.stride + column);
+    reference::set(p.out, p.out_dtype, row * p.stride + column, result);
   }
 
   static void attend_to(const Attention& a, void* out) {
