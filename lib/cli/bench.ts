@@ -10,6 +10,7 @@ import type { Tokens } from "../text/tokenize.js";
 import { writeFileWhole } from "../util/files.js";
 import { seededRandom } from "../util/random.js";
 import { interruptSignal, list, note } from "./io.js";
+import { comparison, line, type Measured, type Missing, type Row } from "./bench-table.js";
 import { loadOptions, type ModelFlags } from "./options.js";
 
 interface Flags extends ModelFlags {
@@ -20,32 +21,6 @@ interface Flags extends ModelFlags {
   json?: boolean;
   plot?: string;
 }
-
-/** One line of the table. */
-interface Measured {
-  device: string;
-  precision: string;
-  batch: number;
-  runner: string;
-  imagesPerSecond: number;
-  textsPerSecond: number;
-  latencyMs: { p50: number; p99: number };
-  /** Of the machine's own matrix product in this precision, measured in the same run. */
-  gemmShare?: number;
-  memoryMb: number;
-  eventLoopP99Ms: number;
-}
-
-/** A device, or a precision on it, that cannot be used: `note` says why. */
-interface Missing {
-  device: string;
-  /** "–": every precision. */
-  precision: string;
-  batch: 0;
-  note: string;
-}
-
-type Row = Measured | Missing;
 
 const WORDS = ["a", "photo", "of", "small", "red", "house", "near", "the", "sea", "with", "two", "dogs"];
 const CAPTIONS = 64;
@@ -93,8 +68,9 @@ async function measureAll(flags: Flags, signal: AbortSignal): Promise<Row[]> {
         const peak = await peakOf(clip, precision, peaks);
         for (const batch of batches) {
           const row = await measure(clip, { precision, batch, seconds: flags.seconds, peak, signal });
-          rows.push(row);
-          if (!flags.json) process.stdout.write(`${line(row)}\n`);
+          const compared = comparison(row, rows);
+          rows.push(compared ? { ...row, compared } : row);
+          if (!flags.json) process.stdout.write(`${line(row, compared)}\n`);
         }
       } finally {
         await clip.close();
@@ -240,18 +216,6 @@ function imageFlops({ image, embedDim }: ModelConfig): number | undefined {
 /** Whether convolutions make the patches. Settings of early artifacts do not say it: they have none. */
 function hasStem({ stem }: { stem?: readonly unknown[] }): boolean {
   return stem !== undefined && stem.length > 0;
-}
-
-function line(row: Measured): string {
-  const share = row.gemmShare ? `, ${(100 * row.gemmShare).toFixed(0)} % of the GEMM peak` : "";
-  return (
-    `${row.device}  ${row.precision.padEnd(4)}  batch ${String(row.batch).padStart(3)}  ` +
-    `${row.imagesPerSecond.toFixed(1).padStart(8)} images/s  ` +
-    `${row.textsPerSecond.toFixed(0).padStart(6)} texts/s  ` +
-    `p50 ${row.latencyMs.p50.toFixed(1)} ms  p99 ${row.latencyMs.p99.toFixed(1)} ms  ` +
-    `${row.memoryMb.toFixed(0)} MB  ` +
-    `event loop p99 ${row.eventLoopP99Ms.toFixed(1)} ms${share}  [${row.runner}]`
-  );
 }
 
 async function savePlot(file: string, rows: readonly Row[]): Promise<void> {
