@@ -64,8 +64,10 @@ void tile_rows(int rows, const char* a, std::int64_t lda, const char* weights, s
   }
   if (const std::int64_t rest = steps % kTileRows) {  // Padded with zeros, because the memory beyond may hold NaN.
     alignas(64) char last[2 * kTileRows * kTileBytes] = {}, some[2 * kTileRows * kTileBytes] = {};
-    for (int r = 0; r < rows; ++r) std::memcpy(last + r * kTileBytes, a + r * lda + whole * kTileBytes, rest * 4);
-    std::memcpy(some, weights + whole * kTileRows * 2 * kTileBytes, rest * 2 * kTileBytes);
+    for (int r = 0; r < rows; ++r) {
+      std::memcpy(last + r * kTileBytes, a + r * lda + whole * kTileBytes, static_cast<std::size_t>(rest * 4));
+    }
+    std::memcpy(some, weights + whole * kTileRows * 2 * kTileBytes, static_cast<std::size_t>(rest * 2 * kTileBytes));
     tile_step<Step, Two>(last, kTileBytes, some);
   }
   _tile_stored(0, out, 2 * kTileBytes);

@@ -174,7 +174,7 @@ void attention(const Attention& t) {
     const std::int64_t begin = b * t.queries / blocks, end = (b + 1) * t.queries / blocks;
     const int rows = static_cast<int>(end - begin);
     const std::int64_t seen = t.causal ? before + end : t.keys, panels = round_up(seen, kPanel) / kPanel;
-    Floats sums[R * kWide];
+    Floats sums[std::size_t{R * kWide}];
     for (std::int64_t p = 0; p < panels; ++p) {
       tile_of<Step, R>(rows, static_cast<const char*>(t.q) + begin * t.ldq * kSize, t.ldq * kSize,
                        reinterpret_cast<const char*>(keys + p * kPanel * units), units, units * kStrip * 4, sums);
@@ -182,7 +182,7 @@ void attention(const Attention& t) {
         for (int i = 0; i < kWide; ++i) store(scores + r * padded + p * kPanel + i * kLanes, sums[r * kWide + i]);
       }
     }
-    float inverse[R];
+    float inverse[std::size_t{R}];
     for (int r = 0; r < rows; ++r) {
       const std::int64_t count = t.causal ? before + begin + r + 1 : t.keys;
       inverse[r] = 1.0f / softmax_exp<Step>(scores + r * padded, count, panels * kPanel);

@@ -38,7 +38,7 @@ void depthwise_pixels(const DepthwiseLine& t, std::int64_t x, std::int64_t count
   for (int j = 0; j < kPixels; ++j) sum[j] = bias;
   for (int y = 0; y < K; ++y) {
     if (!t.lines[y]) continue;
-    V weights[K];
+    V weights[std::size_t{K}];
 #pragma GCC unroll 16
     for (int k = 0; k < K; ++k) read(weights[k], t.weights + (y * K + k) * t.channels + c);
 #pragma GCC unroll 32

@@ -166,13 +166,13 @@ void widen_all_fp16(const std::uint16_t* from, std::int64_t count, float* to) {
 
 template <int Rows, int Queries>
 void dot_block(const float* base, std::int64_t dim, const float* queries, float* out, std::int64_t ldo) {
-  Floats sum[Rows][Queries];
+  Floats sum[std::size_t{Rows}][std::size_t{Queries}];
   for (int r = 0; r < Rows; ++r) {
     for (int q = 0; q < Queries; ++q) sum[r][q] = zero();
   }
   const std::int64_t whole = dim / kLanes * kLanes;
   for (std::int64_t i = 0; i < whole; i += kLanes) {
-    Floats x[Queries];
+    Floats x[std::size_t{Queries}];
 #pragma GCC unroll 4
     for (int q = 0; q < Queries; ++q) x[q] = load(queries + q * dim + i);
 #pragma GCC unroll 4

@@ -52,7 +52,7 @@ template <typename Step, int R>
   const std::int64_t each = (upcoming.next_bytes / blocks + kLine) / kLine * kLine;
   int row = upcoming.to ? 0 : R;
   for (int strip = 0; strip < kStrips; ++strip) {
-    typename Step::Sum sum[R][2];
+    typename Step::Sum sum[std::size_t{R}][2];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = Step::zero();
     const char* w = weights + strip * distance;
@@ -268,14 +268,14 @@ void gemm(const GemmArgs& args, std::int64_t row_begin, std::int64_t row_end, st
         upcoming.next = static_cast<const char*>(args.next) + i * kPanel * column_bytes + first * kLine;
         upcoming.next_bytes = ((t + 1) * lines / tiles - first) * kLine;
       }
-      typename Step::Sum sums[R * kWide];
+      typename Step::Sum sums[std::size_t{R * kWide}];
       const char* a = static_cast<const char*>(args.a) + begin * args.lda;
       if constexpr (requires { Step::rows; }) {
         Step::rows(rows, a, args.lda, weights, args.steps, kStrip * column_bytes, sums, upcoming);
       } else {
         tile_of<Step, R>(rows, a, args.lda, weights, args.steps, kStrip * column_bytes, sums, upcoming);
       }
-      alignas(64) float values[R * kPanel];
+      alignas(64) float values[std::size_t{R * kPanel}];
       epilogue(args, dequantize<Step>(sums, args, begin, rows, column, values), begin, rows, column);
     }
   }

@@ -14,7 +14,7 @@ void int8_dots_of(const Int8Dots& d, std::int64_t first) {
   const std::int64_t units = d.stride / 4;
   for (std::int64_t r = 0; r < d.rows; ++r) {
     const auto* row = reinterpret_cast<const std::int32_t*>(d.data + r * d.stride);
-    typename Step::Sum sum[Queries];
+    typename Step::Sum sum[std::size_t{Queries}];
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q) sum[q] = Step::zero();
     for (std::int64_t u = 0; u < units; u += kLanes) {

@@ -55,7 +55,7 @@ constexpr int kLanesOf = static_cast<int>(sizeof(Floats) / sizeof(T));
 template <typename T, int R, int C>
 [[gnu::noinline]] void product_tile(const ProductArgs<T>& args, std::int64_t row, std::int64_t column) {
   using Lanes = decltype(all(T{}));
-  Lanes sum[R][C];
+  Lanes sum[std::size_t{R}][std::size_t{C}];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 3
@@ -64,7 +64,7 @@ template <typename T, int R, int C>
   const T* a = args.a + row * args.a_row;
   const T* b = args.b + column;
   for (std::int64_t k = 0; k < args.inner; ++k, a += args.a_inner, b += args.ldb) {
-    Lanes weights[C];
+    Lanes weights[std::size_t{C}];
 #pragma GCC unroll 3
     for (int c = 0; c < C; ++c) weights[c] = load(b + c * kLanesOf<T>);
 #pragma GCC unroll 8

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/item.h"
 #include "base/platform_memory.h"
 
 namespace torchclip::core {
@@ -26,12 +27,12 @@ constexpr std::int64_t kPassSteps = 1024;
 class Shares {
  public:
   Shares(std::int64_t tasks, int threads) : shares_(static_cast<std::size_t>(threads)) {
-    for (int i = 0; i < threads; ++i) shares_[i].state = pack(i * tasks / threads, (i + 1) * tasks / threads);
+    for (int i = 0; i < threads; ++i) item(shares_, i).state = pack(i * tasks / threads, (i + 1) * tasks / threads);
   }
   // Returns a task for this thread. Call it once for each task.
   std::int64_t take(int thread) {
     for (std::int64_t task;;) {
-      if ((task = take_first(shares_[thread])) >= 0) return task;
+      if ((task = take_first(item(shares_, thread))) >= 0) return task;
       for (auto& other : shares_) {
         if ((task = take_last(other)) >= 0) return task;
       }
@@ -39,7 +40,7 @@ class Shares {
   }
   // Returns the task that this thread takes next if no other thread does, or -1 if it has none.
   std::int64_t next(int thread) const {
-    const auto state = shares_[thread].state.load(std::memory_order_relaxed);
+    const auto state = item(shares_, thread).state.load(std::memory_order_relaxed);
     return begin_of(state) < end_of(state) ? begin_of(state) : -1;
   }
 
@@ -99,11 +100,11 @@ Linear::Linear(const Context& context, Precision precision, const float* weight,
     : kernel_(context.kernels.gemm(precision)), columns_(columns), inner_(inner), steps_(kernel_.format.steps(inner)) {
   const std::int64_t padded = round_up(columns, kPanel);
   packed_ = Buffer(static_cast<std::size_t>(padded * steps_ * kernel_.format.bytes()));
-  bias_.assign(padded, 0.0f);
-  scales_.assign(precision == Precision::int8 ? padded : 0, 0.0f);
+  bias_.resize(static_cast<std::size_t>(padded));
+  if (precision == Precision::int8) scales_.resize(bias_.size());
   const auto factor = [&](std::int64_t column) { return scale ? scale[column] * scale_all : scale_all; };
   if (bias) {
-    for (std::int64_t i = 0; i < columns; ++i) bias_[i] = bias[i] * factor(i);
+    for (std::int64_t i = 0; i < columns; ++i) item(bias_, i) = bias[i] * factor(i);
   }
   const bool scaled = scale || scale_all != 1;
   context.pool.parallel_for(padded / kPanel, [&](std::int64_t p) {
@@ -112,8 +113,9 @@ Linear::Linear(const Context& context, Precision precision, const float* weight,
     std::vector<float> copy;
     if (scaled) {
       copy.assign(from, from + rows * inner);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t k = 0; k < inner; ++k) copy[r * inner + k] *= factor(first + r);
+      float* row = copy.data();
+      for (std::int64_t r = 0; r < rows; ++r, row += inner) {
+        for (std::int64_t k = 0; k < inner; ++k) row[k] *= factor(first + r);
       }
       from = copy.data();
     }

@@ -18,7 +18,7 @@ void attend(const Context& context, Arena& arena, const PackedSequences& sequenc
   common.ldo = out.stride;
   // `first_query`: the first token of the sequence whose query is computed.
   const auto place = [&](std::int64_t s, std::int64_t first_query, Attention& t) {
-    const std::int64_t start = sequences.starts[s];
+    const std::int64_t start = sequences.start(s);
     t.q = queries.row<char>(start + first_query);
     t.rows = sequences.rows(s);
     t.k = keys.row<char>(t.rows ? 0 : start);

@@ -1,5 +1,7 @@
 #include "model/cpu/depthwise_convolution.h"
 
+#include "base/item.h"
+
 namespace torchclip::core {
 namespace {
 
@@ -15,9 +17,11 @@ DepthwiseConvolution::DepthwiseConvolution(const MergedConvolution& merged, std:
   weights_.resize(places.size() * static_cast<std::size_t>(taps));
   for (std::int64_t place = 0; place < columns(); ++place) {
     const std::int64_t filter = place / channels_, channel = place % channels_;
-    bias_[place] = static_cast<float>(merged.bias(places[place]));
+    const std::int64_t column = item(places, place);
+    item(bias_, place) = static_cast<float>(merged.bias(column));
     for (std::int64_t tap = 0; tap < taps; ++tap) {
-      weights_[(filter * taps + tap) * channels_ + channel] = static_cast<float>(merged.weight(places[place], tap, 0));
+      const std::int64_t to = (filter * taps + tap) * channels_ + channel;
+      item(weights_, to) = static_cast<float>(merged.weight(column, tap, 0));
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/item.h"
 #include "model/cpu/attention.h"
 #include "model/cpu/chunking.h"
 #include "model/cpu/projection.h"
@@ -138,7 +139,7 @@ void EvaTower::rotate(const Context& context, const Matrix& qkv) const {
   context.pool.parallel_for(qkv.rows / length * patches, [&](std::int64_t task) {
     const std::int64_t image = task / patches, p = task % patches;
     float* token = qkv.row<float>(image * length + 1 + p);
-    const float *sine = &sines_[p * head], *cosine = &cosines_[p * head];
+    const float *sine = &item(sines_, p * head), *cosine = &item(cosines_, p * head);
     for (std::int64_t at = 0; at < 2 * width; at += head) {  // heads of the queries, then of the keys
       float* x = token + at;
       for (std::int64_t d = 0; d < head; d += 2) {

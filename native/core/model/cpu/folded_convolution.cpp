@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/item.h"
 
 namespace torchclip::core {
 
@@ -21,10 +22,10 @@ FoldedConvolution folded(const Weights& weights, const std::string& conv, const 
   f.bias.resize(static_cast<std::size_t>(f.columns));
   for (std::int64_t n = 0; n < f.columns; ++n) {
     const float scale = normed ? gamma.data[n] / std::sqrt(variance.data[n] + kBatchNormEps) : 1.0f;
-    f.bias[n] = normed ? beta.data[n] - mean.data[n] * scale : 0.0f;
+    item(f.bias, n) = normed ? beta.data[n] - mean.data[n] * scale : 0.0f;
     for (std::int64_t c = 0; c < f.channels; ++c) {
       for (std::int64_t t = 0; t < f.taps; ++t) {
-        f.weights[(n * f.taps + t) * f.channels + c] = w.data[(n * f.channels + c) * f.taps + t] * scale;
+        item(f.weights, (n * f.taps + t) * f.channels + c) = w.data[(n * f.channels + c) * f.taps + t] * scale;
       }
     }
   }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/item.h"
 #include "model/cpu/folded_convolution.h"
 
 namespace torchclip::core {
@@ -36,8 +37,8 @@ void MergedConvolution::add(const Weights& weights, const std::string& conv, con
   const auto bias = weights(conv + ".bias");
   const std::int64_t edge = (kernel_ - own) / 2;
   for (std::int64_t n = 0; n < columns_; ++n) {
-    const double factor = norm.empty() ? 1 : normed.scale[n];
-    bias_[n] += (norm.empty() ? 0 : normed.shift[n]) + (bias.data ? bias.data[n] * factor : 0);
+    const double factor = norm.empty() ? 1 : item(normed.scale, n);
+    item(bias_, n) += (norm.empty() ? 0 : item(normed.shift, n)) + (bias.data ? bias.data[n] * factor : 0);
     for (std::int64_t c = 0; c < channels_; ++c) {
       const float* from = w.data + (n * channels_ + c) * own * own;
       for (std::int64_t t = 0; t < own * own; ++t) {
@@ -50,8 +51,8 @@ void MergedConvolution::add(const Weights& weights, const std::string& conv, con
 void MergedConvolution::add_norm(const Weights& weights, const std::string& norm, double factor) {
   const FixedBatchNorm normed(weights, norm, columns_);
   for (std::int64_t n = 0; n < columns_; ++n) {
-    identity(n) += normed.scale[n] * factor;
-    bias_[n] += normed.shift[n] * factor;
+    identity(n) += item(normed.scale, n) * factor;
+    item(bias_, n) += item(normed.shift, n) * factor;
   }
 }
 
@@ -62,8 +63,8 @@ void MergedConvolution::add_identity() {
 void MergedConvolution::scale(const Tensor& factors) {
   const std::int64_t filter = taps() * channels_;
   for (std::int64_t n = 0; n < columns_; ++n) {
-    bias_[n] *= factors.data[n];
-    for (std::int64_t i = 0; i < filter; ++i) weights_[n * filter + i] *= factors.data[n];
+    item(bias_, n) *= factors.data[n];
+    for (std::int64_t i = 0; i < filter; ++i) item(weights_, n * filter + i) *= factors.data[n];
   }
 }
 
@@ -78,7 +79,7 @@ Linear MergedConvolution::linear(const Context& context, Precision precision,
   std::vector<float> weights, bias;
   weights.reserve(weights_.size());
   for (std::int64_t n = 0; n < columns_; ++n) {
-    bias.push_back(static_cast<float>(bias_[n]));
+    bias.push_back(static_cast<float>(item(bias_, n)));
     for (std::int64_t t = 0; t < taps(); ++t) {
       for (const auto c : order) weights.push_back(static_cast<float>(weight(n, t, c)));
     }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/item.h"
 #include "linalg/packed.h"
 #include "model/config/weights.h"
 
@@ -36,9 +37,9 @@ class MergedConvolution {
   std::int64_t columns() const noexcept { return columns_; }
   std::int64_t kernel() const noexcept { return kernel_; }
   double weight(std::int64_t column, std::int64_t tap, std::int64_t channel) const {
-    return weights_[static_cast<std::size_t>((column * taps() + tap) * channels_ + channel)];
+    return item(weights_, (column * taps() + tap) * channels_ + channel);
   }
-  double bias(std::int64_t column) const { return bias_[static_cast<std::size_t>(column)]; }
+  double bias(std::int64_t column) const { return item(bias_, column); }
 
   // Returns it as a Linear layer over its taps: (line, column, channel).
   Linear linear(const Context& context, Precision precision) const;
@@ -48,7 +49,7 @@ class MergedConvolution {
  private:
   std::int64_t taps() const { return kernel_ * kernel_; }
   double& at(std::int64_t column, std::int64_t tap, std::int64_t channel) {
-    return weights_[static_cast<std::size_t>((column * taps() + tap) * channels_ + channel)];
+    return item(weights_, (column * taps() + tap) * channels_ + channel);
   }
   // The weight by which the input itself reaches a column.
   double& identity(std::int64_t column) { return at(column, taps() / 2, channels_ == 1 ? 0 : column); }

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/item.h"
+
 namespace torchclip::core {
 
 struct PackedSequences {
@@ -23,10 +25,14 @@ struct PackedSequences {
 
   std::int64_t count() const { return static_cast<std::int64_t>(starts.size()) - 1; }
   std::int64_t tokens() const { return starts.back(); }
-  std::int64_t length(std::int64_t s) const { return starts[s + 1] - starts[s]; }
-  bool excludes_itself(std::int64_t s) const { return !excludes_self.empty() && excludes_self[s]; }
-  const std::int32_t* rows(std::int64_t s) const { return keys.empty() ? nullptr : keys.data() + key_starts[s]; }
-  std::int64_t key_count(std::int64_t s) const { return keys.empty() ? length(s) : key_starts[s + 1] - key_starts[s]; }
+  std::int64_t start(std::int64_t s) const { return item(starts, s); }
+  std::int64_t end(std::int64_t s) const { return item(starts, s + 1); }
+  std::int64_t length(std::int64_t s) const { return end(s) - start(s); }
+  bool excludes_itself(std::int64_t s) const { return !excludes_self.empty() && item(excludes_self, s); }
+  const std::int32_t* rows(std::int64_t s) const { return keys.empty() ? nullptr : keys.data() + item(key_starts, s); }
+  std::int64_t key_count(std::int64_t s) const {
+    return keys.empty() ? length(s) : item(key_starts, s + 1) - item(key_starts, s);
+  }
 };
 
 }  // namespace torchclip::core

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "base/item.h"
 #include "model/cpu/attention.h"
 #include "model/cpu/merged_convolution.h"
 
@@ -22,8 +23,8 @@ struct FoldedNorm {
       double sum = 0;
       for (std::int64_t c = 0; c < inner; ++c) {
         const double w = matrix.data[n * inner + c];
-        weights.push_back(static_cast<float>(w * norm.scale[c]));
-        sum += w * norm.shift[c];
+        weights.push_back(static_cast<float>(w * item(norm.scale, c)));
+        sum += w * item(norm.shift, c);
       }
       bias.push_back(static_cast<float>(sum));
     }

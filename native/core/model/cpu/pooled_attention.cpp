@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/item.h"
 #include "model/cpu/attention.h"
 
 namespace torchclip::core {
@@ -22,7 +23,7 @@ PooledAttention::PooledAttention(const Context& context, Precision precision, co
   for (std::int64_t h = 0; h < heads; ++h) {
     const float* from = key + h * head * inner;
     for (std::int64_t d = 0; d < head; ++d) {
-      for (std::int64_t i = 0; i < inner; ++i) transposed[i * head + d] = from[d * inner + i];
+      for (std::int64_t i = 0; i < inner; ++i) item(transposed, i * head + d) = from[d * inner + i];
     }
     keys_.emplace_back(context, stored, transposed.data(), nullptr, inner, head);
     values_.emplace_back(context, stored, value + h * head * inner, value_bias ? value_bias + h * head : nullptr, head,
@@ -52,14 +53,14 @@ void PooledAttention::project_queries(const Context& context, const ConstMatrix&
                                       const Matrix& projected) const {
   const std::int64_t head = width_ / heads_;
   context.pool.parallel_for(heads_, [&](std::int64_t h) {
-    keys_[h].multiply_here(queries.column_slice(h * head, head), projected.column_slice(h * inner_, inner_));
+    item(keys_, h).multiply_here(queries.column_slice(h * head, head), projected.column_slice(h * inner_, inner_));
   });
 }
 
 void PooledAttention::project_values(const Context& context, const ConstMatrix& attended, const Matrix& out) const {
   const std::int64_t head = width_ / heads_;
   context.pool.parallel_for(heads_, [&](std::int64_t h) {
-    values_[h].multiply_here(attended.column_slice(h * inner_, inner_), out.column_slice(h * head, head));
+    item(values_, h).multiply_here(attended.column_slice(h * inner_, inner_), out.column_slice(h * head, head));
   });
 }
 
@@ -84,10 +85,11 @@ void PooledAttention::run(const Context& context, Arena& arena, const ConstMatri
   common.ldk = tokens.stride;
   common.queries = heads_;
   attend_heads(context, arena, count, 1, longest, common, [&](std::int64_t s, Attention& t) {
-    t.keys = spans[s].end - spans[s].begin;
+    const Span& span = item(spans, s);
+    t.keys = span.end - span.begin;
     t.q = projected.row<char>(fixed ? 0 : s);
-    t.rows = spans[s].rows;
-    t.k = t.v = tokens.row<char>(t.rows ? 0 : spans[s].begin);
+    t.rows = span.rows;
+    t.k = t.v = tokens.row<char>(t.rows ? 0 : span.begin);
     t.out = attended.row<char>(s);
   });
   project_values(context, attended, out);

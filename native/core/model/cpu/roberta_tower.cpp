@@ -80,7 +80,7 @@ void RobertaTower::embed(const Context& context, const std::int32_t* ids, std::i
                          const PackedSequences& sequences, const Matrix& x) const {
   const std::int64_t width = x.columns;
   context.pool.parallel_for(sequences.count(), [&](std::int64_t s) {
-    std::int64_t token = sequences.starts[s];
+    std::int64_t token = sequences.start(s);
     std::int64_t position = pad_id_;  // The position of the first token is the next one.
     for (std::int64_t i = 0; i < length; ++i) {
       const std::int32_t id = ids[s * length + i];
@@ -102,7 +102,7 @@ void RobertaTower::pool(const Context& context, const PackedSequences& sequences
       std::fill_n(to, width, std::numeric_limits<float>::quiet_NaN());
       return;
     }
-    const std::int64_t start = sequences.starts[s], count = first_ ? 1 : sequences.length(s);
+    const std::int64_t start = sequences.start(s), count = first_ ? 1 : sequences.length(s);
     std::fill_n(to, width, 0.0f);
     for (std::int64_t i = 0; i < count; ++i) {
       const float* from = x.row<float>(start + i);

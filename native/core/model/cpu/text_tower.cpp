@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/item.h"
 #include "model/cpu/chunking.h"
 #include "model/cpu/projection.h"
 
@@ -72,11 +73,11 @@ void ClipTextTower::encode(const Context& context, Arena& arena, const std::int3
   }
   std::vector<std::int32_t> positions;
   const auto tokens = [&](std::int64_t i) {
-    const std::int32_t* row = ids + order[i] * length;
+    const std::int32_t* row = ids + item(order, i) * length;
     needed(row, length, positions);
-    const auto all = static_cast<std::int64_t>(positions.size());
-    const auto unshared = shares_prefixes() && i > 0 ? all - common_tokens(row, ids + order[i - 1] * length, all) : all;
-    return std::max(unshared, kLeastTokens);
+    auto count = static_cast<std::int64_t>(positions.size());
+    if (shares_prefixes() && i > 0) count -= common_tokens(row, ids + item(order, i - 1) * length, count);
+    return std::max(count, kLeastTokens);
   };
   in_token_chunks(rows, tokens, [&](std::int64_t begin, std::int64_t count) {
     encode_chunk(context, arena, ids, {order.begin() + begin, order.begin() + begin + count}, length, out, cancel);
@@ -101,7 +102,7 @@ ClipTextTower::PackedTexts ClipTextTower::pack(const std::int32_t* ids, const st
         // The keys of the row before are its tokens from the first one on.
         const std::int64_t before = sequences.key_starts[r] - sequences.key_starts[r - 1];
         shared = common_tokens(row, ids + order[r - 1] * length, std::min(before, count));
-        for (std::int64_t i = 0; i < shared; ++i) keys.push_back(keys[sequences.key_starts[r - 1] + i]);
+        for (std::int64_t i = 0; i < shared; ++i) keys.push_back(item(keys, sequences.key_starts[r - 1] + i));
       }
       for (std::int64_t i = shared; i < count; ++i) keys.push_back(static_cast<std::int32_t>(start + i - shared));
       sequences.key_starts.push_back(static_cast<std::int64_t>(keys.size()));
@@ -123,14 +124,14 @@ void ClipTextTower::embed(const Context& context, const std::int32_t* ids, std::
                           const PackedTexts& texts, const Matrix& x) const {
   const std::int64_t width = x.columns;
   context.pool.parallel_for(texts.sequences.count(), [&](std::int64_t s) {
-    for (std::int64_t i = texts.sequences.starts[s]; i < texts.sequences.starts[s + 1]; ++i) {
-      const std::int32_t at = texts.positions[i];
+    for (std::int64_t i = texts.sequences.start(s); i < texts.sequences.end(s); ++i) {
+      const std::int32_t at = item(texts.positions, i);
       const float* position = positions_.data + at * width;
       float* to = x.row<float>(i);
       if (at == length) {
         std::copy_n(appended_.data, width, to);
       } else {
-        tokens_.read(context.kernels, ids[texts.rows[i] * length + at], to);
+        tokens_.read(context.kernels, ids[item(texts.rows, i) * length + at], to);
       }
       for (std::int64_t d = 0; d < width; ++d) to[d] += position[d];
     }
@@ -150,7 +151,7 @@ void ClipTextTower::encode_chunk(const Context& context, Arena& arena, const std
   const Matrix embeddings = arena.dense(rows, embed_dim_);
   project(context, &norm_, projection_, pooled, embeddings);
   for (std::int64_t r = 0; r < rows; ++r) {
-    std::copy_n(embeddings.row<float>(r), embed_dim_, out.row<float>(order[r]));
+    std::copy_n(embeddings.row<float>(r), embed_dim_, out.row<float>(item(order, r)));
   }
 }
 

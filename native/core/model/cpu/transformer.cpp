@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/item.h"
 #include "model/cpu/attention.h"
 
 namespace torchclip::core {
@@ -81,7 +82,7 @@ void Transformer::run_pooled(const Context& context, Arena& arena, const PackedS
   }
   check_cancel(cancel);
   const Block& last = blocks_.back();
-  for (std::int64_t s = 0; s < out.rows; ++s) std::copy_n(x.row<float>(pooled[s]), width_, out.row<float>(s));
+  for (std::int64_t s = 0; s < out.rows; ++s) std::copy_n(x.row<float>(item(pooled, s)), width_, out.row<float>(s));
   add_pooled_attention(context, arena, last, sequences, x, pooled, out);
   add_feed_forward(context, arena, last, out);
 }
@@ -107,8 +108,9 @@ void Transformer::add_pooled_attention(const Context& context, Arena& arena, con
       spans.push_back({0, sequences.key_count(s), rows});
       continue;
     }
-    const std::int64_t end = causal_ ? pooled[s] + 1 : sequences.starts[s + 1];  // It attends to nothing after itself.
-    spans.push_back({sequences.starts[s], end - (sequences.excludes_itself(s) ? 1 : 0)});
+    // It attends to nothing after itself.
+    const std::int64_t end = causal_ ? item(pooled, s) + 1 : sequences.end(s);
+    spans.push_back({sequences.start(s), end - (sequences.excludes_itself(s) ? 1 : 0)});
   }
   const PooledAttention& attention = block.pooled_attention;
   const Matrix tokens = linear_input(context, arena, x, pre_norm(block.norm1), attention.type());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/item.h"
+
 namespace torchclip::core {
 namespace {
 
@@ -31,7 +33,7 @@ WinogradConvolution::WinogradConvolution(const Context& context, Precision preci
         for (int y = 0; y < 3; ++y) {
           for (int x = 0; x < 3; ++x) sum += down[y] * across[x] * from[(3 * y + x) * channels + c];
         }
-        transposed[n * channels + c] = static_cast<float>(sum);
+        item(transposed, n * channels + c) = static_cast<float>(sum);
       }
     });
     linears_.emplace_back(context, precision, transposed.data(), nullptr, columns, channels);
@@ -98,8 +100,9 @@ void WinogradConvolution::run_grouped(const Context& context, Arena& arena, cons
     const Products products{values.of(kProducts), group * columns_};
     transform_input(context, in, side, begin, end, values);
     for (std::int64_t i = 0; i < kProducts; ++i) {
-      linears_[i].multiply_here(ConstMatrix::dense(values.of(i), end - begin, channels_),
-                                Matrix::dense(products.of(i), end - begin, columns_));
+      item(linears_, i)
+          .multiply_here(ConstMatrix::dense(values.of(i), end - begin, channels_),
+                         Matrix::dense(products.of(i), end - begin, columns_));
     }
     transform_output(context, products, side, begin, end, out);
   });
@@ -116,8 +119,9 @@ void WinogradConvolution::run_stepwise(const Context& context, Arena& arena, con
     transform_input(context, in, side, begin, end, {values.data + begin * channels_, values.distance});
   });
   for (std::int64_t i = 0; i < kProducts; ++i) {
-    linears_[i].multiply(context, ConstMatrix::dense(values.of(i), tiles, channels_),
-                         Matrix::dense(products.of(i), tiles, columns_));
+    item(linears_, i)
+        .multiply(context, ConstMatrix::dense(values.of(i), tiles, channels_),
+                  Matrix::dense(products.of(i), tiles, columns_));
   }
   context.pool.parallel_for(tasks, [&](std::int64_t task) {
     const std::int64_t begin = task * kTilesOfTask, end = std::min(tiles, begin + kTilesOfTask);
