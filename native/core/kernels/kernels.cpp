@@ -135,6 +135,18 @@ Kernels choose() {
 Kernels choose() { return plain(); }
 #endif
 
+// The scale of each row, as pack_panel writes it, and the inverses that the rows are multiplied by.
+void find_scales(const float* w, std::int64_t ld, std::int64_t rows, std::int64_t inner, std::int32_t weight_max,
+                 float* scales, float* inverse) {
+  std::fill_n(scales, kPanel, 0.0f);
+  for (std::int64_t l = 0; l < rows; ++l) {
+    float largest = 0;
+    for (std::int64_t k = 0; k < inner; ++k) largest = std::max(largest, std::abs(w[l * ld + k]));
+    inverse[l] = largest > 0 ? static_cast<float>(weight_max) / largest : 0.0f;
+    scales[l] = largest / static_cast<float>(weight_max);
+  }
+}
+
 }  // namespace
 
 const Kernels* kernels() {
@@ -172,14 +184,8 @@ void pack_panel(const float* w, std::int64_t ld, std::int64_t rows, std::int64_t
   char* out = static_cast<char*>(packed) + panel * steps * kPanel * format.bytes();
   const std::uint8_t empty = bytes ? static_cast<std::uint8_t>(weight_max + 1) : 0;  // the offset, or zero
   std::memset(out, empty, static_cast<std::size_t>(steps * kPanel * format.bytes()));
-  if (scales) std::fill_n(scales, kPanel, 0.0f);
   float inverse[kPanel] = {};
-  for (std::int64_t l = 0; bytes && l < rows; ++l) {
-    float largest = 0;
-    for (std::int64_t k = 0; k < inner; ++k) largest = std::max(largest, std::abs(w[l * ld + k]));
-    inverse[l] = largest > 0 ? static_cast<float>(weight_max) / largest : 0.0f;
-    scales[l] = largest / static_cast<float>(weight_max);
-  }
+  if (bytes) find_scales(w, ld, rows, inner, weight_max, scales, inverse);
   // Elements of A in a step; and where a column's first one lies in its strip.
   const std::int64_t group = step_of(format.input), half = format.strip / 2;
   const auto place = [&](std::int64_t lane) {

@@ -193,8 +193,8 @@ struct Kernels : Functions {
 const Kernels* kernels();
 
 // Packs `rows` rows of w [rows, inner] (row stride ld) as panel `panel` of a packed matrix. For int8 a row w is stored
-// as round(w / scale) with scale = max |w| / weight_max, and its scale is written to scales[32]. Columns from `rows` on
-// are zero.
+// as round(w / scale) with scale = max |w| / weight_max, and its scale is written to scales[32]; other
+// weights have no scales. Columns from `rows` on are zero.
 void pack_panel(const float* w, std::int64_t ld, std::int64_t rows, std::int64_t inner, const Format& format,
                 std::int32_t weight_max, std::int64_t panel, void* packed, float* scales);
 

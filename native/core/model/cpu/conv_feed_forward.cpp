@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/item.h"
+
 namespace torchclip::core {
 namespace {
 
@@ -52,11 +54,11 @@ void ConvFeedForward::make_input(const Kernels& kernels, const Features& in, std
 
 void ConvFeedForward::run_grouped(const Context& context, Arena& arena, const Features& in, const Matrix& out) const {
   const std::int64_t most = lines_of_task(context, in.lines(), in.side) * in.side;
-  std::vector<Rows> of_threads;
-  for (int i = 0; i < context.pool.size(); ++i) of_threads.push_back(make_rows(arena, most));
+  std::vector<Rows> of_threads(static_cast<std::size_t>(context.pool.size()));
+  for (Rows& rows : of_threads) rows = make_rows(arena, most);
   in_lines(context, in.lines(), in.side, [&](std::int64_t begin, std::int64_t count, int thread) {
     const std::int64_t first = begin * in.side, pixels = count * in.side;
-    const Rows rows = of_threads[thread].first(pixels);
+    const Rows rows = item(of_threads, thread).first(pixels);
     make_input(context.kernels, in, begin, count, rows);
     up_.multiply_here(rows.input, rows.activated, {.activation = Activation::gelu});
     if (rows.narrowed.type != rows.activated.type) {
@@ -70,14 +72,15 @@ void ConvFeedForward::run_stepwise(const Context& context, Arena& arena, const F
   const DType type = up_.type();
   const Matrix input = arena.matrix(in.pixels.rows, in.pixels.columns, type);
   const Matrix activated = arena.matrix(in.pixels.rows, up_.columns(), type == DType::s8 ? DType::f32 : type);
-  std::vector<Matrix> convolved;  // Of each thread.
-  for (int i = 0; type != DType::f32 && i < context.pool.size(); ++i) {
-    convolved.push_back(arena.matrix(lines_of_task(context, in.lines(), in.side) * in.side, input.columns, DType::f32));
+  std::vector<Matrix> convolved(type == DType::f32 ? 0
+                                                   : static_cast<std::size_t>(context.pool.size()));  // Of each thread.
+  for (Matrix& rows : convolved) {
+    rows = arena.matrix(lines_of_task(context, in.lines(), in.side) * in.side, input.columns, DType::f32);
   }
   in_lines(context, in.lines(), in.side, [&](std::int64_t begin, std::int64_t count, int thread) {
     Rows rows;
     rows.input = input.row_slice(begin * in.side, count * in.side);
-    rows.convolved = convolved.empty() ? rows.input : convolved[thread].row_slice(0, count * in.side);
+    rows.convolved = convolved.empty() ? rows.input : item(convolved, thread).row_slice(0, count * in.side);
     make_input(context.kernels, in, begin, count, rows);
   });
   up_.multiply(context, input, activated, {.activation = Activation::gelu});

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <utility>
 
+#include "base/item.h"
+
 namespace torchclip::core {
 namespace {
 
@@ -52,10 +54,10 @@ void ConvGelu::run(const Context& context, Arena& arena, const Features& in, con
   if (squeeze_) return run_gated(context, arena, in, out);
   const std::int64_t side = conv_.side(in.side), lines = out.rows / side;
   const std::int64_t most = lines_of_task(context, lines, side) * side;
-  std::vector<Matrix> convolved;
-  for (int i = 0; i < context.pool.size(); ++i) convolved.push_back(arena.matrix(most, out.columns, DType::f32));
+  std::vector<Matrix> convolved(static_cast<std::size_t>(context.pool.size()));
+  for (Matrix& rows : convolved) rows = arena.matrix(most, out.columns, DType::f32);
   in_lines(context, lines, side, [&](std::int64_t begin, std::int64_t count, int thread) {
-    const Matrix rows = convolved[thread].row_slice(0, count * side);
+    const Matrix rows = item(convolved, thread).row_slice(0, count * side);
     conv_.run_lines(context.kernels, in, begin, count, rows);
     apply_gelu(context.kernels, rows, nullptr, out.row_slice(begin * side, count * side));
   });
