@@ -6,9 +6,11 @@
 #include <cmath>
 #include <vector>
 
+#include "base/item.h"
 #include "check.h"
 #include "kernels/amx.h"
 #include "machine.h"
+#include "row_major.h"
 #include "values.h"
 
 using namespace torchclip::core;
@@ -69,12 +71,13 @@ double largest_error(const Format& format, const Size& size) {
   const PackedWeights packed(format, w, size);
   const ConvertedRows input(*kernels(), a, inner, format.input, packed.steps * 4);
   const auto out = multiplied<Tiles>(input, packed, bias, columns);
+  const RowMajor left(a.data(), inner), weights(w.data(), inner), results(out.data(), columns);
   double largest = 0;
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) {
-      double sum = bias[c];
-      for (std::int64_t k = 0; k < inner; ++k) sum += static_cast<double>(a[r * inner + k]) * w[c * inner + k];
-      largest = larger_error(largest, std::abs(sum - out[r * columns + c]));
+      double sum = item(bias, c);
+      for (std::int64_t k = 0; k < inner; ++k) sum += static_cast<double>(left[r][k]) * weights[c][k];
+      largest = larger_error(largest, std::abs(sum - results[r][c]));
     }
   }
   return largest;

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "kernels/kernels.h"
+#include "row_major.h"
 #include "values.h"
 
 using namespace torchclip::core;
@@ -93,23 +94,24 @@ std::vector<float> attended(DType type, const Shape& shape, const Operand& q, co
 
 double largest_error(const Shape& shape, const Operand& q, const Operand& k, const Operand& v,
                      const std::vector<float>& out) {
+  const RowMajor queries(q.numbers.data(), shape.distance()), keys(k.numbers.data(), shape.distance());
+  const RowMajor attended(v.numbers.data(), shape.distance()), results(out.data(), shape.width);
+  std::vector<double> scratch(static_cast<std::size_t>(shape.keys));
+  double* weights = scratch.data();
   double largest = 0;
   for (std::int64_t i = 0; i < shape.queries; ++i) {
     const std::int64_t seen = shape.causal ? i + 1 : shape.keys;
-    std::vector<double> weights(static_cast<std::size_t>(seen));
     double total = 0;
     for (std::int64_t j = 0; j < seen; ++j) {
       double score = 0;
-      for (std::int64_t d = 0; d < shape.width; ++d) {
-        score += static_cast<double>(q.numbers[i * shape.distance() + d]) * k.numbers[j * shape.distance() + d];
-      }
+      for (std::int64_t d = 0; d < shape.width; ++d) score += static_cast<double>(queries[i][d]) * keys[j][d];
       weights[j] = std::exp(score);
       total += weights[j];
     }
     for (std::int64_t d = 0; d < shape.width; ++d) {
       double sum = 0;
-      for (std::int64_t j = 0; j < seen; ++j) sum += weights[j] / total * v.numbers[j * shape.distance() + d];
-      largest = larger_error(largest, std::abs(sum - out[i * shape.width + d]));
+      for (std::int64_t j = 0; j < seen; ++j) sum += weights[j] / total * attended[j][d];
+      largest = larger_error(largest, std::abs(sum - results[i][d]));
     }
   }
   return largest;

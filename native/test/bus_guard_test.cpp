@@ -49,9 +49,9 @@ void leave(int signal, siginfo_t* info, void*) {
   siglongjmp(back, 1);
 }
 
-void set_handler(int flags, void (*simple)(int), void (*full)(int, siginfo_t*, void*) = nullptr) {
+void set_handler(unsigned flags, void (*simple)(int), void (*full)(int, siginfo_t*, void*) = nullptr) {
   struct sigaction action {};
-  action.sa_flags = flags | (full ? SA_SIGINFO : 0);
+  action.sa_flags = static_cast<int>(flags | (full ? SA_SIGINFO : 0u));  // SA_RESETHAND is its highest bit
   if (full) {
     action.sa_sigaction = full;
   } else {

@@ -77,10 +77,11 @@ TEST_CASE("images have embeddings of length 1, and equal images have equal ones"
   const auto half = batch;
   batch.insert(batch.end(), half.begin(), half.end());
   const auto image = clip.encode_pixels(batch.data(), 2);
+  const auto dim = static_cast<std::size_t>(info.embed_dim);
   double norm = 0, apart = 0;
-  for (int i = 0; i < info.embed_dim; ++i) {
+  for (std::size_t i = 0; i < dim; ++i) {
     norm += image[i] * image[i];
-    apart = std::max<double>(apart, std::abs(image[i] - image[info.embed_dim + i]));
+    apart = std::max<double>(apart, std::abs(image[i] - image[dim + i]));
   }
   CHECK(std::abs(norm - 1) < 1e-5);
   CHECK(apart < 1e-5);

@@ -3,8 +3,10 @@
 #include <cstring>
 #include <vector>
 
+#include "base/item.h"
 #include "check.h"
 #include "machine.h"
+#include "row_major.h"
 #include "values.h"
 
 using namespace torchclip::core;
@@ -25,13 +27,13 @@ struct Line {
 
   // One result, of the lines from `first_line` on; those before it lie outside the image.
   double sum(std::int64_t first_line, std::int64_t x, std::int64_t channel) const {
-    double total = bias[channel];
+    const RowMajor pixels(in.data(), size.channels), taps(weights.data(), size.channels);
+    double total = item(bias, channel);
     for (std::int64_t y = first_line; y < size.kernel; ++y) {
       for (std::int64_t k = 0; k < size.kernel; ++k) {
         const std::int64_t at = x * size.stride + k - size.kernel / 2;
         if (at < 0 || at >= size.width) continue;
-        total += static_cast<double>(in[(y * size.width + at) * size.channels + channel]) *
-                 weights[(y * size.kernel + k) * size.channels + channel];
+        total += static_cast<double>(pixels[y * size.width + at][channel]) * taps[y * size.kernel + k][channel];
       }
     }
     return total;
@@ -63,12 +65,13 @@ double largest_error(const Line& line, std::int64_t first_line) {
   args.out = out.data();
   args.ldo = ldo;
   kernels()->depthwise(args);
+  const RowMajor written(out.data(), ldo);
   double largest = 0;
   for (std::int64_t x = 0; x < results; ++x) {
     for (std::int64_t c = 0; c < channels; ++c) {
-      largest = larger_error(largest, std::abs(out[x * ldo + c] - line.sum(first_line, x, c)));
+      largest = larger_error(largest, std::abs(written[x][c] - line.sum(first_line, x, c)));
     }
-    if (out[x * ldo + channels] != kUntouched) return INFINITY;
+    if (written[x][channels] != kUntouched) return INFINITY;
   }
   return largest;
 }
@@ -102,19 +105,20 @@ TEST_CASE("GELU of gated rows agrees with the error function, in float32 and rou
     const std::int64_t ldx = width + 2;
     auto x = values(static_cast<std::size_t>(kRows * ldx), 4);
     for (auto& v : x) v *= 6;
-    const auto gates = values(static_cast<std::size_t>(width), 5);
-    for (const bool gated : {false, true}) {
+    const RowMajor inputs(x.data(), ldx);
+    const auto random = values(static_cast<std::size_t>(width), 5);
+    for (const float* gates : {static_cast<const float*>(nullptr), random.data()}) {
       for (const DType type : {DType::f32, DType::bf16}) {
         CAPTURE(kernels_name());
         CAPTURE(width);
-        CAPTURE(gated);
+        CAPTURE((gates != nullptr));
         CAPTURE(name_of(type));
         const std::int64_t ldo = row_bytes(type, width) + 8;
         std::vector<char> out(static_cast<std::size_t>(kRows * ldo));
-        kernels()->gated_gelu(x.data(), ldx, kRows, width, gated ? gates.data() : nullptr, type, out.data(), ldo);
+        kernels()->gated_gelu(x.data(), ldx, kRows, width, gates, type, out.data(), ldo);
         for (std::int64_t r = 0; r < kRows; ++r) {
           for (std::int64_t i = 0; i < width; ++i) {
-            const double expected = exact_gelu(static_cast<double>(x[r * ldx + i]) * (gated ? gates[i] : 1.0f));
+            const double expected = exact_gelu(static_cast<double>(inputs[r][i]) * (gates ? gates[i] : 1.0f));
             float got = 0;
             if (type == DType::f32) {
               std::memcpy(&got, out.data() + r * ldo + i * 4, sizeof got);

@@ -4,10 +4,12 @@
 #include <span>
 #include <vector>
 
+#include "base/item.h"
 #include "check.h"
 #include "linalg/matrix.h"
 #include "linalg/packed.h"
 #include "machine.h"
+#include "row_major.h"
 #include "values.h"
 
 using namespace torchclip::core;
@@ -33,15 +35,18 @@ double largest_error(const Context& context, Precision precision, const Size& si
   std::vector<float> out(residual.size());
   linear.multiply(context, input.matrix(), Matrix::dense(out.data(), rows, columns),
                   {.residual = ConstMatrix::dense(residual.data(), rows, columns)});
+  const RowMajor left(a.data(), inner), weights(w.data(), inner);
+  const RowMajor added(residual.data(), columns);
+  const RowMajor results(out.data(), columns);
   double largest = 0;
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) {
-      double sum = bias[c] + residual[r * columns + c];
+      double sum = item(bias, c) + added[r][c];
       for (std::int64_t k = 0; k < inner; ++k) {
-        const float weight = w[c * inner + k];
-        sum += a[r * inner + k] * (type == DType::f32 ? stored(precision, weight) : weight);
+        const float weight = weights[c][k];
+        sum += left[r][k] * (type == DType::f32 ? stored(precision, weight) : weight);
       }
-      largest = larger_error(largest, std::abs(sum - out[r * columns + c]));
+      largest = larger_error(largest, std::abs(sum - results[r][c]));
     }
   }
   return largest;
@@ -100,7 +105,7 @@ TEST_CASE("a row has the same bits with any other rows and any number of threads
       for (const std::int64_t row : {0, 13, 66, 249}) {
         CAPTURE(row);
         linear.multiply(context, input.matrix().row_slice(row, 1), Matrix::dense(one.data(), 1, kColumns));
-        CHECK(first_difference(one, std::span(all).subspan(row * kColumns, kColumns)) == "");
+        CHECK(first_difference(one, std::span(RowMajor(all.data(), kColumns)[row], kColumns)) == "");
       }
       if (of_one_thread.empty()) of_one_thread = all;
       CHECK(first_difference(all, of_one_thread) == "");

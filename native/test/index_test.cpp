@@ -11,6 +11,7 @@
 #include "check.h"
 #include "files.h"
 #include "index_search.h"
+#include "row_major.h"
 #include "values.h"
 
 using namespace torchclip::core;
@@ -88,6 +89,7 @@ TEST_CASE("rows of bf16 are found by what is stored, whether few or many ask") {
   const auto rows = values(kRows * kDim, 31), queries = values(20 * kDim, 32);
   Index index(DType::bf16, kDim);
   index.add(rows.data(), kRows);
+  const RowMajor given(rows.data(), kDim), asked(queries.data(), kDim);
   for (const std::int64_t count : {1, 20}) {
     const auto found = search(index, {queries.begin(), queries.begin() + count * kDim}, 1);
     for (std::int64_t q = 0; q < count; ++q) {
@@ -96,9 +98,7 @@ TEST_CASE("rows of bf16 are found by what is stored, whether few or many ask") {
       double best = -1e9;
       for (std::int64_t r = 0; r < kRows; ++r) {
         double sum = 0;
-        for (std::int64_t i = 0; i < kDim; ++i) {
-          sum += queries[q * kDim + i] * stored(Precision::bf16, rows[r * kDim + i]);
-        }
+        for (std::int64_t i = 0; i < kDim; ++i) sum += asked[q][i] * stored(Precision::bf16, given[r][i]);
         best = std::max(best, sum);
       }
       CHECK(std::abs(best - found.scores[static_cast<std::size_t>(q)]) < 0.03);

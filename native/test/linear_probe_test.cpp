@@ -9,6 +9,7 @@
 #include "learn/probe_features.h"
 #include "learn/spd.h"
 #include "machine.h"
+#include "row_major.h"
 #include "values.h"
 
 using namespace torchclip::core;
@@ -26,12 +27,13 @@ struct Problem {
 Problem problem_of(std::int64_t rows, std::int64_t dim, std::int32_t classes, double lambda) {
   Problem problem;
   std::uint32_t state = 7;
-  const auto centres = values(static_cast<std::size_t>(classes * dim), 11);
+  const auto random = values(static_cast<std::size_t>(classes * dim), 11);
+  const RowMajor centres(random.data(), dim);
   for (std::int64_t i = 0; i < rows; ++i) {
     const auto label = static_cast<std::int32_t>(i % classes);
     problem.labels.push_back(label);
     for (std::int64_t k = 0; k < dim; ++k) {
-      problem.features.push_back(0.4f + 0.3f * centres[label * dim + k] + next_value(state));
+      problem.features.push_back(0.4f + 0.3f * centres[label][k] + next_value(state));
     }
   }
   problem.given = {problem.features.data(), problem.labels.data(), rows, dim, classes, lambda};
@@ -55,30 +57,30 @@ Weights fitted(const Problem& problem, LinearProbeOptions options, LinearProbeRe
 double largest_gradient(const Problem& problem, const Weights& weights) {
   const auto& given = problem.given;
   const std::int64_t heads = given.heads(), dim = given.dim;
-  std::vector<double> gradient(static_cast<std::size_t>(heads * (dim + 1)));
+  std::vector<double> partials(static_cast<std::size_t>(heads * (dim + 1)));
+  const RowMajor gradient(partials.data(), dim + 1);  // of the coefficients, then of the intercept
+  const RowMajor coefficients(weights.coefficients.data(), dim);
   for (std::int64_t k = 0; k < heads; ++k) {
-    for (std::int64_t d = 0; d < dim; ++d) {
-      gradient[k * (dim + 1) + d] = given.lambda * weights.coefficients[k * dim + d];
-    }
+    for (std::int64_t d = 0; d < dim; ++d) gradient[k][d] = given.lambda * coefficients[k][d];
   }
   for (std::int64_t i = 0; i < given.rows; ++i) {
     const float* x = given.features + i * dim;
-    std::vector<double> z(static_cast<std::size_t>(heads));
+    std::vector<double> logits = weights.intercepts;
+    double* z = logits.data();
     for (std::int64_t k = 0; k < heads; ++k) {
-      z[k] = weights.intercepts[k];
-      for (std::int64_t d = 0; d < dim; ++d) z[k] += weights.coefficients[k * dim + d] * x[d];
+      for (std::int64_t d = 0; d < dim; ++d) z[k] += coefficients[k][d] * x[d];
     }
     double sum = heads == 1 ? 1 : 0;
-    for (const double value : z) sum += std::exp(value);
+    for (const double logit : logits) sum += std::exp(logit);
     for (std::int64_t k = 0; k < heads; ++k) {
       const bool own = heads == 1 ? given.labels[i] == 1 : given.labels[i] == k;
       const double residual = std::exp(z[k]) / sum - (own ? 1 : 0);
-      for (std::int64_t d = 0; d < dim; ++d) gradient[k * (dim + 1) + d] += residual * x[d];
-      gradient[k * (dim + 1) + dim] += residual;
+      for (std::int64_t d = 0; d < dim; ++d) gradient[k][d] += residual * x[d];
+      gradient[k][dim] += residual;
     }
   }
   double largest = 0;
-  for (const double g : gradient) largest = larger_error(largest, std::abs(g) / static_cast<double>(given.rows));
+  for (const double g : partials) largest = larger_error(largest, std::abs(g) / static_cast<double>(given.rows));
   return largest;
 }
 
@@ -101,14 +103,16 @@ double largest_product_error(void (*product)(const ProductArgs<T>&), std::int64_
                       inner,
                       true};
   product(args);
+  const RowMajor a_rows(left.data(), transposed ? rows : inner), b_rows(right.data(), columns);
+  const RowMajor results(out.data(), columns);
   double largest = 0;
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) {
       double sum = 1;
       for (std::int64_t k = 0; k < inner; ++k) {
-        sum += static_cast<double>(left[transposed ? k * rows + r : r * inner + k]) * right[k * columns + c];
+        sum += static_cast<double>(transposed ? a_rows[k][r] : a_rows[r][k]) * b_rows[k][c];
       }
-      largest = larger_error(largest, std::abs(sum - static_cast<double>(out[r * columns + c])));
+      largest = larger_error(largest, std::abs(sum - static_cast<double>(results[r][c])));
     }
   }
   return largest;
@@ -134,20 +138,23 @@ TEST_CASE("the inverse of a positive definite matrix times the matrix is one") {
   constexpr std::int64_t kSize = 112;
   Machine machine(3);
   const auto random = values(kSize * kSize, 5);
-  std::vector<double> matrix(kSize * kSize);
+  const RowMajor factor(random.data(), kSize);
+  std::vector<double> products(kSize * kSize);
+  const RowMajor matrix(products.data(), kSize);
   for (std::int64_t i = 0; i < kSize; ++i) {
     for (std::int64_t j = 0; j < kSize; ++j) {
-      for (std::int64_t k = 0; k < kSize; ++k) matrix[i * kSize + j] += random[i * kSize + k] * random[j * kSize + k];
+      for (std::int64_t k = 0; k < kSize; ++k) matrix[i][j] += factor[i][k] * factor[j][k];
     }
-    matrix[i * kSize + i] += 1;
+    matrix[i][i] += 1;
   }
-  auto inverse = matrix;
-  REQUIRE(invert_spd(machine.context(), inverse.data(), kSize));
+  auto inverted = products;
+  REQUIRE(invert_spd(machine.context(), inverted.data(), kSize));
+  const RowMajor inverse(inverted.data(), kSize);
   double largest = 0;
   for (std::int64_t i = 0; i < kSize; ++i) {
     for (std::int64_t j = 0; j < kSize; ++j) {
       double sum = i == j ? -1 : 0;
-      for (std::int64_t k = 0; k < kSize; ++k) sum += matrix[i * kSize + k] * inverse[k * kSize + j];
+      for (std::int64_t k = 0; k < kSize; ++k) sum += matrix[i][k] * inverse[k][j];
       largest = larger_error(largest, std::abs(sum));
     }
   }
@@ -158,7 +165,7 @@ TEST_CASE("a matrix that is not positive definite has no inverse") {
   constexpr std::int64_t kSize = 16;
   Machine machine(1);
   std::vector<double> matrix(kSize * kSize);
-  for (std::int64_t i = 0; i < kSize; ++i) matrix[i * kSize + i] = i == 9 ? -1 : 1;
+  for (std::size_t i = 0; i < kSize; ++i) matrix[i * kSize + i] = i == 9 ? -1 : 1;
   CHECK_FALSE(invert_spd(machine.context(), matrix.data(), kSize));
 }
 
@@ -193,7 +200,7 @@ TEST_CASE("the weights of three or more classes add up to zero") {
   const auto problem = problem_of(400, 20, 5, 0.5);
   const auto weights = fitted(problem, {.tolerance = 1e-10, .threads = 2});
   double intercepts = 0, first = 0;
-  for (std::int64_t k = 0; k < 5; ++k) {
+  for (std::size_t k = 0; k < 5; ++k) {
     intercepts += weights.intercepts[k];
     first += weights.coefficients[k * 20];
   }
@@ -235,10 +242,10 @@ TEST_CASE("logits are the product with the features plus the intercepts") {
   std::vector<double> logits(kRows * 2);
   probe_logits(features.data(), kRows, kDim, coefficients.data(), intercepts.data(), 2, 2, logits.data());
   double largest = 0;
-  for (std::int64_t i = 0; i < kRows; ++i) {
-    for (std::int64_t k = 0; k < 2; ++k) {
+  for (std::size_t i = 0; i < kRows; ++i) {
+    for (std::size_t k = 0; k < 2; ++k) {
       double sum = intercepts[k];
-      for (std::int64_t d = 0; d < kDim; ++d) sum += coefficients[k * kDim + d] * features[i * kDim + d];
+      for (std::size_t d = 0; d < kDim; ++d) sum += coefficients[k * kDim + d] * features[i * kDim + d];
       largest = larger_error(largest, std::abs(sum - logits[i * 2 + k]));
     }
   }

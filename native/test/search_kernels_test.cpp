@@ -3,8 +3,10 @@
 #include <cmath>
 #include <vector>
 
+#include "base/item.h"
 #include "check.h"
 #include "machine.h"
+#include "row_major.h"
 #include "search/int8_queries.h"
 #include "values.h"
 
@@ -48,12 +50,14 @@ TEST_CASE("fp32 scores of few queries agree with sums in double") {
       const auto queries = values(static_cast<std::size_t>(count * dim), 14);
       std::vector<float> out(static_cast<std::size_t>(count * kRows));
       kernels()->dots(base.data(), kRows, dim, queries.data(), count, out.data(), kRows);
+      const RowMajor rows(base.data(), dim), asked(queries.data(), dim);
+      const RowMajor results(out.data(), kRows);
       double largest = 0;
       for (std::int64_t q = 0; q < count; ++q) {
         for (std::int64_t r = 0; r < kRows; ++r) {
           double sum = 0;
-          for (std::int64_t i = 0; i < dim; ++i) sum += static_cast<double>(base[r * dim + i]) * queries[q * dim + i];
-          largest = larger_error(largest, std::abs(sum - out[q * kRows + r]));
+          for (std::int64_t i = 0; i < dim; ++i) sum += static_cast<double>(rows[r][i]) * asked[q][i];
+          largest = larger_error(largest, std::abs(sum - results[q][r]));
         }
       }
       CHECK(largest <= 2e-6 * std::sqrt(static_cast<double>(dim)));
@@ -72,11 +76,14 @@ TEST_CASE("every score that reaches the limit of its column is passed on, and no
   };
   auto scores = values(kRows * kPanel, 15);
   const auto limits = values(kPanel, 16);
-  for (std::int64_t column = 0; column < kPanel; ++column) scores[3 * kPanel + column] = limits[column];  // equal
+  const RowMajor rows(scores.data(), kPanel);
+  std::copy(limits.begin(), limits.end(), rows[3]);  // equal
   std::vector<Score> expected, found;
-  for (std::int64_t i = 0; i < kRows * kPanel; ++i) {
-    const auto column = static_cast<int>(i % kPanel);
-    if (scores[i] >= limits[column]) expected.push_back({i / kPanel, column, scores[i]});
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    for (int column = 0; column < kPanel; ++column) {
+      const float score = rows[row][column];
+      if (score >= item(limits, column)) expected.push_back({row, column, score});
+    }
   }
   kernels()->scan(scores.data(), kRows, limits.data(), &found, [](void* state, std::int64_t row, int column, float x) {
     static_cast<std::vector<Score>*>(state)->push_back({row, column, x});

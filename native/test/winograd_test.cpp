@@ -5,10 +5,12 @@
 #include <cmath>
 #include <vector>
 
+#include "base/item.h"
 #include "check.h"
 #include "linalg/arena.h"
 #include "linalg/matrix.h"
 #include "machine.h"
+#include "row_major.h"
 #include "values.h"
 
 using namespace torchclip::core;
@@ -33,12 +35,13 @@ struct Convolution {
   double sum(std::int64_t pixel, std::int64_t column) const {
     const std::int64_t side = size.side, channels = size.channels;
     const std::int64_t x = pixel % side, y = pixel / side % side, image = pixel / (side * side);
-    double total = bias[column];
+    const RowMajor pixels(in.data(), channels), rows(weights.data(), channels);
+    double total = item(bias, column);
     for (std::int64_t tap = 0; tap < kTaps; ++tap) {
       const std::int64_t tap_y = y + tap / 3 - 1, tap_x = x + tap % 3 - 1;
       if (tap_y < 0 || tap_y >= side || tap_x < 0 || tap_x >= side) continue;
-      const float* from = &in[((image * side + tap_y) * side + tap_x) * channels];
-      const float* weight = &weights[(column * kTaps + tap) * channels];
+      const float* from = pixels[(image * side + tap_y) * side + tap_x];
+      const float* weight = rows[column * kTaps + tap];
       for (std::int64_t k = 0; k < channels; ++k) total += static_cast<double>(from[k]) * weight[k];
     }
     return total;
@@ -56,11 +59,12 @@ double largest_error(const Context& context, const Convolution& c) {
   WinogradConvolution(context, Precision::fp32, c.weights.data(), c.bias.data(), columns, channels)
       .run(context, arena, ConstMatrix::dense(c.in.data(), pixels, channels), side,
            Matrix::dense(out.data(), pixels, columns));
+  const RowMajor results(out.data(), columns);
   double largest = 0;
   for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
     for (std::int64_t column = 0; column < columns; ++column) {
       const double expected = std::max(c.sum(pixel, column), 0.0);
-      largest = larger_error(largest, std::abs(expected - out[pixel * columns + column]));
+      largest = larger_error(largest, std::abs(expected - results[pixel][column]));
     }
   }
   return largest;

@@ -36,14 +36,15 @@ class Clip {
   // Converts uint8 [height, width, channels] to uint8 [image_size, image_size, 3].
   std::vector<std::uint8_t> preprocess(const std::uint8_t* pixels, std::int32_t width, std::int32_t height,
                                        std::int32_t channels) const {
-    std::vector<std::uint8_t> out(static_cast<std::size_t>(info_.image_size) * info_.image_size * 3);
+    const auto side = static_cast<std::size_t>(info_.image_size);
+    std::vector<std::uint8_t> out(side * side * 3);
     torchclip_error error{};
     check(torchclip_preprocess(engine_.get(), pixels, width, height, channels, out.data(), &error), error);
     return out;
   }
 
   std::vector<float> encode_pixels(const std::uint8_t* batch, std::int64_t rows, bool normalize = true) {
-    std::vector<float> out(static_cast<std::size_t>(rows) * info_.embed_dim);
+    auto out = zeros(rows, info_.embed_dim);
     torchclip_error error{};
     check(torchclip_encode_pixels(engine_.get(), batch, rows, out.data(), normalize, &error), error);
     return out;
@@ -58,7 +59,7 @@ class Clip {
   }
 
   std::vector<float> encode_pooled(const std::uint8_t* batch, std::int64_t rows, bool normalize = false) {
-    std::vector<float> out(static_cast<std::size_t>(rows) * static_cast<std::size_t>(pooled_dim()));
+    auto out = zeros(rows, pooled_dim());
     torchclip_error error{};
     check(torchclip_encode_pooled(engine_.get(), batch, rows, out.data(), normalize, &error), error);
     return out;
@@ -66,7 +67,7 @@ class Clip {
 
   std::vector<float> encode_tokens(const std::int32_t* ids, std::int64_t rows, std::int32_t length,
                                    bool normalize = true) {
-    std::vector<float> out(static_cast<std::size_t>(rows) * info_.embed_dim);
+    auto out = zeros(rows, info_.embed_dim);
     torchclip_error error{};
     check(torchclip_encode_tokens(engine_.get(), ids, rows, length, out.data(), normalize, &error), error);
     return out;
@@ -88,6 +89,9 @@ class Clip {
   torchclip_engine* get() const noexcept { return engine_.get(); }
 
  private:
+  static std::vector<float> zeros(std::int64_t rows, std::int32_t width) {
+    return std::vector<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(width));
+  }
   static void check(torchclip_status status, const torchclip_error& error) {
     if (status != TORCHCLIP_OK) throw Exception(error);
   }

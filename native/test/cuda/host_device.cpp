@@ -9,6 +9,7 @@
 
 #include "base/environment.h"
 #include "base/error.h"
+#include "base/item.h"
 #include "gemm_plans.h"
 #include "host_graphs.h"
 #include "reference_kernels.h"
@@ -123,10 +124,9 @@ class HostDevice final : public Device {
     return true;
   }
   void decode_jpegs(JpegJob* jobs, std::int64_t count) override {
-    for (std::int64_t i = 0; i < count; ++i) {
-      jobs[i].done = jobs[i].data[0] == 'O';
-      if (jobs[i].done)
-        std::memcpy(jobs[i].out, jobs[i].data + 4, static_cast<std::size_t>(jobs[i].width) * jobs[i].height * 3);
+    for (JpegJob* job = jobs; job != jobs + count; ++job) {
+      job->done = job->data[0] == 'O';
+      if (job->done) std::copy_n(job->data + 4, job->width * job->height * 3, job->out);
     }
   }
 
@@ -159,13 +159,14 @@ class HostDevice final : public Device {
     for (std::int64_t first = 0; first < p.columns; first += 2 * kPairs) {
       const auto columns = std::min(2 * kPairs, p.columns - first);
       for (std::int64_t c = 0; c < columns; ++c) {
-        for (std::int64_t i = 0; i < p.inner; ++i) panel[i * kPairs + c / 2][c % 2] = w[(first + c) * p.inner + i];
+        for (std::int64_t i = 0; i < p.inner; ++i)
+          core::item(panel, i * kPairs + c / 2)[c % 2] = core::item(w, (first + c) * p.inner + i);
       }
       for (std::int64_t r = 0; r < p.rows; ++r) {
         Pair s0{}, s1{}, s2{}, s3{};
         for (std::int64_t i = 0; i < p.inner; ++i) {
-          const double x = a[r * p.inner + i];
-          const Pair* at = &panel[i * kPairs];
+          const double x = core::item(a, r * p.inner + i);
+          const Pair* at = panel.data() + i * kPairs;
           s0 += x * at[0];
           s1 += x * at[1];
           s2 += x * at[2];
@@ -178,8 +179,9 @@ class HostDevice final : public Device {
   }
 
   static std::vector<double> elements(const void* from, DType dtype, std::int64_t count) {
-    std::vector<double> v(static_cast<std::size_t>(count));
-    for (std::int64_t i = 0; i < count; ++i) v[i] = reference::element(from, dtype, i);
+    std::vector<double> v;
+    v.reserve(static_cast<std::size_t>(count));
+    for (std::int64_t i = 0; i < count; ++i) v.push_back(reference::element(from, dtype, i));
     return v;
   }
 

@@ -86,7 +86,7 @@ TEST_CASE("grey files, files of four components and damaged ones are not RGB") {
   }
   auto whole = start();
   append_frame(whole, "RGB");
-  for (std::size_t length = 0; length < 20; ++length) CHECK(!is_rgb(Bytes(whole.begin(), whole.begin() + length)));
+  for (auto end = whole.begin(); end != whole.begin() + 20; ++end) CHECK(!is_rgb(Bytes(whole.begin(), end)));
   CHECK(!is_rgb({0xff, 0xd8, 0xff, 0xe0, 0xff, 0xff}));
   CHECK(!is_rgb({0xff, 0xd8, 0xff, 0xe0, 0, 0}));
 }

@@ -223,7 +223,8 @@ TEST_CASE("files of passes that follow each other: what is decoded beside a pass
   const auto dim = static_cast<std::size_t>(runner.info().embed_dim);
   std::vector<std::vector<std::uint8_t>> bytes;
   std::vector<core::ImageInput> files;
-  for (const std::uint32_t seed : {3, 5, 8, 13}) bytes.push_back(test_jpeg("OK", 60, 90, striped_image(60, 90, seed)));
+  for (const std::uint32_t seed : {3u, 5u, 8u, 13u})
+    bytes.push_back(test_jpeg("OK", 60, 90, striped_image(60, 90, seed)));
   for (const auto& file : bytes) files.push_back(as_file(file));
   Rows together(files.size() * dim);
   std::vector<std::uint8_t> failed(files.size());

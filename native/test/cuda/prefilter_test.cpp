@@ -10,9 +10,11 @@
 #include "bench.h"
 #include "check.h"
 #include "quantized_query.h"
+#include "row_major.h"
 
 using namespace torchclip::cuda;
 using torchclip::test::first_difference;
+using torchclip::test::RowMajor;
 
 namespace {
 
@@ -87,13 +89,15 @@ TEST_CASE("int8 rows are within half a step of the rows, and norms and errors ar
     const auto values = q.bench.get<std::int8_t>(q.rows.values, static_cast<std::size_t>(96 * length));
     const auto scales = q.bench.get<float>(q.rows.scales, kRows), norms = q.bench.get<float>(q.rows.norms, kRows),
                errors = q.bench.get<float>(q.rows.errors, kRows);
-    for (std::int64_t r = 0; r < kRows; ++r) {
+    const RowMajor rows(floats.data(), length);
+    for (std::size_t r = 0; r < kRows; ++r) {
       CAPTURE(length);
       CAPTURE(r);
+      const auto row = static_cast<std::int64_t>(r);
       double norm = 0, error = 0, largest = 0;
       for (std::int64_t i = 0; i < length; ++i) {
-        const double x = floats[static_cast<std::size_t>(r * length + i)];
-        const double rest = x - static_cast<double>(scales[r]) * Quantized::value(values, length, r, i);
+        const double x = rows[row][i];
+        const double rest = x - static_cast<double>(scales[r]) * Quantized::value(values, length, row, i);
         norm += x * x;
         error += rest * rest;
         largest = std::max(largest, std::abs(rest));

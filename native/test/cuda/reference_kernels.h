@@ -72,26 +72,30 @@ inline void layer_norm(const float* x, std::int64_t stride, const std::int32_t* 
 // x + deltas, and its norm in `format`; the sum replaces x if `stores`.
 inline void add_norm(float* x, const Deltas& deltas, bool stores, std::int64_t rows, std::int64_t width,
                      const NormWeights& norm, const NumberFormat& format, void* out) {
-  std::vector<float> sum(x, x + rows * width), normalized(sum.size());
+  std::vector<float> sums(x, x + rows * width), normalized(sums.size());
   for (const Bf16* delta : {deltas.first, deltas.second}) {
-    for (std::int64_t i = 0; delta && i < rows * width; ++i) sum[i] += to_float(delta[i]);
+    if (!delta) continue;
+    for (float& sum : sums) sum += to_float(*delta++);
   }
-  layer_norm(sum.data(), width, nullptr, rows, width, norm, DType::f32, normalized.data());
-  for (std::int64_t i = 0; out && i < rows * width; ++i) set(out, format.dtype, i, normalized[i] * format.scale);
-  if (stores) std::copy(sum.begin(), sum.end(), x);
+  layer_norm(sums.data(), width, nullptr, rows, width, norm, DType::f32, normalized.data());
+  std::int64_t i = 0;
+  for (const float value : normalized) {
+    if (out) set(out, format.dtype, i++, value * format.scale);
+  }
+  if (stores) std::copy(sums.begin(), sums.end(), x);
 }
 
 inline void assemble(const float* embedded, const float* positions, const float* token, std::int64_t rows,
                      std::int64_t patches, std::int64_t width, const NormWeights& norm, float* x) {
   const std::int64_t extra = token ? 1 : 0;
-  std::vector<float> line(static_cast<std::size_t>(width));
+  std::vector<float> row(static_cast<std::size_t>(width));
+  float* line = row.data();
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t p = -extra; p < patches; ++p) {
       for (std::int64_t i = 0; i < width; ++i) {
         line[i] = p < 0 ? token[i] : embedded[(r * patches + p) * width + i] + positions[p * width + i];
       }
-      layer_norm(line.data(), width, nullptr, 1, width, norm, DType::f32,
-                 x + (r * (patches + extra) + p + extra) * width);
+      layer_norm(line, width, nullptr, 1, width, norm, DType::f32, x + (r * (patches + extra) + p + extra) * width);
     }
   }
 }
@@ -125,7 +129,7 @@ inline void bias_activation(void* x, DType number, std::int64_t rows, std::int64
 inline void attend_one(const Attention& a, std::int64_t query, std::int64_t key, std::int64_t keys, std::int64_t head,
                        void* out) {
   const std::int64_t column = head * a.width;
-  std::vector<double> weights(static_cast<std::size_t>(keys));
+  std::vector<double> weights;
   double total = 0, most = -INFINITY;
   for (std::int64_t k = 0; k < keys; ++k) {
     double dot = 0;
@@ -133,14 +137,16 @@ inline void attend_one(const Attention& a, std::int64_t query, std::int64_t key,
       dot += static_cast<double>(element(a.q, a.dtype, query * a.q_stride + column + i)) *
              element(a.k, a.dtype, (key + k) * a.kv_stride + column + i);
     }
-    weights[k] = dot;
+    weights.push_back(dot);
     most = std::max(most, dot);
   }
   for (auto& w : weights) total += w = std::exp(w - most);
   for (std::int64_t i = 0; i < a.width; ++i) {
     double sum = 0;
-    for (std::int64_t k = 0; k < keys; ++k) {
-      sum += weights[k] / total * element(a.v, a.dtype, (key + k) * a.kv_stride + column + i);
+    std::int64_t at = key * a.kv_stride + column + i;
+    for (const double weight : weights) {
+      sum += weight / total * element(a.v, a.dtype, at);
+      at += a.kv_stride;
     }
     set(out, a.dtype, (query * a.heads + head) * a.width + i, static_cast<float>(sum));
   }

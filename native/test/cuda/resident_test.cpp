@@ -47,7 +47,7 @@ Found expected_of(const std::vector<float>& base, const std::vector<float>& quer
   Found found;
   for (std::size_t q = 0; q < queries.size() / kDim; ++q) {
     std::vector<float> scores;
-    std::vector<std::int32_t> order;
+    std::vector<std::size_t> order;  // of the rows that are hits
     for (std::int64_t r = 0; r < rows; ++r) {
       double sum = 0;
       for (std::int64_t i = 0; i < kDim; ++i) {
@@ -55,12 +55,12 @@ Found expected_of(const std::vector<float>& base, const std::vector<float>& quer
                static_cast<double>(queries[q * kDim + static_cast<std::size_t>(i)]);
       }
       scores.push_back(static_cast<float>(sum));
-      if (!std::isnan(sum) && allowed.passes(r)) order.push_back(static_cast<std::int32_t>(r));
+      if (!std::isnan(sum) && allowed.passes(r)) order.push_back(scores.size() - 1);
     }
     std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return scores[a] > scores[b]; });
-    for (std::int32_t i = 0; i < k; ++i) {
-      const bool is_hit = static_cast<std::size_t>(i) < order.size();
-      found.indices.push_back(is_hit ? order[i] : -1);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(k); ++i) {
+      const bool is_hit = i < order.size();
+      found.indices.push_back(is_hit ? static_cast<std::int32_t>(order[i]) : -1);
       found.scores.push_back(is_hit ? scores[order[i]] : NAN);
     }
   }

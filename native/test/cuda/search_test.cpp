@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "check.h"
+#include "row_major.h"
 #include "test_device.h"
 #include "values.h"
 
 namespace cuda = torchclip::cuda;
 using torchclip::test::first_difference;
+using torchclip::test::RowMajor;
 
 namespace {
 
@@ -43,14 +45,14 @@ struct Search {
 TEST_CASE("similarity agrees with sums in double") {
   Search search;
   const auto scores = search.similarity();
+  const RowMajor queries(search.queries.data(), kDim), base(search.base.data(), kDim);
+  const RowMajor results(scores.data(), kRows);
   double largest = 0;
   for (std::int64_t q = 0; q < kQueries; ++q) {
     for (std::int64_t r = 0; r < kRows; ++r) {
       double dot = 0;
-      for (std::int64_t i = 0; i < kDim; ++i) {
-        dot += static_cast<double>(search.queries[q * kDim + i]) * search.base[r * kDim + i];
-      }
-      largest = torchclip::test::larger_error(largest, std::abs(dot - scores[q * kRows + r]));
+      for (std::int64_t i = 0; i < kDim; ++i) dot += static_cast<double>(queries[q][i]) * base[r][i];
+      largest = torchclip::test::larger_error(largest, std::abs(dot - results[q][r]));
     }
   }
   CHECK(largest < 1e-5);
@@ -68,12 +70,12 @@ TEST_CASE("the k best rows are those of a stable sort of the similarity") {
     CAPTURE(q);
     std::vector<std::int32_t> order(kRows);
     std::iota(order.begin(), order.end(), 0);
-    const float* row = &scores[q * kRows];
+    const float* row = RowMajor(scores.data(), kRows)[q];
     std::stable_sort(order.begin(), order.end(), [row](auto a, auto b) { return row[a] > row[b]; });
     order.resize(kBest);
     const auto first = indices.begin() + q * kBest;
     CHECK(first_difference(std::vector(first, first + kBest), order) == "");
-    CHECK(best[q * kBest] == row[order[0]]);
+    CHECK(*RowMajor(best.data(), kBest)[q] == row[order[0]]);
   }
 }
 

@@ -6,12 +6,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/item.h"
 #include "bench.h"
 #include "check.h"
+#include "row_major.h"
 #include "search.h"
 
 using namespace torchclip::cuda;
 using torchclip::test::first_difference;
+using torchclip::test::RowMajor;
 
 TEST_CASE("keys are in the order of the scores, equal scores in that of the rows") {
   CHECK(key_of(1.0f, 3) > key_of(1.0f, 4));
@@ -36,35 +39,38 @@ TEST_CASE("the k best of scores that come in parts are those of a stable sort") 
   constexpr std::int64_t kQueries = 3, kColumns = 5000, kChunk = 1999;
   Bench bench;
   auto scores = wide_values(kQueries * kColumns, 30);
-  for (std::size_t i = 0; i < scores.size(); i += 3) scores[i] = 1.5f;            // many ties
-  for (std::int64_t i = 0; i < kColumns; ++i) scores[i] = static_cast<float>(i);  // each better than all before
+  for (std::size_t i = 0; i < scores.size(); i += 3) scores[i] = 1.5f;  // many ties
+  const RowMajor rows_of_scores(scores.data(), kColumns);
+  std::iota(rows_of_scores[0], rows_of_scores[1], 0.0f);  // each better than all before
   for (const auto& [k, parts] : {std::pair<std::int32_t, std::int64_t>{1, 1}, {10, 1}, {10, 7}, {1024, 1}, {1024, 2}}) {
     auto* best = bench.put(std::vector<std::uint64_t>(static_cast<std::size_t>(kQueries * parts * k), 0));
     for (std::int64_t first = 0; first < kColumns; first += kChunk) {
       const std::int64_t n = std::min(kChunk, kColumns - first);
       std::vector<float> part;
       for (std::int64_t q = 0; q < kQueries; ++q) {
-        part.insert(part.end(), &scores[q * kColumns + first], &scores[q * kColumns + first] + n);
+        const float* from = rows_of_scores[q] + first;
+        part.insert(part.end(), from, from + n);
       }
       select_top_k(bench.stream(), bench.put(part), kQueries, n, n, first, k, parts, best);
     }
     auto keys = bench.get<std::uint64_t>(best, static_cast<std::size_t>(kQueries * parts * k));
     keys = merged_hits(keys, kQueries, parts, k);
+    const RowMajor hits(keys.data(), k);
     for (std::int64_t q = 0; q < kQueries; ++q) {
       CAPTURE(k);
       CAPTURE(parts);
       CAPTURE(q);
       std::vector<std::uint32_t> order(kColumns), rows;
       std::iota(order.begin(), order.end(), 0u);
-      const float* row = &scores[q * kColumns];
+      const float* row = rows_of_scores[q];
       std::stable_sort(order.begin(), order.end(), [row](auto a, auto b) { return row[a] > row[b]; });
       std::vector<float> expected_scores, found_scores;
-      for (std::int32_t i = 0; i < k; ++i) {
-        rows.push_back(row_of(keys[q * k + i]));
-        found_scores.push_back(score_of(keys[q * k + i]));
-        expected_scores.push_back(row[order[i]]);
+      for (const std::uint64_t* hit = hits[q]; hit != hits[q + 1]; ++hit) {
+        rows.push_back(row_of(*hit));
+        found_scores.push_back(score_of(*hit));
       }
       order.resize(rows.size());
+      for (const std::uint32_t expected_row : order) expected_scores.push_back(row[expected_row]);
       CHECK(first_difference(rows, order) == "");
       CHECK(first_difference(found_scores, expected_scores) == "");
     }
@@ -88,7 +94,7 @@ TEST_CASE("the k best of keys are theirs in order, whether a query has some or a
       CAPTURE(k);
       CAPTURE(q);
       const auto from = keys.begin() + q * kMost;
-      std::vector<std::uint64_t> expected(from, from + std::min<std::int64_t>(counts[q], kMost));
+      std::vector<std::uint64_t> expected(from, from + std::min<std::int64_t>(torchclip::core::item(counts, q), kMost));
       std::sort(expected.rbegin(), expected.rend());
       expected.resize(static_cast<std::size_t>(k), 0);
       CHECK(first_difference(std::vector(found.begin() + q * k, found.begin() + (q + 1) * k), expected) == "");

@@ -32,7 +32,7 @@ std::int64_t first_label(const Rows& images, const Rows& texts, std::int64_t dim
   std::int64_t best = 0;
   double best_score = -INFINITY;
   for (std::int64_t text = 0; text < static_cast<std::int64_t>(texts.size()) / dim; ++text) {
-    const double score = dot(&images[image * dim], &texts[text * dim], dim);
+    const double score = dot(images.data() + image * dim, texts.data() + text * dim, dim);
     if (score > best_score) {
       best = text;
       best_score = score;
