@@ -72,8 +72,8 @@ struct SmallModel {
 }  // namespace
 
 // The texts of the tests' small model are the more sensitive ones: with 3 bits of mantissa they lose more than `auto`
-// takes.
-TEST_CASE("fp8: a cosine to float32 of at least 0.998 of images and pooled features, and 0.99 of texts") {
+// takes. A GPU sums with fewer bits (CUBLASLT_MATMUL_DESC_FAST_ACCUM) than the host's model of one, in float32.
+TEST_CASE("fp8: a cosine to float32 of at least 0.998 of images and pooled features, and 0.99 of texts (GPU: 0.98)") {
   if (!device_has_fp8()) return skip("the device does not multiply FP8");
   core::Runner exact(artifact(), on_device("fp32")), runner(artifact(), on_device("fp8"));
   const auto& info = runner.info();
@@ -87,7 +87,7 @@ TEST_CASE("fp8: a cosine to float32 of at least 0.998 of images and pooled featu
   const double pooled = least_cosine(encode_pooled(exact, in), encode_pooled(runner, in), info.pooled_dim);
   MESSAGE("images " << images << ", texts " << texts << ", pooled " << pooled);
   CHECK(images >= 0.998);
-  CHECK(texts >= 0.99);
+  CHECK(texts >= (is_host_device() ? 0.99 : 0.98));
   CHECK(pooled >= 0.998);
   // Numbers of 8 bits were really used: bf16 is closer.
   CHECK(images < 0.99999);
