@@ -1,7 +1,8 @@
 // The part of scripts/gpu-check that measures, in stages. Each row of the results is written as soon as it is measured.
 //   gpu_check [--stage NAME[,NAME ...]] [--all] [--dry-run] [--images FOLDER] [--json FILE]
-// Stages: model (accuracy against the CPU, speed, latency, memory, components), host (from host memory, two models at
-// once, a full device), texts (of mixed lengths), search (top-k), jpeg (files in FOLDER, NAME.jpg beside NAME.ppm).
+// Stages: model (accuracy against the CPU, speed, latency, memory, components, the CPU's speed), host (from host
+// memory, two models at once, a full device), texts (of mixed lengths), search (top-k), jpeg (files in FOLDER, NAME.jpg
+// beside NAME.ppm).
 // --all: four shapes instead of two. --dry-run: a small model on the device that this is built for, to prove the
 // program; its numbers mean nothing. Exit code: 0, 1 if something that is asserted is not so, 2 for wrong arguments.
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "measure.h"
+#include "test_device.h"
 
 namespace torchclip::gpu_check {
 namespace {
@@ -63,6 +65,7 @@ bool read_arguments(int count, char** arguments, Options& options) {
 // Runs the stages that are asked for, one after another; one that cannot go on does not keep the others from running.
 int run_stages(const Options& options) {
   Report report(options.json);
+  report.always("gpu", cuda::test_device()->name());
   Run run{options, report};
   for (const auto& stage : kStages) {
     const auto& wanted = options.stages;

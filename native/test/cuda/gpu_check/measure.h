@@ -29,12 +29,6 @@ struct Options {
   std::string images;  // A folder with JPEG files, and each decoded by another program.
 };
 
-// Normalised embeddings [rows, dim].
-struct Embeddings {
-  std::int64_t dim = 0;
-  Rows images, texts;
-};
-
 // A model that is measured. Its weights are made once, for all of its copies.
 class Subject {
  public:
@@ -44,8 +38,9 @@ class Subject {
 
   // On the device that this program is built for; with a limit in bytes if the device can be limited, else null.
   std::unique_ptr<cuda::Model> on_gpu(const std::string& precision, std::uint64_t limit = UINT64_MAX) const;
-  // What the CPU makes of the sample in float32: the reference.
-  const Embeddings& reference() const;
+  // What the CPU makes of the sample in float32, normalised, [rows, embed]: the reference.
+  const Rows& reference_images() const;
+  const Rows& reference_texts() const;
   const core::Weights& weights() const { return weights_; }
 
   const Shape shape;
@@ -55,13 +50,13 @@ class Subject {
 
  private:
   core::Weights weights_;
-  mutable std::unique_ptr<Embeddings> reference_;
+  mutable Rows reference_images_, reference_texts_;
 };
 
 // The CPU runner's towers.
 class CpuModel {
  public:
-  CpuModel(const Subject& subject, core::Precision precision);
+  CpuModel(const Subject& subject, core::Precision precision, bool has_images = true, bool has_texts = true);
   void images(const std::uint8_t* pixels, std::int64_t rows, float* out) {
     image_->encode(context_, arena_, pixels, core::ImageOutput::embedding, core::Matrix::dense(out, rows, embed_),
                    nullptr);
@@ -99,18 +94,31 @@ struct Run {
 };
 
 // The stages, in files of their names.
-void model_stage(Run& run);   // accuracy.cpp, speed.cpp, roofline.cpp
-void host_stage(Run& run);    // host.cpp: from the host's memory, two models at once, out of memory
+void model_stage(Run& run);   // speed.cpp, accuracy.cpp, roofline.cpp, cpu_speed.cpp
+void host_stage(Run& run);    // host.cpp: from the host's memory; sharing.cpp: two models at once, out of memory
 void texts_stage(Run& run);   // texts.cpp: texts of mixed lengths
 void search_stage(Run& run);  // search.cpp: top-k
 void jpeg_stage(Run& run);    // images.cpp: JPEG files and images of any sizes
 
 // Parts of model_stage. Differences from the CPU in float32, at batches of one and of several passes.
-void measure_accuracy(Run& run, const Subject& subject);
-// Images a second, latency, memory, and the CPU's speed.
-void measure_speed(Run& run, const Subject& subject);
+void check_accuracy(Run& run, const Subject& subject, cuda::Model& model, const std::string& precision);
 // FLOPs, bytes and time of each component of a pass.
 void measure_components(Run& run, const Subject& subject);
+// The CPU's images and texts a second.
+void measure_cpu(Run& run, const Subject& subject);
+
+// Parts of host_stage.
+void measure_two_models(Run& run, const Subject& subject);
+void measure_out_of_memory(Run& run, const Subject& subject);
+
+// Does a part of a stage. An exception is a failure of that part alone; `what` names it.
+void attempt(Run& run, const std::string& stage, const std::string& what, const std::function<void()>& work);
+
+// Memory of the device that no process holds, and all of it, in bytes; zeros where the process has no CUDA.
+struct DeviceMemory {
+  std::size_t free = 0, total = 0;
+};
+DeviceMemory device_memory();
 
 // Repeats the rows of a sample, of `width` elements each, up to `rows`.
 template <typename T>
@@ -130,8 +138,8 @@ std::vector<std::int32_t> repeated_ids(const Subject& subject, std::int64_t rows
 
 // Seconds of a call.
 double seconds_of(const std::function<void()>& work);
-// Repetitions of something that takes that long, for about half a second in all; 1 in a dry run.
-int repeats_for(const Run& run, double seconds);
+// Repetitions of something that takes `seconds`, for about `budget` seconds in all; 1 in a dry run.
+int repeats_for(const Run& run, double seconds, double budget = 0.4);
 // The share of the sorted times below which `share` of them lie.
 double percentile(std::vector<double> times, double share);
 

@@ -1,6 +1,10 @@
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <exception>
 #include <mutex>
 #include <utility>
 
@@ -58,28 +62,33 @@ std::unique_ptr<cuda::Model> Subject::on_gpu(const std::string& precision, std::
   return cuda::make_model(std::move(device), {precision, weights_, config, shape.embed, kContext, transform, pixels});
 }
 
-const Embeddings& Subject::reference() const {
-  if (!reference_) {
-    reference_ = std::make_unique<Embeddings>();
-    auto& e = *reference_;
-    e.dim = shape.embed;
-    e.images.resize(static_cast<std::size_t>(sample.images * e.dim));
-    e.texts.resize(static_cast<std::size_t>(sample.texts * e.dim));
-    CpuModel cpu(*this, core::Precision::fp32);
-    cpu.images(sample.pixels.data(), sample.images, e.images.data());
-    cpu.texts(sample.ids.data(), sample.texts, e.texts.data());
-    normalize(e.images, e.dim);
-    normalize(e.texts, e.dim);
+const Rows& Subject::reference_images() const {
+  if (reference_images_.empty()) {
+    reference_images_.resize(static_cast<std::size_t>(sample.images * shape.embed));
+    CpuModel(*this, core::Precision::fp32, true, false)
+        .images(sample.pixels.data(), sample.images, reference_images_.data());
+    normalize(reference_images_, shape.embed);
   }
-  return *reference_;
+  return reference_images_;
 }
 
-CpuModel::CpuModel(const Subject& subject, core::Precision precision)
+const Rows& Subject::reference_texts() const {
+  if (reference_texts_.empty()) {
+    reference_texts_.resize(static_cast<std::size_t>(sample.texts * shape.embed));
+    CpuModel(*this, core::Precision::fp32, false, true).texts(sample.ids.data(), sample.texts, reference_texts_.data());
+    normalize(reference_texts_, shape.embed);
+  }
+  return reference_texts_;
+}
+
+CpuModel::CpuModel(const Subject& subject, core::Precision precision, bool has_images, bool has_texts)
     : pool_(core::thread_count(0)), context_{*core::kernels(), pool_}, embed_(subject.shape.embed) {
   const auto& weights = subject.weights();
   const auto& config = subject.config;
-  image_ = core::ImageTower::make(context_, precision, weights, config["image"], subject.shape.embed, subject.table);
-  text_ = core::TextTower::make(context_, precision, weights, config["text"], subject.shape.embed);
+  if (has_images) {
+    image_ = core::ImageTower::make(context_, precision, weights, config["image"], embed_, subject.table);
+  }
+  if (has_texts) text_ = core::TextTower::make(context_, precision, weights, config["text"], embed_);
 }
 
 std::vector<Shape> Run::shapes() const {
@@ -145,10 +154,26 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-int repeats_for(const Run& run, double seconds) {
-  constexpr double kBudget = 0.5;
+int repeats_for(const Run& run, double seconds, double budget) {
   if (run.options.dry) return 1;
-  return static_cast<int>(std::clamp(kBudget / std::max(seconds, 1e-6), 3.0, 200.0));
+  return static_cast<int>(std::clamp(budget / std::max(seconds, 1e-6), 3.0, 200.0));
+}
+
+void attempt(Run& run, const std::string& stage, const std::string& what, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const std::exception& e) {
+    run.report.expect(false, stage, what + " ended early: " + e.what());
+  }
+}
+
+// The programs of the GPU are linked with CUDA's runtime; those of its model are not.
+DeviceMemory device_memory() {
+  using GetInfo = int (*)(std::size_t*, std::size_t*);
+  const auto get_info = reinterpret_cast<GetInfo>(dlsym(RTLD_DEFAULT, "cudaMemGetInfo"));
+  DeviceMemory memory;
+  if (!get_info || get_info(&memory.free, &memory.total) != 0) return {};
+  return memory;
 }
 
 double percentile(std::vector<double> times, double share) {

@@ -9,6 +9,8 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace torchclip::gpu_check {
 
@@ -58,7 +60,11 @@ class Report {
   // Rows are appended to the file.
   explicit Report(const std::string& path) : path_(path), file_(path, std::ios::app) {}
 
-  void add(const Row& row) {
+  // A field that all later rows get.
+  void always(const char* name, const std::string& value) { always_.emplace_back(name, value); }
+
+  void add(Row row) {
+    for (const auto& [name, value] : always_) row.text(name, value);
     file_ << row.json() << std::endl;  // and flush
     if (!file_) throw std::runtime_error(path_ + " cannot be written");
   }
@@ -78,6 +84,7 @@ class Report {
  private:
   std::string path_;
   std::ofstream file_;
+  std::vector<std::pair<const char*, std::string>> always_;
   int expectations_ = 0, failures_ = 0;
 };
 

@@ -1,6 +1,7 @@
-// Exact top-k on the device against the CPU's.
+// Exact top-k and similarity on the device against the CPU's.
 #include "search.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "measure.h"
+#include "model_inputs.h"
 #include "resident_rows.h"
 #include "search/top_k.h"
 #include "test_device.h"
@@ -48,13 +50,13 @@ struct Search {
   void measure(std::int64_t queries) {
     const auto from = test::values(static_cast<std::size_t>(queries * kDim), 2);
     Hits sent(queries), quick(queries), scanned(queries), expected(queries);
-    const double from_host = seconds_of_second([&] {
+    const double from_host = seconds_of_later([&] {
       cuda::top_k(*device, from.data(), queries, base.data(), rows, kDim, kBest, sent.indices.data(),
                   sent.scores.data());
     });
     const auto before = by_int8.counts();
-    const double int8 = seconds_of_second([&] { search(by_int8, from, quick); });
-    const double scan = seconds_of_second([&] { search(by_scan, from, scanned); });
+    const double int8 = seconds_of_later([&] { search(by_int8, from, quick); });
+    const double scan = seconds_of_later([&] { search(by_scan, from, scanned); });
     const double on_cpu = seconds_of([&] {
       core::top_k(from.data(), queries, base.data(), rows, kDim, kBest, "cpu", expected.indices.data(),
                   expected.scores.data());
@@ -83,11 +85,36 @@ struct Search {
     run.report.expect(by_int8.counts().scanned == before.scanned, "search", "the int8 copy answers every query");
   }
 
+  // The products of all pairs of queries and rows, of which the result is as large as the base or larger.
+  void measure_similarity(std::int64_t queries, std::int64_t columns) {
+    const auto from = test::values(static_cast<std::size_t>(queries * kDim), 2);
+    std::vector<float> out(static_cast<std::size_t>(queries * columns)), expected(out.size());
+    const double seconds = seconds_of_later(
+        [&] { cuda::similarity(*device, from.data(), queries, base.data(), columns, kDim, out.data()); });
+    const double on_cpu =
+        seconds_of([&] { core::similarity(from.data(), queries, base.data(), columns, kDim, "cpu", expected.data()); });
+    const double difference = test::largest_difference(expected, out);
+    std::printf("similarity of %lld x %lld rows of %d: %8.2f ms from host memory (CPU %8.2f ms)\n",
+                static_cast<long long>(queries), static_cast<long long>(columns), kDim, 1e3 * seconds, 1e3 * on_cpu);
+    run.report.add(Row("search")
+                       .text("what", "similarity")
+                       .number("aRows", queries)
+                       .number("bRows", columns)
+                       .number("dim", std::int64_t{kDim})
+                       .number("milliseconds", 1e3 * seconds)
+                       .number("cpuMilliseconds", 1e3 * on_cpu)
+                       .number("largestDifference", difference));
+    run.report.expect(difference <= 1e-3, "search", "similarity gives what the CPU gives");
+  }
+
  private:
-  // The first call makes what later ones find.
-  static double seconds_of_second(const std::function<void()>& work) {
+  // The median of some calls. The first call makes what later ones find.
+  double seconds_of_later(const std::function<void()>& work) const {
     work();
-    return seconds_of(work);
+    const int calls = std::min(50, repeats_for(run, seconds_of(work), 0.2));
+    std::vector<double> times;
+    for (int i = 0; i < calls; ++i) times.push_back(seconds_of(work));
+    return percentile(times, 0.5);
   }
 
   static void search(cuda::ResidentRows& resident, const std::vector<float>& queries, Hits& hits) {
@@ -105,11 +132,13 @@ struct Search {
 }  // namespace
 
 void search_stage(Run& run) {
-  Search search(run, run.options.dry ? 200 : 1'000'000);
+  const bool dry = run.options.dry;
+  Search search(run, dry ? 200 : 1'000'000);
   for (const std::int64_t queries : {1, 16, 256, 1024}) {
-    if (run.options.dry && queries > 16) break;
-    search.measure(queries);
+    if (dry && queries > 16) break;
+    attempt(run, "search", "top-k of " + std::to_string(queries) + " queries", [&] { search.measure(queries); });
   }
+  attempt(run, "search", "similarity", [&] { search.measure_similarity(dry ? 3 : 1000, dry ? 200 : 100'000); });
 }
 
 }  // namespace torchclip::gpu_check
