@@ -1,21 +1,32 @@
 """PyTorch's part of scripts/gpu-check, and the files that it needs.
 
-    python3 scripts/gpu-check.py models  [--all] [--dry-run] [--json FILE]   CLIP's ViT in bf16: images a second
-    python3 scripts/gpu-check.py search  [--dry-run] [--json FILE]           top-k by torch.mm and torch.topk
-    python3 scripts/gpu-check.py images FOLDER [--dry-run]                   JPEG files, each with its pixels as PPM
-    python3 scripts/gpu-check.py compare [--json FILE]                       torchclip's rows beside PyTorch's
+    python3 scripts/gpu-check.py machine [--torch DIR] [--json FILE]            what the results were measured on
+    python3 scripts/gpu-check.py models  [--all] [--seconds N] [--dry-run] [--json FILE]
+                                                                                CLIP's ViT in bf16: images a second
+    python3 scripts/gpu-check.py search  [--dry-run] [--json FILE]              top-k by torch.mm and torch.topk
+    python3 scripts/gpu-check.py images FOLDER [--dry-run]                      JPEG files, each with its pixels as PPM
+    python3 scripts/gpu-check.py compare [--json FILE]                          what was measured beside the goals
 
 Results are appended to FILE, one JSON object a line, as soon as they are measured. The model is the image encoder as
 open_clip writes it (scaled_dot_product_attention, all tokens through all layers), with random weights, normalised input
-and output in bf16, images on the GPU already: eager, torch.compile, and torch.compile(mode="reduce-overhead"), which
-records CUDA graphs. --dry-run: a small model on the CPU.
+and output in bf16, images on the GPU already: eager, torch.compile with batch 256, and
+torch.compile(mode="reduce-overhead"), which records CUDA graphs, with small batches, unless --seconds are over by then.
+--dry-run: a small model on the CPU. Exit code: 0; 3 if something is not installed; otherwise 1.
 """
 
 import argparse
+import importlib.metadata
 import json
+import os
+import re
+import subprocess
 import sys
 import time
 from pathlib import Path
+
+import gpu_check_compare
+
+MISSING = 3  # exit code
 
 MODELS = {
     "ViT-B/32": (224, 32, 768, 12, 12, 512, "quick_gelu"),
@@ -26,11 +37,16 @@ MODELS = {
 SMALL = {"small": (32, 8, 64, 2, 2, 32, "quick_gelu")}
 
 
+def missing(what):
+    print(f"gpu-check.py: {what}", file=sys.stderr)
+    sys.exit(MISSING)
+
+
 def needs_torch():
     try:
         import torch
     except ImportError:
-        sys.exit("gpu-check.py: this Python has no torch")
+        missing("this Python has no torch")
     return torch
 
 
@@ -105,43 +121,77 @@ def seconds_of(work, device, budget=0.5):
     return timed(max(3, min(200, int(budget / max(timed(1), 1e-6))))) if device == "cuda" else timed(1)
 
 
+class Pytorch:
+    """The models in PyTorch, on the device or, in a dry run, on the CPU."""
+
+    def __init__(self, options):
+        self.torch = needs_torch()
+        self.options = options
+        self.device = "cpu" if options.dry_run else "cuda"
+        if self.device == "cuda" and not self.torch.cuda.is_available():
+            sys.exit("gpu-check.py: torch sees no CUDA device")
+        self.gpu = self.torch.cuda.get_device_name() if self.device == "cuda" else "none"
+        self.models = {}
+
+    def model(self, name, shape):
+        if name not in self.models:
+            self.models[name] = vit(*shape).to(self.device, self.torch.bfloat16)
+        return self.models[name]
+
+    def measure(self, name, shape, how, run, batch):
+        torch = self.torch
+        x = torch.randn(batch, 3, shape[0], shape[0], device=self.device, dtype=torch.bfloat16)
+        with torch.inference_mode():
+            start = time.perf_counter()
+            run(x)
+            first = time.perf_counter() - start  # compiles
+            seconds = seconds_of(lambda: run(x), self.device)
+        row = {"stage": "pytorch", "gpu": self.gpu, "torch": torch.__version__, "model": name, "precision": "bf16"}
+        row |= {"how": how, "batch": batch, "imagesPerSecond": batch / seconds, "firstCallSeconds": first}
+        add_row(self.options.json, row)
+        print(f"{name:9} PyTorch {how:15} batch {batch:4}  {batch / seconds:9.0f} images/s", flush=True)
+
+    def compile_and_measure(self, name, shape, how, batch):
+        torch = self.torch
+        torch.compiler.reset()
+        try:
+            self.measure(name, shape, how, torch.compile(self.model(name, shape), dynamic=False, mode=how), batch)
+        except Exception as error:  # no C compiler, no Triton ...: eager alone
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            row = {"stage": "pytorch", "gpu": self.gpu, "model": name, "how": how, "batch": batch}
+            add_row(self.options.json, row | {"skipped": f"torch.compile failed: {reason}"})
+            print(f"{name:9} torch.compile ({how}, batch {batch}) failed: {reason}", flush=True)
+
+
 def measure_models(options):
-    torch = needs_torch()
-    device = "cpu" if options.dry_run else "cuda"
-    if device == "cuda" and not torch.cuda.is_available():
-        sys.exit("gpu-check.py: torch sees no CUDA device")
+    started = time.monotonic()
+    pytorch = Pytorch(options)
     models = MODELS if options.all else {name: MODELS[name] for name in ("ViT-B/32", "ViT-L/14")}
-    # Compiling takes tens of seconds for each shape: the small batch, where launches matter, and a large one.
-    eager_batches, compiled_batches = [1, 8, 32, 64, 256, 1024], {"reduce-overhead": [1], "default": [256]}
+    eager_batches = [1, 8, 32, 64, 256, 1024]
+    # Compiling takes tens of seconds for each shape. The large batch is what torchclip is compared with; the small
+    # ones, where launches matter, follow while there is time.
+    compiled = [("default", 256), ("reduce-overhead", 1), ("reduce-overhead", 32)]
     if options.dry_run:
-        models, eager_batches, compiled_batches = SMALL, [1, 3], {}
+        models, eager_batches, compiled = SMALL, [1, 3], []
     for name, shape in models.items():
-        model = vit(*shape).to(device, torch.bfloat16)
-
-        def measure(how, run, batch, name=name, size=shape[0]):
-            x = torch.randn(batch, 3, size, size, device=device, dtype=torch.bfloat16)
-            with torch.inference_mode():
-                seconds = seconds_of(lambda: run(x), device)
-            row = {"stage": "pytorch", "torch": torch.__version__, "model": name, "precision": "bf16", "how": how}
-            add_row(options.json, row | {"batch": batch, "imagesPerSecond": batch / seconds})
-            print(f"{name:9} PyTorch {how:15} batch {batch:4}  {batch / seconds:9.0f} images/s", flush=True)
-
         for batch in eager_batches:
-            measure("eager", model, batch)
-        for mode, batches in compiled_batches.items():
-            torch.compiler.reset()
-            compiled = torch.compile(model, dynamic=False, mode=mode)
-            for batch in batches:
-                try:
-                    measure(mode, compiled, batch)
-                except Exception as error:  # no C compiler, no Triton ...: eager alone
-                    print(f"torch.compile failed: {str(error).splitlines()[0]}", flush=True)
-        del model
+            pytorch.measure(name, shape, "eager", pytorch.model(name, shape), batch)
+    longest = 0
+    for how, batch in compiled:
+        for name, shape in models.items():
+            start = time.monotonic()
+            if how != "default" and start - started + longest > options.seconds:
+                row = {"stage": "pytorch", "gpu": pytorch.gpu, "model": name, "how": how, "batch": batch}
+                add_row(options.json, row | {"skipped": f"not compiled: {options.seconds} s are over, or would be"})
+                print(f"{name:9} PyTorch {how:15} batch {batch:4}  not compiled, for the time", flush=True)
+                continue
+            pytorch.compile_and_measure(name, shape, how, batch)
+            longest = max(longest, time.monotonic() - start)
 
 
 def measure_search(options):
-    torch = needs_torch()
-    device = "cpu" if options.dry_run else "cuda"
+    pytorch = Pytorch(options)
+    torch, device = pytorch.torch, pytorch.device
     rows, dim, best = (200 if options.dry_run else 1_000_000), 512, 10
     base = torch.randn(rows, dim)
     resident = base.to(device)
@@ -157,8 +207,8 @@ def measure_search(options):
                 return torch.topk(torch.mm(q, place.to(device).t()), best)
 
             milliseconds = 1e3 * seconds_of(search, device, 0.3)
-            row = {"stage": "pytorch", "what": "top-k", "how": how, "rows": rows, "dim": dim, "k": best}
-            add_row(options.json, row | {"queries": queries, "milliseconds": milliseconds})
+            row = {"stage": "pytorch", "gpu": pytorch.gpu, "what": "top-k", "how": how, "rows": rows}
+            add_row(options.json, row | {"dim": dim, "k": best, "queries": queries, "milliseconds": milliseconds})
             print(f"torch.mm + topk, {how:21} {queries:4} queries: {milliseconds:8.2f} ms", flush=True)
 
 
@@ -168,7 +218,7 @@ def make_images(options):
         import numpy
         from PIL import Image
     except ImportError:
-        sys.exit("gpu-check.py: JPEG files need Pillow and NumPy")
+        missing("JPEG files need Pillow and NumPy")
     folder = Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)
     sizes = [(500, 375), (375, 500), (640, 480), (1024, 768), (200, 150)]
@@ -185,78 +235,92 @@ def make_images(options):
     print(f"{count} JPEG files in {folder}")
 
 
-def read_rows(path):
-    with open(path) as file:
-        return [json.loads(line) for line in file if line.strip()]
+def output_of(*command):
+    """What a program prints; nothing where it is missing or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=15, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
-def compare_searches(options, rows):
-    """The time of PyTorch's search with the base on the device over that of torchclip's."""
-    ours = {row["queries"]: row["residentMilliseconds"] for row in rows if row.get("stage") == "search" and "queries" in row}
-    for row in rows:
-        if row.get("what") != "top-k" or row["how"] != "base on the device" or row["queries"] not in ours:
-            continue
-        ratio = row["milliseconds"] / ours[row["queries"]]
-        add_row(options.json, {"stage": "compare", "what": "top-k", "queries": row["queries"], "ratio": ratio})
-        print(f"top-k, {row['queries']:4} queries  {ratio:6.2f} times PyTorch, rows on the device")
-
-
-def speeds_in(rows, precision):
-    """Images a second on the GPU by model and batch."""
-    return {
-        (row["model"], row["batch"]): row["imagesPerSecond"]
-        for row in rows
-        if row.get("stage") == "speed" and row.get("device") == "cuda" and row.get("precision") == precision
+def gpu_fields():
+    names = {
+        "gpu": "name",
+        "driver": "driver_version",
+        "memory": "memory.total",
+        "computeCapability": "compute_cap",
+        "clock": "clocks.sm",
+        "mostClock": "clocks.max.sm",
+        "powerLimit": "power.limit",
+        "temperature": "temperature.gpu",
     }
+    line = output_of("nvidia-smi", f"--query-gpu={','.join(names.values())}", "--format=csv,noheader").split("\n")[0]
+    values = [value.strip() for value in line.split(",")]
+    return dict(zip(names, values, strict=True)) if len(values) == len(names) else {"gpu": None}
 
 
-def fp8_cosines(rows):
-    """The least cosine of fp8's embeddings to the CPU's in float32, by model."""
-    least = {}
-    for row in rows:
-        if row.get("stage") != "accuracy" or row.get("precision") != "fp8":
+def torch_fields(folder):
+    """Of the libtorch in the folder, without loading it."""
+    fields = {}
+    version = Path(folder or ".") / "version.py"
+    if folder and version.is_file():
+        text = version.read_text()
+        for name, pattern in (("torch", r"__version__ = '([^']*)'"), ("torchCuda", r"^cuda.*= '([^']*)'")):
+            found = re.search(pattern, text, re.MULTILINE)
+            fields[name] = found[1] if found else None
+    for package in ("nvidia-cublas", "nvidia-cublas-cu13", "nvidia-cublas-cu12"):
+        try:
+            fields["cublas"] = importlib.metadata.version(package)
+            break
+        except importlib.metadata.PackageNotFoundError:
             continue
-        for name in ("imageCosine", "textCosine"):
-            if row.get(name) is not None:
-                least[row["model"]] = min(least.get(row["model"], 1), row[name])
-    return least
+    return fields
 
 
-def compare(options):
-    """torchclip's bf16 images a second and top-k beside PyTorch's, where both were measured; its fp8 beside its bf16."""
-    rows = read_rows(options.json)
-    ours, fp8 = speeds_in(rows, "bf16"), speeds_in(rows, "fp8")
-    cosines = fp8_cosines(rows)
-    for model, batch in sorted(fp8.keys() & ours.keys()):
-        ratio, cosine = fp8[model, batch] / ours[model, batch], cosines.get(model)
-        row = {"stage": "compare", "model": model, "batch": batch, "how": "fp8 against bf16", "ratio": ratio}
-        add_row(options.json, row | {"leastCosine": cosine})
-        cosine_text = "not measured" if cosine is None else f"{cosine:.6f}"
-        print(f"{model:9} batch {batch:4}  {ratio:6.2f} times bf16 in fp8, least cosine to fp32 {cosine_text}")
-    for row in rows:
-        key = (row.get("model"), row.get("batch"))
-        if row.get("stage") == "pytorch" and key in ours:
-            ratio = ours[key] / row["imagesPerSecond"]
-            add_row(options.json, {"stage": "compare", "model": key[0], "batch": key[1], "how": row["how"], "ratio": ratio})
-            print(f"{key[0]:9} batch {key[1]:4}  {ratio:6.2f} times PyTorch {row['how']}")
-    compare_searches(options, rows)
-    failures = [row["failed"] for row in rows if "failed" in row and isinstance(row["failed"], str)]
-    for failure in failures:
-        print(f"FAILED: {failure}")
+def cpu_name():
+    try:
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def describe_machine(options):
+    nvcc = re.search(r"release ([0-9.]+)", output_of(options.nvcc, "--version")) if options.nvcc else None
+    row = {"stage": "machine", "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    row |= gpu_fields() | torch_fields(options.torch) | {"cuda": nvcc[1] if nvcc else None}
+    row |= {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
+    commit = output_of("git", "rev-parse", "HEAD")
+    row["commit"] = commit or None
+    if commit:
+        row["changed"] = output_of("git", "status", "--porcelain", "--untracked-files=no") != ""
+    add_row(options.json, row)
+    print(", ".join(f"{name} {value}" for name, value in row.items() if name != "stage" and value is not None))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("models", "search", "compare", "images"):
+    work = {
+        "machine": describe_machine,
+        "models": measure_models,
+        "search": measure_search,
+        "images": make_images,
+        "compare": lambda options: gpu_check_compare.compare(options.json),
+    }
+    for name in work:
         command = commands.add_parser(name)
         if name == "images":
             command.add_argument("folder")
+        if name == "machine":
+            command.add_argument("--torch", default="")
+            command.add_argument("--nvcc", default="nvcc")
         command.add_argument("--all", action="store_true")
         command.add_argument("--dry-run", action="store_true")
+        command.add_argument("--seconds", type=float, default=75)
         command.add_argument("--json", default="gpu-check.jsonl")
     options = parser.parse_args()
-    {"models": measure_models, "search": measure_search, "compare": compare, "images": make_images}[options.command](options)
+    work[options.command](options)
 
 
 main()
