@@ -221,6 +221,8 @@ export interface NativeMemory {
   /** Passes captured as CUDA graphs so far, and captures that the GPU refused; 0 on a CPU. */
   graphs: number;
   refusedGraphs: number;
+  /** Why the GPU refused the last of those; empty if it refused none. */
+  graphProblem: string;
 }
 
 /** What the engine says about a model that it loaded. */

@@ -182,7 +182,7 @@ export class Clip {
 
   /**
    * Bytes that the weights and the workspace hold, how many batches wait for the device, and on a GPU how many
-   * passes were captured as CUDA graphs and how many captures were refused.
+   * passes were captured as CUDA graphs, how many captures were refused, and why.
    */
   memoryUsage(): NativeMemory {
     return this.images.engine.memory();

@@ -198,8 +198,9 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info, const Napi::Value&
   });
 }
 
-// memory(): { weights: number, workspace: number, waiting: number, graphs: number, refusedGraphs: number }: bytes,
-// batches that wait or run, passes captured as CUDA graphs, captures that the GPU refused.
+// memory(): { weights: number, workspace: number, waiting: number, graphs: number, refusedGraphs: number,
+// graphProblem: string }: bytes, batches that wait or run, passes captured as CUDA graphs, captures that the GPU
+// refused, and why it refused the last one.
 Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
   const auto use = engine_->memory();
   auto o = Napi::Object::New(info.Env());
@@ -208,6 +209,7 @@ Napi::Value EngineObject::memory(const Napi::CallbackInfo& info) {
   o.Set("waiting", static_cast<double>(engine_->waiting()));
   o.Set("graphs", static_cast<double>(use.graphs));
   o.Set("refusedGraphs", static_cast<double>(use.refused_graphs));
+  o.Set("graphProblem", use.graph_problem);
   return o;
 }
 

@@ -127,6 +127,7 @@ void Engine::remember(const Runner& runner) {
     memory_.workspace += use.workspace;
     memory_.graphs += use.graphs;
     memory_.refused_graphs += use.refused_graphs;
+    if (!use.graph_problem.empty()) memory_.graph_problem = use.graph_problem;
   }
 }
 

@@ -124,6 +124,8 @@ void rows_counts(const torchclip_cuda_rows* rows, torchclip_cuda_rows_counts* to
 
 }  // namespace
 
+bool tunes(const torchclip_cuda_source& source) { return source.deterministic == 0; }
+
 torchclip_cuda_rows* rows_on(std::shared_ptr<SharedDevice> device, std::int64_t dim, const ResidentOptions& how) {
   auto made = std::make_unique<torchclip_cuda_rows>();
   made->device = std::move(device);

@@ -14,6 +14,9 @@ namespace torchclip::cuda {
 // Makes the model of `source` on a device. Throws Error.
 torchclip_cuda_model* model_on(std::unique_ptr<Device> device, const torchclip_cuda_source& source);
 
+// Whether the device of this model may time GEMMs: a deterministic model has the same plans in every process.
+bool tunes(const torchclip_cuda_source& source);
+
 // Makes an empty array of rows on a device.
 torchclip_cuda_rows* rows_on(std::shared_ptr<SharedDevice> device, std::int64_t dim, const ResidentOptions& how = {});
 

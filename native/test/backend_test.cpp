@@ -212,6 +212,7 @@ TEST_CASE("models and searches on a GPU") {
   CHECK(model.memory().workspace == 5);
   CHECK(model.memory().graphs == 6);
   CHECK(model.memory().refused_graphs == 7);
+  CHECK(model.memory().graph_problem == std::string(sizeof(torchclip_cuda_counts::graph_problem) - 1, 'x'));
 
   const auto dim = static_cast<std::size_t>(artifact.config().embed_dim);
   const std::vector<std::uint8_t> image(

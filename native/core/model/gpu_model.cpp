@@ -73,11 +73,18 @@ GpuModel::GpuModel(const torchclip_cuda_table& table, const GpuModelSource& sour
 MemoryUse GpuModel::memory() const {
   MemoryUse use;
   table_.model_memory(model_.get(), &use.weights, &use.workspace);
+  const auto done = counts();
+  use.graphs = done.graphs;
+  use.refused_graphs = done.refused_graphs;
+  use.graph_problem = done.graph_problem;
+  return use;
+}
+
+torchclip_cuda_counts GpuModel::counts() const {
   torchclip_cuda_counts counts{};
   table_.model_counts(model_.get(), &counts);
-  use.graphs = counts.graphs;
-  use.refused_graphs = counts.refused_graphs;
-  return use;
+  counts.graph_problem[sizeof counts.graph_problem - 1] = '\0';
+  return counts;
 }
 
 void GpuModel::encode_pixels(const std::uint8_t* pixels, std::int64_t rows, ImageOutput output, float* out,

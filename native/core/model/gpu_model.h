@@ -36,6 +36,7 @@ class GpuModel {
   bool has_texts() const { return info_.has_texts != 0; }
   std::string name() const { return info_.name; }  // "bf16 (NVIDIA H100, cuBLASLt, flash attention)"
   MemoryUse memory() const;
+  torchclip_cuda_counts counts() const;
 
   // A call that may return before its results are there.
   struct Ahead {

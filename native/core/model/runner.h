@@ -75,6 +75,7 @@ struct MemoryUse {
   std::uint64_t weights = 0, workspace = 0;  // bytes
   // Passes that were captured as CUDA graphs so far, and captures that the GPU refused: these passes run uncaptured.
   std::uint64_t graphs = 0, refused_graphs = 0;
+  std::string graph_problem;  // Why the last refused capture was refused; empty if none was.
 };
 
 // Returns the device of each copy that an engine holds, for example {"cuda:0", "cuda:1"} for cuda:all on a machine with

@@ -93,6 +93,7 @@ void model_counts(const torchclip_cuda_model*, torchclip_cuda_counts* counts) {
   *counts = {};
   counts->graphs = 6;
   counts->refused_graphs = 7;
+  std::fill(std::begin(counts->graph_problem), std::end(counts->graph_problem), 'x');  // without a NUL
 }
 
 // Element d of a row is its first byte times the norm's weight d; the first one of a pooled feature, which is all that

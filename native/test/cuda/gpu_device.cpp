@@ -9,13 +9,14 @@
 
 namespace torchclip::cuda {
 
-std::unique_ptr<Device> test_device(std::uint64_t limit, bool fp8) {
+std::unique_ptr<Device> test_device(const TestDevice& how) {
   constexpr int kSkipped = 77;
   if (c10::cuda::device_count() == 0) {
     std::printf("skipped: no CUDA device\n");
     std::exit(kSkipped);
   }
-  return limit == UINT64_MAX && fp8 ? make_gpu(0) : nullptr;
+  const bool is_as_it_is = how.limit == UINT64_MAX && how.fp8 && how.captures;
+  return is_as_it_is ? make_gpu(0, how.tune) : nullptr;
 }
 
 bool is_host_device() { return false; }

@@ -33,7 +33,7 @@ class HostGemms final : public GemmLibrary<int> {
 
 class HostDevice final : public Device {
  public:
-  HostDevice(std::uint64_t limit, bool fp8) : limit_(limit), fp8_(fp8) {}
+  explicit HostDevice(const TestDevice& how) : how_(how) {}
   ~HostDevice() override { end_work(); }
   HostDevice(const HostDevice&) = delete;
   HostDevice& operator=(const HostDevice&) = delete;
@@ -41,11 +41,11 @@ class HostDevice final : public Device {
   Stream stream() override { return queue_.get(); }
   std::string name() const override { return "a GPU's model on the host"; }
   std::int64_t multiprocessors() const override { return 128; }
-  bool has_fp8() const override { return fp8_; }
+  bool has_fp8() const override { return how_.fp8; }
   DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, 0, *used_}; }
 
   Memory allocate(std::size_t bytes) override {
-    if (*used_ + bytes > limit_) throw core::Error(TORCHCLIP_E_OUT_OF_MEMORY, "CUDA out of memory (of the test)");
+    if (*used_ + bytes > how_.limit) throw core::Error(TORCHCLIP_E_OUT_OF_MEMORY, "CUDA out of memory (of the test)");
     *used_ += bytes;
     auto* memory = new char[bytes + 1];
     std::memset(memory, 0xff, bytes);  // NaN in every number: what is read must have been written
@@ -106,7 +106,7 @@ class HostDevice final : public Device {
 
   void gemm(const GemmArgs& args) override {
     if (args.dtype == DType::e4m3) require_fp8_product(args);
-    plans_.choose(args, 256, !passes_.capturing());
+    plans_.choose(args, 256, how_.tune && !passes_.capturing());
     host::submit(stream(), [args] { multiply(args); });
   }
 
@@ -146,7 +146,7 @@ class HostDevice final : public Device {
     const bool aligned = reinterpret_cast<std::uintptr_t>(p.a) % 16 == 0;
     int exponent = 0;
     const bool is_power = p.scale > 0 && std::isfinite(p.scale) && std::frexp(p.scale, &exponent) == 0.5f;
-    if (fp8_ && aligned && p.inner % 16 == 0 && p.columns % 16 == 0 && p.out_dtype == DType::bf16 && is_power) return;
+    if (how_.fp8 && aligned && p.inner % 16 == 0 && p.columns % 16 == 0 && p.out_dtype == DType::bf16 && is_power) return;
     throw core::Error(TORCHCLIP_E_INTERNAL, "a product of E4M3 that a GPU does not compute");
   }
 
@@ -220,8 +220,7 @@ class HostDevice final : public Device {
     return part.grow(*this, bytes);
   }
 
-  std::uint64_t limit_;
-  bool fp8_;
+  const TestDevice how_;
   // Of memory that may outlive the device, too.
   std::shared_ptr<host::Queue> queue_ = std::make_shared<host::Queue>();
   std::shared_ptr<std::size_t> used_ = std::make_shared<std::size_t>(0);
@@ -234,13 +233,13 @@ class HostDevice final : public Device {
   Memory attended_;
   HostGemms gemms_;
   GemmPlans<int> plans_{gemms_};
-  HostCapturer capturer_{queue_.get()};
+  HostCapturer capturer_{queue_.get(), how_.captures};
   CapturedPasses passes_{capturer_, core::environment("TORCHCLIP_CUDA_GRAPHS") != "0"};
 };
 
 }  // namespace
 
-std::unique_ptr<Device> test_device(std::uint64_t limit, bool fp8) { return std::make_unique<HostDevice>(limit, fp8); }
+std::unique_ptr<Device> test_device(const TestDevice& how) { return std::make_unique<HostDevice>(how); }
 
 bool is_host_device() { return true; }
 

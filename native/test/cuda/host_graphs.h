@@ -15,12 +15,13 @@ namespace torchclip::cuda {
 
 class HostCapturer final : public GraphCapturer {
  public:
-  // Graphs are replayed on `stream`, a host::Queue; null: at once.
-  explicit HostCapturer(Stream stream = nullptr) : stream_(stream) {}
+  // Graphs are replayed on `stream`, a host::Queue; null: at once. Unless `captures`, every capture is refused.
+  explicit HostCapturer(Stream stream = nullptr, bool captures = true) : stream_(stream), captures_(captures) {}
 
   void new_pool() override { pool_ = std::make_shared<Pool>(); }
 
   std::unique_ptr<Graph> capture(const std::function<void()>& pass) override {
+    if (!captures_) throw std::runtime_error("the test's device captures nothing");
     if (stuck_) throw std::runtime_error("already recording to a pool");
     // As c10's create_or_incref_pool.
     if (pool_->was_used && pool_->graphs == 0) throw std::runtime_error("use_count > 0 INTERNAL ASSERT FAILED");
@@ -64,6 +65,7 @@ class HostCapturer final : public GraphCapturer {
   };
 
   Stream stream_;
+  bool captures_;
   std::shared_ptr<Pool> pool_ = std::make_shared<Pool>();
   bool stuck_ = false;
 };

@@ -41,7 +41,7 @@ std::string difference(const Found& got, const Found& expected) {
 }
 
 std::unique_ptr<GpuRows> rows_on_device(std::uint64_t limit = kUnlimited) {
-  return std::make_unique<GpuRows>(test_table(limit), 0, kDim);
+  return std::make_unique<GpuRows>(test_table({limit}), 0, kDim);
 }
 
 // Bits of every third row.
@@ -112,7 +112,7 @@ TEST_CASE("an index of bf16 or int8 rows is not placed on a device") {
 }
 
 TEST_CASE("a device that is not there, and a name that is none") {
-  CHECK(outcome_of([] { GpuRows(test_table(kUnlimited), 1, kDim); }) == TORCHCLIP_E_CUDA_UNAVAILABLE);
+  CHECK(outcome_of([] { GpuRows(test_table(), 1, kDim); }) == TORCHCLIP_E_CUDA_UNAVAILABLE);
   CHECK(outcome_of([] { GpuRows::on("cpu", kDim); }) == TORCHCLIP_E_ARGUMENT);
   CHECK(outcome_of([] { GpuRows::on("gpu", kDim); }) == TORCHCLIP_E_ARGUMENT);
   CHECK(outcome_of([] { GpuRows::on("cuda:99", kDim); }) == TORCHCLIP_E_CUDA_UNAVAILABLE);

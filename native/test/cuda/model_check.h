@@ -18,13 +18,13 @@ namespace torchclip::cuda {
 using test::Embeddings;
 using test::Inputs;
 
-// Options of a runner on the tests' device, with at most `bytes` of its memory, and with or without FP8.
-inline core::RunnerOptions on_device(const std::string& precision, std::uint64_t bytes = UINT64_MAX, bool fp8 = true) {
+// Options of a runner on the tests' device.
+inline core::RunnerOptions on_device(const std::string& precision, const TestDevice& how = {}) {
   core::RunnerOptions options;
   options.device = "cpu";
   options.precision = precision;
-  options.make_model = [bytes, fp8](const core::GpuModelSource& source) {
-    return std::make_unique<core::GpuModel>(test_table(bytes, fp8), source);
+  options.make_model = [how](const core::GpuModelSource& source) {
+    return std::make_unique<core::GpuModel>(test_table(how), source);
   };
   return options;
 }

@@ -192,6 +192,59 @@ TEST_CASE("passes are captured again after a larger batch has moved their memory
   CHECK(runner.memory().refused_graphs == 0);
 }
 
+TEST_CASE("a device that refuses captures: the reason is said, and the results are the same") {
+  TestDevice how;
+  how.captures = false;
+  if (!test_device(how)) return skip("a GPU captures passes");
+  core::Runner captured(artifact(), on_device("bf16")), refused(artifact(), on_device("bf16", how));
+  const auto in = inputs_for(captured.info());
+  for (int call = 0; call < 3; ++call) {
+    const auto expected = encode(captured, in), got = encode(refused, in);
+    CHECK(first_difference(got.images, expected.images) == "");
+    CHECK(first_difference(got.texts, expected.texts) == "");
+  }
+  CHECK(captured.memory().graph_problem == "");
+  CHECK(refused.memory().graphs == 0);
+  CHECK(refused.memory().refused_graphs == 1);
+  CHECK(refused.memory().graph_problem == "the test's device captures nothing");
+}
+
+TEST_CASE("GEMMs are timed, but not those of a deterministic runner, which computes the same bits everywhere") {
+  for (const bool deterministic : {false, true}) {
+    CAPTURE(deterministic);
+    auto options = on_device("bf16");
+    options.deterministic = deterministic;
+    const core::GpuModel* model = nullptr;
+    options.make_model = [&model, make = options.make_model](const core::GpuModelSource& source) {
+      auto made = make(source);
+      model = made.get();
+      return made;
+    };
+    core::Runner runner(artifact(), options);
+    encode(runner, inputs_for(runner.info()));
+    REQUIRE(model != nullptr);
+    CHECK((model->counts().timed_gemms == 0) == deterministic);
+  }
+}
+
+// libtorch has 32 streams for all: each model has its own.
+TEST_CASE("many models that are alive at once give equal results") {
+  const std::size_t models = is_host_device() ? 3 : 17;
+  std::vector<std::unique_ptr<core::Runner>> runners;
+  for (std::size_t i = 0; i < models; ++i) {
+    runners.push_back(std::make_unique<core::Runner>(artifact(), on_device("bf16")));
+  }
+  const auto in = inputs_for(runners.front()->info());
+  const auto expected = encode(*runners.front(), in);
+  for (int call = 0; call < 3; ++call) {  // uncaptured, captured, replayed
+    for (const auto& runner : runners) {
+      const auto got = encode(*runner, in);
+      CHECK(1 - least_cosine(expected.images, got.images, runner->info().embed_dim) < 1e-6);
+      CHECK(1 - least_cosine(expected.texts, got.texts, runner->info().embed_dim) < 1e-6);
+    }
+  }
+}
+
 TEST_CASE("large batches of texts of any lengths: GEMMs are timed for the first of them only") {
   constexpr std::int64_t kTexts = 66;
   BareModel bare;
@@ -260,12 +313,12 @@ TEST_CASE("a device with room for the weights and a few rows") {
   const auto weights = whole.memory().weights, row = whole.memory().workspace;
   const auto expected = encode(whole, in);
 
-  core::Runner small(artifact(), on_device("bf16", weights + 4 * row));
+  core::Runner small(artifact(), on_device("bf16", {weights + 4 * row}));
   const auto got = encode(small, in);
   CHECK(1 - least_cosine(expected.images, got.images, dim) < 1e-5);
   CHECK(1 - least_cosine(expected.texts, got.texts, dim) < 1e-5);
 
-  core::Runner smaller(artifact(), on_device("bf16", weights + row / 2));
+  core::Runner smaller(artifact(), on_device("bf16", {weights + row / 2}));
   for (int i = 0; i < 2; ++i) {
     CHECK(outcome_of([&] { encode(smaller, in); }) == TORCHCLIP_E_OUT_OF_MEMORY);
   }

@@ -3,12 +3,15 @@
 //   gpu_route_test ARTIFACT
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "check.h"
 #include "model/gpu_library.h"
+#include "model/gpu_model.h"
 #include "model/runner.h"
+#include "model_inputs.h"
 #include "search/top_k.h"
 #include "values.h"
 
@@ -53,6 +56,38 @@ TEST_CASE("the GPU gives the embedding that the CPU gives: cosine > 0.9999 in fp
   double cosine = 0;
   for (std::size_t i = 0; i < a.size(); ++i) cosine += static_cast<double>(a[i]) * b[i];
   CHECK(1 - cosine < 1e-4);
+}
+
+TEST_CASE("a deterministic model times no GEMM, and a closed one gives its memory back to the driver") {
+  if (is_without_gpu()) return;
+  const GpuModel* model = nullptr;
+  const auto made = [&](bool deterministic) {
+    RunnerOptions options;
+    options.device = "cuda";
+    options.precision = "bf16";
+    options.deterministic = deterministic;
+    options.make_model = [&](const GpuModelSource& source) {
+      auto gpu = make_cuda_model(source);
+      model = gpu.get();
+      return gpu;
+    };
+    return std::make_unique<Runner>(arguments().at(0), options);
+  };
+  const auto kept = made(true);
+  const auto in = inputs_for(kept->info());
+  encode(*kept, in);
+  REQUIRE(model != nullptr);
+  const GpuModel* deterministic = model;
+  CHECK(deterministic->counts().timed_gemms == 0);
+  const auto before = deterministic->counts().reserved;
+  auto other = made(false);
+  encode(*other, in);
+  CHECK(model->counts().timed_gemms > 0);
+  const auto during = deterministic->counts().reserved;
+  CHECK(during > before);
+  other.reset();
+  CHECK(deterministic->counts().reserved < during);
+  CHECK(deterministic->counts().reserved <= before);
 }
 
 TEST_CASE("a search on the GPU finds the rows that the CPU finds") {

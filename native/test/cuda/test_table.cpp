@@ -9,12 +9,15 @@
 namespace torchclip::cuda {
 namespace {
 
-std::uint64_t limit = UINT64_MAX;
-bool has_fp8 = true;
+TestDevice next_device;
 
 int32_t make_model_on_test_device(const torchclip_cuda_source* source, torchclip_cuda_model** model,
                                   torchclip_backend_error* error) {
-  return core::guarded(error, [&] { *model = model_on(test_device(limit, has_fp8), *source); });
+  return core::guarded(error, [&] {
+    TestDevice how = next_device;
+    how.tune = tunes(*source);
+    *model = model_on(test_device(how), *source);
+  });
 }
 
 std::weak_ptr<SharedDevice> rows_device;
@@ -23,7 +26,7 @@ int32_t make_rows_on_test_device(int32_t index, int64_t dim, torchclip_cuda_rows
                                  torchclip_backend_error* error) {
   return core::guarded(error, [&] {
     if (index != 0) throw core::Error(TORCHCLIP_E_CUDA_UNAVAILABLE, "the tests have one device");
-    const auto device = std::make_shared<SharedDevice>(test_device(limit));
+    const auto device = std::make_shared<SharedDevice>(test_device(next_device));
     rows_device = device;
     ResidentOptions options;
     options.prefilter_rows = 256;
@@ -40,10 +43,9 @@ torchclip_cuda_table made_table() {
 
 }  // namespace
 
-const torchclip_cuda_table& test_table(std::uint64_t bytes, bool fp8) {
+const torchclip_cuda_table& test_table(const TestDevice& how) {
   static const torchclip_cuda_table table = made_table();
-  limit = bytes;
-  has_fp8 = fp8;
+  next_device = how;
   return table;
 }
 
