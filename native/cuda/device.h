@@ -112,7 +112,8 @@ class Device {
   // Returns the result, [query_tokens, heads, width], which is valid until the next call.
   virtual const void* attend(const Attention& attention) = 0;
 
-  // Returns whether the device's JPEG decoder accepts a file, and the size of its image.
+  // Returns whether the device's JPEG decoder accepts a file, and the size of its image. Several threads may call it at
+  // once.
   virtual bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) = 0;
   // Memory of a slot for the images that the next pass decodes; the slot's last pass has finished.
   virtual void* decode_slot(int slot, std::size_t bytes) = 0;

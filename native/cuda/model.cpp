@@ -60,7 +60,7 @@ class DeviceModel final : public Model {
     const std::int64_t bytes = images_->pixels(), dim = dim_of(options.output);
     passes(rows, images_->pass_rows(), options, [&](int slot, std::int64_t begin, std::int64_t count) {
       const auto* on =
-          static_cast<std::uint8_t*>(device_->input_slot(slot, static_cast<std::size_t>(padded(count) * bytes)));
+          static_cast<std::uint8_t*>(device_->input_slot(slot, static_cast<std::size_t>(computed_rows(count) * bytes)));
       device_->upload_async(slot, pixels + begin * bytes, static_cast<std::size_t>(count * bytes));
       image_pass(slot, on, count, out + begin * dim, options);
       return count;
@@ -93,13 +93,13 @@ class DeviceModel final : public Model {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>((rows + kCapturedRows) * images_->pixels()), 128);
     const auto memory = device_->allocate(pixels.size());
     device_->upload(memory.get(), pixels.data(), pixels.size());
-    images_->reserve(padded(most));
+    images_->reserve(computed_rows(most));
     auto* result = result_of(0, rows + kCapturedRows, dim_);
     return device_->time(repeats, [&] {
       for (std::int64_t done = 0; done < rows;) {
         const std::int64_t count = next_rows(done, rows - done, most, false);
         const auto* from = static_cast<std::uint8_t*>(memory.get()) + done * images_->pixels();
-        image_run(from, padded(count), result + done * dim_, {true});
+        image_run(from, computed_rows(count), result + done * dim_, {true});
         done += count;
       }
     });
@@ -144,9 +144,6 @@ class DeviceModel final : public Model {
     return static_cast<float*>(results_[slot].grow(*device_, static_cast<std::size_t>(rows * dim) * 4));
   }
 
-  // The rows that a pass over `rows` images computes.
-  static std::int64_t padded(std::int64_t rows) { return rows <= kCapturedRows ? row_bucket(rows) : rows; }
-
   void text_run(const std::int32_t* data, const PackedTexts& texts, float* result, bool normalized) {
     const auto pass = [&] {
       texts_->pass(data, texts.rows, texts.tokens, result);
@@ -171,8 +168,8 @@ class DeviceModel final : public Model {
   }
 
   void image_pass(int slot, const std::uint8_t* pixels, std::int64_t count, float* out, const EncodeOptions& options) {
-    const std::int64_t rows = padded(count), dim = dim_of(options.output);
-    images_->reserve(std::max(rows, padded(images_->pass_rows())));
+    const std::int64_t rows = computed_rows(count), dim = dim_of(options.output);
+    images_->reserve(std::max(rows, computed_rows(images_->pass_rows())));
     auto* result = result_of(slot, rows, dim);
     device_->begin_batch(slot);
     image_run(pixels, rows, result, options);
@@ -281,17 +278,21 @@ void DeviceModel::calibrate_texts(int batch) {
 DeviceModel::DecodedJpegs DeviceModel::decode_jpegs(int slot, const torchclip_image* images, std::int64_t count) {
   DecodedJpegs decoded;
   decoded.job_of.assign(static_cast<std::size_t>(count), kNoJob);
+  std::vector<JpegJob> files(decoded.job_of.size());
+  device_->parallel(count, [&](std::int64_t i) {
+    const auto& input = images[i];
+    auto& file = files[static_cast<std::size_t>(i)];
+    file = {input.data, static_cast<std::size_t>(input.file_bytes), 0, 0, nullptr};
+    if (input.file_bytes && !device_->jpeg_size(file.data, file.bytes, file.width, file.height)) file.width = 0;
+  });
   std::vector<std::int64_t> offsets;
   std::int64_t bytes = 0;
-  for (std::size_t i = 0; i < decoded.job_of.size(); ++i) {
-    const auto& input = images[i];
-    if (!input.file_bytes) continue;
-    JpegJob job{input.data, static_cast<std::size_t>(input.file_bytes), 0, 0, nullptr};
-    if (!device_->jpeg_size(job.data, job.bytes, job.width, job.height)) continue;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (files[i].width == 0) continue;
     decoded.job_of[i] = decoded.jobs.size();
     offsets.push_back(bytes);
-    bytes += round_up(std::int64_t{3} * job.width * job.height, 256);
-    decoded.jobs.push_back(job);
+    bytes += round_up(std::int64_t{3} * files[i].width * files[i].height, 256);
+    decoded.jobs.push_back(files[i]);
   }
   if (decoded.jobs.empty()) return decoded;
   auto* memory = static_cast<std::uint8_t*>(device_->decode_slot(slot, static_cast<std::size_t>(bytes)));
@@ -327,7 +328,7 @@ void DeviceModel::encode_images(const torchclip_image* images, std::int64_t coun
   passes(count, images_->pass_rows(), options, [&](int slot, std::int64_t begin, std::int64_t rows) {
     const auto decoded = decode_jpegs(slot, images + begin, rows);
     const auto batch = resize_batch_of(images + begin, decoded, failed + begin);
-    auto* pixels = workspace_.grow<std::uint8_t>(Workspace::kPixels, padded(rows) * bytes);
+    auto* pixels = workspace_.grow<std::uint8_t>(Workspace::kPixels, computed_rows(rows) * bytes);
     auto* between = workspace_.grow<std::uint8_t>(Workspace::kBetween, batch.between_bytes());
     auto* base = static_cast<char*>(device_->input_slot(slot, batch.bytes()));
     auto* sent = static_cast<char*>(device_->host_slot(slot, batch.bytes()));

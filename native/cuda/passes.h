@@ -25,6 +25,9 @@ inline std::int64_t row_bucket(std::int64_t n) {
   return (n + 7) / 8 * 8;
 }
 
+// The rows that a pass over `rows` images computes.
+inline std::int64_t computed_rows(std::int64_t rows) { return rows <= kCapturedRows ? row_bucket(rows) : rows; }
+
 // The tokens of a captured pass of texts: 16, 24, 32, 48 ... up to 256, where a GEMM takes as long as its weights are
 // read; then eight sizes between two powers of two.
 inline std::int64_t token_bucket(std::int64_t n) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "check.h"
+#include "forwarding_device.h"
 #include "image/preprocess.h"
 #include "model.h"
 #include "model/artifact/artifact.h"
@@ -46,7 +48,8 @@ void check_same_row(std::span<const float> got, std::span<const float> expected)
 
 // A model of the artifact on the tests' device, without the runner.
 struct BareModel {
-  BareModel() { model = make_model(test_device(), source_of(file, table)); }
+  explicit BareModel(std::unique_ptr<Device> device = test_device())
+      : model(make_model(std::move(device), source_of(file, table))) {}
 
   const core::Artifact file{artifact()};
   const core::PixelTable table{file.config().mean.data(), file.config().std.data()};
@@ -267,6 +270,36 @@ TEST_CASE("large batches of texts of any lengths: GEMMs are timed for the first 
     if (timed > 0) CHECK(now == timed);
     timed = now;
   }
+}
+
+TEST_CASE("the sizes of files are read by several threads") {
+  // Notes which sizes were asked for outside of parallel().
+  class SizesInParallel final : public ForwardingDevice {
+   public:
+    SizesInParallel(int& within, int& outside) : within_(within), outside_(outside) {}
+    void parallel(std::int64_t count, const std::function<void(std::int64_t)>& work) override {
+      is_parallel_ = true;
+      for (std::int64_t i = 0; i < count; ++i) work(i);
+      is_parallel_ = false;
+    }
+    bool jpeg_size(const std::uint8_t*, std::size_t, std::int32_t&, std::int32_t&) override {
+      ++(is_parallel_ ? within_ : outside_);
+      return false;
+    }
+
+   private:
+    int &within_, &outside_;
+    bool is_parallel_ = false;
+  };
+  int within = 0, outside = 0;
+  BareModel bare(std::make_unique<SizesInParallel>(within, outside));
+  const std::vector<std::uint8_t> file{'G', 'I', 'F', '8'};
+  const std::vector<torchclip_image> images(5, {file.data(), 0, 0, 0, file.size()});
+  Rows out(images.size() * static_cast<std::size_t>(bare.file.config().embed_dim));
+  std::vector<std::uint8_t> failed(images.size());
+  bare.model->encode_images(images.data(), 5, out.data(), failed.data(), {true});
+  CHECK(within == 5);
+  CHECK(outside == 0);
 }
 
 TEST_CASE("files of passes that follow each other: what is decoded beside a pass does not change its images") {

@@ -47,6 +47,13 @@ TEST_CASE("captured passes are padded by a third at most, above 16 rows by 7 row
   }
 }
 
+TEST_CASE("larger passes are not padded") {
+  CHECK(computed_rows(33) == 40);
+  CHECK(computed_rows(kCapturedRows) == kCapturedRows);
+  CHECK(computed_rows(65) == 65);
+  CHECK(computed_rows(337) == 337);
+}
+
 TEST_CASE("the tokens of captured texts: an eighth of padding at most above 256") {
   CHECK(token_bucket(1) == 16);
   for (std::int64_t n = 1; n <= 77 * kCapturedRows; ++n) {
