@@ -106,16 +106,17 @@ void resize(Stream stream, const ResizeJob* jobs, std::int64_t count, std::int64
 
 constexpr std::int64_t kMostK = 1024;
 
-// Updates the hits of each query: keys in descending order, with 0 for empty ones. See key_of. The columns are divided
-// into `parts`, each with hits of its own, so that few queries keep a whole device busy; merged_hits (search.h)
-// joins them.
-//   scores: float [queries, columns], row stride `stride`: of base rows first ... first + columns.
-//   best:   uint64 [queries, parts, k]: read and written. k <= kMostK.
+// The hits of each query: keys in descending order, with 0 for empty ones. See key_of. The columns are divided into
+// `parts`, each with hits of its own, so that few queries keep a whole device busy; merged_hits (search.h) or
+// select_keys joins them.
+//   scores:    float [queries, columns], row stride `stride`: of base rows first ... first + columns.
+//   continues: whether `best` holds the hits of other columns, which stay if they are better.
+//   best:      uint64 [queries, parts, k]. k <= kMostK.
 void select_top_k(Stream stream, const float* scores, std::int64_t queries, std::int64_t columns, std::int64_t stride,
-                  std::int64_t first, std::int32_t k, std::int64_t parts, std::uint64_t* best);
+                  std::int64_t first, std::int32_t k, std::int64_t parts, bool continues, std::uint64_t* best);
 
-// Updates the hits of each query, uint64 best [queries, k], with keys of hits: uint64 [queries, most], of which a query
-// has the first counts[query], or all if it has more or `counts` is null. k <= kMostK.
+// The hits of each query, uint64 best [queries, k], among keys: uint64 [queries, most], of which a query has the first
+// counts[query], or all if it has more or `counts` is null. k <= kMostK.
 void select_keys(Stream stream, const std::uint64_t* keys, std::int64_t queries, std::int64_t most,
                  const std::int32_t* counts, std::int32_t k, std::uint64_t* best);
 

@@ -4,6 +4,8 @@
 
 #include "device_code.h"
 #include "kernels.h"
+#include "row_tiles.h"
+#include "tensor_core.h"
 
 namespace torchclip::cuda {
 namespace {
@@ -11,8 +13,6 @@ namespace {
 constexpr std::uint32_t kInfinityBits = 0x7f800000, kNaNBits = 0x7fc00000;
 constexpr float kLeast = 1.0f / (1ll << 40), kLargest = 1ll << 40;  // Magnitudes whose products are normal floats.
 constexpr float kRoundUp = 1.00001f;                                // Above the rounding of a norm to float32.
-constexpr std::int64_t kSegment = 2048;                             // Values of each query in shared memory.
-constexpr std::int64_t kCandidateBlocks = 64;                       // Blocks that score the candidates of a query.
 
 __device__ double sum_over_warp(double x) {
   UNROLL
@@ -88,158 +88,158 @@ __global__ void quantize_kernel(const float* rows, std::int64_t first, std::int6
   out.errors[row] = is_bounded ? static_cast<float>(sqrt(error)) * kRoundUp : unknown;
 }
 
+using Int8Values = Pack<std::uint32_t, 4>;  // kChunk values
+constexpr int kInt8Segment = 2048;          // Values of each query in shared memory.
+// Chunks from one query to the next there: the lanes of a quarter of a warp read from different banks.
+constexpr int kInt8Stride = (kInt8Segment + 64) / static_cast<int>(kChunk);
+
 // Copies the int8 values [begin, begin + size) of all queries to shared memory.
-template <int kQueries>
-__device__ void load_queries(const std::int8_t* values, std::int64_t length, std::int64_t begin, std::int64_t size,
-                             Pack<int, 4>* shared) {
+__device__ void load_queries(const QuantizedQueries& queries, std::int64_t length, std::int64_t begin,
+                             std::int64_t size, Int8Values* shared) {
   const int chunks = static_cast<int>(size / kChunk);
-  for (int i = thread_of_block(); i < kQueries * chunks; i += kBlock) {
+  for (int i = thread_of_block(); i < queries.count * chunks; i += kBlock) {
     const int query = i / chunks, chunk = i % chunks;
-    const std::int8_t* from = values + query * length + begin + chunk * kChunk;
-    shared[query * (kSegment / kChunk) + chunk] = load<int, 4>(reinterpret_cast<const int*>(from));
+    const std::int8_t* from = queries.values + query * length + begin + chunk * kChunk;
+    shared[query * kInt8Stride + chunk] = load<std::uint32_t, 4>(reinterpret_cast<const std::uint32_t*>(from));
   }
 }
 
-__device__ float lower_bound_of(int sum, float scale, float norm, float error, const QuantizedQueries& queries, int q) {
-  if (error != error) return error;
-  if (error == float_of(kInfinityBits)) return -error;
-  const float score = static_cast<float>(sum) * scale * queries.scales[q];
-  return score - score_bound(norm, error, queries.lengths[q], queries.steps[q]);
-}
-
-// A thread for each row. kQueries: queries.count, rounded up to a power of two.
-template <int kQueries>
-__global__ void lower_bounds_kernel(QuantizedRows rows, std::int64_t first, std::int64_t count, std::int64_t length,
-                                    QuantizedQueries queries, AllowedRows allowed, float* out, std::int64_t stride) {
-  __shared__ Pack<int, 4> shared[static_cast<std::size_t>(kQueries * (kSegment / kChunk))];
-  const std::int64_t row = thread_of_grid();
-  int sums[static_cast<std::size_t>(kQueries)] = {};
-  for (std::int64_t begin = 0; begin < length; begin += kSegment) {
-    const std::int64_t size = length - begin < kSegment ? length - begin : kSegment;
-    __syncthreads();  // the segment before this one has been read
-    load_queries<kQueries>(queries.values, length, begin, size, shared);
-    __syncthreads();
-    if (row >= count) continue;
-    for (std::int64_t chunk = 0; chunk < size / kChunk; ++chunk) {
-      const std::int8_t* from = rows.values + place_of(row, length, begin + chunk * kChunk);
-      const auto x = load<int, 4>(reinterpret_cast<const int*>(from));
-      UNROLL
-      for (int q = 0; q < kQueries; ++q) {
-        const auto y = shared[q * (kSegment / kChunk) + chunk];
-        UNROLL
-        for (int j = 0; j < 4; ++j) sums[q] = __dp4a(x.v[j], y.v[j], sums[q]);
-      }
+// Adds the products of a tile's rows and 16 queries: those of rows 8 j + 2 t + i of queries g and g + 8 in sums[j][i]
+// and sums[j][2 + i]. A lane holds four chunks' parts as they lie in memory: the products' sums are exact, so that the
+// order of the values is free.
+__device__ void add_int8_products(const std::int8_t* tile, std::int64_t size, const Int8Values* queries, Lane lane,
+                                  int (&sums)[4][4]) {
+  for (int chunk = 0; chunk < size / kChunk; chunk += 4) {
+    const auto low = queries[lane.g * kInt8Stride + chunk + lane.t];
+    const auto high = queries[(lane.g + kGroup) * kInt8Stride + chunk + lane.t];
+    UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const std::int8_t* from = tile + ((chunk + lane.t) * kTileRows + j * kGroup + lane.g) * kChunk;
+      const auto x = load<std::uint32_t, 4>(reinterpret_cast<const std::uint32_t*>(from));
+      multiply_add_int8(sums[j], {low.v[0], high.v[0], low.v[1], high.v[1]}, {x.v[0], x.v[1]});
+      multiply_add_int8(sums[j], {low.v[2], high.v[2], low.v[3], high.v[3]}, {x.v[2], x.v[3]});
     }
   }
-  if (row >= count) return;
-  const bool passes = allowed.passes(first + row);
-  const float scale = rows.scales[row], norm = rows.norms[row];
-  const float error = passes ? rows.errors[row] : float_of(kNaNBits);
+}
+
+struct Bounds {
+  float lower, upper;
+};
+
+// How far a score can be from that of the int8 forms.
+__device__ float bound_of(float norm, float error, const QuantizedQueries& queries, std::int64_t q) {
+  return score_bound(norm, error, queries.lengths[q], queries.steps[q]);
+}
+
+__device__ Bounds bounds_of(int sum, float scale, float norm, float error, const QuantizedQueries& queries, int q) {
+  if (error != error) return {error, error};
+  const float infinity = float_of(kInfinityBits);
+  if (error == infinity) return {-infinity, infinity};
+  const float score = static_cast<float>(sum) * scale * queries.scales[q], bound = bound_of(norm, error, queries, q);
+  const float lower = score - bound;
+  return {lower, lower + 2 * bound};
+}
+
+// The largest of the numbers of the four lanes of a row of fragments; NaN if all are.
+__device__ float largest_of_four(float x) {
+  x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+  return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+
+// What bounds the scores of the rows of a lane, 8 j + 2 t + i of their tile. A row that is never found has NaN as error.
+struct RowNumbers {
+  float scale[4][2], norm[4][2], error[4][2];
+};
+
+__device__ RowNumbers numbers_of(const RowList& list, const RowBlock& block, std::int64_t first, Lane lane,
+                                 const AllowedRows& allowed) {
+  RowNumbers numbers;
   UNROLL
-  for (int q = 0; q < kQueries; ++q) {
-    if (q < queries.count) out[q * stride + row] = lower_bound_of(sums[q], scale, norm, error, queries, q);
+  for (int j = 0; j < 4; ++j) {
+    UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const std::int64_t row = first + j * kGroup + 2 * lane.t + i, at = row - block.first;
+      const bool passes = row < list.rows && allowed.passes(row);
+      numbers.scale[j][i] = passes ? block.int8.scales[at] : 0;
+      numbers.norm[j][i] = passes ? block.int8.norms[at] : 0;
+      numbers.error[j][i] = passes ? block.int8.errors[at] : float_of(kNaNBits);
+    }
+  }
+  return numbers;
+}
+
+// Writes the bounds of a tile and queries g and g + 8.
+__device__ void write_bounds(const RowList& list, const RowNumbers& rows, std::int64_t tile, Lane lane,
+                             const int (&sums)[4][4], const QuantizedQueries& queries, const ScoreBounds& out) {
+  UNROLL
+  for (int half = 0; half < 2; ++half) {
+    const int q = lane.g + kGroup * half;
+    const bool is_query = q < queries.count;
+    Bounds largest{float_of(kNaNBits), float_of(kNaNBits)};
+    UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (!is_query) continue;
+      Pack<float, 2> lower;
+      UNROLL
+      for (int i = 0; i < 2; ++i) {
+        const int sum = sums[j][2 * half + i];
+        const auto bounds = bounds_of(sum, rows.scale[j][i], rows.norm[j][i], rows.error[j][i], queries, q);
+        lower.v[i] = bounds.lower;
+        largest = {fmaxf(largest.lower, bounds.lower), fmaxf(largest.upper, bounds.upper)};
+      }
+      store<float, 2>(out.lower + q * list.stride() + tile * kTileRows + j * kGroup + 2 * lane.t, lower);
+    }
+    largest = {largest_of_four(largest.lower), largest_of_four(largest.upper)};
+    if (!is_query || lane.t != 0) continue;
+    out.tile_lower[q * list.tiles() + tile] = largest.lower;
+    out.tile_upper[q * list.tiles() + tile] = largest.upper;
   }
 }
 
-// The k-th best lower bound; -infinity if fewer rows have one.
+// A warp for each tile.
+__global__ void bound_kernel(RowList list, QuantizedQueries queries, AllowedRows allowed, ScoreBounds out) {
+  __shared__ Int8Values shared[static_cast<std::size_t>(kQueriesTogether * kInt8Stride)];
+  const Lane lane = lane_of_thread();
+  const std::int64_t tile = tile_of_warp(), first = tile * kTileRows;
+  const bool is_here = first < list.rows;
+  const RowBlock block = is_here ? block_of(list, first) : RowBlock{};
+  int sums[4][4] = {};
+  for (std::int64_t begin = 0; begin < list.length; begin += kInt8Segment) {
+    const std::int64_t size = list.length - begin < kInt8Segment ? list.length - begin : kInt8Segment;
+    __syncthreads();  // the segment before this one has been read
+    load_queries(queries, list.length, begin, size, shared);
+    __syncthreads();
+    if (!is_here) continue;
+    const std::int8_t* values = block.int8.values + (first - block.first) * list.length + begin * kTileRows;
+    add_int8_products(values, size, shared, lane, sums);
+  }
+  if (is_here) write_bounds(list, numbers_of(list, block, first, lane, allowed), tile, lane, sums, queries, out);
+}
+
+// A lower bound of the k-th best score: the k-th best of the tiles' lower bounds; -infinity if fewer tiles have one.
 __device__ float least_of(const std::uint64_t* best, std::int32_t k) {
   const std::uint64_t key = best[k - 1];
   const float score = key == 0 ? float_of(kNaNBits) : score_of(key);
   return score == score ? score : -float_of(kInfinityBits);
 }
 
-// A thread for each row (x) and query (y).
-__global__ void collect_kernel(QuantizedRows rows, std::int64_t first, std::int64_t count, QuantizedQueries queries,
-                               const float* lower, std::int64_t stride, const std::uint64_t* best, std::int32_t k,
-                               Candidates out) {
-  const std::int64_t row = thread_of_grid(), query = blockIdx.y;
-  if (row >= count) return;
-  const float least = lower[query * stride + row];
-  if (least != least) return;
-  const float error = rows.errors[row];
-  const float bound = score_bound(rows.norms[row], error, queries.lengths[query], queries.steps[query]);
-  const bool is_bounded = error != float_of(kInfinityBits);
-  if (is_bounded && least + 2 * bound < least_of(best + query * k, k)) return;
-  const int at = atomicAdd(&out.counts[query], 1);
-  if (at < out.most) out.rows[query * out.most + at] = static_cast<std::int32_t>(first + row);
-}
-
-__device__ const float* row_at(const RowBlock* blocks, std::int64_t count, std::int64_t length, std::int64_t row) {
-  std::int64_t low = 0, high = count;
-  while (high - low > 1) {
-    const std::int64_t middle = (low + high) / 2;
-    if (blocks[middle].first <= row) {
-      low = middle;
-    } else {
-      high = middle;
-    }
+// A thread for each tile (x) and query (y).
+__global__ void collect_kernel(RowList list, QuantizedQueries queries, ScoreBounds bounds, const std::uint64_t* best,
+                               std::int32_t k, Candidates out) {
+  const std::int64_t tile = thread_of_grid(), query = blockIdx.y, first = tile * kTileRows;
+  if (tile >= list.tiles()) return;
+  const float least = least_of(best + query * k, k), upper = bounds.tile_upper[query * list.tiles() + tile];
+  if (upper != upper || upper < least) return;
+  const RowBlock block = block_of(list, first);
+  for (int i = 0; i < kTileRows; ++i) {
+    const float lower = bounds.lower[query * list.stride() + first + i];
+    if (lower != lower) continue;
+    const std::int64_t at = first - block.first + i;
+    const float error = block.int8.errors[at], bound = bound_of(block.int8.norms[at], error, queries, query);
+    if (error != float_of(kInfinityBits) && lower + 2 * bound < least) continue;
+    const int place = atomicAdd(&out.counts[query], 1);
+    if (place < out.most) out.rows[query * out.most + place] = static_cast<std::int32_t>(first + i);
   }
-  return blocks[low].rows + (row - blocks[low].first) * length;
-}
-
-// A warp for each candidate of a query (y), in turn.
-__global__ void score_kernel(const RowBlock* blocks, std::int64_t block_count, std::int64_t length,
-                             const float* queries, Candidates candidates, std::uint64_t* keys) {
-  const std::int64_t query = blockIdx.y;
-  const std::int64_t found = candidates.counts[query], count = found < candidates.most ? found : candidates.most;
-  const int lane = thread_of_block() % kWarp;
-  const std::int64_t warp = static_cast<std::int64_t>(blockIdx.x) * kRowsOfBlock + thread_of_block() / kWarp;
-  for (std::int64_t n = warp; n < count; n += kCandidateBlocks * kRowsOfBlock) {
-    const std::int32_t row = candidates.rows[query * candidates.most + n];
-    const float* from = row_at(blocks, block_count, length, row);
-    double sum = 0;
-    for (std::int64_t i = lane * 4; i < length; i += kWarp * 4) {
-      const auto x = load<float, 4>(from + i), y = load<float, 4>(queries + query * length + i);
-      UNROLL
-      for (int j = 0; j < 4; ++j) sum += static_cast<double>(x.v[j]) * static_cast<double>(y.v[j]);
-    }
-    sum = sum_over_warp(sum);
-    if (lane == 0) {
-      keys[query * candidates.most + n] = key_of(static_cast<float>(sum), static_cast<std::uint32_t>(row));
-    }
-  }
-}
-
-// A warp for each row. kQueries: query_count, rounded up to a power of two.
-template <int kQueries>
-__global__ void exact_kernel(RowBlock block, std::int64_t count, std::int64_t length, const float* queries,
-                             std::int64_t query_count, AllowedRows allowed, float* out, std::int64_t stride) {
-  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kRowsOfBlock + thread_of_block() / kWarp;
-  if (row >= count) return;
-  const int lane = thread_of_block() % kWarp;
-  const bool passes = allowed.passes(block.first + row);
-  double sums[static_cast<std::size_t>(kQueries)] = {};
-  for (std::int64_t i = lane * 4; passes && i < length; i += kWarp * 4) {
-    const auto x = load<float, 4>(block.rows + row * length + i);
-    UNROLL
-    for (int q = 0; q < kQueries; ++q) {
-      if (q >= query_count) continue;
-      const auto y = load<float, 4>(queries + q * length + i);
-      UNROLL
-      for (int j = 0; j < 4; ++j) sums[q] += static_cast<double>(x.v[j]) * static_cast<double>(y.v[j]);
-    }
-  }
-  UNROLL
-  for (int q = 0; q < kQueries; ++q) {
-    const double sum = sum_over_warp(sums[q]);
-    if (lane != 0 || q >= query_count) continue;
-    out[q * stride + row] = passes ? static_cast<float>(sum) : float_of(kNaNBits);
-  }
-}
-
-template <int kQueries>
-struct QueryCount {
-  static constexpr int value = kQueries;
-};
-
-// Calls work(QueryCount<N>) with the least N of 1, 2, 4, 8 and 16 that is at least `count`.
-template <typename Work>
-void with_query_count(std::int64_t count, Work&& work) {
-  if (count <= 1) return work(QueryCount<1>{});
-  if (count <= 2) return work(QueryCount<2>{});
-  if (count <= 4) return work(QueryCount<4>{});
-  if (count <= 8) return work(QueryCount<8>{});
-  return work(QueryCount<16>{});
 }
 
 }  // namespace
@@ -250,34 +250,16 @@ void quantize_rows(Stream stream, const float* rows, std::int64_t first, std::in
                             length, out);
 }
 
-void lower_bounds(Stream stream, const QuantizedRows& rows, std::int64_t first, std::int64_t count, std::int64_t length,
-                  const QuantizedQueries& queries, const AllowedRows& allowed, float* out, std::int64_t stride) {
-  with_query_count(queries.count, [&](auto most) {
-    launch<Threads::together>(lower_bounds_kernel<decltype(most)::value>, {blocks_for(count, kBlock)}, kBlock, 0,
-                              stream, rows, first, count, length, queries, allowed, out, stride);
-  });
+void bound_scores(Stream stream, const RowList& rows, const QuantizedQueries& queries, const AllowedRows& allowed,
+                  const ScoreBounds& out) {
+  launch<Threads::together>(bound_kernel, {blocks_for(rows.tiles(), kTilesOfBlock)}, kBlock, 0, stream, rows, queries,
+                            allowed, out);
 }
 
-void collect_candidates(Stream stream, const QuantizedRows& rows, std::int64_t first, std::int64_t count,
-                        const QuantizedQueries& queries, const float* lower, std::int64_t stride,
+void collect_candidates(Stream stream, const RowList& rows, const QuantizedQueries& queries, const ScoreBounds& bounds,
                         const std::uint64_t* best, std::int32_t k, const Candidates& out) {
-  launch<Threads::independent>(collect_kernel, {blocks_for(count, kBlock), queries.count}, kBlock, 0, stream, rows,
-                               first, count, queries, lower, stride, best, k, out);
-}
-
-void score_candidates(Stream stream, const RowBlock* blocks, std::int64_t block_count, std::int64_t length,
-                      const float* queries, std::int64_t query_count, const Candidates& candidates,
-                      std::uint64_t* keys) {
-  launch<Threads::together>(score_kernel, {kCandidateBlocks, query_count}, kBlock, 0, stream, blocks, block_count,
-                            length, queries, candidates, keys);
-}
-
-void exact_scores(Stream stream, const RowBlock& block, std::int64_t count, std::int64_t length, const float* queries,
-                  std::int64_t query_count, const AllowedRows& allowed, float* out, std::int64_t stride) {
-  with_query_count(query_count, [&](auto most) {
-    launch<Threads::together>(exact_kernel<decltype(most)::value>, {blocks_for(count, kRowsOfBlock)}, kBlock, 0, stream,
-                              block, count, length, queries, query_count, allowed, out, stride);
-  });
+  launch<Threads::independent>(collect_kernel, {blocks_for(rows.tiles(), kBlock), queries.count}, kBlock, 0, stream,
+                               rows, queries, bounds, best, k, out);
 }
 
 }  // namespace torchclip::cuda

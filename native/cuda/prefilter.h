@@ -23,7 +23,7 @@ struct QuantizedRows {
 
 // Queries as int8, quantized as rows are.
 struct QuantizedQueries {
-  const std::int8_t* values;  // [kQueriesTogether, length]; what follows the last query may be anything.
+  const std::int8_t* values;  // [count, length]
   const float* scales;        // [count]
   const float* lengths;       // [count]: |query|, rounded up.
   const float* steps;         // [count]: the length of the error, rounded up.
@@ -57,10 +57,33 @@ HOST_DEVICE float score_bound(float norm, float error, float length, float step)
 void quantize_rows(Stream stream, const float* rows, std::int64_t first, std::int64_t count, std::int64_t length,
                    const QuantizedRows& out);
 
-// A lower bound of the exact score of each query and row: float [queries.count, rows], row stride `stride`. -infinity:
-// the row has no bound. NaN: the row is never found. `first`: the number of the first row, for `allowed`.
-void lower_bounds(Stream stream, const QuantizedRows& rows, std::int64_t first, std::int64_t count, std::int64_t length,
-                  const QuantizedQueries& queries, const AllowedRows& allowed, float* out, std::int64_t stride);
+// Rows on the device that lie together.
+struct RowBlock {
+  const float* rows;    // [.., length]
+  QuantizedRows int8;   // The same rows.
+  std::int64_t first;   // The number of the first one: a multiple of kTileRows.
+};
+
+// All rows of a search.
+struct RowList {
+  const RowBlock* blocks;  // [block_count], on the device, in the order of their rows, without gaps.
+  std::int64_t block_count, rows, length;
+
+  HOST_DEVICE std::int64_t tiles() const { return (rows + kTileRows - 1) / kTileRows; }
+  // The distance between the scores of two queries.
+  HOST_DEVICE std::int64_t stride() const { return tiles() * kTileRows; }
+};
+
+// What bounds the exact scores of each query and row. A row without a bound has -infinity and infinity, a row that is
+// never found NaN.
+struct ScoreBounds {
+  float* lower;        // [queries, stride]
+  float* tile_lower;   // [queries, tiles]: the largest lower bound of each tile; NaN: none of its rows is ever found.
+  float* tile_upper;   // [queries, tiles]: the largest upper bound of each tile; NaN likewise.
+};
+
+void bound_scores(Stream stream, const RowList& rows, const QuantizedQueries& queries, const AllowedRows& allowed,
+                  const ScoreBounds& out);
 
 // The rows that may be among the k best of each query.
 struct Candidates {
@@ -69,28 +92,19 @@ struct Candidates {
   std::int64_t most;
 };
 
-// Appends the rows whose upper bound reaches the k-th best lower bound of their query. lower: what lower_bounds wrote.
-// best: uint64 [queries.count, k], keys of the best lower bounds (select_top_k).
-void collect_candidates(Stream stream, const QuantizedRows& rows, std::int64_t first, std::int64_t count,
-                        const QuantizedQueries& queries, const float* lower, std::int64_t stride,
+// Appends the rows whose upper bound reaches the lower bound of k tiles, each of which has a row that is at least as
+// good. best: uint64 [queries.count, k], keys of the best of bounds.tile_lower (select_top_k).
+void collect_candidates(Stream stream, const RowList& rows, const QuantizedQueries& queries, const ScoreBounds& bounds,
                         const std::uint64_t* best, std::int32_t k, const Candidates& out);
 
-// Rows on the device that lie together.
-struct RowBlock {
-  const float* rows;   // [.., length]
-  std::int64_t first;  // The number of the first one.
-};
-
 // Scores each query's candidates: keys (key_of) as uint64 [queries, candidates.most]. An exact score is the sum of
-// the products in double, rounded to float32. blocks: [block_count], in the order of their rows; queries: float
-// [queries, length].
-void score_candidates(Stream stream, const RowBlock* blocks, std::int64_t block_count, std::int64_t length,
-                      const float* queries, std::int64_t query_count, const Candidates& candidates,
-                      std::uint64_t* keys);
+// the products in double, rounded to float32. queries: float [queries, length].
+void score_candidates(Stream stream, const RowList& rows, const float* queries, std::int64_t query_count,
+                      const Candidates& candidates, std::uint64_t* keys);
 
-// Scores all rows of a block exactly: float [query_count, count], row stride `stride`; NaN for rows that are not
+// Scores all rows exactly, with the bits of score_candidates: float [query_count, stride]; NaN for rows that are not
 // allowed. query_count <= kQueriesTogether.
-void exact_scores(Stream stream, const RowBlock& block, std::int64_t count, std::int64_t length, const float* queries,
-                  std::int64_t query_count, const AllowedRows& allowed, float* out, std::int64_t stride);
+void exact_scores(Stream stream, const RowList& rows, const float* queries, std::int64_t query_count,
+                  const AllowedRows& allowed, float* out);
 
 }  // namespace torchclip::cuda

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace torchclip::cuda {
 namespace {
@@ -10,32 +11,22 @@ constexpr double kRoundUp = 1.00001;  // Above the rounding of a norm to float32
 
 }  // namespace
 
-QueryBlock::QueryBlock(Device& device, std::int64_t length, std::int64_t count)
-    : device_(device),
-      length_(length),
-      count_(count),
-      values_(static_cast<std::size_t>((count + kQueriesTogether) * length)),
-      numbers_(static_cast<std::size_t>(3 * count)),
-      values_on_device_(device.allocate(values_.size())),
-      numbers_on_device_(device.allocate(numbers_.size() * 4)) {}
-
-std::vector<bool> QueryBlock::send(const float* queries) {
-  std::fill(values_.begin(), values_.end(), std::int8_t{0});
-  std::fill(numbers_.begin(), numbers_.end(), 0.0f);
+std::vector<bool> QueryBlock::write(const float* queries, void* to) const {
+  std::memset(to, 0, static_cast<std::size_t>(bytes()));
   std::vector<bool> bounded;
-  for (std::int64_t q = 0; q < count_; ++q) bounded.push_back(quantize(queries + q * length_, q));
-  device_.upload(values_on_device_.get(), values_.data(), values_.size());
-  device_.upload(numbers_on_device_.get(), numbers_.data(), numbers_.size() * 4);
+  for (std::int64_t q = 0; q < count_; ++q) {
+    bounded.push_back(quantize(queries + q * length_, numbers_of(to) + q, values_of(to) + q * length_));
+  }
   return bounded;
 }
 
-QuantizedQueries QueryBlock::queries(std::int64_t first, std::int64_t count) const {
-  const auto* values = static_cast<const std::int8_t*>(values_on_device_.get()) + first * length_;
-  const auto* numbers = static_cast<const float*>(numbers_on_device_.get()) + first;
-  return {values, numbers, numbers + count_, numbers + 2 * count_, count};
+QuantizedQueries QueryBlock::queries(const void* base, std::int64_t first, std::int64_t count) const {
+  auto* written = const_cast<void*>(base);
+  const float* numbers = numbers_of(written) + first;
+  return {values_of(written) + first * length_, numbers, numbers + count_, numbers + 2 * count_, count};
 }
 
-bool QueryBlock::quantize(const float* query, std::int64_t index) {
+bool QueryBlock::quantize(const float* query, float* numbers, std::int8_t* values) const {
   const auto is_finite = [](float x) { return std::isfinite(x); };
   if (!std::all_of(query, query + length_, is_finite)) return false;
   float largest = 0;
@@ -48,9 +39,8 @@ bool QueryBlock::quantize(const float* query, std::int64_t index) {
     const double exact = query[i], rest = exact - static_cast<double>(scale) * value;
     length += exact * exact;
     step += rest * rest;
-    values_[static_cast<std::size_t>(index * length_ + i)] = static_cast<std::int8_t>(value);
+    values[i] = static_cast<std::int8_t>(value);
   }
-  float* numbers = numbers_.data() + index;
   numbers[0] = scale;
   numbers[count_] = static_cast<float>(std::sqrt(length) * kRoundUp);
   numbers[2 * count_] = static_cast<float>(std::sqrt(step) * kRoundUp);

@@ -1,6 +1,7 @@
 #include "resident_rows.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "padded_rows.h"
 #include "quantized_query.h"
 #include "search.h"
+#include "selecting_parts.h"
 
 namespace torchclip::cuda {
 namespace {
@@ -16,175 +18,186 @@ namespace {
 constexpr std::int64_t kBlockBytes = 256 << 20;
 constexpr std::int64_t kScoreBytes = 512 << 20;  // bounds the scores that are held
 constexpr std::int64_t kQueriesOfSearch = 1024;  // bounds the memory of queries and hits
-constexpr std::int64_t kPartRows = 1024;         // A block that selects has at least so many rows.
-constexpr std::int64_t kPartKeys = 65536;        // The most keys of a query's parts, which one block joins.
-constexpr std::int64_t kBlocksOfProcessor = 8;   // Blocks of select_top_k that a multiprocessor holds.
+constexpr int kSlot = 0;                         // What a search sends and gets goes through this slot of the device.
 
 template <typename T>
 T* at(const Memory& memory) {
   return static_cast<T*>(memory.get());
 }
 
+// Places of arrays in one piece of memory.
+class Places {
+ public:
+  // Room for `bytes` bytes; returns their offset.
+  std::int64_t take(std::int64_t bytes) { return std::exchange(bytes_, core::round_up(bytes_ + bytes, 16)); }
+  std::size_t bytes() const { return static_cast<std::size_t>(bytes_); }
+
+ private:
+  std::int64_t bytes_ = 0;
+};
+
 }  // namespace
 
-// One search: its memory on the device, and what it found. All of its passes over the rows are queued before the first
-// result is waited for.
+// One search: its memory on the device, and what it found. What it needs is sent in one copy, all of its passes over the
+// rows are queued, and what they found comes back in one copy, which is all that the host waits for.
 class ResidentRows::Search {
  public:
   Search(ResidentRows& rows, const ResidentQuery& query, std::int32_t* indices, float* scores)
       : rows_(rows),
         device_(rows.device_),
+        list_(rows.list()),
         query_(query),
         indices_(indices),
         out_scores_(scores),
         k_(query.k),
-        together_(std::clamp<std::int64_t>(kScoreBytes / (rows.rows_ * 4), 1, std::min(kQueriesTogether, query.count))),
-        parts_(parts_of(rows, query, together_)),
-        scores_(allocate<float>(together_ * rows.rows_)),
-        best_of_parts_(allocate<std::uint64_t>(together_ * parts_ * k_)) {
-    if (!query.allowed) return;
-    const std::int64_t known = std::min(query.allowed_rows, rows.rows_), bytes = (known + 7) / 8;
-    allowed_bits_ = allocate<std::uint8_t>(bytes + 1);
-    device_.upload(allowed_bits_.get(), query.allowed, static_cast<std::size_t>(bytes));
-    allowed_ = {at<std::uint8_t>(allowed_bits_), known};
-  }
+        together_(
+            std::clamp<std::int64_t>(kScoreBytes / (list_.stride() * 4), 1, std::min(kQueriesTogether, query.count))),
+        scores_(allocate<float>(together_ * list_.stride())),
+        best_of_parts_(allocate<std::uint64_t>(together_ * parts_of(rows.rows_) * k_)) {}
 
   void run() {
     std::vector<std::int64_t> remaining(static_cast<std::size_t>(query_.count));
     std::iota(remaining.begin(), remaining.end(), 0);
-    if (rows_.rows_ >= rows_.options_.prefilter_rows) remaining = prefilter();
+    if (rows_.rows_ >= rows_.options_.prefilter_rows) remaining = prefilter(remaining);
     if (!remaining.empty()) scan(remaining);
     rows_.counts_.scanned += remaining.size();
     rows_.counts_.prefiltered += static_cast<std::uint64_t>(query_.count) - remaining.size();
   }
 
  private:
-  static std::int64_t parts_of(const ResidentRows& rows, const ResidentQuery& query, std::int64_t together) {
-    const std::int64_t busy = kBlocksOfProcessor * rows.device_.multiprocessors() / together;
-    return std::max<std::int64_t>(1, std::min({busy, rows.rows_ / kPartRows, kPartKeys / query.k}));
+  // What is on the device of the queries of a pass over the rows.
+  struct Sent {
+    const float* floats;
+    const void* int8;  // As QueryBlock wrote it.
+    AllowedRows allowed;
+    std::vector<bool> bounded;
+  };
+
+  std::int64_t parts_of(std::int64_t columns) const {
+    return selecting_parts(columns, together_, k_, device_.multiprocessors());
   }
 
   template <typename T>
   Memory allocate(std::int64_t count) const {
-    return rows_.device_.allocate(static_cast<std::size_t>(count) * sizeof(T));
+    return device_.allocate(static_cast<std::size_t>(count) * sizeof(T));
   }
 
-  // Answers the queries by their candidates, and returns the numbers of those that have no bounds or too many.
-  std::vector<std::int64_t> prefilter() {
-    PaddedRows padded(query_.data, rows_.dim_);
-    const float* data = padded.at(0, query_.count);
-    const Memory queries = allocate<float>(query_.count * rows_.length_);
-    device_.upload(queries.get(), data, padded.bytes(query_.count));
-    QueryBlock quantized(device_, rows_.length_, query_.count);
-    const auto bounded = quantized.send(data);
-    const std::int64_t most = rows_.options_.most_candidates;
-    const Memory candidates = allocate<std::int32_t>(together_ * most), counts = zeros<std::int32_t>(query_.count),
-                 keys = allocate<std::uint64_t>(together_ * most), best = zeros<std::uint64_t>(query_.count * k_),
-                 least = allocate<std::uint64_t>(together_ * k_);
-    for (std::int64_t first = 0; first < query_.count; first += together_) {
-      const std::int64_t n = std::min(together_, query_.count - first);
-      const Candidates found{at<std::int32_t>(candidates), at<std::int32_t>(counts) + first, most};
-      find_candidates(quantized.queries(first, n), at<std::uint64_t>(least), found);
-      score_candidates(device_.stream(), at<RowBlock>(rows_.block_list_),
-                       static_cast<std::int64_t>(rows_.blocks_.size()), rows_.length_,
-                       at<float>(queries) + first * rows_.length_, n, found, at<std::uint64_t>(keys));
-      select_keys(device_.stream(), at<std::uint64_t>(keys), n, most, found.counts, query_.k,
-                  at<std::uint64_t>(best) + first * k_);
+  // Sends the queries of these numbers, and the filter. int8: whether they are quantized.
+  Sent send(const std::vector<std::int64_t>& numbers, bool int8) {
+    const auto count = static_cast<std::int64_t>(numbers.size()), length = list_.length, dim = rows_.dim_;
+    const std::int64_t known = query_.allowed ? std::min(query_.allowed_rows, list_.rows) : 0;
+    const QueryBlock block(length, count);
+    Places places;
+    const auto floats = places.take(count * length * 4), quantized = places.take(int8 ? block.bytes() : 0),
+               bits = places.take((known + 7) / 8);
+    const auto* base = static_cast<char*>(device_.input_slot(kSlot, places.bytes()));
+    auto* from = static_cast<char*>(device_.host_slot(kSlot, places.bytes()));
+    std::memset(from, 0, static_cast<std::size_t>(count * length) * 4);
+    auto* rows = reinterpret_cast<float*>(from + floats);
+    for (std::int64_t i = 0; i < count; ++i) {
+      std::copy_n(query_.data + numbers[static_cast<std::size_t>(i)] * dim, dim, rows + i * length);
     }
-    const auto hits = downloaded<std::uint64_t>(best, query_.count * k_);
-    const auto found = downloaded<std::int32_t>(counts, query_.count);
+    Sent sent{reinterpret_cast<const float*>(base + floats), base + quantized, {}, {}};
+    if (int8) sent.bounded = block.write(rows, from + quantized);
+    if (query_.allowed) {
+      std::memcpy(from + bits, query_.allowed, static_cast<std::size_t>((known + 7) / 8));
+      sent.allowed = {reinterpret_cast<const std::uint8_t*>(base + bits), known};
+    }
+    device_.upload_async(kSlot, from, places.bytes());
+    device_.begin_batch(kSlot);
+    return sent;
+  }
+
+  // What a search found: the hits of each query, and after prefilter() the number of its candidates.
+  struct Results {
+    std::vector<std::uint64_t> hits;   // [count, k]
+    std::vector<std::int32_t> counts;  // [count]
+  };
+
+  // Waits for the results at `memory`, which lie there as `hits` and `counts` do.
+  Results received(const Memory& memory, std::int64_t count) {
+    std::vector<char> bytes(static_cast<std::size_t>(results_bytes(count)));
+    device_.end_batch(kSlot, bytes.data(), memory.get(), bytes.size());
+    device_.finish(kSlot);
+    Results results{std::vector<std::uint64_t>(static_cast<std::size_t>(count * k_)),
+                    std::vector<std::int32_t>(static_cast<std::size_t>(count))};
+    std::memcpy(results.hits.data(), bytes.data(), results.hits.size() * 8);
+    std::memcpy(results.counts.data(), bytes.data() + results.hits.size() * 8, results.counts.size() * 4);
+    return results;
+  }
+  std::int64_t results_bytes(std::int64_t count) const { return count * (k_ * 8 + 4); }
+
+  // Answers the queries by their candidates, and returns the numbers of those that have no bounds or too many.
+  std::vector<std::int64_t> prefilter(const std::vector<std::int64_t>& numbers) {
+    const auto count = static_cast<std::int64_t>(numbers.size()), tiles = list_.tiles();
+    const std::int64_t most = rows_.options_.most_candidates;
+    const Memory results = allocate<char>(results_bytes(count));
+    const Memory tile_bounds = allocate<float>(2 * together_ * tiles), least = allocate<std::uint64_t>(together_ * k_),
+                 candidates = allocate<std::int32_t>(together_ * most), keys = allocate<std::uint64_t>(together_ * most);
+    auto* hits = at<std::uint64_t>(results);
+    auto* counts = reinterpret_cast<std::int32_t*>(hits + count * k_);
+    const ScoreBounds bounds{at<float>(scores_), at<float>(tile_bounds), at<float>(tile_bounds) + together_ * tiles};
+    const auto sent = send(numbers, true);
+    device_.fill(counts, 0, static_cast<std::size_t>(count) * 4);
+    for (std::int64_t first = 0; first < count; first += together_) {
+      const std::int64_t n = std::min(together_, count - first);
+      const auto queries = QueryBlock(list_.length, count).queries(sent.int8, first, n);
+      const Candidates found{at<std::int32_t>(candidates), counts + first, most};
+      bound_scores(device_.stream(), list_, queries, sent.allowed, bounds);
+      select_best(bounds.tile_lower, n, tiles, tiles, at<std::uint64_t>(least));
+      collect_candidates(device_.stream(), list_, queries, bounds, at<std::uint64_t>(least), query_.k, found);
+      score_candidates(device_.stream(), list_, sent.floats + first * list_.length, n, found, at<std::uint64_t>(keys));
+      select_keys(device_.stream(), at<std::uint64_t>(keys), n, most, found.counts, query_.k, hits + first * k_);
+    }
+    const auto found = received(results, count);
     std::vector<std::int64_t> remaining;
-    for (std::int64_t q = 0; q < query_.count; ++q) {
-      const auto i = static_cast<std::size_t>(q);
-      if (bounded[i] && found[i] <= most) {
-        write(hits.data() + q * k_, q);
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      if (sent.bounded[i] && found.counts[i] <= most) {
+        write(found, i, numbers[i]);
       } else {
-        remaining.push_back(q);
+        remaining.push_back(numbers[i]);
       }
     }
     return remaining;
   }
 
-  // The rows whose bounds reach the k-th best lower bound, uint64 `least` [queries, k].
-  void find_candidates(const QuantizedQueries& queries, std::uint64_t* least, const Candidates& out) {
-    select_from_all(
-        queries.count,
-        [&](const Block& block, float* to) {
-          lower_bounds(device_.stream(), block.quantized(), block.first, block.count, rows_.length_, queries, allowed_,
-                       to, rows_.rows_);
-        },
-        least);
-    for (const Block& block : rows_.blocks_) {
-      collect_candidates(device_.stream(), block.quantized(), block.first, block.count, queries,
-                         at<float>(scores_) + block.first, rows_.rows_, least, query_.k, out);
-    }
-  }
-
   // Scores all rows for the queries of these numbers.
   void scan(const std::vector<std::int64_t>& numbers) {
     const auto count = static_cast<std::int64_t>(numbers.size());
-    std::vector<float> chosen;
-    for (const std::int64_t q : numbers) {
-      chosen.insert(chosen.end(), query_.data + q * rows_.dim_, query_.data + (q + 1) * rows_.dim_);
-    }
-    PaddedRows padded(chosen.data(), rows_.dim_);
-    const Memory queries = allocate<float>(count * rows_.length_), best = allocate<std::uint64_t>(count * k_);
-    device_.upload(queries.get(), padded.at(0, count), padded.bytes(count));
+    const Memory results = allocate<char>(results_bytes(count));
+    const auto sent = send(numbers, false);
     for (std::int64_t first = 0; first < count; first += together_) {
       const std::int64_t n = std::min(together_, count - first);
-      const auto score = [&](const Block& block, float* to) {
-        exact_scores(device_.stream(), block.floats(), block.count, rows_.length_,
-                     at<float>(queries) + first * rows_.length_, n, allowed_, to, rows_.rows_);
-      };
-      select_from_all(n, score, at<std::uint64_t>(best) + first * k_);
+      exact_scores(device_.stream(), list_, sent.floats + first * list_.length, n, sent.allowed, at<float>(scores_));
+      select_best(at<float>(scores_), n, list_.rows, list_.stride(), at<std::uint64_t>(results) + first * k_);
     }
-    const auto hits = downloaded<std::uint64_t>(best, count * k_);
-    for (std::int64_t i = 0; i < count; ++i) write(hits.data() + i * k_, numbers[static_cast<std::size_t>(i)]);
+    const auto found = received(results, count);
+    for (std::size_t i = 0; i < numbers.size(); ++i) write(found, i, numbers[i]);
   }
 
-  // Calls score(block, to) for each block, which writes a number of each query and row, and selects the k best of each
-  // query: uint64 best [queries, k].
-  template <typename Score>
-  void select_from_all(std::int64_t queries, Score&& score, std::uint64_t* best) {
-    device_.fill(best_of_parts_.get(), 0, static_cast<std::size_t>(queries * parts_ * k_) * 8);
-    for (const Block& block : rows_.blocks_) {
-      float* to = at<float>(scores_) + block.first;
-      score(block, to);
-      select_top_k(device_.stream(), to, queries, block.count, rows_.rows_, block.first, query_.k, parts_,
-                   at<std::uint64_t>(best_of_parts_));
-    }
-    device_.fill(best, 0, static_cast<std::size_t>(queries * k_) * 8);
-    select_keys(device_.stream(), at<std::uint64_t>(best_of_parts_), queries, parts_ * k_, nullptr, query_.k, best);
+  // The k best columns of each query as keys: uint64 best [queries, k]. values: float [queries, stride].
+  void select_best(const float* values, std::int64_t queries, std::int64_t columns, std::int64_t stride,
+                   std::uint64_t* best) {
+    const std::int64_t parts = parts_of(columns);
+    auto* to = parts > 1 ? at<std::uint64_t>(best_of_parts_) : best;
+    select_top_k(device_.stream(), values, queries, columns, stride, 0, query_.k, parts, false, to);
+    if (parts > 1) select_keys(device_.stream(), to, queries, parts * k_, nullptr, query_.k, best);
   }
 
-  template <typename T>
-  Memory zeros(std::int64_t count) {
-    Memory memory = allocate<T>(count);
-    device_.fill(memory.get(), 0, static_cast<std::size_t>(count) * sizeof(T));
-    return memory;
-  }
-
-  template <typename T>
-  std::vector<T> downloaded(const Memory& from, std::int64_t count) {
-    std::vector<T> values(static_cast<std::size_t>(count));
-    device_.download(values.data(), from.get(), values.size() * sizeof(T));
-    return values;
-  }
-
-  void write(const std::uint64_t* keys, std::int64_t query) {
-    write_hits(keys, k_, indices_ + query * k_, out_scores_ + query * k_);
+  void write(const Results& results, std::size_t from, std::int64_t query) {
+    write_hits(results.hits.data() + static_cast<std::int64_t>(from) * k_, k_, indices_ + query * k_,
+               out_scores_ + query * k_);
   }
 
   ResidentRows& rows_;
   Device& device_;
+  const RowList list_;
   const ResidentQuery& query_;
   std::int32_t* indices_;
   float* out_scores_;
-  const std::int64_t k_, together_, parts_;  // together: queries of one pass; parts: blocks that select for each.
-  Memory scores_;                            // float [together, rows]: scores, or their lower bounds
-  Memory best_of_parts_;                     // uint64 [together, parts, k]
-  Memory allowed_bits_;
-  AllowedRows allowed_;
+  const std::int64_t k_, together_;  // together: queries of one pass.
+  Memory scores_;                    // float [together, stride]: scores, or their lower bounds
+  Memory best_of_parts_;             // uint64 [together, parts, k]
 };
 
 QuantizedRows ResidentRows::Block::quantized() const {
@@ -194,6 +207,10 @@ QuantizedRows ResidentRows::Block::quantized() const {
 
 ResidentRows::ResidentRows(Device& device, std::int64_t dim, const ResidentOptions& options)
     : device_(device), dim_(dim), length_(core::round_up(dim, kInnerMultiple)), options_(options) {}
+
+RowList ResidentRows::list() const {
+  return {at<RowBlock>(block_list_), static_cast<std::int64_t>(blocks_.size()), rows_, length_};
+}
 
 void ResidentRows::add(const float* rows, std::int64_t count) {
   const std::int64_t before = rows_;
@@ -240,7 +257,7 @@ ResidentRows::Block ResidentRows::make_block(std::int64_t wanted) const {
 
 void ResidentRows::list_blocks() {
   std::vector<RowBlock> list;
-  for (const Block& block : blocks_) list.push_back(block.floats());
+  for (const Block& block : blocks_) list.push_back({at<float>(block.rows), block.quantized(), block.first});
   Memory memory = device_.allocate(list.size() * sizeof(RowBlock));
   device_.upload(memory.get(), list.data(), list.size() * sizeof(RowBlock));
   block_list_ = std::move(memory);
@@ -256,6 +273,7 @@ void ResidentRows::search(const ResidentQuery& query, std::int32_t* indices, flo
       Search(*this, part, indices + first * query.k, scores + first * query.k).run();
       first += part.count;
     } catch (...) {
+      device_.finish(kSlot);
       if (core::current_failure().status != TORCHCLIP_E_OUT_OF_MEMORY || part.count == 1) throw;
       device_.free_cache();
       most = part.count > kQueriesTogether ? kQueriesTogether : part.count / 2;  // they hold fewer scores at a time

@@ -59,7 +59,6 @@ class ResidentRows {
     std::int64_t first = 0, count = 0, capacity = 0;  // Rows; the capacity is a multiple of kTileRows.
     Memory rows, values, numbers;                     // `numbers`: scales, norms and errors, float [3, capacity].
 
-    RowBlock floats() const { return {static_cast<const float*>(rows.get()), first}; }
     QuantizedRows quantized() const;
   };
   class Search;
@@ -67,6 +66,7 @@ class ResidentRows {
   void append(const float* rows, std::int64_t count);
   Block make_block(std::int64_t wanted) const;
   void list_blocks();
+  RowList list() const;
 
   Device& device_;
   const std::int64_t dim_, length_;

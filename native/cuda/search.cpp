@@ -94,7 +94,7 @@ class BestHits {
 
   void add(const Queries::Scores& s) {
     auto* best = static_cast<std::uint64_t*>(on_device_.get()) + s.first_query * parts_ * k_;
-    select_top_k(device_.stream(), s.values, s.count, s.rows, s.rows, s.first, k_, parts_, best);
+    select_top_k(device_.stream(), s.values, s.count, s.rows, s.rows, s.first, k_, parts_, true, best);
   }
 
   void write(std::int32_t* indices, float* scores) {

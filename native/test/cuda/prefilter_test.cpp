@@ -38,6 +38,7 @@ struct Quantized {
     rows.norms = bench.put(std::vector<float>(n));
     rows.errors = bench.put(std::vector<float>(n));
     quantize_rows(bench.stream(), on_device, 0, count, length, rows);
+    list = {bench.put(std::vector<RowBlock>{{on_device, rows, 0}}), 1, count, length};
   }
 
   // Value i of a row, from its place in the tile.
@@ -47,21 +48,46 @@ struct Quantized {
     return all[static_cast<std::size_t>(tile + chunk + i % kChunk)];
   }
 
-  // The lower bounds of the scores of all rows.
-  std::vector<float> bounds(const std::vector<float>& queries, const AllowedRows& allowed = {}) {
+  struct Bounds {
+    std::vector<float> lower;                   // [queries, count]
+    std::vector<float> tile_lower, tile_upper;  // [queries, tiles]
+  };
+
+  // What bounds the scores of all rows.
+  Bounds bounds(const std::vector<float>& queries, const AllowedRows& allowed = {}) {
     const auto n = static_cast<std::int64_t>(queries.size()) / length;
-    QueryBlock block(*device, length, n);
-    block.send(queries.data());
-    auto* out = bench.put(std::vector<float>(static_cast<std::size_t>(n * count), 7));
-    lower_bounds(bench.stream(), rows, 0, count, length, block.queries(0, n), allowed, out, count);
-    return bench.get<float>(out, static_cast<std::size_t>(n * count));
+    const QueryBlock block(length, n);
+    std::vector<char> written(static_cast<std::size_t>(block.bytes()));
+    block.write(queries.data(), written.data());
+    const auto size = static_cast<std::size_t>(n * list.stride()), tiles = static_cast<std::size_t>(n * list.tiles());
+    const ScoreBounds out{bench.put(std::vector<float>(size, 7)), bench.put(std::vector<float>(tiles, 7)),
+                          bench.put(std::vector<float>(tiles, 7))};
+    bound_scores(bench.stream(), list, block.queries(bench.put(written), 0, n), allowed, out);
+    return {without_padding(bench.get<float>(out.lower, size)), bench.get<float>(out.tile_lower, tiles),
+            bench.get<float>(out.tile_upper, tiles)};
+  }
+
+  // The exact scores of all rows.
+  std::vector<float> scores(const std::vector<float>& queries, const AllowedRows& allowed = {}) {
+    const auto n = static_cast<std::int64_t>(queries.size()) / length;
+    const auto size = static_cast<std::size_t>(n * list.stride());
+    auto* out = bench.put(std::vector<float>(size));
+    exact_scores(bench.stream(), list, bench.put(queries), n, allowed, out);
+    return without_padding(bench.get<float>(out, size));
+  }
+
+  // [queries, stride] without the rows that fill the last tile.
+  std::vector<float> without_padding(const std::vector<float>& padded) const {
+    std::vector<float> values;
+    for (auto at = padded.begin(); at != padded.end(); at += list.stride()) values.insert(values.end(), at, at + count);
+    return values;
   }
 
   Bench bench;
-  std::unique_ptr<Device> device = test_device();
   std::int64_t length, count;
   float* on_device;
   QuantizedRows rows{};
+  RowList list{};
 };
 
 // Rows of many lengths and shapes: of random numbers, with one large value, of few values.
@@ -77,6 +103,26 @@ std::vector<float> various_rows(std::int64_t count, std::int64_t length) {
     }
   }
   return rows;
+}
+
+// The scores of candidates, here every third row, have the bits of those of all rows.
+void check_candidates(Quantized& q, const std::vector<float>& queries, const std::vector<float>& scores) {
+  std::vector<std::int32_t> some;
+  for (std::int64_t row = 0; row < q.count; row += 3) some.push_back(static_cast<std::int32_t>(row));
+  const auto most = static_cast<std::int64_t>(some.size()), n = static_cast<std::int64_t>(queries.size()) / q.length;
+  std::vector<std::int32_t> rows;
+  for (std::int64_t i = 0; i < n; ++i) rows.insert(rows.end(), some.begin(), some.end());
+  const std::vector<std::int32_t> counts(static_cast<std::size_t>(n), static_cast<std::int32_t>(most));
+  auto* keys = q.bench.put(std::vector<std::uint64_t>(rows.size()));
+  score_candidates(q.bench.stream(), q.list, q.bench.put(queries), n, {q.bench.put(rows), q.bench.put(counts), most},
+                   keys);
+  std::vector<std::uint64_t> expected;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto row = static_cast<std::size_t>(rows[i]);
+    expected.push_back(key_of(scores[i / some.size() * static_cast<std::size_t>(q.count) + row],
+                              static_cast<std::uint32_t>(row)));
+  }
+  CHECK(first_difference(q.bench.get<std::uint64_t>(keys, expected.size()), expected) == "");
 }
 
 }  // namespace
@@ -118,7 +164,7 @@ TEST_CASE("the bounds hold for every row, and are no wider than 3 % of the produ
       const auto floats = various_rows(kRows, length);
       const auto queries = wide_values(count * length, 8);
       Quantized q(floats, length);
-      const auto lower = q.bounds(queries);
+      const auto lower = q.bounds(queries).lower;
       double most_above = 0, widest = 0;  // Relative to the product of the norms.
       for (std::int64_t i = 0; i < count * kRows; ++i) {
         const float *query = &queries[static_cast<std::size_t>(i / kRows * length)],
@@ -147,23 +193,46 @@ TEST_CASE("rows of NaN are never found, and rows without a bound have none") {
   floats[6 * kLength + 1] = NAN;
   floats[6 * kLength + 2] = kInfinity;
   Quantized q(floats, kLength);
-  const auto lower = q.bounds(std::vector<float>(kLength, 1.0f));
+  const auto bounds = q.bounds(std::vector<float>(kLength, 1.0f));
+  const auto& lower = bounds.lower;
   CHECK(lower[0] > 63);
   CHECK(lower[0] <= 64);
   CHECK(std::isnan(lower[1]));
   for (const std::size_t row : {2u, 3u, 4u}) CHECK(lower[row] == -kInfinity);
   CHECK(lower[5] == 0);
   CHECK(std::isnan(lower[6]));
+  CHECK(bounds.tile_lower[0] == lower[0]);
+  CHECK(bounds.tile_upper[0] == kInfinity);
+}
+
+TEST_CASE("a tile's bounds are the largest of its rows', and above their exact scores") {
+  constexpr std::int64_t kLength = 64, kRows = 150;
+  for (const std::int64_t count : {1, 9, 16}) {
+    CAPTURE(count);
+    const auto queries = wide_values(count * kLength, 12);
+    Quantized q(various_rows(kRows, kLength), kLength);
+    const auto bounds = q.bounds(queries);
+    const auto exact = q.scores(queries);
+    std::vector<float> lower(bounds.tile_lower.size(), -kInfinity), most(lower);
+    const auto tiles = static_cast<std::size_t>(q.list.tiles());
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      const std::size_t tile = i / kRows * tiles + i % kRows / kTileRows;
+      lower[tile] = std::max(lower[tile], bounds.lower[i]);
+      most[tile] = std::max(most[tile], exact[i]);
+    }
+    CHECK(first_difference(bounds.tile_lower, lower) == "");
+    for (std::size_t tile = 0; tile < most.size(); ++tile) CHECK(bounds.tile_upper[tile] >= most[tile]);
+  }
 }
 
 TEST_CASE("queries that are not finite, tiny or huge have no bounds") {
   constexpr std::int64_t kLength = 64;
-  const auto device = test_device();
   const std::vector<float> firsts{1, NAN, kInfinity, 1e-30f, 1e30f, 0};
   std::vector<float> queries(firsts.size() * kLength);
   for (std::size_t q = 0; q < firsts.size(); ++q) queries[q * kLength] = firsts[q];
-  QueryBlock block(*device, kLength, static_cast<std::int64_t>(firsts.size()));
-  const auto bounded = block.send(queries.data());
+  const QueryBlock block(kLength, static_cast<std::int64_t>(firsts.size()));
+  std::vector<char> written(static_cast<std::size_t>(block.bytes()));
+  const auto bounded = block.write(queries.data(), written.data());
   CHECK(bounded == std::vector<bool>{true, false, false, false, false, true});
 }
 
@@ -172,10 +241,7 @@ TEST_CASE("rows that are not allowed have no lower bound and no exact score") {
   const auto floats = wide_values(kRows * kLength, 4), query = wide_values(kLength, 5);
   Quantized q(floats, kLength);
   const AllowedRows allowed{q.bench.put(std::vector<std::uint8_t>{0x0f, 0x01}), 12};
-  const auto lower = q.bounds(query, allowed);
-  auto* scores = q.bench.put(std::vector<float>(kRows));
-  exact_scores(q.bench.stream(), {q.on_device, 0}, kRows, kLength, q.bench.put(query), 1, allowed, scores, kRows);
-  const auto exact = q.bench.get<float>(scores, kRows);
+  const auto lower = q.bounds(query, allowed).lower, exact = q.scores(query, allowed);
   for (std::int64_t r = 0; r < kRows; ++r) {
     CAPTURE(r);
     const bool passes = r < 4 || r == 8;
@@ -185,18 +251,18 @@ TEST_CASE("rows that are not allowed have no lower bound and no exact score") {
 }
 
 TEST_CASE("exact scores are sums in double, rounded once") {
-  constexpr std::int64_t kLength = 192, kRows = 37;
-  for (const std::int64_t count : {1, 2, 5, 16}) {
+  constexpr std::int64_t kLength = 320, kRows = 37;
+  for (const std::int64_t count : {1, 2, 8, 9, 16}) {
     CAPTURE(count);
     const auto floats = various_rows(kRows, kLength), queries = wide_values(count * kLength, 6);
     Quantized q(floats, kLength);
-    auto* scores = q.bench.put(std::vector<float>(static_cast<std::size_t>(count * kRows)));
-    exact_scores(q.bench.stream(), {q.on_device, 0}, kRows, kLength, q.bench.put(queries), count, {}, scores, kRows);
     std::vector<float> expected;
     for (std::int64_t i = 0; i < count * kRows; ++i) {
       expected.push_back(static_cast<float>(dot(&queries[static_cast<std::size_t>(i / kRows * kLength)],
                                                 &floats[static_cast<std::size_t>(i % kRows * kLength)], kLength)));
     }
-    CHECK(first_difference(q.bench.get<float>(scores, expected.size()), expected) == "");
+    const auto scores = q.scores(queries);
+    CHECK(first_difference(scores, expected) == "");
+    check_candidates(q, queries, scores);
   }
 }

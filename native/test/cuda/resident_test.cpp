@@ -7,10 +7,13 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "check.h"
+#include "forwarding_device.h"
 #include "kernels.h"
+#include "selecting_parts.h"
 #include "test_device.h"
 #include "values.h"
 
@@ -22,6 +25,41 @@ namespace {
 
 constexpr std::int64_t kDim = 50;  // is padded
 constexpr ResidentOptions kPrefilter{0, 1, 32768}, kScan{0, std::numeric_limits<std::int64_t>::max(), 32768};
+
+// The tests' device, which counts what a search asks of it.
+class CountingDevice final : public ForwardingDevice {
+ public:
+  struct Count {
+    int launches = 0, sent = 0, received = 0, waits = 0, synchronous_copies = 0;
+  };
+
+  Stream stream() override {
+    ++count.launches;  // each launch asks for the stream
+    return ForwardingDevice::stream();
+  }
+  void upload(void* to, const void* from, std::size_t bytes) override {
+    ++count.synchronous_copies;
+    ForwardingDevice::upload(to, from, bytes);
+  }
+  void download(void* to, const void* from, std::size_t bytes) override {
+    ++count.synchronous_copies;
+    ForwardingDevice::download(to, from, bytes);
+  }
+  void upload_async(int slot, const void* from, std::size_t bytes) override {
+    ++count.sent;
+    ForwardingDevice::upload_async(slot, from, bytes);
+  }
+  void end_batch(int slot, void* to, const void* from, std::size_t bytes) override {
+    if (bytes > 0) ++count.received;
+    ForwardingDevice::end_batch(slot, to, from, bytes);
+  }
+  void finish(int slot) override {
+    ++count.waits;
+    ForwardingDevice::finish(slot);
+  }
+
+  Count count;
+};
 
 struct Found {
   std::vector<std::int32_t> indices;
@@ -259,14 +297,49 @@ TEST_CASE("where the device has no room for the scores of all queries, fewer are
 
 TEST_CASE("the memory of rows is given back with them") {
   const auto device = test_device();
-  const auto before = device->counts().reserved_bytes;
-  {
+  std::uint64_t before = 0;
+  for (int i = 0; i < 2; ++i) {  // the device keeps the memory through which the first search sent its query
     const auto base = values(200 * kDim, 19);
     ResidentRows rows(*device, kDim);
     rows.add(base.data(), 200);
     found_by(rows, values(kDim, 20), 3);
     CHECK(rows.bytes() >= 200 * 64 * 5);
-    if (is_host_device()) CHECK(device->counts().reserved_bytes >= before + rows.bytes());
+    if (is_host_device() && i > 0) CHECK(device->counts().reserved_bytes == before + rows.bytes() + sizeof(RowBlock));
+    before = device->counts().reserved_bytes - rows.bytes() - sizeof(RowBlock);
   }
   if (is_host_device()) CHECK(device->counts().reserved_bytes == before);
+}
+
+TEST_CASE("a search is one copy to the device, one from it, and a few launches, for any number of blocks") {
+  const auto base = values(4000 * kDim, 21), queries = values(16 * kDim, 22);
+  for (const std::int64_t block : {0, 320}) {
+    for (const auto& [options, launches] : {std::pair{kPrefilter, 5}, {kScan, 2}}) {
+      CAPTURE(block);
+      CAPTURE(launches);
+      CountingDevice device;
+      ResidentOptions how = options;
+      how.block_rows = block;
+      ResidentRows rows(device, kDim, how);
+      rows.add(base.data(), 4000);
+      device.count = {};
+      found_by(rows, queries, 10);
+      CHECK(device.count.launches == launches);
+      CHECK(device.count.sent == 1);
+      CHECK(device.count.received == 1);
+      CHECK(device.count.waits == 1);
+      CHECK(device.count.synchronous_copies == 0);
+    }
+  }
+}
+
+TEST_CASE("the selection has a block for each multiprocessor, and each block many columns") {
+  constexpr std::int64_t kMultiprocessors = 132;
+  for (const std::int64_t queries : {1, 16}) {
+    const auto parts = selecting_parts(1'000'000, queries, 10, kMultiprocessors);
+    CHECK(parts * queries >= kMultiprocessors);
+    CHECK(1'000'000 / parts >= 4096);
+  }
+  CHECK(selecting_parts(31'250, 1, 10, kMultiprocessors) == 7);
+  CHECK(selecting_parts(1'000'000, 1, 1024, kMultiprocessors) == 64);
+  CHECK(selecting_parts(100, 16, 10, kMultiprocessors) == 1);
 }

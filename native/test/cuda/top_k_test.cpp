@@ -51,7 +51,7 @@ TEST_CASE("the k best of scores that come in parts are those of a stable sort") 
         const float* from = rows_of_scores[q] + first;
         part.insert(part.end(), from, from + n);
       }
-      select_top_k(bench.stream(), bench.put(part), kQueries, n, n, first, k, parts, best);
+      select_top_k(bench.stream(), bench.put(part), kQueries, n, n, first, k, parts, first > 0, best);
     }
     auto keys = bench.get<std::uint64_t>(best, static_cast<std::size_t>(kQueries * parts * k));
     keys = merged_hits(keys, kQueries, parts, k);
