@@ -3,15 +3,19 @@
 #include <ATen/Context.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 
 #include "attention.h"
 #include "base/environment.h"
+#include "base/error.h"
 #include "blas.h"
 #include "cuda_check.h"
 #include "event.h"
@@ -24,6 +28,19 @@ namespace torchclip::cuda {
 namespace {
 
 namespace allocator = c10::cuda::CUDACachingAllocator;
+
+// An array of the driver's own for each allocation, so that compute-sanitizer sees what leaves it; libtorch's allocator
+// divides larger pieces. Its end waits for the device's work.
+Memory plain_memory(std::size_t bytes) {
+  void* memory = nullptr;
+  const auto status = cudaMalloc(&memory, std::max<std::size_t>(bytes, 1));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw core::Error(TORCHCLIP_E_OUT_OF_MEMORY, "CUDA out of memory");
+  }
+  check(status, "memory of the GPU");
+  return {memory, [](void* p) { cudaFree(p); }};
+}
 
 bool enabled(const char* variable) { return core::environment(variable) != "0"; }
 
@@ -61,6 +78,7 @@ class Gpu final : public Device {
         copies_(index_),
         properties_(properties_of(index)),
         tune_(tune && enabled("TORCHCLIP_CUDA_TUNE")),
+        plain_memory_(core::environment("TORCHCLIP_CUDA_PLAIN_MEMORY") == "1"),
         attention_(*this, index_, properties_.major >= 8),  // libtorch's flash kernels need Ampere
         passes_(capturer_, enabled("TORCHCLIP_CUDA_GRAPHS")) {
     here();
@@ -91,6 +109,7 @@ class Gpu final : public Device {
 
   Memory allocate(std::size_t bytes) override {
     here();
+    if (plain_memory_) return plain_memory(bytes);
     return {allocator::raw_alloc_with_stream(bytes, stream_.get()), [](void* p) { allocator::raw_delete(p); }};
   }
 
@@ -174,10 +193,12 @@ class Gpu final : public Device {
 
   void gemm(const GemmArgs& args) override { blas_.gemm(args, may_time()); }
 
-  const void* attend(const Attention& attention) override { return attention_.run(attention, may_time()); }
+  const void* attend(const Attention& attention) override {
+    const auto guard = on_stream();
+    return attention_.run(attention, may_time());
+  }
 
   bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) override {
-    here();  // the decoder is made on this device
     return jpeg() && jpeg()->size(data, bytes, width, height);
   }
 
@@ -193,6 +214,7 @@ class Gpu final : public Device {
 
   void run_captured(const std::string& key, const std::function<void()>& pass) override {
     here();
+    const auto guard = on_stream();
     attention_.release();  // what is allocated in a capture belongs to its pool, and nothing else does
     passes_.run(key, [&] {
       pass();
@@ -212,20 +234,23 @@ class Gpu final : public Device {
   }
 
  private:
-  // The calling thread's device and stream: what libtorch's kernels and our launches go to.
-  void here() {
-    c10::cuda::set_device(index_);
-    c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromExternal(stream_.get(), index_));
+  // Makes this the calling thread's device, where our launches go to.
+  void here() { c10::cuda::set_device(index_); }
+
+  // Makes the device's stream the one that libtorch's kernels and captures go to, as long as the guard lives: afterwards
+  // nothing of the thread names a stream that ends with this device.
+  c10::cuda::CUDAStreamGuard on_stream() const {
+    return c10::cuda::CUDAStreamGuard(c10::cuda::getStreamFromExternal(stream_.get(), index_));
   }
 
   bool may_time() const { return tune_ && !passes_.capturing(); }
 
   JpegDecoder* jpeg() {
-    if (!jpeg_asked_) {
-      jpeg_asked_ = true;
+    std::call_once(jpeg_asked_, [this] {
+      here();               // the decoder is made on this device
       std::string problem;  // no decoder: the CPU's is used
       jpeg_ = make_nvjpeg(index_, problem);
-    }
+    });
     return jpeg_.get();
   }
 
@@ -251,11 +276,11 @@ class Gpu final : public Device {
   c10::DeviceIndex index_;
   OwnStream stream_, copies_;
   cudaDeviceProp properties_;
-  bool tune_;
+  bool tune_, plain_memory_;
   Blas blas_{*this};
   GpuAttention attention_;
   std::unique_ptr<JpegDecoder> jpeg_;
-  bool jpeg_asked_ = false;
+  std::once_flag jpeg_asked_;
   Workers workers_;
   Slot slots_[kSlots];
   CudaCapturer capturer_;
