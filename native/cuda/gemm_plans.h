@@ -17,6 +17,7 @@ namespace torchclip::cuda {
 
 // The size for which a plan of `n` rows or columns is timed: n itself up to 64, above it the next of eight sizes
 // between two powers of two. Shapes of one cell share a plan, so that batches of any sizes are timed a few times only.
+// That an algorithm's result is right is verified for the timed size alone, not for the others of its cell.
 inline std::int64_t plan_cell(std::int64_t n) { return n <= 64 ? n : next_of_eight(n); }
 
 // How a proposal did in a trial.
