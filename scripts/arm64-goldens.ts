@@ -5,12 +5,11 @@
  *
  *   npx tsx scripts/arm64-goldens.ts FOLDER
  */
-import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { load } from "../lib/index.js";
 import { nativeTransform } from "../lib/models/config.js";
 import { imageProcessorHints } from "../lib/models/import/image-processor.js";
-import { families, writeFamilyFolder } from "../test/support/families.js";
+import { writeFamilyArtifacts } from "../test/support/family-artifacts.js";
 import { golden } from "../test/support/index.js";
 import type { PreprocessingCase } from "../test/support/preprocessing.js";
 
@@ -29,17 +28,8 @@ const processors = transforms.map(({ processor = {}, ...rest }) => {
 });
 writeFileSync(join(folder, "processors.json"), JSON.stringify(processors));
 
-const work = join(folder, "work");
-rmSync(work, { recursive: true, force: true });
-mkdirSync(work);
-for (const [number, c] of families.cases.entries()) {
-  const artifact = join(folder, `family-${number}.pt`);
-  if (existsSync(artifact)) continue;
-  const source = writeFamilyFolder(c, join(work, String(number)), true);
-  const clip = await load(source, { cacheDir: work, device: "cpu" });
-  const { imageRunner, textRunner, path } = clip.info;
-  await clip.close();
-  if (imageRunner.startsWith("fast") && textRunner.startsWith("fast")) copyFileSync(path, artifact);
-  else process.stdout.write(`${c.name}: a tower of it needs libtorch\n`);
-}
-rmSync(work, { recursive: true });
+const unwanted = await writeFamilyArtifacts(
+  folder,
+  ({ imageRunner, textRunner }) => imageRunner.startsWith("fast") && textRunner.startsWith("fast"),
+);
+for (const name of unwanted) process.stdout.write(`${name}: a tower of it needs libtorch\n`);
