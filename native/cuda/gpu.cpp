@@ -237,8 +237,8 @@ class Gpu final : public Device {
   // Makes this the calling thread's device, where our launches go to.
   void here() { c10::cuda::set_device(index_); }
 
-  // Makes the device's stream the one that libtorch's kernels and captures go to, as long as the guard lives: afterwards
-  // nothing of the thread names a stream that ends with this device.
+  // Makes the device's stream the one that libtorch's kernels and captures go to, as long as the guard lives:
+  // afterwards nothing of the thread names a stream that ends with this device.
   c10::cuda::CUDAStreamGuard on_stream() const {
     return c10::cuda::CUDAStreamGuard(c10::cuda::getStreamFromExternal(stream_.get(), index_));
   }

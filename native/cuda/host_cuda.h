@@ -147,6 +147,17 @@ inline double __shfl_xor_sync(unsigned, double value, int with) {
   return host::Block::current_block()->exchange(value, with);
 }
 
+// A bit for each lane of the warp whose condition holds.
+inline unsigned __ballot_sync(unsigned, bool condition) {
+  const auto all = host::Block::current_block()->gather(condition);
+  unsigned bits = 0;
+  for (std::size_t lane = 0; lane < all.size(); ++lane) bits |= static_cast<unsigned>(all[lane]) << lane;
+  return bits;
+}
+
+// The place of the lowest bit that is set, from 1 on.
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
+
 // c plus the products of the four signed bytes of a and b.
 inline int __dp4a(int a, int b, int c) {
   for (int shift = 0; shift < 32; shift += 8) {

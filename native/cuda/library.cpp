@@ -14,8 +14,7 @@ namespace {
 
 int32_t make_model_on_gpu(const torchclip_cuda_source* source, torchclip_cuda_model** model,
                           torchclip_backend_error* error) {
-  return core::guarded(error,
-                       [&] { *model = model_on(make_gpu(source->device, tunes(*source)), *source); });
+  return core::guarded(error, [&] { *model = model_on(make_gpu(source->device, tunes(*source)), *source); });
 }
 
 // libtorch's allocator keeps the freed memory of a stream for that stream, which ends with its model.

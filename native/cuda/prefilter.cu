@@ -146,7 +146,8 @@ __device__ float largest_of_four(float x) {
   return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
 }
 
-// What bounds the scores of the rows of a lane, 8 j + 2 t + i of their tile. A row that is never found has NaN as error.
+// What bounds the scores of the rows of a lane, 8 j + 2 t + i of their tile. A row that is never found has NaN as
+// error.
 struct RowNumbers {
   float scale[4][2], norm[4][2], error[4][2];
 };
@@ -223,22 +224,31 @@ __device__ float least_of(const std::uint64_t* best, std::int32_t k) {
   return score == score ? score : -float_of(kInfinityBits);
 }
 
-// A thread for each tile (x) and query (y).
+// Appends the row of a tile that the calling lane has, if its upper bound reaches `least`.
+__device__ void collect_row(const RowList& list, const RowBlock& block, std::int64_t row,
+                            const QuantizedQueries& queries, std::int64_t query, const ScoreBounds& bounds, float least,
+                            const Candidates& out) {
+  const float lower = bounds.lower[query * list.stride() + row];
+  if (lower != lower) return;
+  const std::int64_t at = row - block.first;
+  const float error = block.int8.errors[at], bound = bound_of(block.int8.norms[at], error, queries, query);
+  if (error != float_of(kInfinityBits) && lower + 2 * bound < least) return;
+  const int place = atomicAdd(&out.counts[query], 1);
+  if (place < out.most) out.rows[query * out.most + place] = static_cast<std::int32_t>(row);
+}
+
+// A thread for each tile (x) and query (y). The rows of a tile whose upper bound reaches the least are looked at by the
+// whole warp, a lane for each.
 __global__ void collect_kernel(RowList list, QuantizedQueries queries, ScoreBounds bounds, const std::uint64_t* best,
                                std::int32_t k, Candidates out) {
-  const std::int64_t tile = thread_of_grid(), query = blockIdx.y, first = tile * kTileRows;
-  if (tile >= list.tiles()) return;
-  const float least = least_of(best + query * k, k), upper = bounds.tile_upper[query * list.tiles() + tile];
-  if (upper != upper || upper < least) return;
-  const RowBlock block = block_of(list, first);
-  for (int i = 0; i < kTileRows; ++i) {
-    const float lower = bounds.lower[query * list.stride() + first + i];
-    if (lower != lower) continue;
-    const std::int64_t at = first - block.first + i;
-    const float error = block.int8.errors[at], bound = bound_of(block.int8.norms[at], error, queries, query);
-    if (error != float_of(kInfinityBits) && lower + 2 * bound < least) continue;
-    const int place = atomicAdd(&out.counts[query], 1);
-    if (place < out.most) out.rows[query * out.most + place] = static_cast<std::int32_t>(first + i);
+  const int lane = thread_of_block() % kWarp;
+  const std::int64_t tile = thread_of_grid(), query = blockIdx.y;
+  const float least = least_of(best + query * k, k);
+  // NaN, of a tile without rows, reaches nothing.
+  const bool reaches = tile < list.tiles() && bounds.tile_upper[query * list.tiles() + tile] >= least;
+  for (unsigned left = __ballot_sync(0xffffffffu, reaches); left != 0; left &= left - 1) {
+    const std::int64_t row = (tile - lane + __ffs(static_cast<int>(left)) - 1) * kTileRows + lane;
+    collect_row(list, block_of(list, row - lane), row, queries, query, bounds, least, out);
   }
 }
 
@@ -258,8 +268,8 @@ void bound_scores(Stream stream, const RowList& rows, const QuantizedQueries& qu
 
 void collect_candidates(Stream stream, const RowList& rows, const QuantizedQueries& queries, const ScoreBounds& bounds,
                         const std::uint64_t* best, std::int32_t k, const Candidates& out) {
-  launch<Threads::independent>(collect_kernel, {blocks_for(rows.tiles(), kBlock), queries.count}, kBlock, 0, stream,
-                               rows, queries, bounds, best, k, out);
+  launch<Threads::together>(collect_kernel, {blocks_for(rows.tiles(), kBlock), queries.count}, kBlock, 0, stream, rows,
+                            queries, bounds, best, k, out);
 }
 
 }  // namespace torchclip::cuda

@@ -59,9 +59,9 @@ void quantize_rows(Stream stream, const float* rows, std::int64_t first, std::in
 
 // Rows on the device that lie together.
 struct RowBlock {
-  const float* rows;    // [.., length]
-  QuantizedRows int8;   // The same rows.
-  std::int64_t first;   // The number of the first one: a multiple of kTileRows.
+  const float* rows;   // [.., length]
+  QuantizedRows int8;  // The same rows.
+  std::int64_t first;  // The number of the first one: a multiple of kTileRows.
 };
 
 // All rows of a search.
@@ -77,9 +77,9 @@ struct RowList {
 // What bounds the exact scores of each query and row. A row without a bound has -infinity and infinity, a row that is
 // never found NaN.
 struct ScoreBounds {
-  float* lower;        // [queries, stride]
-  float* tile_lower;   // [queries, tiles]: the largest lower bound of each tile; NaN: none of its rows is ever found.
-  float* tile_upper;   // [queries, tiles]: the largest upper bound of each tile; NaN likewise.
+  float* lower;       // [queries, stride]
+  float* tile_lower;  // [queries, tiles]: the largest lower bound of each tile; NaN: none of its rows is ever found.
+  float* tile_upper;  // [queries, tiles]: the largest upper bound of each tile; NaN likewise.
 };
 
 void bound_scores(Stream stream, const RowList& rows, const QuantizedQueries& queries, const AllowedRows& allowed,

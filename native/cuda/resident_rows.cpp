@@ -38,8 +38,8 @@ class Places {
 
 }  // namespace
 
-// One search: its memory on the device, and what it found. What it needs is sent in one copy, all of its passes over the
-// rows are queued, and what they found comes back in one copy, which is all that the host waits for.
+// One search: its memory on the device, and what it found. What it needs is sent in one copy, all of its passes over
+// the rows are queued, and what they found comes back in one copy, which is all that the host waits for.
 class ResidentRows::Search {
  public:
   Search(ResidentRows& rows, const ResidentQuery& query, std::int32_t* indices, float* scores)
@@ -133,7 +133,8 @@ class ResidentRows::Search {
     const std::int64_t most = rows_.options_.most_candidates;
     const Memory results = allocate<char>(results_bytes(count));
     const Memory tile_bounds = allocate<float>(2 * together_ * tiles), least = allocate<std::uint64_t>(together_ * k_),
-                 candidates = allocate<std::int32_t>(together_ * most), keys = allocate<std::uint64_t>(together_ * most);
+                 candidates = allocate<std::int32_t>(together_ * most),
+                 keys = allocate<std::uint64_t>(together_ * most);
     auto* hits = at<std::uint64_t>(results);
     auto* counts = reinterpret_cast<std::int32_t*>(hits + count * k_);
     const ScoreBounds bounds{at<float>(scores_), at<float>(tile_bounds), at<float>(tile_bounds) + together_ * tiles};

@@ -74,8 +74,8 @@ __device__ std::uint64_t reached_by_k(const Source& source, std::int64_t query, 
 }
 
 // A block for each query (x) and part (y): keys above the k-th best so far gather behind the best and are sorted in
-// when they would no longer fit. Of few hits (k <= kSelectThreads), the block first finds a number that k keys reach, so
-// that hardly more than the k best are gathered.
+// when they would no longer fit. Of few hits (k <= kSelectThreads), the block first finds a number that k keys reach,
+// so that hardly more than the k best are gathered.
 template <typename Source, bool kFew>
 __global__ void select_kernel(Source source, std::int32_t k, std::int64_t parts, bool continues, std::uint64_t* best) {
   constexpr int kEach = kFew ? 4 : 1;  // columns of a thread between two barriers

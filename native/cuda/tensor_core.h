@@ -51,13 +51,12 @@ __device__ inline void multiply_add<Half>(float (&c)[4], const std::uint32_t (&a
 // Older GPUs, for which the kernels can be compiled too, give each other the fragments.
 __device__ inline void multiply_add_int8(int (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
   const int lane = static_cast<int>(threadIdx.x) % 32, row = lane / 4 * 4, column = lane % 4 * 8;
-  _Pragma("unroll")
+  UNROLL
   for (int word = 0; word < 8; ++word) {
     const int half = word / 4, from = word % 4;
     const int upper = static_cast<int>(__shfl_sync(0xffffffffu, a[2 * half], row + from));
@@ -79,7 +78,7 @@ __device__ inline void multiply_add_f64(double (&c)[2], double a, double b) {
                : "d"(a), "d"(b));
 #else
   const int lane = static_cast<int>(threadIdx.x) % 32, row = lane / 4 * 4, column = lane % 4 * 8;
-  _Pragma("unroll")
+  UNROLL
   for (int k = 0; k < 4; ++k) {
     const double x = __shfl_sync(0xffffffffu, a, row + k);
     c[0] = fma(x, __shfl_sync(0xffffffffu, b, column + k), c[0]);

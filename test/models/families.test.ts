@@ -74,7 +74,8 @@ describe("architecture families against open_clip and transformers (scripts/gold
     const program = join(root, "build/native/test/cuda/cuda_families_test");
     const all = join(folder, "artifacts");
     mkdirSync(all);
-    for (const [i, artifact] of [...new Set(artifacts)].entries()) copyFileSync(artifact, join(all, `${i}.pt`));
+    for (const [i, artifact] of [...new Set(artifacts)].entries())
+      copyFileSync(artifact, join(all, `${i}.pt`));
     const run = spawnSync(program, [all], { encoding: "utf8" });
     assert.equal(run.status, 0, run.stdout + run.stderr);
     assert.ok((run.stdout.match(/fp16: images' cosine/g)?.length ?? 0) >= 4, run.stdout);

@@ -1,7 +1,6 @@
 // What only a GPU can show: libtorch's current stream, page-locked input, and memory of the driver's own.
 //   gpu_device_test ARTIFACT
 #include <c10/cuda/CUDAStream.h>
-#include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include "model/config/pixel_table.h"
 #include "model_inputs.h"
 #include "model_source.h"
+#include "pinned.h"
 #include "test_device.h"
 
 using namespace torchclip::cuda;
@@ -28,8 +28,8 @@ struct GpuModel {
   explicit GpuModel(std::int64_t images)
       : rows(images), model(make_model(test_device(TestDevice{}), source_of(file, table))) {
     for (std::int64_t i = 0; i < rows; ++i) {
-      const auto image = striped_image(file.config().image_size, file.config().image_size,
-                                       static_cast<std::uint32_t>(i % 5 + 1));
+      const auto image =
+          striped_image(file.config().image_size, file.config().image_size, static_cast<std::uint32_t>(i % 5 + 1));
       pixels.insert(pixels.end(), image.begin(), image.end());
     }
   }
@@ -63,13 +63,13 @@ TEST_CASE("a model leaves libtorch's current stream of the thread as it was") {
 TEST_CASE("images in page-locked memory, which are copied from there, embed as others do") {
   for (const std::int64_t rows : {3, 300}) {
     GpuModel gpu(rows);
-    void* locked = nullptr;
-    REQUIRE(cudaMallocHost(&locked, gpu.pixels.size()) == cudaSuccess);
-    const std::unique_ptr<void, cudaError_t (*)(void*)> owner(locked, cudaFreeHost);
-    std::copy(gpu.pixels.begin(), gpu.pixels.end(), static_cast<std::uint8_t*>(locked));
+    Pinned memory;
+    auto* locked = static_cast<std::uint8_t*>(memory.grow(gpu.pixels.size()));
+    REQUIRE(is_pinned(locked));
+    std::copy(gpu.pixels.begin(), gpu.pixels.end(), locked);
     for (int call = 0; call < 3; ++call) {
       const auto expected = gpu.encoded(gpu.pixels.data());
-      CHECK(first_difference(gpu.encoded(static_cast<std::uint8_t*>(locked)), expected) == "");
+      CHECK(first_difference(gpu.encoded(locked), expected) == "");
     }
   }
 }

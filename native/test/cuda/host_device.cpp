@@ -146,7 +146,8 @@ class HostDevice final : public Device {
     const bool aligned = reinterpret_cast<std::uintptr_t>(p.a) % 16 == 0;
     int exponent = 0;
     const bool is_power = p.scale > 0 && std::isfinite(p.scale) && std::frexp(p.scale, &exponent) == 0.5f;
-    if (how_.fp8 && aligned && p.inner % 16 == 0 && p.columns % 16 == 0 && p.out_dtype == DType::bf16 && is_power) return;
+    if (how_.fp8 && aligned && p.inner % 16 == 0 && p.columns % 16 == 0 && p.out_dtype == DType::bf16 && is_power)
+      return;
     throw core::Error(TORCHCLIP_E_INTERNAL, "a product of E4M3 that a GPU does not compute");
   }
 

@@ -119,8 +119,8 @@ void check_candidates(Quantized& q, const std::vector<float>& queries, const std
   std::vector<std::uint64_t> expected;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto row = static_cast<std::size_t>(rows[i]);
-    expected.push_back(key_of(scores[i / some.size() * static_cast<std::size_t>(q.count) + row],
-                              static_cast<std::uint32_t>(row)));
+    expected.push_back(
+        key_of(scores[i / some.size() * static_cast<std::size_t>(q.count) + row], static_cast<std::uint32_t>(row)));
   }
   CHECK(first_difference(q.bench.get<std::uint64_t>(keys, expected.size()), expected) == "");
 }
