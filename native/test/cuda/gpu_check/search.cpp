@@ -112,8 +112,8 @@ struct Search {
   double seconds_of_later(const std::function<void()>& work) const {
     work();
     const int calls = std::min(50, repeats_for(run, seconds_of(work), 0.2));
-    std::vector<double> times;
-    for (int i = 0; i < calls; ++i) times.push_back(seconds_of(work));
+    std::vector<double> times(static_cast<std::size_t>(calls));
+    for (auto& time : times) time = seconds_of(work);
     return percentile(times, 0.5);
   }
 

@@ -103,8 +103,8 @@ void measure_latency(Run& run, const Subject& subject, bool graphs) {
   const double warm_up = seconds_of([&] {
     for (int i = 0; i < 3; ++i) encode();
   });
-  std::vector<double> times;
-  for (int i = 0; i < calls; ++i) times.push_back(1e3 * seconds_of(encode));
+  std::vector<double> times(static_cast<std::size_t>(calls));
+  for (auto& time : times) time = 1e3 * seconds_of(encode);
   const auto counts = model->counts().graphs;
   const double median = percentile(times, 0.5), slow = percentile(times, 0.99);
   std::printf("%-9s bf16 one image, %s: p50 %.3f ms, p99 %.3f ms; loaded in %.2f s, first three calls %.2f s\n",
@@ -134,9 +134,9 @@ void measure_start(Run& run, const Subject& subject) {
   std::unique_ptr<cuda::Model> model;
   double until_steady = seconds_of([&] { model = loaded(subject, true); });
   const double load = until_steady;
-  std::vector<double> times;
-  for (std::size_t i = 0; i < kCalls; ++i) {
-    times.push_back(seconds_of([&] { model->encode_pixels(pixels.data(), batch, out.data(), {true, nullptr}); }));
+  std::vector<double> times(kCalls);
+  for (auto& time : times) {
+    time = seconds_of([&] { model->encode_pixels(pixels.data(), batch, out.data(), {true, nullptr}); });
   }
   const double steady = percentile({times.begin() + kCalls / 2, times.end()}, 0.5);
   std::int64_t calls = 0;
