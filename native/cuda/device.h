@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/kernels.h"
 #include "numbers.h"
 
 namespace torchclip::cuda {
@@ -30,6 +31,14 @@ struct GemmArgs {
   float scale = 1;
   bool accumulate = false;  // Adds to out.
   bool gelu_tanh = false;   // Applies the tanh form of GELU to the result; not with accumulate.
+};
+
+// out = activation(a weights^T + bias). The product has no bias, activation or scale of its own, and does not
+// accumulate.
+struct ActivatedGemm {
+  GemmArgs product;
+  const float* bias = nullptr;  // [columns]
+  core::Activation activation = core::Activation::none;
 };
 
 // Softmax attention over packed sequences; the queries are already scaled.
@@ -65,6 +74,7 @@ struct DeviceCounts {
   GraphCounts graphs;
   std::uint64_t timed_gemms = 0;       // Shapes of GEMMs whose plan was chosen by timing.
   std::uint64_t short_attentions = 0;  // Shapes of attention that the kernel of short sequences computes.
+  std::uint64_t fused_gemms = 0;       // Shapes of ActivatedGemm that one kernel computes.
   std::uint64_t engine_jpegs = 0;      // JPEG files that hardware engines decoded.
   std::uint64_t reserved_bytes = 0;    // Memory that the process holds on the device, cached memory included.
 };
@@ -109,6 +119,8 @@ class Device {
   virtual void parallel(std::int64_t count, const std::function<void(std::int64_t)>& work) = 0;
 
   virtual void gemm(const GemmArgs& args) = 0;
+  // By one kernel where the device has one that is faster, else by two (activated_gemms.h).
+  virtual void activated_gemm(const ActivatedGemm& gemm) = 0;
   // Returns the result, [query_tokens, heads, width], which is valid until the next call.
   virtual const void* attend(const Attention& attention) = 0;
 

@@ -13,11 +13,13 @@
 #include <stdexcept>
 #include <utility>
 
+#include "activated_gemms.h"
 #include "attention.h"
 #include "base/environment.h"
 #include "base/error.h"
 #include "blas.h"
 #include "cuda_check.h"
+#include "cudnn_gemms.h"
 #include "event.h"
 #include "graphs.h"
 #include "jpeg.h"
@@ -64,6 +66,18 @@ class OwnStream {
   cudaStream_t stream_ = nullptr;
 };
 
+// Sets a flag for as long as it lives.
+class Scope {
+ public:
+  explicit Scope(bool& flag) : flag_(flag) { flag_ = true; }
+  ~Scope() { flag_ = false; }
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 cudaDeviceProp properties_of(int index) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, index), "the GPU's properties");
@@ -102,6 +116,7 @@ class Gpu final : public Device {
     counts.graphs = passes_.counts();
     counts.timed_gemms = blas_.timed();
     counts.short_attentions = attention_.short_shapes();
+    counts.fused_gemms = activated_gemms_.fused_shapes();
     counts.engine_jpegs = jpeg_ ? jpeg_->by_engines() : 0;
     counts.reserved_bytes = static_cast<std::uint64_t>(statistics.reserved_bytes[kAll].current);
     return counts;
@@ -193,6 +208,8 @@ class Gpu final : public Device {
 
   void gemm(const GemmArgs& args) override { blas_.gemm(args, may_time()); }
 
+  void activated_gemm(const ActivatedGemm& gemm) override { activated_gemms_.run(gemm, planning()); }
+
   const void* attend(const Attention& attention) override {
     const auto guard = on_stream();
     return attention_.run(attention, may_time());
@@ -217,6 +234,7 @@ class Gpu final : public Device {
     const auto guard = on_stream();
     attention_.release();  // what is allocated in a capture belongs to its pool, and nothing else does
     passes_.run(key, [&] {
+      const Scope scope(recurring_);
       pass();
       if (passes_.capturing()) attention_.release();
     });
@@ -244,6 +262,11 @@ class Gpu final : public Device {
   }
 
   bool may_time() const { return tune_ && !passes_.capturing(); }
+
+  Planning planning() const {
+    if (!may_time()) return Planning::never;
+    return recurring_ ? Planning::now : Planning::repeated;
+  }
 
   JpegDecoder* jpeg() {
     std::call_once(jpeg_asked_, [this] {
@@ -277,7 +300,10 @@ class Gpu final : public Device {
   OwnStream stream_, copies_;
   cudaDeviceProp properties_;
   bool tune_, plain_memory_;
+  bool recurring_ = false;  // Whether a pass of one of a few sizes runs: those that are captured.
   Blas blas_{*this};
+  CudnnGemms cudnn_{*this, cudnn::open_library, [] { static_cast<void>(cudaGetLastError()); }};
+  ActivatedGemms activated_gemms_{*this, &cudnn_};
   GpuAttention attention_;
   std::unique_ptr<JpegDecoder> jpeg_;
   std::once_flag jpeg_asked_;

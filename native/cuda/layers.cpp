@@ -15,8 +15,7 @@ void Workspace::release() noexcept {
   for (auto& part : parts_) part = {};
 }
 
-void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_dtype,
-              bool accumulate, bool gelu_tanh) {
+GemmArgs product_of(const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_dtype) {
   GemmArgs args;
   args.a = a;
   args.rows = rows;
@@ -24,11 +23,17 @@ void multiply(Device& device, const void* a, std::int64_t rows, const Linear& la
   args.weights = layer.weights.get();
   args.columns = layer.columns;
   args.dtype = layer.dtype;
-  args.bias = layer.bias.get();
   args.out = out;
   args.stride = layer.columns;
   args.scale = layer.weight_scale * layer.input_scale;
   args.out_dtype = out_dtype;
+  return args;
+}
+
+void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_dtype,
+              bool accumulate, bool gelu_tanh) {
+  auto args = product_of(a, rows, layer, out, out_dtype);
+  args.bias = layer.bias.get();
   args.accumulate = accumulate;
   args.gelu_tanh = gelu_tanh;
   device.gemm(args);

@@ -76,6 +76,9 @@ struct PackedSequences {
   const std::int32_t* ones = nullptr;    // 0, 1 ... sequences: the starts of sequences with one query each.
 };
 
+// `rows` rows of a times the layer, in the layer's type, without its bias.
+GemmArgs product_of(const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_dtype);
+
 // out (+)= activation(a x layer + bias), for `rows` rows of a, in the layer's type.
 void multiply(Device& device, const void* a, std::int64_t rows, const Linear& layer, void* out, DType out_dtype,
               bool accumulate = false, bool gelu_tanh = false);

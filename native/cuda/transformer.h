@@ -44,22 +44,26 @@ class Mlp {
     const void* input = written(device, workspace, up_, Workspace::kInput, rows,
                                 [&](const NumberFormat& format, void* out) { residual.normalize(norm, format, out); });
     void* hidden = workspace.grow(Workspace::kHidden, rows * up_.columns * size_of(dtype_));
-    multiply(device, input, rows, up_, hidden, dtype_, false, !bias_);
-    residual.add(activated(device, workspace, hidden, rows), down_);
+    residual.add(activated(device, workspace, input, rows, hidden), down_);
   }
 
  private:
   // The input of `down`.
-  const void* activated(Device& device, Workspace& workspace, void* hidden, std::int64_t rows) {
-    const auto stream = device.stream();
-    if (down_.dtype == DType::e4m3) {
-      return written(device, workspace, down_, Workspace::kActivated, rows, [&](const NumberFormat& format, void* out) {
-        bias_activation_to(stream, hidden, rows, up_.columns, static_cast<float*>(bias_.get()), activation_, format,
-                           out);
-      });
+  const void* activated(Device& device, Workspace& workspace, const void* input, std::int64_t rows, void* hidden) {
+    if (!bias_) {
+      multiply(device, input, rows, up_, hidden, dtype_, false, true);
+      return hidden;
     }
-    if (bias_) bias_activation(stream, hidden, dtype_, rows, up_.columns, bias_.get(), DType::f32, activation_);
-    return hidden;
+    const auto product = product_of(input, rows, up_, hidden, dtype_);
+    const auto* bias = static_cast<const float*>(bias_.get());
+    if (down_.dtype != DType::e4m3) {
+      device.activated_gemm({product, bias, activation_});
+      return hidden;
+    }
+    device.gemm(product);
+    return written(device, workspace, down_, Workspace::kActivated, rows, [&](const NumberFormat& format, void* out) {
+      bias_activation_to(device.stream(), hidden, rows, up_.columns, bias, activation_, format, out);
+    });
   }
 
   Linear up_, down_;

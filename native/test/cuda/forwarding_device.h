@@ -35,6 +35,7 @@ class ForwardingDevice : public Device {
     device_->parallel(count, work);
   }
   void gemm(const GemmArgs& args) override { device_->gemm(args); }
+  void activated_gemm(const ActivatedGemm& gemm) override { device_->activated_gemm(gemm); }
   const void* attend(const Attention& attention) override { return device_->attend(attention); }
   bool jpeg_size(const std::uint8_t* data, std::size_t bytes, std::int32_t& width, std::int32_t& height) override {
     return device_->jpeg_size(data, bytes, width, height);

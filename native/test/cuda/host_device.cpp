@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "activated_gemms.h"
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/item.h"
@@ -42,7 +43,7 @@ class HostDevice final : public Device {
   std::string name() const override { return "a GPU's model on the host"; }
   std::int64_t multiprocessors() const override { return 128; }
   bool has_fp8() const override { return how_.fp8; }
-  DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, 0, *used_}; }
+  DeviceCounts counts() const override { return {passes_.counts(), plans_.timed(), 0, 0, 0, *used_}; }
 
   Memory allocate(std::size_t bytes) override {
     if (*used_ + bytes > how_.limit) throw core::Error(TORCHCLIP_E_OUT_OF_MEMORY, "CUDA out of memory (of the test)");
@@ -109,6 +110,8 @@ class HostDevice final : public Device {
     plans_.choose(args, 256, how_.tune && !passes_.capturing());
     host::submit(stream(), [args] { multiply(args); });
   }
+
+  void activated_gemm(const ActivatedGemm& gemm) override { run_by_two_kernels(*this, gemm); }
 
   const void* attend(const Attention& a) override {
     attended_ = allocate(static_cast<std::size_t>(a.query_tokens * a.heads * a.width * size_of(a.dtype)));
