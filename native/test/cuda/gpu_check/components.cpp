@@ -67,10 +67,15 @@ std::vector<Component> Components::layers() {
       product("qkv", whole, tokens_, w, 3 * w, narrow_.get(), wide_.get(), DType::bf16),
       attention("attention", whole, false),
       product("out", whole, tokens_, w, w, narrow_.get(), delta_.get(), DType::bf16),
-      product("up", whole, tokens_, w, hidden_, narrow_.get(), wide_.get(), DType::bf16),
-      activation("activation", whole, tokens_),
+      activated(whole),
       product("down", whole, tokens_, hidden_, w, wide_.get(), delta_.get(), DType::bf16),
   };
+}
+
+std::vector<Component> Components::by_two_kernels() {
+  const auto whole = static_cast<double>(s_.layers - 1);
+  return {product("up", whole, tokens_, s_.width, hidden_, narrow_.get(), wide_.get(), DType::bf16),
+          activation("activation", whole, tokens_)};
 }
 
 std::vector<Component> Components::fp8_layers() {
@@ -122,6 +127,17 @@ Component Components::norm(const char* name, double times, int deltas) {
             const cuda::Deltas added{deltas > 0 ? delta : nullptr, deltas > 1 ? delta : nullptr};
             cuda::add_norm(device_.stream(), stream(), added, stores, tokens_, s_.width, {gamma, gamma, 1e-5f},
                            {DType::bf16, 1}, narrow_.get());
+          }};
+}
+
+// `up` and its activation as the model computes them.
+Component Components::activated(double times) {
+  cuda::Linear layer{values(DType::bf16, hidden_ * s_.width), nullptr, hidden_, s_.width, DType::bf16, DType::bf16};
+  const std::int64_t bytes = ((tokens_ + hidden_) * s_.width + tokens_ * hidden_) * kElement;
+  return {kActivated, times, 2.0 * static_cast<double>(tokens_ * s_.width) * static_cast<double>(hidden_),
+          static_cast<double>(bytes), [=, this] {
+            const auto gemm = cuda::product_of(narrow_.get(), tokens_, layer, wide_.get(), DType::bf16);
+            device_.activated_gemm({gemm, static_cast<float*>(weights_.get()), s_.activation});
           }};
 }
 

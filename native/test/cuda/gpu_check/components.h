@@ -16,6 +16,7 @@ using core::DType;
 
 constexpr std::int64_t kElement = 2, kFloat = 4;  // bytes of a number
 constexpr std::int64_t kTextLength = 22;          // the median of the SST2 sentences
+constexpr const char* kActivated = "up, activated";
 
 struct Component {
   const char* name;
@@ -46,9 +47,10 @@ class Components {
   float* stream() const { return static_cast<float*>(floats_.get()); }
   void* narrow() const { return narrow_.get(); }
 
-  std::vector<Component> layers();       // in bf16
-  std::vector<Component> fp8_layers();   // what fp8 computes instead of, or beside, those of bf16
-  std::vector<Component> last_layers();  // the last layer and what follows
+  std::vector<Component> layers();          // in bf16
+  std::vector<Component> by_two_kernels();  // the component kActivated, by a GEMM and a kernel for the activation
+  std::vector<Component> fp8_layers();      // what fp8 computes instead of, or beside, those of bf16
+  std::vector<Component> last_layers();     // the last layer and what follows
 
   cuda::Memory values(DType dtype, std::int64_t count);  // arbitrary numbers
   Component product(const char* name, double times, std::int64_t rows, std::int64_t inner, std::int64_t columns,
@@ -56,6 +58,7 @@ class Components {
 
  private:
   Component norm(const char* name, double times, int deltas);
+  Component activated(double times);
   Component activation(const char* name, double times, std::int64_t rows);
   Component attention(const char* name, double times, bool pooled);
   Component pooled_rows();

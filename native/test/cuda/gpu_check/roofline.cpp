@@ -54,6 +54,10 @@ void measure_tower(Run& run, const Tower& tower, const std::vector<Component>& e
                      .text("component", "together")
                      .number("sequences", c.rows())
                      .number("microsecondsEach", total));
+  const bool by_one = c.device().counts().fused_gemms > 0;
+  std::printf("  %s: %s\n", kActivated, by_one ? "one kernel of cuDNN's" : "two kernels");
+  run.report.add(Row("activatedGemm").text("model", tower.shape.name).text("tower", tower.name).flag("fused", by_one));
+  for (const auto& part : c.by_two_kernels()) measure_component(run, tower, part);
   if (!c.device().has_fp8()) return;
   for (const auto& part : c.fp8_layers()) measure_component(run, tower, part);
 }

@@ -53,11 +53,12 @@ void report_memory(Run& run, const Subject& subject, const cuda::Model& model, c
   const auto taken = static_cast<std::int64_t>(before.free) - static_cast<std::int64_t>(now.free);
   std::printf(
       "%-9s %s  weights %.0f MB, workspace %.0f MB, taken of the device %.0f MB, reserved by the process %.0f MB; %llu "
-      "graphs, %llu timed GEMMs, %llu shapes of short attention\n",
+      "graphs, %llu timed GEMMs, %llu shapes of short attention, %llu of GEMMs fused with their activation\n",
       subject.shape.name, precision.c_str(), static_cast<double>(memory.weights) / 1e6,
       static_cast<double>(memory.workspace) / 1e6, static_cast<double>(taken) / 1e6,
       static_cast<double>(counts.reserved_bytes) / 1e6, static_cast<unsigned long long>(counts.graphs.captured),
-      static_cast<unsigned long long>(counts.timed_gemms), static_cast<unsigned long long>(counts.short_attentions));
+      static_cast<unsigned long long>(counts.timed_gemms), static_cast<unsigned long long>(counts.short_attentions),
+      static_cast<unsigned long long>(counts.fused_gemms));
   run.report.add(Row("memory")
                      .text("model", subject.shape.name)
                      .text("precision", precision)
@@ -70,7 +71,8 @@ void report_memory(Run& run, const Subject& subject, const cuda::Model& model, c
                      .number("graphs", counts.graphs.captured)
                      .number("refusedGraphs", counts.graphs.refused)
                      .number("timedGemms", counts.timed_gemms)
-                     .number("shortAttentions", counts.short_attentions));
+                     .number("shortAttentions", counts.short_attentions)
+                     .number("fusedGemms", counts.fused_gemms));
 }
 
 // One model in one precision: accuracy, speed, memory.
