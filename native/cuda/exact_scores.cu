@@ -56,14 +56,14 @@ __device__ void load_f64(const float* queries, int query_count, std::int64_t len
 }
 
 // Adds the products of the rows of a tile and kGroups times eight queries. row(j): row 8 j + g of the tile.
-template <int kGroups, typename Row>
+template <std::size_t kGroups, typename Row>
 __device__ void add_f64_products(const Row& row, std::int64_t size, const F64Pair* queries, Lane lane,
                                  double (&sums)[kGroups][4][2]) {
   for (int i = 0; i < size; i += kStep) {
     F64Pair y[kGroups][2];
     UNROLL
-    for (int group = 0; group < kGroups; ++group) {
-      const F64Pair* from = queries + (group * kGroup + lane.g) * kF64Stride + i / 2 + 2 * lane.t;
+    for (std::size_t group = 0; group < kGroups; ++group) {
+      const F64Pair* from = queries + (static_cast<int>(group) * kGroup + lane.g) * kF64Stride + i / 2 + 2 * lane.t;
       y[group][0] = from[0];
       y[group][1] = from[1];
     }
@@ -73,7 +73,7 @@ __device__ void add_f64_products(const Row& row, std::int64_t size, const F64Pai
       UNROLL
       for (int m = 0; m < 4; ++m) {
         UNROLL
-        for (int group = 0; group < kGroups; ++group) {
+        for (std::size_t group = 0; group < kGroups; ++group) {
           multiply_add_f64(sums[group][j], static_cast<double>(x.v[m]), y[group][m / 2].v[m % 2]);
         }
       }
@@ -82,10 +82,10 @@ __device__ void add_f64_products(const Row& row, std::int64_t size, const F64Pai
 }
 
 // A warp for each tile, kGroups times eight queries at most.
-template <int kGroups>
+template <std::size_t kGroups>
 __global__ void exact_kernel(RowList list, const float* queries, std::int64_t query_count, AllowedRows allowed,
                              float* out) {
-  __shared__ F64Pair shared[static_cast<std::size_t>(kGroups * kGroup * kF64Stride)];
+  __shared__ F64Pair shared[kGroups * static_cast<std::size_t>(kGroup * kF64Stride)];
   const Lane lane = lane_of_thread();
   const std::int64_t first = tile_of_warp() * kTileRows;
   const bool is_here = first < list.rows;
@@ -108,10 +108,10 @@ __global__ void exact_kernel(RowList list, const float* queries, std::int64_t qu
     const std::int64_t row = first + j * kGroup + lane.g;
     const bool passes = row < list.rows && allowed.passes(row);
     UNROLL
-    for (int group = 0; group < kGroups; ++group) {
+    for (std::size_t group = 0; group < kGroups; ++group) {
       UNROLL
       for (int i = 0; i < 2; ++i) {
-        const std::int64_t q = group * kGroup + 2 * lane.t + i;
+        const std::int64_t q = static_cast<int>(group) * kGroup + 2 * lane.t + i;
         if (q >= query_count) continue;
         out[q * list.stride() + row] = passes ? static_cast<float>(sums[group][j][i]) : float_of(0x7fc00000);
       }

@@ -100,24 +100,24 @@ class Block {
   }
 
   // The fiber of a thread. All blocks use the same ones.
-  static Place& fiber(std::size_t thread) {
+  static Place& fiber(std::size_t number) {
     static std::vector<Place> fibers;
     static std::vector<std::unique_ptr<char[]>> stacks;
-    while (fibers.size() <= thread) {
+    while (fibers.size() <= number) {
       stacks.emplace_back(new char[kStack]);
       fibers.emplace_back().begin_with(&Block::run_thread, stacks.back().get(), kStack);
     }
-    return fibers[thread];
+    return fibers[number];
   }
 
   // What a fiber does: its thread of each block.
   [[noreturn]] static void run_thread() {
     for (;;) {
-      auto& block = *current_block();
-      block.body_();
-      block.done_[block.at_] = true;
-      ++block.finished_;
-      fiber(block.at_).switch_to(scheduler());
+      auto& running = *current_block();
+      running.body_();
+      running.done_[running.at_] = true;
+      ++running.finished_;
+      fiber(running.at_).switch_to(scheduler());
     }
   }
 
