@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[4]
 PROGRAM = Path(sys.argv.pop(1)).resolve()
-SUITES = ("kernels", "attention", "top_k", "prefilter", "quantize")
+SUITES = ("kernels", "attention", "top_k", "prefilter", "quantize", "resident")
 
 # A gpu_check that does in each stage what the test says: 3 is an exit status, "crash" a signal, "hang" no end.
 FAKE_CHECK = """#!/usr/bin/env bash
@@ -47,6 +47,7 @@ case "$*" in
   *top_k*) echo "$good" ;;
   *prefilter*) echo "========= Error: Device not supported"; exit 1 ;;
   *quantize*) sleep 60 ;;
+  *resident*) [ "$TORCHCLIP_CUDA_PLAIN_MEMORY" = 1 ] && echo "$good" ;;
 esac
 """
 
@@ -116,6 +117,20 @@ class Stages(Folder):
         self.assertIn("--doctest", self.rows(stage="test")[0]["skipped"])
         self.assertEqual(len(self.rows(stage="host", measured=1)), 1)
 
+    def test_families_run_where_their_artifacts_are(self):
+        (self.build / "CMakeCache.txt").write_text("TORCHCLIP_HAS_DOCTEST:INTERNAL=/usr/include\n")
+        write_program(self.programs / "cuda_families_test", '#!/bin/sh\n[ -e "$1/family-vit.pt" ]\n')
+        artifacts = self.build / "families"
+        arguments = ("--stage", "families", "--families", artifacts)
+        self.assertEqual(self.run_script(*arguments).returncode, 0)
+        self.assertIn("family-artifacts.ts", self.rows(stage="families")[0]["skipped"])
+        artifacts.mkdir()
+        self.assertEqual(self.run_script(*arguments).returncode, 1)
+        self.assertIn("families: tests fail", self.failures()[0])
+        (artifacts / "family-vit.pt").touch()
+        self.assertEqual(self.run_script(*arguments).returncode, 0)
+        self.assertEqual(len(self.rows(stage="families", passed=True)), 1)
+
     def test_what_has_no_time_left_is_skipped(self):
         self.fake_check(host="hang")
         self.run_script("--stage", "host,texts", "--total", "1")
@@ -169,6 +184,7 @@ class Sanitizer(Folder):
             outcomes[row["what"].split()[1], row["suite"]] = row.get("failed", row.get("skipped", row.get("passed")))
         self.assertEqual(outcomes["memcheck", "kernels"], True)
         self.assertEqual(outcomes["memcheck", "top_k"], True)
+        self.assertEqual(outcomes["memcheck", "resident"], True)
         for tool in ("memcheck", "racecheck"):
             self.assertIn("a test fails", outcomes[tool, "attention"])
             self.assertIn("does not run here (exit status 1): ========= Error: Device", outcomes[tool, "prefilter"])
