@@ -1,6 +1,7 @@
 // The CPU's speed, with the batches that the device was measured with.
 #include <cstdio>
 
+#include "base/item.h"
 #include "components.h"
 #include "measure.h"
 
@@ -48,8 +49,8 @@ void measure_cpu(Run& run, const Subject& subject) {
   const auto pixels = repeated_pixels(subject, kMost);
   std::vector<std::int32_t> ids(static_cast<std::size_t>(kMost * kContext), 0);
   for (std::int64_t r = 0; r < kMost; ++r) {
-    for (std::int64_t i = 0; i < kTextLength; ++i) ids[r * kContext + i] = 1;
-    ids[r * kContext + kTextLength - 1] = static_cast<std::int32_t>(kVocabulary - 1);
+    for (std::int64_t i = 0; i < kTextLength; ++i) core::item(ids, r * kContext + i) = 1;
+    core::item(ids, r * kContext + kTextLength - 1) = static_cast<std::int32_t>(kVocabulary - 1);
   }
   Rows out(static_cast<std::size_t>(kMost * subject.shape.embed));
   for (const auto precision : {core::Precision::fp32, core::Precision::bf16}) {
