@@ -1,10 +1,10 @@
 #include "activated_gemms.h"
 
 #include <exception>
-#include <optional>
 #include <utility>
 
 #include "agreement.h"
+#include "base/error.h"
 #include "kernels.h"
 
 namespace torchclip::cuda {
@@ -47,7 +47,7 @@ void ActivatedGemms::run(const ActivatedGemm& gemm, Planning planning) {
   if (FusedPlan* plan = plan_of(gemm, planning)) {
     if (plan->run(gemm)) return;
     const auto& p = gemm.product;
-    choices_[Key{p.rows, p.inner, p.columns, p.dtype, gemm.activation}] = nullptr;
+    refused_.push_back(std::exchange(choices_[Key{p.rows, p.inner, p.columns, p.dtype, gemm.activation}], nullptr));
     --fused_;
   }
   run_by_two_kernels(device_, gemm);
@@ -68,7 +68,7 @@ FusedPlan* ActivatedGemms::plan_of(const ActivatedGemm& gemm, Planning planning)
   const Key key{p.rows, p.inner, p.columns, p.dtype, gemm.activation};
   if (const auto at = choices_.find(key); at != choices_.end()) return at->second.get();
   if (!is_due(key, gemm, planning)) return nullptr;
-  auto& choice = choices_[key] = fastest(gemm);
+  auto& choice = choices_[key] = choose(gemm);
   seen_.erase(key);
   if (choice) ++fused_;
   return choice.get();
@@ -84,22 +84,26 @@ bool ActivatedGemms::is_due(const Key& key, const ActivatedGemm& gemm, Planning 
   return !is_new && at->second == gemm.product.weights;
 }
 
+std::unique_ptr<FusedPlan> ActivatedGemms::choose(const ActivatedGemm& gemm) {
+  try {
+    return fastest(gemm);
+  } catch (const std::exception&) {
+    if (core::current_failure().status != TORCHCLIP_E_OUT_OF_MEMORY) throw;
+    return nullptr;
+  }
+}
+
 std::unique_ptr<FusedPlan> ActivatedGemms::fastest(const ActivatedGemm& gemm) {
   auto plans = library_->plans(gemm);
   if (plans.empty()) return nullptr;
-  std::optional<Scratch> scratch;
-  try {
-    scratch.emplace(device_, gemm.product);
-  } catch (const std::exception&) {
-    return nullptr;  // no room
-  }
-  const auto trial = scratch->with(gemm, scratch->out.get());
-  fill_values(device_.stream(), DType::f32, gemm.product.columns, scratch->bias.get());
-  fill_values(device_.stream(), gemm.product.dtype, gemm.product.rows * gemm.product.inner, scratch->rows.get());
+  const Scratch scratch(device_, gemm.product);
+  const auto trial = scratch.with(gemm, scratch.out.get());
+  fill_values(device_.stream(), DType::f32, gemm.product.columns, scratch.bias.get());
+  fill_values(device_.stream(), gemm.product.dtype, gemm.product.rows * gemm.product.inner, scratch.rows.get());
   double least = device_.time(kTimedRuns, [&] { run_by_two_kernels(device_, trial); });
   std::unique_ptr<FusedPlan> best;
   for (auto& plan : plans) {
-    if (!is_right(*plan, gemm, *scratch)) continue;
+    if (!is_right(*plan, gemm, scratch)) continue;
     bool works = true;
     const double seconds = device_.time(kTimedRuns, [&] { works = works && plan->run(trial); });
     if (!works || seconds >= least) continue;

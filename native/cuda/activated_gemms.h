@@ -54,7 +54,8 @@ class ActivatedGemms {
       : device_(device), library_(library), options_(options) {}
 
   // Queues the GEMM. The plans of a new shape are tried on scratch memory. The fastest is used if its results agree
-  // with those of the two kernels and it is faster; a plan that fails later is not used again.
+  // with those of the two kernels and it is faster; a plan that fails later is not used again. Where there is no room
+  // to try them, the two kernels are used.
   void run(const ActivatedGemm& gemm, Planning planning);
 
   std::uint64_t fused_shapes() const { return fused_; }  // Shapes that one kernel computes.
@@ -66,6 +67,7 @@ class ActivatedGemms {
   FusedPlan* plan_of(const ActivatedGemm& gemm, Planning planning);
   bool is_candidate(const ActivatedGemm& gemm) const;
   bool is_due(const Key& key, const ActivatedGemm& gemm, Planning planning);
+  std::unique_ptr<FusedPlan> choose(const ActivatedGemm& gemm);
   std::unique_ptr<FusedPlan> fastest(const ActivatedGemm& gemm);
   bool is_right(FusedPlan& plan, const ActivatedGemm& gemm, const Scratch& scratch);
 
@@ -73,6 +75,7 @@ class ActivatedGemms {
   FusedLibrary* library_;
   ActivatedGemmOptions options_;
   std::map<Key, std::unique_ptr<FusedPlan>> choices_;  // null: two kernels.
+  std::vector<std::unique_ptr<FusedPlan>> refused_;    // Kept, since captured passes may hold their kernels.
   std::map<Key, const void*> seen_;                    // Shapes without a choice, and the weights of the first GEMM.
   std::uint64_t fused_ = 0;
 };

@@ -167,8 +167,13 @@ void Object::set(Name name, Type type, std::int64_t count, const void* values) {
 
 void Object::finalize() { check(functions_->finalize(descriptor_), "a descriptor's end"); }
 
-Plan::Plan(Object plan, std::shared_ptr<const std::vector<Object>> graph, std::int64_t workspace, std::int64_t engine)
-    : plan_(std::move(plan)), graph_(std::move(graph)), workspace_(workspace), engine_(engine) {}
+Plan::Plan(std::shared_ptr<const std::vector<Object>> graph, Object config, Object plan, std::int64_t workspace,
+           std::int64_t engine)
+    : graph_(std::move(graph)),
+      config_(std::move(config)),
+      plan_(std::move(plan)),
+      workspace_(workspace),
+      engine_(engine) {}
 
 bool Plan::execute(const Functions& functions, Handle handle, const ActivatedGemm& gemm, void* workspace) const {
   const auto& p = gemm.product;
@@ -196,7 +201,7 @@ std::vector<Plan> plans_for(const Functions& functions, const Target& target, co
   }
   const auto graph = GraphMaker(functions, gemm, *parts).make(target.handle);
   std::vector<Plan> plans;
-  for (const auto& config : configs_of(functions, graph, device)) {
+  for (auto& config : configs_of(functions, graph, device)) {
     if (static_cast<int>(plans.size()) >= most) break;
     try {
       Object plan(functions, Kind::plan);
@@ -208,7 +213,8 @@ std::vector<Plan> plans_for(const Functions& functions, const Target& target, co
       check(functions.get_attribute(plan.get(), Name::plan_workspace, Type::int64, 1, &count, &workspace),
             "the workspace of a plan");
       if (workspace > most_workspace) continue;
-      plans.emplace_back(std::move(plan), parts, workspace, engine_of(functions, config));
+      const auto engine = engine_of(functions, config);
+      plans.emplace_back(parts, std::move(config), std::move(plan), workspace, engine);
     } catch (const std::runtime_error&) {
       // An engine that the heuristics name may still refuse the graph; the next one may take it.
     }

@@ -43,10 +43,11 @@ struct Target {
 // The names of the graph's tensors.
 enum TensorId : std::int64_t { kA = 1, kWeights, kBias, kOut, kProduct, kSum };
 
-// A plan, with the graph that it was made from.
+// A plan, with what it was made from: the graph and a configuration of an engine.
 class Plan {
  public:
-  Plan(Object plan, std::shared_ptr<const std::vector<Object>> graph, std::int64_t workspace, std::int64_t engine);
+  Plan(std::shared_ptr<const std::vector<Object>> graph, Object config, Object plan, std::int64_t workspace,
+       std::int64_t engine);
 
   std::int64_t workspace_bytes() const { return workspace_; }
   std::int64_t engine() const { return engine_; }
@@ -54,8 +55,8 @@ class Plan {
   bool execute(const Functions& functions, Handle handle, const ActivatedGemm& gemm, void* workspace) const;
 
  private:
-  Object plan_;
   std::shared_ptr<const std::vector<Object>> graph_;
+  Object config_, plan_;
   std::int64_t workspace_, engine_;
 };
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "base/error.h"
 #include "bench.h"
 #include "check.h"
 #include "fused_device.h"
@@ -32,19 +33,22 @@ class FakeLibrary final : public FusedLibrary {
 
   std::vector<std::unique_ptr<FusedPlan>> plans(const ActivatedGemm&) override {
     ++asked;
+    if (is_full) throw torchclip::core::Error(TORCHCLIP_E_OUT_OF_MEMORY, "full");
     std::vector<std::unique_ptr<FusedPlan>> plans;
     for (auto& behaviour : behaviours) plans.push_back(std::make_unique<Plan>(*this, behaviour));
     return plans;
   }
 
   std::vector<Behaviour> behaviours{{}};
-  int asked = 0;
+  int asked = 0, alive = 0;  // Plans that exist.
+  bool is_full = false;
   const Behaviour* last = nullptr;  // Which plan ran last.
 
  private:
   class Plan final : public FusedPlan {
    public:
-    Plan(FakeLibrary& library, Behaviour& behaviour) : library_(library), behaviour_(behaviour) {}
+    Plan(FakeLibrary& library, Behaviour& behaviour) : library_(library), behaviour_(behaviour) { ++library_.alive; }
+    ~Plan() override { --library_.alive; }
     bool run(const ActivatedGemm& gemm) override {
       if (behaviour_.runs-- <= 0) return false;
       library_.last = &behaviour_;
@@ -204,6 +208,16 @@ TEST_CASE("a plan that fails later is computed by two kernels, and not used agai
   s.library.behaviours[0].runs = 100;
   CHECK(!s.is_fused(s.layer()));
   CHECK(s.gemms.fused_shapes() == 0);
+  CHECK(s.library.alive == 1);  // captured passes may still use its kernel
+}
+
+TEST_CASE("two kernels where there is no room to try others") {
+  Setting s;
+  s.library.is_full = true;
+  CHECK(!s.is_fused(s.layer()));
+  s.library.is_full = false;
+  CHECK(!s.is_fused(s.layer()));
+  CHECK(s.library.asked == 1);
 }
 
 TEST_CASE("nothing is planned where nothing may be timed, and what was planned before is used") {
