@@ -94,11 +94,12 @@ class Gpu final : public Device {
         tune_(tune && enabled("TORCHCLIP_CUDA_TUNE")),
         plain_memory_(core::environment("TORCHCLIP_CUDA_PLAIN_MEMORY") == "1"),
         attention_(*this, index_, properties_.major >= 8),  // libtorch's flash kernels need Ampere
-        passes_(capturer_, enabled("TORCHCLIP_CUDA_GRAPHS")) {
+        passes_(capturer_, !plain_memory_ && enabled("TORCHCLIP_CUDA_GRAPHS")) {
     here();
   }
 
   ~Gpu() override {
+    cudaSetDevice(index_);  // what is destroyed now belongs to it
     cudaStreamSynchronize(stream_.get());
     cudaStreamSynchronize(copies_.get());
   }

@@ -231,7 +231,9 @@ TEST_CASE("GEMMs are timed, but not those of a deterministic runner, which compu
 }
 
 // libtorch has 32 streams for all: each model has its own.
+// On a GPU each of them chooses its GEMMs by their time, which bf16 shows.
 TEST_CASE("many models that are alive at once give equal results") {
+  const double most = is_host_device() ? 1e-6 : 1e-4;
   const std::size_t models = is_host_device() ? 3 : 17;
   std::vector<std::unique_ptr<core::Runner>> runners;
   for (std::size_t i = 0; i < models; ++i) {
@@ -242,8 +244,8 @@ TEST_CASE("many models that are alive at once give equal results") {
   for (int call = 0; call < 3; ++call) {  // uncaptured, captured, replayed
     for (const auto& runner : runners) {
       const auto got = encode(*runner, in);
-      CHECK(1 - least_cosine(expected.images, got.images, runner->info().embed_dim) < 1e-6);
-      CHECK(1 - least_cosine(expected.texts, got.texts, runner->info().embed_dim) < 1e-6);
+      CHECK(1 - least_cosine(expected.images, got.images, runner->info().embed_dim) < most);
+      CHECK(1 - least_cosine(expected.texts, got.texts, runner->info().embed_dim) < most);
     }
   }
 }
