@@ -1,8 +1,8 @@
 #include "cudnn_library.h"
 
-#include <dlfcn.h>
-
 #include <type_traits>
+
+#include "base/platform_library.h"
 
 #if __has_include(<cudnn_graph.h>)
 #include <cudnn_graph.h>
@@ -90,13 +90,14 @@ struct Opened {
 Opened open() {
   Opened opened;
   // libtorch for CUDA has opened it already, and this is a second reference to it.
-  void* handle = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL);  // kept for the process
-  if (!handle) {
+  std::string reason;
+  void* library = core::open_library("libcudnn.so.9", core::Symbols::local, reason);
+  if (!library) {
     opened.problem = "cuDNN was not found (libcudnn.so.9)";
     return opened;
   }
   const auto require = [&](auto& to, const char* name) {
-    to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(dlsym(handle, name));
+    to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(core::library_function(library, name));
     if (!to) opened.problem = std::string("this cuDNN lacks ") + name;
   };
   auto& f = opened.functions;

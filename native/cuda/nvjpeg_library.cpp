@@ -1,8 +1,8 @@
 #include "nvjpeg_library.h"
 
-#include <dlfcn.h>
-
 #include <type_traits>
+
+#include "base/platform_library.h"
 
 #if __has_include(<nvjpeg.h>)
 #include <nvjpeg.h>
@@ -17,8 +17,9 @@ static_assert(sizeof(Destination) == sizeof(nvjpegImage_t) && NVJPEG_MAX_COMPONE
 #endif
 
 Library::Library(std::string& problem) {
+  std::string reason;  // of one name, which says nothing of the others
   for (const char* name : {"libnvjpeg.so.13", "libnvjpeg.so.12", "libnvjpeg.so"}) {
-    handle_ = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    handle_ = core::open_library(name, core::Symbols::local, reason);
     if (handle_) break;
   }
   if (!handle_) {
@@ -26,7 +27,7 @@ Library::Library(std::string& problem) {
     return;
   }
   const auto find = [&](auto& to, const char* name) {
-    to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(dlsym(handle_, name));
+    to = reinterpret_cast<std::remove_reference_t<decltype(to)>>(core::library_function(handle_, name));
     return to != nullptr;
   };
   const auto require = [&](auto& to, const char* name) {
