@@ -1,5 +1,6 @@
 #include "activated_gemms.h"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -46,11 +47,19 @@ void ActivatedGemms::run(const ActivatedGemm& gemm, Planning planning) {
   if (gemm.product.rows == 0) return;
   if (FusedPlan* plan = plan_of(gemm, planning)) {
     if (plan->run(gemm)) return;
-    const auto& p = gemm.product;
-    refused_.push_back(std::exchange(choices_[Key{p.rows, p.inner, p.columns, p.dtype, gemm.activation}], nullptr));
-    --fused_;
+    refused_.push_back(std::exchange(choices_[key_of(gemm)], nullptr));
   }
   run_by_two_kernels(device_, gemm);
+}
+
+std::uint64_t ActivatedGemms::fused_shapes() const {
+  const auto is_fused = [](const auto& choice) { return choice.second != nullptr; };
+  return static_cast<std::uint64_t>(std::count_if(choices_.begin(), choices_.end(), is_fused));
+}
+
+ActivatedGemms::Key ActivatedGemms::key_of(const ActivatedGemm& gemm) {
+  const auto& p = gemm.product;
+  return {p.rows, p.inner, p.columns, p.dtype, gemm.activation};
 }
 
 bool ActivatedGemms::is_candidate(const ActivatedGemm& gemm) const {
@@ -64,13 +73,11 @@ bool ActivatedGemms::is_candidate(const ActivatedGemm& gemm) const {
 
 FusedPlan* ActivatedGemms::plan_of(const ActivatedGemm& gemm, Planning planning) {
   if (!is_candidate(gemm)) return nullptr;
-  const auto& p = gemm.product;
-  const Key key{p.rows, p.inner, p.columns, p.dtype, gemm.activation};
+  const Key key = key_of(gemm);
   if (const auto at = choices_.find(key); at != choices_.end()) return at->second.get();
   if (!is_due(key, gemm, planning)) return nullptr;
   auto& choice = choices_[key] = choose(gemm);
   seen_.erase(key);
-  if (choice) ++fused_;
   return choice.get();
 }
 

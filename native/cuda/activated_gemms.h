@@ -58,12 +58,13 @@ class ActivatedGemms {
   // to try them, the two kernels are used.
   void run(const ActivatedGemm& gemm, Planning planning);
 
-  std::uint64_t fused_shapes() const { return fused_; }  // Shapes that one kernel computes.
+  std::uint64_t fused_shapes() const;  // Shapes that one kernel computes.
 
  private:
   using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, DType, core::Activation>;
   struct Scratch;
 
+  static Key key_of(const ActivatedGemm& gemm);
   FusedPlan* plan_of(const ActivatedGemm& gemm, Planning planning);
   bool is_candidate(const ActivatedGemm& gemm) const;
   bool is_due(const Key& key, const ActivatedGemm& gemm, Planning planning);
@@ -77,7 +78,6 @@ class ActivatedGemms {
   std::map<Key, std::unique_ptr<FusedPlan>> choices_;  // null: two kernels.
   std::vector<std::unique_ptr<FusedPlan>> refused_;    // Kept, since captured passes may hold their kernels.
   std::map<Key, const void*> seen_;                    // Shapes without a choice, and the weights of the first GEMM.
-  std::uint64_t fused_ = 0;
 };
 
 // Queues a GEMM, and a kernel for its bias and activation.

@@ -45,6 +45,7 @@ class CudaGraph final : public Graph {
       if (!problem) problem = std::current_exception();
       if (kFailedGraphsStay) static_cast<void>(graph_.release());  // is never freed, for the allocator still asks it
     }
+    cudaGetLastError();  // or the next kernel would be blamed
     if (problem) std::rethrow_exception(problem);
   }
 
@@ -67,13 +68,7 @@ class CudaGraph final : public Graph {
 std::unique_ptr<Graph> CudaCapturer::capture(const std::function<void()>& pass) {
   std::lock_guard lock(graphs_mutex());
   auto captured = std::make_unique<CudaGraph>();
-  try {
-    captured->capture(pool_, pass);
-  } catch (...) {
-    cudaGetLastError();  // or the next kernel would be blamed
-    throw;
-  }
-  cudaGetLastError();
+  captured->capture(pool_, pass);
   return captured;
 }
 
