@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,6 +15,7 @@
 #include "backend/cuda_table.h"
 #include "check.h"
 #include "engine.h"
+#include "engine_calls.h"
 #include "model/gpu_model.h"
 
 using namespace torchclip::core;
@@ -99,24 +99,14 @@ const torchclip_cuda_table& gpu() {
   return table;
 }
 
-Outcome outcome_of_job(const std::function<void(Engine::Done)>& start) {
-  std::promise<Failure> end;
-  const Outcome queued = outcome_of([&] { start([&end](const Failure& failure) { end.set_value(failure); }); });
-  if (!(queued == TORCHCLIP_OK)) return queued;
-  const Failure failure = end.get_future().get();
-  return {failure.status, failure.message};
-}
-
-void load(Engine& engine, int replicas) {
+void load_on_gpu(Engine& engine, int replicas) {
   RunnerOptions options;
   options.device = "cpu";
   options.threads = 1;
   options.replicas = replicas;
   options.precision = "fp32";
   options.make_model = [](const GpuModelSource& source) { return std::make_unique<GpuModel>(gpu(), source); };
-  const auto outcome =
-      outcome_of_job([&](Engine::Done done) { engine.load(arguments().at(0), options, std::move(done)); });
-  REQUIRE(outcome == TORCHCLIP_OK);
+  REQUIRE(load(engine, options) == TORCHCLIP_OK);
 }
 
 // One call: an image of `first` in its first byte, begun ahead of the call before it or not.
@@ -151,7 +141,7 @@ TEST_CASE("engine: calls ahead of each other, of many threads, until it is close
   const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(seconds);
   for (int round = 0; Clock::now() < end; ++round) {
     Engine engine;
-    load(engine, round % 4 == 3 ? 2 : 1);
+    load_on_gpu(engine, round % 4 == 3 ? 2 : 1);
     const auto side = static_cast<std::size_t>(engine.info().image_size);
     const auto dim = static_cast<std::size_t>(engine.info().embed_dim);
     std::vector<std::thread> threads;

@@ -12,24 +12,10 @@
 #include <vector>
 
 #include "check.h"
+#include "engine_calls.h"
 
 using namespace torchclip::core;
 using namespace torchclip::test;
-
-namespace {
-
-Outcome wait(const std::function<void(Engine::Done)>& start) {
-  std::promise<Failure> end;
-  start([&end](const Failure& failure) { end.set_value(failure); });
-  const Failure failure = end.get_future().get();
-  return {failure.status, failure.message};
-}
-
-Outcome load(Engine& engine, const RunnerOptions& options) {
-  return wait([&](Engine::Done done) { engine.load(arguments().at(0), options, std::move(done)); });
-}
-
-}  // namespace
 
 TEST_CASE("copies of a model work at once and give the same") {
   constexpr int kCopies = 3, kJobs = 12;

@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "engine.h"
+#include "engine_calls.h"
 #include "forwarding_device.h"
 #include "model.h"
 #include "model/artifact/artifact.h"
@@ -204,9 +205,7 @@ TEST_CASE("an engine begins a call while the one before it is computed, and ends
     return std::make_unique<core::GpuModel>(table, source);
   };
   core::Engine engine;
-  std::promise<core::Failure> loaded;
-  engine.load(artifact(), options, [&](const core::Failure& failure) { loaded.set_value(failure); });
-  REQUIRE(loaded.get_future().get().status == TORCHCLIP_OK);
+  REQUIRE(load(engine, options) == TORCHCLIP_OK);
   const auto& info = engine.info();
   const auto image = striped_image(info.image_size, info.image_size, 1);
   Rows a(static_cast<std::size_t>(info.embed_dim)), b(a.size());
