@@ -14,7 +14,7 @@ export interface Measured {
   memoryMb: number;
   eventLoopP99Ms: number;
   /** Beside the first device; none on that device itself. */
-  compared?: Comparison;
+  compared?: Comparison | undefined;
 }
 
 /** How many times as fast a row is as another one. */
@@ -56,12 +56,14 @@ export function comparison(row: Measured, measured: readonly Row[]): Comparison 
   };
 }
 
+function timesOf({ device, precision, images, texts }: Comparison): string {
+  return `images ${images.toFixed(1)} × and texts ${texts.toFixed(1)} × ${device} ${precision}`;
+}
+
 /** A row as it is printed. */
-export function line(row: Measured, compared: Comparison | undefined): string {
+export function line(row: Measured): string {
   const share = row.gemmShare ? `, ${(100 * row.gemmShare).toFixed(0)} % of the GEMM peak` : "";
-  const times = compared
-    ? `, images ${compared.images.toFixed(1)} × and texts ${compared.texts.toFixed(1)} × ${compared.device} ${compared.precision}`
-    : "";
+  const times = row.compared ? `, ${timesOf(row.compared)}` : "";
   return (
     `${row.device}  ${row.precision.padEnd(4)}  batch ${String(row.batch).padStart(3)}  ` +
     `${row.imagesPerSecond.toFixed(1).padStart(8)} images/s  ` +

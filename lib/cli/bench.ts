@@ -68,9 +68,9 @@ async function measureAll(flags: Flags, signal: AbortSignal): Promise<Row[]> {
         const peak = await peakOf(clip, precision, peaks);
         for (const batch of batches) {
           const row = await measure(clip, { precision, batch, seconds: flags.seconds, peak, signal });
-          const compared = comparison(row, rows);
-          rows.push(compared ? { ...row, compared } : row);
-          if (!flags.json) process.stdout.write(`${line(row, compared)}\n`);
+          row.compared = comparison(row, rows);
+          rows.push(row);
+          if (!flags.json) process.stdout.write(`${line(row)}\n`);
         }
       } finally {
         await clip.close();

@@ -39,9 +39,9 @@ describe("torchclip bench: rows of several devices", () => {
   it("say it in their line", () => {
     const fast = row("cuda:0", "fp8", 32, 8000);
     assert.match(
-      line(fast, comparison(fast, onCpu)),
+      line({ ...fast, compared: comparison(fast, onCpu) }),
       /images 400\.0 × and texts 400\.0 × cpu fp32 {2}\[fast fp8\]$/,
     );
-    assert.doesNotMatch(line(onCpu[0], comparison(onCpu[0], [])), /×/);
+    assert.doesNotMatch(line({ ...onCpu[0], compared: comparison(onCpu[0], []) }), /×/);
   });
 });
